@@ -1,0 +1,34 @@
+# The only set-up anyone needs: each target makes .venv and installs what it lacks.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help run test check bench clean
+help:  ## What there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: .venv/.installed  ## Edit the sample catalogue with the embedded models, on a local Ray
+	@$(BIN)/mira-batch run --config configs/quickstart.yaml
+
+test: .venv/.installed-dev check  ## Lint, types, layers, then every test
+	$(BIN)/python -m pytest -q
+
+check: .venv/.installed-dev  ## Format, lint, types, import contract
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: .venv/.installed-dev  ## Measure speed and memory, as ratios within one run
+	$(BIN)/python -m tests.bench
+
+clean:  ## Remove what was built and run
+	rm -rf .venv out build *.egg-info

@@ -1,0 +1,14 @@
+"""The bulk edit job, as a cluster runs it.
+
+    ray job submit --working-dir . -- python jobs/bulk_edit.py --config configs/quickstart.yaml
+
+Takes what `mira-batch run` takes. On a cluster RAY_ADDRESS is set by Ray and the pool runs there; the
+driver (this process) only reads the manifest's rows, hands out shard names and counts receipts.
+"""
+
+import sys
+
+from mira_batch.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["run", *sys.argv[1:]]))

@@ -1,0 +1,159 @@
+"""The command line: thin over the library, the only place that prints and exits.
+
+Exit codes: 0 done; 1 the run is not whole (verify) or broke off; 2 something for the user to put right;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from mira_batch.config.load import load_config
+from mira_batch.core.errors import MiraError, UserError
+from mira_batch.distributed import check
+from mira_batch.distributed import run as runner
+from mira_batch.report.contact_sheet import write_report
+from mira_batch.report.progress import Terminal, summary_table
+from mira_batch.storage.verify import verify as verify_run
+
+app = typer.Typer(
+    help="Edit images in bulk by instruction: a policy names the edits, an editor carries them out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Config = Annotated[Path, typer.Option("--config", "-c", help="YAML or JSON file, or a run.json.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override one setting; may be repeated.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False)
+
+
+@app.command()
+def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
+    """Check everything that can be checked before spending: settings, manifest, store, models."""
+    findings = []
+    for finding in check.validate(load_config(config, set_ or ())):
+        findings.append(finding)
+        if not as_json:
+            mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
+            _out.print(f"{mark} {finding.what:<9}", end=" ")
+            _out.print(finding.detail, markup=False)
+    if as_json:
+        _print_json([asdict(finding) for finding in findings])
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(2)
+
+
+@app.command()
+def plan(config: Config, set_: Sets = None, as_json: Json = False) -> None:
+    """Plan the run without running it: read the manifest, reject bad rows, cut shards."""
+    with Terminal(_err) as progress:
+        summary = runner.plan(load_config(config, set_ or ()), progress)
+    if as_json:
+        _print_json(_summary_dict(summary))
+    else:
+        _out.print(
+            f"{summary.planned:,} records in {summary.shards:,} shards, {summary.committed:,} committed"
+        )
+        _out.print(f"{summary.rejected:,} rows rejected, {summary.skipped:,} already done by an earlier run")
+        _out.print(f"plan: {summary.run}/plan", markup=False)
+
+
+@app.command()
+def run(config: Config, set_: Sets = None, as_json: Json = False) -> None:
+    """Run the job, going on from wherever an earlier call stopped."""
+    settings = load_config(config, set_ or ())
+    with _stoppable(), Terminal(_err) as progress:
+        summary = runner.run(settings, progress)
+        report = write_report(settings, summary)
+    if as_json:
+        _print_json(_summary_dict(summary) | {"report": report})
+        return
+    _out.print()
+    _out.print(summary_table(summary))
+    _out.print(f" [dim]report[/]  {report}")
+
+
+@app.command()
+def status(config: Config, set_: Sets = None, as_json: Json = False) -> None:
+    """Say how far the run is, from its directory alone."""
+    summary = runner.status(load_config(config, set_ or ()))
+    if as_json:
+        _print_json(_summary_dict(summary))
+    else:
+        _out.print(summary_table(summary))
+
+
+@app.command()
+def verify(config: Config, set_: Sets = None, as_json: Json = False) -> None:
+    """Check a run against its plan: every record once, every image whole, every chain of steps too."""
+    verdict = verify_run(runner.open_existing(load_config(config, set_ or ())))
+    if as_json:
+        _print_json(asdict(verdict) | {"whole": verdict.whole})
+    else:
+        counts = f"{verdict.planned:,} planned, {verdict.committed:,} committed"
+        _out.print(f"{counts}, {verdict.steps:,} steps, {verdict.images:,} images decoded")
+        for problem in verdict.problems:
+            _out.print("[red]✗[/]", end=" ")
+            _out.print(problem, markup=False)
+        _out.print("[green]✓ whole[/]" if verdict.whole else f"[red]{len(verdict.problems)} problems[/]")
+    if not verdict.whole:
+        raise typer.Exit(1)
+
+
+def _summary_dict(summary: Any) -> dict[str, Any]:
+    return asdict(summary) | {"results": summary.results, "complete": summary.complete}
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, indent=2, default=str))
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM (a job stopped, a spot node reclaimed) ends a run as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        return int(code or 0)
+    except MiraError as error:
+        _err.print("[red bold]error:[/]", end=" ")
+        _err.print(str(error), markup=False)
+        return 2 if isinstance(error, UserError) else 1
+    except KeyboardInterrupt:
+        _err.print("\ninterrupted; nothing is lost. Run the same command again to go on.")
+        return 130
+    except typer.Exit as error:
+        return error.exit_code
+    except typer.Abort:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

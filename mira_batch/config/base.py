@@ -1,0 +1,35 @@
+"""What all config models share: strictness, and how locations are written."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+
+class Strict(BaseModel):
+    """Base of every config model: unknown keys fail, values never change, docstrings are the docs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+def is_remote(location: str) -> bool:
+    """Whether a location names a scheme other than the local file system."""
+    return bool(_SCHEME.match(location)) and not location.lower().startswith("file://")
+
+
+def absolute(location: str) -> str:
+    """A local path made absolute (so that run.json means the same everywhere); a URI unchanged."""
+    if is_remote(location):
+        return location.rstrip("/") if location.count("/") > 2 else location
+    path = re.sub(r"^file://", "", location, flags=re.IGNORECASE)
+    return os.path.abspath(os.path.expanduser(path))
+
+
+Location = Annotated[str, AfterValidator(absolute)]
+"""A local path or a URI (s3://, gs://, az://, file://); relative paths start at the working directory."""

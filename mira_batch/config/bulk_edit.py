@@ -1,0 +1,208 @@
+"""The configuration of the bulk edit job. One object of this class is all that a run depends on."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from mira_batch.config.base import Location, Strict
+from mira_batch.config.models import (
+    EditorConfig,
+    JudgeConfig,
+    PillowEditorConfig,
+    PolicyConfig,
+    RulesPolicyConfig,
+)
+from mira_batch.core.types import Limits
+
+PIPELINE_VERSION = 1
+"""Raised when this package's own code would give other pixels for the same settings."""
+
+
+class Columns(Strict):
+    """The manifest's names for what the job needs; every other column is carried along as metadata."""
+
+    record_id: str = "record_id"
+    """Column with the record's own, unique name."""
+    image: str = "image"
+    """Column with the image: a URI or path, bytes, or a Hugging Face image struct {bytes, path}."""
+    instruction: str = "instruction"
+    """Column with the complex instruction."""
+
+
+class InputConfig(Strict):
+    """What to edit."""
+
+    manifest: Location
+    """A Parquet, JSONL or CSV file, a directory of them, or a glob; local or on an object store."""
+    columns: Columns = Columns()
+    """How the manifest calls its columns."""
+    allow: tuple[Location, ...] = ()
+    """Image URIs must lie under one of these prefixes. Empty: under the manifest's own directory."""
+    identity: Literal["etag", "uri"] = "etag"
+    """What tells that an image changed: its ETag (local: size and time), one look-up per image while
+    planning; or only its URI, which is free and right where an image never changes under its name."""
+    max_bytes: int = Field(default=50_000_000, ge=1, le=2_000_000_000)
+    """Encoded images above this size, in bytes, are refused before they are decoded."""
+    max_pixels: int = Field(default=50_000_000, ge=1, le=89_478_485)
+    """Images with more pixels are refused before they are decoded."""
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The prefixes that image URIs must lie under."""
+        if self.allow:
+            return self.allow
+        fixed = re.split(r"[*?\[]", self.manifest, maxsplit=1)[0]
+        is_file = fixed != self.manifest or re.search(r"\.(parquet|pq|jsonl|ndjson|json|csv)(\.gz)?$", fixed)
+        return (fixed.rpartition("/")[0] if is_file else fixed,)
+
+
+class OutputConfig(Strict):
+    """Where results go and in which form."""
+
+    uri: Location
+    """Directory of all runs; a run writes under `<uri>/<run_id>/`."""
+    format: Literal["png", "webp", "jpeg"] = "png"
+    """Encoding of result images. png is lossless, and so is webp at quality 100; jpeg is not."""
+    quality: int = Field(default=90, ge=1, le=100)
+    """Quality of jpeg and webp; 100 makes webp lossless. png ignores it."""
+    background: str = "#ffffff"
+    """What shows through transparent pixels in jpeg, which has no alpha: `#rrggbb`."""
+    step_images: Literal["embed", "drop", "reference"] = "embed"
+    """The image after each step: inside the result row, not kept, or kept as an object of its own
+    under `<run>/steps/` with its URI in the row."""
+    skip_done: bool = True
+    """Leave out records that an earlier run under the same `uri` already has with status ok."""
+
+    @field_validator("background")
+    @classmethod
+    def _colour(cls, value: str) -> str:
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+            raise ValueError(f"{value!r} is not a colour of the form #rrggbb")
+        return value.lower()
+
+
+class AcceptConfig(Strict):
+    """How the loop uses a judge's scores, each in [0, 1]."""
+
+    model: JudgeConfig
+    """Which judge."""
+    attempts: int = Field(default=2, ge=1, le=16)
+    """Seeds tried for an edit before it is rolled back."""
+    tolerance: float = Field(default=0.0, ge=0, le=1)
+    """An edit is accepted when its score is at least the current image's less this."""
+    satisfied: float | None = Field(default=None, ge=0, le=1)
+    """Stop when an accepted image scores at least this; None leaves stopping to the policy."""
+
+
+class LimitsConfig(Strict):
+    """What bounds each record."""
+
+    max_steps: int = Field(default=8, ge=1, le=1000)
+    """Edits per record before it stops with `max_steps`."""
+    malformed_retries: int = Field(default=2, ge=0, le=10)
+    """How often the policy is asked again after a malformed answer, before the record fails."""
+
+
+class WorkersConfig(Strict):
+    """The actor pool."""
+
+    min: int = Field(default=1, ge=1)
+    """Workers that are always there."""
+    max: int | None = Field(default=None, ge=1)
+    """Workers the pool may grow to; None means `min`."""
+    cpus: float = Field(default=1, ge=0)
+    """CPUs that Ray reserves for each worker."""
+    gpus: float = Field(default=0, ge=0)
+    """GPUs that Ray reserves for each worker and makes visible to it alone."""
+    records_in_flight: int = Field(default=16, ge=1, le=4096)
+    """Records a worker runs at once: at least twice the editor's batch keeps the editor busy."""
+    shard_size: int = Field(default=32, ge=1, le=4096)
+    """Most records in one shard, which is one result file. Shards shrink towards the end of the plan."""
+
+    @model_validator(mode="after")
+    def _range(self) -> WorkersConfig:
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"max ({self.max}) is below min ({self.min}): raise max or lower min")
+        return self
+
+    @property
+    def most(self) -> int:
+        return self.max or self.min
+
+
+class StorageConfig(Strict):
+    """How object stores are reached. Credentials come from the environment or the cloud identity."""
+
+    endpoint_url: str | None = None
+    """Endpoint of an S3-compatible store; None uses AWS_ENDPOINT_URL or AWS itself."""
+    region: str | None = None
+    """Region; None uses AWS_REGION or AWS_DEFAULT_REGION."""
+    timeout_seconds: float = Field(default=30.0, gt=0)
+    """Longest a request may take."""
+    retry_seconds: float = Field(default=60.0, ge=0)
+    """How long transient faults (503, time-outs, resets) are retried, with back-off and jitter."""
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _no_secret(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"^https?://[^@]+$", value):
+            raise ValueError(
+                "must be http(s)://host[:port] without a user name or password; credentials belong "
+                "into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        return value
+
+
+class BulkEditConfig(Strict):
+    """Edit every record of a manifest by the loop of policy and editor."""
+
+    input: InputConfig
+    """What to edit."""
+    output: OutputConfig
+    """Where results go."""
+    run_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    """Name of the run's directory. None derives it from the settings and the manifest's state, so that
+    the same command continues the same run and a changed manifest starts a new one."""
+    policy: PolicyConfig = RulesPolicyConfig(type="rules")
+    """What names the edits: `type` is rules, simulated or custom."""
+    editor: EditorConfig = PillowEditorConfig(type="pillow")
+    """What carries them out: `type` is pillow, simulated or custom."""
+    judge: AcceptConfig | None = None
+    """Optional acceptance in the loop."""
+    limits: LimitsConfig = LimitsConfig()
+    """What bounds each record."""
+    workers: WorkersConfig = WorkersConfig()
+    """The actor pool."""
+    backend: Literal["ray", "inline"] = "ray"
+    """ray: an actor pool; inline: the same worker in this process, without Ray, for debugging."""
+    storage: StorageConfig = StorageConfig()
+    """How object stores are reached."""
+
+    def pixels(self) -> dict[str, Any]:
+        """Everything that changes what a record's result looks like, as plain JSON data."""
+        return {
+            "version": PIPELINE_VERSION,
+            "policy": self.policy.pixels(),
+            "editor": self.editor.pixels(),
+            "judge": None if self.judge is None else self._judge_pixels(self.judge),
+            "limits": self.limits.model_dump(mode="json"),
+            "output": self.output.model_dump(mode="json", include={"format", "quality", "background"}),
+        }
+
+    @staticmethod
+    def _judge_pixels(judge: AcceptConfig) -> dict[str, Any]:
+        return judge.model_dump(mode="json", exclude={"model"}) | {"model": judge.model.pixels()}
+
+    def loop_limits(self) -> Limits:
+        """The loop's own limits."""
+        judge = self.judge
+        return Limits(
+            max_steps=self.limits.max_steps,
+            malformed_retries=self.limits.malformed_retries,
+            attempts_per_step=judge.attempts if judge else 1,
+            tolerance=judge.tolerance if judge else 0.0,
+            satisfied=judge.satisfied if judge else None,
+        )

@@ -1,0 +1,178 @@
+"""From a YAML or JSON file and `--set a.b=c` overrides to a checked config, or one readable error."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.core.errors import ConfigError
+
+Lines = dict[tuple[str, ...], int]
+"""Where each key stands in the file: path of keys -> line, from 1."""
+
+
+def load_config(
+    source: str | os.PathLike[str] | Mapping[str, Any], overrides: Iterable[str] = ()
+) -> BulkEditConfig:
+    """Load a bulk edit config.
+
+    Args:
+        source: a YAML or JSON file, the `run.json` of an earlier run, or the settings as a mapping.
+        overrides: settings of the form `workers.max=4`; the value is read as YAML.
+
+    Raises:
+        ConfigError: naming the file, line, field and value, and what would be right.
+    """
+    if isinstance(source, Mapping):
+        name, data, lines = "config", _plain(source), {}
+    else:
+        name = os.fspath(source)
+        data, lines = _read(Path(source))
+    for override in overrides:
+        lines.pop(_apply(data, override), None)
+    try:
+        return BulkEditConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, name, lines)) from None
+
+
+def _plain(source: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _plain(value) if isinstance(value, Mapping) else value for key, value in source.items()}
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Lines]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: can't read the config file: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not a text file in UTF-8") from None
+    form = "JSON" if path.suffix.lower() == ".json" else "YAML"
+    try:
+        # As YAML, JSON's 1e-05 would be a text and an escaped emoji two broken halves.
+        data = json.loads(text) if form == "JSON" else yaml.safe_load(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path}: is not valid {form}: {error}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: should hold settings such as 'input: …', found {type(data).__name__}")
+    lines: Lines = {}
+    _find_lines(node, (), lines)
+    if "config" in data and "mira_batch" in data:  # a run.json
+        data = data["config"]
+        lines = {keys[1:]: line for keys, line in lines.items() if keys[:1] == ("config",) and keys[1:]}
+    return data, lines
+
+
+def _find_lines(node: yaml.Node | None, path: tuple[str, ...], lines: Lines) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            lines[(*path, str(key.value))] = key.start_mark.line + 1
+            _find_lines(value, (*path, str(key.value)), lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            lines[(*path, str(index))] = value.start_mark.line + 1
+            _find_lines(value, (*path, str(index)), lines)
+
+
+def _apply(data: dict[str, Any], override: str) -> tuple[str, ...]:
+    """Set one override in place; returns the path it set."""
+    dotted, equals, text = override.partition("=")
+    keys = tuple(dotted.strip().split("."))
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {override}: should look like workers.max=4")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override}: the value is not valid YAML; quote it") from None
+    target = data
+    for depth, key in enumerate(keys[:-1]):
+        if target.get(key) is None:  # absent, or switched off as in `judge: null`
+            target[key] = {}
+        target = target[key]
+        if not isinstance(target, dict):
+            raise ConfigError(f"--set {override}: {'.'.join(keys[: depth + 1])} holds a value, not settings")
+    target[keys[-1]] = value
+    return keys
+
+
+def _explain(error: ValidationError, name: str, lines: Lines) -> str:
+    """One line per problem: file:line: field: what is wrong, and the fix where it is known."""
+    problems = []
+    for item in error.errors(include_url=False):
+        path = tuple(str(part) for part in item["loc"])
+        keys = _without_tags(path, lines)
+        place = name if keys not in lines else f"{name}:{lines[keys]}"
+        problems.append(f"{place}: {'.'.join(keys) or 'config'}: {_message(item, path)}")
+    return "\n".join(problems)
+
+
+_TAGS = {"rules", "pillow", "simulated", "custom"}
+
+
+def _without_tags(path: tuple[str, ...], lines: Lines) -> tuple[str, ...]:
+    """Pydantic puts a union's tag into the path (policy.rules.x); users wrote policy.x."""
+    keys: tuple[str, ...] = ()
+    for part in path:
+        if (
+            part in _TAGS
+            and keys
+            and keys[-1] in {"policy", "editor", "model"}
+            and (*keys, part) not in lines
+        ):
+            continue
+        keys = (*keys, part)
+    return keys
+
+
+def _message(item: Any, path: tuple[str, ...]) -> str:
+    value = item.get("input")
+    match item["type"]:
+        case "extra_forbidden":
+            known = _known_keys(path[:-1])
+            near = difflib.get_close_matches(path[-1], known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}"
+            return f"unknown key; {hint}"
+        case "missing":
+            return "is missing; it has no default"
+        case "union_tag_invalid":
+            return f"type {item['ctx']['tag']!r} is not one of {item['ctx']['expected_tags']}"
+        case "union_tag_not_found":
+            return f"needs a 'type' ({', '.join(sorted(_TAGS))})"
+        case "value_error":
+            return str(item["ctx"]["error"])
+        case _:
+            return f"{item['msg']}, found {value!r}"
+
+
+def _known_keys(path: tuple[str, ...]) -> list[str]:
+    """The field names of the config model at a path (union tags included), by walking annotations."""
+    models: list[type[BaseModel]] = [BulkEditConfig]
+    for part in path:
+        if part.isdigit():  # an index: the models of the list's items are already at hand
+            continue
+        if part in _TAGS:
+            models = [m for m in models if _tag(m) in (part, None)]
+            continue
+        fields = [m.model_fields[part].annotation for m in models if part in m.model_fields]
+        models = [m for annotation in fields for m in _models_in(annotation)]
+    return sorted({name for m in models for name in m.model_fields})
+
+
+def _tag(model: type[BaseModel]) -> str | None:
+    field = model.model_fields.get("type")
+    return field.annotation.__args__[0] if field else None  # type: ignore[union-attr]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for part in getattr(annotation, "__args__", ()) for m in _models_in(part)]

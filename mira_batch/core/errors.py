@@ -1,0 +1,85 @@
+"""Every error of the package, and the one place where foreign ones are classified.
+
+    MiraError
+    ├── UserError            the user can fix it; the CLI prints it plainly and exits with 2
+    │   ├── ConfigError      a config field is wrong
+    │   ├── ManifestError    the manifest can't be read at all, or lacks a column
+    │   ├── StoreError       the object store refused: credentials, bucket, permission
+    │   └── RunConflict      the run directory belongs to a different configuration
+    ├── RecordError          this record fails and becomes a row; its neighbours go on
+    └── EngineDead           the process can't go on (sticky GPU error); it must leave
+
+A bad record is data; a dead engine raises. Model and image code may raise what it likes: it is turned
+into one of the above once, at a `boundary()`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mira_batch.core.types import ErrorKind, Failure
+
+
+class MiraError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class UserError(MiraError):
+    """Something the user can put right. The message names the place and the fix."""
+
+
+class ConfigError(UserError):
+    """A configuration field is missing, unknown or out of range."""
+
+
+class ManifestError(UserError):
+    """The manifest as a whole can't be used."""
+
+
+class StoreError(UserError):
+    """The object store can't be used as configured."""
+
+
+class RunConflict(UserError):
+    """A run directory was made by a different configuration."""
+
+
+class RecordError(MiraError):
+    """One record fails; the message goes into its row."""
+
+    def __init__(self, kind: ErrorKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    @property
+    def failure(self) -> Failure:
+        return Failure(self.kind, str(self))
+
+    def __reduce__(self) -> tuple[type, tuple[ErrorKind, str]]:
+        return type(self), (self.kind, str(self))
+
+
+class EngineDead(MiraError):
+    """The model's process is unusable (for instance a sticky CUDA error)."""
+
+
+@contextmanager
+def boundary(kind: ErrorKind) -> Iterator[None]:
+    """Classify whatever foreign code raises inside as a `RecordError` of this kind.
+
+    Errors of our own and cancellation pass through unchanged.
+    """
+    try:
+        yield
+    except (MiraError, asyncio.CancelledError):
+        raise
+    except Exception as error:
+        raise RecordError(kind, describe(error)) from error
+
+
+def describe(error: BaseException) -> str:
+    """'ValueError: text', or the name alone when the error carries no text."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,53 @@
+"""Names made from content: work ids, fingerprints and seeds.
+
+Nothing here depends on time, order or place, so the same work has the same name on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mira_batch.core.types import Frame
+
+
+def content_hash(*parts: str | bytes, size: int = 16) -> str:
+    """Hex digest (blake2b, `size` bytes) of the parts, each prefixed by its length so that none can
+    run into the next."""
+    digest = hashlib.blake2b(digest_size=size)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def fingerprint(settings: Mapping[str, object]) -> str:
+    """Hash of everything that changes pixels; `settings` must be plain JSON data."""
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return content_hash(text)
+
+
+def work_id(record_id: str, image_identity: str, instruction: str, pipeline: str) -> str:
+    """The name of one piece of work: 32 hex digits, safe as a path."""
+    return content_hash(record_id, image_identity, instruction, pipeline)
+
+
+def seed(work: str, draw: str, step: int, attempt: int) -> int:
+    """The seed of one random draw: a 63-bit integer, a function of its arguments alone.
+
+    `draw` tells apart what is drawn in the same step: "policy" or "editor".
+    """
+    return int(content_hash(work, draw, str(step), str(attempt), size=8), 16) >> 1
+
+
+def frame_of(pixels: Any) -> Frame:
+    """Hold a decoded image together with the digest of its mode, size and pixels.
+
+    `pixels` is a `PIL.Image.Image`; any object with `mode`, `size` and `tobytes()` would do. Costs one
+    pass over the pixels (about 1 ms per megapixel), so call it outside the event loop.
+    """
+    width, height = pixels.size
+    return Frame(pixels, content_hash(pixels.mode, f"{width}x{height}", pixels.tobytes()))

@@ -1,0 +1,201 @@
+"""THE loop: perceive, reason, act, until STOP (MIRA, arXiv 2511.21087).
+
+Owns the life of one record. It knows nothing of batches, threads, stores or Ray: models are awaited
+one request at a time through `Models`, and each step goes into a `StepLog` before the next begins. To
+the published loop it adds a step cap, a history, an optional judge that may reject an edit, and two
+guards against going nowhere (docs/adr/0003).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from mira_batch.core import identity
+from mira_batch.core.actions import parse_action
+from mira_batch.core.errors import RecordError
+from mira_batch.core.ports import EditRequest, JudgeRequest, Models, PolicyRequest, StepLog
+from mira_batch.core.types import (
+    Edit,
+    EditTask,
+    ErrorKind,
+    Failure,
+    Frame,
+    Limits,
+    LoggedStep,
+    MalformedAction,
+    Seconds,
+    Step,
+    Stop,
+    StopReason,
+    Trajectory,
+)
+
+
+async def run_record(
+    task: EditTask, original: Frame, models: Models, log: StepLog, limits: Limits
+) -> Trajectory:
+    """Run one record to its end, going on from whatever `log` holds of it.
+
+    Never raises for a fault of the record: a `RecordError` from a model ends the trajectory as failed,
+    with its steps and best image kept. Other errors (the store, a dead engine) propagate.
+    """
+    run = _Run(task, original, models, limits)
+    for logged in await log.load(task):
+        run.take(logged)
+    resumed = len(run.steps)
+    reason: StopReason | None = None
+    failure: Failure | None = None
+    try:
+        while (reason := run.ended()) is None:
+            action, answer = await run.ask()
+            if isinstance(action, Stop):
+                reason, run.final_thought = StopReason.policy_stop, action.thought or action.reason
+                break
+            logged = await run.carry_out(action, answer)
+            written = time.perf_counter()
+            run.take(await log.append(task, logged))
+            run.seconds += Seconds(io=time.perf_counter() - written)
+    except RecordError as error:
+        failure = error.failure
+    return Trajectory(
+        steps=tuple(run.steps),
+        result=run.result(),
+        stop_reason=reason if failure is None else None,
+        failure=failure,
+        seconds=run.seconds + run.pending,
+        final_thought=run.final_thought,
+        resumed_steps=resumed,
+    )
+
+
+@dataclass
+class _Run:
+    """A record while it runs: its steps so far, and what follows from them."""
+
+    task: EditTask
+    original: Frame
+    models: Models
+    limits: Limits
+    steps: list[LoggedStep] = field(default_factory=list)
+    seconds: Seconds = Seconds()
+    pending: Seconds = Seconds()
+    """Model time since the last whole step."""
+    final_thought: str = ""
+
+    @property
+    def current(self) -> Frame:
+        """The image the next edit starts from."""
+        return next((s.frame for s in reversed(self.steps) if s.step.accepted), self.original)
+
+    @property
+    def score(self) -> float:
+        """The judge's score of `current`; the untouched original counts 0."""
+        scores = [s.step.score or 0.0 for s in self.steps if s.step.accepted]
+        return scores[-1] if scores else 0.0
+
+    def take(self, logged: LoggedStep) -> None:
+        self.steps.append(logged)
+        self.seconds += logged.step.seconds
+
+    def ended(self) -> StopReason | None:
+        """Why no further step should be made, from the steps alone (so a resumed record agrees)."""
+        steps = [s.step for s in self.steps]
+        satisfied = self.limits.satisfied
+        if steps and satisfied is not None and steps[-1].accepted and self.score >= satisfied:
+            return StopReason.judge_satisfied
+        if len(steps) >= 2 and all(s.before == s.after for s in steps[-2:]):
+            return StopReason.no_progress
+        if _circles(steps):
+            return StopReason.oscillation
+        return StopReason.max_steps if len(steps) >= self.limits.max_steps else None
+
+    async def ask(self) -> tuple[Edit | Stop, str]:
+        """The policy's next action and its raw text; a malformed answer is asked for again."""
+        problem, answer, step = "", "", len(self.steps)
+        for attempt in range(self.limits.malformed_retries + 1):
+            request = PolicyRequest(
+                self.task.record_id,
+                self.task.instruction,
+                self.original,
+                self.current,
+                tuple(s.step for s in self.steps),
+                identity.seed(self.task.work_id, "policy", step, attempt),
+                attempt,
+                problem,
+            )
+            timed = await self.models.propose(request)
+            self.pending += timed.seconds
+            answer = timed.value
+            action = parse_action(answer)
+            if not isinstance(action, MalformedAction):
+                return action, answer
+            problem = action.problem
+        tries = self.limits.malformed_retries + 1
+        raise RecordError(
+            ErrorKind.malformed_action,
+            f"step {step}: {tries} answers in a row were malformed; the last: {problem}: {answer[:200]!r}",
+        )
+
+    async def carry_out(self, edit: Edit, answer: str) -> LoggedStep:
+        """Make the edit. With a judge, try further seeds until one is accepted; keep the best."""
+        best: LoggedStep | None = None
+        for attempt in range(self.limits.attempts_per_step if self.models.score else 1):
+            index, before = len(self.steps), self.current
+            seed = identity.seed(self.task.work_id, "editor", index, attempt)
+            edited = await self.models.edit(
+                EditRequest(self.task.record_id, edit.instruction, before, self.original, seed, index)
+            )
+            self.pending += edited.seconds
+            score = await self._judge(edited.value, edit)
+            accepted = score is None or score >= self.score - self.limits.tolerance
+            step = Step(
+                index,
+                edit.thought,
+                edit.instruction,
+                answer,
+                seed,
+                attempt,
+                before.digest,
+                edited.value.digest,
+                accepted,
+                score,
+            )
+            if best is None or (score or 0.0) > (best.step.score or 0.0):
+                best = LoggedStep(step, edited.value)
+            if accepted:
+                break
+        assert best is not None
+        spent, self.pending = self.pending, Seconds()
+        return replace(best, step=replace(best.step, seconds=spent))
+
+    async def _judge(self, candidate: Frame, edit: Edit) -> float | None:
+        if self.models.score is None:
+            return None
+        timed = await self.models.score(
+            JudgeRequest(
+                self.task.record_id, self.task.instruction, self.original, candidate, edit.instruction
+            )
+        )
+        self.pending += timed.seconds
+        return timed.value.score
+
+    def result(self) -> Frame:
+        """The current image, or with a judge the accepted one it liked best; of equals the latest,
+        which has most of the instruction done."""
+        accepted = [s for s in self.steps if s.step.accepted]
+        if self.models.score is None or not accepted:
+            return self.current
+        return max(reversed(accepted), key=lambda s: s.step.score or 0.0).frame
+
+
+def _circles(steps: Sequence[Step]) -> bool:
+    """Whether the last step repeats an earlier one: same image, same edit, same other result.
+
+    An image that merely comes back is no proof: undoing a wrong edit brings one back on purpose.
+    """
+    if not steps or steps[-1].before == steps[-1].after:
+        return False
+    last = (steps[-1].before, steps[-1].instruction, steps[-1].after)
+    return any((s.before, s.instruction, s.after) == last for s in steps[:-1])

@@ -1,0 +1,216 @@
+"""The frozen data that travels between the loop, the models and the store.
+
+Owns the vocabulary: task, frame, edit, step, trajectory and why a record ended. Behaviour lives
+elsewhere: the loop in `loop.py`, what a model must offer in `ports.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """How a record came out."""
+
+    ok = "ok"
+    """The loop ended by itself; the image is its result."""
+    failed = "failed"
+    """The loop could not end; the row keeps the best image so far and says what happened."""
+
+
+class StopReason(StrEnum):
+    """Why the loop of a record ended without an error."""
+
+    policy_stop = "policy_stop"
+    """The policy said STOP: it sees nothing left to do."""
+    judge_satisfied = "judge_satisfied"
+    """The judge's score of an accepted image reached `judge.satisfied`."""
+    max_steps = "max_steps"
+    """`limits.max_steps` edits were made and the policy had not stopped."""
+    no_progress = "no_progress"
+    """Two edits in a row left the image as it was."""
+    oscillation = "oscillation"
+    """The same edit took the same image to the same result a second time: the loop runs in circles."""
+    time_limit = "time_limit"
+    """The record's time was up."""
+
+
+class ErrorKind(StrEnum):
+    """What kind of fault failed a record."""
+
+    image_unreadable = "image_unreadable"
+    """The image could not be fetched or decoded, or has a form that can't be edited faithfully."""
+    image_too_large = "image_too_large"
+    """The image has more bytes or pixels than `input` allows."""
+    image_forbidden = "image_forbidden"
+    """The image's URI lies outside `input.allow`."""
+    instruction_unclear = "instruction_unclear"
+    """The policy cannot understand words of the instruction; the message names them."""
+    malformed_action = "malformed_action"
+    """The policy's answer was neither an edit nor a stop, also when asked again."""
+    policy_failed = "policy_failed"
+    """The policy raised."""
+    editor_failed = "editor_failed"
+    """The editor raised."""
+    editor_out_of_memory = "editor_out_of_memory"
+    """The editor ran out of memory with this record alone in its batch."""
+    judge_failed = "judge_failed"
+    """The judge raised or gave no score. Never counted as a bad score."""
+    step_timeout = "step_timeout"
+    """A model call took longer than its limit."""
+    worker_crash = "worker_crash"
+    """The worker process died twice while this record was the only one running."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A decoded image of a trajectory, with the digest of its pixels."""
+
+    pixels: Any
+    """The image itself: a `PIL.Image.Image` in mode RGB or RGBA. Never changed in place."""
+    digest: str
+    """Content hash of mode, size and pixels; see `identity.frame_of`."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.pixels.size
+
+
+@dataclass(frozen=True, slots=True)
+class EditTask:
+    """One record to run: what to edit is fetched separately, since images are large."""
+
+    record_id: str
+    """The user's own name for the record. Never used as a path."""
+    work_id: str
+    """Content hash of all that decides the result; names the record's state and seeds its draws."""
+    instruction: str
+    """The complex instruction: one or several edits as a person writes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """The policy's action: carry out one atomic edit."""
+
+    instruction: str
+    thought: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The policy's action: the image is done."""
+
+    reason: str = ""
+    thought: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedAction:
+    """An answer that is neither an edit nor a stop."""
+
+    problem: str
+    """What is wrong with it, in words a policy can act on when it is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Where a record's or a step's time went, in seconds.
+
+    Model seconds are the record's share of the batch it ran in (batch seconds / batch size), so that
+    they add up to what the machine did; the rest of the time behind a model is `waiting`.
+    """
+
+    policy: float = 0.0
+    editor: float = 0.0
+    judge: float = 0.0
+    waiting: float = 0.0
+    io: float = 0.0
+
+    def __add__(self, other: Seconds) -> Seconds:
+        return Seconds(
+            self.policy + other.policy,
+            self.editor + other.editor,
+            self.judge + other.judge,
+            self.waiting + other.waiting,
+            self.io + other.io,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One edit of a trajectory, as it is logged."""
+
+    index: int
+    """0 for the first edit."""
+    thought: str
+    instruction: str
+    """The atomic edit the policy named."""
+    raw_answer: str
+    """The policy's text, unparsed."""
+    seed: int
+    attempt: int
+    """Which try of this step gave `frame` (only a judge asks for a second)."""
+    before: str
+    """Digest of the image the edit was applied to."""
+    after: str
+    """Digest of the image it gave."""
+    accepted: bool = True
+    """False when the judge rolled the step back: the next step starts from `before` again."""
+    score: float | None = None
+    """The judge's score of the image, in [0, 1]; None without a judge."""
+    seconds: Seconds = field(default_factory=Seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedStep:
+    """A step together with the image it gave."""
+
+    step: Step
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a record failed."""
+
+    kind: ErrorKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """All that a record's loop did, and how it ended."""
+
+    steps: tuple[LoggedStep, ...]
+    result: Frame
+    """The final image; of a failed record, the best so far (at worst the original)."""
+    stop_reason: StopReason | None
+    """None exactly when `failure` is set."""
+    failure: Failure | None
+    seconds: Seconds
+    final_thought: str = ""
+    """The policy's words when it stopped."""
+    resumed_steps: int = 0
+    """How many of the steps came from the log of an earlier attempt."""
+
+    @property
+    def status(self) -> Status:
+        return Status.failed if self.failure else Status.ok
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a record's loop."""
+
+    max_steps: int = 8
+    malformed_retries: int = 2
+    """How often a policy is asked again after a malformed answer."""
+    attempts_per_step: int = 1
+    """Seeds tried per step before a rejected edit is rolled back. Needs a judge."""
+    tolerance: float = 0.0
+    """A candidate is accepted when its score is at least the current image's less this."""
+    satisfied: float | None = None
+    """The loop ends when an accepted image scores at least this."""

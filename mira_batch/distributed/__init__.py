@@ -1,0 +1,1 @@
+"""Plan, pool and worker: the only package that imports ray."""

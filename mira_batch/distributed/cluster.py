@@ -1,0 +1,71 @@
+"""Connects to Ray, or starts one on this machine for as long as the job runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.data import DataContext
+
+from mira_batch.config.bulk_edit import WorkersConfig
+from mira_batch.core.errors import ConfigError
+
+
+@contextmanager
+def ray_session(workers: WorkersConfig) -> Iterator[None]:
+    """A connection to Ray: the one that is there, the cluster of RAY_ADDRESS, or one of our own.
+
+    Raises:
+        ConfigError: the cluster can never place the smallest pool.
+    """
+    _quiet()
+    if ray.is_initialized():
+        _check_room(workers)
+        yield
+        return
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(logging_level=logging.ERROR, log_to_driver=False)
+    else:
+        # Ray's CPUs are a count, not a fence: enough of them that the whole pool and the plan's tasks
+        # fit beside each other, also on a small laptop.
+        cpus = max(os.cpu_count() or 1, int(workers.most * workers.cpus) + 1)
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            object_store_memory=200_000_000,  # only names and receipts pass through it
+        )
+    try:
+        _check_room(workers)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_room(workers: WorkersConfig) -> None:
+    total = ray.cluster_resources()
+    for resource, each in (("CPU", workers.cpus), ("GPU", workers.gpus)):
+        if each > 0 and total.get(resource, 0) < each and not _autoscales():
+            raise ConfigError(
+                f"workers.{resource.lower()}s: a worker needs {each:g} {resource}, the whole cluster has "
+                f"{total.get(resource, 0):g}; lower it or run on a larger cluster"
+            )
+
+
+def _autoscales() -> bool:
+    """Whether more nodes may come: told by the variable that Ray's autoscaler sets on its head."""
+    return bool(os.environ.get("RAY_CLUSTER_NAME") or os.environ.get("RAY_AUTOSCALES"))
+
+
+def _quiet() -> None:
+    """Our own progress replaces Ray Data's bars and notes."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -1,0 +1,141 @@
+"""Hands shard names to the workers and takes back receipts: a Ray Data actor pool, or in process."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy
+from ray.exceptions import RayError
+
+from mira_batch.config.bulk_edit import BulkEditConfig, WorkersConfig
+from mira_batch.core.errors import MiraError
+from mira_batch.core.receipts import Pulse, Receipt
+from mira_batch.distributed.worker import ShardWorker
+from mira_batch.storage.planfile import Shard
+
+Watcher = Callable[[list[Pulse]], None]
+"""Told about once a second what every live worker reports."""
+
+
+def execute(config: BulkEditConfig, run: str, shards: Sequence[Shard], watch: Watcher) -> Iterator[Receipt]:
+    """Run shards on the configured backend; yields a receipt as each is committed, in no set order."""
+    if not shards:
+        return iter(())
+    backend = _on_ray if config.backend == "ray" else _inline
+    return backend(config, run, shards, watch)
+
+
+def shards_in_hand(workers: WorkersConfig, shards: Sequence[Shard]) -> int:
+    """How many shards a worker holds at once: enough to keep `records_in_flight` records running when
+    the smallest shards come, and never just one, so that a shard's last record doesn't idle the models."""
+    smallest = max(1, sum(s.records for s in shards) // len(shards))
+    return max(2, min(workers.records_in_flight, math.ceil(2 * workers.records_in_flight / smallest)))
+
+
+def _inline(config: BulkEditConfig, run: str, shards: Sequence[Shard], watch: Watcher) -> Iterator[Receipt]:
+    worker = ShardWorker(config, run, on_pulse=lambda pulse: watch([pulse]))
+    pool = ThreadPoolExecutor(shards_in_hand(config.workers, shards), thread_name_prefix="shard")
+    try:
+        for done in as_completed([pool.submit(worker, shard) for shard in shards]):
+            yield done.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        worker.close()
+
+
+class _Actor:
+    """A `ShardWorker` inside a Ray Data actor: one call per row, several at once."""
+
+    def __init__(self, settings: dict[str, Any], run: str, board: Any) -> None:
+        name = ray.get_runtime_context().get_actor_id()
+        config = BulkEditConfig.model_validate(settings)
+        self._worker = ShardWorker(config, run, on_pulse=lambda pulse: board.put.remote(name, pulse))
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"receipt": self._worker(Shard(**json.loads(row["shard"]))).to_json()}
+
+
+@ray.remote(num_cpus=0)
+class _Board:
+    """Where workers leave their pulses. Those not heard of for ten seconds are gone."""
+
+    def __init__(self) -> None:
+        self._pulses: dict[str, tuple[float, Pulse]] = {}
+
+    def put(self, worker: str, pulse: Pulse) -> None:
+        self._pulses[worker] = (time.monotonic(), pulse)
+
+    def read(self) -> list[Pulse]:
+        return [pulse for heard, pulse in self._pulses.values() if time.monotonic() - heard < 10]
+
+
+def _on_ray(config: BulkEditConfig, run: str, shards: Sequence[Shard], watch: Watcher) -> Iterator[Receipt]:
+    workers = config.workers
+    in_hand = shards_in_hand(workers, shards)
+    board: Any = _Board.remote()
+    rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
+    actor: Any = _Actor  # Ray Data makes one per worker and calls that; its types only know functions
+    receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        actor,
+        fn_constructor_args=(config.model_dump(mode="json"), run, board),
+        compute=ActorPoolStrategy(
+            min_size=workers.min,
+            max_size=workers.most,
+            max_tasks_in_flight_per_actor=in_hand,
+            max_concurrent_calls_per_actor=in_hand,
+            enable_true_multi_threading=True,
+        ),
+        num_cpus=workers.cpus,
+        num_gpus=workers.gpus or None,
+    )
+    with _watching(board, watch):
+        try:
+            for batch in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
+                table: Any = batch
+                for text in table["receipt"].to_pylist():
+                    yield Receipt.from_json(text)
+        except Exception as error:
+            # Ray wraps what a worker raised; an error of our own is the one the user can act on.
+            if (ours := our_error(error)) is not None:
+                raise ours from error
+            raise
+
+
+@contextmanager
+def _watching(board: Any, watch: Watcher) -> Iterator[None]:
+    stop = threading.Event()
+
+    def poll() -> None:
+        while not stop.wait(1.0):
+            try:
+                watch(ray.get(board.read.remote(), timeout=5))
+            except RayError:  # progress is a courtesy; the work goes on without it
+                continue
+
+    thread = threading.Thread(target=poll, name="board", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=6)
+
+
+def our_error(error: BaseException | None) -> MiraError | None:
+    """The error of ours inside Ray's wrapping, if there is one."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, MiraError):
+            return error
+        seen.add(id(error))
+        error = getattr(error, "cause", None) or error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,190 @@
+"""Feeds a model with whatever waits, from many records at once.
+
+Each replica of a model has a thread of its own. A free replica takes the most urgent request and every
+other waiting request of the same bucket, up to the batch limit, and never waits for a batch to fill: a
+slow record can't hold up a fast one. Requests are ordered by `priority` (the worker gives the oldest
+shard's deepest record the smallest).
+
+When a call raises, the batch is halved until the request to blame is alone; only that one fails. An
+out-of-memory fault is treated the same way, so a batch that was too large still gets through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from mira_batch.core.errors import EngineDead, RecordError, describe
+from mira_batch.core.ports import Timed
+from mira_batch.core.types import ErrorKind, Seconds
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+Call = Callable[[Sequence[Q]], Sequence[R | Exception]]
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Which model it is: how its seconds and its failures are booked."""
+
+    name: str
+    """policy, editor or judge: the field of `Seconds`."""
+    failed: ErrorKind
+    out_of_memory: ErrorKind
+
+
+POLICY = Role("policy", ErrorKind.policy_failed, ErrorKind.policy_failed)
+EDITOR = Role("editor", ErrorKind.editor_failed, ErrorKind.editor_out_of_memory)
+JUDGE = Role("judge", ErrorKind.judge_failed, ErrorKind.judge_failed)
+
+
+@dataclass(order=True, slots=True)
+class _Waiting(Generic[Q]):
+    priority: tuple[int, ...]
+    order: int
+    request: Q = field(compare=False)
+    bucket: Hashable = field(compare=False)
+    future: asyncio.Future[Any] = field(compare=False)
+    since: float = field(compare=False)
+
+
+class MicroBatcher(Generic[Q, R]):
+    """Awaitable access to a batched model. Create it, await `submit` and `close` on one event loop."""
+
+    def __init__(
+        self, role: Role, replicas: Sequence[Call[Q, R]], bucket: Callable[[Q], Hashable], max_batch: int
+    ) -> None:
+        self._role = role
+        self._bucket = bucket
+        self._max_batch = max_batch
+        self._waiting: list[_Waiting[Q]] = []
+        self._order = itertools.count()
+        self._ready = threading.Condition()
+        self._closed = False
+        self._wake_due = False
+        self._loop = asyncio.get_running_loop()
+        self.busy_seconds = 0.0
+        """Seconds that calls took, over all replicas."""
+        self.calls = 0
+        self.requests = 0
+        self._threads = [
+            threading.Thread(target=self._serve, args=(call,), name=f"{role.name}-{i}", daemon=True)
+            for i, call in enumerate(replicas)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    async def submit(self, request: Q, priority: tuple[int, ...] = ()) -> Timed[R]:
+        """The model's answer to one request.
+
+        Raises:
+            RecordError: the model failed on this request, alone in its batch.
+            EngineDead: the model can't go on.
+        """
+        future: asyncio.Future[Timed[R]] = self._loop.create_future()
+        item = _Waiting(
+            priority, next(self._order), request, self._bucket(request), future, time.perf_counter()
+        )
+        with self._ready:
+            heapq.heappush(self._waiting, item)
+        if not self._wake_due:
+            # Wake a replica only when every coroutine that can run now has run: answers of one batch
+            # resolve together, so the requests that follow from them reach the next model together.
+            self._wake_due = True
+            self._loop.call_soon(self._wake)
+        return await future
+
+    def close(self) -> None:
+        """Let the threads end after the call they are in. Requests still waiting are cancelled."""
+        with self._ready:
+            self._closed = True
+            for item in self._waiting:
+                item.future.cancel()
+            self._waiting.clear()
+            self._ready.notify_all()
+
+    def _wake(self) -> None:
+        self._wake_due = False
+        with self._ready:
+            self._ready.notify_all()
+
+    def _serve(self, call: Call[Q, R]) -> None:
+        while True:
+            with self._ready:
+                while not self._waiting and not self._closed:
+                    self._ready.wait()
+                if self._closed:
+                    return
+                batch = self._take()
+            if batch:
+                self._run(call, batch)
+
+    def _take(self) -> list[_Waiting[Q]]:
+        """The most urgent request and those that may share its batch, in order of urgency."""
+        batch: list[_Waiting[Q]] = []
+        passed: list[_Waiting[Q]] = []
+        while self._waiting and len(batch) < self._max_batch:
+            item = heapq.heappop(self._waiting)
+            if item.future.cancelled():
+                continue
+            (batch if not batch or item.bucket == batch[0].bucket else passed).append(item)
+        for item in passed:
+            heapq.heappush(self._waiting, item)
+        return batch
+
+    def _run(self, call: Call[Q, R], batch: list[_Waiting[Q]]) -> None:
+        """Call the model and hand out its answers; on a fault, halve the batch to find whose it is."""
+        started = time.perf_counter()
+        try:
+            answers = list(call([item.request for item in batch]))
+            if len(answers) != len(batch):
+                raise ValueError(f"{len(batch)} requests got {len(answers)} answers")
+        except EngineDead as error:
+            answers = [error] * len(batch)
+        except Exception as error:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                self._run(call, batch[:middle])
+                self._run(call, batch[middle:])
+                return
+            answers = [error]
+        took = time.perf_counter() - started
+        with self._ready:  # replicas count together
+            self.busy_seconds += took
+            self.calls += 1
+            self.requests += len(batch)
+        self._loop.call_soon_threadsafe(self._hand_out, batch, answers, took)
+
+    def _hand_out(self, batch: list[_Waiting[Q]], answers: Sequence[R | Exception], took: float) -> None:
+        now, share = time.perf_counter(), took / len(batch)
+        for item, answer in zip(batch, answers, strict=True):
+            if item.future.done():
+                continue
+            if isinstance(answer, Exception):
+                item.future.set_exception(self._classified(answer))
+            else:
+                waiting = max(0.0, now - item.since - share)
+                seconds = Seconds(**{self._role.name: share, "waiting": waiting})
+                item.future.set_result(Timed(answer, seconds))
+
+    def _classified(self, error: Exception) -> Exception:
+        """Foreign errors become the record's failure; this is the models' boundary."""
+        if isinstance(error, RecordError | EngineDead):
+            return error
+        kind = self._role.out_of_memory if is_out_of_memory(error) else self._role.failed
+        wrapped = RecordError(kind, describe(error))
+        wrapped.__cause__ = error
+        return wrapped
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; torch's is known by name, so torch isn't imported."""
+    return isinstance(error, MemoryError) or any(
+        kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__
+    )

@@ -1,0 +1,53 @@
+"""The editor that needs no weights: it carries out the grammar's operations with Pillow.
+
+It takes any instruction that `grammar.parse` understands, one edit or several, and the loop's own
+"restore the original image". Same request, same pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import PIL
+from PIL.Image import Image
+
+from mira_batch.core.errors import RecordError, boundary
+from mira_batch.core.ports import EditRequest
+from mira_batch.core.types import ErrorKind
+from mira_batch.models import grammar
+
+
+class PillowEditor:
+    """Implements `core.ports.Editor`. Holds nothing, so any number of threads may share one."""
+
+    @property
+    def identity(self) -> str:
+        # Filters, resampling and the embedded font are Pillow's, so its version decides the pixels.
+        return f"pillow-editor/1 grammar-{grammar.VERSION} pillow-{PIL.__version__}"
+
+    @property
+    def max_batch(self) -> int:
+        return 64
+
+    def bucket(self, request: EditRequest) -> Hashable:
+        return None
+
+    def apply(self, requests: Sequence[EditRequest]) -> Sequence[object]:
+        return [_outcome(request) for request in requests]
+
+
+def _outcome(request: EditRequest) -> Image | RecordError:
+    try:
+        with boundary(ErrorKind.editor_failed):
+            return _edited(request)
+    except RecordError as error:
+        return error
+
+
+def _edited(request: EditRequest) -> Image:
+    if " ".join(request.instruction.lower().split()).rstrip(".") == grammar.RESTORE:
+        return request.original.pixels.copy()
+    image: Image = request.image.pixels
+    for operation in grammar.parse(request.instruction):
+        image = operation.apply(image)
+    return image

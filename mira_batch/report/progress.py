@@ -1,0 +1,155 @@
+"""Live progress in the terminal, and plain lines where there is no terminal (job logs, CI)."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from mira_batch.core.receipts import Pulse, RunSummary
+
+_LINE_SECONDS = 10.0
+
+
+class Terminal:
+    """Shows a run on a console. Use it as a context manager around `run(config, progress)`."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._started = time.monotonic()
+        self._rows = 0
+        self._summary: RunSummary | None = None
+        self._executing_since = self._started
+        self._pulses: list[Pulse] = []
+        self._last_line = 0.0
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(self, console=self._console, refresh_per_second=4, transient=True)
+            self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.__exit__(kind, error, trace)
+
+    def planning(self, rows: int) -> None:
+        self._rows = rows
+        self._line(f"planning: {rows:,} manifest rows read")
+
+    def executing(self, summary: RunSummary) -> None:
+        self._summary, self._executing_since = summary, time.monotonic()
+        again = f", {summary.already:,} already committed" if summary.already else ""
+        self._line(f"running {summary.run_id}: {summary.planned:,} records planned{again}", now=True)
+
+    def beat(self, pulses: list[Pulse]) -> None:
+        self._pulses = pulses
+        self._line(self._status())
+
+    def committed(self, summary: RunSummary) -> None:
+        self._summary = summary
+        self._line(self._status())
+
+    def _line(self, text: str, now: bool = False) -> None:
+        due = time.monotonic() - self._last_line >= _LINE_SECONDS
+        if self._live is None and (due or now):
+            self._last_line = time.monotonic()
+            self._console.print(text, highlight=False)
+
+    @property
+    def _done(self) -> int:
+        """Records that ended, committed or in a shard still open."""
+        committed = self._summary.committed if self._summary else 0
+        planned = self._summary.planned if self._summary else 0
+        return min(planned, committed + sum(pulse.finished for pulse in self._pulses))
+
+    def _status(self) -> str:
+        summary = self._summary
+        if summary is None:
+            return "starting"
+        parts = [f"{self._done:,} of {summary.planned:,} records", f"{summary.failed:,} failed"]
+        parts.append(
+            f"{sum(len(p.in_flight) for p in self._pulses)} in flight on {len(self._pulses)} workers"
+        )
+        steps = max(summary.steps, sum(p.steps for p in self._pulses))
+        parts.append(f"{steps:,} edits")
+        remaining = self._remaining()
+        parts.append(
+            f"{remaining} left" if remaining else f"{_clock(time.monotonic() - self._started)} so far"
+        )
+        return ", ".join(parts)
+
+    def _remaining(self) -> str:
+        """Time left at the pace of this call; empty until there is a pace."""
+        assert self._summary is not None
+        here = self._done - self._summary.already
+        elapsed = time.monotonic() - self._executing_since
+        if here < 8 or elapsed < 3:
+            return ""
+        return _clock((self._summary.planned - self._done) * elapsed / here)
+
+    def __rich__(self) -> RenderableType:
+        elapsed = _clock(time.monotonic() - self._started)
+        summary = self._summary
+        if summary is None:
+            what = (
+                f"planning  {self._rows:,} rows read"
+                if self._rows
+                else "starting Ray and reading the manifest"
+            )
+            return Text.assemble(("● ", "cyan"), what, (f"   {elapsed}", "dim"))
+        grid = Table.grid(padding=(0, 2))
+        bar = ProgressBar(total=max(1, summary.planned), completed=self._done, width=40)
+        share = 100 * self._done / max(1, summary.planned)
+        grid.add_row(Text(summary.run_id, "bold"), bar, f"{share:3.0f} %", Text(elapsed, "dim"))
+        return Group(grid, Text("  " + self._status(), "dim"))
+
+
+def _clock(seconds: float) -> str:
+    minutes, whole = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{whole:02d}" if hours else f"{minutes}:{whole:02d}"
+
+
+def summary_table(summary: RunSummary) -> Table:
+    """What a run did, for people."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", justify="right")
+    table.add_column()
+    here = summary.ok + summary.failed
+    before = f"  ({summary.already:,} of them before)" if summary.already else ""
+    table.add_row("records", f"{summary.committed:,} of {summary.planned:,} committed{before}")
+    if here:
+        table.add_row("ok", Text(f"{summary.ok:,}", "green") + _counts(summary.stops))
+        if summary.failed:
+            table.add_row("failed", Text(f"{summary.failed:,}", "red") + _counts(summary.errors))
+        resumed = f", {summary.resumed_steps:,} of them resumed" if summary.resumed_steps else ""
+        table.add_row("edits", f"{summary.steps:,}  ({summary.steps / here:.1f} a record{resumed})")
+    elif summary.complete:
+        table.add_row("", "nothing to do: every record is committed")
+    if summary.skipped:
+        table.add_row("skipped", f"{summary.skipped:,} that an earlier run has")
+    if summary.rejected:
+        table.add_row(
+            "rejected", Text(f"{summary.rejected:,} rows", "yellow") + Text("  plan/rejects.parquet")
+        )
+    pace = f", {60 * here / summary.wall:,.0f} records a minute" if here and summary.wall else ""
+    table.add_row("time", f"{_clock(summary.wall)}{pace}")
+    table.add_row("results", f"{summary.results}/*.parquet")
+    return table
+
+
+def _counts(counts: dict[str, int]) -> Text:
+    if not counts:
+        return Text("")
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return Text("  " + ", ".join(f"{name} {count:,}" for name, count in most), "dim")

@@ -1,0 +1,1 @@
+"""Everything that reads or writes: the run directory, manifests, images, and every Arrow schema."""

@@ -1,0 +1,264 @@
+"""The run directory's only door: create-only put, put, get, list, delete on any object store.
+
+`create` is what the design rests on (docs/architecture.md): it makes an object under a name that does
+not exist yet, whole or not at all, and says whether it did. Exactly one of any number of racing
+creators is told True. Nothing here ever deletes after a failed create: the object that stands may be
+our own, its answer lost.
+
+obstore (Rust object_store) does the work on s3, gcs, azure and memory. Local files are created by our
+own few lines, because a commit must also survive a power cut: temporary file, fsync, hard link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import obstore
+from obstore import exceptions as oe
+from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
+
+from mira_batch.config.base import is_remote
+from mira_batch.config.bulk_edit import StorageConfig
+from mira_batch.core.errors import StoreError
+from mira_batch.storage.files import endpoint
+
+_RACERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object as listed."""
+
+    key: str
+    """Relative to the store's root."""
+    size: int
+    """Bytes."""
+
+
+class Store:
+    """Objects under one root. Keys are relative, with '/' between parts. Safe to share by threads."""
+
+    def __init__(self, uri: str, store: ObjectStore, local: Path | None = None) -> None:
+        self.uri = uri
+        """The root, for messages and for `location`."""
+        self._store = store
+        self._local = local
+
+    @property
+    def name(self) -> str:
+        """The last part of the root."""
+        return self.uri.rstrip("/").rsplit("/", 1)[-1]
+
+    def location(self, key: str) -> str:
+        """The full path or URI of an object."""
+        return f"{self.uri.rstrip('/')}/{key}"
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Put an object that must not exist yet. False: it exists, whoever made it; nothing changed.
+
+        Raises:
+            StoreError: the store refused or could not be reached, also after retries.
+        """
+        with self._explained(key):
+            if self._local is not None:
+                return _create_file(self._local / key, data)
+            try:
+                obstore.put(self._store, key, data, mode="create", use_multipart=False)
+            except oe.AlreadyExistsError:
+                return False
+            return True
+
+    def put(self, key: str, data: bytes) -> None:
+        """Put an object, replacing what is there."""
+        with self._explained(key):
+            obstore.put(self._store, key, data, use_multipart=False)
+
+    def get(self, key: str) -> bytes | None:
+        """An object's bytes, or None when there is none."""
+        with self._explained(key):
+            try:
+                return obstore.get(self._store, key).bytes().to_bytes()
+            except (oe.NotFoundError, FileNotFoundError):
+                return None
+
+    def exists(self, key: str) -> bool:
+        with self._explained(key):
+            try:
+                obstore.head(self._store, key)
+            except (oe.NotFoundError, FileNotFoundError):
+                return False
+            return True
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """The objects below `prefix` (a whole path part), in no set order."""
+        with self._explained(prefix):
+            for chunk in obstore.list(self._store, prefix, chunk_size=1000):
+                for meta in chunk:
+                    yield Entry(meta["path"], meta["size"])
+
+    def children(self) -> list[str]:
+        """Names of the 'directories' right below the root, sorted."""
+        with self._explained(""):
+            found = obstore.list_with_delimiter(self._store)
+            return sorted(str(name).rstrip("/") for name in found["common_prefixes"])
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; those that don't exist count as deleted."""
+        keys = list(keys)
+        with self._explained(keys[0] if keys else ""):
+            try:
+                if keys:
+                    obstore.delete(self._store, keys)
+            except (oe.NotFoundError, FileNotFoundError):
+                if len(keys) > 1:
+                    for key in keys:
+                        self.delete([key])
+
+    async def create_async(self, key: str, data: bytes) -> bool:
+        """`create`, off the event loop."""
+        return await asyncio.to_thread(self.create, key, data)
+
+    async def get_async(self, key: str) -> bytes | None:
+        """`get`, off the event loop."""
+        return await asyncio.to_thread(self.get, key)
+
+    @contextmanager
+    def _explained(self, key: str) -> Iterator[None]:
+        """The store's boundary: its errors become one that says what to check."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except (oe.BaseError, OSError) as error:
+            raise StoreError(f"{self.location(key)}: {_advice(error)}") from error
+
+
+def open_store(uri: str, config: StorageConfig, make: bool = True) -> Store:
+    """Open the store that holds `uri` as its root. No request is made yet.
+
+    A local directory is made when it isn't there, or with `make=False` refused.
+
+    Raises:
+        StoreError: the scheme is unknown or the settings don't fit it.
+    """
+    if not is_remote(uri):
+        path = Path(uri)
+        if not make and not path.is_dir():
+            raise StoreError(f"{uri}: no such directory")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{uri}: can't make this directory: {error.strerror}") from error
+        return Store(uri, LocalStore(path, automatic_cleanup=True), path)
+    if uri.startswith("memory://"):
+        return Store(uri, MemoryStore())
+    host = endpoint(config) if uri.startswith("s3") else None
+    options: dict[str, object] = {
+        "client_options": {
+            "timeout": timedelta(seconds=config.timeout_seconds),
+            "connect_timeout": timedelta(seconds=min(10.0, config.timeout_seconds)),
+            "allow_http": bool(host and host.startswith("http://")),
+        },
+        "retry_config": {"retry_timeout": timedelta(seconds=config.retry_seconds), "max_retries": 10},
+    }
+    if uri.startswith("s3"):
+        region = config.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        options["region"] = region or "us-east-1"
+        options |= {"endpoint": host} if host else {}
+    try:
+        return Store(uri, from_url(uri, **options))  # type: ignore[arg-type]
+    except (oe.BaseError, ValueError) as error:
+        raise StoreError(f"{uri}: {_first_line(error)}") from error
+
+
+def check_create_only(store: Store) -> None:
+    """Race sixteen creates of one object and refuse a store that lets more or fewer than one win.
+
+    Also proves that the run may write, list and delete here.
+
+    Raises:
+        StoreError: the store can't be written, or its create-only put can't be relied on.
+    """
+    key = f".mira-batch-check-{secrets.token_hex(8)}"
+    try:
+        with ThreadPoolExecutor(_RACERS) as pool:
+            wins = sum(pool.map(lambda i: store.create(key, f"racer {i}".encode()), range(_RACERS)))
+        if wins != 1:
+            raise StoreError(
+                f"{store.uri}: {wins} of {_RACERS} racing creates of one object succeeded; exactly one "
+                "must. This store ignores If-None-Match, so two workers could both commit a shard: use "
+                "one that supports create-only puts (AWS S3, MinIO, Ceph, GCS, Azure, a local disk)"
+            )
+        if store.get(key) is None:
+            raise StoreError(f"{store.uri}: an object just created can't be read back")
+    finally:
+        store.delete([key])
+
+
+def _create_file(path: Path, data: bytes) -> bool:
+    """Create a local file that survives a power cut: it appears under its name only when it is whole."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with _open_new(temporary) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return True
+
+
+def _open_new(path: Path, tries: int = 8) -> BinaryIO:
+    """Open a new file, making its directory; again if a clean-up takes the empty directory in between."""
+    for left in reversed(range(tries)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return open(path, "xb")
+        except FileNotFoundError:
+            if not left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _advice(error: Exception) -> str:
+    """What a user should check, before the store's own words."""
+    words = _first_line(error)
+    text = str(error)
+    if "NoSuchBucket" in text:
+        return f"the bucket does not exist; create it or correct the URI ({words})"
+    denied = isinstance(error, oe.PermissionDeniedError | oe.UnauthenticatedError)
+    if denied or any(
+        code in text for code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied")
+    ):
+        return (
+            "the store refused the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and their "
+            f"rights on this bucket ({words})"
+        )
+    if isinstance(error, OSError):
+        return error.strerror or words
+    if "error sending request" in text or "timed out" in text:
+        return f"the store can't be reached; check storage.endpoint_url ({words})"
+    return words
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
