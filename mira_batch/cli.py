@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 the run is not whole (verify) or broke off; 2 something fo
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,8 @@ Sets = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 _out = Console(highlight=False, soft_wrap=True)
-_err = Console(stderr=True, highlight=False)
+# A descriptor of its own, since the one of stderr is hushed for a moment while Ray starts.
+_err = Console(file=os.fdopen(os.dup(2), "w"), highlight=False)
 
 
 @app.command()
@@ -125,7 +127,7 @@ def _print_json(data: Any) -> None:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM (a job stopped, a spot node reclaimed) ends a run as Ctrl-C does."""
+    """Ctrl-C and SIGTERM (a job stopped, a spot node reclaimed) end a run in order."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -133,6 +135,9 @@ def _stoppable() -> Iterator[None]:
     earlier = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
+    except KeyboardInterrupt:
+        _err.print("\ninterrupted; nothing is lost. Run the same command again to go on.")
+        raise typer.Exit(130) from None
     finally:
         signal.signal(signal.SIGTERM, earlier)
 
@@ -140,19 +145,14 @@ def _stoppable() -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
-        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
-        return int(code or 0)
+        app(args=list(arguments) if arguments is not None else None)
     except MiraError as error:
         _err.print("[red bold]error:[/]", end=" ")
         _err.print(str(error), markup=False)
         return 2 if isinstance(error, UserError) else 1
-    except KeyboardInterrupt:
-        _err.print("\ninterrupted; nothing is lost. Run the same command again to go on.")
-        return 130
-    except typer.Exit as error:
-        return error.exit_code
-    except typer.Abort:
-        return 130
+    except SystemExit as done:  # how the framework ends, also after bad usage
+        return int(done.code or 0)
+    return 0
 
 
 if __name__ == "__main__":

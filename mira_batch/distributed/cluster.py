@@ -26,21 +26,21 @@ def ray_session(workers: WorkersConfig) -> Iterator[None]:
         _check_room(workers)
         yield
         return
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if os.environ.get("RAY_ADDRESS"):
         ray.init(logging_level=logging.ERROR, log_to_driver=False)
     else:
         # Ray's CPUs are a count, not a fence: enough of them that the whole pool and the plan's tasks
         # fit beside each other, also on a small laptop.
         cpus = max(os.cpu_count() or 1, int(workers.most * workers.cpus) + 1)
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            object_store_memory=200_000_000,  # only names and receipts pass through it
-        )
+        with _hushed():
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                object_store_memory=200_000_000,  # only names and receipts pass through it
+            )
     try:
         _check_room(workers)
         yield
@@ -61,6 +61,25 @@ def _check_room(workers: WorkersConfig) -> None:
 def _autoscales() -> bool:
     """Whether more nodes may come: told by the variable that Ray's autoscaler sets on its head."""
     return bool(os.environ.get("RAY_CLUSTER_NAME") or os.environ.get("RAY_AUTOSCALES"))
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Start Ray's core without its notes on file descriptor 2, which pass Python by.
+
+    Its log is cut to what is fatal, because it calls every actor pool of Ray Data's an error (the pool's
+    constructor arguments live in the driver's object store; without the driver there is no job anyway);
+    and that it was cut it announces too.
+    """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _quiet() -> None:

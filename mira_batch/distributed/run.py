@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 
 from mira_batch.config.bulk_edit import BulkEditConfig
@@ -15,7 +14,7 @@ from mira_batch.distributed.plan import make_plan
 from mira_batch.storage import rundir
 from mira_batch.storage.manifest import list_files
 from mira_batch.storage.objects import Store, check_create_only, open_store
-from mira_batch.storage.planfile import Plan, read_plan
+from mira_batch.storage.planfile import Plan, Shard, read_plan
 
 
 class Silent:
@@ -36,16 +35,24 @@ def run(config: BulkEditConfig, progress: Progress | None = None) -> RunSummary:
     """
     started = time.monotonic()
     watch = progress or Silent()
-    with _planned(config, watch) as (store, plan):
-        summary = _execute(config, store, plan, watch)
+    with ExitStack() as stack:  # the backend starts when there is work for it, and at most once
+        store, found = _planned(config, watch, stack)
+        todo, summary = _so_far(store, found)
+        watch.executing(summary)
+        if todo:
+            _start_backend(config, stack)
+        sizes = {shard.index: shard.records for shard in todo}
+        for receipt in execute(config, store.uri, todo, watch.beat):
+            summary = summary.plus(receipt, sizes[receipt.shard])
+            watch.committed(summary)
     return replace(summary, wall=time.monotonic() - started)
 
 
 def plan(config: BulkEditConfig, progress: Progress | None = None) -> RunSummary:
     """Plan the run, if it isn't planned, and say what it will do. Nothing is edited."""
     started = time.monotonic()
-    with _planned(config, progress or Silent()) as (store, found):
-        summary = _so_far(store, found)
+    with ExitStack() as stack:
+        summary = _so_far(*_planned(config, progress or Silent(), stack))[1]
     return replace(summary, wall=time.monotonic() - started)
 
 
@@ -57,7 +64,7 @@ def status(config: BulkEditConfig) -> RunSummary:
     """
     store = open_existing(config)
     found = read_plan(store)
-    return _so_far(store, found) if found else RunSummary(store.uri, store.name)
+    return _so_far(store, found)[1] if found else RunSummary(store.uri, store.name)
 
 
 def open_existing(config: BulkEditConfig) -> Store:
@@ -72,40 +79,29 @@ def open_existing(config: BulkEditConfig) -> Store:
     return store
 
 
-@contextmanager
-def _planned(config: BulkEditConfig, watch: Progress) -> Iterator[tuple[Store, Plan]]:
-    """The run's store and its plan, made now where there is none, with the backend running."""
+def _planned(config: BulkEditConfig, watch: Progress, stack: ExitStack) -> tuple[Store, Plan]:
+    """The run's directory and its plan, made now where there is none."""
     files = list_files(config.input, config.storage)
     store = rundir.open_run(config, files)
-    with _session(config):
-        found = read_plan(store)
-        if found is None:
-            check_create_only(store)
-            found = make_plan(config, files, store, watch.planning)
-        yield store, found
+    found = read_plan(store)
+    if found is None:
+        check_create_only(store)
+        _start_backend(config, stack)
+        found = make_plan(config, files, store, watch.planning)
+    return store, found
 
 
-def _session(config: BulkEditConfig) -> AbstractContextManager[None]:
-    return ray_session(config.workers) if config.backend == "ray" else nullcontext()
+def _start_backend(config: BulkEditConfig, stack: ExitStack) -> None:
+    if config.backend == "ray":
+        stack.enter_context(ray_session(config.workers))
 
 
-def _execute(config: BulkEditConfig, store: Store, plan: Plan, watch: Progress) -> RunSummary:
+def _so_far(store: Store, plan: Plan) -> tuple[list[Shard], RunSummary]:
+    """The shards still to run, and the summary before anything more is done."""
     done = committed_shards(store)
     todo = [shard for shard in plan.shards() if shard.index not in done]
-    summary = _so_far(store, plan, done)
-    watch.executing(summary)
-    sizes = {shard.index: shard.records for shard in todo}
-    for receipt in execute(config, store.uri, todo, watch.beat):
-        summary = summary.plus(receipt, sizes[receipt.shard])
-        watch.committed(summary)
-    return summary
-
-
-def _so_far(store: Store, plan: Plan, done: set[int] | None = None) -> RunSummary:
-    """The summary of a run before anything more is done."""
-    done = committed_shards(store) if done is None else done
-    committed = sum(shard.records for shard in plan.shards() if shard.index in done)
-    return RunSummary(
+    committed = plan.records - sum(shard.records for shard in todo)
+    return todo, RunSummary(
         run=store.uri,
         run_id=store.name,
         planned=plan.records,

@@ -100,7 +100,7 @@ def _build_custom(config: CustomConfig, role: str, method: str) -> Any:
         raise ConfigError(f"factory {config.factory} of the {role} raised {describe(error)}") from error
     if problems:
         raise ConfigError(
-            f"factory {config.factory} returned a {type(model).__name__}, which is no {role}: "
+            f"factory {config.factory} returned {type(model).__name__}, which is no {role}: "
             f"{'; '.join(problems)} (see mira_batch.core.ports.{role.capitalize()})"
         )
     return model
@@ -118,11 +118,10 @@ def _import_factory(factory: str) -> Callable[..., Any]:
         ) from error
     found = getattr(module, name, None)
     if not callable(found):
-        what = "has no" if found is None else f"holds a {type(found).__name__}, no callable, as"
-        raise ConfigError(
-            f"factory {factory}: module {module_name} {what} {name}; it must be a function that is "
-            "importable here and on the workers"
+        what = (
+            f"{module_name} has no {name}" if found is None else f"it is {type(found).__name__}, no function"
         )
+        raise ConfigError(f"factory {factory}: {what}; it must be importable here and on the workers")
     return found
 
 

@@ -188,8 +188,8 @@ _TONES = frozenset(("brightness", "contrast", "saturation"))
 _WEAK: dict[str, Maker] = {
     **_heads(colour.gray, "gray"),
     **_heads(geometry.rotate, "upsidedown"),
-    **_heads(geometry.resize, "size width height longest shortest large times"),
-    **_heads(geometry.rotate, "turn degrees"),
+    **_heads(geometry.resize, "size width height longest shortest large"),
+    **_heads(geometry.rotate, "turn"),
     **_heads(geometry.resize, "decrease"),
 }
 """Words that name an operation unless a strong head is there: "turn it" rotates, "turn it sepia" does not."""

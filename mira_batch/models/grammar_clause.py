@@ -17,6 +17,8 @@ T = TypeVar("T")
 VERBS = words("make add give apply change convert set draw do use turn have get")
 """Verbs that go with many operations ("make it sepia"). They can only begin a clause, so that a second edit
 ("... and turn it gray") is never read as part of the first."""
+CHANGES = ("make", "change", "convert", "turn", "set")
+"""Those that change what is there. With a border or a text they would mean one already in the picture."""
 LIGHT = VERBS | words("put place to by as from effect filter look style version")
 """Words any operation may come with. Where one of them matters ("by 20%", "to 20%") the operation looks at it
 before it is dropped."""
@@ -107,4 +109,5 @@ def whole(value: float) -> int:
 
 def open_amount(c: Clause, kinds: tuple[str, ...], slightly: float, plain: float, strongly: float) -> float:
     """An amount that may be a number, "a bit", "a lot" or left open."""
-    return value_of(c.take(*kinds), 0) or c.choice({"slightly": slightly, "strongly": strongly}) or plain
+    amount = c.take(*kinds)
+    return value_of(amount) if amount else c.choice({"slightly": slightly, "strongly": strongly}) or plain

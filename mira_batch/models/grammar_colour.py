@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import get_args
 
 from mira_batch.models import operations_colour as colour
-from mira_batch.models.grammar_clause import Clause, open_amount, value_of, whole
+from mira_batch.models.grammar_clause import CHANGES, Clause, open_amount, value_of, whole
 from mira_batch.models.grammar_words import Token
 from mira_batch.models.operations import Operation
 from mira_batch.models.operations_text import Position, Size, WriteText
@@ -20,6 +20,8 @@ def write(c: Clause) -> Operation:
     text = c.take("text")
     if not text:
         raise ValueError('put the words to write in "quotes"')
+    if c.has(*CHANGES):
+        raise ValueError('say it as in write "SALE" at the bottom')
     watermark = c.drop("watermark")
     faint = c.drop("faint") or watermark
     c.drop("write", "text", "word", "words", "caption", "saying", "says", "reading", "reads", "letters")
@@ -88,8 +90,11 @@ def _change(c: Clause, way: int | None, amount: Token | None, loosely: float | N
             raise ValueError("say how to change it, such as increase by 20%")
         return way * (loosely or 25.0)
     value = value_of(amount) * (100 if amount.kind == "times" else 1)
-    to = not c.after("by", amount) if amount.kind == "times" else c.after("to", amount)
+    relative = c.after("by", amount) and value < 100
+    to = not relative if amount.kind == "times" else c.after("to", amount)
     if to:
+        if amount.kind == "number":
+            raise ValueError("say to how many percent of what it is")
         if way and (value - 100) * way < 0:
             raise ValueError(f"{value:g}% of what it is goes the other way")
         return round(value - 100, 3)
@@ -136,6 +141,9 @@ def autocontrast(c: Clause) -> Operation:
 
 def flatten(c: Clause) -> Operation:
     flatten = c.drop("flatten")
+    named = [t.kind for t in c.left if t.kind == "colour" or t.value == "transparency"]
+    if named[:1] == ["colour"] and not flatten:  # "replace the white by a transparent background"
+        raise ValueError("transparent areas can be filled, but nothing can be made transparent")
     c.drop("transparency", "background", "replace", "fill", "color", "alpha", "channel")
     paint = c.colour()
     if not (paint or flatten):

@@ -7,20 +7,23 @@ what is missing. Left open: a turn has 90 degrees, a border 10 pixels ("thin" 4,
 from __future__ import annotations
 
 from mira_batch.models import operations_geometry as geometry
-from mira_batch.models.grammar_clause import Clause, value_of, whole
+from mira_batch.models.grammar_clause import CHANGES, Clause, value_of, whole
 from mira_batch.models.operations import Operation
 
 
 def rotate(c: Clause) -> Operation:
-    c.drop("rotate", "background", "corner", "corners", "fill", "filling", "filled", "color")
+    c.drop("rotate")
+    fill = c.colour()
+    if fill:
+        c.drop("background", "corner", "corners", "fill", "filling", "filled", "color")
     upside_down = c.drop("upsidedown")
     way = c.choice({"clockwise": 1, "right": 1, "counterclockwise": -1, "left": -1})
-    amount = None if upside_down else c.take("degrees", "number")
+    amount = None if upside_down else c.take("degrees", "turn", "number")
     if not (amount or way or upside_down):
         raise ValueError("say how far, such as 90 degrees clockwise")
     degrees = 180.0 if upside_down else value_of(amount, 90) * (way or 1)
-    degrees = round(degrees % 360, 3)
-    return geometry.Rotate(degrees - 360 if degrees > 180 else degrees, c.colour())
+    degrees %= 360
+    return geometry.Rotate(round(degrees - 360 if degrees > 180 else degrees, 3), fill)
 
 
 def flip(c: Clause) -> tuple[Operation, ...]:
@@ -58,7 +61,7 @@ def _crop_sides(c: Clause, trim: bool) -> Operation:
     amounts = c.paired(("everyside", *sides), "px", "percent")
     if not amounts or len({t.kind for t in amounts.values()}) > 1:
         raise ValueError("say what to crop, such as 10% off the left, to 640x480, to 16:9 or square")
-    if not (trim or "everyside" in amounts or c.has("from", "by") or c.has("off")) or c.has("to"):
+    if not (trim or "everyside" in amounts or c.has("off", "from", "by")) or c.has("to"):
         raise ValueError("say how much to crop off, such as 10% off the left")
     if "everyside" in amounts and len(amounts) > 1:
         raise ValueError("every side and single sides contradict each other")
@@ -77,10 +80,13 @@ def resize(c: Clause) -> Operation:
     c.drop("proportionally")
     amounts = c.paired(("width", "height"), "px", "number")
     if amounts:
-        c.drop("width", "height", "pixels")
+        _refuse_by(c)
+        c.drop("width", "height")
         c.take_all("px", "number")
         width, height = (amounts.get(side) for side in ("width", "height"))
         return geometry.Resize(width and whole(value_of(width)), height and whole(value_of(height)))
+    if c.has("side"):
+        _refuse_by(c)
     if c.has("side") and (pixels := c.take("px", "number")):
         side = "shortest" if c.drop("shortest") else "longest"
         if not c.drop(side) and side == "longest":
@@ -90,11 +96,20 @@ def resize(c: Clause) -> Operation:
     return geometry.Scale(round(_scale(c, way), 3))
 
 
+def _refuse_by(c: Clause) -> None:
+    """ "Reduce the width by 100 px" is not "to 100 px"; "640 wide by 480 high" is fine."""
+    first = next((t for t in c.left if t.kind in ("px", "number")), None)
+    if first and c.after("by", first):
+        raise ValueError("say what size it shall have, such as a width of 640 pixels")
+
+
 def _scale(c: Clause, way: int | None) -> float:
     """The percentage meant by "to 50%", "by 20%" with a direction, "twice as large", "2 times smaller"."""
     amount = next((t for t in c.left if t.kind in ("percent", "times")), None)
     if not amount:
         raise ValueError("say to what size, such as to 640x480, to 800 pixels wide or to 50%")
+    if amount.signed:
+        raise ValueError("say enlarge or shrink, without a sign")
     by, to = c.after("by", amount), c.after("to", amount)
     c.left.remove(amount)
     value = value_of(amount)
@@ -111,15 +126,14 @@ def surround(c: Clause) -> Operation:
     if c.drop("square"):
         c.drop("background", "color")
         return geometry.PadSquare(c.colour() or "white")
+    if c.has(*CHANGES):
+        raise ValueError("say it as in add a 12 px white border")
     c.drop("around", "everyside", "width", "thickness", "background", "color", "solid")
     amount = c.take("px", "percent", "number")
     thickness = c.choice({"thin": 4.0, "thick": 24.0})
-    plain = margin and not bordered
     paint = c.colour() or ("white" if margin else "black")
     if amount:
         return geometry.Border(value_of(amount), "%" if amount.kind == "percent" else "px", paint)
-    return (
-        geometry.Border(5, "%", paint)
-        if plain and not thickness
-        else geometry.Border(thickness or 10, "px", paint)
-    )
+    if margin and not bordered and not thickness:
+        return geometry.Border(5, "%", paint)
+    return geometry.Border(thickness or 10, "px", paint)

@@ -31,7 +31,7 @@ FILLER = words(
 class Token:
     """A word, number, colour or mark with its place in the instruction.
 
-    Kinds: word, mark, number, px, percent, degrees, times, size (w, h), ratio (w, h), colour, text, and the
+    Kinds: word, mark, number, px, percent, degrees, turn, times, size (w, h), ratio (w, h), colour, text, and
     two separators: strong (always ends a clause) and weak (a comma, "and": may stand inside one).
     """
 
@@ -101,6 +101,7 @@ _SPELLINGS = {
     "brightness": "bright",
     "brighten": "brighter lighten lighter",
     "darken": "darker dim dimmer",
+    "contrast": "contrasty",
     "saturation": "saturated vivid colorful vibrant",
     "increase": "raise boost more higher increased enhance",
     "decrease": "reduce less decreased reduced",
@@ -155,8 +156,8 @@ _PHRASES: dict[tuple[str, ...], tuple[str, str | float]] = {
     ("anti", "clockwise"): ("word", "counterclockwise"),
     ("left", "to", "right"): ("word", "horizontally"),
     ("top", "to", "bottom"): ("word", "vertically"),
-    ("quarter", "turn"): ("degrees", 90.0),
-    ("half", "turn"): ("degrees", 180.0),
+    ("quarter", "turn"): ("turn", 90.0),
+    ("half", "turn"): ("turn", 180.0),
     ("auto", "contrast"): ("word", "autocontrast"),
     ("semi", "transparent"): ("word", "faint"),
     ("half", "transparent"): ("word", "faint"),

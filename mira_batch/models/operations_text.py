@@ -69,7 +69,8 @@ class WriteText:
     def describe(self) -> str:
         quoted = self.text.replace("\\", "\\\\").replace('"', '\\"')
         faintly = "faintly " if self.faint else ""
-        return f'write "{quoted}" {faintly}in {self.size} {self.colour} letters at the {self.position}'
+        # The colour stands first: "medium springgreen" would be the colour mediumspringgreen.
+        return f'write "{quoted}" {faintly}in {self.colour} {self.size} letters at the {self.position}'
 
     def _font(self, image: Image) -> ImageFont.FreeTypeFont:
         """The font at the wanted size, or smaller where the line would not fit."""

@@ -1,11 +1,12 @@
 """The editor that needs no weights: it carries out the grammar's operations with Pillow.
 
-It takes any instruction that `grammar.parse` understands, one edit or several, and the loop's own
-"restore the original image". Same request, same pixels.
+It takes any instruction that `grammar.parse` understands, one edit or several, and before these "restore the
+original image", which is no operation since it needs the original. Same request, same pixels.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
 
 import PIL
@@ -15,6 +16,8 @@ from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.types import ErrorKind
 from mira_batch.models import grammar
+
+_RESTORE = re.compile(rf"\s*{grammar.RESTORE}\s*(?:[.,;]\s*|$)", re.IGNORECASE)
 
 
 class PillowEditor:
@@ -45,9 +48,11 @@ def _outcome(request: EditRequest) -> Image | RecordError:
 
 
 def _edited(request: EditRequest) -> Image:
-    if " ".join(request.instruction.lower().split()).rstrip(".") == grammar.RESTORE:
-        return request.original.pixels.copy()
     image: Image = request.image.pixels
-    for operation in grammar.parse(request.instruction):
+    restore = _RESTORE.match(request.instruction)
+    rest = request.instruction[restore.end() :] if restore else request.instruction
+    if restore:
+        image = request.original.pixels.copy()
+    for operation in grammar.parse(rest) if rest or not restore else ():
         image = operation.apply(image)
     return image

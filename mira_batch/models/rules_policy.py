@@ -12,11 +12,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 
-from mira_batch.core.actions import format_action
+from mira_batch.core.actions import MAX_INSTRUCTION, format_action
 from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
-from mira_batch.core.types import Edit, ErrorKind, Frame, Stop
+from mira_batch.core.types import Edit, ErrorKind, Frame, Step, Stop
 from mira_batch.models import grammar
 from mira_batch.models.operations import Operation
 
@@ -58,8 +58,7 @@ class RulesPolicy:
             raise RecordError(ErrorKind.instruction_unclear, str(unclear)) from unclear
         digests = self._wanted(request.original, request.instruction, operations)
         if request.current.digest not in digests:
-            thought = "The image is neither the original nor the result of any of the edits; starting over."
-            return Edit(grammar.RESTORE, thought)
+            return _undo(operations, digests, request.history)
         done = max(k for k, digest in enumerate(digests) if digest == request.current.digest)
         thought = _progress(operations, done)
         if done == len(operations):
@@ -83,6 +82,23 @@ class RulesPolicy:
             while len(self._digests) > REMEMBERED:
                 self._digests.popitem(last=False)
         return tuple(digests)
+
+
+def _undo(operations: Sequence[Operation], digests: Sequence[str], history: Sequence[Step]) -> Edit:
+    """Go back to the last image that was right, by way of the original.
+
+    One edit does both. Were the good edits redone one by one, each would repeat a logged step exactly, and
+    the loop would rightly take that for a circle.
+    """
+    reached = {step.after for step in history if step.accepted}
+    good = max((k for k, digest in enumerate(digests) if digest in reached), default=0)
+    sentences = [grammar.RESTORE, *(operation.describe() for operation in operations[:good])]
+    instruction = ", then ".join(sentences)
+    if len(instruction) > MAX_INSTRUCTION:
+        instruction = grammar.RESTORE
+    return Edit(
+        instruction, "The image is neither the original nor the result of any of the edits; undoing that."
+    )
 
 
 def _progress(operations: Sequence[Operation], done: int) -> str:

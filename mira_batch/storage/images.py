@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from mira_batch.core.errors import RecordError
 from mira_batch.core.types import ErrorKind
 from mira_batch.storage.files import READ_ERRORS, read_bytes, unreadable
 
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """What is decoded; Pillow's other, rarer decoders are not offered to untrusted bytes."""
 _SRGB = ImageCms.createProfile("sRGB")
 _WIDE = {"I;16", "I;16L", "I;16B", "I;16N"}
@@ -81,10 +80,7 @@ def decode(data: bytes, name: str, source: InputConfig) -> Image.Image:
         RecordError: image_unreadable or image_too_large, with the reason.
     """
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of bombs above its own bound; ours is lower and checked next.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         width, height = image.size
         if width * height > source.max_pixels:
             raise RecordError(
@@ -95,7 +91,7 @@ def decode(data: bytes, name: str, source: InputConfig) -> Image.Image:
         _refuse_frames(image, name)
         image.load()
         return _normalised(image, name)
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RecordError(ErrorKind.image_too_large, f"{name}: {error}") from error
     except UnidentifiedImageError as error:
         known = ", ".join(FORMATS)

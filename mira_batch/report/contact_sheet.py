@@ -1,0 +1,326 @@
+"""The report of a run: what its results add up to, and pictures of some of its records.
+
+Owns what is counted, which records are shown and how their pictures are got; `page.py` owns how it
+looks. Everything is read from the run's directory, so a resumed run has the report of one that never
+stopped. Memory holds a few records' images at a time, however large the run.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from io import BytesIO
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.core.errors import ManifestError, RecordError, StoreError
+from mira_batch.core.identity import frame_of
+from mira_batch.core.receipts import RunSummary
+from mira_batch.core.types import Seconds, Status
+from mira_batch.report.page import Card, Page, Picture, Still, render
+from mira_batch.storage import images, rundir, schema
+from mira_batch.storage.files import READ_ERRORS
+from mira_batch.storage.manifest import read_embedded
+from mira_batch.storage.objects import Store, open_store
+from mira_batch.storage.planfile import read_rejects
+from mira_batch.storage.results import results_dataset
+from mira_batch.storage.rows import Place
+
+_SIDE = 320
+_CARD_BYTES = 80_000
+"""Encoded pictures of one card, together: 48 cards stay below 5.2 MB in base64."""
+_QUALITIES = (80, 65, 50, 35, 20)
+_ENDS = 3
+"""Steps shown at either end of a trajectory too long to be shown whole."""
+_READERS = 4
+_ROWS_PER_READ = 8
+_REJECTS = 50
+_PLACE = re.compile(r"(.+)#row_group=(\d{1,9})&row=(\d{1,9})", re.DOTALL)
+_STEP_KEY = re.compile(r"(?:^|/)(steps/[0-9A-Za-z_-]+/\d+\.\w+)$")
+_LIGHT = ("status", "stop_reason", "error_kind", "num_steps", "seconds")
+
+
+def write_report(config: BulkEditConfig, summary: RunSummary, most: int = 48) -> str:
+    """Write `<run>/report.html`, one self-contained file, and return its location.
+
+    Args:
+        config: the run's config.
+        summary: what the run, or the last call that went on with it, did.
+        most: the most records shown with their pictures.
+
+    Raises:
+        StoreError: the run's directory can't be read or written.
+        RunConflict: it holds no run.
+    """
+    store = open_store(summary.run, config.storage)
+    run = rundir.read_run(store)
+    here = summary.ok + summary.failed
+    census = _census(store, config, summary)
+    cards = _cards(_Reader(config, store, frozenset(f["path"] for f in run["manifest"])), census, most)
+    rejects = read_rejects(store)
+    page = Page(
+        summary=census.summary,
+        pace=60 * here / summary.wall if here and summary.wall else None,
+        manifest=config.input.manifest,
+        models=_models(config, cards),
+        version=run["mira_batch"],
+        written=datetime.now(UTC),
+        cards=cards,
+        rejects=rejects[:_REJECTS],
+        rejected=len(rejects),
+    )
+    store.put(rundir.REPORT, render(page).encode("utf-8", "replace"))
+    return store.location(rundir.REPORT)
+
+
+@dataclass(frozen=True)
+class _Census:
+    """What one pass over the small columns of all results finds."""
+
+    summary: RunSummary
+    """The given summary, its record figures replaced by those of all results."""
+    files: Sequence[str] = ()
+    starts: Sequence[int] = ()
+    """Of each file, the position of its first row in the run."""
+    failed: Any = None
+    """A bool for each record, in the run's order."""
+
+
+def _census(store: Store, config: BulkEditConfig, summary: RunSummary) -> _Census:
+    counts = {name: Counter[str]() for name in ("status", "stop_reason", "error_kind")}
+    spent, steps, total = Seconds(), 0, 0
+    starts: dict[str, int] = {}
+    flags = [np.zeros(0, bool)]
+    if any(rundir.shard_of(entry.key) is not None for entry in store.list("results")):
+        dataset = results_dataset(summary.run, config.storage)
+        # Footers are not kept: those of a hundred thousand shards would fill the memory.
+        scanner = dataset.scanner(columns=list(_LIGHT), cache_metadata=False, fragment_readahead=16)
+        for batch, fragment in scanner.scan_batches():
+            starts.setdefault(fragment.path, total)
+            total += batch.num_rows
+            for name, counter in counts.items():
+                for entry in batch[name].drop_null().value_counts().to_pylist():
+                    counter[entry["values"]] += entry["counts"]
+            columns = {f.name: batch["seconds"].field(f.name) for f in schema.SECONDS}
+            spent += Seconds(**{name: float(values.to_numpy().sum()) for name, values in columns.items()})
+            steps += int(batch["num_steps"].to_numpy().sum())
+            flags.append(batch["status"].to_numpy(zero_copy_only=False) == Status.failed)
+    whole = replace(
+        summary,
+        committed=total,
+        ok=counts["status"][Status.ok],
+        failed=counts["status"][Status.failed],
+        steps=steps,
+        errors=dict(counts["error_kind"]),
+        stops=dict(counts["stop_reason"]),
+        seconds=spent,
+    )
+    return _Census(whole, list(starts), list(starts.values()), np.concatenate(flags))
+
+
+def choose(failed: Any, most: int) -> list[int]:
+    """Positions of the records to show: failed ones first, at most a third of `most`; each kind spread
+    evenly over the run. Depends on its arguments alone."""
+    bad, good = np.flatnonzero(failed), np.flatnonzero(~failed)
+    shown = _spread(bad, min(max(1, most // 3), most))
+    return shown + _spread(good, most - len(shown))
+
+
+def _spread(positions: Any, count: int) -> list[int]:
+    """`count` of the positions, or all, from the middles of as many equal stretches."""
+    size = len(positions)
+    count = min(count, size)
+    return [int(positions[(2 * i + 1) * size // (2 * count)]) for i in range(count)]
+
+
+def _cards(reader: _Reader, census: _Census, most: int) -> list[Card]:
+    chosen = choose(census.failed, most)
+    by_file: dict[int, list[int]] = defaultdict(list)
+    for position in sorted(chosen):
+        by_file[int(np.searchsorted(census.starts, position, "right")) - 1].append(position)
+    reads = [
+        (census.files[file], census.starts[file], positions[start : start + _ROWS_PER_READ])
+        for file, positions in by_file.items()
+        for start in range(0, len(positions), _ROWS_PER_READ)
+    ]
+    found: dict[int, Card] = {}
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="report") as pool:
+        for cards in pool.map(lambda read: reader.cards(*read), reads):
+            found |= cards
+    return [found[position] for position in chosen]
+
+
+def _models(config: BulkEditConfig, cards: Sequence[Card]) -> dict[str, str]:
+    """Role -> identity as the results name it; as the config names it where there are none."""
+    found = {role: name for card in cards for role, name in card.models.items() if name}
+    judge = config.judge.model.type if config.judge else None
+    named = {"policy": config.policy.type, "editor": config.editor.type, "judge": judge}
+    return found or {role: name for role, name in named.items() if name}
+
+
+class _Reader:
+    """Makes cards of result rows: holds what is needed to get at their pictures."""
+
+    def __init__(self, config: BulkEditConfig, store: Store, manifest: frozenset[str]) -> None:
+        self._config = config
+        self._store = store
+        self._manifest = manifest
+        self._fs: Any = None
+
+    def cards(self, file: str, first: int, positions: Sequence[int]) -> dict[int, Card]:
+        """The cards of these records of one result file, by position in the run."""
+        rows = dict(zip(positions, self._rows(file, [p - first for p in positions]), strict=True))
+        embedded = self._embedded([row["source"] for row in rows.values() if row["source_digest"]])
+        return {position: self._card(row, embedded) for position, row in rows.items()}
+
+    def _rows(self, file: str, wanted: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Rows of a result file by their (ascending) number in it; only their row groups are read."""
+        if self._fs is None:
+            self._fs = results_dataset(self._store.uri, self._config.storage).filesystem
+        with pq.ParquetFile(file, filesystem=self._fs) as parquet:
+            start = 0
+            for group in range(parquet.num_row_groups):
+                count = parquet.metadata.row_group(group).num_rows
+                if inside := [row - start for row in wanted if start <= row < start + count]:
+                    yield from parquet.read_row_group(group).take(inside).to_pylist()
+                start += count
+
+    def _embedded(self, sources: Sequence[str]) -> dict[str, bytes]:
+        """Encoded originals that lie in the manifest, by source: one pass over each row group."""
+        groups: dict[tuple[str, int], dict[int, str]] = defaultdict(dict)
+        for source in sources:
+            if place := self._place(source):
+                groups[place.file, place.row_group][place.row] = source
+        found: dict[str, bytes] = {}
+        column, storage = self._config.input.columns.image, self._config.storage
+        for (file, group), rows in groups.items():
+            try:
+                read = read_embedded(file, group, set(rows), column, storage)
+            except (ManifestError, StoreError, IndexError, pa.ArrowException, *READ_ERRORS):
+                continue  # the manifest is gone or another one now; the cards say so
+            found |= {rows[row]: data for row, data in read.items() if isinstance(data, bytes)}
+        return found
+
+    def _place(self, source: str) -> Place | None:
+        """The place an embedded image's source names. Only in the run's own manifest: an image URI is
+        free to look like a place, and would otherwise get around `input.allow`."""
+        match = _PLACE.fullmatch(source)
+        if match is None or match[1] not in self._manifest:
+            return None
+        return Place(match[1], int(match[2]), int(match[3]))
+
+    def _card(self, row: dict[str, Any], embedded: dict[str, bytes]) -> Card:
+        failed = row["status"] == Status.failed
+        return Card(
+            record_id=row["record_id"],
+            instruction=row["instruction"],
+            failed=failed,
+            outcome=row["error_kind"] if failed else row["stop_reason"],
+            message=row["error_message"] or "",
+            steps=row["num_steps"],
+            seconds=sum(row["seconds"].values()),
+            size=(row["width"], row["height"]) if row["width"] else None,
+            models=row["models"],
+            final_thought=row["final_thought"] or "",
+            strip=self._strip(row, embedded),
+        )
+
+    def _strip(self, row: dict[str, Any], embedded: dict[str, bytes]) -> tuple[Still, ...]:
+        """The film strip: the original, the steps, and the result where it is none of the steps shown."""
+        steps: list[dict[str, Any]] = row["steps"]
+        hidden = range(_ENDS, len(steps) - _ENDS)
+        pictured = [step for i, step in enumerate(steps) if step["image"] and i not in hidden]
+        most = _CARD_BYTES // (len(pictured) + 2)
+        strip = [Still("Before", self._original(row, embedded, most))]
+        result = (row["image"] or {}).get("bytes")
+        name = "Best so far" if row["status"] == Status.failed else "Result"
+        result_shown = result is None or (not steps and row["status"] == Status.failed)
+        for seen, group in groupby(steps, key=lambda step: step in pictured):
+            if not seen:
+                strip.append(_words(list(group)))
+                continue
+            for step in group:
+                data = step["image"]["bytes"] or self._referenced(step["image"]["path"])
+                # The same pixels are encoded to the same bytes, so this finds the step that is the result.
+                same = step["accepted"] and data is not None and data == result
+                result_shown |= same
+                strip.append(_step(step, self._thumbnail(data, most), name if same else ""))
+        if not result_shown:
+            strip.append(Still(name, self._thumbnail(result, most), result=True))
+        return tuple(strip)
+
+    def _original(self, row: dict[str, Any], embedded: dict[str, bytes], most: int) -> Picture | str:
+        """The image before editing, which results don't hold, or in words why it can't be shown."""
+        source, settings = row["source"], self._config.input
+        if row["source_digest"] is None:
+            return "could not be opened"
+        try:
+            if self._place(source) is None:
+                data = images.fetch(source, settings, self._config.storage)
+            elif (data := embedded.get(source)) is None:
+                return "no longer in the manifest"
+            image = images.decode(data, source, settings)
+        except (RecordError, StoreError):
+            return "can no longer be read"
+        if frame_of(image).digest != row["source_digest"]:
+            return "has changed since the run"
+        return _picture(image, most)
+
+    def _referenced(self, path: str | None) -> bytes | None:
+        """A step image kept as an object of its own. Found by its key, so that a run may be moved."""
+        match = _STEP_KEY.search(path or "")
+        return self._store.get(match[1]) if match else None
+
+    def _thumbnail(self, data: bytes | None, most: int) -> Picture | str:
+        if data is None:
+            return "not found"
+        try:
+            return _picture(images.decode(data, "image", self._config.input), most)
+        except RecordError:
+            return "can't be read"
+
+
+def _step(step: dict[str, Any], picture: Picture | str, result: str) -> Still:
+    number = f"Step {step['index'] + 1}"
+    return Still(
+        f"{number} · {result}" if result else number,
+        picture,
+        caption=step["instruction"],
+        thought=step["thought"],
+        score=step["score"],
+        accepted=step["accepted"],
+        result=bool(result),
+    )
+
+
+def _words(steps: Sequence[dict[str, Any]]) -> Still:
+    """Steps of which no picture is shown."""
+    first, last = steps[0]["index"] + 1, steps[-1]["index"] + 1
+    label = f"Steps {first} to {last}" if last > first else f"Step {first}"
+    return Still(label, first=first, words=tuple(step["instruction"] for step in steps))
+
+
+def _picture(image: Image.Image, most: int) -> Picture:
+    """A thumbnail of at most about `most` bytes. Changes the image it is given."""
+    image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    transparent = image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255)
+    data = b""
+    for quality in _QUALITIES:
+        buffer = BytesIO()
+        image.save(buffer, "WEBP", quality=quality)
+        data = buffer.getvalue()
+        if len(data) <= most:
+            break
+    uri = f"data:image/webp;base64,{b64encode(data).decode()}"
+    return Picture(uri, image.width, image.height, transparent)
