@@ -41,7 +41,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 
 _out = Console(highlight=False, soft_wrap=True)
 # A descriptor of its own, since the one of stderr is hushed for a moment while Ray starts.
-_err = Console(file=os.fdopen(os.dup(2), "w"), highlight=False)
+_err = Console(file=os.fdopen(os.dup(2), "w"), highlight=False, soft_wrap=True)
 
 
 @app.command()

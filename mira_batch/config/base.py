@@ -26,6 +26,8 @@ def is_remote(location: str) -> bool:
 def absolute(location: str) -> str:
     """A local path made absolute (so that run.json means the same everywhere); a URI unchanged."""
     if is_remote(location):
+        if re.match(r"^[^:]+://[^/]*:[^/]*@", location):
+            raise ValueError("must not hold a password; credentials belong into the environment")
         return location.rstrip("/") if location.count("/") > 2 else location
     path = re.sub(r"^file://", "", location, flags=re.IGNORECASE)
     return os.path.abspath(os.path.expanduser(path))

@@ -87,6 +87,8 @@ class Fault(Strict):
 class SimulatedConfig(ModelConfig):
     """Base of the simulated models: service time and failures by script."""
 
+    OPERATIONAL: ClassVar[frozenset[str]] = ModelConfig.OPERATIONAL | {"service"}
+
     type: Literal["simulated"]
     service: ServiceTime = ServiceTime()
     """Service time as a function of the batch size."""

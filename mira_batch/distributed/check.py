@@ -33,7 +33,7 @@ def validate(config: BulkEditConfig) -> Iterator[Finding]:
     checks: list[tuple[str, Callable[[BulkEditConfig], str]]] = [
         ("manifest", _manifest),
         ("images", _images),
-        ("models", _models),
+        ("models", check_models),
         ("output", _output),
         ("workers", _workers),
     ]
@@ -75,7 +75,12 @@ def _images(config: BulkEditConfig) -> str:
     return f"{len(sizes)} opened: {', '.join(sizes)}"
 
 
-def _models(config: BulkEditConfig) -> str:
+def check_models(config: BulkEditConfig) -> str:
+    """Check that every model can be built, as far as that shows without loading it.
+
+    Raises:
+        ConfigError: one can't.
+    """
     models = [config.policy, config.editor, *([config.judge.model] if config.judge else [])]
     for model in models:
         check_model(model)

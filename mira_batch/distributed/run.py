@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from mira_batch.config.bulk_edit import BulkEditConfig
 from mira_batch.core.receipts import Progress, Pulse, RunSummary
+from mira_batch.distributed.check import check_models
 from mira_batch.distributed.cluster import ray_session
 from mira_batch.distributed.execute import execute
 from mira_batch.distributed.plan import make_plan
@@ -35,9 +36,11 @@ def run(config: BulkEditConfig, progress: Progress | None = None) -> RunSummary:
     """
     started = time.monotonic()
     watch = progress or Silent()
+    check_models(config)
     with ExitStack() as stack:  # the backend starts when there is work for it, and at most once
         store, found = _planned(config, watch, stack)
         todo, summary = _so_far(store, found)
+        _sweep(store, {shard.index for shard in todo})
         watch.executing(summary)
         if todo:
             _start_backend(config, stack)
@@ -111,6 +114,13 @@ def _so_far(store: Store, plan: Plan) -> tuple[list[Shard], RunSummary]:
         skipped=plan.skipped,
         shards=len(plan.sizes),
     )
+
+
+def _sweep(store: Store, open_shards: set[int]) -> None:
+    """Delete the step state of committed shards whose worker died between commit and clean-up."""
+    for name in store.children("state"):
+        if name.isdigit() and int(name) not in open_shards:
+            store.delete(entry.key for entry in store.list(f"state/{name}"))
 
 
 def committed_shards(store: Store) -> set[int]:

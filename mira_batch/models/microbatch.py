@@ -17,10 +17,11 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from mira_batch.core.errors import EngineDead, RecordError, describe
+from mira_batch.core.errors import EngineDead, RecordError, boundary, describe
 from mira_batch.core.ports import Timed
 from mira_batch.core.types import ErrorKind, Seconds
 
@@ -81,17 +82,20 @@ class MicroBatcher(Generic[Q, R]):
             thread.start()
 
     async def submit(self, request: Q, priority: tuple[int, ...] = ()) -> Timed[R]:
-        """The model's answer to one request.
+        """The model's answer to one request. Cancelled when the batcher is closed before it was begun.
 
         Raises:
             RecordError: the model failed on this request, alone in its batch.
             EngineDead: the model can't go on.
         """
         future: asyncio.Future[Timed[R]] = self._loop.create_future()
-        item = _Waiting(
-            priority, next(self._order), request, self._bucket(request), future, time.perf_counter()
-        )
+        with boundary(self._role.failed):
+            bucket = self._bucket(request)
+            hash(bucket)  # what can't be hashed, like an array, can't be compared either
+        item = _Waiting(priority, next(self._order), request, bucket, future, time.perf_counter())
         with self._ready:
+            if self._closed:
+                future.cancel()
             heapq.heappush(self._waiting, item)
         if not self._wake_due:
             # Wake a replica only when every coroutine that can run now has run: answers of one batch
@@ -141,25 +145,19 @@ class MicroBatcher(Generic[Q, R]):
     def _run(self, call: Call[Q, R], batch: list[_Waiting[Q]]) -> None:
         """Call the model and hand out its answers; on a fault, halve the batch to find whose it is."""
         started = time.perf_counter()
-        try:
-            answers = list(call([item.request for item in batch]))
-            if len(answers) != len(batch):
-                raise ValueError(f"{len(batch)} requests got {len(answers)} answers")
-        except EngineDead as error:
-            answers = [error] * len(batch)
-        except Exception as error:
-            if len(batch) > 1:
-                middle = len(batch) // 2
-                self._run(call, batch[:middle])
-                self._run(call, batch[middle:])
-                return
-            answers = [error]
+        answers = _answers(call, [item.request for item in batch])
+        if answers is None:
+            middle = len(batch) // 2
+            self._run(call, batch[:middle])
+            self._run(call, batch[middle:])
+            return
         took = time.perf_counter() - started
         with self._ready:  # replicas count together
             self.busy_seconds += took
             self.calls += 1
             self.requests += len(batch)
-        self._loop.call_soon_threadsafe(self._hand_out, batch, answers, took)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits for the answers
+            self._loop.call_soon_threadsafe(self._hand_out, batch, answers, took)
 
     def _hand_out(self, batch: list[_Waiting[Q]], answers: Sequence[R | Exception], took: float) -> None:
         now, share = time.perf_counter(), took / len(batch)
@@ -181,6 +179,25 @@ class MicroBatcher(Generic[Q, R]):
         wrapped = RecordError(kind, describe(error))
         wrapped.__cause__ = error
         return wrapped
+
+
+def _answers(call: Call[Q, R], requests: list[Q]) -> Sequence[R | Exception] | None:
+    """An answer per request; None when the call raised and several requests may be to blame.
+
+    The error is let go of here: its traceback holds the call's tensors, and with them alive the halves
+    of a batch that ran out of memory would run out of memory too.
+    """
+    try:
+        answers = list(call(requests))
+        if len(answers) != len(requests):
+            raise ValueError(f"{len(requests)} requests got {len(answers)} answers")
+        return answers
+    except EngineDead as error:
+        return [error] * len(requests)
+    except Exception as error:
+        return [error] if len(requests) == 1 else None
+    except BaseException as error:  # SystemExit, say: it would end this thread and leave all waiting
+        return [EngineDead(f"the model ended its thread: {describe(error)}")] * len(requests)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsFloat
 
 from mira_batch.config.bulk_edit import BulkEditConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import frame_of
-from mira_batch.core.ports import EditRequest, JudgeRequest, Judgement, PolicyRequest
+from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
 from mira_batch.core.types import ErrorKind, Frame
 from mira_batch.models.build import build_editor, build_judge, build_policy
 from mira_batch.models.microbatch import EDITOR, JUDGE, POLICY, MicroBatcher, Role
@@ -80,7 +80,8 @@ def _text(answer: Any) -> str:
         raise RecordError(
             ErrorKind.policy_failed, f"the policy answered with a {type(answer).__name__}, not with text"
         )
-    return answer
+    # A token limit or a lax endpoint can cut a character in half; half of one can't be stored as text.
+    return answer.encode("utf-8", "replace").decode("utf-8")
 
 
 def _frame(image: Any) -> Frame:
@@ -100,6 +101,6 @@ def _frame(image: Any) -> Frame:
 def _judgement(answer: Any) -> Judgement:
     """A judge's fault is a fault, never a low score."""
     score = getattr(answer, "score", None)
-    if not isinstance(score, int | float) or not 0.0 <= score <= 1.0:
+    if not isinstance(score, SupportsFloat) or not 0.0 <= float(score) <= 1.0:
         raise RecordError(ErrorKind.judge_failed, f"the judge gave {score!r}, not a score in [0, 1]")
-    return answer
+    return Judgement(float(score), str(answer.reason))

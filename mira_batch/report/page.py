@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from html import escape
+from statistics import geometric_mean
 from typing import Any
 
 from mira_batch.core.receipts import RunSummary
@@ -124,6 +125,8 @@ def render(page: Page) -> str:
     results = f"mira_batch {page.version} · results: {summary.results}/*.parquet"
     results = f"mira_batch {page.version} · results: {summary.results}/*.parquet"
     results = f"mira_batch {page.version} · results: {summary.results}/*.parquet"
+    results = f"mira_batch {page.version} · results: {summary.results}/*.parquet"
+    results = f"mira_batch {page.version} · results: {summary.results}/*.parquet"
     body = tag("body", _header(page), tag("main", *_sections(page)), tag("footer", results))
     return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
 
@@ -222,9 +225,9 @@ def _card(card: Card) -> Html:
     facts = [f"{card.steps:,} edit" + "s" * (card.steps != 1)]
     facts += [f"{card.size[0]:,} × {card.size[1]:,} px"] if card.size else []
     facts += [" ".join(_clock(card.seconds))] if card.seconds >= 0.05 else []
-    pictures = [still.picture for still in card.strip if isinstance(still.picture, Picture)]
-    ratio = pictures[0].width / pictures[0].height if pictures else 1.5
-    ratio = min(max(ratio, 0.8), 1.6)  # what is longer or taller gets margins, not a card of its own shape
+    ratios = [s.picture.width / s.picture.height for s in card.strip if isinstance(s.picture, Picture)]
+    # All places of a strip have one shape: the pictures' own, or between them where edits change it.
+    ratio = min(max(geometric_mean(ratios or [1.5]), 0.8), 1.6)
     strip = [_still(still, ratio) for still in card.strip]
     ended = tag("p", "ended by ", tag("b", _plain(card.outcome)), class_="quiet")
     if card.failed:
@@ -353,11 +356,12 @@ font-variant-numeric:tabular-nums}
 article{display:grid;grid-template-columns:250px 1fr;gap:28px;padding:22px 24px;margin-bottom:14px}
 .about>*+*{margin-top:8px}
 .strip{display:grid;grid-template-columns:repeat(auto-fill,minmax(180px,1fr));gap:18px 22px;align-items:start}
-.long{grid-template-columns:repeat(auto-fill,minmax(145px,1fr))}
+.long{grid-template-columns:repeat(auto-fill,minmax(140px,1fr))}
 .still{position:relative;min-width:0;font-size:13px;line-height:1.4}
 .view,.words{margin-bottom:8px;border-radius:8px;background:var(--well);overflow:hidden}
-.view{position:relative;display:grid;place-items:center;aspect-ratio:var(--ratio)}.view p{padding:12px;text-align:center}
-.still+.still:before{content:"";position:absolute;left:-15px;width:7px;height:7px;transform:rotate(45deg);
+.view{position:relative;display:grid;place-items:center;aspect-ratio:var(--ratio)}
+.view p{padding:12px;text-align:center}
+.still+.still:before{content:"";position:absolute;left:-17px;width:7px;height:7px;transform:rotate(45deg);
 margin-top:calc(50%/var(--ratio) - 4px);border:solid var(--soft);border-width:1.5px 1.5px 0 0;opacity:.7}
 .view img{position:absolute;inset:0;margin:auto}.wide{width:100%;height:auto}.tall{width:auto;height:100%}
 .transparent{background:repeating-conic-gradient(var(--check) 0 25%,var(--card) 0 50%) 0 0/16px 16px}

@@ -6,9 +6,9 @@ Decoding gives RGB, or RGBA where the image has transparency, 8 bits a channel, 
     gray, bilevel          become RGB
     palette                becomes RGB, or RGBA where it has transparency
     16 bits per channel    scaled to 8
-    ICC profile            converted to sRGB
+    ICC profile            converted to sRGB, gray ones too
     CMYK                   converted through its ICC profile; refused without one (its colours are unknown)
-    floating point, Lab, several frames    refused, with the reason
+    12 and 32 bits, floating point, Lab, several frames    refused, with the reason
 
 Bytes and pixels are bounded before anything is decoded.
 """
@@ -18,20 +18,27 @@ from __future__ import annotations
 import io
 import os
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.bulk_edit import InputConfig, OutputConfig, StorageConfig
-from mira_batch.core.errors import RecordError
+from mira_batch.core.errors import RecordError, describe
 from mira_batch.core.types import ErrorKind
 from mira_batch.storage.files import READ_ERRORS, read_bytes, unreadable
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """What is decoded; Pillow's other, rarer decoders are not offered to untrusted bytes."""
 _SRGB = ImageCms.createProfile("sRGB")
-_WIDE = {"I;16", "I;16L", "I;16B", "I;16N"}
+_LEVELS = np.arange(256, dtype=np.uint8)
+_PROBE = Image.fromarray(
+    np.stack([np.stack([_LEVELS * r, _LEVELS * g, _LEVELS * b], -1) for r, g, b in np.ndindex(2, 2, 2)])
+)
+"""Ramps from black to each primary, secondary and white."""
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+"""TIFF tags."""
 
 
 def fetch(uri: str, source: InputConfig, storage: StorageConfig) -> bytes:
@@ -60,8 +67,11 @@ def check_bytes(size: int, name: str, source: InputConfig) -> None:
 
 def check_allowed(uri: str, allow: tuple[str, ...]) -> None:
     """Refuse URIs outside the prefixes, chained URLs, and paths that climb out or follow links out."""
-    if "::" in uri or ".." in uri.replace("\\", "/").split("/"):
-        raise RecordError(ErrorKind.image_forbidden, f"{uri}: '..' and '::' are not allowed in image URIs")
+    path = unquote(uri) if is_remote(uri) else uri  # HTTP clients resolve %2e%2e as they do ..
+    if "::" in path or "\0" in path or ".." in path.replace("\\", "/").split("/"):
+        raise RecordError(
+            ErrorKind.image_forbidden, f"{uri!r}: '..', '::' and NUL are not allowed in image URIs"
+        )
     target = uri if is_remote(uri) else os.path.realpath(uri)
     for prefix in allow:
         base = (prefix if is_remote(prefix) else os.path.realpath(prefix)).rstrip("/")
@@ -90,7 +100,9 @@ def decode(data: bytes, name: str, source: InputConfig) -> Image.Image:
             )
         _refuse_frames(image, name)
         image.load()
-        return _normalised(image, name)
+        return _normalised(_at_8_bits(image, data, name), name)
+    except RecordError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RecordError(ErrorKind.image_too_large, f"{name}: {error}") from error
     except UnidentifiedImageError as error:
@@ -98,74 +110,87 @@ def decode(data: bytes, name: str, source: InputConfig) -> Image.Image:
         raise RecordError(
             ErrorKind.image_unreadable, f"{name}: is not an image that can be read ({known})"
         ) from error
-    except (OSError, ValueError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
-        raise RecordError(ErrorKind.image_unreadable, f"{name}: is damaged: {error}") from error
+    except Exception as error:  # the boundary of untrusted bytes: decoders raise anything on them
+        raise RecordError(ErrorKind.image_unreadable, f"{name}: is damaged: {describe(error)}") from error
 
 
 def _refuse_frames(image: Image.Image, name: str) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a camera's MPO holds previews beside its one picture
-        raise RecordError(
-            ErrorKind.image_unreadable,
-            f"{name}: has {frames} frames; an animation or multi-page file can't be edited as one image",
-        )
+        raise _inexact(name, f"has {frames} frames; an animation or multi-page file can't be edited as one")
+
+
+def _inexact(name: str, why: str) -> RecordError:
+    return RecordError(ErrorKind.image_unreadable, f"{name}: {why}")
+
+
+def _at_8_bits(image: Image.Image, data: bytes, name: str) -> Image.Image:
+    """Bring other depths to 8 bits, where that is exact; Pillow leaves this, or half of it, to us."""
+    key = image.info.get("transparency")
+    depth = data[24] if image.format == "PNG" else 8
+    if depth < 8 and image.mode == "L" and isinstance(key, int):  # Pillow scales the pixels, not the key
+        image.info["transparency"] = key * 255 // (2**depth - 1)
+    if depth == 16 and image.mode == "RGB" and key is not None:
+        raise _inexact(name, "has a transparent colour of 16 bits; give it an alpha channel instead")
+    if not image.mode.startswith("I;16"):
+        return image
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_BITS_PER_SAMPLE, (16,)) != (16,):
+        raise _inexact(name, f"has {tags[_BITS_PER_SAMPLE][0]} bits per pixel; convert it to 8 or 16 first")
+    values = np.asarray(image).astype(np.int32)
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow undoes at 8 bits only
+        values = 65535 - values
+    gray = Image.fromarray(((values + 128) // 257).astype(np.uint8))  # 0 stays 0, 65535 becomes 255
+    if key is not None:
+        gray.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    gray.info = {k: v for k, v in image.info.items() if k != "transparency"}
+    return gray
 
 
 def _normalised(image: Image.Image, name: str) -> Image.Image:
     profile = image.info.get("icc_profile")
     image = ImageOps.exif_transpose(image)
-    if image.mode in _WIDE or (image.mode == "I" and image.format in (None, "PNG", "TIFF")):
-        image = _from_wide(image, name)
-        profile = None
     if image.mode in ("F", "I", "LAB", "HSV"):
-        raise RecordError(
-            ErrorKind.image_unreadable,
-            f"{name}: pixel mode {image.mode} has no exact form in 8-bit RGB; convert it first",
+        raise _inexact(name, f"pixel mode {image.mode} has no exact form in 8-bit RGB; convert it first")
+    if image.mode == "CMYK" and not profile:
+        raise _inexact(
+            name, "is CMYK without an ICC profile, so its colours can't be known; convert it to RGB"
         )
     has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-    target = "RGBA" if has_alpha else "RGB"
-    if image.mode == "CMYK":
-        if not profile:
-            raise RecordError(
-                ErrorKind.image_unreadable,
-                f"{name}: is CMYK without an ICC profile, so its colours can't be known; convert it to RGB",
-            )
-        return _to_srgb(image, profile, name, "RGB")
-    image = image if image.mode == target else image.convert(target)
-    if profile and not _is_gray(profile):
-        image = _to_srgb(image, profile, name, target)
-    return Image.frombytes(target, image.size, image.tobytes())  # sheds metadata and the file
+    alpha = image.convert("RGBA").getchannel("A") if has_alpha else None
+    if profile:
+        image = _to_srgb(image, profile, name)
+    image = image.convert("RGB")
+    if alpha is not None:
+        image.putalpha(alpha)
+    return Image.frombytes(image.mode, image.size, image.tobytes())  # sheds metadata and the file
 
 
-def _from_wide(image: Image.Image, name: str) -> Image.Image:
-    """16-bit gray to 8: 0 stays 0 and 65535 becomes 255."""
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise RecordError(
-            ErrorKind.image_unreadable, f"{name}: 32-bit pixels have no known range; convert it first"
-        )
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
-
-
-def _is_gray(profile: bytes) -> bool:
-    return profile[16:20] == b"GRAY"
-
-
-def _to_srgb(image: Image.Image, profile: bytes, name: str, target: str) -> Image.Image:
+def _to_srgb(image: Image.Image, profile: bytes, name: str) -> Image.Image:
+    """Through the profile. One that gives sRGB back within rounding leaves the pixels as they are."""
+    is_gray = image.mode in ("1", "L", "LA", "La")
+    if profile[16:20] == b"GRAY" and not is_gray:
+        return image  # says nothing of colours
+    if image.mode != "CMYK":
+        image = image.convert("L" if profile[16:20] == b"GRAY" else "RGB")
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in (ImageCms.getProfileDescription(source) or ""):
+        transform = ImageCms.buildTransform(source, _SRGB, image.mode, "RGB")
+        if image.mode == "RGB" and _is_identity(transform):
             return image
-        alpha = image.getchannel("A") if image.mode == "RGBA" else None
-        colours = image.convert("RGB") if alpha else image
-        converted: Any = ImageCms.profileToProfile(colours, source, _SRGB, outputMode="RGB")
-        if alpha:
-            converted.putalpha(alpha)
-        return converted.convert(target)
+        converted = ImageCms.applyTransform(image, transform)
     except (ImageCms.PyCMSError, OSError) as error:
-        raise RecordError(
-            ErrorKind.image_unreadable, f"{name}: its ICC profile can't be applied: {error}"
-        ) from error
+        raise _inexact(name, f"its ICC profile can't be applied: {error}") from error
+    assert converted is not None
+    return converted
+
+
+def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
+    """By what it does, not by its name: "sRGB-elle-V2-g10" is linear."""
+    probed = ImageCms.applyTransform(_PROBE, transform)
+    assert probed is not None
+    moved = np.asarray(probed).astype(np.int16) - np.asarray(_PROBE)
+    return int(np.abs(moved).max()) <= 2
 
 
 def encode_png(image: Image.Image) -> bytes:

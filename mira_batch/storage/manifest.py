@@ -13,7 +13,9 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -128,7 +130,8 @@ def cut(files: list[ManifestFile], source: InputConfig, storage: StorageConfig) 
     pieces: list[Piece] = []
     for file in files:
         if file.format != "parquet":
-            _check_columns(file.path, _first_keys(file, storage), source.columns)
+            if keys := _first_keys(file, storage):
+                _check_columns(file.path, keys, source.columns)
             pieces.append(Piece(file.path, file.format))
             continue
         with _open_parquet(file.path, storage) as parquet:
@@ -154,11 +157,22 @@ def _open_parquet(path: str, storage: StorageConfig) -> pq.ParquetFile:
 
 
 def _first_keys(file: ManifestFile, storage: StorageConfig, rows: int = 20) -> set[str]:
+    """The keys of the first rows; none where none of them is an object, which their rejects will say."""
     keys: set[str] = set()
-    for _, (_, row) in zip(range(rows), _raw_rows(Piece(file.path, file.format), storage), strict=False):
-        if isinstance(row, dict):
-            keys |= {key for key in row if isinstance(key, str)}
+    with _readable(file.path):
+        for _, row in islice(_raw_rows(Piece(file.path, file.format), storage), rows):
+            if isinstance(row, dict):
+                keys |= row.keys()
     return keys
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """The boundary of a manifest file's contents."""
+    try:
+        yield
+    except (*READ_ERRORS, EOFError, zlib.error, pa.ArrowException) as error:
+        raise ManifestError(f"{path}: can't be read to its end: {describe(error)[:300]}") from error
 
 
 def _check_columns(path: str, found: set[str], columns: Columns) -> None:
@@ -179,15 +193,13 @@ def read_piece(piece: Piece, source: InputConfig, storage: StorageConfig) -> Ite
         ManifestError: the file can't be read to its end.
     """
     base = piece.path.rsplit("/", 1)[0]
-    try:
+    with _readable(piece.path):
         for where, row in _raw_rows(piece, storage):
             if isinstance(row, str):
                 yield Reject(str(where), None, "row", row)
             else:
                 place = where if isinstance(where, Place) else None
                 yield validated(str(where), row, source.columns, base, place)
-    except (*READ_ERRORS, EOFError, zlib.error, pa.ArrowException) as error:
-        raise ManifestError(f"{piece.path}: can't be read to its end: {describe(error)[:300]}") from error
 
 
 def _raw_rows(piece: Piece, storage: StorageConfig) -> Iterator[tuple[Place | str, dict[str, Any] | str]]:
@@ -262,16 +274,26 @@ def read_embedded(
 
     Reads the group's image column in small batches up to the last row wanted, so memory holds the
     wanted images and one batch.
+
+    Raises:
+        ManifestError: the file can't be read, or these rows are no longer there.
     """
     found: dict[int, bytes] = {}
-    with _open_parquet(path, storage) as parquet:
+    with _readable(path), _open_parquet(path, storage) as parquet:
         start = 0
         for batch in parquet.iter_batches(_ROWS_WITH_IMAGES, row_groups=[row_group], columns=[column]):
             for row in sorted(rows):
                 if start <= row < start + batch.num_rows:
-                    value = batch.column(0)[row - start].as_py()
-                    found[row] = value["bytes"] if isinstance(value, dict) else value
+                    value = batch[column][row - start].as_py()
+                    data = value.get("bytes") if isinstance(value, dict) else value
+                    if isinstance(data, bytes):
+                        found[row] = data
             start += batch.num_rows
             if len(found) == len(rows):
                 break
+    if missing := rows - found.keys():
+        raise ManifestError(
+            f"{path}: row group {row_group} holds no image in row {min(missing)}; the file was changed "
+            "after the run was planned: restore it, or start a new run"
+        )
     return found

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from mira_batch.core.errors import StoreError
 from mira_batch.storage.files import endpoint
 
 _RACERS = 16
+_TEMPORARY = re.compile(r"(^|/)\.[^/]+\.[0-9a-f]{16}\.tmp$")
+"""A local file in the making, or what a killed process left of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class Store:
         """
         with self._explained(key):
             if self._local is not None:
-                return _create_file(self._local / key, data)
+                return _write_file(self._local / key, data, os.link)
             try:
                 obstore.put(self._store, key, data, mode="create", use_multipart=False)
             except oe.AlreadyExistsError:
@@ -80,7 +83,10 @@ class Store:
     def put(self, key: str, data: bytes) -> None:
         """Put an object, replacing what is there."""
         with self._explained(key):
-            obstore.put(self._store, key, data, use_multipart=False)
+            if self._local is not None:
+                _write_file(self._local / key, data, os.replace)
+            else:
+                obstore.put(self._store, key, data, use_multipart=False)
 
     def get(self, key: str) -> bytes | None:
         """An object's bytes, or None when there is none."""
@@ -103,13 +109,14 @@ class Store:
         with self._explained(prefix):
             for chunk in obstore.list(self._store, prefix, chunk_size=1000):
                 for meta in chunk:
-                    yield Entry(meta["path"], meta["size"])
+                    if self._local is None or not _TEMPORARY.search(meta["path"]):
+                        yield Entry(meta["path"], meta["size"])
 
-    def children(self) -> list[str]:
-        """Names of the 'directories' right below the root, sorted."""
-        with self._explained(""):
-            found = obstore.list_with_delimiter(self._store)
-            return sorted(str(name).rstrip("/") for name in found["common_prefixes"])
+    def children(self, prefix: str = "") -> list[str]:
+        """Names of the 'directories' right below `prefix`, sorted: one LIST."""
+        with self._explained(prefix):
+            found = obstore.list_with_delimiter(self._store, prefix or None)
+            return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found["common_prefixes"])
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete objects; those that don't exist count as deleted."""
@@ -188,10 +195,11 @@ def check_create_only(store: Store) -> None:
     Raises:
         StoreError: the store can't be written, or its create-only put can't be relied on.
     """
-    key = f".mira-batch-check-{secrets.token_hex(8)}"
+    folder = f".mira-batch-check-{secrets.token_hex(8)}"
+    key = f"{folder}/object"
+    with ThreadPoolExecutor(_RACERS) as pool:
+        wins = sum(pool.map(lambda i: store.create(key, f"racer {i}".encode()), range(_RACERS)))
     try:
-        with ThreadPoolExecutor(_RACERS) as pool:
-            wins = sum(pool.map(lambda i: store.create(key, f"racer {i}".encode()), range(_RACERS)))
         if wins != 1:
             raise StoreError(
                 f"{store.uri}: {wins} of {_RACERS} racing creates of one object succeeded; exactly one "
@@ -200,12 +208,17 @@ def check_create_only(store: Store) -> None:
             )
         if store.get(key) is None:
             raise StoreError(f"{store.uri}: an object just created can't be read back")
+        if [entry.key for entry in store.list(folder)] != [key]:
+            raise StoreError(f"{store.uri}: an object just created is not listed")
     finally:
         store.delete([key])
 
 
-def _create_file(path: Path, data: bytes) -> bool:
-    """Create a local file that survives a power cut: it appears under its name only when it is whole."""
+def _write_file(path: Path, data: bytes, publish: Callable[[Path, Path], None]) -> bool:
+    """Write a local file that survives a power cut: it appears under its name only when it is whole.
+
+    `publish` is os.link, which leaves a file that is there (False), or os.replace.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with _open_new(temporary) as file:
@@ -213,7 +226,7 @@ def _create_file(path: Path, data: bytes) -> bool:
             file.flush()
             os.fsync(file.fileno())
         try:
-            os.link(temporary, path)
+            publish(temporary, path)
         except FileExistsError:
             return False
     finally:

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import content_hash
 from mira_batch.storage import rundir
 from mira_batch.storage.objects import Store
@@ -149,12 +150,21 @@ def read_plan(store: Store) -> Plan | None:
 
 
 def read_shard(store: Store, shard: Shard) -> list[dict[str, Any]]:
-    """The plan rows of one shard."""
+    """The plan rows of one shard.
+
+    Raises:
+        StoreError: the plan file is gone or damaged.
+    """
     data = store.get(shard.file)
-    if data is None:
-        raise FileNotFoundError(store.location(shard.file))
-    with pq.ParquetFile(io.BytesIO(data)) as file:
-        return file.read_row_group(shard.row_group).to_pylist()
+    try:
+        with pq.ParquetFile(io.BytesIO(data or b"")) as file:
+            return file.read_row_group(shard.row_group).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        state = "missing" if data is None else f"damaged ({str(error)[:120]})"
+        raise StoreError(
+            f"{store.location(shard.file)}: this plan file is {state}; restore it, or remove the run's "
+            "directory and start again"
+        ) from error
 
 
 def read_rejects(store: Store) -> list[dict[str, Any]]:

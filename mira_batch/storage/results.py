@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 
 from mira_batch.config.base import absolute, is_remote
 from mira_batch.config.bulk_edit import StorageConfig
-from mira_batch.core.errors import StoreError
+from mira_batch.core.errors import StoreError, describe
 from mira_batch.core.types import Trajectory
 from mira_batch.storage import schema
-from mira_batch.storage.files import filesystem
+from mira_batch.storage.files import READ_ERRORS, filesystem
 from mira_batch.storage.rows import Place
 from mira_batch.storage.steplog import step_row
 
@@ -147,8 +147,8 @@ def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.Datase
     fs, path = filesystem(f"{root}/results", storage or StorageConfig())
     try:
         listed: Any = fs.find(path)
-    except OSError as error:
-        raise StoreError(f"{root}/results: can't be listed: {error}") from error
+    except READ_ERRORS as error:
+        raise StoreError(f"{root}/results: can't be listed: {describe(error)[:300]}") from error
     files = sorted(name for name in listed if name.endswith(".parquet"))
     if not files and not is_remote(root) and not fs.isdir(path):
         raise StoreError(f"{root}: holds no results; give the run's directory, <output>/<run_id>")

@@ -113,17 +113,25 @@ def validated(
     try:
         valid = _Row.model_validate(values, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = str(first["loc"][0])
-        return Reject(where, record_id, names.get(field, field), _reason(first))
-    rest = {str(k): _plain(v) for k, v in row.items() if k not in names.values()}
+        problems = error.errors(include_url=False)
+        field = str(problems[0]["loc"][0])
+        last = [problem for problem in problems if problem["loc"][0] == field][
+            -1
+        ]  # image: as text, not bytes
+        return Reject(where, record_id, names.get(field, field), _reason(last))
+    try:
+        rest = json.dumps(
+            _plain({k: v for k, v in row.items() if k not in names.values()}), ensure_ascii=True
+        )
+    except RecursionError:
+        return Reject(where, record_id, "row", "is nested too deeply")
     if isinstance(valid.image, bytes):
         if place is None:
             return Reject(where, record_id, columns.image, "embedded bytes need a Parquet manifest")
         found: str | Embedded = Embedded(place, content_hash(valid.image))
     else:
         found = resolve(valid.image, base)
-    return Record(where, valid.record_id, valid.instruction, found, json.dumps(rest, ensure_ascii=True))
+    return Record(where, valid.record_id, valid.instruction, found, rest)
 
 
 def _encodable(text: str) -> bool:
@@ -136,7 +144,7 @@ def _reason(problem: Any) -> str:
             return "is missing or null"
         case "value_error":
             return str(problem["ctx"]["error"])
-        case "string_too_long":
+        case "string_too_long" | "too_long":
             return f"is longer than {problem['ctx']['max_length']} characters"
         case _:
             return f"should be text, found {type(problem['input']).__name__} {str(problem['input'])[:80]!r}"
@@ -165,7 +173,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str) and not _encodable(value):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {_plain(str(k)): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)

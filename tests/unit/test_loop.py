@@ -165,6 +165,12 @@ def test_the_same_edit_with_another_result_is_no_oscillation() -> None:
     assert afters(trajectory) == ["oa0", "o", "oa2"]
 
 
+def test_another_edit_with_the_same_result_is_no_oscillation() -> None:
+    trajectory = Fakes(edits("a", "undo", "b", "c"), lambda r: "o" if r.instruction == "undo" else "x").run()
+    assert trajectory.stop_reason is StopReason.policy_stop
+    assert afters(trajectory) == ["x", "o", "x", "x"]
+
+
 def test_the_same_edit_on_another_image_is_no_oscillation() -> None:
     assert Fakes(edits("a", "a", "a")).run().stop_reason is StopReason.policy_stop
 

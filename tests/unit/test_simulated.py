@@ -265,6 +265,15 @@ def test_a_used_up_fault_makes_room_for_the_next() -> None:
     assert frame_of(answers[1]).digest == FRAME.digest
 
 
+def test_a_hang_that_comes_due_within_a_call_waits_for_the_next(slept: list[float]) -> None:
+    once = {"records": "times-e", "does": "raise", "times": 1}
+    editor = an_editor(once, {"records": "times-e", "does": "hang", "hang_seconds": 9})
+    assert failures(editor.apply([edit("times-e"), edit("times-e")])) == [True, False]
+    assert slept == []
+    assert failures(editor.apply([edit("times-e")])) == [False]
+    assert slept == [9]
+
+
 def test_a_call_that_raises_uses_up_no_fault_of_a_single_request() -> None:
     editor = an_editor(
         {"records": "times-c", "does": "raise", "times": 1},
