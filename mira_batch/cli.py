@@ -19,8 +19,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from mira_batch.config.bulk_edit import BulkEditConfig
 from mira_batch.config.load import load_config
-from mira_batch.core.errors import MiraError, UserError
+from mira_batch.core.errors import MiraError, StoreError, UserError
+from mira_batch.core.receipts import RunSummary
 from mira_batch.distributed import check
 from mira_batch.distributed import run as runner
 from mira_batch.report.contact_sheet import write_report
@@ -81,13 +83,12 @@ def run(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     settings = load_config(config, set_ or ())
     with _stoppable(), Terminal(_err) as progress:
         summary = runner.run(settings, progress)
-        report = write_report(settings, summary)
+        report = _report(settings, summary)
     if as_json:
         _print_json(_summary_dict(summary) | {"report": report})
         return
     _out.print()
-    _out.print(summary_table(summary))
-    _out.print(f" [dim]report[/]  {report}")
+    _out.print(summary_table(summary, report))
 
 
 @app.command()
@@ -115,6 +116,16 @@ def verify(config: Config, set_: Sets = None, as_json: Json = False) -> None:
         _out.print("[green]✓ whole[/]" if verdict.whole else f"[red]{len(verdict.problems)} problems[/]")
     if not verdict.whole:
         raise typer.Exit(1)
+
+
+def _report(settings: BulkEditConfig, summary: RunSummary) -> str:
+    """Write the report; that it can't be written doesn't make a good run fail."""
+    try:
+        return write_report(settings, summary)
+    except StoreError as error:
+        _err.print("[yellow]no report:[/]", end=" ")
+        _err.print(str(error), markup=False)
+        return ""
 
 
 def _summary_dict(summary: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from mira_batch.config.bulk_edit import BulkEditConfig
-from mira_batch.core.errors import ManifestError, RecordError, StoreError
+from mira_batch.core.errors import ManifestError, RecordError, StoreError, describe
 from mira_batch.core.identity import frame_of
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.types import Seconds, Status
@@ -37,10 +37,10 @@ from mira_batch.storage.planfile import read_rejects
 from mira_batch.storage.results import results_dataset
 from mira_batch.storage.rows import Place
 
-_SIDE = 320
 _CARD_BYTES = 80_000
 """Encoded pictures of one card, together: 48 cards stay below 5.2 MB in base64."""
-_QUALITIES = (80, 65, 50, 35, 20)
+_SIZES = ((320, 80), (320, 65), (320, 50), (256, 50), (192, 50), (128, 50))
+"""Longest side and quality of a picture; the first that is small enough is taken."""
 _ENDS = 3
 """Steps shown at either end of a trajectory too long to be shown whole."""
 _READERS = 4
@@ -66,8 +66,12 @@ def write_report(config: BulkEditConfig, summary: RunSummary, most: int = 48) ->
     store = open_store(summary.run, config.storage)
     run = rundir.read_run(store)
     here = summary.ok + summary.failed
-    census = _census(store, config, summary)
-    cards = _cards(_Reader(config, store, frozenset(f["path"] for f in run["manifest"])), census, most)
+    reader = _Reader(config, store, frozenset(file["path"] for file in run["manifest"]))
+    try:
+        census = _census(store, config, summary)
+        cards = _cards(reader, census, most)
+    except (pa.ArrowException, *READ_ERRORS) as error:
+        raise StoreError(f"{summary.results}: can't be read: {describe(error)[:300]}") from error
     rejects = read_rejects(store)
     page = Page(
         summary=census.summary,
@@ -239,24 +243,24 @@ class _Reader:
     def _strip(self, row: dict[str, Any], embedded: dict[str, bytes]) -> tuple[Still, ...]:
         """The film strip: the original, the steps, and the result where it is none of the steps shown."""
         steps: list[dict[str, Any]] = row["steps"]
-        hidden = range(_ENDS, len(steps) - _ENDS)
-        pictured = [step for i, step in enumerate(steps) if step["image"] and i not in hidden]
-        most = _CARD_BYTES // (len(pictured) + 2)
+        hidden = range(_ENDS, len(steps) - _ENDS) if len(steps) > 2 * _ENDS + 1 else range(0)
+        shown = [step for step in steps if step["image"] and step["index"] not in hidden]
+        data = {s["index"]: s["image"]["bytes"] or self._referenced(s["image"]["path"]) for s in shown}
+        most = _CARD_BYTES // (len(shown) + 2)
         strip = [Still("Before", self._original(row, embedded, most))]
         result = (row["image"] or {}).get("bytes")
-        name = "Best so far" if row["status"] == Status.failed else "Result"
-        result_shown = result is None or (not steps and row["status"] == Status.failed)
-        for seen, group in groupby(steps, key=lambda step: step in pictured):
-            if not seen:
+        failed = row["status"] == Status.failed
+        name = "Best so far" if failed else "Result"
+        # The same pixels are encoded to the same bytes, so this finds the step that gave the result.
+        same = [s["index"] for s in shown if s["accepted"] and result and data[s["index"]] == result]
+        for pictured, group in groupby(steps, key=lambda step: step["index"] in data):
+            if not pictured:
                 strip.append(_words(list(group)))
                 continue
             for step in group:
-                data = step["image"]["bytes"] or self._referenced(step["image"]["path"])
-                # The same pixels are encoded to the same bytes, so this finds the step that is the result.
-                same = step["accepted"] and data is not None and data == result
-                result_shown |= same
-                strip.append(_step(step, self._thumbnail(data, most), name if same else ""))
-        if not result_shown:
+                thumbnail = self._thumbnail(data[step["index"]], most)
+                strip.append(_step(step, thumbnail, name if step["index"] == max(same, default=-1) else ""))
+        if result and not same and (steps or not failed):
             strip.append(Still(name, self._thumbnail(result, most), result=True))
         return tuple(strip)
 
@@ -313,14 +317,14 @@ def _words(steps: Sequence[dict[str, Any]]) -> Still:
 
 def _picture(image: Image.Image, most: int) -> Picture:
     """A thumbnail of at most about `most` bytes. Changes the image it is given."""
-    image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    transparent = image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255)
     data = b""
-    for quality in _QUALITIES:
+    for side, quality in _SIZES:
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
         buffer = BytesIO()
         image.save(buffer, "WEBP", quality=quality)
         data = buffer.getvalue()
         if len(data) <= most:
             break
+    transparent = image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255)
     uri = f"data:image/webp;base64,{b64encode(data).decode()}"
     return Picture(uri, image.width, image.height, transparent)

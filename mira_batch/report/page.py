@@ -358,8 +358,8 @@ article{display:grid;grid-template-columns:250px 1fr;gap:28px;padding:22px 24px;
 .strip{display:grid;grid-template-columns:repeat(auto-fill,minmax(180px,1fr));gap:18px 22px;align-items:start}
 .long{grid-template-columns:repeat(auto-fill,minmax(140px,1fr))}
 .still{position:relative;min-width:0;font-size:13px;line-height:1.4}
-.view,.words{margin-bottom:8px;border-radius:8px;background:var(--well);overflow:hidden}
-.view{position:relative;display:grid;place-items:center;aspect-ratio:var(--ratio)}
+.view,.words{aspect-ratio:var(--ratio);margin-bottom:8px;border-radius:8px;background:var(--well)}
+.view{position:relative;display:grid;place-items:center;overflow:hidden}
 .view p{padding:12px;text-align:center}
 .still+.still:before{content:"";position:absolute;left:-17px;width:7px;height:7px;transform:rotate(45deg);
 margin-top:calc(50%/var(--ratio) - 4px);border:solid var(--soft);border-width:1.5px 1.5px 0 0;opacity:.7}

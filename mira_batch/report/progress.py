@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from types import TracebackType
 from typing import Self
@@ -76,16 +77,20 @@ class Terminal:
         summary = self._summary
         if summary is None:
             return "starting"
-        parts = [f"{self._done:,} of {summary.planned:,} records", f"{summary.failed:,} failed"]
-        parts.append(
-            f"{sum(len(p.in_flight) for p in self._pulses)} in flight on {len(self._pulses)} workers"
-        )
-        steps = max(summary.steps, sum(p.steps for p in self._pulses))
-        parts.append(f"{steps:,} edits")
-        remaining = self._remaining()
-        parts.append(
-            f"{remaining} left" if remaining else f"{_clock(time.monotonic() - self._started)} so far"
-        )
+        done = f"{self._done:,} of {summary.planned:,} records"
+        if not self._pulses and not summary.complete:
+            return f"{done}; workers are starting and loading their models"
+        workers = f"{len(self._pulses)} worker{'' if len(self._pulses) == 1 else 's'}"
+        in_flight = sum(len(pulse.in_flight) for pulse in self._pulses)
+        steps = max(summary.steps, sum(pulse.steps for pulse in self._pulses))
+        parts = [
+            done,
+            f"{summary.failed:,} failed",
+            f"{in_flight} in flight on {workers}",
+            f"{steps:,} edits",
+        ]
+        if remaining := self._remaining():
+            parts.append(f"{remaining} left")
         return ", ".join(parts)
 
     def _remaining(self) -> str:
@@ -120,8 +125,8 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole:02d}" if hours else f"{minutes}:{whole:02d}"
 
 
-def summary_table(summary: RunSummary) -> Table:
-    """What a run did, for people."""
+def summary_table(summary: RunSummary, report: str = "") -> Table:
+    """What a run did, for people; with where its report is."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", justify="right")
     table.add_column()
@@ -144,8 +149,16 @@ def summary_table(summary: RunSummary) -> Table:
         )
     pace = f", {60 * here / summary.wall:,.0f} records a minute" if here and summary.wall else ""
     table.add_row("time", f"{_clock(summary.wall)}{pace}")
-    table.add_row("results", f"{summary.results}/*.parquet")
+    table.add_row("results", f"{_near(summary.results)}/*.parquet")
+    if report:
+        table.add_row("report", _near(report))
     return table
+
+
+def _near(location: str) -> str:
+    """A path below the working directory as one would type it."""
+    here = os.getcwd() + os.sep
+    return location.removeprefix(here)
 
 
 def _counts(counts: dict[str, int]) -> Text:

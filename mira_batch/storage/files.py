@@ -105,5 +105,10 @@ def unreadable(location: str, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{location}: no such file"
     if isinstance(error, PermissionError):
-        return f"{location}: access denied; check the credentials and their rights ({describe(error)[:200]})"
-    return f"{location}: {describe(error)[:300]}"
+        return f"{location}: access denied; check the credentials and their rights ({one_line(error)})"
+    return f"{location}: {one_line(error)}"
+
+
+def one_line(error: Exception) -> str:
+    """An error in at most 300 characters of one line; Arrow's, for one, have several."""
+    return " ".join(describe(error).split())[:300]

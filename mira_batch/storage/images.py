@@ -156,23 +156,29 @@ def _normalised(image: Image.Image, name: str) -> Image.Image:
         raise _inexact(
             name, "is CMYK without an ICC profile, so its colours can't be known; convert it to RGB"
         )
+    is_gray = image.mode in ("1", "L", "LA", "La")
     has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-    alpha = image.convert("RGBA").getchannel("A") if has_alpha else None
-    if profile:
+    alpha = None
+    if has_alpha:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+    if image.mode != "CMYK":
+        image = image.convert("RGB")
+    if profile and (is_gray or image.mode == "CMYK" or not _is_gray(profile)):
         image = _to_srgb(image, profile, name)
-    image = image.convert("RGB")
     if alpha is not None:
         image.putalpha(alpha)
     return Image.frombytes(image.mode, image.size, image.tobytes())  # sheds metadata and the file
 
 
+def _is_gray(profile: bytes) -> bool:
+    return profile[16:20] == b"GRAY"
+
+
 def _to_srgb(image: Image.Image, profile: bytes, name: str) -> Image.Image:
     """Through the profile. One that gives sRGB back within rounding leaves the pixels as they are."""
-    is_gray = image.mode in ("1", "L", "LA", "La")
-    if profile[16:20] == b"GRAY" and not is_gray:
-        return image  # says nothing of colours
-    if image.mode != "CMYK":
-        image = image.convert("L" if profile[16:20] == b"GRAY" else "RGB")
+    if image.mode == "RGB" and _is_gray(profile):
+        image = image.convert("L")
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(source, _SRGB, image.mode, "RGB")

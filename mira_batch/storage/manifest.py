@@ -24,9 +24,9 @@ from fsspec import AbstractFileSystem
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.bulk_edit import Columns, InputConfig, StorageConfig
-from mira_batch.core.errors import ManifestError, describe
+from mira_batch.core.errors import ManifestError
 from mira_batch.core.identity import content_hash
-from mira_batch.storage.files import READ_ERRORS, filesystem, version_of
+from mira_batch.storage.files import READ_ERRORS, filesystem, one_line, version_of
 from mira_batch.storage.rows import Place, Record, Reject, validated
 
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
@@ -68,7 +68,7 @@ def list_files(source: InputConfig, storage: StorageConfig) -> list[ManifestFile
     except READ_ERRORS as error:
         raise ManifestError(
             f"{location}: the manifest can't be listed; check the path and the credentials "
-            f"({describe(error)[:300]})"
+            f"({one_line(error)})"
         ) from error
     files = [
         ManifestFile(_full(fs, name, location), form, _version(fs, name, info, location))
@@ -153,7 +153,7 @@ def _open_parquet(path: str, storage: StorageConfig) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(name, filesystem=fs)
     except (*READ_ERRORS, pa.ArrowException) as error:
-        raise ManifestError(f"{path}: can't be read as Parquet: {str(error)[:300]}") from error
+        raise ManifestError(f"{path}: can't be read as Parquet: {one_line(error)}") from error
 
 
 def _first_keys(file: ManifestFile, storage: StorageConfig, rows: int = 20) -> set[str]:
@@ -172,7 +172,7 @@ def _readable(path: str) -> Iterator[None]:
     try:
         yield
     except (*READ_ERRORS, EOFError, zlib.error, pa.ArrowException) as error:
-        raise ManifestError(f"{path}: can't be read to its end: {describe(error)[:300]}") from error
+        raise ManifestError(f"{path}: can't be read to its end: {one_line(error)}") from error
 
 
 def _check_columns(path: str, found: set[str], columns: Columns) -> None:
@@ -251,7 +251,11 @@ def _csv_rows(path: str, storage: StorageConfig) -> Iterator[tuple[str, dict[str
     with fs.open(name, "rb", compression="infer") as file:
         binary: Any = file
         text = io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        rows = csv.DictReader(text, strict=True)
+        rows = csv.reader(text, strict=True)
+        try:
+            header = next((row for row in rows if row), [])
+        except csv.Error as error:
+            raise ManifestError(f"{path}: its header is not valid CSV: {error}") from error
         while True:
             where = f"{path}:{rows.line_num + 1}"
             try:
@@ -261,10 +265,10 @@ def _csv_rows(path: str, storage: StorageConfig) -> Iterator[tuple[str, dict[str
             except csv.Error as error:
                 yield where, f"is not valid CSV: {error}"
                 continue
-            if None in row:
-                yield where, f"has more fields than the header ({len(rows.fieldnames or [])})"
-            else:
-                yield where, {key: value for key, value in row.items() if value is not None}
+            if len(row) > len(header):
+                yield where, f"has more fields than the header ({len(header)})"
+            elif row:
+                yield where, dict(zip(header, row, strict=False))
 
 
 def read_embedded(

@@ -15,6 +15,7 @@ import asyncio
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ from mira_batch.core.errors import StoreError
 from mira_batch.storage.files import endpoint
 
 _RACERS = 16
+_PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
+"""Seconds between tries where creates conflict."""
 _TEMPORARY = re.compile(r"(^|/)\.[^/]+\.[0-9a-f]{16}\.tmp$")
 """A local file in the making, or what a killed process left of one."""
 
@@ -74,11 +77,17 @@ class Store:
         with self._explained(key):
             if self._local is not None:
                 return _write_file(self._local / key, data, os.link)
-            try:
-                obstore.put(self._store, key, data, mode="create", use_multipart=False)
-            except oe.AlreadyExistsError:
-                return False
-            return True
+            for pause in _PAUSES:
+                try:
+                    obstore.put(self._store, key, data, mode="create", use_multipart=False)
+                    return True
+                except oe.AlreadyExistsError:
+                    if self.exists(key):
+                        return False
+                    # obstore tells S3's 409 alike, which answers a conflict with another request and
+                    # does not mean that an object stands
+                    time.sleep(pause)
+            raise StoreError(f"{self.location(key)}: the store says again and again that it is in conflict")
 
     def put(self, key: str, data: bytes) -> None:
         """Put an object, replacing what is there."""

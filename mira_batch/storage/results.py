@@ -16,19 +16,22 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 
 from mira_batch.config.base import absolute, is_remote
 from mira_batch.config.bulk_edit import StorageConfig
-from mira_batch.core.errors import StoreError, describe
+from mira_batch.core.errors import StoreError
 from mira_batch.core.types import Trajectory
 from mira_batch.storage import schema
-from mira_batch.storage.files import READ_ERRORS, filesystem
+from mira_batch.storage.files import READ_ERRORS, filesystem, one_line
 from mira_batch.storage.rows import Place
 from mira_batch.storage.steplog import step_row
 
 _GROUP_BYTES = 64_000_000
 """Row groups are closed at about this size, so that readers can stream and no column chunk nears 2 GiB."""
 _GROUP_ROWS = 64
+_BOUNDED: Any = {"batch_size": _GROUP_ROWS, "cache_metadata": False}
+"""Scans keep neither whole shards nor the footers of all files in memory."""
 
 
 def result_row(
@@ -148,7 +151,7 @@ def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.Datase
     try:
         listed: Any = fs.find(path)
     except READ_ERRORS as error:
-        raise StoreError(f"{root}/results: can't be listed: {describe(error)[:300]}") from error
+        raise StoreError(f"{root}/results: can't be listed: {one_line(error)}") from error
     files = sorted(name for name in listed if name.endswith(".parquet"))
     if not files and not is_remote(root) and not fs.isdir(path):
         raise StoreError(f"{root}: holds no results; give the run's directory, <output>/<run_id>")
@@ -158,6 +161,8 @@ def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.Datase
 
 
 def _arrow_fs(fs: Any) -> pafs.FileSystem:
+    if isinstance(fs, LocalFileSystem):  # Arrow's own; a Python one can still be in use at exit and abort it
+        return pafs.LocalFileSystem()
     return pafs.PyFileSystem(pafs.FSSpecHandler(fs))
 
 
@@ -184,7 +189,7 @@ def read_trajectories(run: str, images: bool = True, storage: StorageConfig | No
     """
     tables = []
     head = {"record_id": "record_id", "work_id": "work_id", "instruction": "goal"}
-    for batch in results_dataset(run, storage).to_batches(columns=[*head, "steps"], batch_size=_GROUP_ROWS):
+    for batch in results_dataset(run, storage).to_batches(columns=[*head, "steps"], **_BOUNDED):
         parents = batch["steps"].value_parent_indices()
         steps = batch["steps"].flatten()
         columns = {name: batch[key].take(parents) for key, name in head.items()}
@@ -201,7 +206,7 @@ def read_trajectories(run: str, images: bool = True, storage: StorageConfig | No
 def work_done(run: str, storage: StorageConfig) -> Iterator[list[str]]:
     """The work_ids with status ok in a run's results, batch by batch."""
     done = results_dataset(run, storage)
-    for batch in done.to_batches(columns=["work_id"], filter=ds.field("status") == "ok"):
+    for batch in done.to_batches(columns=["work_id"], filter=ds.field("status") == "ok", **_BOUNDED):
         yield batch["work_id"].to_pylist()
 
 

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from mira_batch.core.identity import content_hash, frame_of
 from mira_batch.core.types import EditTask, LoggedStep, Seconds, Step
@@ -147,8 +147,9 @@ def step_row(step: Step, image: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _decode_own(png: bytes) -> Image.Image:
-    """An image of our own writing. Checksummed before, so the untrusted-image checks don't apply."""
-    image = Image.open(io.BytesIO(png), formats=("PNG",))
+    """An image of our own writing. Checksummed before, so the untrusted-image checks don't apply, nor
+    does `Image.open`'s bound on pixels, which an enlarged image may exceed."""
+    image = PngImagePlugin.PngImageFile(io.BytesIO(png))
     image.load()
     if image.mode not in ("RGB", "RGBA"):
         raise ValueError(f"mode {image.mode}")

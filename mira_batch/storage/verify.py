@@ -18,7 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import frame_of
+from mira_batch.core.types import ErrorKind
 from mira_batch.storage import rundir, schema
 from mira_batch.storage.objects import Store
 from mira_batch.storage.planfile import read_plan, read_shard
@@ -77,13 +79,18 @@ def verify(store: Store) -> Verdict:
                 verdict.problems.append(file)
                 continue
             planned = {row["work_id"] for row in read_shard(store, shard)}
-            _check_records(key, file, planned, seen, verdict)
-            for images, steps, problems in pool.map(
-                lambda row: _check_row(store, row, lossless), _rows(file)
-            ):
-                verdict.images += images
-                verdict.steps += steps
-                verdict.problems += [f"{key}: {problem}" for problem in problems]
+            try:
+                _check_records(key, file, planned, seen, verdict)
+                for images, steps, problems in pool.map(
+                    lambda row: _check_row(store, row, lossless), _rows(file)
+                ):
+                    verdict.images += images
+                    verdict.steps += steps
+                    verdict.problems += [f"{key}: {problem}" for problem in problems]
+            except (pa.ArrowException, OSError) as error:
+                verdict.problems.append(
+                    f"{key}: is damaged ({str(error)[:120]}); remove it and run the job again"
+                )
     return verdict
 
 
@@ -124,27 +131,28 @@ def _check_row(store: Store, row: dict[str, Any], lossless: bool) -> tuple[int, 
     problems: list[str] = []
     images = 0
 
-    def check(picture: dict[str, Any] | None, digest: str | None, what: str) -> None:
+    def check(picture: dict[str, Any], digests: set[str | None], what: str) -> None:
         nonlocal images
-        problem = _image_problem(store, picture, digest if lossless else None)
+        problem = _image_problem(store, picture, digests if lossless else None)
         if problem is None:
             images += 1
         else:
             problems.append(f"{row['record_id']!r}: {what} {problem}")
 
-    current, result = row["source_digest"], row["source_digest"]
+    current, accepted = row["source_digest"], [row["source_digest"]]
     for index, step in enumerate(row["steps"]):
         if step["index"] != index:
             problems.append(f"{row['record_id']!r}: step {index} is numbered {step['index']}")
         if step["before"] != current:
             problems.append(f"{row['record_id']!r}: step {index} does not start from the image before it")
         if step["image"] is not None:
-            check(step["image"], step["after"], f"step {index}'s image")
+            check(step["image"], {step["after"]}, f"step {index}'s image")
         if step["accepted"]:
-            current = result = step["after"]
+            current = step["after"]
+            accepted.append(current)
     has_judge = row["models"]["judge"] is not None  # then the best accepted image is kept, not the last
     if row["image"] is not None:
-        check(row["image"], None if has_judge else result, "result image")
+        check(row["image"], set(accepted if has_judge else accepted[-1:]), "result image")
     elif row["status"] == "ok":
         problems.append(f"{row['record_id']!r}: status is ok, but there is no image")
     if row["num_steps"] != len(row["steps"]):
@@ -152,9 +160,8 @@ def _check_row(store: Store, row: dict[str, Any], lossless: bool) -> tuple[int, 
     return images, len(row["steps"]), problems
 
 
-def _image_problem(store: Store, picture: dict[str, Any] | None, digest: str | None) -> str | None:
-    if picture is None:
-        return "is missing"
+def _image_problem(store: Store, picture: dict[str, Any], digests: set[str | None] | None) -> str | None:
+    """What is wrong with an image, if anything. `digests`: its pixels must have one of these."""
     data = picture["bytes"]
     if data is None:
         key = str(picture["path"]).removeprefix(store.uri.rstrip("/") + "/")
@@ -162,10 +169,13 @@ def _image_problem(store: Store, picture: dict[str, Any] | None, digest: str | N
         if data is None:
             return f"is missing: {picture['path']}"
     try:
-        image = Image.open(io.BytesIO(data))
-        image.load()
-    except (OSError, ValueError, SyntaxError) as error:
+        with boundary(ErrorKind.image_unreadable):
+            image = Image.open(io.BytesIO(data))
+            image.load()
+    except RecordError as error:
         return f"does not decode: {error}"
-    if digest is not None and frame_of(image).digest != digest:
-        return "has other pixels than its step gave"
-    return None
+    if digests is None or frame_of(image).digest in digests:
+        return None
+    if image.mode == "RGB" and frame_of(image.convert("RGBA")).digest in digests:
+        return None  # webp drops an alpha channel that hides nothing
+    return "has other pixels than its step gave"

@@ -8,28 +8,59 @@ from pathlib import Path
 
 import pytest
 
+from mira_batch.config.bulk_edit import StorageConfig
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import StepLog
 from mira_batch.core.types import EditTask, LoggedStep
+from mira_batch.storage.objects import open_store
+from mira_batch.storage.steplog import ShardLog
+from tests.s3server import S3Server
 from tests.steplogs import Held, MemoryStepLog, a_frame, a_history, a_task, another
 
 Opener = Callable[[], StepLog]
 """Opens the log as a worker does that has just started; all its logs share one store."""
 
 
-def memory_logs(_: Path) -> Opener:
+def memory_logs(_: pytest.FixtureRequest) -> Opener:
     held: Held = {}
     return lambda: MemoryStepLog(held)
 
 
-FACTORIES = [pytest.param(memory_logs, id="memory")]
+def local_logs(request: pytest.FixtureRequest) -> Opener:
+    folder: Path = request.getfixturevalue("tmp_path")
+    return shard_logs(str(folder / "run"), StorageConfig())
+
+
+def s3_logs(request: pytest.FixtureRequest) -> Opener:
+    s3: S3Server = request.getfixturevalue("s3")
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    uri = f"s3://{s3.bucket}/steplogs/{request.node.name}"
+    return shard_logs(uri, StorageConfig(endpoint_url=s3.endpoint))
+
+
+def shard_logs(uri: str, config: StorageConfig) -> Opener:
+    def opener() -> StepLog:
+        log = ShardLog(open_store(uri, config), shard=7)
+        log.open()
+        return log
+
+    return opener
+
+
+FACTORIES = [
+    pytest.param(memory_logs, id="memory"),
+    pytest.param(local_logs, id="local"),
+    pytest.param(s3_logs, id="s3", marks=pytest.mark.s3),
+]
 ORIGINAL = a_frame((9, 9, 9))
 HISTORY = a_history(4, ORIGINAL, rejected=(2,))
 
 
 @pytest.fixture(params=FACTORIES)
-def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return request.param(tmp_path)
+def open_log(request: pytest.FixtureRequest) -> Opener:
+    return request.param(request)
 
 
 def load(log: StepLog, task: EditTask) -> tuple[LoggedStep, ...]:

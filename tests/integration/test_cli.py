@@ -141,9 +141,9 @@ def test_wrong_credentials_are_one_clear_message(tmp_path: Path, s3: S3Server) -
 def test_interrupted_and_run_again_it_completes(tmp_path: Path, backend: str, stop: signal.Signals) -> None:
     slow = {
         "policy": {"type": "simulated"},
-        "editor": {"type": "simulated", "service": {"seconds": 0.2}, "max_batch": 2},
+        "editor": {"type": "simulated", "service": {"seconds": 0.15}, "max_batch": 2},
     }
-    config = write_config(tmp_path, make_catalogue(tmp_path / "catalogue", 60), backend=backend, **slow)
+    config = write_config(tmp_path, make_catalogue(tmp_path / "catalogue", 40), backend=backend, **slow)
     process = subprocess.Popen(
         [*CLI, "run", "--config", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -157,7 +157,7 @@ def test_interrupted_and_run_again_it_completes(tmp_path: Path, backend: str, st
         process.kill()
     assert process.returncode == 130 and "nothing is lost" in output, output
     before = json.loads(cli("status", "--config", config, "--json").stdout)
-    assert 0 < before["committed"] < 60
+    assert 0 < before["committed"] < 40
     done = {path.stem.removeprefix("part-") for path in tmp_path.glob("out/*/results/*.parquet")}
     logged = sum(path.parts[-3] not in done for path in tmp_path.glob("out/*/state/*/*/*.arrow"))
     after = json.loads(cli("run", "--config", config, "--json").stdout)
@@ -166,4 +166,4 @@ def test_interrupted_and_run_again_it_completes(tmp_path: Path, backend: str, st
     assert not list(tmp_path.glob("out/*/state/*/*/*.arrow")), "the state of committed shards is deleted"
     verified = cli("verify", "--config", config)
     assert verified.returncode == 0, verified.stdout
-    assert read_outputs(after["run"], columns=["record_id"]).num_rows == 60
+    assert read_outputs(after["run"], columns=["record_id"]).num_rows == 40

@@ -1,0 +1,1 @@
+"""Measures speed and memory: `make bench`. One function per figure, in a file per topic."""

@@ -1,0 +1,134 @@
+"""What is measured runs in a process of its own: `python -m tests.bench.child TASK ARGUMENTS RESULT`.
+
+So its peak memory and its CPU time are its own, imports included, and nothing it leaves behind (threads,
+caches, a Ray) touches the next figure.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+def in_child(task: str, **arguments: Any) -> dict[str, Any]:
+    """Run one of the tasks below in a fresh interpreter; what it returned, with `peak_rss` in bytes."""
+    with tempfile.NamedTemporaryFile("r", suffix=".json") as result:
+        command = [sys.executable, "-m", "tests.bench.child", task, json.dumps(arguments), result.name]
+        environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+        environment["PYTHONPATH"] = str(ROOT)  # Ray's workers import the models of `models.py` from it
+        child = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        try:
+            _, errors = child.communicate()
+        except BaseException:
+            child.terminate()  # it ends its Ray before it goes
+            child.wait(timeout=60)
+            raise
+        if child.returncode:
+            raise RuntimeError(f"{task} ended with {child.returncode}:\n{errors[-4000:]}")
+        return json.load(result)
+
+
+def plan(config: dict[str, Any]) -> dict[str, Any]:
+    from mira_batch.config.load import load_config
+    from mira_batch.distributed import run as runner
+
+    loaded = load_config(config)
+    imported = peak_rss()
+    started = time.perf_counter()
+    summary = runner.plan(loaded)
+    took = time.perf_counter() - started
+    return {"wall": took, "records": summary.planned, "shards": summary.shards, "imported_rss": imported}
+
+
+def run(config: dict[str, Any]) -> dict[str, Any]:
+    """A whole run. Moments are `time.time()`, so that they compare with those of other processes."""
+    from mira_batch.config.load import load_config
+    from mira_batch.core.receipts import Pulse, RunSummary
+    from mira_batch.distributed import run as runner
+
+    commits: list[tuple[float, int]] = []
+    marks: dict[str, float] = {}
+
+    class Watch:
+        def planning(self, rows: int) -> None: ...
+        def beat(self, pulses: list[Pulse]) -> None: ...
+        def executing(self, summary: RunSummary) -> None:
+            marks["executing"], marks["executing_cpu"] = time.time(), time.process_time()
+
+        def committed(self, summary: RunSummary) -> None:
+            commits.append((time.time(), summary.committed))
+
+    loaded = load_config(config)
+    imported = peak_rss()
+    started = time.time()
+    summary = runner.run(loaded, Watch())
+    ended, cpu = time.time(), time.process_time() - marks["executing_cpu"]
+    if summary.failed or not summary.complete:
+        raise RuntimeError(f"the run is not whole: {summary}")
+    return {
+        "started": started,
+        "executing": marks["executing"],
+        "ended": ended,
+        "commits": commits,
+        "cpu": cpu,
+        "steps": summary.steps,
+        "records": summary.committed,
+        "written": summary.written,
+        "imported_rss": imported,
+        "seconds": asdict(summary.seconds),
+    }
+
+
+def bare(images: list[str], edits: list[int], threads: int) -> dict[str, Any]:
+    """Only what can't be left out: decode each record's image, make its edits, encode each result."""
+    from mira_batch.models.simulated import paint_mark
+
+    def one(path: str, count: int, record: int) -> None:
+        image = Image.open(io.BytesIO(Path(path).read_bytes()))
+        image = image.convert("RGB")
+        for step in range(count):
+            image = paint_mark(image, 1000 * record + step)
+            image.save(io.BytesIO(), "PNG", compress_level=1)
+
+    started, cpu = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(one, images, edits, range(len(images))))
+    return {"wall": time.perf_counter() - started, "cpu": time.process_time() - cpu, "steps": sum(edits)}
+
+
+def peak_rss() -> int:
+    """The most memory this process had resident, in bytes.
+
+    On Linux from the process's own high-water mark: `ru_maxrss` starts at what the parent had.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    return 1024 * int(next(row.split()[1] for row in status.splitlines() if row.startswith("VmHWM")))
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(130)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _leave)
+    found = {"plan": plan, "run": run, "bare": bare}[sys.argv[1]](**json.loads(sys.argv[2]))
+    Path(sys.argv[3]).write_text(json.dumps(found | {"peak_rss": peak_rss()}))

@@ -1,0 +1,94 @@
+"""What the framework itself costs, with models that cost nothing, in one process without Ray."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+from mira_batch.config.models import StepCounts
+from mira_batch.models.simulated import step_count
+from tests.bench.child import in_child
+from tests.bench.figure import Bench, Figure, at_most, reported
+from tests.bench.workload import config, custom, manifest, photographs, records_with
+
+SIDE = 512
+
+
+def _repeats(bench: Bench) -> int:
+    return bench.size(3, 1)
+
+
+def cpu_per_step(bench: Bench) -> Figure:
+    runs = []
+    for repeat in range(_repeats(bench)):
+        folder = bench.folder / f"step-cpu-{repeat}"
+        settings = config(
+            manifest(folder, 8, records_with(edits=bench.size(5_000, 1_000))),
+            folder / "out",
+            policy=custom("free_policy"),
+            editor=custom("free_editor"),
+            backend="inline",
+        )
+        runs.append(in_child("run", config=settings))
+    best = min(runs, key=lambda run: run["cpu"])
+    return at_most(
+        1000,
+        "framework_cpu_per_step_us",
+        1e6 * best["cpu"] / best["steps"],
+        "µs",
+        f"CPU of the process (user and system) from the plan's end to the run's, ÷ {best['steps']:,} edits "
+        f"of {best['records']:,} records, so with all that is spent per record and per shard: 8² images, models "
+        f"that cost nothing, inline, log and results on a local disk with fsync; best of {len(runs)}.",
+    )
+
+
+@cache
+def _against_bare(bench: Bench) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The framework's run and the bare loop, taken in turns; the best of each."""
+    names = records_with(edits=bench.size(600, 100))
+    edits = [step_count(name, StepCounts()) for name in names]
+    images = [str(path) for path in photographs(bench.folder / "bare", SIDE)]
+    ours, bare = [], []
+    for repeat in range(_repeats(bench)):
+        folder = bench.folder / f"overhead-{repeat}"
+        settings = config(
+            manifest(folder, SIDE, names), folder / "out", policy=custom("free_policy"), backend="inline"
+        )
+        found = in_child("run", config=settings)
+        assert found["steps"] == sum(edits)
+        ours.append(found | {"wall": found["commits"][-1][0] - found["executing"]})
+        paths = [images[i % len(images)] for i in range(len(names))]
+        bare.append(in_child("bare", images=paths, edits=edits, threads=os.cpu_count() or 1))
+    return (
+        {key: min(run[key] for run in ours) for key in ("cpu", "wall", "steps", "records")},
+        {key: min(run[key] for run in bare) for key in ("cpu", "wall")},
+    )
+
+
+def cpu_against_bare_loop(bench: Bench) -> Figure:
+    ours, bare = _against_bare(bench)
+    return at_most(
+        1.2,
+        "framework_cpu_to_bare_loop",
+        ours["cpu"] / bare["cpu"],
+        "",
+        f"CPU of a run of {ours['records']} records and {ours['steps']} edits of {SIDE}² photographs (policy "
+        f"free, editor paints a rectangle, inline) ÷ CPU of a bare loop that decodes the same files, paints "
+        f"the same rectangles and encodes each result once with the same library and level, in a pool of as "
+        f"many threads as CPUs; {ours['cpu']:.1f} s to {bare['cpu']:.1f} s, best of {_repeats(bench)} each, in turns.",
+    )
+
+
+def wall_against_bare_loop(bench: Bench) -> Figure:
+    ours, bare = _against_bare(bench)
+    return reported(
+        "framework_wall_to_bare_loop",
+        ours["wall"] / bare["wall"],
+        "",
+        f"The same by the clock, from the plan's end to the last commit: {ours['wall']:.1f} s to "
+        f"{bare['wall']:.1f} s. The bare loop writes nothing.",
+    )
+
+
+FIGURES = (cpu_per_step, cpu_against_bare_loop, wall_against_bare_loop)

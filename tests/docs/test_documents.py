@@ -1,0 +1,129 @@
+"""What the documents show is run as a reader would run it, and what they list is complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mira_batch import load_config, read_outputs
+from mira_batch.config.reference import reference
+from mira_batch.models.grammar import parse
+from tests.catalogue import make_catalogue
+from tests.docs.blocks import ROOT, blocks, commands
+
+DOCUMENTS = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    """A directory as the documents assume it: a catalogue, and the files they show."""
+    manifest = make_catalogue(tmp_path / "catalogue", 12)
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    manifest.write_text("".join(json.dumps(r | {"record_id": f"sku-{i}"}) + "\n" for i, r in enumerate(rows)))
+    return tmp_path
+
+
+def write_files(document: str, folder: Path) -> None:
+    for block in blocks(document):
+        if block.file_name:
+            (folder / block.file_name).write_text(block.text)
+
+
+def shell(command: str, folder: Path) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-ec", command],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.ray
+def test_readme_commands_and_library_example(workplace: Path) -> None:
+    write_files("README.md", workplace)
+    lines = commands("README.md")
+    assert [line for line in lines if line.startswith("make ")] == ["make run", "make test"]
+    for line in lines:
+        if line.startswith("make "):
+            shell(f"{line} --dry-run", ROOT)
+        else:
+            shell(line, workplace)
+    (example,) = [b.text for b in blocks("README.md") if b.language == "python"]
+    (workplace / "example.py").write_text(example)
+    printed = shell("python example.py", workplace)
+    assert "sku-11" in printed
+
+
+def test_readme_yaml_blocks_are_valid_settings() -> None:
+    base = {"input": {"manifest": "m.jsonl"}, "output": {"uri": "out"}}
+    shown = [yaml.safe_load(b.text) for b in blocks("README.md") if b.language == "yaml"]
+    assert len(shown) == 3
+    for settings in shown:
+        load_config(base | settings)
+
+
+@pytest.mark.ray
+def test_custom_models_example(workplace: Path) -> None:
+    write_files("docs/custom-models.md", workplace)
+    for line in commands("docs/custom-models.md"):
+        shell(line, workplace)
+    (run,) = (workplace / "noir").iterdir()
+    rows = read_outputs(str(run), columns=["status", "num_steps", "models"]).to_pylist()
+    ok = [row for row in rows if row["status"] == "ok"]
+    assert len(ok) == 12 and max(row["num_steps"] for row in ok) > 1
+    assert ok[0]["models"]["policy"] == "noir-policy/1 limit=40"
+
+
+@pytest.mark.ray
+def test_simulated_models_example(workplace: Path) -> None:
+    write_files("docs/simulated-models.md", workplace)
+    for line in commands("docs/simulated-models.md"):
+        shell(line, workplace)
+    (run,) = (workplace / "rehearsal").iterdir()
+    rows = {row["record_id"]: row for row in read_outputs(str(run)).to_pylist()}
+    assert rows["sku-3"]["error_kind"] == "editor_failed"
+    assert rows["sku-7"]["stop_reason"] == "no_progress"
+    assert rows["sku-0"]["status"] == "ok"
+
+
+def test_phrases_of_the_embedded_models() -> None:
+    text = (ROOT / "docs/embedded-models.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", text, re.MULTILINE)
+    phrases = [row for row in rows if row[0] != "a person writes"]
+    assert len(phrases) > 25
+    for phrase, edit in phrases:
+        assert "; ".join(operation.describe() for operation in parse(phrase)) == edit
+
+
+def test_configuration_reference_is_current() -> None:
+    again = "python -m mira_batch.config.reference > docs/configuration.md"
+    assert (ROOT / "docs/configuration.md").read_text() == reference(), f"run {again}"
+    assert "Names the kind" not in reference().replace("| Names the kind. |", ""), (
+        "each field has a docstring"
+    )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_config_loads(path: Path) -> None:
+    load_config(path)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text):
+        if "://" not in target:
+            assert ((ROOT / document).parent / target).exists(), f"{document} links to {target}"

@@ -1,0 +1,127 @@
+"""Whatever a manifest holds: a record or a reject. Whatever a shard gives: a row that reads back equal."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mira_batch.config.bulk_edit import Columns
+from mira_batch.storage import schema
+from mira_batch.storage.planfile import next_size
+from mira_batch.storage.results import results_file
+from mira_batch.storage.rows import Embedded, Place, Record, Reject, validated
+from mira_batch.storage.scan import SCAN
+
+any_text = st.text(st.characters(exclude_categories=()))
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | any_text | st.binary()
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
+    max_leaves=8,
+)
+images = values | st.fixed_dictionaries({}, optional={"bytes": values, "path": values})
+likely = {"record_id": any_text | st.integers(), "instruction": any_text, "image": any_text | images}
+rows = st.fixed_dictionaries({}, optional=likely).flatmap(
+    lambda row: st.dictionaries(any_text, values, max_size=3).map(lambda more: more | row)
+) | st.fixed_dictionaries({}, optional={**likely, **dict.fromkeys(likely, values)})
+
+
+@settings(max_examples=500, deadline=None)
+@given(rows, st.sampled_from(["/data", "s3://bucket/in"]), st.booleans())
+def test_any_row_is_a_record_or_a_reject(row: dict[str, Any], base: str, is_parquet: bool) -> None:
+    place = Place("/data/m.parquet", 0, 7) if is_parquet else None
+    found = validated("here", row, Columns(), base, place)
+    if isinstance(found, Reject):
+        assert found.field in ("record_id", "instruction", "image", "row") and found.reason
+        table = [{"where": found.where, "record_id": found.record_id}]
+        table[0] |= {"field": found.field, "reason": found.reason}
+    else:
+        assert isinstance(found, Record)
+        assert found.record_id.strip() and found.instruction.strip()
+        assert isinstance(found.image, Embedded) == isinstance(row["image"], bytes) or isinstance(
+            row["image"], dict
+        )
+        kept = json.loads(found.metadata, parse_constant=lambda name: 1 / 0)
+        assert len(kept) <= len(row) - 3
+        kept_text = json.dumps(kept, ensure_ascii=False)
+        kept_text.encode("utf-8")
+        table = [{"record_id": found.record_id, "instruction": found.instruction}]
+        table[0] |= {"metadata": found.metadata, "where": found.where}
+        if isinstance(found.image, str):
+            table[0]["image_uri"] = found.image
+    assert pa.Table.from_pylist(table, schema=SCAN).num_rows == 1
+
+
+texts = st.text(max_size=5)
+optional_text = st.none() | texts
+reals = st.floats(allow_nan=False)
+seconds = st.fixed_dictionaries({field.name: reals for field in schema.SECONDS})
+pictures = st.none() | st.fixed_dictionaries(
+    {"bytes": st.none() | st.binary(max_size=50), "path": optional_text}
+)
+int32 = st.integers(-(2**31), 2**31 - 1)
+steps = st.fixed_dictionaries(
+    {
+        "index": int32,
+        "thought": texts,
+        "instruction": texts,
+        "raw_answer": texts,
+        "image": pictures,
+        "seed": st.integers(0, 2**63 - 1),
+        "attempt": int32,
+        "accepted": st.booleans(),
+        "score": st.none() | reals,
+        "before": texts,
+        "after": texts,
+        "seconds": seconds,
+    }
+)
+result_rows = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(("record_id", "work_id", "instruction", "status", "source", "metadata"), texts),
+        **dict.fromkeys(
+            ("stop_reason", "error_kind", "error_message", "source_digest", "final_thought"), optional_text
+        ),
+        "image": pictures,
+        **dict.fromkeys(("width", "height"), st.none() | int32),
+        "num_steps": int32,
+        "seconds": seconds,
+        "models": st.fixed_dictionaries({"policy": texts, "editor": texts, "judge": optional_text}),
+        "steps": st.lists(steps, max_size=3),
+    }
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(result_rows, max_size=4))
+def test_result_rows_read_back_equal(some: list[dict[str, Any]]) -> None:
+    table = pq.read_table(io.BytesIO(results_file(some)))
+    assert table.schema.equals(schema.RESULTS)
+    assert table.schema.metadata == schema.RESULTS.metadata
+    assert table.to_pylist() == [{name: row[name] for name in schema.RESULTS.names} for row in some]
+
+
+def sizes(records: int, most: int, workers: int) -> list[int]:
+    found = []
+    while records:
+        found.append(next_size(records, most, workers))
+        records -= found[-1]
+    return found
+
+
+@given(st.integers(0, 20_000), st.integers(1, 200), st.integers(1, 64))
+def test_shards_shrink_down_to_single_records(records: int, most: int, workers: int) -> None:
+    found = sizes(records, most, workers)
+    assert sum(found) == records
+    assert all(1 <= size <= most for size in found)
+    assert found == sorted(found, reverse=True)
+    singles = min(records, 4 * workers - 1) if most > 1 else records
+    assert found[len(found) - singles :] == [1] * singles, "the last ones are spread over the whole pool"
+    assert len(found) <= math.ceil(records / most) + 4 * workers * (1 + math.log(most * 4 * workers))

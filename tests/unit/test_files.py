@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from mira_batch.config.bulk_edit import StorageConfig
+from mira_batch.core.errors import StoreError
+from mira_batch.storage.files import (
+    READ_ERRORS,
+    endpoint,
+    filesystem,
+    one_line,
+    read_bytes,
+    unreadable,
+    version,
+    version_of,
+)
+from tests.s3server import S3Server, free_port
+
+LOCAL = StorageConfig()
+
+
+def test_a_plain_path_is_a_local_file(tmp_path: Path) -> None:
+    fs, path = filesystem(str(tmp_path / "a b%20c"), LOCAL)
+    assert isinstance(fs, LocalFileSystem)
+    assert path == str(tmp_path / "a b%20c")
+
+
+def test_an_unknown_scheme_is_named() -> None:
+    with pytest.raises(StoreError, match="^nonsense://bucket/a: can't use this scheme: "):
+        filesystem("nonsense://bucket/a", LOCAL)
+
+
+def test_one_byte_more_than_asked_tells_that_a_file_is_too_large(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    location = str(tmp_path / "file")
+    assert read_bytes(location, LOCAL, 10) == b"0123456789"
+    assert read_bytes(location, LOCAL, 5) == b"012345"
+
+
+def test_a_local_version_changes_with_size_or_time(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    os.utime(path, ns=(1, 1_000_000_001))
+    first = version(str(path), LOCAL)
+    assert version(str(path), LOCAL) == first
+    os.utime(path, ns=(1, 1_000_000_002))
+    second = version(str(path), LOCAL)
+    path.write_bytes(b"three")
+    os.utime(path, ns=(1, 1_000_000_001))
+    assert len({first, second, version(str(path), LOCAL)}) == 3
+    with pytest.raises(FileNotFoundError):
+        version(str(tmp_path / "missing"), LOCAL)
+
+
+def test_the_version_is_the_etag_where_there_is_one() -> None:
+    assert version_of({"ETag": '"abc"', "size": 5}) == "abc"
+    assert version_of({"etag": "abc"}) == "abc"
+    assert version_of({"size": 5, "mtime": 1.5}) == "5-1.5"
+    assert version_of({"size": 5, "LastModified": "then"}) == "5-then"
+    assert version_of({"size": 5}) == "5-"
+
+
+def test_the_endpoint_is_from_the_config_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    assert endpoint(LOCAL) is None
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://all")
+    assert endpoint(LOCAL) == "http://all"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://s3")
+    assert endpoint(LOCAL) == "http://s3"
+    assert endpoint(StorageConfig(endpoint_url="http://config")) == "http://config"
+
+
+def test_errors_are_told_in_one_line() -> None:
+    assert unreadable("a", FileNotFoundError()) == "a: no such file"
+    denied = unreadable("a", PermissionError("Forbidden\nfor you"))
+    assert denied == (
+        "a: access denied; check the credentials and their rights (PermissionError: Forbidden for you)"
+    )
+    assert len(one_line(ValueError("x\n" * 1_000))) == 300
+
+
+@pytest.mark.s3
+def test_s3_files(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    storage = StorageConfig(endpoint_url=s3.endpoint)
+    client = s3.client()
+    client.put_object(Bucket=s3.bucket, Key="files/a", Body=b"0123456789")
+    for scheme in ("s3", "s3a"):
+        location = f"{scheme}://{s3.bucket}/files/a"
+        assert read_bytes(location, storage, 10) == b"0123456789"
+        assert read_bytes(location, storage, 3) == b"0123"
+    location = f"s3://{s3.bucket}/files/a"
+    first = version(location, storage)
+    assert first == client.head_object(Bucket=s3.bucket, Key="files/a")["ETag"].strip('"')
+    client.put_object(Bucket=s3.bucket, Key="files/a", Body=b"9876543210")
+    assert version(location, storage) != first, "an answer of yesterday must not be remembered"
+    assert read_bytes(location, storage, 10) == b"9876543210"
+    for missing in (f"s3://{s3.bucket}/files/none", "s3://no-such-bucket/a"):
+        with pytest.raises(FileNotFoundError):
+            read_bytes(missing, storage, 10)
+        with pytest.raises(FileNotFoundError):
+            version(missing, storage)
+
+
+@pytest.mark.s3
+def test_s3_with_a_wrong_secret(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (s3.environment | {"AWS_SECRET_ACCESS_KEY": "wrong"}).items():
+        monkeypatch.setenv(name, value)
+    # fsspec keeps one client per setting, credentials of the environment not being one of them
+    storage = StorageConfig(endpoint_url=s3.endpoint.replace("127.0.0.1", "localhost"))
+    with pytest.raises(PermissionError) as error:
+        read_bytes(f"s3://{s3.bucket}/files/a", storage, 10)
+    assert "access denied; check the credentials" in unreadable("a", error.value)
+
+
+@pytest.mark.parametrize(
+    "location", ["s3://", "s3://bucket", "s3://bucket/", "s3:///key", "s3://BAD bucket/k"]
+)
+def test_whatever_a_location_says_the_error_is_one_of_the_known(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    storage = StorageConfig(endpoint_url=f"http://127.0.0.1:{free_port()}", timeout_seconds=1)
+    for ask in (lambda: read_bytes(location, storage, 10), lambda: version(location, storage)):
+        with suppress(*READ_ERRORS):
+            ask()

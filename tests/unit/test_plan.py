@@ -1,0 +1,94 @@
+"""Planning: duplicates, work already done, and both backends alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from mira_batch import load_config, run
+from mira_batch.core.errors import ManifestError, RunConflict
+from mira_batch.distributed import run as runner
+from mira_batch.storage.objects import open_store
+from mira_batch.storage.planfile import read_plan, read_shard
+from tests.catalogue import settings
+
+
+def write(folder: Path, name: str, rows: list[Any]) -> None:
+    folder.mkdir(exist_ok=True)
+    lines = (row if isinstance(row, str) else json.dumps(row) for row in rows)
+    (folder / name).write_text("".join(line + "\n" for line in lines))
+
+
+def row(name: str, **more: Any) -> dict[str, Any]:
+    return {"record_id": name, "image": f"{name}.png", "instruction": "mirror it"} | more
+
+
+@pytest.mark.parametrize("backend", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
+def test_bad_rows_and_duplicates_become_rejects_and_the_rest_runs(tmp_path: Path, backend: str) -> None:
+    write(tmp_path / "m", "a.jsonl", [row("a"), row("b"), "{not json", row("a", instruction="invert it")])
+    write(tmp_path / "m", "b.jsonl", [row("b"), row("c"), {"record_id": "d", "image": "d.png"}, row("e")])
+    summary = runner.plan(load_config(settings(tmp_path / "m", tmp_path / "out", backend=backend)))
+    assert (summary.planned, summary.rejected) == (4, 4)
+    store = open_store(summary.run, load_config(settings("m", "o")).storage)
+    plan = read_plan(store)
+    assert plan is not None
+    rows = [r for shard in plan.shards() for r in read_shard(store, shard)]
+    assert [(r["record_id"], r["instruction"]) for r in rows] == [
+        ("a", "mirror it"),
+        ("b", "mirror it"),
+        ("c", "mirror it"),
+        ("e", "mirror it"),
+    ]
+    assert rows[0]["image_uri"] == str(tmp_path / "m" / "a.png")
+    rejects = pq.read_table(Path(summary.run, "plan", "rejects.parquet")).to_pylist()
+    assert {(r["where"].rsplit("/", 1)[1], r["field"]) for r in rejects} == {
+        ("a.jsonl:3", "row"),
+        ("a.jsonl:4", "record_id"),
+        ("b.jsonl:1", "record_id"),
+        ("b.jsonl:3", "instruction"),
+    }
+
+
+def test_the_plan_is_the_same_on_both_backends_and_again(tmp_path: Path) -> None:
+    write(tmp_path / "m", "a.jsonl", [row(f"r{i}") for i in range(100)])
+    plans = []
+    for out in ("one", "two"):
+        summary = runner.plan(load_config(settings(tmp_path / "m", tmp_path / out)))
+        plans.append(read_plan(open_store(summary.run, load_config(settings("m", "o")).storage)))
+    assert plans[0] == plans[1], "plan files are named by content, so equal names are equal plans"
+
+
+def test_sizes_shrink_to_single_records(tmp_path: Path) -> None:
+    write(tmp_path / "m", "a.jsonl", [row(f"r{i}") for i in range(500)])
+    summary = runner.plan(load_config(settings(tmp_path / "m", tmp_path / "out")))
+    plan = read_plan(open_store(summary.run, load_config(settings("m", "o")).storage))
+    assert plan is not None and plan.records == 500
+    assert list(plan.sizes) == sorted(plan.sizes, reverse=True)
+    assert plan.sizes[0] == 8 and plan.sizes[-7:] == (1,) * 7
+
+
+def test_nothing_to_plan_is_an_error_with_its_reason(tmp_path: Path) -> None:
+    write(tmp_path / "m", "a.jsonl", [{"record_id": "a", "image": "a.png", "instruction": 7}])
+    with pytest.raises(ManifestError, match=r"none of its 1 rows can be used.*a\.jsonl:1: instruction"):
+        runner.plan(load_config(settings(tmp_path / "m", tmp_path / "out")))
+
+
+def test_skip_done_can_be_turned_off(tmp_path: Path) -> None:
+    write(tmp_path / "m", "a.jsonl", [row("a"), row("b")])
+    config = settings(tmp_path / "m", tmp_path / "out")
+    first = run(load_config(config))
+    assert first.failed == 2, "their images are missing, and failed records are tried again"
+    write(tmp_path / "m", "a.jsonl", [row("a"), row("b"), row("c")])
+    for skip in (True, False):
+        summary = runner.plan(load_config(config, [f"output.skip_done={skip}", f"run_id=skip-{skip}"]))
+        assert (summary.planned, summary.skipped) == (3, 0)
+
+
+def test_a_run_that_is_not_there_has_no_status(tmp_path: Path) -> None:
+    with pytest.raises(RunConflict, match="holds no run"):
+        (tmp_path / "out" / "mine").mkdir(parents=True)
+        runner.status(load_config(settings(tmp_path / "m.jsonl", tmp_path / "out", run_id="mine")))
