@@ -16,14 +16,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from fsspec.implementations.local import LocalFileSystem
 
 from mira_batch.config.base import absolute, is_remote
 from mira_batch.config.bulk_edit import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.types import Trajectory
 from mira_batch.storage import schema
-from mira_batch.storage.files import READ_ERRORS, filesystem, one_line
+from mira_batch.storage.files import READ_ERRORS, endpoint, filesystem, one_line
 from mira_batch.storage.rows import Place
 from mira_batch.storage.steplog import step_row
 
@@ -146,8 +145,9 @@ def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.Datase
     Raises:
         StoreError: there are no results, or they can't be listed.
     """
+    storage = storage or StorageConfig()
     root = absolute(run).rstrip("/").removesuffix("/results")
-    fs, path = filesystem(f"{root}/results", storage or StorageConfig())
+    fs, path = filesystem(f"{root}/results", storage)
     try:
         listed: Any = fs.find(path)
     except READ_ERRORS as error:
@@ -156,13 +156,24 @@ def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.Datase
     if not files and not is_remote(root) and not fs.isdir(path):
         raise StoreError(f"{root}: holds no results; give the run's directory, <output>/<run_id>")
     return ds.FileSystemDataset.from_paths(
-        files, schema=schema.RESULTS, format=ds.ParquetFileFormat(), filesystem=_arrow_fs(fs)
+        files, schema=schema.RESULTS, format=ds.ParquetFileFormat(), filesystem=_arrow_fs(fs, storage)
     )
 
 
-def _arrow_fs(fs: Any) -> pafs.FileSystem:
-    if isinstance(fs, LocalFileSystem):  # Arrow's own; a Python one can still be in use at exit and abort it
+def _arrow_fs(fs: Any, storage: StorageConfig) -> pafs.FileSystem:
+    """Arrow's own file system where it has one: its threads may still hold a Python one when the process
+    ends, and then abort it."""
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    if "file" in protocols:
         return pafs.LocalFileSystem()
+    if "s3" in protocols:
+        host = endpoint(storage)
+        return pafs.S3FileSystem(
+            endpoint_override=host,
+            scheme="http" if host and host.startswith("http://") else "https",
+            region=storage.region,
+            request_timeout=storage.timeout_seconds,
+        )
     return pafs.PyFileSystem(pafs.FSSpecHandler(fs))
 
 

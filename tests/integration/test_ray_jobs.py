@@ -1,6 +1,6 @@
 """The job as a cluster runs it: a real Ray head, token required, and `ray job submit`.
 
-The head is a child process in a session of its own and is stopped by its pid and its children's.
+The head is a child process in a process group of its own; it is stopped by that and its children's pids.
 """
 
 from __future__ import annotations
@@ -108,17 +108,16 @@ def answer(head: Head, token: str) -> int:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End the head and everything it started; asked to, it ends most of that itself."""
-    started = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(20)
+    """End the head and everything it started, at once: asked to, it would take half a minute, and its
+    folder is thrown away."""
+    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(10)
-    for child in psutil.wait_procs(started, timeout=10)[1]:  # in sessions of their own
+    for child in children:  # Ray's workers have process groups of their own
         with suppress(psutil.NoSuchProcess):
             child.kill()
+    psutil.wait_procs(children, timeout=10)
 
 
 def submit(head: Head, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -153,7 +152,8 @@ def test_a_submitted_job_runs_on_the_cluster_and_a_second_one_has_nothing_to_do(
     work = make_working_dir(tmp_path)
     done = submit(head, work)
     assert done.returncode == 0, done.stdout
-    assert f"{RECORDS} records planned" in done.stdout and " in flight on " in done.stdout, done.stdout
+    assert f"planning: {RECORDS} manifest rows read" in done.stdout, done.stdout
+    assert f"{RECORDS} records planned" in done.stdout, done.stdout
     assert f"{RECORDS} of {RECORDS} committed" in done.stdout, done.stdout
     assert "instruction_unclear 1" in done.stdout and "image_unreadable 1" in done.stdout, done.stdout
 
@@ -170,9 +170,9 @@ def test_a_submitted_job_runs_on_the_cluster_and_a_second_one_has_nothing_to_do(
 def test_a_submitted_job_with_a_mistake_fails_with_one_line(tmp_path: Path, head: Head) -> None:
     done = submit(head, make_working_dir(tmp_path, wrokers={"max": 2}))
     assert done.returncode != 0
-    said = [line for line in done.stdout.splitlines() if "wrokers" in line]
-    assert len(said) == 1 and "did you mean 'workers'" in said[0], done.stdout
-    assert "Traceback" not in done.stdout
+    said = {line for line in done.stdout.splitlines() if "wrokers" in line}  # Ray prints a failed log twice
+    assert len(said) == 1 and "did you mean 'workers'" in said.pop(), done.stdout
+    assert "failed with exit code 2" in done.stdout and "Traceback" not in done.stdout, done.stdout
 
 
 def test_the_cluster_asks_for_its_token(head: Head) -> None:
