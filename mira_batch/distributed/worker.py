@@ -9,14 +9,11 @@ or calls it in process.
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +24,7 @@ from mira_batch.core.loop import run_record
 from mira_batch.core.ports import Models
 from mira_batch.core.receipts import Pulse, Receipt
 from mira_batch.core.types import EditTask, Failure, Frame, LoggedStep, Seconds, Status, Trajectory
+from mira_batch.distributed.gate import Gate, all_or_nothing
 from mira_batch.models.replicas import Replicas, load_replicas
 from mira_batch.storage import images
 from mira_batch.storage.manifest import read_embedded
@@ -66,7 +64,7 @@ class ShardWorker:
             asyncio.run_coroutine_threadsafe(self._beat(on_pulse), self._loop)
 
     async def _open(self) -> Replicas:
-        self.gate = _Gate(self.config.workers.records_in_flight)
+        self.gate = Gate(self.config.workers.records_in_flight)
         return await load_replicas(self.config)
 
     def _await(self, coroutine: Any) -> Any:
@@ -108,7 +106,7 @@ class ShardWorker:
         plan = await asyncio.to_thread(read_shard, self.store, shard)
         work = _ShardWork(self, shard, plan)
         await asyncio.to_thread(work.log.open)
-        rows = await _all_or_nothing([work.record(row) for row in plan])
+        rows = await all_or_nothing([work.record(row) for row in plan])
         data = await asyncio.to_thread(results_file, rows)
         committed = await self.store.create_async(key, data)
         await asyncio.to_thread(work.log.delete)
@@ -265,49 +263,3 @@ class _Counted:
         self._pulse.steps += 1
         self._pulse.in_flight[task.record_id] = standing.step.index + 1
         return standing
-
-
-class _Gate:
-    """Admits so many at a time; of those waiting, the smallest priority first (the oldest shard)."""
-
-    def __init__(self, places: int) -> None:
-        self._free = places
-        self._order = itertools.count()
-        self._waiting: list[tuple[tuple[int, ...], int, asyncio.Future[None]]] = []
-
-    @asynccontextmanager
-    async def at(self, priority: tuple[int, ...]) -> AsyncIterator[None]:
-        if self._free:
-            self._free -= 1
-        else:
-            future = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._waiting, (priority, next(self._order), future))
-            try:
-                await future
-            except asyncio.CancelledError:
-                if future.done() and not future.cancelled():
-                    self._leave()
-                raise
-        try:
-            yield
-        finally:
-            self._leave()
-
-    def _leave(self) -> None:
-        while self._waiting:
-            future = heapq.heappop(self._waiting)[2]
-            if not future.done():
-                future.set_result(None)
-                return
-        self._free += 1
-
-
-async def _all_or_nothing(coroutines: list[Any]) -> list[Any]:
-    """The results in order; the first error cancels the rest and is raised bare."""
-    tasks: list[asyncio.Task[Any]] = []
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in coroutines]
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]

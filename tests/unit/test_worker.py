@@ -20,8 +20,9 @@ from mira_batch.core.receipts import Pulse, Receipt, RunSummary
 from mira_batch.core.types import Seconds
 from mira_batch.distributed import run as runner
 from mira_batch.distributed.execute import shards_in_hand
+from mira_batch.distributed.gate import Gate
 from mira_batch.distributed.run import committed_shards
-from mira_batch.distributed.worker import ShardWorker, _Gate
+from mira_batch.distributed.worker import ShardWorker
 from mira_batch.storage.objects import open_store
 from mira_batch.storage.planfile import Shard, read_plan
 from mira_batch.storage.verify import verify
@@ -116,7 +117,7 @@ def test_a_model_that_cannot_be_built_is_the_users_error(tmp_path: Path) -> None
 
 def test_records_in_flight_are_bounded_and_the_oldest_shard_goes_first() -> None:
     async def scenario() -> tuple[int, list[int]]:
-        gate, running, most, order, go = _Gate(2), 0, 0, [], asyncio.Event()
+        gate, running, most, order, go = Gate(2), 0, 0, [], asyncio.Event()
 
         async def record(shard: int) -> None:
             nonlocal running, most
@@ -139,7 +140,7 @@ def test_records_in_flight_are_bounded_and_the_oldest_shard_goes_first() -> None
 
 def test_a_cancelled_record_gives_its_place_back() -> None:
     async def scenario() -> list[str]:
-        gate, done = _Gate(1), []
+        gate, done = Gate(1), []
 
         async def record(name: str) -> None:
             async with gate.at((0,)):

@@ -1,0 +1,232 @@
+"""What infra/ ships, as far as it shows without a cluster: schemas, configs, and that the pieces fit."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import os
+import re
+import shlex
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+import mira_batch
+from mira_batch.config.base import is_remote
+from mira_batch.config.bulk_edit import BulkEditConfig
+
+ROOT = Path(__file__).parents[2]
+INFRA = ROOT / "infra"
+MANIFESTS = ("rayjob.yaml", "nightly.yaml")
+CRDS = os.environ.get("KUBERAY_CRDS")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the CRDs are megabytes
+needs_crds = pytest.mark.skipif(
+    CRDS is None, reason="KUBERAY_CRDS doesn't name a folder with KubeRay's CRDs (ray.io_rayjobs.yaml, …)"
+)
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((INFRA / name).read_text()))
+
+
+def resource(name: str) -> dict[str, Any]:
+    """The manifest's RayJob or RayCronJob."""
+    return next(document for document in documents(name) if document["apiVersion"] == "ray.io/v1")
+
+
+def job_spec(name: str) -> dict[str, Any]:
+    spec = resource(name)["spec"]
+    return spec.get("jobTemplate", spec)
+
+
+def pods(name: str) -> list[dict[str, Any]]:
+    cluster = job_spec(name)["rayClusterSpec"]
+    return [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+
+
+def load(name: str, folder: Path) -> BulkEditConfig:
+    """The config inside the manifest's ConfigMap, as the job will read it."""
+    config_map = next(document for document in documents(name) if document["kind"] == "ConfigMap")
+    ((key, text),) = config_map["data"].items()
+    (folder / key).write_text(text)
+    return mira_batch.load_config(folder / key)
+
+
+def pinned(package: str) -> str:
+    match = re.search(rf"^{package}==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert match is not None, f"constraints.txt doesn't pin {package}"
+    return match[1]
+
+
+# --- KubeRay's own schemas
+
+
+def errors(document: dict[str, Any]) -> list[str]:
+    """What the API server would refuse or drop, by the schema of the document's CRD."""
+    assert CRDS is not None
+    file = Path(CRDS) / f"ray.io_{document['kind'].lower()}s.yaml"
+    crd = yaml.load(file.read_text(), Loader=LOADER)
+    group, _, version = document["apiVersion"].partition("/")
+    assert (crd["spec"]["group"], crd["spec"]["names"]["kind"]) == (group, document["kind"])
+    found = next(v for v in crd["spec"]["versions"] if v["name"] == version and v["served"])
+    schema = strict(found["schema"]["openAPIV3Schema"])
+    # CRDs leave an object's own metadata to the API server.
+    names = ("name", "namespace", "labels", "annotations")
+    schema["properties"]["metadata"] = {"additionalProperties": False, "properties": dict.fromkeys(names, {})}
+    validator = jsonschema.Draft202012Validator(schema)
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+
+
+def strict(schema: Any) -> Any:
+    """The JSON schema of a CRD's OpenAPI schema in which unknown fields fail instead of vanishing."""
+    if isinstance(schema, list):
+        return [strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    out = {key: strict(value) for key, value in schema.items() if key != "properties"}
+    if "properties" in schema:
+        out["properties"] = {name: strict(field) for name, field in schema["properties"].items()}
+    if schema.get("x-kubernetes-int-or-string"):
+        out.pop("type", None)
+        out["anyOf"] = [{"type": "integer"}, {"type": "string"}]
+    closed = schema.get("type") == "object" and not schema.get("x-kubernetes-preserve-unknown-fields")
+    if closed and "additionalProperties" not in schema:
+        out["additionalProperties"] = False
+    if schema.get("nullable") and "type" in out:
+        out["type"] = [out["type"], "null"]
+    return out
+
+
+@needs_crds
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_the_manifest_satisfies_its_crd(name: str) -> None:
+    assert errors(resource(name)) == []
+
+
+@needs_crds
+def test_the_cluster_that_kuberay_makes_for_the_job_satisfies_its_crd() -> None:
+    cluster = job_spec("rayjob.yaml")["rayClusterSpec"]
+    document = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": {"name": "x"}, "spec": cluster}
+    assert errors(document) == []
+
+
+@needs_crds
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("spec.shutDownAfterJobFinishes", True),
+        ("spec.backoffLimit", "two"),
+        ("spec.rayClusterSpec.authOptions.mode", "password"),
+        ("spec.rayClusterSpec.headGroupSpec.template.spec.container", []),
+        ("spec.rayClusterSpec.headGroupSpec.template.spec.containers.0.envfrom", []),
+        ("spec.rayClusterSpec.headGroupSpec.template.spec.containers.0.resources.limits.cpu", [2]),
+        ("spec.rayClusterSpec.headGroupSpec.template.spec.containers.0.resources.limits.memory", "8 GB"),
+        ("metadata.label", {}),
+    ],
+)
+def test_a_mistake_in_a_manifest_is_found(path: str, value: object) -> None:
+    document = copy.deepcopy(resource("rayjob.yaml"))
+    *parents, last = path.split(".")
+    target: Any = document
+    for key in parents:
+        target = target[int(key)] if key.isdigit() else target[key]
+    target[last] = value
+    (error, *more) = errors(document)
+    assert not more and last in error
+
+
+# --- how the pieces fit
+
+
+@pytest.mark.parametrize("path", sorted(INFRA.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_file_is_yaml(path: Path) -> None:
+    assert all(isinstance(document, dict) for document in yaml.safe_load_all(path.read_text()))
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_the_entrypoint_runs_a_script_of_the_image_with_the_mounted_config(name: str) -> None:
+    python, script, option, config = shlex.split(job_spec(name)["entrypoint"])
+    assert (python, option) == ("python", "--config")
+    assert (ROOT / script).is_file() and Path(script).parts[0] in copied()
+    head = pods(name)[0]  # where the driver runs
+    (mount,) = head["containers"][0]["volumeMounts"]
+    (volume,) = head["volumes"]
+    config_map = next(document for document in documents(name) if document["kind"] == "ConfigMap")
+    assert mount["name"] == volume["name"]
+    assert volume["configMap"]["name"] == config_map["metadata"]["name"]
+    assert [f"{mount['mountPath']}/{key}" for key in config_map["data"]] == [config]
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_the_config_is_valid_and_its_pool_fits_the_pods(name: str, tmp_path: Path) -> None:
+    config = load(name, tmp_path)
+    places = (config.input.manifest, config.output.uri, *config.input.allowed)
+    assert all(is_remote(place) for place in places), "every node must see them"
+    (group,) = job_spec(name)["rayClusterSpec"]["workerGroupSpecs"]
+    (container,) = group["template"]["spec"]["containers"]
+    limits, workers = container["resources"]["limits"], config.workers
+    each = int(limits["nvidia.com/gpu"] // workers.gpus)
+    assert workers.most == group["replicas"] * each, "no GPU idle, no worker without one"
+    assert workers.cpus * each < limits["cpu"], "the tasks that read the manifest need a CPU"
+    assert group["replicas"] == group["minReplicas"] == group["maxReplicas"]
+
+
+def test_a_night_is_the_job_with_another_config() -> None:
+    night = job_spec("nightly.yaml")
+    as_job = json.dumps(night).replace('"bulk-edit-nightly"', '"bulk-edit"')
+    assert json.loads(as_job) == job_spec("rayjob.yaml")
+    assert (night["backoffLimit"] + 1) * night["activeDeadlineSeconds"] < 24 * 3600
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_pods_run_our_image_as_nobody_special_with_credentials_by_reference(name: str) -> None:
+    assert job_spec(name)["rayClusterSpec"]["rayVersion"] == pinned("ray")
+    assert all(document["kind"] != "Secret" for document in documents(name))
+    for pod in pods(name):
+        (container,) = pod["containers"]
+        assert container["image"] == f"mira-batch:{mira_batch.__version__}"
+        assert container["envFrom"] == [{"secretRef": {"name": "bulk-edit-credentials"}}]
+        assert "env" not in container
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert not container["securityContext"]["allowPrivilegeEscalation"]
+
+
+def copied() -> set[str]:
+    """What of the checkout the Dockerfile copies into the image."""
+    lines = re.findall(r"^COPY (.+)$", (INFRA / "Dockerfile").read_text(), re.MULTILINE)
+    return {source for line in lines for source in line.split()[:-1]}
+
+
+def test_the_image_holds_what_it_needs_and_does_not_run_as_root() -> None:
+    text = (INFRA / "Dockerfile").read_text()
+    rules = (INFRA / "Dockerfile.dockerignore").read_text().splitlines()
+    assert rules[1] == "*", "all that isn't named stays out"
+    let_in = {rule[1:] for rule in rules if rule.startswith("!")}
+    assert copied() == let_in and {"mira_batch", "jobs"} <= copied()
+    assert all((ROOT / source).exists() for source in copied())
+    assert all("-c constraints.txt" in line for line in text.splitlines() if "pip install" in line)
+    assert re.findall(r"^USER (.+)$", text, re.MULTILINE)[-1] == "1000"
+    assert f"-t mira-batch:{mira_batch.__version__} " in text
+
+
+def test_the_cluster_file_is_what_ray_up_takes() -> None:
+    spec = importlib.util.find_spec("ray")
+    assert spec is not None and spec.origin is not None
+    schema = json.loads((Path(spec.origin).parent / "autoscaler" / "ray-schema.json").read_text())
+    (cluster,) = documents("cluster.yaml")
+    jsonschema.validate(cluster, schema)
+    mounted = [local for local in cluster["file_mounts"].values() if not local.startswith("~")]
+    assert set(mounted) <= copied() and all((ROOT / local).exists() for local in mounted)
+
+
+def test_the_trial_store_is_the_tested_one_and_for_this_machine_only() -> None:
+    (compose,) = documents("object-store.compose.yaml")
+    (service,) = compose["services"].values()
+    assert "-c constraints.txt ministack" in service["build"]["dockerfile_inline"]
+    assert pinned("ministack")
+    assert all(fnmatch(port, "127.0.0.1:*:*") for port in service["ports"])
