@@ -41,7 +41,8 @@ Sets = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
-_out = Console(highlight=False, soft_wrap=True)
+# Without a terminal (a job's log, a pipe) nothing is cut or wrapped.
+_out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 # A descriptor of its own, since the one of stderr is hushed for a moment while Ray starts.
 _err = Console(file=os.fdopen(os.dup(2), "w"), highlight=False, soft_wrap=True)
 

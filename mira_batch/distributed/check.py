@@ -8,7 +8,7 @@ from itertools import islice
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.bulk_edit import BulkEditConfig
-from mira_batch.core.errors import ManifestError, MiraError
+from mira_batch.core.errors import ConfigError, ManifestError, MiraError
 from mira_batch.models.build import check_model
 from mira_batch.storage import images
 from mira_batch.storage.manifest import cut, list_files, read_embedded, read_piece
@@ -87,7 +87,21 @@ def check_models(config: BulkEditConfig) -> str:
     return ", ".join(model.type for model in models)
 
 
+def check_output(config: BulkEditConfig) -> None:
+    """Refuse an output that Ray would delete: below its temporary copy of a job's working directory.
+
+    Raises:
+        ConfigError: naming the path.
+    """
+    if "/working_dir_files/_ray_pkg_" in config.output.uri:
+        raise ConfigError(
+            f"output.uri: {config.output.uri} lies in the temporary copy of the working directory that Ray "
+            "deletes after the job; give an absolute path that every node sees, or an object store"
+        )
+
+
 def _output(config: BulkEditConfig) -> str:
+    check_output(config)
     check_create_only(open_store(config.output.uri, config.storage))
     return f"{config.output.uri}: can be written; of sixteen racing creates exactly one won"
 

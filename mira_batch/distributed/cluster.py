@@ -27,7 +27,8 @@ def ray_session(workers: WorkersConfig) -> Iterator[None]:
         yield
         return
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(logging_level=logging.ERROR, log_to_driver=False)
+        with _hushed():
+            ray.init(logging_level=logging.ERROR, log_to_driver=False)
     else:
         # Ray's CPUs are a count, not a fence: enough of them that the whole pool and the plan's tasks
         # fit beside each other, also on a small laptop.
@@ -49,18 +50,16 @@ def ray_session(workers: WorkersConfig) -> Iterator[None]:
 
 
 def _check_room(workers: WorkersConfig) -> None:
+    """A cluster may be growing just now, so there a lack is only reported; on this machine it is final."""
     total = ray.cluster_resources()
     for resource, each in (("CPU", workers.cpus), ("GPU", workers.gpus)):
-        if each > 0 and total.get(resource, 0) < each and not _autoscales():
-            raise ConfigError(
-                f"workers.{resource.lower()}s: a worker needs {each:g} {resource}, the whole cluster has "
-                f"{total.get(resource, 0):g}; lower it or run on a larger cluster"
-            )
-
-
-def _autoscales() -> bool:
-    """Whether more nodes may come: told by the variable that Ray's autoscaler sets on its head."""
-    return bool(os.environ.get("RAY_CLUSTER_NAME") or os.environ.get("RAY_AUTOSCALES"))
+        have = total.get(resource, 0)
+        if have >= each:
+            continue
+        lack = f"workers.{resource.lower()}s: a worker needs {each:g} {resource}, there are {have:g}"
+        if not os.environ.get("RAY_ADDRESS"):
+            raise ConfigError(f"{lack} on this machine; lower it, or run on a cluster (RAY_ADDRESS)")
+        logging.getLogger(__name__).warning("%s in the cluster now; waiting until there are more", lack)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from ray.data import ActorPoolStrategy
 from ray.exceptions import RayError
 
 from mira_batch.config.bulk_edit import BulkEditConfig, WorkersConfig
-from mira_batch.core.errors import MiraError
+from mira_batch.core import errors
+from mira_batch.core.errors import UserError
 from mira_batch.core.receipts import Pulse, Receipt
 from mira_batch.distributed.worker import ShardWorker
 from mira_batch.storage.planfile import Shard
@@ -53,15 +54,32 @@ def _inline(config: BulkEditConfig, run: str, shards: Sequence[Shard], watch: Wa
 
 
 class _Actor:
-    """A `ShardWorker` inside a Ray Data actor: one call per row, several at once."""
+    """A `ShardWorker` inside a Ray Data actor: one call per row, several at once.
+
+    Errors of our own are returned as data: of a raised one Ray hands the driver only the traceback's text.
+    """
 
     def __init__(self, settings: dict[str, Any], run: str, board: Any) -> None:
         name = ray.get_runtime_context().get_actor_id()
         config = BulkEditConfig.model_validate(settings)
-        self._worker = ShardWorker(config, run, on_pulse=lambda pulse: board.put.remote(name, pulse))
+        self._broken: UserError | None = None
+        try:
+            self._worker = ShardWorker(config, run, on_pulse=lambda pulse: board.put.remote(name, pulse))
+        except UserError as error:
+            self._broken = error
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"receipt": self._worker(Shard(**json.loads(row["shard"]))).to_json()}
+        if self._broken is not None:
+            return _refusal(self._broken)
+        try:
+            receipt = self._worker(Shard(**json.loads(row["shard"])))
+        except UserError as error:
+            return _refusal(error)
+        return {"receipt": receipt.to_json(), "error": "", "message": ""}
+
+
+def _refusal(error: UserError) -> dict[str, Any]:
+    return {"receipt": "", "error": type(error).__name__, "message": str(error)}
 
 
 @ray.remote(num_cpus=0)
@@ -84,7 +102,11 @@ def _on_ray(config: BulkEditConfig, run: str, shards: Sequence[Shard], watch: Wa
     board: Any = _Board.remote()
     rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
     actor: Any = _Actor  # Ray Data makes one per worker and calls that; its types only know functions
-    receipts = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+    names = ray.data.from_items(rows, override_num_blocks=len(rows))
+    # Ray Data counts a pool as full by calls in flight per call slot. We give a worker no more calls than
+    # slots, so the ratio never passes 1 and its own threshold of 1.75 would keep the pool at `min`.
+    names.context.autoscaling_config.actor_pool_util_upscaling_threshold = 0.9
+    receipts = names.map(
         actor,
         fn_constructor_args=(config.model_dump(mode="json"), run, board),
         compute=ActorPoolStrategy(
@@ -98,16 +120,12 @@ def _on_ray(config: BulkEditConfig, run: str, shards: Sequence[Shard], watch: Wa
         num_gpus=workers.gpus or None,
     )
     with _watching(board, watch):
-        try:
-            for batch in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
-                table: Any = batch
-                for text in table["receipt"].to_pylist():
-                    yield Receipt.from_json(text)
-        except Exception as error:
-            # Ray wraps what a worker raised; an error of our own is the one the user can act on.
-            if (ours := our_error(error)) is not None:
-                raise ours from error
-            raise
+        for batch in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
+            table: Any = batch
+            for row in table.to_pylist():
+                if row["error"]:
+                    raise getattr(errors, row["error"])(row["message"])
+                yield Receipt.from_json(row["receipt"])
 
 
 @contextmanager
@@ -128,14 +146,3 @@ def _watching(board: Any, watch: Watcher) -> Iterator[None]:
     finally:
         stop.set()
         thread.join(timeout=6)
-
-
-def our_error(error: BaseException | None) -> MiraError | None:
-    """The error of ours inside Ray's wrapping, if there is one."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, MiraError):
-            return error
-        seen.add(id(error))
-        error = getattr(error, "cause", None) or error.__cause__ or error.__context__
-    return None

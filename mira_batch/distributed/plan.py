@@ -10,7 +10,7 @@ import pyarrow as pa
 import ray
 
 from mira_batch.config.bulk_edit import BulkEditConfig
-from mira_batch.core.errors import ManifestError
+from mira_batch.core.errors import ManifestError, UserError
 from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.storage import schema
 from mira_batch.storage.manifest import ManifestFile, Piece, cut
@@ -18,7 +18,9 @@ from mira_batch.storage.objects import Store, open_store
 from mira_batch.storage.planfile import Plan, PlanWriter
 from mira_batch.storage.results import work_done
 from mira_batch.storage.rundir import RUN
-from mira_batch.storage.scan import scan_piece
+from mira_batch.storage.scan import SCAN, scan_piece
+
+_ERROR = pa.field("error", pa.string())
 
 
 def make_plan(
@@ -71,13 +73,22 @@ def _scan_on_ray(pieces: list[Piece], config: BulkEditConfig) -> Iterator[pa.Tab
         for text in batch["piece"].to_pylist():
             fields = json.loads(text)
             piece = Piece(fields["path"], fields["format"], tuple(fields["row_groups"]))
-            yield from scan_piece(piece, BulkEditConfig.model_validate(settings))
+            try:
+                for table in scan_piece(piece, BulkEditConfig.model_validate(settings)):
+                    yield table.append_column(_ERROR, pa.nulls(table.num_rows, pa.string()))
+            except UserError as error:  # as data: of a raised one Ray hands over only the traceback's text
+                schema_with_error = SCAN.append(_ERROR)
+                yield pa.Table.from_pylist([{_ERROR.name: str(error)}], schema=schema_with_error)
 
     rows = [{"piece": json.dumps(asdict(piece))} for piece in pieces]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     dataset.context.execution_options.preserve_order = True
     scanned = dataset.map_batches(scan, batch_size=None, batch_format="pyarrow")
-    yield from scanned.iter_batches(batch_size=None, batch_format="pyarrow")
+    for batch in scanned.iter_batches(batch_size=None, batch_format="pyarrow"):
+        table: pa.Table = batch  # type: ignore[assignment]
+        for message in table[_ERROR.name].drop_null().to_pylist():
+            raise ManifestError(message)
+        yield table.drop_columns(_ERROR.name)
 
 
 def _select(table: pa.Table, seen: set[bytes], done: set[bytes]) -> tuple[pa.Table, pa.Table, int]:

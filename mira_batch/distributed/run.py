@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mira_batch.config.bulk_edit import BulkEditConfig
 from mira_batch.core.receipts import Progress, Pulse, RunSummary
-from mira_batch.distributed.check import check_models
+from mira_batch.distributed.check import check_models, check_output
 from mira_batch.distributed.cluster import ray_session
 from mira_batch.distributed.execute import execute
 from mira_batch.distributed.plan import make_plan
@@ -37,6 +37,7 @@ def run(config: BulkEditConfig, progress: Progress | None = None) -> RunSummary:
     started = time.monotonic()
     watch = progress or Silent()
     check_models(config)
+    check_output(config)
     with ExitStack() as stack:  # the backend starts when there is work for it, and at most once
         store, found = _planned(config, watch, stack)
         todo, summary = _so_far(store, found)

@@ -129,7 +129,7 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
     """What a run did, for people; with where its report is."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", justify="right")
-    table.add_column()
+    table.add_column(overflow="fold")
     here = summary.ok + summary.failed
     before = f"  ({summary.already:,} of them before)" if summary.already else ""
     table.add_row("records", f"{summary.committed:,} of {summary.planned:,} committed{before}")

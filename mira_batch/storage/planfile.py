@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import content_hash
 from mira_batch.storage import rundir
+from mira_batch.storage.files import one_line
 from mira_batch.storage.objects import Store
 
 SHARDS_PER_FILE = 256
@@ -160,7 +161,7 @@ def read_shard(store: Store, shard: Shard) -> list[dict[str, Any]]:
         with pq.ParquetFile(io.BytesIO(data or b"")) as file:
             return file.read_row_group(shard.row_group).to_pylist()
     except (pa.ArrowException, OSError) as error:
-        state = "missing" if data is None else f"damaged ({str(error)[:120]})"
+        state = "missing" if data is None else f"damaged ({one_line(error)})"
         raise StoreError(
             f"{store.location(shard.file)}: this plan file is {state}; restore it, or remove the run's "
             "directory and start again"

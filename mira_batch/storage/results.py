@@ -99,6 +99,7 @@ def results_file(rows: Iterable[dict[str, Any]]) -> bytes:
         compression=compression,
         use_dictionary=others,
         write_statistics=others,
+        write_page_checksum=True,
     ) as writer:
         for group in _groups(rows):
             writer.write_table(pa.Table.from_pylist(group, schema=schema.RESULTS))

@@ -22,6 +22,7 @@ from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import frame_of
 from mira_batch.core.types import ErrorKind
 from mira_batch.storage import rundir, schema
+from mira_batch.storage.files import one_line
 from mira_batch.storage.objects import Store
 from mira_batch.storage.planfile import read_plan, read_shard
 
@@ -89,7 +90,7 @@ def verify(store: Store) -> Verdict:
                     verdict.problems += [f"{key}: {problem}" for problem in problems]
             except (pa.ArrowException, OSError) as error:
                 verdict.problems.append(
-                    f"{key}: is damaged ({str(error)[:120]}); remove it and run the job again"
+                    f"{key}: is damaged ({one_line(error)}); remove it and run the job again"
                 )
     return verdict
 
@@ -97,9 +98,9 @@ def verify(store: Store) -> Verdict:
 def _open(store: Store, key: str) -> pq.ParquetFile | str:
     data = store.get(key)
     try:
-        file = pq.ParquetFile(io.BytesIO(data or b""))
+        file = pq.ParquetFile(io.BytesIO(data or b""), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        return f"{key}: is not whole Parquet ({str(error)[:120]}); remove it and run the job again"
+        return f"{key}: is not whole Parquet ({one_line(error)}); remove it and run the job again"
     if not file.schema_arrow.equals(schema.RESULTS):
         return f"{key}: has another schema than results have; remove it and run the job again"
     return file

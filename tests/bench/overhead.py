@@ -38,8 +38,8 @@ def cpu_per_step(bench: Bench) -> Figure:
         1e6 * best["cpu"] / best["steps"],
         "µs",
         f"CPU of the process (user and system) from the plan's end to the run's, ÷ {best['steps']:,} edits "
-        f"of {best['records']:,} records, so with all that is spent per record and per shard: 8² images, models "
-        f"that cost nothing, inline, log and results on a local disk with fsync; best of {len(runs)}.",
+        f"of {best['records']:,} records, so with all that is spent per record and per shard: 8² images, "
+        f"models that cost nothing, inline, log and results on a local disk with fsync; best of {len(runs)}.",
     )
 
 
@@ -76,7 +76,8 @@ def cpu_against_bare_loop(bench: Bench) -> Figure:
         f"CPU of a run of {ours['records']} records and {ours['steps']} edits of {SIDE}² photographs (policy "
         f"free, editor paints a rectangle, inline) ÷ CPU of a bare loop that decodes the same files, paints "
         f"the same rectangles and encodes each result once with the same library and level, in a pool of as "
-        f"many threads as CPUs; {ours['cpu']:.1f} s to {bare['cpu']:.1f} s, best of {_repeats(bench)} each, in turns.",
+        f"many threads as CPUs; {ours['cpu']:.1f} s to {bare['cpu']:.1f} s, best of {_repeats(bench)} each, "
+        "in turns.",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
@@ -215,7 +214,6 @@ def test_what_a_failed_call_held_is_free_before_the_halves_are_tried() -> None:
 
     class Hungry(Model):
         def __call__(self, requests: Sequence[Any]) -> list[Any]:
-            gc.collect()
             found.append(any(ref() is not None for ref in alive))
             activations = Tensor()
             alive.append(weakref.ref(activations))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,15 @@ def test_the_plan_is_the_same_on_both_backends_and_again(tmp_path: Path) -> None
         summary = runner.plan(load_config(settings(tmp_path / "m", tmp_path / out)))
         plans.append(read_plan(open_store(summary.run, load_config(settings("m", "o")).storage)))
     assert plans[0] == plans[1], "plan files are named by content, so equal names are equal plans"
+
+
+@pytest.mark.parametrize("backend", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
+def test_a_file_that_breaks_off_is_named(tmp_path: Path, backend: str) -> None:
+    whole = gzip.compress(b"".join(json.dumps(row(f"r{i}")).encode() + b"\n" for i in range(20_000)))
+    (tmp_path / "m.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    config = load_config(settings(tmp_path / "m.jsonl.gz", tmp_path / "out", backend=backend))
+    with pytest.raises(ManifestError, match=r"m\.jsonl\.gz: can't be read to its end"):
+        runner.plan(config)
 
 
 def test_sizes_shrink_to_single_records(tmp_path: Path) -> None:
