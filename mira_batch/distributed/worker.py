@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from mira_batch.config.bulk_edit import BulkEditConfig
@@ -23,7 +24,7 @@ from mira_batch.core.identity import frame_of
 from mira_batch.core.loop import run_record
 from mira_batch.core.ports import Models
 from mira_batch.core.receipts import Pulse, Receipt
-from mira_batch.core.types import EditTask, Failure, Frame, LoggedStep, Seconds, Status, Trajectory
+from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, LoggedStep, Seconds, Status, Trajectory
 from mira_batch.distributed.gate import Gate, all_or_nothing
 from mira_batch.models.replicas import Replicas, load_replicas
 from mira_batch.storage import images
@@ -50,6 +51,7 @@ class ShardWorker:
         self.config = config
         self.store = open_store(run, config.storage)
         self.pulse = Pulse()
+        self._plan_file = lru_cache(maxsize=2)(self.store.get)
         self._loop = asyncio.new_event_loop()
         in_flight = config.workers.records_in_flight
         self._loop.set_default_executor(ThreadPoolExecutor(max(8, in_flight), thread_name_prefix="io"))
@@ -103,7 +105,7 @@ class ShardWorker:
         key = result_key(shard.index)
         if await asyncio.to_thread(self.store.exists, key):
             return Receipt(shard.index, committed=False)
-        plan = await asyncio.to_thread(read_shard, self.store, shard)
+        plan = await asyncio.to_thread(read_shard, self.store, shard, self._plan_file)
         work = _ShardWork(self, shard, plan)
         await asyncio.to_thread(work.log.open)
         rows = await all_or_nothing([work.record(row) for row in plan])
@@ -161,14 +163,17 @@ class _ShardWork:
             data = await self._bytes(plan)
             original = await asyncio.to_thread(self._decoded, data, source_of(plan))
         except RecordError as error:
-            spent = Seconds(io=time.perf_counter() - started)
-            return self._row(plan, _unopened(error.failure, spent), None)
+            trajectory = _unopened(error.failure, Seconds(io=time.perf_counter() - started))
+            self._count(trajectory)
+            return result_row(plan, trajectory, None, [], self._worker.models.identities, None)
         fetched = time.perf_counter() - started
         trajectory = await run_record(
             task, original, self._models, _Counted(self.log, self._worker.pulse), self._config.loop_limits()
         )
         trajectory = replace(trajectory, seconds=trajectory.seconds + Seconds(io=fetched))
-        return await asyncio.to_thread(self._row, plan, trajectory, original)
+        row, trajectory = await asyncio.to_thread(self._row, plan, trajectory, original)
+        self._count(trajectory)
+        return row
 
     async def _bytes(self, plan: dict[str, Any]) -> bytes:
         source, storage = self._config.input, self._config.storage
@@ -176,7 +181,9 @@ class _ShardWork:
             return await asyncio.to_thread(images.fetch, plan["image_uri"], source, storage)
         if self._embedded is None:
             self._embedded = asyncio.create_task(asyncio.to_thread(self._read_embedded))
-        data = (await self._embedded)[plan["work_id"]]
+        data = (await self._embedded).get(plan["work_id"])
+        if data is None:
+            raise RecordError(ErrorKind.image_unreadable, f"{source_of(plan)}: is no longer in the manifest")
         images.check_bytes(len(data), source_of(plan), source)
         return data
 
@@ -197,21 +204,22 @@ class _ShardWork:
     def _decoded(self, data: bytes, name: str) -> Frame:
         return frame_of(images.decode(data, name, self._config.input))
 
-    def _row(self, plan: dict[str, Any], trajectory: Trajectory, original: Frame | None) -> dict[str, Any]:
-        """Encode what a record gave, and count it."""
+    def _row(
+        self, plan: dict[str, Any], trajectory: Trajectory, original: Frame
+    ) -> tuple[dict[str, Any], Trajectory]:
+        """Encode what a record gave. An image that the output format can't hold fails the record."""
         started = time.perf_counter()
         try:
             pictures = [self._step_image(plan["work_id"], step) for step in trajectory.steps]
-            image = self._encoded(trajectory.result) if original else None
+            image = self._encoded(trajectory.result)
         except RecordError as error:
             trajectory = replace(trajectory, failure=error.failure, stop_reason=None)
             pictures, image = [None] * len(trajectory.steps), None
         encoding = Seconds(io=time.perf_counter() - started)
         trajectory = replace(trajectory, seconds=trajectory.seconds + encoding)
         self.log.forget([step.step.after for step in trajectory.steps])
-        self._count(trajectory)
-        digest = original.digest if original else None
-        return result_row(plan, trajectory, image, pictures, self._worker.models.identities, digest)
+        models = self._worker.models.identities
+        return result_row(plan, trajectory, image, pictures, models, original.digest), trajectory
 
     def _encoded(self, frame: Frame) -> bytes:
         output = self._config.output

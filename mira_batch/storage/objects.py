@@ -18,7 +18,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -240,21 +240,22 @@ def _write_file(path: Path, data: bytes, publish: Callable[[Path, Path], None]) 
             return False
     finally:
         temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    with suppress(FileNotFoundError):  # deleted since, with its directory
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
     return True
 
 
 def _open_new(path: Path, tries: int = 8) -> BinaryIO:
     """Open a new file, making its directory; again if a clean-up takes the empty directory in between."""
     for left in reversed(range(tries)):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             return open(path, "xb")
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):  # mkdir's "exists" may be gone when it looks again
             if not left:
                 raise
     raise AssertionError("unreachable")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,13 +150,15 @@ def read_plan(store: Store) -> Plan | None:
     return Plan(tuple(found["files"]), tuple(found["sizes"]), found["rejected"], found["skipped"])
 
 
-def read_shard(store: Store, shard: Shard) -> list[dict[str, Any]]:
-    """The plan rows of one shard.
+def read_shard(
+    store: Store, shard: Shard, get: Callable[[str], bytes | None] | None = None
+) -> list[dict[str, Any]]:
+    """The plan rows of one shard. `get` may be the store's, cached: many shards share a plan file.
 
     Raises:
         StoreError: the plan file is gone or damaged.
     """
-    data = store.get(shard.file)
+    data = (get or store.get)(shard.file)
     try:
         with pq.ParquetFile(io.BytesIO(data or b"")) as file:
             return file.read_row_group(shard.row_group).to_pylist()

@@ -147,7 +147,7 @@ def test_creates_race_with_the_clean_up_of_empty_directories(tmp_path: Path) -> 
 
     def create_and_delete(worker: int) -> bool:
         made = True
-        for _ in range(40):
+        for _ in range(100):
             made &= store.create(f"state/0/w/{worker}", b"x")
             store.delete([f"state/0/w/{worker}"])
         return made
