@@ -55,7 +55,8 @@ class InputConfig(Strict):
         if self.allow:
             return self.allow
         fixed = re.split(r"[*?\[]", self.manifest, maxsplit=1)[0]
-        is_file = fixed != self.manifest or re.search(r"\.(parquet|pq|jsonl|ndjson|json|csv)(\.gz)?$", fixed)
+        ends = re.compile(r"\.(parquet|pq|jsonl|ndjson|json|csv)(\.gz)?$", re.IGNORECASE)
+        is_file = fixed != self.manifest or ends.search(fixed)
         return (fixed.rpartition("/")[0] if is_file else fixed,)
 
 

@@ -36,10 +36,14 @@ def execute(config: BulkEditConfig, run: str, shards: Sequence[Shard], watch: Wa
 
 
 def shards_in_hand(workers: WorkersConfig, shards: Sequence[Shard]) -> int:
-    """How many shards a worker holds at once: enough to keep `records_in_flight` records running when
-    the smallest shards come, and never just one, so that a shard's last record doesn't idle the models."""
-    smallest = max(1, sum(s.records for s in shards) // len(shards))
-    return max(2, min(workers.records_in_flight, math.ceil(2 * workers.records_in_flight / smallest)))
+    """How many shards a worker holds at once.
+
+    Enough whole shards for twice the records in flight, so that a shard's last records don't idle the
+    models, and at least four, so that the single-record shards at the end still fill a batch. More would
+    let the first workers hoard shards that the others then lack.
+    """
+    largest = max(shard.records for shard in shards)
+    return max(4, math.ceil(2 * workers.records_in_flight / largest))
 
 
 def _inline(config: BulkEditConfig, run: str, shards: Sequence[Shard], watch: Watcher) -> Iterator[Receipt]:

@@ -83,6 +83,8 @@ def _scan_on_ray(pieces: list[Piece], config: BulkEditConfig) -> Iterator[pa.Tab
     rows = [{"piece": json.dumps(asdict(piece))} for piece in pieces]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     dataset.context.execution_options.preserve_order = True
+    # Else Ray gathers up to 128 MB of rows before the driver sees the first: no progress, and more memory.
+    dataset.context.target_max_block_size = 4 << 20
     scanned = dataset.map_batches(scan, batch_size=None, batch_format="pyarrow")
     for batch in scanned.iter_batches(batch_size=None, batch_format="pyarrow"):
         table: pa.Table = batch  # type: ignore[assignment]

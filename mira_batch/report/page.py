@@ -124,10 +124,6 @@ def render(page: Page) -> str:
         tag("style", Html(STYLE)),
     )
     results = f"mira_batch {page.version} · results: {summary.results}/*.parquet"
-    results = f"mira_batch {page.version} · results: {summary.results}/*.parquet"
-    results = f"mira_batch {page.version} · results: {summary.results}/*.parquet"
-    results = f"mira_batch {page.version} · results: {summary.results}/*.parquet"
-    results = f"mira_batch {page.version} · results: {summary.results}/*.parquet"
     body = tag("body", _header(page), tag("main", *_sections(page)), tag("footer", results))
     return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
 

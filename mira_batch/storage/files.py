@@ -33,6 +33,9 @@ def filesystem(location: str, config: StorageConfig) -> tuple[AbstractFileSystem
 
 
 def _open(scheme: str, config: StorageConfig) -> AbstractFileSystem:
+    if scheme in ("http", "https"):
+        # A redirect could lead anywhere, past input.allow.
+        return fsspec.filesystem(scheme, allow_redirects=False)
     if scheme not in ("s3", "s3a"):
         return fsspec.filesystem(scheme)
     options: dict[str, Any] = {

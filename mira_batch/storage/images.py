@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import os
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -65,6 +66,11 @@ def check_bytes(size: int, name: str, source: InputConfig) -> None:
         )
 
 
+@lru_cache(maxsize=64)
+def _real(prefix: str) -> str:
+    return os.path.realpath(prefix)
+
+
 def check_allowed(uri: str, allow: tuple[str, ...]) -> None:
     """Refuse URIs outside the prefixes, chained URLs, and paths that climb out or follow links out."""
     path = unquote(uri) if is_remote(uri) else uri  # HTTP clients resolve %2e%2e as they do ..
@@ -74,7 +80,7 @@ def check_allowed(uri: str, allow: tuple[str, ...]) -> None:
         )
     target = uri if is_remote(uri) else os.path.realpath(uri)
     for prefix in allow:
-        base = (prefix if is_remote(prefix) else os.path.realpath(prefix)).rstrip("/")
+        base = (prefix if is_remote(prefix) else _real(prefix)).rstrip("/")
         if target == base or target.startswith(base + "/"):
             return
     raise RecordError(

@@ -68,15 +68,18 @@ class Store:
         """The full path or URI of an object."""
         return f"{self.uri.rstrip('/')}/{key}"
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(self, key: str, data: bytes, durable: bool = True) -> bool:
         """Put an object that must not exist yet. False: it exists, whoever made it; nothing changed.
+
+        With `durable=False` a local file is whole for every reader, but a power cut may take or damage
+        it: for what is checked when it is read and can be made again.
 
         Raises:
             StoreError: the store refused or could not be reached, also after retries.
         """
         with self._explained(key):
             if self._local is not None:
-                return _write_file(self._local / key, data, os.link)
+                return _write_file(self._local / key, data, os.link, durable)
             for pause in _PAUSES:
                 try:
                     obstore.put(self._store, key, data, mode="create", use_multipart=False)
@@ -223,8 +226,8 @@ def check_create_only(store: Store) -> None:
         store.delete([key])
 
 
-def _write_file(path: Path, data: bytes, publish: Callable[[Path, Path], None]) -> bool:
-    """Write a local file that survives a power cut: it appears under its name only when it is whole.
+def _write_file(path: Path, data: bytes, publish: Callable[[Path, Path], None], durable: bool = True) -> bool:
+    """Write a local file that appears under its name only when it is whole, and survives a power cut.
 
     `publish` is os.link, which leaves a file that is there (False), or os.replace.
     """
@@ -233,13 +236,16 @@ def _write_file(path: Path, data: bytes, publish: Callable[[Path, Path], None]) 
         with _open_new(temporary) as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         try:
             publish(temporary, path)
         except FileExistsError:
             return False
     finally:
         temporary.unlink(missing_ok=True)
+    if not durable:
+        return True
     with suppress(FileNotFoundError):  # deleted since, with its directory
         directory = os.open(path.parent, os.O_RDONLY)
         try:

@@ -17,13 +17,14 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from mira_batch.config.base import absolute, is_remote
+from mira_batch.config.base import absolute
 from mira_batch.config.bulk_edit import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.types import Trajectory
 from mira_batch.storage import schema
 from mira_batch.storage.files import READ_ERRORS, endpoint, filesystem, one_line
 from mira_batch.storage.rows import Place
+from mira_batch.storage.rundir import RUN
 from mira_batch.storage.steplog import step_row
 
 _GROUP_BYTES = 64_000_000
@@ -154,7 +155,7 @@ def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.Datase
     except READ_ERRORS as error:
         raise StoreError(f"{root}/results: can't be listed: {one_line(error)}") from error
     files = sorted(name for name in listed if name.endswith(".parquet"))
-    if not files and not is_remote(root) and not fs.isdir(path):
+    if not files and not fs.exists(f"{path.removesuffix('/results')}/{RUN}"):
         raise StoreError(f"{root}: holds no results; give the run's directory, <output>/<run_id>")
     return ds.FileSystemDataset.from_paths(
         files, schema=schema.RESULTS, format=ds.ParquetFileFormat(), filesystem=_arrow_fs(fs, storage)

@@ -72,7 +72,8 @@ class ShardLog:
     def _append(self, task: EditTask, logged: LoggedStep) -> LoggedStep:
         png = encode_png(logged.frame.pixels)
         key = self._key(task, logged.step.index)
-        if not self._store.create(key, pack(task.work_id, logged.step, png)):
+        # Not synced to the disk: a torn file is found out by its checksum and the step made again.
+        if not self._store.create(key, pack(task.work_id, logged.step, png), durable=False):
             standing = self._read(task, logged.step.index, logged.step.before)
             if standing is not None:
                 return standing

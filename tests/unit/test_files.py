@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -132,3 +134,31 @@ def test_whatever_a_location_says_the_error_is_one_of_the_known(
     for ask in (lambda: read_bytes(location, storage, 10), lambda: version(location, storage)):
         with suppress(*READ_ERRORS):
             ask()
+
+
+def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
+    """It could lead past `input.allow`, to the cloud's metadata service for one."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302 if self.path == "/a.png" else 200)
+            self.send_header("Location", "/secret")
+            self.send_header("Content-Length", "6")
+            self.end_headers()
+            self.wfile.write(b"secret" if self.path == "/secret" else b"moved!")
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            place = f"http://127.0.0.1:{server.server_port}"
+            assert read_bytes(f"{place}/b.png", StorageConfig(), 100) == b"moved!"
+            assert read_bytes(f"{place}/a.png", StorageConfig(), 100) == b"moved!"
+        finally:
+            server.shutdown()
+            thread.join()
+    assert asked == ["/b.png", "/a.png"]
