@@ -78,7 +78,9 @@ class Terminal:
         if summary is None:
             return "starting"
         done = f"{self._done:,} of {summary.planned:,} records"
-        if not self._pulses and not summary.complete:
+        if summary.complete:
+            return f"{done}, {summary.failed:,} failed"
+        if not self._pulses:
             return f"{done}; workers are starting and loading their models"
         workers = f"{len(self._pulses)} worker{'' if len(self._pulses) == 1 else 's'}"
         in_flight = sum(len(pulse.in_flight) for pulse in self._pulses)
