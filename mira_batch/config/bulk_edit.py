@@ -105,6 +105,11 @@ class LimitsConfig(Strict):
     """Edits per record before it stops with `max_steps`."""
     malformed_retries: int = Field(default=2, ge=0, le=10)
     """How often the policy is asked again after a malformed answer, before the record fails."""
+    policy_seconds: float = Field(default=300.0, gt=0)
+    """Longest a call of the policy or the judge may take. After that it counts as hung: the worker
+    process leaves, and the record that hangs when it runs alone fails with `step_timeout`."""
+    edit_seconds: float = Field(default=900.0, gt=0)
+    """Longest a call of the editor may take, a whole batch included."""
 
 
 class WorkersConfig(Strict):
@@ -189,7 +194,7 @@ class BulkEditConfig(Strict):
             "policy": self.policy.pixels(),
             "editor": self.editor.pixels(),
             "judge": None if self.judge is None else self._judge_pixels(self.judge),
-            "limits": self.limits.model_dump(mode="json"),
+            "limits": self.limits.model_dump(mode="json", exclude={"policy_seconds", "edit_seconds"}),
             "output": self.output.model_dump(mode="json", include={"format", "quality", "background"}),
         }
 

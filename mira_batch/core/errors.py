@@ -62,7 +62,14 @@ class RecordError(MiraError):
 
 
 class EngineDead(MiraError):
-    """The model's process is unusable (for instance a sticky CUDA error)."""
+    """The model's process is unusable: a sticky CUDA error, or a call that hangs.
+
+    `kind` is set where the record that was running is to blame.
+    """
+
+    def __init__(self, message: str, kind: ErrorKind | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @contextmanager

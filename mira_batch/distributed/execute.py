@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +21,7 @@ from ray.exceptions import RayError
 
 from mira_batch.config.bulk_edit import BulkEditConfig, WorkersConfig
 from mira_batch.core import errors
-from mira_batch.core.errors import UserError
+from mira_batch.core.errors import EngineDead, UserError
 from mira_batch.core.receipts import Pulse, Receipt
 from mira_batch.distributed.worker import ShardWorker
 from mira_batch.storage.planfile import Shard
@@ -46,8 +49,13 @@ def shards_in_hand(workers: WorkersConfig, shards: Sequence[Shard]) -> int:
     return max(4, math.ceil(2 * workers.records_in_flight / largest))
 
 
+def _session() -> str:
+    """A name for this call of the driver."""
+    return secrets.token_hex(4)
+
+
 def _inline(config: BulkEditConfig, run: str, shards: Sequence[Shard], watch: Watcher) -> Iterator[Receipt]:
-    worker = ShardWorker(config, run, on_pulse=lambda pulse: watch([pulse]))
+    worker = ShardWorker(config, run, _session(), on_pulse=lambda pulse: watch([pulse]))
     pool = ThreadPoolExecutor(shards_in_hand(config.workers, shards), thread_name_prefix="shard")
     try:
         for done in as_completed([pool.submit(worker, shard) for shard in shards]):
@@ -63,12 +71,12 @@ class _Actor:
     Errors of our own are returned as data: of a raised one Ray hands the driver only the traceback's text.
     """
 
-    def __init__(self, settings: dict[str, Any], run: str, board: Any) -> None:
+    def __init__(self, settings: dict[str, Any], run: str, session: str, board: Any) -> None:
         name = ray.get_runtime_context().get_actor_id()
         config = BulkEditConfig.model_validate(settings)
         self._broken: UserError | None = None
         try:
-            self._worker = ShardWorker(config, run, on_pulse=lambda pulse: board.put.remote(name, pulse))
+            self._worker = ShardWorker(config, run, session, lambda pulse: board.put.remote(name, pulse))
         except UserError as error:
             self._broken = error
 
@@ -79,6 +87,11 @@ class _Actor:
             receipt = self._worker(Shard(**json.loads(row["shard"])))
         except UserError as error:
             return _refusal(error)
+        except EngineDead as error:
+            # A clean process is the only cure. Ray starts one and hands the shard out again; careful mode
+            # then finds the record that is to blame, if one is.
+            print(f"worker leaves: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
         return {"receipt": receipt.to_json(), "error": "", "message": ""}
 
 
@@ -112,7 +125,7 @@ def _on_ray(config: BulkEditConfig, run: str, shards: Sequence[Shard], watch: Wa
     names.context.autoscaling_config.actor_pool_util_upscaling_threshold = 0.9
     receipts = names.map(
         actor,
-        fn_constructor_args=(config.model_dump(mode="json"), run, board),
+        fn_constructor_args=(config.model_dump(mode="json"), run, _session(), board),
         compute=ActorPoolStrategy(
             min_size=workers.min,
             max_size=workers.most,

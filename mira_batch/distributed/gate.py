@@ -11,38 +11,49 @@ from typing import Any
 
 
 class Gate:
-    """Admits so many at a time; of those waiting, the smallest priority first (the oldest shard)."""
+    """Admits so many at a time; of those waiting, the smallest priority first (the oldest shard).
+
+    Who comes `alone` waits until all have left, and nobody enters before it has left again.
+    """
 
     def __init__(self, places: int) -> None:
+        self._places = places
         self._free = places
         self._order = itertools.count()
-        self._waiting: list[tuple[tuple[int, ...], int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[tuple[int, ...], int, int, asyncio.Future[None]]] = []
 
     @asynccontextmanager
-    async def at(self, priority: tuple[int, ...]) -> AsyncIterator[None]:
-        if self._free:
-            self._free -= 1
-        else:
-            future = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._waiting, (priority, next(self._order), future))
-            try:
-                await future
-            except asyncio.CancelledError:
-                if future.done() and not future.cancelled():
-                    self._leave()
-                raise
+    async def at(self, priority: tuple[int, ...], alone: bool = False) -> AsyncIterator[None]:
+        places = self._places if alone else 1
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (priority, next(self._order), places, future))
+        self._admit()
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():  # admitted and cancelled in the same moment
+                self._leave(places)
+            else:
+                self._admit()  # it may have been the head that kept others waiting
+            raise
         try:
             yield
         finally:
-            self._leave()
+            self._leave(places)
 
-    def _leave(self) -> None:
+    def _admit(self) -> None:
         while self._waiting:
-            future = heapq.heappop(self._waiting)[2]
+            _, _, places, future = self._waiting[0]
             if not future.done():
+                if places > self._free:
+                    return  # nobody overtakes, or one that comes alone might wait for ever
+                self._free -= places
                 future.set_result(None)
-                return
-        self._free += 1
+            heapq.heappop(self._waiting)
+
+    def _leave(self, places: int) -> None:
+        self._free += places
+        self._admit()
 
 
 async def all_or_nothing(coroutines: list[Any]) -> list[Any]:

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from mira_batch.config.bulk_edit import BulkEditConfig
-from mira_batch.core.errors import RecordError
+from mira_batch.core.errors import EngineDead, RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.loop import run_record
 from mira_batch.core.ports import Models
@@ -34,21 +34,28 @@ from mira_batch.storage.planfile import Shard, read_shard
 from mira_batch.storage.results import result_row, results_file, source_of
 from mira_batch.storage.rundir import result_key
 from mira_batch.storage.steplog import ShardLog
+from mira_batch.storage.tries import Tries
 
 
 class ShardWorker:
     """Runs shards to their commit. Load it once per process: building it loads the models."""
 
     def __init__(
-        self, config: BulkEditConfig, run: str, on_pulse: Callable[[Pulse], None] | None = None
+        self,
+        config: BulkEditConfig,
+        run: str,
+        session: str,
+        on_pulse: Callable[[Pulse], None] | None = None,
     ) -> None:
         """
         Args:
             config: the run's config.
             run: the run's directory.
+            session: names this call of the driver, in hex digits; see `storage/tries.py`.
             on_pulse: told the live figures about once a second, from a thread of the worker's.
         """
         self.config = config
+        self.session = session
         self.store = open_store(run, config.storage)
         self.pulse = Pulse()
         self._plan_file = lru_cache(maxsize=2)(self.store.get)
@@ -77,7 +84,7 @@ class ShardWorker:
 
         Raises:
             StoreError: the store failed beyond retries. Nothing is lost: the steps made are logged.
-            EngineDead: a model can't go on.
+            EngineDead: a model can't go on; the process should leave.
         """
         return self._await(self._run_shard(shard))
 
@@ -107,7 +114,7 @@ class ShardWorker:
             return Receipt(shard.index, committed=False)
         plan = await asyncio.to_thread(read_shard, self.store, shard, self._plan_file)
         work = _ShardWork(self, shard, plan)
-        await asyncio.to_thread(work.log.open)
+        await asyncio.to_thread(work.open)
         rows = await all_or_nothing([work.record(row) for row in plan])
         data = await asyncio.to_thread(results_file, rows)
         committed = await self.store.create_async(key, data)
@@ -121,6 +128,7 @@ class _ShardWork:
 
     def __init__(self, worker: ShardWorker, shard: Shard, plan: list[dict[str, Any]]) -> None:
         self.log = ShardLog(worker.store, shard.index)
+        self._tries = Tries(worker.store, shard.index, worker.session)
         self._worker = worker
         self._config = worker.config
         self._index = shard.index
@@ -137,6 +145,10 @@ class _ShardWork:
             score=None if (judge := models.judge) is None else lambda r: judge.submit(r, (shard.index,)),
         )
 
+    def open(self) -> None:
+        """Find what earlier attempts left: one LIST."""
+        self._tries.open(self.log.open())
+
     def receipt(self) -> Receipt:
         n = self._trajectories
         return Receipt(
@@ -147,14 +159,43 @@ class _ShardWork:
     async def record(self, plan: dict[str, Any]) -> dict[str, Any]:
         """Run one record to its result row."""
         pulse, name = self._worker.pulse, plan["record_id"]
-        async with self._worker.gate.at((self._index,)):
+        async with self._worker.gate.at((self._index,), alone=self._tries.careful):
             pulse.in_flight[name] = 0
             try:
-                row = await self._run(plan)
+                row = await (self._run_carefully(plan) if self._tries.careful else self._run(plan))
             finally:
                 pulse.in_flight.pop(name, None)
             pulse.finished += 1
             return row
+
+    async def _run_carefully(self, plan: dict[str, Any]) -> dict[str, Any]:
+        """Run a record of a shard whose worker died, alone in the process, noting the try first."""
+        work = plan["work_id"]
+        verdict = await asyncio.to_thread(self._tries.verdict, work)
+        if verdict is not None:
+            return await self._given_up(plan, verdict)
+        number = await asyncio.to_thread(self._tries.begin, work)
+        try:
+            row = await self._run(plan)
+        except EngineDead as error:
+            if error.kind is not None:
+                await asyncio.to_thread(self._tries.blame, work, Failure(error.kind, str(error)))
+            raise
+        await asyncio.to_thread(self._tries.end, work, number)
+        return row
+
+    async def _given_up(self, plan: dict[str, Any], failure: Failure) -> dict[str, Any]:
+        """The row of a record that is not run again: its logged steps, and its best image so far."""
+        steps = await self.log.load(EditTask(plan["record_id"], plan["work_id"], plan["instruction"]))
+        if not steps:
+            trajectory = _unopened(failure, Seconds())
+            self._count(trajectory)
+            return result_row(plan, trajectory, None, [], self._worker.models.identities, None)
+        best = next((s.frame for s in reversed(steps) if s.step.accepted), steps[0].frame)
+        trajectory = Trajectory(steps, best, None, failure, Seconds(), resumed_steps=len(steps))
+        row, trajectory = await asyncio.to_thread(self._row, plan, trajectory, steps[0].step.before)
+        self._count(trajectory)
+        return row
 
     async def _run(self, plan: dict[str, Any]) -> dict[str, Any]:
         started = time.perf_counter()
@@ -171,7 +212,7 @@ class _ShardWork:
             task, original, self._models, _Counted(self.log, self._worker.pulse), self._config.loop_limits()
         )
         trajectory = replace(trajectory, seconds=trajectory.seconds + Seconds(io=fetched))
-        row, trajectory = await asyncio.to_thread(self._row, plan, trajectory, original)
+        row, trajectory = await asyncio.to_thread(self._row, plan, trajectory, original.digest)
         self._count(trajectory)
         return row
 
@@ -205,7 +246,7 @@ class _ShardWork:
         return frame_of(images.decode(data, name, self._config.input))
 
     def _row(
-        self, plan: dict[str, Any], trajectory: Trajectory, original: Frame
+        self, plan: dict[str, Any], trajectory: Trajectory, source_digest: str
     ) -> tuple[dict[str, Any], Trajectory]:
         """Encode what a record gave. An image that the output format can't hold fails the record."""
         started = time.perf_counter()
@@ -219,7 +260,7 @@ class _ShardWork:
         trajectory = replace(trajectory, seconds=trajectory.seconds + encoding)
         self.log.forget([step.step.after for step in trajectory.steps])
         models = self._worker.models.identities
-        return result_row(plan, trajectory, image, pictures, models, original.digest), trajectory
+        return result_row(plan, trajectory, image, pictures, models, source_digest), trajectory
 
     def _encoded(self, frame: Frame) -> bytes:
         output = self._config.output

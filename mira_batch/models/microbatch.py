@@ -59,9 +59,24 @@ class MicroBatcher(Generic[Q, R]):
     """Awaitable access to a batched model. Create it, await `submit` and `close` on one event loop."""
 
     def __init__(
-        self, role: Role, replicas: Sequence[Call[Q, R]], bucket: Callable[[Q], Hashable], max_batch: int
+        self,
+        role: Role,
+        replicas: Sequence[Call[Q, R]],
+        bucket: Callable[[Q], Hashable],
+        max_batch: int,
+        limit_seconds: float | None = None,
     ) -> None:
+        """
+        Args:
+            role: which model it is.
+            replicas: the call of each copy of the model.
+            bucket: requests share a batch only if their buckets are equal.
+            max_batch: the most requests in a call.
+            limit_seconds: a call that takes longer is hung; None waits for ever.
+        """
         self._role = role
+        self._limit = limit_seconds
+        self._running: dict[int, tuple[float, list[_Waiting[Q]]]] = {}
         self._bucket = bucket
         self._max_batch = max_batch
         self._waiting: list[_Waiting[Q]] = []
@@ -80,6 +95,7 @@ class MicroBatcher(Generic[Q, R]):
         ]
         for thread in self._threads:
             thread.start()
+        self._watch = self._loop.create_task(self._watch_calls()) if limit_seconds else None
 
     async def submit(self, request: Q, priority: tuple[int, ...] = ()) -> Timed[R]:
         """The model's answer to one request. Cancelled when the batcher is closed before it was begun.
@@ -106,6 +122,8 @@ class MicroBatcher(Generic[Q, R]):
 
     def close(self) -> None:
         """Let the threads end after the call they are in. Requests still waiting are cancelled."""
+        if self._watch is not None:
+            self._watch.cancel()
         with self._ready:
             self._closed = True
             for item in self._waiting:
@@ -145,7 +163,9 @@ class MicroBatcher(Generic[Q, R]):
     def _run(self, call: Call[Q, R], batch: list[_Waiting[Q]]) -> None:
         """Call the model and hand out its answers; on a fault, halve the batch to find whose it is."""
         started = time.perf_counter()
+        self._running[threading.get_ident()] = (started, batch)
         answers = _answers(call, [item.request for item in batch])
+        self._running.pop(threading.get_ident(), None)
         if answers is None:
             middle = len(batch) // 2
             self._run(call, batch[:middle])
@@ -158,6 +178,22 @@ class MicroBatcher(Generic[Q, R]):
             self.requests += len(batch)
         with suppress(RuntimeError):  # the loop is closed: nobody waits for the answers
             self._loop.call_soon_threadsafe(self._hand_out, batch, answers, took)
+
+    async def _watch_calls(self) -> None:
+        """Give up on calls that are over their time. Their thread can't be stopped; the process must go."""
+        assert self._limit is not None
+        while True:
+            await asyncio.sleep(min(1.0, self._limit / 4))
+            for started, batch in list(self._running.values()):
+                if time.perf_counter() - started > self._limit:
+                    names = f"{len(batch)} request{'s' if len(batch) > 1 else ''}"
+                    error = EngineDead(
+                        f"a {self._role.name} call of {names} took longer than {self._limit:g} s",
+                        ErrorKind.step_timeout,
+                    )
+                    for item in batch:
+                        if not item.future.done():
+                            item.future.set_exception(error)
 
     def _hand_out(self, batch: list[_Waiting[Q]], answers: Sequence[R | Exception], took: float) -> None:
         now, share = time.perf_counter(), took / len(batch)
@@ -175,6 +211,8 @@ class MicroBatcher(Generic[Q, R]):
         """Foreign errors become the record's failure; this is the models' boundary."""
         if isinstance(error, RecordError | EngineDead):
             return error
+        if is_engine_dead(error):
+            return EngineDead(describe(error))
         kind = self._role.out_of_memory if is_out_of_memory(error) else self._role.failed
         wrapped = RecordError(kind, describe(error))
         wrapped.__cause__ = error
@@ -195,9 +233,19 @@ def _answers(call: Call[Q, R], requests: list[Q]) -> Sequence[R | Exception] | N
     except EngineDead as error:
         return [error] * len(requests)
     except Exception as error:
+        if is_engine_dead(error):
+            return [EngineDead(describe(error))] * len(requests)
         return [error] if len(requests) == 1 else None
     except BaseException as error:  # SystemExit, say: it would end this thread and leave all waiting
         return [EngineDead(f"the model ended its thread: {describe(error)}")] * len(requests)
+
+
+def is_engine_dead(error: BaseException) -> bool:
+    """Whether a fault is sticky: after it every CUDA call of the process fails."""
+    text = str(error)
+    if is_out_of_memory(error):
+        return False
+    return type(error).__name__ == "AcceleratorError" or "CUDA error:" in text or "NCCL error" in text
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
 from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.config.models import ModelConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
@@ -45,9 +46,11 @@ async def load_replicas(config: BulkEditConfig) -> Replicas:
     accept = config.judge
     judges = [build_judge(accept.model) for _ in range(accept.model.replicas)] if accept else []
     return Replicas(
-        policy=_batcher(POLICY, policies, "propose", _text, config.policy.max_batch),
-        editor=_batcher(EDITOR, editors, "apply", _frame, config.editor.max_batch),
-        judge=_batcher(JUDGE, judges, "score", _judgement, accept.model.max_batch) if accept else None,
+        policy=_batcher(POLICY, policies, "propose", _text, config.policy, config.limits.policy_seconds),
+        editor=_batcher(EDITOR, editors, "apply", _frame, config.editor, config.limits.edit_seconds),
+        judge=_batcher(JUDGE, judges, "score", _judgement, accept.model, config.limits.policy_seconds)
+        if accept
+        else None,
         identities={
             "policy": policies[0].identity,
             "editor": editors[0].identity,
@@ -57,13 +60,19 @@ async def load_replicas(config: BulkEditConfig) -> Replicas:
 
 
 def _batcher(
-    role: Role, models: Sequence[Any], method: str, check: Callable[[Any], Any], max_batch: int | None
+    role: Role,
+    models: Sequence[Any],
+    method: str,
+    check: Callable[[Any], Any],
+    config: ModelConfig,
+    limit_seconds: float,
 ) -> MicroBatcher[Any, Any]:
     def checked(call: Callable[[Sequence[Any]], Sequence[Any]]) -> Callable[[Sequence[Any]], list[Any]]:
         return lambda requests: [_outcome(check, answer) for answer in call(requests)]
 
     calls = [checked(getattr(model, method)) for model in models]
-    return MicroBatcher(role, calls, models[0].bucket, max_batch or models[0].max_batch)
+    max_batch = config.max_batch or models[0].max_batch
+    return MicroBatcher(role, calls, models[0].bucket, max_batch, limit_seconds)
 
 
 def _outcome(check: Callable[[Any], Any], answer: Any) -> Any:

@@ -37,13 +37,18 @@ class ShardLog:
         self._found: dict[str, set[int]] = defaultdict(set)
         self._png: dict[str, bytes] = {}
 
-    def open(self) -> None:
-        """Find the steps that earlier attempts left."""
+    def open(self) -> list[str]:
+        """Find the steps that earlier attempts left. Returns the names of what else is there."""
+        others = []
         for entry in self._store.list(self._prefix):
-            record, _, name = entry.key.removeprefix(f"{self._prefix}/").partition("/")
+            below = entry.key.removeprefix(f"{self._prefix}/")
+            record, _, name = below.partition("/")
             number = name.removesuffix(".arrow")
             if number.isdigit():
                 self._found[record].add(int(number))
+            else:
+                others.append(below)
+        return others
 
     async def load(self, task: EditTask) -> tuple[LoggedStep, ...]:
         """The whole, unbroken steps from 0 on; what follows a bad one is deleted and made anew."""

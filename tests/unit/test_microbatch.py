@@ -417,3 +417,39 @@ def test_seconds_are_shared_out_and_add_up() -> None:
     for batch in model.batches:
         assert len({found[request].seconds.editor for request in batch}) == 1
     assert all(timed.seconds.waiting >= 0 and timed.seconds.policy == 0 for timed in found)
+
+
+def test_a_call_over_its_time_is_given_up_and_names_its_kind() -> None:
+    release = threading.Event()
+
+    def call(requests: Sequence[int]) -> list[int]:
+        release.wait(10)
+        return list(requests)
+
+    async def scenario() -> EngineDead:
+        batcher: MicroBatcher[int, int] = MicroBatcher(EDITOR, [call], lambda r: None, 4, limit_seconds=0.05)
+        try:
+            with pytest.raises(EngineDead) as caught:
+                await batcher.submit(1)
+            return caught.value
+        finally:
+            release.set()
+            batcher.close()
+
+    error = asyncio.run(scenario())
+    assert error.kind is ErrorKind.step_timeout and "editor call of 1 request took longer" in str(error)
+
+
+def test_a_sticky_cuda_error_is_a_dead_engine_and_not_the_records_fault() -> None:
+    def call(requests: Sequence[int]) -> list[int]:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    async def scenario() -> list[BaseException]:
+        batcher: MicroBatcher[int, int] = MicroBatcher(EDITOR, [call], lambda r: None, 4)
+        try:
+            return await asyncio.gather(*(batcher.submit(i) for i in range(3)), return_exceptions=True)  # type: ignore[return-value]
+        finally:
+            batcher.close()
+
+    outcomes = asyncio.run(scenario())
+    assert all(isinstance(outcome, EngineDead) and outcome.kind is None for outcome in outcomes)

@@ -23,7 +23,7 @@ from mira_batch.distributed.execute import shards_in_hand
 from mira_batch.distributed.gate import Gate
 from mira_batch.distributed.run import committed_shards
 from mira_batch.distributed.worker import ShardWorker
-from mira_batch.storage.objects import open_store
+from mira_batch.storage.objects import Entry, Store, open_store
 from mira_batch.storage.planfile import Shard, read_plan
 from mira_batch.storage.verify import verify
 from tests.catalogue import make_catalogue, settings
@@ -50,6 +50,10 @@ def contents(where: str) -> list[Any]:
     return [outputs.sort_by(order).to_pylist(), steps.sort_by(by_step).to_pylist()]
 
 
+def steps_of(store: Store) -> list[Entry]:
+    return [entry for entry in store.list("state") if entry.key.endswith(".arrow")]
+
+
 @pytest.mark.parametrize("logged", [1, 4])
 def test_broken_off_and_resumed_it_gives_the_same(tmp_path: Path, logged: int) -> None:
     """A worker is ended after so many steps; the next one makes none of them again."""
@@ -57,16 +61,14 @@ def test_broken_off_and_resumed_it_gives_the_same(tmp_path: Path, logged: int) -
     whole = run(planned(tmp_path, out="whole", **slow)[0])
     config, broken, shards = planned(tmp_path, out="broken", **slow)
     store = open_store(broken, config.storage)
-    worker = ShardWorker(config, broken)
+    worker = ShardWorker(config, broken, "a1")
     with ThreadPoolExecutor(len(shards)) as pool:
         calls = [pool.submit(worker, shard) for shard in shards]
-        while sum(1 for _ in store.list("state")) < logged and not all(call.done() for call in calls):
+        while sum(1 for _ in steps_of(store)) < logged and not all(call.done() for call in calls):
             time.sleep(0.005)
         worker.close()
         assert any(isinstance(call.exception(), CancelledError) for call in calls if not call.cancelled())
-    left = sum(
-        1 for entry in store.list("state") if int(entry.key.split("/")[1]) not in committed_shards(store)
-    )
+    left = sum(1 for entry in steps_of(store) if int(entry.key.split("/")[1]) not in committed_shards(store))
     summary = run(config)
     assert summary.resumed_steps == left >= 1
     assert summary.steps > left, "the worker was ended before it was done"
@@ -76,7 +78,7 @@ def test_broken_off_and_resumed_it_gives_the_same(tmp_path: Path, logged: int) -
 
 def test_a_committed_shard_is_left_alone(tmp_path: Path) -> None:
     config, where, shards = planned(tmp_path)
-    first, second = ShardWorker(config, where), ShardWorker(config, where)
+    first, second = ShardWorker(config, where, "a1"), ShardWorker(config, where, "a1")
     try:
         assert first(shards[0]).committed
         data = open_store(where, config.storage).get("results/part-00000.parquet")
@@ -91,7 +93,7 @@ def test_a_committed_shard_is_left_alone(tmp_path: Path) -> None:
 def test_two_workers_on_one_shard_commit_it_once(tmp_path: Path) -> None:
     slow = {"policy": {"type": "simulated"}, "editor": {"type": "simulated", "service": {"seconds": 0.05}}}
     config, where, shards = planned(tmp_path, records=3, **slow)
-    workers = [ShardWorker(config, where) for _ in range(3)]
+    workers = [ShardWorker(config, where, "a1") for _ in range(3)]
 
     async def race() -> list[Receipt]:
         return await asyncio.gather(*(asyncio.to_thread(worker, shards[0]) for worker in workers))
@@ -112,7 +114,7 @@ def test_a_model_that_cannot_be_built_is_the_users_error(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="no_such_function"):
         ShardWorker(config.model_copy(update={"policy": load_config(
             {"input": {"manifest": "m"}, "output": {"uri": "o"}, "policy": factory}
-        ).policy}), where)  # fmt: skip
+        ).policy}), where, "a1")  # fmt: skip
 
 
 def test_records_in_flight_are_bounded_and_the_oldest_shard_goes_first() -> None:
@@ -185,7 +187,7 @@ def test_pulses_tell_what_is_in_flight(tmp_path: Path) -> None:
     slow = {"policy": {"type": "simulated"}, "editor": {"type": "simulated", "service": {"seconds": 0.3}}}
     config, where, shards = planned(tmp_path, records=16, **slow)
     pulses: list[Pulse] = []
-    worker = ShardWorker(config, where, on_pulse=pulses.append)
+    worker = ShardWorker(config, where, "a1", on_pulse=pulses.append)
     try:
         for shard in shards:
             worker(shard)
@@ -201,3 +203,55 @@ def test_run_json_says_what_ran(tmp_path: Path) -> None:
     assert about["config"]["input"]["manifest"] == config.input.manifest
     assert {"python", "ray", "pyarrow", "pillow"} <= about["versions"].keys()
     assert about["manifest"][0]["path"] == config.input.manifest
+
+
+def test_who_comes_alone_runs_alone_and_nobody_overtakes() -> None:
+    async def scenario() -> list[tuple[str, int]]:
+        gate, running, seen = Gate(3), 0, []
+
+        async def record(name: str, priority: int, alone: bool = False) -> None:
+            nonlocal running
+            async with gate.at((priority,), alone):
+                running += 1
+                seen.append((name, running))
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                    assert not alone or running == 1
+                running -= 1
+
+        early = [asyncio.create_task(record(f"early-{i}", 0)) for i in range(3)]
+        await asyncio.sleep(0)
+        late = [record("alone", 1, alone=True), *(record(f"late-{i}", 2) for i in range(3))]
+        await asyncio.gather(*early, *late)
+        return seen
+
+    seen = asyncio.run(scenario())
+    assert [name for name, _ in seen] == [
+        *(f"early-{i}" for i in range(3)),
+        "alone",
+        *(f"late-{i}" for i in range(3)),
+    ]
+    assert dict(seen)["alone"] == 1
+
+
+def test_one_that_waits_alone_and_is_cancelled_lets_the_others_in() -> None:
+    async def scenario() -> list[str]:
+        gate, done, go = Gate(2), [], asyncio.Event()
+
+        async def record(name: str, alone: bool = False) -> None:
+            async with gate.at((0,), alone):
+                done.append(name)
+                await go.wait()
+
+        tasks = [asyncio.create_task(record("first")), asyncio.create_task(record("alone", alone=True))]
+        tasks.append(asyncio.create_task(record("second")))
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        before = list(done)
+        go.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return before
+
+    assert asyncio.run(scenario()) == ["first", "second"]

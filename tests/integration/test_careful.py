@@ -1,0 +1,62 @@
+"""A record that kills or hangs its worker fails alone: on Ray, with processes that really die."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mira_batch import load_config, read_outputs, read_trajectories, run
+from mira_batch.storage.objects import open_store
+from mira_batch.storage.verify import verify
+from tests.catalogue import make_catalogue, settings
+
+pytestmark = [pytest.mark.ray, pytest.mark.faults]
+RECORDS = 16
+
+
+def run_with(tmp_path: Path, workers: int, **more: Any) -> dict[str, dict[str, Any]]:
+    manifest = make_catalogue(tmp_path / "catalogue", RECORDS)
+    pool = {"min": workers, "max": workers, "records_in_flight": 8, "shard_size": 4}
+    models = {"policy": {"type": "simulated", "steps": {"exact": {"*": 2}}}, "editor": {"type": "simulated"}}
+    config = load_config(settings(manifest, tmp_path / "out", backend="ray", workers=pool, **(models | more)))
+    summary = run(config)
+    assert summary.complete
+    verdict = verify(open_store(summary.run, config.storage))
+    assert verdict.problems == []
+    steps = read_trajectories(summary.run, images=False)["record_id"].to_pylist()
+    rows = {row["record_id"]: row | {"logged": steps.count(row["record_id"])} for row in
+            read_outputs(summary.run).to_pylist()}  # fmt: skip
+    assert len(rows) == RECORDS
+    return rows
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_only_the_records_that_exit_the_process_fail(tmp_path: Path, workers: int) -> None:
+    policy = {"faults": [{"records": "rec-00003", "does": "exit", "step": 0}]}
+    editor = {"faults": [{"records": "rec-00010", "does": "exit", "step": 1}]}
+    exact = {"steps": {"exact": {"*": 2}}}
+    rows = run_with(
+        tmp_path,
+        workers,
+        policy={"type": "simulated"} | exact | policy,
+        editor={"type": "simulated"} | editor,
+    )
+    failed = {name: row["error_kind"] for name, row in rows.items() if row["status"] == "failed"}
+    assert failed == {"rec-00003": "worker_crash", "rec-00010": "worker_crash"}
+    assert rows["rec-00010"]["logged"] == 1 and rows["rec-00010"]["image"] is not None
+    assert rows["rec-00003"]["logged"] == 0
+    assert all(row["logged"] == 2 for name, row in rows.items() if name not in failed)
+
+
+def test_a_call_that_hangs_fails_its_record_and_nothing_else(tmp_path: Path) -> None:
+    rows = run_with(
+        tmp_path,
+        1,
+        editor={"type": "simulated", "faults": [{"records": "rec-00005", "does": "hang", "step": 0}]},
+        limits={"edit_seconds": 1.0},
+    )
+    failed = {name: row["error_kind"] for name, row in rows.items() if row["status"] == "failed"}
+    assert failed == {"rec-00005": "step_timeout"}
+    assert "took longer than 1 s" in rows["rec-00005"]["error_message"]
