@@ -23,6 +23,9 @@ class OddS3:
     faults: list[str] = field(default_factory=list)
     """What goes wrong with the next PUTs, one each: "lose" carries it out and drops the answer; "busy"
     answers 503, "conflict" 409, "denied" 403."""
+    get_faults: list[str] = field(default_factory=list)
+    """The same for GETs of objects: "busy" answers 503, "cut" breaks off in mid-body."""
+    gets: int = 0
     objects: dict[str, bytes] = field(default_factory=dict)
     puts: int = 0
     endpoint: str = ""
@@ -94,6 +97,18 @@ class _Handler(BaseHTTPRequestHandler):
         data = self.store.objects.get(self._key())
         if data is None:
             return self._error(404, "NoSuchKey")
+        with self.store.lock:
+            self.store.gets += 1
+            fault = self.store.get_faults.pop(0) if self.store.get_faults else ""
+        if fault == "busy":
+            return self._error(503, "SlowDown")
+        if fault == "cut":
+            self.close_connection = True
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2])
+            return None
         return self._answer(200, data, ETag='"x"', Last_Modified="Thu, 01 Jan 2026 00:00:00 GMT")
 
     do_HEAD = do_GET

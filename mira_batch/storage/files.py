@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Any
 
 import aiohttp
 import fsspec
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, HTTPClientError
 from fsspec import AbstractFileSystem
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.bulk_edit import StorageConfig
 from mira_batch.core.errors import StoreError, describe
 
+_BUSY = {429, 500, 502, 503, 504}
+_PASSING = {errno.EBUSY, errno.EIO, getattr(errno, "EREMOTEIO", errno.EIO), errno.ETIMEDOUT}
+"""What s3fs makes of 500, 503, SlowDown and the like."""
 READ_ERRORS = (OSError, ValueError, BotoCoreError, aiohttp.ClientError)
 """What reading a file through fsspec may raise, whatever its scheme."""
 
@@ -70,15 +75,45 @@ def endpoint(config: StorageConfig) -> str | None:
 def read_bytes(location: str, config: StorageConfig, most: int) -> bytes:
     """A file's first `most` + 1 bytes, in one request; longer than `most` means that it is too large.
 
+    Passing faults of a store or network are tried again for `config.retry_seconds`.
+
     Raises:
+        StoreError: an object store could not be reached for all that time. That is no fault of the file.
         OSError: it does not exist or can't be read.
     """
     fs, path = filesystem(location, config)
     if not is_remote(location):
         with open(path, "rb") as file:
             return file.read(most + 1)
-    data: Any = fs.cat_file(path, start=0, end=most + 1)
+    again = Retrying(
+        retry=retry_if_exception(is_passing),
+        wait=wait_random_exponential(multiplier=0.2, max=10),
+        stop=stop_after_delay(config.retry_seconds),
+        reraise=True,
+    )
+    try:
+        data: Any = again(fs.cat_file, path, start=0, end=most + 1)
+    except READ_ERRORS as error:
+        # A web server of one image may be gone for good; a bucket that fails so long fails every record.
+        if is_passing(error) and not location.startswith("http"):
+            raise StoreError(
+                f"{location}: the store has failed for {config.retry_seconds:g} s; run the same command "
+                f"again when it is back ({one_line(error)})"
+            ) from error
+        raise
     return data
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether a fault may be gone at the next try: time-outs, resets, 500 and 503, a body cut short."""
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return False
+    passing = TimeoutError, ConnectionError, HTTPClientError, aiohttp.ClientConnectionError
+    if isinstance(error, (*passing, aiohttp.ClientPayloadError)):
+        return True
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.status in _BUSY
+    return isinstance(error, OSError) and error.errno in _PASSING
 
 
 def version(location: str, config: StorageConfig) -> str:

@@ -47,6 +47,7 @@ def fetch(uri: str, source: InputConfig, storage: StorageConfig) -> bytes:
 
     Raises:
         RecordError: forbidden, unreadable or too large.
+        StoreError: its object store could not be reached, also after retries.
     """
     check_allowed(uri, source.allowed)
     try:

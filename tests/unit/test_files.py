@@ -21,6 +21,7 @@ from mira_batch.storage.files import (
     version,
     version_of,
 )
+from tests.odd_s3 import OddS3, odd_s3
 from tests.s3server import S3Server, free_port
 
 LOCAL = StorageConfig()
@@ -162,3 +163,24 @@ def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
             server.shutdown()
             thread.join()
     assert asked == ["/b.png", "/a.png"]
+
+
+@pytest.mark.parametrize("faults", [["busy"] * 7, ["cut"] * 7, ["busy", "cut", "busy"]])
+def test_passing_faults_of_a_store_are_waited_out(faults: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    with odd_s3(OddS3(objects={"b/a.png": b"x" * 1000}, get_faults=list(faults))) as server:
+        config = StorageConfig(endpoint_url=server.endpoint, retry_seconds=30)
+        assert read_bytes("s3://b/a.png", config, 5000) == b"x" * 1000
+        assert server.gets > len(faults) and not server.get_faults
+
+
+def test_a_store_that_stays_down_is_no_fault_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    with odd_s3(OddS3(objects={"b/a.png": b"x"}, get_faults=["busy"] * 1000)) as server:
+        config = StorageConfig(endpoint_url=server.endpoint, retry_seconds=0.5)
+        with pytest.raises(StoreError, match=r"s3://b/a.png: the store has failed for 0.5 s; run the same"):
+            read_bytes("s3://b/a.png", config, 5000)
+        with pytest.raises(FileNotFoundError):
+            read_bytes("s3://b/missing.png", config, 5000)
