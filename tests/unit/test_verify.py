@@ -243,17 +243,17 @@ def test_with_a_judge_any_accepted_image_may_be_the_result(store: Store) -> None
 def test_referenced_images_are_followed(store: Store) -> None:
     def refer(rows: list[Row]) -> None:
         for index, step in enumerate(rows[1]["steps"]):
-            key = f"steps/work/{index}.png"
+            key = f"steps/w0/{index}.png"
             store.put(key, step["image"]["bytes"])
             step["image"] = {"bytes": None, "path": store.location(key)}
 
     change(store, refer)
     assert problems(store) == []
-    store.put("steps/work/1.png", OTHER["bytes"])
-    store.delete(["steps/work/2.png"])
+    store.put("steps/w0/1.png", OTHER["bytes"])
+    store.delete(["steps/w0/2.png"])
     assert problems(store) == [
         f"{PART}: 'r5': step 1's image has other pixels than its step gave",
-        f"{PART}: 'r5': step 2's image is missing: {store.uri}/steps/work/2.png",
+        f"{PART}: 'r5': step 2's image is missing: {store.uri}/steps/w0/2.png",
     ]
 
 
