@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -110,6 +110,16 @@ class LimitsConfig(Strict):
     process leaves, and the record that hangs when it runs alone fails with `step_timeout`."""
     edit_seconds: float = Field(default=900.0, gt=0)
     """Longest a call of the editor may take, a whole batch included."""
+    max_failed_fraction: float = Field(default=1.0, ge=0, le=1)
+    """The run stops, to be resumed, when more than this part of its records failed: a wrong prompt or a
+    broken model then costs hundreds of records and not a million. 1 never stops."""
+    min_records: int = Field(default=100, ge=1)
+    """Records that must have ended before `max_failed_fraction` is looked at."""
+
+    OPERATIONAL: ClassVar[frozenset[str]] = frozenset(
+        {"policy_seconds", "edit_seconds", "max_failed_fraction", "min_records"}
+    )
+    """What stops a run or a process, but changes no result; kept out of the fingerprint."""
 
 
 class WorkersConfig(Strict):
@@ -194,7 +204,7 @@ class BulkEditConfig(Strict):
             "policy": self.policy.pixels(),
             "editor": self.editor.pixels(),
             "judge": None if self.judge is None else self._judge_pixels(self.judge),
-            "limits": self.limits.model_dump(mode="json", exclude={"policy_seconds", "edit_seconds"}),
+            "limits": self.limits.model_dump(mode="json", exclude=set(self.limits.OPERATIONAL)),
             "output": self.output.model_dump(mode="json", include={"format", "quality", "background"}),
         }
 

@@ -6,6 +6,7 @@
     │   ├── ManifestError    the manifest can't be read at all, or lacks a column
     │   ├── StoreError       the object store refused: credentials, bucket, permission
     │   └── RunConflict      the run directory belongs to a different configuration
+    ├── RunStopped           a limit of the run was reached; it can be resumed
     ├── RecordError          this record fails and becomes a row; its neighbours go on
     └── EngineDead           the process can't go on (sticky GPU error); it must leave
 
@@ -44,6 +45,10 @@ class StoreError(UserError):
 
 class RunConflict(UserError):
     """A run directory was made by a different configuration."""
+
+
+class RunStopped(MiraError):
+    """A limit of the run was reached. What was done is kept, and the same command goes on."""
 
 
 class RecordError(MiraError):

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.core.errors import RunStopped
 from mira_batch.core.receipts import Progress, Pulse, RunSummary
 from mira_batch.distributed.check import check_models, check_output
 from mira_batch.distributed.cluster import ray_session
@@ -32,6 +33,7 @@ def run(config: BulkEditConfig, progress: Progress | None = None) -> RunSummary:
 
     Raises:
         UserError: the config, manifest or store can't be used.
+        RunStopped: too many records failed (`limits.max_failed_fraction`).
         KeyboardInterrupt: passed on; all committed shards and logged steps are kept.
     """
     started = time.monotonic()
@@ -49,6 +51,7 @@ def run(config: BulkEditConfig, progress: Progress | None = None) -> RunSummary:
         for receipt in execute(config, store.uri, todo, watch.beat):
             summary = summary.plus(receipt, sizes[receipt.shard])
             watch.committed(summary)
+            _check_failures(config, summary)
     return replace(summary, wall=time.monotonic() - started)
 
 
@@ -93,6 +96,17 @@ def _planned(config: BulkEditConfig, watch: Progress, stack: ExitStack) -> tuple
         _start_backend(config, stack)
         found = make_plan(config, files, store, watch.planning)
     return store, found
+
+
+def _check_failures(config: BulkEditConfig, summary: RunSummary) -> None:
+    ended, limits = summary.ok + summary.failed, config.limits
+    if ended >= limits.min_records and summary.failed > limits.max_failed_fraction * ended:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(summary.errors.items()))
+        raise RunStopped(
+            f"{summary.failed:,} of {ended:,} records failed ({kinds}), more than limits.max_failed_fraction "
+            f"({limits.max_failed_fraction:g}) allows. What is done is kept in {summary.results}; mend the "
+            "cause, or raise the limit, and run the same command to go on"
+        )
 
 
 def _start_backend(config: BulkEditConfig, stack: ExitStack) -> None:

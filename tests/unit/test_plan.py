@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mira_batch import load_config, run
-from mira_batch.core.errors import ManifestError, RunConflict
+from mira_batch.core.errors import ManifestError, RunConflict, RunStopped
 from mira_batch.distributed import run as runner
 from mira_batch.storage.objects import open_store
 from mira_batch.storage.planfile import read_plan, read_shard
@@ -102,3 +102,18 @@ def test_a_run_that_is_not_there_has_no_status(tmp_path: Path) -> None:
     with pytest.raises(RunConflict, match="holds no run"):
         (tmp_path / "out" / "mine").mkdir(parents=True)
         runner.status(load_config(settings(tmp_path / "m.jsonl", tmp_path / "out", run_id="mine")))
+
+
+def test_too_many_failures_stop_the_run_and_it_can_be_resumed(tmp_path: Path) -> None:
+    write(tmp_path / "m", "a.jsonl", [row(f"r{i}") for i in range(60)])  # not one image is there
+    strict = settings(
+        tmp_path / "m", tmp_path / "out", limits={"max_failed_fraction": 0.2, "min_records": 10}
+    )
+    with pytest.raises(RunStopped, match=r"of \d+ records failed \(image_unreadable \d+\), more than limits"):
+        run(load_config(strict))
+    so_far = runner.status(load_config(strict))
+    assert 10 <= so_far.committed < 60
+    lenient = run(load_config(strict, ["limits.max_failed_fraction=1"]))
+    assert lenient.complete and lenient.already == so_far.committed, (
+        "the limit is no part of the run's identity"
+    )
