@@ -276,8 +276,9 @@ def read_embedded(
 ) -> dict[int, bytes]:
     """The encoded bytes of embedded images: row within the group -> bytes.
 
-    Reads the group's image column in small batches up to the last row wanted, so memory holds the
-    wanted images and one batch.
+    Reads the group's image column in small batches up to the last row wanted, so a large group is read
+    again for each of its shards, and pyarrow may hold much of its column: write groups of about a
+    hundred rows.
 
     Raises:
         ManifestError: the file can't be read, or these rows are no longer there.
