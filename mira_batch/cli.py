@@ -1,6 +1,6 @@
 """The command line: thin over the library, the only place that prints and exits.
 
-Exit codes: 0 done; 1 the run is not whole (verify) or broke off; 2 something for the user to put right;
+Exit codes: 0 done; 1 the run is not whole (verify) or ended early; 2 something for the user to put right;
 130 interrupted.
 """
 
@@ -21,8 +21,10 @@ from rich.console import Console
 
 from mira_batch.config.bulk_edit import BulkEditConfig
 from mira_batch.config.load import load_config
-from mira_batch.core.errors import MiraError, StoreError, UserError
+from mira_batch.core.errors import MiraError, RunStopped, StoreError, UserError
 from mira_batch.core.receipts import RunSummary
+from mira_batch.core.stop import Stop
+from mira_batch.core.types import RunEnd
 from mira_batch.distributed import check
 from mira_batch.distributed import run as runner
 from mira_batch.report.contact_sheet import write_report
@@ -79,17 +81,35 @@ def plan(config: Config, set_: Sets = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def run(config: Config, set_: Sets = None, as_json: Json = False) -> None:
-    """Run the job, going on from wherever an earlier call stopped."""
+def run(
+    config: Config,
+    set_: Sets = None,
+    takeover: Annotated[
+        bool, typer.Option("--takeover", help="Take the run over from a driver that is at work on it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the job, going on from wherever an earlier call stopped.
+
+    Ctrl-C or SIGTERM finishes the steps in hand; a second one leaves at once. Neither loses anything.
+    """
     settings = load_config(config, set_ or ())
-    with _stoppable(), Terminal(_err) as progress:
-        summary = runner.run(settings, progress)
+    stopped: RunStopped | None = None
+    with _stoppable() as stop, Terminal(_err) as progress:
+        try:
+            summary = runner.run(settings, progress, stop, takeover)
+        except RunStopped as early:
+            stopped, summary = early, early.summary
         report = _report(settings, summary)
     if as_json:
         _print_json(_summary_dict(summary) | {"report": report})
-        return
-    _out.print()
-    _out.print(summary_table(summary, report))
+    else:
+        _out.print()
+        _out.print(summary_table(summary, report))
+    if stopped is not None:
+        _err.print(f"[yellow]{stopped.end}:[/]", end=" ")
+        _err.print(str(stopped), markup=False)
+        raise typer.Exit(130 if stopped.end is RunEnd.interrupted else 1)
 
 
 @app.command()
@@ -119,6 +139,25 @@ def verify(config: Config, set_: Sets = None, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+def clean(
+    config: Config,
+    set_: Sets = None,
+    all_state: Annotated[
+        bool,
+        typer.Option("--all-state", help="Also the steps of records still to run; they are made again."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete what a run no longer needs: step state of what is committed, and what killed processes left."""
+    with Terminal(_err) as progress:
+        cleaned = runner.clean(load_config(config, set_ or ()), progress, all_state)
+    if as_json:
+        _print_json(asdict(cleaned))
+    else:
+        _out.print(f"{cleaned.objects:,} objects deleted, {cleaned.size / 1e6:,.1f} MB")
+
+
 def _report(settings: BulkEditConfig, summary: RunSummary) -> str:
     """Write the report; that it can't be written doesn't make a good run fail."""
     try:
@@ -138,20 +177,24 @@ def _print_json(data: Any) -> None:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
-    """Ctrl-C and SIGTERM (a job stopped, a spot node reclaimed) end a run in order."""
+def _stoppable() -> Iterator[Stop]:
+    """Ctrl-C and SIGTERM (a job stopped, a spot node reclaimed) end a run in order; the second, at once."""
+    stop = Stop()
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def interrupt(number: int, _: object) -> None:
+        if not stop.heeded or stop.end is not None:
+            raise KeyboardInterrupt
+        stop.ask(RunEnd.interrupted, f"{signal.Signals(number).name} received")
 
-    earlier = signal.signal(signal.SIGTERM, interrupt)
+    earlier = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield stop
     except KeyboardInterrupt:
         _err.print("\ninterrupted; nothing is lost. Run the same command again to go on.")
         raise typer.Exit(130) from None
     finally:
-        signal.signal(signal.SIGTERM, earlier)
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

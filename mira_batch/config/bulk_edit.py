@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -99,7 +100,7 @@ class AcceptConfig(Strict):
 
 
 class LimitsConfig(Strict):
-    """What bounds each record."""
+    """What bounds each record and the whole run."""
 
     max_steps: int = Field(default=8, ge=1, le=1000)
     """Edits per record before it stops with `max_steps`."""
@@ -116,10 +117,60 @@ class LimitsConfig(Strict):
     min_records: int = Field(default=100, ge=1)
     """Records that must have ended before `max_failed_fraction` is looked at."""
 
+    max_seconds_per_record: float | None = Field(default=None, gt=0)
+    """No further step of a record is begun once its steps took so long, waiting for the models included; it
+    then ends with `time_limit` and the image it has. None sets no limit."""
+    deadline: str | None = None
+    """When the run is to end in order, to be resumed: so long after its start (`8h`, `90m`, `1h30m`, `45s`),
+    or at a time with its zone (`2026-12-01T06:00:00+01:00`). None sets none."""
+    grace_seconds: float = Field(default=25.0, ge=0)
+    """When a run is told to end (Ctrl-C, SIGTERM, a deadline), how long the steps in hand may take to be
+    finished and logged. Kubernetes leaves a pod 30 seconds by default."""
+    stall_seconds: float = Field(default=300.0, gt=0)
+    """When nothing has moved for so long, the run says so, and what is in flight. It changes nothing."""
+
     OPERATIONAL: ClassVar[frozenset[str]] = frozenset(
-        {"policy_seconds", "edit_seconds", "max_failed_fraction", "min_records"}
+        {
+            "policy_seconds",
+            "edit_seconds",
+            "max_failed_fraction",
+            "min_records",
+            "deadline",
+            "grace_seconds",
+            "stall_seconds",
+        }
     )
     """What stops a run or a process, but changes no result; kept out of the fingerprint."""
+
+    @field_validator("deadline", mode="before")
+    @classmethod
+    def _when(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        text = value.isoformat() if isinstance(value, datetime) else str(value)
+        if _until(text, datetime.now(UTC)) is None:
+            raise ValueError(
+                f"{text!r} is neither a length of time such as 8h or 1h30m nor a time with its zone such as "
+                "2026-12-01T06:00:00+01:00"
+            )
+        return text
+
+    def seconds_left(self, now: datetime) -> float | None:
+        """Seconds until the deadline of a run that starts at `now`; None without a deadline."""
+        return None if self.deadline is None else _until(self.deadline, now)
+
+
+def _until(text: str, now: datetime) -> float | None:
+    """Seconds from `now` to what a deadline names; None when it names nothing."""
+    length = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    if length and text:
+        hours, minutes, seconds = (int(part or 0) for part in length.groups())
+        return 3600.0 * hours + 60 * minutes + seconds
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if at.tzinfo is None else (at - now).total_seconds()
 
 
 class WorkersConfig(Strict):
@@ -189,7 +240,7 @@ class BulkEditConfig(Strict):
     judge: AcceptConfig | None = None
     """Optional acceptance in the loop."""
     limits: LimitsConfig = LimitsConfig()
-    """What bounds each record."""
+    """What bounds each record and the whole run."""
     workers: WorkersConfig = WorkersConfig()
     """The actor pool."""
     backend: Literal["ray", "inline"] = "ray"
@@ -221,4 +272,5 @@ class BulkEditConfig(Strict):
             attempts_per_step=judge.attempts if judge else 1,
             tolerance=judge.tolerance if judge else 0.0,
             satisfied=judge.satisfied if judge else None,
+            max_seconds=self.limits.max_seconds_per_record,
         )

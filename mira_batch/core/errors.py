@@ -5,8 +5,8 @@
     │   ├── ConfigError      a config field is wrong
     │   ├── ManifestError    the manifest can't be read at all, or lacks a column
     │   ├── StoreError       the object store refused: credentials, bucket, permission
-    │   └── RunConflict      the run directory belongs to a different configuration
-    ├── RunStopped           a limit of the run was reached; it can be resumed
+    │   └── RunConflict      the run is another configuration's, or another driver runs it
+    ├── RunStopped           the run ended early and in order; it can be resumed
     ├── RecordError          this record fails and becomes a row; its neighbours go on
     └── EngineDead           the process can't go on (sticky GPU error); it must leave
 
@@ -19,8 +19,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from mira_batch.core.types import ErrorKind, Failure
+from mira_batch.core.types import ErrorKind, Failure, RunEnd
+
+if TYPE_CHECKING:
+    from mira_batch.core.receipts import RunSummary
 
 
 class MiraError(Exception):
@@ -44,11 +48,16 @@ class StoreError(UserError):
 
 
 class RunConflict(UserError):
-    """A run directory was made by a different configuration."""
+    """A run directory was made by a different configuration, or another driver is at work on it."""
 
 
 class RunStopped(MiraError):
-    """A limit of the run was reached. What was done is kept, and the same command goes on."""
+    """The run ended early and in order. What was done is kept, and the same command goes on."""
+
+    def __init__(self, end: RunEnd, message: str, summary: RunSummary) -> None:
+        super().__init__(message)
+        self.end = end
+        self.summary = summary
 
 
 class RecordError(MiraError):

@@ -109,7 +109,12 @@ class _Run:
             return StopReason.no_progress
         if _circles(steps):
             return StopReason.oscillation
-        return StopReason.max_steps if len(steps) >= self.limits.max_steps else None
+        if len(steps) >= self.limits.max_steps:
+            return StopReason.max_steps
+        most = self.limits.max_seconds
+        if most is not None and sum(step.seconds.total for step in steps) >= most:
+            return StopReason.time_limit
+        return None
 
     async def ask(self) -> tuple[Edit | Stop, str]:
         """The policy's next action and its raw text; a malformed answer is asked for again."""

@@ -5,8 +5,9 @@ Models are synchronous and take a batch: they run in a thread of their own, fed 
 exception *instance*: that fails its request alone. Raising fails the whole call; the micro-batcher then
 splits the batch to find out which request is to blame.
 
-    identity     what changes the pixels: name, weights' revision, prompt, sampler. Written to every row.
-                 It does not enter work_id, which is made from the config before any model is loaded.
+    identity     what changes the pixels: name, weights' revision, prompt, sampler. Written to every row, and
+                 a run that was begun with another one doesn't go on. It does not enter work_id, which is
+                 made from the config before any model is loaded.
     max_batch    the most requests one call takes.
     bucket(r)    requests share a batch only if their buckets are equal (the resolution, say).
 """

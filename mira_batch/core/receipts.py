@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
-from typing import Protocol
 
-from mira_batch.core.types import Seconds
+from mira_batch.core.types import RunEnd, Seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a worker tells the driver of a shard: counts, never images."""
+    """What a worker tells the driver of a shard: counts, never images. Receipts can be added up."""
 
-    shard: int
+    shard: int = -1
+    """Which; -1 for the sum of several."""
     records: int = 0
     ok: int = 0
     steps: int = 0
@@ -27,7 +27,25 @@ class Receipt:
     written: int = 0
     """Bytes of the result file."""
     committed: bool = True
-    """False: another worker had committed this shard; our work, if any, was for nothing."""
+    """False: another worker had committed this shard, and these are its counts; our work was for nothing."""
+    restarts: int = 0
+    """Whether it was begun again because a worker died: 1, or 0."""
+    retries: int = 0
+    """Passing faults of the images' store that were waited out."""
+
+    def __add__(self, other: Receipt) -> Receipt:
+        return Receipt(
+            records=self.records + other.records,
+            ok=self.ok + other.ok,
+            steps=self.steps + other.steps,
+            resumed_steps=self.resumed_steps + other.resumed_steps,
+            errors=dict(Counter(self.errors) + Counter(other.errors)),
+            stops=dict(Counter(self.stops) + Counter(other.stops)),
+            seconds=self.seconds + other.seconds,
+            written=self.written + other.written,
+            restarts=self.restarts + other.restarts,
+            retries=self.retries + other.retries,
+        )
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -38,21 +56,46 @@ class Receipt:
         return cls(**data | {"seconds": Seconds(**data["seconds"])})
 
 
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a record is doing just now."""
+
+    step: int
+    """The step it is at, from 0."""
+    doing: str
+    """reading, policy, editor, judge, logging or writing."""
+    seconds: float
+    """For how long."""
+
+
 @dataclass
 class Pulse:
     """A worker's live figures, for progress between receipts."""
 
     finished: int = 0
     """Records that ended in shards not yet committed."""
+    errors: dict[str, int] = field(default_factory=dict)
+    """Of those the failed ones, by error kind."""
     steps: int = 0
     """Steps made since the worker started."""
-    in_flight: dict[str, int] = field(default_factory=dict)
-    """Records running now, and the step each is at."""
+    shards: int = 0
+    """Shards in hand."""
+    in_flight: dict[str, Activity] = field(default_factory=dict)
+    """Records running now, by record_id."""
+    out_of_memory: int = 0
+    """How often a batch had to be made smaller since the worker started."""
+    stopping: bool = False
+    """Told to end: steps in hand are finished, nothing more is begun."""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing in hand and nothing more to come."""
+        return self.stopping and not self.shards
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did, in this call and in all."""
+    """What became of a run, over all calls of the driver, and what this call took."""
 
     run: str
     """The run's directory."""
@@ -68,23 +111,33 @@ class RunSummary:
     skipped: int = 0
     """Records that an earlier run under the same output has."""
     ok: int = 0
-    """Records of this call with status ok."""
+    """Committed records with status ok."""
     failed: int = 0
-    """Records of this call with status failed."""
+    """Committed records with status failed."""
     steps: int = 0
-    """Edits in the trajectories of this call's records."""
+    """Edits in their trajectories."""
     resumed_steps: int = 0
     """Of those, restored from the step log instead of made again."""
     errors: dict[str, int] = field(default_factory=dict)
+    """Failed records by error kind."""
     stops: dict[str, int] = field(default_factory=dict)
+    """Records that ended well, by stop reason."""
     written: int = 0
     """Bytes of result files."""
     shards: int = 0
     """Shards in the plan."""
     seconds: Seconds = field(default_factory=Seconds)
     """Where the records' time went, summed over records that ran side by side."""
+    restarts: int = 0
+    """Shards that had to be begun again because their worker died."""
+    retries: int = 0
+    """Passing faults of the images' store that were waited out."""
     wall: float = 0.0
     """Seconds from the start of this call to its end."""
+    ended: RunEnd | None = None
+    """Why this call ended early; None when it went on to the end of the plan."""
+    driver: str = ""
+    """Who is at work on it, as far as a claim in its directory says so; only `status` looks."""
 
     @property
     def results(self) -> str:
@@ -95,9 +148,7 @@ class RunSummary:
         return self.committed == self.planned
 
     def plus(self, receipt: Receipt, records: int) -> RunSummary:
-        """The summary with one more shard committed."""
-        if not receipt.committed:  # another driver's worker had it; its records are there all the same
-            return replace(self, committed=self.committed + records, already=self.already + records)
+        """The summary with so many more records committed, and what their receipt says of them."""
         return replace(
             self,
             committed=self.committed + records,
@@ -109,13 +160,28 @@ class RunSummary:
             stops=dict(Counter(self.stops) + Counter(receipt.stops)),
             written=self.written + receipt.written,
             seconds=self.seconds + receipt.seconds,
+            restarts=self.restarts + receipt.restarts,
+            retries=self.retries + receipt.retries,
         )
 
 
-class Progress(Protocol):
-    """Watches a run. The terminal's is in `report/progress.py`."""
+class Progress:
+    """Watches a run. This one watches nothing; override what you want to be told of.
 
-    def planning(self, rows: int) -> None: ...
-    def executing(self, summary: RunSummary) -> None: ...
-    def beat(self, pulses: list[Pulse]) -> None: ...
-    def committed(self, summary: RunSummary) -> None: ...
+    The terminal's is in `report/progress.py`.
+    """
+
+    def planning(self, rows: int) -> None:
+        """So many manifest rows are read."""
+
+    def executing(self, summary: RunSummary) -> None:
+        """Planning is over; this is what there is to do."""
+
+    def beat(self, pulses: list[Pulse]) -> None:
+        """About once a second: the last that was heard of each live worker."""
+
+    def committed(self, summary: RunSummary) -> None:
+        """A shard more is committed."""
+
+    def note(self, text: str) -> None:
+        """Something people should read now: a run that stalls, a wait, an early end."""

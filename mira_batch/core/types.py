@@ -34,7 +34,20 @@ class StopReason(StrEnum):
     oscillation = "oscillation"
     """The same edit took the same image to the same result a second time: the loop runs in circles."""
     time_limit = "time_limit"
-    """The record's time was up."""
+    """The record's steps took `limits.max_seconds_per_record`."""
+
+
+class RunEnd(StrEnum):
+    """Why a run ended although not every record is committed. What is done is kept, and it can go on."""
+
+    interrupted = "interrupted"
+    """Ctrl-C or SIGTERM: a person, a scheduler, or a machine that is reclaimed."""
+    deadline = "deadline"
+    """`limits.deadline` was reached."""
+    too_many_failed = "too_many_failed"
+    """More records failed than `limits.max_failed_fraction` allows."""
+    taken_over = "taken_over"
+    """Another driver took the run over."""
 
 
 class ErrorKind(StrEnum):
@@ -129,6 +142,11 @@ class Seconds:
     waiting: float = 0.0
     io: float = 0.0
 
+    @property
+    def total(self) -> float:
+        """All of it: how long the record was at it."""
+        return self.policy + self.editor + self.judge + self.waiting + self.io
+
     def __add__(self, other: Seconds) -> Seconds:
         return Seconds(
             self.policy + other.policy,
@@ -214,3 +232,5 @@ class Limits:
     """A candidate is accepted when its score is at least the current image's less this."""
     satisfied: float | None = None
     """The loop ends when an accepted image scores at least this."""
+    max_seconds: float | None = None
+    """No further step is begun once the steps made took so long, waiting included."""

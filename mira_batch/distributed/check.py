@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.bulk_edit import BulkEditConfig
-from mira_batch.core.errors import ConfigError, ManifestError, MiraError
+from mira_batch.core.errors import ConfigError, ManifestError, MiraError, RecordError
 from mira_batch.models.build import check_model
 from mira_batch.storage import images
-from mira_batch.storage.manifest import cut, list_files, read_embedded, read_piece
+from mira_batch.storage.embedded import EmbeddedReader
+from mira_batch.storage.manifest import Piece, cut, list_files, read_piece
 from mira_batch.storage.objects import check_create_only, open_store
 from mira_batch.storage.rows import Embedded, Record, Reject
 
 _ROWS = 1_000
-_IMAGES = 3
+_IMAGES = 8
+_LARGE_GROUP = 256_000_000
+"""Bytes of images in a row group above which reading it costs noticeably."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,49 +34,84 @@ class Finding:
 
 def validate(config: BulkEditConfig) -> Iterator[Finding]:
     """Check manifest, images, models and store; a check that fails doesn't stop the next."""
-    checks: list[tuple[str, Callable[[BulkEditConfig], str]]] = [
-        ("manifest", _manifest),
-        ("images", _images),
-        ("models", check_models),
-        ("output", _output),
-        ("workers", _workers),
+    sample = cache(lambda: _sample(config))
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("manifest", lambda: _manifest(config, *sample())),
+        ("images", lambda: _images(config, sample()[1])),
+        ("models", lambda: check_models(config)),
+        ("output", lambda: _output(config)),
+        ("workers", lambda: _workers(config)),
     ]
     for what, check in checks:
         try:
-            yield Finding(what, True, check(config))
+            yield Finding(what, True, check())
         except MiraError as error:
             yield Finding(what, False, str(error))
 
 
-def _sample(config: BulkEditConfig) -> list[Record | Reject]:
-    files = list_files(config.input, config.storage)
-    pieces = cut(files, config.input, config.storage)
-    return list(islice((row for p in pieces for row in read_piece(p, config.input, config.storage)), _ROWS))
+def _sample(config: BulkEditConfig) -> tuple[list[Piece], list[Record | Reject]]:
+    """The manifest's pieces, and its first rows."""
+    pieces = cut(list_files(config.input, config.storage), config.input, config.storage)
+    rows = (row for piece in pieces for row in read_piece(piece, config.input, config.storage))
+    return pieces, list(islice(rows, _ROWS))
 
 
-def _manifest(config: BulkEditConfig) -> str:
-    rows = _sample(config)
+def _manifest(config: BulkEditConfig, pieces: Sequence[Piece], rows: Sequence[Record | Reject]) -> str:
     bad = [row for row in rows if isinstance(row, Reject)]
     if not rows or len(bad) == len(rows):
         reason = f"; the first: {bad[0].where}: {bad[0].field} {bad[0].reason}" if bad else ""
         raise ManifestError(f"{config.input.manifest}: has no usable row{reason}")
     first = f"; the first at {bad[0].where}: {bad[0].field} {bad[0].reason}" if bad else ""
-    return f"{len(rows):,} rows read{' (a sample)' if len(rows) == _ROWS else ''}, {len(bad)} unusable{first}"
+    found = (
+        f"{len(rows):,} rows read{' (a sample)' if len(rows) == _ROWS else ''}, {len(bad)} unusable{first}"
+    )
+    largest = max(pieces, key=lambda piece: piece.image_bytes)
+    if largest.image_bytes > _LARGE_GROUP:
+        found += (
+            f"; {largest.path} has a row group of {largest.image_bytes / 1e6:,.0f} MB of images, which each "
+            "worker reads whole and holds in good part: write it again with row_group_size=100"
+        )
+    return found
 
 
-def _images(config: BulkEditConfig) -> str:
-    records = [row for row in _sample(config) if isinstance(row, Record)][:_IMAGES]
-    sizes = []
-    for record in records:
-        if isinstance(record.image, Embedded):
-            place, column = record.image.place, config.input.columns.image
-            found = read_embedded(place.file, place.row_group, {place.row}, column, config.storage)
-            data, name = found[place.row], str(place)
-        else:
-            data, name = images.fetch(record.image, config.input, config.storage), record.image
-        image = images.decode(data, name, config.input)
-        sizes.append(f"{image.width} x {image.height} {image.mode}")
-    return f"{len(sizes)} opened: {', '.join(sizes)}"
+def _images(config: BulkEditConfig, rows: Sequence[Record | Reject]) -> str:
+    """Open some images, spread over the sample."""
+    records = [row for row in rows if isinstance(row, Record)]
+    count = min(_IMAGES, len(records))
+    chosen = [records[round(i * (len(records) - 1) / max(1, count - 1))] for i in range(count)]
+    embedded = EmbeddedReader(config.input.columns.image, config.storage)
+    opened, bad = [], []
+    try:
+        for record in chosen:
+            try:
+                opened.append(_opened(config, record, embedded))
+            except RecordError as error:
+                bad.append(f"{record.record_id!r}: {error}")
+    finally:
+        embedded.close()
+    if not opened:
+        raise ManifestError(
+            f"none of {count} images can be opened; the first: {bad[0]}" if bad else "no usable row names one"
+        )
+    first_bad = f"; the first that can't be: {bad[0]}" if bad else ""
+    return f"{len(opened)} of {count} opened: {', '.join(dict.fromkeys(opened))}{first_bad}"
+
+
+def _opened(config: BulkEditConfig, record: Record, embedded: EmbeddedReader) -> str:
+    """The size and mode of a record's image.
+
+    Raises:
+        RecordError: it can't be opened.
+    """
+    if isinstance(record.image, Embedded):
+        place = record.image.place
+        data = embedded.read(place.file, place.row_group, {place.row})[place.row]
+        images.check_bytes(len(data), str(place), config.input)
+        image = images.decode(data, str(place), config.input)
+    else:
+        data = images.fetch(record.image, config.input, config.storage)
+        image = images.decode(data, record.image, config.input)
+    return f"{image.width} x {image.height} {image.mode}"
 
 
 def check_models(config: BulkEditConfig) -> str:
@@ -82,9 +121,7 @@ def check_models(config: BulkEditConfig) -> str:
         ConfigError: one can't.
     """
     models = [config.policy, config.editor, *([config.judge.model] if config.judge else [])]
-    for model in models:
-        check_model(model)
-    return ", ".join(model.type for model in models)
+    return ", ".join(check_model(model) for model in models)
 
 
 def check_output(config: BulkEditConfig) -> None:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
+from ray._private import worker as ray_worker
 from ray.data import DataContext
 
 from mira_batch.config.bulk_edit import WorkersConfig
 from mira_batch.core.errors import ConfigError
+
+_CONNECT_SECONDS = 10.0
+notes = logging.getLogger("mira_batch.ray")
+"""Ray's own words on workers that died and why. Disabled while a pool is ended on purpose."""
 
 
 @contextmanager
@@ -26,14 +35,18 @@ def ray_session(workers: WorkersConfig) -> Iterator[None]:
         _check_room(workers)
         yield
         return
-    if os.environ.get("RAY_ADDRESS"):
-        with _hushed():
-            ray.init(logging_level=logging.ERROR, log_to_driver=False)
+    if address := os.environ.get("RAY_ADDRESS"):
+        _check_reachable(address)
+        with _hushed(), _kept_signals():
+            try:
+                ray.init(logging_level=logging.ERROR, log_to_driver=False)
+            except ConnectionError as error:
+                raise ConfigError(f"RAY_ADDRESS={address}: can't connect to this cluster: {error}") from error
     else:
         # Ray's CPUs are a count, not a fence: enough of them that the whole pool and the plan's tasks
         # fit beside each other, also on a small laptop.
         cpus = max(os.cpu_count() or 1, int(workers.most * workers.cpus) + 1)
-        with _hushed():
+        with _hushed(), _kept_signals():
             ray.init(
                 address="local",
                 num_cpus=cpus,
@@ -62,6 +75,33 @@ def _check_room(workers: WorkersConfig) -> None:
         logging.getLogger(__name__).warning("%s in the cluster now; waiting until there are more", lack)
 
 
+def _check_reachable(address: str) -> None:
+    """Ray itself waits for minutes, in silence, for a cluster that isn't there."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdigit()):  # auto, local: Ray looks for it
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ConfigError(
+            f"RAY_ADDRESS={address}: nothing answers there ({error.strerror or error}); is the cluster up? "
+            "Leave RAY_ADDRESS out to run on this machine"
+        ) from error
+
+
+@contextmanager
+def _kept_signals() -> Iterator[None]:
+    """Keep the handler of SIGTERM, which `ray.init` replaces by one of its own that exits at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
 @contextmanager
 def _hushed() -> Iterator[None]:
     """Start Ray's core without its notes on file descriptor 2, which pass Python by.
@@ -82,8 +122,18 @@ def _hushed() -> Iterator[None]:
 
 
 def _quiet() -> None:
-    """Our own progress replaces Ray Data's bars and notes."""
+    """Our own progress replaces Ray Data's bars and notes, and our watchdog its own, which would end a run
+    in which no shard ends for half an hour, or no node comes."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = -1
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # What happens to workers Ray prints on stdout, in the middle of a `--json` document.
+    ray_worker.print_to_stdstream = _log_note
+    notes.disabled = False
+
+
+def _log_note(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+    for text in data["lines"]:
+        notes.warning("ray: %s", text.strip())

@@ -1,68 +1,43 @@
-"""Hands shard names to the workers and takes back receipts: a Ray Data actor pool, or in process."""
+"""The Ray backend: hands shard names to a Ray Data actor pool and takes back receipts."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 import ray
-from ray.data import ActorPoolStrategy
+from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from mira_batch.config.bulk_edit import BulkEditConfig, WorkersConfig
-from mira_batch.core import errors
-from mira_batch.core.errors import EngineDead, UserError
+from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.core.errors import (
+    ConfigError,
+    EngineDead,
+    ManifestError,
+    MiraError,
+    RunConflict,
+    StoreError,
+    UserError,
+    describe,
+)
 from mira_batch.core.receipts import Pulse, Receipt
+from mira_batch.distributed.cluster import notes
+from mira_batch.distributed.pool import Pool, shards_in_hand
 from mira_batch.distributed.worker import ShardWorker
 from mira_batch.storage.planfile import Shard
 
-Watcher = Callable[[list[Pulse]], None]
-"""Told about once a second what every live worker reports."""
-
-
-def execute(config: BulkEditConfig, run: str, shards: Sequence[Shard], watch: Watcher) -> Iterator[Receipt]:
-    """Run shards on the configured backend; yields a receipt as each is committed, in no set order."""
-    if not shards:
-        return iter(())
-    backend = _on_ray if config.backend == "ray" else _inline
-    return backend(config, run, shards, watch)
-
-
-def shards_in_hand(workers: WorkersConfig, shards: Sequence[Shard]) -> int:
-    """How many shards a worker holds at once.
-
-    Enough whole shards for twice the records in flight, so that a shard's last records don't idle the
-    models, and at least four, so that the single-record shards at the end still fill a batch. More would
-    let the first workers hoard shards that the others then lack.
-    """
-    largest = max(shard.records for shard in shards)
-    return max(4, math.ceil(2 * workers.records_in_flight / largest))
-
-
-def _session() -> str:
-    """A name for this call of the driver."""
-    return secrets.token_hex(4)
-
-
-def _inline(config: BulkEditConfig, run: str, shards: Sequence[Shard], watch: Watcher) -> Iterator[Receipt]:
-    worker = ShardWorker(config, run, _session(), on_pulse=lambda pulse: watch([pulse]))
-    pool = ThreadPoolExecutor(shards_in_hand(config.workers, shards), thread_name_prefix="shard")
-    try:
-        for done in as_completed([pool.submit(worker, shard) for shard in shards]):
-            yield done.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        worker.close()
+_ERRORS = {kind.__name__: kind for kind in (ConfigError, ManifestError, StoreError, RunConflict, UserError)}
+"""What a worker may refuse with, by name: errors travel to the driver as data."""
+_SILENT = 10.0
+"""Seconds after which a worker that is not heard of is gone."""
 
 
 class _Actor:
@@ -73,10 +48,17 @@ class _Actor:
 
     def __init__(self, settings: dict[str, Any], run: str, session: str, board: Any) -> None:
         name = ray.get_runtime_context().get_actor_id()
+
+        def beat(pulse: Pulse) -> bool:
+            try:
+                return ray.get(board.put.remote(name, pulse), timeout=5)
+            except RayError:  # the board is moving to another node, or slow; the work goes on
+                return False
+
         config = BulkEditConfig.model_validate(settings)
         self._broken: UserError | None = None
         try:
-            self._worker = ShardWorker(config, run, session, lambda pulse: board.put.remote(name, pulse))
+            self._worker = ShardWorker(config, run, session, beat)
         except UserError as error:
             self._broken = error
 
@@ -92,40 +74,70 @@ class _Actor:
             # then finds the record that is to blame, if one is.
             print(f"worker leaves: {error}", file=sys.stderr, flush=True)
             os._exit(1)
-        return {"receipt": receipt.to_json(), "error": "", "message": ""}
+        return {"receipt": receipt.to_json() if receipt else "", "error": "", "message": ""}
 
 
 def _refusal(error: UserError) -> dict[str, Any]:
     return {"receipt": "", "error": type(error).__name__, "message": str(error)}
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0, max_restarts=-1)
 class _Board:
-    """Where workers leave their pulses. Those not heard of for ten seconds are gone."""
+    """Where workers leave their pulses and hear whether to end. It keeps nothing that isn't said again."""
 
     def __init__(self) -> None:
         self._pulses: dict[str, tuple[float, Pulse]] = {}
+        self._stopping = False
 
-    def put(self, worker: str, pulse: Pulse) -> None:
+    def put(self, worker: str, pulse: Pulse) -> bool:
         self._pulses[worker] = (time.monotonic(), pulse)
+        return self._stopping
 
-    def read(self) -> list[Pulse]:
-        return [pulse for heard, pulse in self._pulses.values() if time.monotonic() - heard < 10]
+    def read(self, stopping: bool) -> list[Pulse]:
+        self._stopping = stopping
+        heard = time.monotonic() - _SILENT
+        self._pulses = {name: entry for name, entry in self._pulses.items() if entry[0] > heard}
+        return [pulse for _, pulse in self._pulses.values()]
 
 
-def _on_ray(config: BulkEditConfig, run: str, shards: Sequence[Shard], watch: Watcher) -> Iterator[Receipt]:
+@contextmanager
+def on_ray(config: BulkEditConfig, run: str, session: str, shards: Sequence[Shard]) -> Iterator[Pool]:
+    """A pool of actors on the Ray that this process is connected to."""
+    pool = Pool()
+    # On the driver's own node, so that no lost node takes it along.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    board: Any = _Board.options(scheduling_strategy=here).remote()
+    dataset = _receipts(config, run, session, shards, board)
+    closed = threading.Event()
+    threads = [
+        threading.Thread(target=_feed, args=(dataset, pool, closed), name="receipts", daemon=True),
+        threading.Thread(target=_listen, args=(board, pool, closed), name="board", daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield pool
+    finally:
+        closed.set()
+        if not pool.ended:
+            notes.disabled = True
+            _end(dataset)
+        for thread in threads:
+            thread.join(timeout=2)
+
+
+def _receipts(config: BulkEditConfig, run: str, session: str, shards: Sequence[Shard], board: Any) -> Dataset:
     workers = config.workers
     in_hand = shards_in_hand(workers, shards)
-    board: Any = _Board.remote()
     rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
     actor: Any = _Actor  # Ray Data makes one per worker and calls that; its types only know functions
     names = ray.data.from_items(rows, override_num_blocks=len(rows))
     # Ray Data counts a pool as full by calls in flight per call slot. We give a worker no more calls than
     # slots, so the ratio never passes 1 and its own threshold of 1.75 would keep the pool at `min`.
     names.context.autoscaling_config.actor_pool_util_upscaling_threshold = 0.9
-    receipts = names.map(
+    return names.map(
         actor,
-        fn_constructor_args=(config.model_dump(mode="json"), run, _session(), board),
+        fn_constructor_args=(config.model_dump(mode="json"), run, session, board),
         compute=ActorPoolStrategy(
             min_size=workers.min,
             max_size=workers.most,
@@ -136,30 +148,41 @@ def _on_ray(config: BulkEditConfig, run: str, shards: Sequence[Shard], watch: Wa
         num_cpus=workers.cpus,
         num_gpus=workers.gpus or None,
     )
-    with _watching(board, watch):
-        for batch in receipts.iter_batches(batch_size=None, batch_format="pyarrow"):
+
+
+def _feed(dataset: Dataset, pool: Pool, closed: threading.Event) -> None:
+    """Pass receipts on. In a thread, so that the driver can look at the clock while none comes."""
+    try:
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
             table: Any = batch
             for row in table.to_pylist():
                 if row["error"]:
-                    raise getattr(errors, row["error"])(row["message"])
-                yield Receipt.from_json(row["receipt"])
+                    pool.answers.put(_ERRORS[row["error"]](row["message"]))
+                elif row["receipt"]:
+                    pool.answers.put(Receipt.from_json(row["receipt"]))
+            if closed.is_set():
+                return
+        pool.answers.put(None)
+    except Exception as error:  # the thread's boundary: Ray Data raises what it likes
+        failure = MiraError(f"Ray could not go on with the pool: {describe(error)}")
+        failure.__cause__ = error
+        pool.answers.put(failure)
 
 
-@contextmanager
-def _watching(board: Any, watch: Watcher) -> Iterator[None]:
-    stop = threading.Event()
+def _listen(board: Any, pool: Pool, closed: threading.Event) -> None:
+    while not closed.wait(0.2 if pool.stopping else 1.0):
+        try:
+            pool.pulses = ray.get(board.read.remote(pool.stopping), timeout=5)
+        except RayError:  # progress is a courtesy; the work goes on without it
+            continue
 
-    def poll() -> None:
-        while not stop.wait(1.0):
-            try:
-                watch(ray.get(board.read.remote(), timeout=5))
-            except RayError:  # progress is a courtesy; the work goes on without it
-                continue
 
-    thread = threading.Thread(target=poll, name="board", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(timeout=6)
+def _end(dataset: Dataset) -> None:
+    """End the workers of a pool that has shards left.
+
+    Ray Data ends a pool when its iterator is let go of, but ours waits in another thread, where nothing
+    public can reach it. Where Ray is shut down next, this only spares it some noise.
+    """
+    executor = getattr(dataset, "_current_executor", None)
+    if executor is not None:
+        executor.shutdown(force=True)

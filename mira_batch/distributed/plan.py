@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 
 import pyarrow as pa
@@ -11,43 +12,49 @@ import ray
 
 from mira_batch.config.bulk_edit import BulkEditConfig
 from mira_batch.core.errors import ManifestError, UserError
-from mira_batch.core.identity import content_hash, fingerprint
+from mira_batch.core.identity import content_hash
 from mira_batch.storage import schema
-from mira_batch.storage.manifest import ManifestFile, Piece, cut
-from mira_batch.storage.objects import Store, open_store
-from mira_batch.storage.planfile import Plan, PlanWriter
-from mira_batch.storage.results import work_done
-from mira_batch.storage.rundir import RUN
+from mira_batch.storage.catalogue import EarlierWork, work_of_earlier_runs
+from mira_batch.storage.manifest import Piece
+from mira_batch.storage.objects import Store
+from mira_batch.storage.planfile import Plan, PlanWriter, SkippedBy
 from mira_batch.storage.scan import SCAN, scan_piece
 
 _ERROR = pa.field("error", pa.string())
 
 
 def make_plan(
-    config: BulkEditConfig, files: list[ManifestFile], store: Store, on_rows: Callable[[int], None]
+    config: BulkEditConfig, pieces: list[Piece], store: Store, on_rows: Callable[[int], None]
 ) -> Plan:
     """Read the whole manifest and write the plan.
 
     The driver holds a digest per record (to find duplicates and work already done) and the last few
     thousand rows; images never reach it.
 
+    Args:
+        config: the job.
+        pieces: the manifest, cut.
+        store: the run's directory.
+        on_rows: told how many rows were read so far.
+
     Raises:
         ManifestError: the manifest can't be used, or has not one valid row.
+        StoreError: the store can't be used.
     """
-    pieces = cut(files, config.input, config.storage)
-    done = _work_of_earlier_runs(config, store) if config.output.skip_done else set()
+    earlier = work_of_earlier_runs(config, store.uri) if config.output.skip_done else EarlierWork()
     writer = PlanWriter(store, config.workers.shard_size, config.workers.most)
     seen: set[bytes] = set()
     rejects: list[pa.Table] = []
-    skipped = read = 0
+    skipped: Counter[int] = Counter()
+    read = 0
     scan = _scan_on_ray if config.backend == "ray" else _scan_here
     for table in scan(pieces, config):
         read += table.num_rows
         on_rows(read)
-        records, bad, left_out = _select(table, seen, done)
+        records, bad, left_out = _select(table, seen, earlier.by)
         writer.add(records)
         rejects.append(bad)
-        skipped += left_out
+        skipped.update(left_out)
     refused = pa.concat_tables([schema.REJECTS.empty_table(), *rejects])
     if read == 0:
         raise ManifestError(f"{config.input.manifest}: the manifest is empty: it has no rows")
@@ -57,7 +64,8 @@ def make_plan(
             f"{config.input.manifest}: none of its {read} rows can be used; the first: "
             f"{first['where']}: {first['field']} {first['reason']}"
         )
-    return writer.finish(refused, skipped)
+    by_models = [SkippedBy(earlier.models[place], records) for place, records in sorted(skipped.items())]
+    return writer.finish(refused, skipped.total(), by_models)
 
 
 def _scan_here(pieces: Iterable[Piece], config: BulkEditConfig) -> Iterator[pa.Table]:
@@ -93,42 +101,28 @@ def _scan_on_ray(pieces: list[Piece], config: BulkEditConfig) -> Iterator[pa.Tab
         yield table.drop_columns(_ERROR.name)
 
 
-def _select(table: pa.Table, seen: set[bytes], done: set[bytes]) -> tuple[pa.Table, pa.Table, int]:
-    """Split scanned rows into plan rows and rejects, and count those already done."""
+def _select(
+    table: pa.Table, seen: set[bytes], done: Mapping[bytes, int]
+) -> tuple[pa.Table, pa.Table, list[int]]:
+    """Split scanned rows into plan rows, rejects, and those already done, of which who did them is given."""
     valid = table["reason"].is_null()
     bad = table.filter(table["reason"].is_valid()).select(schema.REJECTS.names).cast(schema.REJECTS)
     good = table.filter(valid)
     fresh: list[bool] = []
     twice: list[bool] = []
-    skipped = 0
+    skipped: list[int] = []
     for record_id, work in zip(good["record_id"].to_pylist(), good["work_id"].to_pylist(), strict=True):
         key = bytes.fromhex(content_hash(record_id))
         duplicate = key in seen
         seen.add(key)
-        is_done = not duplicate and bytes.fromhex(work) in done
-        skipped += is_done
+        done_by = None if duplicate else done.get(bytes.fromhex(work))
+        if done_by is not None:
+            skipped.append(done_by)
         twice.append(duplicate)
-        fresh.append(not duplicate and not is_done)
+        fresh.append(not duplicate and done_by is None)
     again = good.filter(pa.array(twice, pa.bool_()))
     if again.num_rows:
         reason = ["an earlier row has the same record_id; the first one is used"] * again.num_rows
         columns = [again["where"], again["record_id"], ["record_id"] * again.num_rows, reason]
         bad = pa.concat_tables([bad, pa.table(columns, schema=schema.REJECTS)])
     return good.filter(pa.array(fresh, pa.bool_())).select(schema.PLAN.names), bad, skipped
-
-
-def _work_of_earlier_runs(config: BulkEditConfig, store: Store) -> set[bytes]:
-    """work_ids with an ok result in another run under the same output.
-
-    Only runs of the same pipeline fingerprint can share one, so others are not read.
-    """
-    root = open_store(config.output.uri, config.storage)
-    pipeline = fingerprint(config.pixels())
-    done: set[bytes] = set()
-    for name in root.children():
-        run = f"{config.output.uri}/{name}"
-        about = root.get(f"{name}/{RUN}") if run != store.uri else None
-        if about is not None and json.loads(about).get("fingerprint") == pipeline:
-            for batch in work_done(run, config.storage):
-                done.update(map(bytes.fromhex, batch))
-    return done

@@ -2,64 +2,125 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
+from threading import Timer
 
 from mira_batch.config.bulk_edit import BulkEditConfig
-from mira_batch.core.errors import RunStopped
-from mira_batch.core.receipts import Progress, Pulse, RunSummary
+from mira_batch.core.errors import RunConflict, RunStopped
+from mira_batch.core.receipts import Progress, RunSummary
+from mira_batch.core.stop import Stop
+from mira_batch.core.types import RunEnd
 from mira_batch.distributed.check import check_models, check_output
 from mira_batch.distributed.cluster import ray_session
-from mira_batch.distributed.execute import execute
+from mira_batch.distributed.drive import drive
+from mira_batch.distributed.execute import on_ray
 from mira_batch.distributed.plan import make_plan
+from mira_batch.distributed.pool import in_process
 from mira_batch.storage import rundir
-from mira_batch.storage.manifest import list_files
+from mira_batch.storage.clean import Cleaned, delete_leftovers, delete_state
+from mira_batch.storage.lease import is_alive, lease, read_claim
+from mira_batch.storage.ledger import Ledger, total
+from mira_batch.storage.manifest import Piece, cut, list_files
 from mira_batch.storage.objects import Store, check_create_only, open_store
 from mira_batch.storage.planfile import Plan, Shard, read_plan
 
 
-class Silent:
-    """Watches nothing."""
-
-    def planning(self, rows: int) -> None: ...
-    def executing(self, summary: RunSummary) -> None: ...
-    def beat(self, pulses: list[Pulse]) -> None: ...
-    def committed(self, summary: RunSummary) -> None: ...
-
-
-def run(config: BulkEditConfig, progress: Progress | None = None) -> RunSummary:
+def run(
+    config: BulkEditConfig,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+    takeover: bool = False,
+) -> RunSummary:
     """Run the job to its end, going on from wherever an earlier call stopped.
 
+    Args:
+        config: the job.
+        progress: told what happens while it does.
+        stop: by this another thread or a signal handler can end the run in order.
+        takeover: take the run over from a driver that is at work on it; that one ends in order.
+
     Raises:
-        UserError: the config, manifest or store can't be used.
-        RunStopped: too many records failed (`limits.max_failed_fraction`).
+        UserError: the config, manifest or store can't be used, or another driver is at work on the run.
+        RunStopped: the run ended early and in order: `stop`, a deadline, too many failures, taken over. It
+            carries the summary.
         KeyboardInterrupt: passed on; all committed shards and logged steps are kept.
     """
     started = time.monotonic()
-    watch = progress or Silent()
+    watch, stop = progress or Progress(), stop or Stop()
     check_models(config)
     check_output(config)
-    with ExitStack() as stack:  # the backend starts when there is work for it, and at most once
-        store, found = _planned(config, watch, stack)
+    store, pieces = _opened(config)
+
+    def lost(to: str) -> None:
+        stop.ask(RunEnd.taken_over, f"another driver took the run over: {to}")
+
+    with (
+        _deadline(config, stop),
+        lease(store, lost, watch.note, takeover),
+        ExitStack() as stack,  # the backend starts when there is work for it, and at most once
+    ):
+        found = _planned(config, store, pieces, watch, stack)
         todo, summary = _so_far(store, found)
-        _sweep(store, {shard.index for shard in todo})
+        delete_state(store, keep={shard.index for shard in todo})
         watch.executing(summary)
         if todo:
             _start_backend(config, stack)
-        sizes = {shard.index: shard.records for shard in todo}
-        for receipt in execute(config, store.uri, todo, watch.beat):
-            summary = summary.plus(receipt, sizes[receipt.shard])
-            watch.committed(summary)
-            _check_failures(config, summary)
-    return replace(summary, wall=time.monotonic() - started)
+            _execute(config, store, todo, summary, watch, stop)
+            todo, now = _so_far(store, found)  # from the store: others may have committed shards, too
+            summary = replace(now, already=summary.already)
+            delete_state(store, keep={shard.index for shard in todo})
+    summary = replace(summary, wall=time.monotonic() - started)
+    if todo and stop.end is not None:
+        summary = replace(summary, ended=stop.end)
+        counts = f"{summary.committed:,} of {summary.planned:,} records are committed"
+        words = f"{stop.words}; nothing is lost: {counts}, and the same command goes on"
+        raise RunStopped(stop.end, words, summary)
+    return summary
+
+
+def _execute(
+    config: BulkEditConfig, store: Store, todo: list[Shard], summary: RunSummary, watch: Progress, stop: Stop
+) -> None:
+    backend = on_ray if config.backend == "ray" else in_process
+    session = secrets.token_hex(4)  # names this call of the driver; see storage/tries.py
+    ledger = Ledger(store, session, summary)
+    with backend(config, store.uri, session, todo) as pool:
+        stop.heeded = True
+        try:
+            drive(config, pool, todo, ledger, watch, stop)
+        finally:
+            stop.heeded = False
+            ledger.save()
+
+
+@contextmanager
+def _deadline(config: BulkEditConfig, stop: Stop) -> Iterator[None]:
+    """Ask for the run's end when `limits.deadline` comes."""
+    seconds = config.limits.seconds_left(datetime.now(UTC))
+    if seconds is None:
+        yield
+        return
+    words = f"limits.deadline ({config.limits.deadline}) is reached"
+    timer = Timer(max(0.0, seconds), stop.ask, (RunEnd.deadline, words))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def plan(config: BulkEditConfig, progress: Progress | None = None) -> RunSummary:
     """Plan the run, if it isn't planned, and say what it will do. Nothing is edited."""
     started = time.monotonic()
+    store, pieces = _opened(config)
     with ExitStack() as stack:
-        summary = _so_far(*_planned(config, progress or Silent(), stack))[1]
+        summary = _so_far(store, _planned(config, store, pieces, progress or Progress(), stack))[1]
     return replace(summary, wall=time.monotonic() - started)
 
 
@@ -70,8 +131,30 @@ def status(config: BulkEditConfig) -> RunSummary:
         RunConflict: there is no such run.
     """
     store = open_existing(config)
+    found, claim = read_plan(store), read_claim(store)
+    summary = _so_far(store, found)[1] if found else RunSummary(store.uri, store.name)
+    return replace(summary, driver=str(claim) if claim else "")
+
+
+def clean(config: BulkEditConfig, progress: Progress | None = None, all_state: bool = False) -> Cleaned:
+    """Delete what a run no longer needs: step state of committed shards, and what killed processes left.
+
+    Args:
+        config: names the run.
+        progress: told what a wait is for.
+        all_state: delete the step state of shards that are still to run, too. Their steps are made again.
+
+    Raises:
+        RunConflict: there is no such run, or a driver is at work on it.
+    """
+    store = open_existing(config)
+    note = (progress or Progress()).note
+    claim = read_claim(store)
+    if claim is not None and is_alive(store, claim, note):
+        raise RunConflict(f"{store.uri}: a driver is at work on this run: {claim}; stop it first")
     found = read_plan(store)
-    return _so_far(store, found)[1] if found else RunSummary(store.uri, store.name)
+    todo = [] if found is None or all_state else _so_far(store, found)[0]
+    return delete_state(store, keep={shard.index for shard in todo}) + delete_leftovers(store, found)
 
 
 def open_existing(config: BulkEditConfig) -> Store:
@@ -86,27 +169,26 @@ def open_existing(config: BulkEditConfig) -> Store:
     return store
 
 
-def _planned(config: BulkEditConfig, watch: Progress, stack: ExitStack) -> tuple[Store, Plan]:
-    """The run's directory and its plan, made now where there is none."""
+def _opened(config: BulkEditConfig) -> tuple[Store, list[Piece]]:
+    """The run's directory, and as long as it isn't planned its manifest in pieces.
+
+    Cut before the directory is made: a manifest that can't be used leaves none behind.
+    """
     files = list_files(config.input, config.storage)
-    store = rundir.open_run(config, files)
+    pieces = [] if rundir.is_planned(config, files) else cut(files, config.input, config.storage)
+    return rundir.open_run(config, files), pieces
+
+
+def _planned(
+    config: BulkEditConfig, store: Store, pieces: list[Piece], watch: Progress, stack: ExitStack
+) -> Plan:
+    """The run's plan, made now where there is none."""
     found = read_plan(store)
     if found is None:
         check_create_only(store)
         _start_backend(config, stack)
-        found = make_plan(config, files, store, watch.planning)
-    return store, found
-
-
-def _check_failures(config: BulkEditConfig, summary: RunSummary) -> None:
-    ended, limits = summary.ok + summary.failed, config.limits
-    if ended >= limits.min_records and summary.failed > limits.max_failed_fraction * ended:
-        kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(summary.errors.items()))
-        raise RunStopped(
-            f"{summary.failed:,} of {ended:,} records failed ({kinds}), more than limits.max_failed_fraction "
-            f"({limits.max_failed_fraction:g}) allows. What is done is kept in {summary.results}; mend the "
-            "cause, or raise the limit, and run the same command to go on"
-        )
+        found = make_plan(config, pieces, store, watch.planning)
+    return found
 
 
 def _start_backend(config: BulkEditConfig, stack: ExitStack) -> None:
@@ -118,24 +200,17 @@ def _so_far(store: Store, plan: Plan) -> tuple[list[Shard], RunSummary]:
     """The shards still to run, and the summary before anything more is done."""
     done = committed_shards(store)
     todo = [shard for shard in plan.shards() if shard.index not in done]
-    committed = plan.records - sum(shard.records for shard in todo)
-    return todo, RunSummary(
+    summary = RunSummary(
         run=store.uri,
         run_id=store.name,
         planned=plan.records,
-        committed=committed,
-        already=committed,
         rejected=plan.rejected,
         skipped=plan.skipped,
         shards=len(plan.sizes),
     )
-
-
-def _sweep(store: Store, open_shards: set[int]) -> None:
-    """Delete the step state of committed shards whose worker died between commit and clean-up."""
-    for name in store.children("state"):
-        if name.isdigit() and int(name) not in open_shards:
-            store.delete(entry.key for entry in store.list(f"state/{name}"))
+    committed = plan.records - sum(shard.records for shard in todo)
+    summary = summary.plus(total(store, done), committed)
+    return todo, replace(summary, already=committed)
 
 
 def committed_shards(store: Store) -> set[int]:

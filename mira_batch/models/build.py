@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -78,14 +79,28 @@ def build_judge(config: JudgeConfig) -> Judge:
             return _build_custom(config, "judge", "score")
 
 
-def check_model(config: PolicyConfig | EditorConfig | JudgeConfig) -> None:
-    """Check what can be checked without loading a model: that a custom factory can be imported.
+def check_model(config: PolicyConfig | EditorConfig | JudgeConfig) -> str:
+    """Check what can be checked without loading a model: that a custom factory can be imported and takes
+    its options. Says in words what was checked.
 
     Raises:
-        ConfigError: naming the factory and why it can't be imported.
+        ConfigError: naming the factory, and why it can't be imported or what of its options doesn't fit.
     """
-    if isinstance(config, CustomConfig):
-        _import_factory(config.factory)
+    if not isinstance(config, CustomConfig):
+        return config.type
+    factory = _import_factory(config.factory)
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # some written in C have none to look at
+        return f"{config.factory} (importable, not loaded)"
+    try:
+        signature.bind(**config.options)
+    except TypeError as error:
+        raise ConfigError(
+            f"factory {config.factory}: can't be called with options {sorted(config.options)}: {error}; "
+            f"it takes {signature}"
+        ) from error
+    return f"{config.factory} (importable, not loaded)"
 
 
 def _build_custom(config: CustomConfig, role: str, method: str) -> Any:

@@ -5,8 +5,9 @@ other waiting request of the same bucket, up to the batch limit, and never waits
 slow record can't hold up a fast one. Requests are ordered by `priority` (the worker gives the oldest
 shard's deepest record the smallest).
 
-When a call raises, the batch is halved until the request to blame is alone; only that one fails. An
-out-of-memory fault is treated the same way, so a batch that was too large still gets through.
+When a call raises, the batch is cut into halves until the request to blame is alone; only that one fails.
+A call that runs out of memory is cut the same way, and what fits is remembered for its bucket
+(`models/fitting.py`), unless a request of it does not even fit alone: then that one was the cause.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from typing import Any, Generic, TypeVar
 from mira_batch.core.errors import EngineDead, RecordError, boundary, describe
 from mira_batch.core.ports import Timed
 from mira_batch.core.types import ErrorKind, Seconds
+from mira_batch.models.calls import Call, Outcome, free_memory, is_engine_dead, is_out_of_memory, outcome_of
+from mira_batch.models.fitting import BatchLimits, Room
 
 Q = TypeVar("Q")
 R = TypeVar("R")
-Call = Callable[[Sequence[Q]], Sequence[R | Exception]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ class MicroBatcher(Generic[Q, R]):
         self._limit = limit_seconds
         self._running: dict[int, tuple[float, list[_Waiting[Q]]]] = {}
         self._bucket = bucket
-        self._max_batch = max_batch
+        self._limits = BatchLimits(max_batch)
+        self._room = Room()
         self._waiting: list[_Waiting[Q]] = []
         self._order = itertools.count()
         self._ready = threading.Condition()
@@ -88,7 +91,11 @@ class MicroBatcher(Generic[Q, R]):
         self.busy_seconds = 0.0
         """Seconds that calls took, over all replicas."""
         self.calls = 0
+        """Calls that gave answers."""
         self.requests = 0
+        """Requests that were answered."""
+        self.out_of_memory = 0
+        """Calls that ran out of memory."""
         self._threads = [
             threading.Thread(target=self._serve, args=(call,), name=f"{role.name}-{i}", daemon=True)
             for i, call in enumerate(replicas)
@@ -151,33 +158,72 @@ class MicroBatcher(Generic[Q, R]):
         """The most urgent request and those that may share its batch, in order of urgency."""
         batch: list[_Waiting[Q]] = []
         passed: list[_Waiting[Q]] = []
-        while self._waiting and len(batch) < self._max_batch:
+        most = 1
+        while self._waiting and len(batch) < most:
             item = heapq.heappop(self._waiting)
             if item.future.cancelled():
                 continue
+            if not batch:
+                most = self._limits.limit(item.bucket)
             (batch if not batch or item.bucket == batch[0].bucket else passed).append(item)
         for item in passed:
             heapq.heappush(self._waiting, item)
         return batch
 
-    def _run(self, call: Call[Q, R], batch: list[_Waiting[Q]]) -> None:
-        """Call the model and hand out its answers; on a fault, halve the batch to find whose it is."""
-        started = time.perf_counter()
-        self._running[threading.get_ident()] = (started, batch)
-        answers = _answers(call, [item.request for item in batch])
-        self._running.pop(threading.get_ident(), None)
-        if answers is None:
-            middle = len(batch) // 2
-            self._run(call, batch[:middle])
-            self._run(call, batch[middle:])
-            return
-        took = time.perf_counter() - started
+    def _run(self, call: Call[Q, R], batch: list[_Waiting[Q]]) -> bool:
+        """Call the model and hand out its answers; on a fault, cut the batch to find whose it is.
+
+        Returns whether a request ran out of memory alone: then the batch's size was not the cause.
+        """
+        bucket, size = batch[0].bucket, len(batch)
+        with self._ready:
+            fits = self._limits.limit(bucket)
+        if size > fits:  # learned since the batch was taken
+            return self._run_pieces(call, batch, fits)
+        outcome = self._call(call, batch)
+        if outcome.ran_out and outcome.crowded and size == 1:
+            # The other replicas may have had the memory, and no request fails on account of others.
+            outcome = self._call(call, batch, alone=True)
+        if outcome.answers is not None:
+            self._answer(batch, outcome.answers, outcome)
+            return outcome.ran_out
+        too_large_alone = self._run_pieces(call, batch, size // 2)
+        if outcome.ran_out and not too_large_alone:
+            with self._ready:
+                self._limits.ran_out(bucket, size)
+        return too_large_alone
+
+    def _run_pieces(self, call: Call[Q, R], batch: list[_Waiting[Q]], size: int) -> bool:
+        found = [self._run(call, batch[at : at + size]) for at in range(0, len(batch), size)]
+        return any(found)
+
+    def _call(self, call: Call[Q, R], batch: list[_Waiting[Q]], alone: bool = False) -> Outcome[R]:
+        """One call of the model, watched. `alone` waits until the other replicas are done."""
+        me = threading.get_ident()
+        with self._room.enter(alone) as met_others:
+            started = time.perf_counter()
+            self._running[me] = (started, batch)
+            outcome = outcome_of(call, [item.request for item in batch])
+            self._running.pop(me, None)
+            outcome.took = time.perf_counter() - started
+            outcome.crowded = met_others()
+        if outcome.ran_out:
+            with self._ready:
+                self.out_of_memory += 1
+            free_memory()
+        return outcome
+
+    def _answer(
+        self, batch: list[_Waiting[Q]], answers: Sequence[R | Exception], outcome: Outcome[R]
+    ) -> None:
         with self._ready:  # replicas count together
-            self.busy_seconds += took
+            self.busy_seconds += outcome.took
             self.calls += 1
             self.requests += len(batch)
+            if not outcome.ran_out:
+                self._limits.fitted(batch[0].bucket, len(batch))
         with suppress(RuntimeError):  # the loop is closed: nobody waits for the answers
-            self._loop.call_soon_threadsafe(self._hand_out, batch, answers, took)
+            self._loop.call_soon_threadsafe(self._hand_out, batch, answers, outcome.took)
 
     async def _watch_calls(self) -> None:
         """Give up on calls that are over their time. Their thread can't be stopped; the process must go."""
@@ -217,39 +263,3 @@ class MicroBatcher(Generic[Q, R]):
         wrapped = RecordError(kind, describe(error))
         wrapped.__cause__ = error
         return wrapped
-
-
-def _answers(call: Call[Q, R], requests: list[Q]) -> Sequence[R | Exception] | None:
-    """An answer per request; None when the call raised and several requests may be to blame.
-
-    The error is let go of here: its traceback holds the call's tensors, and with them alive the halves
-    of a batch that ran out of memory would run out of memory too.
-    """
-    try:
-        answers = list(call(requests))
-        if len(answers) != len(requests):
-            raise ValueError(f"{len(requests)} requests got {len(answers)} answers")
-        return answers
-    except EngineDead as error:
-        return [error] * len(requests)
-    except Exception as error:
-        if is_engine_dead(error):
-            return [EngineDead(describe(error))] * len(requests)
-        return [error] if len(requests) == 1 else None
-    except BaseException as error:  # SystemExit, say: it would end this thread and leave all waiting
-        return [EngineDead(f"the model ended its thread: {describe(error)}")] * len(requests)
-
-
-def is_engine_dead(error: BaseException) -> bool:
-    """Whether a fault is sticky: after it every CUDA call of the process fails."""
-    text = str(error)
-    if is_out_of_memory(error):
-        return False
-    return type(error).__name__ == "AcceleratorError" or "CUDA error:" in text or "NCCL error" in text
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; torch's is known by name, so torch isn't imported."""
-    return isinstance(error, MemoryError) or any(
-        kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__
-    )

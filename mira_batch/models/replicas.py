@@ -29,10 +29,17 @@ class Replicas:
     identities: dict[str, str | None]
     """What answered: identity by role, as it is written to the results."""
 
+    @property
+    def out_of_memory(self) -> int:
+        """How many calls of any model ran out of memory so far."""
+        return sum(batcher.out_of_memory for batcher in self._batchers())
+
     def close(self) -> None:
-        for batcher in (self.policy, self.editor, self.judge):
-            if batcher is not None:
-                batcher.close()
+        for batcher in self._batchers():
+            batcher.close()
+
+    def _batchers(self) -> list[MicroBatcher[Any, Any]]:
+        return [batcher for batcher in (self.policy, self.editor, self.judge) if batcher is not None]
 
 
 async def load_replicas(config: BulkEditConfig) -> Replicas:

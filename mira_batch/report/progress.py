@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from types import TracebackType
 from typing import Self
 
@@ -13,12 +14,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mira_batch.core.receipts import Pulse, RunSummary
+from mira_batch.core.receipts import Progress, Pulse, RunSummary
 
 _LINE_SECONDS = 10.0
 
 
-class Terminal:
+class Terminal(Progress):
     """Shows a run on a console. Use it as a context manager around `run(config, progress)`."""
 
     def __init__(self, console: Console) -> None:
@@ -60,6 +61,9 @@ class Terminal:
         self._summary = summary
         self._line(self._status())
 
+    def note(self, text: str) -> None:
+        self._console.print(Text(text, "yellow"))
+
     def _line(self, text: str, now: bool = False) -> None:
         due = time.monotonic() - self._last_line >= _LINE_SECONDS
         if self._live is None and (due or now):
@@ -85,15 +89,27 @@ class Terminal:
         workers = f"{len(self._pulses)} worker{'' if len(self._pulses) == 1 else 's'}"
         in_flight = sum(len(pulse.in_flight) for pulse in self._pulses)
         steps = max(summary.steps, sum(pulse.steps for pulse in self._pulses))
+        if any(pulse.stopping for pulse in self._pulses):
+            return f"{done}; finishing {in_flight} steps in hand"
         parts = [
             done,
-            f"{summary.failed:,} failed",
+            self._failed(summary),
             f"{in_flight} in flight on {workers}",
             f"{steps:,} edits",
         ]
+        if smaller := sum(pulse.out_of_memory for pulse in self._pulses):
+            parts.append(f"{smaller:,} batches out of memory, tried again smaller")
         if remaining := self._remaining():
             parts.append(f"{remaining} left")
         return ", ".join(parts)
+
+    def _failed(self, summary: RunSummary) -> str:
+        """Failed records so far, by kind, those of open shards included."""
+        kinds = Counter(summary.errors)
+        for pulse in self._pulses:
+            kinds.update(pulse.errors)
+        most = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common(3))
+        return f"{kinds.total():,} failed" + (f" ({most})" if most else "")
 
     def _remaining(self) -> str:
         """Time left at the pace of this call; empty until there is a pace."""
@@ -132,25 +148,33 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", justify="right")
     table.add_column(overflow="fold")
-    here = summary.ok + summary.failed
-    before = f"  ({summary.already:,} of them before)" if summary.already else ""
+    here = summary.committed - summary.already
+    before = f"  ({summary.already:,} of them before)" if summary.already and here else ""
     table.add_row("records", f"{summary.committed:,} of {summary.planned:,} committed{before}")
-    if here:
+    if summary.complete and not here and summary.wall:
+        table.add_row("", "nothing to do: every record is committed")
+    if summary.committed:
         table.add_row("ok", Text(f"{summary.ok:,}", "green") + _counts(summary.stops))
         if summary.failed:
             table.add_row("failed", Text(f"{summary.failed:,}", "red") + _counts(summary.errors))
         resumed = f", {summary.resumed_steps:,} of them resumed" if summary.resumed_steps else ""
-        table.add_row("edits", f"{summary.steps:,}  ({summary.steps / here:.1f} a record{resumed})")
-    elif summary.complete:
-        table.add_row("", "nothing to do: every record is committed")
+        each = summary.steps / summary.committed
+        table.add_row("edits", f"{summary.steps:,}  ({each:.1f} a record{resumed})")
     if summary.skipped:
         table.add_row("skipped", f"{summary.skipped:,} that an earlier run has")
     if summary.rejected:
         table.add_row(
             "rejected", Text(f"{summary.rejected:,} rows", "yellow") + Text("  plan/rejects.parquet")
         )
+    if summary.retries:
+        table.add_row("retries", f"{summary.retries:,} passing faults of the images' store, waited out")
+    if summary.restarts:
+        table.add_row("restarts", f"{summary.restarts:,} shards begun again after their worker died")
     pace = f", {60 * here / summary.wall:,.0f} records a minute" if here and summary.wall else ""
-    table.add_row("time", f"{_clock(summary.wall)}{pace}")
+    if summary.wall:
+        table.add_row("time", f"{_clock(summary.wall)}{pace}")
+    if summary.driver:
+        table.add_row("driver", summary.driver)
     table.add_row("results", f"{_near(summary.results)}/*.parquet")
     if report:
         table.add_row("report", _near(report))

@@ -20,8 +20,8 @@ from mira_batch.core.identity import frame_of
 from mira_batch.core.types import Status
 from mira_batch.report.page import Card, Picture, Still
 from mira_batch.storage import images
+from mira_batch.storage.embedded import read_embedded
 from mira_batch.storage.files import READ_ERRORS
-from mira_batch.storage.manifest import read_embedded
 from mira_batch.storage.objects import Store
 from mira_batch.storage.results import results_dataset
 from mira_batch.storage.rows import Place

@@ -1,13 +1,15 @@
-"""Files that users point at, of any scheme, through fsspec (s3fs for s3://): manifests and images."""
+"""Files that users point at (manifests, images), of any scheme, through fsspec (s3fs for s3://) or Arrow."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import fsspec
+import pyarrow.fs as pafs
 from botocore.exceptions import BotoCoreError, HTTPClientError
 from fsspec import AbstractFileSystem
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
@@ -62,6 +64,31 @@ def _open(scheme: str, config: StorageConfig) -> AbstractFileSystem:
     return fsspec.filesystem("s3", **options)
 
 
+def arrow_filesystem(location: str, config: StorageConfig) -> tuple[pafs.FileSystem, str]:
+    """The same for Arrow: its own file system where it has one.
+
+    That reads the ranges asked for and no more, and its threads don't hold a Python object when the process
+    ends, which could abort it.
+
+    Raises:
+        StoreError: no such scheme, or the package for it isn't installed.
+    """
+    fs, path = filesystem(location, config)
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    if "file" in protocols:
+        return pafs.LocalFileSystem(), path
+    if "s3" not in protocols:
+        return pafs.PyFileSystem(pafs.FSSpecHandler(fs)), path
+    host = endpoint(config)
+    s3 = pafs.S3FileSystem(
+        endpoint_override=host,
+        scheme="http" if host and host.startswith("http://") else "https",
+        region=config.region,
+        request_timeout=config.timeout_seconds,
+    )
+    return s3, path
+
+
 def endpoint(config: StorageConfig) -> str | None:
     """The S3 endpoint: from the config, else from the usual variables, else None for AWS itself."""
     return (
@@ -72,10 +99,12 @@ def endpoint(config: StorageConfig) -> str | None:
     )
 
 
-def read_bytes(location: str, config: StorageConfig, most: int) -> bytes:
+def read_bytes(
+    location: str, config: StorageConfig, most: int, on_retry: Callable[[], None] | None = None
+) -> bytes:
     """A file's first `most` + 1 bytes, in one request; longer than `most` means that it is too large.
 
-    Passing faults of a store or network are tried again for `config.retry_seconds`.
+    Passing faults of a store or network are tried again for `config.retry_seconds`; `on_retry` is told each.
 
     Raises:
         StoreError: an object store could not be reached for all that time. That is no fault of the file.
@@ -89,6 +118,7 @@ def read_bytes(location: str, config: StorageConfig, most: int) -> bytes:
         retry=retry_if_exception(is_passing),
         wait=wait_random_exponential(multiplier=0.2, max=10),
         stop=stop_after_delay(config.retry_seconds),
+        before_sleep=None if on_retry is None else lambda _: on_retry(),
         reraise=True,
     )
     try:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -42,8 +43,10 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 """TIFF tags."""
 
 
-def fetch(uri: str, source: InputConfig, storage: StorageConfig) -> bytes:
-    """An image's encoded bytes.
+def fetch(
+    uri: str, source: InputConfig, storage: StorageConfig, on_retry: Callable[[], None] | None = None
+) -> bytes:
+    """An image's encoded bytes. `on_retry` is told of each passing fault that is waited out.
 
     Raises:
         RecordError: forbidden, unreadable or too large.
@@ -51,7 +54,7 @@ def fetch(uri: str, source: InputConfig, storage: StorageConfig) -> bytes:
     """
     check_allowed(uri, source.allowed)
     try:
-        data = read_bytes(uri, storage, source.max_bytes)
+        data = read_bytes(uri, storage, source.max_bytes, on_retry)
     except READ_ERRORS as error:
         raise RecordError(ErrorKind.image_unreadable, unreadable(uri, error)) from error
     check_bytes(len(data), uri, source)

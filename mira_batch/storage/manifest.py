@@ -11,14 +11,11 @@ import csv
 import io
 import json
 import re
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
@@ -27,6 +24,7 @@ from mira_batch.config.bulk_edit import Columns, InputConfig, StorageConfig
 from mira_batch.core.errors import ManifestError
 from mira_batch.core.identity import content_hash
 from mira_batch.storage.files import READ_ERRORS, filesystem, one_line, version_of
+from mira_batch.storage.parquet import holds_bytes, open_parquet, readable, stored_bytes
 from mira_batch.storage.rows import Place, Record, Reject, validated
 
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
@@ -34,7 +32,7 @@ _FORMATS |= {".csv": "csv"}
 _GLOB = re.compile(r"[*?\[]")
 _ROWS_PER_PIECE = 50_000
 _HASHED_BYTES = 64_000_000
-_ROWS_WITH_IMAGES = 64
+_ROWS_WITH_IMAGES = 16
 """Rows in memory at once where a Parquet file holds embedded images."""
 
 
@@ -53,6 +51,8 @@ class Piece:
     path: str
     format: str
     row_groups: tuple[int, ...] = ()
+    image_bytes: int = 0
+    """Of its row groups' image columns the largest, in bytes as stored; 0 where none holds images."""
 
 
 def list_files(source: InputConfig, storage: StorageConfig) -> list[ManifestFile]:
@@ -102,8 +102,9 @@ def _find(fs: AbstractFileSystem, path: str) -> dict[str, dict[str, Any]]:
 
 
 def _version(fs: AbstractFileSystem, name: str, info: dict[str, Any], location: str) -> str:
-    """What tells that a manifest changed. A local one of ordinary size by content, so that a copy or a
-    fresh checkout is the same manifest."""
+    """What tells that a manifest changed. A local one of ordinary size by content, so that one that was only
+    touched or written again is the same. (A run also depends on the manifest's path, so a copy elsewhere
+    is another manifest.)"""
     if is_remote(location) or info["size"] > _HASHED_BYTES:
         return version_of(info)
     data: Any = fs.cat_file(name)
@@ -134,45 +135,33 @@ def cut(files: list[ManifestFile], source: InputConfig, storage: StorageConfig) 
                 _check_columns(file.path, keys, source.columns)
             pieces.append(Piece(file.path, file.format))
             continue
-        with _open_parquet(file.path, storage) as parquet:
+        with open_parquet(file.path, storage) as parquet:
             _check_columns(file.path, set(parquet.schema_arrow.names), source.columns)
-            groups, rows = [], 0
-            for index in range(parquet.num_row_groups):
-                groups.append(index)
-                rows += parquet.metadata.row_group(index).num_rows
-                if rows >= _ROWS_PER_PIECE:
-                    pieces.append(Piece(file.path, file.format, tuple(groups)))
-                    groups, rows = [], 0
-            if groups:
-                pieces.append(Piece(file.path, file.format, tuple(groups)))
+            pieces += _row_groups(file, parquet, source.columns.image)
     return pieces
 
 
-def _open_parquet(path: str, storage: StorageConfig) -> pq.ParquetFile:
-    fs, name = filesystem(path, storage)
-    try:
-        return pq.ParquetFile(name, filesystem=fs)
-    except (*READ_ERRORS, pa.ArrowException) as error:
-        raise ManifestError(f"{path}: can't be read as Parquet: {one_line(error)}") from error
+def _row_groups(file: ManifestFile, parquet: pq.ParquetFile, image: str) -> Iterator[Piece]:
+    """A Parquet file's row groups, as many in a piece as have enough rows."""
+    embedded = holds_bytes(parquet.schema_arrow.field(image).type)
+    groups, rows, largest = [], 0, 0
+    for index in range(parquet.num_row_groups):
+        groups.append(index)
+        rows += parquet.metadata.row_group(index).num_rows
+        largest = max(largest, stored_bytes(parquet, index, image) if embedded else 0)
+        if rows >= _ROWS_PER_PIECE or index == parquet.num_row_groups - 1:
+            yield Piece(file.path, file.format, tuple(groups), largest)
+            groups, rows, largest = [], 0, 0
 
 
 def _first_keys(file: ManifestFile, storage: StorageConfig, rows: int = 20) -> set[str]:
     """The keys of the first rows; none where none of them is an object, which their rejects will say."""
     keys: set[str] = set()
-    with _readable(file.path):
+    with readable(file.path):
         for _, row in islice(_raw_rows(Piece(file.path, file.format), storage), rows):
             if isinstance(row, dict):
                 keys |= row.keys()
     return keys
-
-
-@contextmanager
-def _readable(path: str) -> Iterator[None]:
-    """The boundary of a manifest file's contents."""
-    try:
-        yield
-    except (*READ_ERRORS, EOFError, zlib.error, pa.ArrowException) as error:
-        raise ManifestError(f"{path}: can't be read to its end: {one_line(error)}") from error
 
 
 def _check_columns(path: str, found: set[str], columns: Columns) -> None:
@@ -193,7 +182,7 @@ def read_piece(piece: Piece, source: InputConfig, storage: StorageConfig) -> Ite
         ManifestError: the file can't be read to its end.
     """
     base = piece.path.rsplit("/", 1)[0]
-    with _readable(piece.path):
+    with readable(piece.path):
         for where, row in _raw_rows(piece, storage):
             if isinstance(row, str):
                 yield Reject(str(where), None, "row", row)
@@ -214,9 +203,9 @@ def _raw_rows(piece: Piece, storage: StorageConfig) -> Iterator[tuple[Place | st
 
 
 def _parquet_rows(piece: Piece, storage: StorageConfig) -> Iterator[tuple[Place, dict[str, Any]]]:
-    with _open_parquet(piece.path, storage) as parquet:
+    with open_parquet(piece.path, storage) as parquet:
         schema = parquet.schema_arrow
-        light = not any(_holds_bytes(field.type) for field in schema)
+        light = not any(holds_bytes(field.type) for field in schema)
         rows_per_read = 4096 if light else _ROWS_WITH_IMAGES
         for group in piece.row_groups or range(parquet.num_row_groups):
             index = 0
@@ -224,11 +213,6 @@ def _parquet_rows(piece: Piece, storage: StorageConfig) -> Iterator[tuple[Place,
                 for row in batch.to_pylist():
                     yield Place(piece.path, group, index), row
                     index += 1
-
-
-def _holds_bytes(kind: pa.DataType) -> bool:
-    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
-    return binary or any(_holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def _json_rows(path: str, storage: StorageConfig) -> Iterator[tuple[str, dict[str, Any] | str]]:
@@ -269,36 +253,3 @@ def _csv_rows(path: str, storage: StorageConfig) -> Iterator[tuple[str, dict[str
                 yield where, f"has more fields than the header ({len(header)})"
             elif row:
                 yield where, dict(zip(header, row, strict=False))
-
-
-def read_embedded(
-    path: str, row_group: int, rows: set[int], column: str, storage: StorageConfig
-) -> dict[int, bytes]:
-    """The encoded bytes of embedded images: row within the group -> bytes.
-
-    Reads the group's image column in small batches up to the last row wanted, so a large group is read
-    again for each of its shards, and pyarrow may hold much of its column: write groups of about a
-    hundred rows.
-
-    Raises:
-        ManifestError: the file can't be read, or these rows are no longer there.
-    """
-    found: dict[int, bytes] = {}
-    with _readable(path), _open_parquet(path, storage) as parquet:
-        start = 0
-        for batch in parquet.iter_batches(_ROWS_WITH_IMAGES, row_groups=[row_group], columns=[column]):
-            for row in sorted(rows):
-                if start <= row < start + batch.num_rows:
-                    value = batch[column][row - start].as_py()
-                    data = value.get("bytes") if isinstance(value, dict) else value
-                    if isinstance(data, bytes):
-                        found[row] = data
-            start += batch.num_rows
-            if len(found) == len(rows):
-                break
-    if missing := rows - found.keys():
-        raise ManifestError(
-            f"{path}: row group {row_group} holds no image in row {min(missing)}; the file was changed "
-            "after the run was planned: restore it, or start a new run"
-        )
-    return found

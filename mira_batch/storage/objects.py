@@ -33,6 +33,8 @@ from mira_batch.config.bulk_edit import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.files import endpoint
 
+CHECK = ".mira-batch-check-"
+"""How the folder begins in which `check_create_only` races."""
 _RACERS = 16
 _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
 """Seconds between tries where creates conflict."""
@@ -108,6 +110,16 @@ class Store:
             except (oe.NotFoundError, FileNotFoundError):
                 return None
 
+    def tail(self, key: str, length: int) -> tuple[bytes, int]:
+        """An object's last `length` bytes (all of it, if it is shorter), and its size.
+
+        Raises:
+            StoreError: it is not there, or can't be read.
+        """
+        with self._explained(key):
+            found = obstore.get(self._store, key, options={"range": {"suffix": length}})
+            return found.bytes().to_bytes(), found.meta["size"]
+
     def exists(self, key: str) -> bool:
         with self._explained(key):
             try:
@@ -141,6 +153,17 @@ class Store:
                 if len(keys) > 1:
                     for key in keys:
                         self.delete([key])
+
+    def delete_temporaries(self) -> list[Entry]:
+        """Delete the half-written files of killed processes; only a local store has such."""
+        if self._local is None:
+            return []
+        with self._explained(""):
+            found = [path for path in self._local.rglob(".*.tmp") if _TEMPORARY.search(path.as_posix())]
+            entries = [Entry(str(path.relative_to(self._local)), path.stat().st_size) for path in found]
+            for path in found:
+                path.unlink(missing_ok=True)
+            return entries
 
     async def create_async(self, key: str, data: bytes) -> bool:
         """`create`, off the event loop."""
@@ -207,7 +230,7 @@ def check_create_only(store: Store) -> None:
     Raises:
         StoreError: the store can't be written, or its create-only put can't be relied on.
     """
-    folder = f".mira-batch-check-{secrets.token_hex(8)}"
+    folder = f"{CHECK}{secrets.token_hex(8)}"
     key = f"{folder}/object"
     with ThreadPoolExecutor(_RACERS) as pool:
         wins = sum(pool.map(lambda i: store.create(key, f"racer {i}".encode()), range(_RACERS)))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -58,6 +58,15 @@ class Plan:
             yield Shard(index, self.files[index // SHARDS_PER_FILE], index % SHARDS_PER_FILE, size)
 
 
+@dataclass(frozen=True, slots=True)
+class SkippedBy:
+    """Records left out because models of these identities have done them in an earlier run."""
+
+    models: Mapping[str, str | None]
+    """Identity by role; None where there was no such model."""
+    records: int
+
+
 def next_size(remaining: int, most: int, workers: int) -> int:
     """The size of the next shard: `most` for a long time, then ever smaller, single records last.
 
@@ -88,8 +97,13 @@ class PlanWriter:
         if self._held > 2 * window + self._most * SHARDS_PER_FILE:
             self._cut(down_to=window)
 
-    def finish(self, rejects: pa.Table, skipped: int) -> Plan:
+    def finish(self, rejects: pa.Table, skipped: int, skipped_models: Sequence[SkippedBy] = ()) -> Plan:
         """Write the rest, the rejects, and last the marker.
+
+        Args:
+            rejects: the manifest rows that can't be used (schema `REJECTS`).
+            skipped: how many records were left out because an earlier run has them.
+            skipped_models: the same by the models that made them, for `rundir.check_identities`.
 
         Returns the plan that stands: ours, or the one another driver finished first.
         """
@@ -101,6 +115,7 @@ class PlanWriter:
             "sizes": self._sizes,
             "rejected": rejects.num_rows,
             "skipped": skipped,
+            "skipped_models": [asdict(entry) for entry in skipped_models],
         }
         self._store.create(rundir.PLAN, json.dumps(document).encode())
         plan = read_plan(self._store)
@@ -142,11 +157,16 @@ def _parquet(groups: list[pa.Table]) -> bytes:
 
 
 def read_plan(store: Store) -> Plan | None:
-    """The plan of a run, or None while there is no whole one."""
+    """The plan of a run, or None while there is no whole one.
+
+    Raises:
+        StoreError: its marker is damaged.
+    """
     data = store.get(rundir.PLAN)
     if data is None:
         return None
-    found = json.loads(data)
+    keys = ("files", "sizes", "rejected", "skipped")
+    found = rundir.parse_document(data, store.location(rundir.PLAN), *keys)
     return Plan(tuple(found["files"]), tuple(found["sizes"]), found["rejected"], found["skipped"])
 
 

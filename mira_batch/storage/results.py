@@ -7,8 +7,7 @@ is in its one file, and any Parquet reader sees each record exactly once.
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,9 +21,9 @@ from mira_batch.config.bulk_edit import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.types import Trajectory
 from mira_batch.storage import schema
-from mira_batch.storage.files import READ_ERRORS, endpoint, filesystem, one_line
+from mira_batch.storage.files import READ_ERRORS, arrow_filesystem, filesystem, one_line
 from mira_batch.storage.rows import Place
-from mira_batch.storage.rundir import RUN
+from mira_batch.storage.rundir import RUN, shard_of
 from mira_batch.storage.steplog import step_row
 
 _GROUP_BYTES = 64_000_000
@@ -86,8 +85,11 @@ def source_of(plan: dict[str, Any]) -> str:
     return str(Place(plan["image_file"], plan["image_row_group"], plan["image_row"]))
 
 
-def results_file(rows: Iterable[dict[str, Any]]) -> bytes:
-    """A shard's result file, whole, in memory: it is put once and never streamed."""
+def results_file(rows: Iterable[dict[str, Any]], footer: Mapping[bytes, str] | None = None) -> bytes:
+    """A shard's result file, whole, in memory: it is put once and never streamed.
+
+    `footer` goes into the file's own metadata, which can be read without its rows.
+    """
     sink = io.BytesIO()
     # Images are compressed already; compressing them again costs time and gains nothing.
     plain = {"image.bytes", "steps.list.element.image.bytes"}
@@ -104,6 +106,7 @@ def results_file(rows: Iterable[dict[str, Any]]) -> bytes:
     ) as writer:
         for group in _groups(rows):
             writer.write_table(pa.Table.from_pylist(group, schema=schema.RESULTS))
+        writer.add_key_value_metadata(dict(footer or {}))
     return sink.getvalue()
 
 
@@ -148,35 +151,29 @@ def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.Datase
         StoreError: there are no results, or they can't be listed.
     """
     storage = storage or StorageConfig()
+    fs, files = result_files(run, storage)
+    return ds.FileSystemDataset.from_paths(
+        files, schema=schema.RESULTS, format=ds.ParquetFileFormat(), filesystem=fs
+    )
+
+
+def result_files(run: str, storage: StorageConfig) -> tuple[pafs.FileSystem, list[str]]:
+    """The result files of a run by shard, and the file system that their paths belong to.
+
+    Raises:
+        StoreError: there are no results, or they can't be listed.
+    """
     root = absolute(run).rstrip("/").removesuffix("/results")
     fs, path = filesystem(f"{root}/results", storage)
     try:
         listed: Any = fs.find(path)
     except READ_ERRORS as error:
         raise StoreError(f"{root}/results: can't be listed: {one_line(error)}") from error
-    files = sorted(name for name in listed if name.endswith(".parquet"))
-    if not files and not fs.exists(f"{path.removesuffix('/results')}/{RUN}"):
+    home = path.removesuffix("results")
+    shards = {shard: name for name in listed if (shard := shard_of(name.removeprefix(home))) is not None}
+    if not shards and not fs.exists(f"{home}{RUN}"):
         raise StoreError(f"{root}: holds no results; give the run's directory, <output>/<run_id>")
-    return ds.FileSystemDataset.from_paths(
-        files, schema=schema.RESULTS, format=ds.ParquetFileFormat(), filesystem=_arrow_fs(fs, storage)
-    )
-
-
-def _arrow_fs(fs: Any, storage: StorageConfig) -> pafs.FileSystem:
-    """Arrow's own file system where it has one: its threads may still hold a Python one when the process
-    ends, and then abort it."""
-    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
-    if "file" in protocols:
-        return pafs.LocalFileSystem()
-    if "s3" in protocols:
-        host = endpoint(storage)
-        return pafs.S3FileSystem(
-            endpoint_override=host,
-            scheme="http" if host and host.startswith("http://") else "https",
-            region=storage.region,
-            request_timeout=storage.timeout_seconds,
-        )
-    return pafs.PyFileSystem(pafs.FSSpecHandler(fs))
+    return arrow_filesystem(f"{root}/results", storage)[0], [shards[shard] for shard in sorted(shards)]
 
 
 def read_outputs(
@@ -214,15 +211,3 @@ def read_trajectories(run: str, images: bool = True, storage: StorageConfig | No
     fields += [(f.name, f.type) for f in schema.STEP if images or f.name != "image"]
     whole = pa.schema(fields)
     return pa.concat_tables([table.cast(whole) for table in tables]) if tables else whole.empty_table()
-
-
-def work_done(run: str, storage: StorageConfig) -> Iterator[list[str]]:
-    """The work_ids with status ok in a run's results, batch by batch."""
-    done = results_dataset(run, storage)
-    for batch in done.to_batches(columns=["work_id"], filter=ds.field("status") == "ok", **_BOUNDED):
-        yield batch["work_id"].to_pylist()
-
-
-def parse_metadata(row: dict[str, Any]) -> dict[str, Any]:
-    """The manifest's other columns of a result row."""
-    return json.loads(row["metadata"]) if row.get("metadata") else {}

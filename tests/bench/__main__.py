@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import efficiency, memory, overhead, planning, report
+from tests.bench import efficiency, memory, overhead, planning, report, resume
 from tests.bench.figure import Bench, Figure
 
 TOPICS: dict[str, tuple[Callable[[Bench], Figure], ...]] = {
@@ -22,6 +22,7 @@ TOPICS: dict[str, tuple[Callable[[Bench], Figure], ...]] = {
     "memory": memory.FIGURES,
     "efficiency": efficiency.FIGURES,
     "overhead": overhead.FIGURES,
+    "resume": resume.FIGURES,
 }
 
 

@@ -55,18 +55,23 @@ def plan(config: dict[str, Any]) -> dict[str, Any]:
     return {"wall": took, "records": summary.planned, "shards": summary.shards, "imported_rss": imported}
 
 
-def run(config: dict[str, Any]) -> dict[str, Any]:
-    """A whole run. Moments are `time.time()`, so that they compare with those of other processes."""
-    from mira_batch.config.load import load_config
-    from mira_batch.core.receipts import Pulse, RunSummary
-    from mira_batch.distributed import run as runner
+def run(config: dict[str, Any], step_state: bool = True) -> dict[str, Any]:
+    """A whole run. Moments are `time.time()`, so that they compare with those of other processes.
 
+    With `step_state=False` an inline run's step log keeps nothing.
+    """
+    from mira_batch.config.load import load_config
+    from mira_batch.core.receipts import Progress, RunSummary
+    from mira_batch.distributed import run as runner
+    from mira_batch.distributed import shard
+    from tests.bench.models import NoLog
+
+    if not step_state:
+        shard.ShardLog = NoLog  # type: ignore[misc]
     commits: list[tuple[float, int]] = []
     marks: dict[str, float] = {}
 
-    class Watch:
-        def planning(self, rows: int) -> None: ...
-        def beat(self, pulses: list[Pulse]) -> None: ...
+    class Watch(Progress):
         def executing(self, summary: RunSummary) -> None:
             marks["executing"], marks["executing_cpu"] = time.time(), time.process_time()
 
@@ -91,6 +96,42 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
         "written": summary.written,
         "imported_rss": imported,
         "seconds": asdict(summary.seconds),
+    }
+
+
+def resume(config: dict[str, Any]) -> dict[str, Any]:
+    """A run, from its start to its next commit."""
+    from mira_batch.config.load import load_config
+    from mira_batch.core.errors import RunStopped
+    from mira_batch.core.receipts import Progress, RunSummary
+    from mira_batch.core.stop import Stop
+    from mira_batch.core.types import RunEnd
+    from mira_batch.distributed import run as runner
+
+    stop = Stop()
+    marks: dict[str, float] = {}
+
+    class Watch(Progress):
+        def executing(self, summary: RunSummary) -> None:
+            marks["executing"] = time.time()
+
+        def committed(self, summary: RunSummary) -> None:
+            stop.ask(RunEnd.interrupted, "measured")
+
+    loaded = load_config(config)
+    imported = peak_rss()
+    started = time.time()
+    try:
+        summary = runner.run(loaded, Watch(), stop)
+    except RunStopped as stopped:
+        summary = stopped.summary
+    return {
+        "started": started,
+        "executing": marks["executing"],
+        "planned": summary.planned,
+        "already": summary.already,
+        "shards": summary.shards,
+        "imported_rss": imported,
     }
 
 
@@ -130,5 +171,5 @@ def _leave(*_: object) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _leave)
-    found = {"plan": plan, "run": run, "bare": bare}[sys.argv[1]](**json.loads(sys.argv[2]))
+    found = {"plan": plan, "run": run, "resume": resume, "bare": bare}[sys.argv[1]](**json.loads(sys.argv[2]))
     Path(sys.argv[3]).write_text(json.dumps(found | {"peak_rss": peak_rss()}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -14,7 +15,10 @@ from PIL import Image
 
 from mira_batch.config.models import SimulatedEditorConfig, StepCounts
 from mira_batch.core.ports import EditRequest, PolicyRequest
+from mira_batch.core.types import EditTask, LoggedStep
 from mira_batch.models.simulated import SimulatedEditor, step_count
+from mira_batch.storage.images import encode_png
+from mira_batch.storage.steplog import ShardLog
 
 
 class FreePolicy:
@@ -64,6 +68,19 @@ class NotingEditor:
         with open(self._notes, "a") as file:
             file.write(json.dumps(note) + "\n")
         return answers
+
+
+class NoLog(ShardLog):
+    """A step log that encodes each step's image, as the result file takes it over, and writes nothing."""
+
+    def open(self) -> list[str]:
+        return []
+
+    async def append(self, task: EditTask, logged: LoggedStep) -> LoggedStep:
+        self._png[logged.step.after] = await asyncio.to_thread(encode_png, logged.frame.pixels)
+        return logged
+
+    def delete(self) -> None: ...
 
 
 def free_policy() -> FreePolicy:

@@ -57,13 +57,14 @@ def test_a_run_from_validate_to_verify(tmp_path: Path) -> None:
     assert "60 records planned" in ran.stderr
 
     status = json.loads(cli("status", "--config", config, "--json").stdout)
-    assert status["complete"] and status["committed"] == 60
+    assert status["complete"] and (status["committed"], status["ok"], status["failed"]) == (60, 58, 2)
     verified = cli("verify", "--config", config)
     assert verified.returncode == 0 and "whole" in verified.stdout
     assert Path(status["run"], "report.html").exists()
 
     again = json.loads(cli("run", "--config", config, "--json").stdout)
-    assert (again["already"], again["ok"], again["steps"]) == (60, 0, 0)
+    assert (again["already"], again["ok"], again["steps"]) == (60, 58, status["steps"])
+    assert "nothing to do" in cli("run", "--config", config).stdout
 
 
 def test_set_overrides_the_file(tmp_path: Path) -> None:
@@ -111,6 +112,15 @@ def test_the_same_run_id_with_other_settings_is_refused(tmp_path: Path) -> None:
     assert more_workers.returncode == 0, "what doesn't change pixels may change"
 
 
+def test_a_cluster_that_is_not_there_is_one_clear_message(tmp_path: Path) -> None:
+    config = write_config(tmp_path, make_catalogue(tmp_path / "catalogue", 4), backend="ray")
+    address = f"127.0.0.1:{free_port()}"
+    done = cli("run", "--config", config, RAY_ADDRESS=address)
+    assert done.returncode == 2 and f"RAY_ADDRESS={address}: nothing answers there" in done.stderr, (
+        done.stderr
+    )
+
+
 @pytest.mark.s3
 def test_wrong_credentials_are_one_clear_message(tmp_path: Path, s3: S3Server) -> None:
     place = f"s3://{s3.bucket}/credentials"
@@ -136,7 +146,7 @@ def test_wrong_credentials_are_one_clear_message(tmp_path: Path, s3: S3Server) -
 
 @pytest.mark.ray
 @pytest.mark.parametrize(
-    ("backend", "stop"), [("ray", signal.SIGINT), ("inline", signal.SIGINT), ("inline", signal.SIGTERM)]
+    ("backend", "stop"), [("ray", signal.SIGTERM), ("inline", signal.SIGINT), ("inline", signal.SIGTERM)]
 )
 def test_interrupted_and_run_again_it_completes(tmp_path: Path, backend: str, stop: signal.Signals) -> None:
     slow = {

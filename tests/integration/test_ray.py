@@ -11,7 +11,7 @@ import pytest
 
 from mira_batch import load_config, run
 from mira_batch.core.errors import ConfigError
-from mira_batch.core.receipts import Pulse, RunSummary
+from mira_batch.core.receipts import Progress, Pulse, RunSummary
 from mira_batch.storage.objects import open_store
 from mira_batch.storage.verify import verify
 from tests.catalogue import make_catalogue, settings
@@ -24,16 +24,13 @@ SLOW = {
 }
 
 
-class Watch:
+class Watch(Progress):
     """Notes how many workers live, and kills one of them once when told to."""
 
     def __init__(self, kill: bool = False) -> None:
         self.workers: list[int] = []
         self.killed = 0
         self._kill = kill
-
-    def planning(self, rows: int) -> None: ...
-    def executing(self, summary: RunSummary) -> None: ...
 
     def beat(self, pulses: list[Pulse]) -> None:
         self.workers.append(len(pulses))

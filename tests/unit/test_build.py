@@ -166,10 +166,40 @@ def test_a_module_that_raises_when_it_is_imported_is_refused(
 
 
 def test_checking_does_not_call_the_factory() -> None:
-    check_model(custom("raises_value_error"))
+    said = check_model(custom("raises_value_error"))
+    assert said == f"{HERE}:raises_value_error (importable, not loaded)"
+
+
+def with_a_style(style: str, *, strength: float = 1.0) -> None:
+    raise AssertionError("called")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "problem"),
+    [
+        ("with_a_style", {}, "missing a required argument: 'style'"),
+        ("with_a_style", {"style": "noir", "colour": 1}, "got an unexpected keyword argument 'colour'"),
+        ("raises_value_error", {"unknown": 1}, "got an unexpected keyword argument 'unknown'"),
+        ("Fussy", {"unknown": 1}, "got an unexpected keyword argument 'unknown'"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_early(name: str, options: Any, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_model(custom(name, **options))
+    assert str(caught.value).startswith(
+        f"factory {HERE}:{name}: can't be called with options {sorted(options)}"
+    )
+    assert problem in str(caught.value)
+
+
+def test_options_that_fit_pass() -> None:
+    check_model(custom("with_a_style", style="noir", strength=0.5))
+    check_model(custom("a_model", anything="goes"))
+    check_model(custom("Fussy"))
+    check_model(custom("builtins:dict", any=1))  # written in C, without a signature to look at
 
 
 def test_there_is_nothing_to_check_of_what_is_shipped() -> None:
-    check_model(RulesPolicyConfig(type="rules"))
-    check_model(PillowEditorConfig(type="pillow"))
-    check_model(SimulatedJudgeConfig(type="simulated"))
+    shipped = [RulesPolicyConfig(type="rules"), PillowEditorConfig(type="pillow")]
+    assert [check_model(config) for config in shipped] == ["rules", "pillow"]
+    assert check_model(SimulatedJudgeConfig(type="simulated")) == "simulated"

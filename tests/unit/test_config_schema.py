@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+import yaml
+from pydantic import BaseModel, ValidationError
 
 from mira_batch.config import models as model_configs
-from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.config.bulk_edit import BulkEditConfig, LimitsConfig
 from mira_batch.config.load import load_config
 
 MINIMAL: dict[str, Any] = {"input": {"manifest": "/data/m.parquet"}, "output": {"uri": "/data/out"}}
@@ -89,3 +91,31 @@ def test_the_loops_limits_come_from_limits_and_judge() -> None:
 )
 def test_images_may_lie_beside_the_manifest(manifest: str, allowed: str) -> None:
     assert load_config(MINIMAL | {"input": {"manifest": manifest}}).input.allowed == (allowed,)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("8h", 8 * 3600),
+        ("1h30m", 5400),
+        ("45s", 45),
+        ("2026-12-01T06:00:00+01:00", 3 * 3600),
+        ("2026-12-01T01:00:00Z", -3600),
+    ],
+)
+def test_a_deadline_is_a_length_or_a_time(text: str, seconds: float) -> None:
+    now = datetime(2026, 12, 1, 2, tzinfo=UTC)
+    assert LimitsConfig(deadline=text).seconds_left(now) == seconds
+
+
+def test_a_deadline_as_yaml_reads_it() -> None:
+    when = yaml.safe_load("2026-12-01T06:00:00+01:00")
+    limits = LimitsConfig.model_validate({"deadline": when})
+    assert limits.seconds_left(datetime(2026, 12, 1, 2, tzinfo=UTC)) == 3 * 3600
+    assert LimitsConfig().seconds_left(datetime.now(UTC)) is None
+
+
+@pytest.mark.parametrize("text", ["", "soon", "06:00", "2026-12-01T06:00:00", "-1h", 3600])
+def test_a_deadline_that_says_nothing_is_refused(text: object) -> None:
+    with pytest.raises(ValidationError, match="neither a length of time such as 8h"):
+        LimitsConfig.model_validate({"deadline": text})

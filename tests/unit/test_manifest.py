@@ -4,7 +4,6 @@ import gzip
 import json
 import math
 import os
-import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -16,9 +15,8 @@ import pytest
 
 from mira_batch.config.bulk_edit import InputConfig, StorageConfig
 from mira_batch.core.errors import ManifestError, StoreError
-from mira_batch.core.identity import content_hash
 from mira_batch.storage import manifest
-from mira_batch.storage.manifest import ManifestFile, cut, list_files, read_embedded, read_piece
+from mira_batch.storage.manifest import ManifestFile, cut, list_files, read_piece
 from mira_batch.storage.rows import Embedded, Record, Reject
 from tests.s3server import S3Server, free_port
 
@@ -230,38 +228,6 @@ def test_json_numbers_without_a_json_form_become_null(tmp_path: Path) -> None:
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
-def embedded_table(count: int, kind: pa.DataType) -> tuple[pa.Table, list[bytes]]:
-    data = [f"picture {i} ".encode() * (i % 7 + 1) for i in range(count)]
-    values = [{"bytes": d, "path": "x.png"} for d in data] if pa.types.is_struct(kind) else data
-    columns = {
-        "record_id": [f"r{i}" for i in range(count)],
-        "image.alt": ["an innocent column whose name starts alike"] * count,
-        "image": pa.array(values, kind),
-        "instruction": ["x"] * count,
-    }
-    return pa.table(columns), data
-
-
-@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view(), IMAGE], ids=str)
-def test_embedded_images_are_found_again(tmp_path: Path, kind: pa.DataType) -> None:
-    table, data = embedded_table(500, kind)
-    pq.write_table(table, tmp_path / "m.parquet", row_group_size=150)
-    found = records(config(tmp_path / "m.parquet"))
-    wanted: dict[int, dict[int, int]] = {}
-    for index, row in enumerate(found):
-        assert isinstance(row.image, Embedded)
-        assert row.image.digest == content_hash(data[index])
-        assert row.where == str(row.image.place)
-        wanted.setdefault(row.image.place.row_group, {})[row.image.place.row] = index
-    assert sorted(wanted) == [0, 1, 2, 3]
-    path = str(tmp_path / "m.parquet")
-    for group, rows in wanted.items():
-        back = read_embedded(path, group, set(rows), "image", LOCAL)
-        assert back == {row: data[index] for row, index in rows.items()}
-    assert read_embedded(path, 1, {0, 149}, "image", LOCAL) == {0: data[150], 149: data[299]}
-    assert read_embedded(path, 1, set(), "image", LOCAL) == {}
-
-
 def test_the_pieces_of_a_parquet_file_cover_it_once(tmp_path: Path) -> None:
     rows = 120_000
     columns = {name: [f"{name}{i}" for i in range(rows)] for name in ("record_id", "image", "instruction")}
@@ -274,19 +240,17 @@ def test_the_pieces_of_a_parquet_file_cover_it_once(tmp_path: Path) -> None:
     assert (last[0].record_id, last[-1].record_id, len(last)) == ("record_id60000", "record_id119999", 60_000)
 
 
-@pytest.mark.s3
-def test_embedded_images_on_s3(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for key, value in s3.environment.items():
-        monkeypatch.setenv(key, value)
-    table, data = embedded_table(20, IMAGE)
-    pq.write_table(table, tmp_path / "m.parquet", row_group_size=8)
-    s3.upload(tmp_path, "embedded")
-    storage = StorageConfig(endpoint_url=s3.endpoint)
-    found = records(config(f"s3://{s3.bucket}/embedded/m.parquet"), storage)
-    image = found[-1].image
-    assert isinstance(image, Embedded)
-    back = read_embedded(image.place.file, image.place.row_group, {image.place.row}, "image", storage)
-    assert back == {image.place.row: data[-1]}
+def test_a_piece_knows_its_largest_row_group_of_images(tmp_path: Path) -> None:
+    images = [os.urandom(size) for size in (10_000, 10_000, 30_000, 30_000, 10_000)]
+    columns = {"record_id": list("abcde"), "instruction": ["x"] * 5, "images": [os.urandom(50_000)] * 5}
+    for values in (images, pa.array([{"bytes": data, "path": None} for data in images], IMAGE)):
+        pq.write_table(pa.table(columns | {"image": values}), tmp_path / "m.parquet", row_group_size=2)
+        source = config(tmp_path / "m.parquet")
+        [piece] = cut(list_files(source, LOCAL), source, LOCAL)
+        assert 60_000 < piece.image_bytes < 61_000
+    pq.write_table(pa.table(columns | {"image": ["a.png"] * 5}), tmp_path / "m.parquet")
+    [piece] = cut(list_files(source, LOCAL), source, LOCAL)
+    assert piece.image_bytes == 0
 
 
 def test_a_hugging_face_image_may_be_a_path_or_nothing(tmp_path: Path) -> None:
@@ -303,21 +267,6 @@ def test_a_hugging_face_image_may_be_a_path_or_nothing(tmp_path: Path) -> None:
     for row in (second, third):
         assert isinstance(row, Reject) and (row.field, row.reason) == ("image", "is missing or null")
     assert isinstance(fourth, Record) and isinstance(fourth.image, Embedded)
-
-
-def test_embedded_images_that_are_gone_are_named(tmp_path: Path) -> None:
-    table, _ = embedded_table(10, pa.binary())
-    path = str(tmp_path / "m.parquet")
-    pq.write_table(table, path)
-    with pytest.raises(ManifestError, match="no image in row 10; the file was changed after the run was"):
-        read_embedded(path, 0, {1, 10}, "image", LOCAL)
-    columns = {"image": pa.array([None, b"x"], pa.binary())}
-    pq.write_table(pa.table(columns), path)
-    with pytest.raises(ManifestError, match="no image in row 0"):
-        read_embedded(path, 0, {0, 1}, "image", LOCAL)
-    shutil.copyfile(__file__, path)
-    with pytest.raises(ManifestError, match="can't be read as Parquet"):
-        read_embedded(path, 0, {0}, "image", LOCAL)
 
 
 GOOD = '{"record_id": "good", "image": "a.png", "instruction": "x"}'

@@ -7,15 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mira_batch import load_config, run
+from mira_batch import load_config, read_outputs, run
 from mira_batch.core.errors import ManifestError, RunConflict, RunStopped
 from mira_batch.distributed import run as runner
 from mira_batch.storage.objects import open_store
 from mira_batch.storage.planfile import read_plan, read_shard
-from tests.catalogue import settings
+from mira_batch.storage.rundir import check_identities
+from tests.catalogue import make_catalogue, settings
 
 
 def write(folder: Path, name: str, rows: list[Any]) -> None:
@@ -96,6 +98,40 @@ def test_skip_done_can_be_turned_off(tmp_path: Path) -> None:
     for skip in (True, False):
         summary = runner.plan(load_config(config, [f"output.skip_done={skip}", f"run_id=skip-{skip}"]))
         assert (summary.planned, summary.skipped) == (3, 0)
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "m.parquet"])
+def test_a_manifest_without_a_column_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    rows = [{"id": "a", "image": "a.png", "instruction": "mirror it"}]
+    if name.endswith(".parquet"):
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    else:
+        (tmp_path / name).write_text(json.dumps(rows[0]))
+    for call in (run, runner.plan):
+        with pytest.raises(
+            ManifestError, match=r"lacks the column 'record_id' \(set input\.columns\.record_id"
+        ):
+            call(load_config(settings(tmp_path / name, tmp_path / "out")))
+    assert not any((tmp_path / "out").rglob("*"))
+
+
+def test_the_plan_names_the_models_whose_work_it_leaves_out(tmp_path: Path) -> None:
+    manifest = make_catalogue(tmp_path / "catalogue", 12)
+    first = run(load_config(settings(manifest, tmp_path / "out")))
+    assert first.failed == 0
+    [models] = {tuple(entry.items()) for entry in read_outputs(first.run, ["models"])["models"].to_pylist()}
+    rows = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([*rows[2:], rows[2].replace("rec-00002", "rec-new")]) + "\n")
+    second = runner.plan(load_config(settings(manifest, tmp_path / "out")))
+    assert (second.planned, second.skipped) == (1, 10)
+    document = json.loads(Path(second.run, "plan", "plan.json").read_text())
+    assert document["skipped_models"] == [{"models": dict(models), "records": 10}]
+    store = open_store(second.run, load_config(settings("m", "o")).storage)
+    check_identities(store, dict(models))
+    with pytest.raises(
+        RunConflict, match="10 records were left out because an earlier run has them, but from"
+    ):
+        check_identities(store, dict(models) | {"editor": "another"})
 
 
 def test_a_run_that_is_not_there_has_no_status(tmp_path: Path) -> None:

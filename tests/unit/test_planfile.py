@@ -131,6 +131,16 @@ def test_a_lost_or_damaged_plan_file_is_named(store: Store) -> None:
         read_shard(store, Shard(0, shard.file, 0, 1))
 
 
+def test_a_damaged_marker_is_named(store: Store) -> None:
+    write(store, records=10, most=8, workers=1)
+    for damage, problem in ((b"{", "JSONDecodeError"), (b"[]", "it holds a list"), (b"{}", "it lacks files")):
+        store.put(rundir.PLAN, damage)
+        with pytest.raises(
+            StoreError, match=rf"plan/plan\.json: is damaged \({problem}.*; restore it, or remove"
+        ):
+            read_plan(store)
+
+
 def test_result_keys() -> None:
     for shard in (0, 7, 99_999, 100_000, 12_345_678):
         assert rundir.shard_of(rundir.result_key(shard)) == shard

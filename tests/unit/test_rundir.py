@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mira_batch.config.bulk_edit import BulkEditConfig, StorageConfig
-from mira_batch.core.errors import RunConflict
+from mira_batch.core.errors import RunConflict, StoreError
+from mira_batch.storage import rundir, schema
 from mira_batch.storage.manifest import ManifestFile
-from mira_batch.storage.objects import open_store
-from mira_batch.storage.rundir import open_run, read_run, run_id_for
+from mira_batch.storage.objects import Store, open_store
+from mira_batch.storage.planfile import PlanWriter, SkippedBy
+from mira_batch.storage.rundir import check_identities, is_planned, open_run, read_run, run_id_for
 
 FILES = [ManifestFile("/data/shop/manifest.jsonl", "jsonl", "v1")]
 
@@ -103,3 +107,108 @@ def test_run_json_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-hush")
     store = open_run(config(tmp_path), FILES)
     assert "hush-hush" not in (Path(store.uri) / "run.json").read_text()
+
+
+def test_a_run_knows_when_it_was_created_and_is_the_same_whenever(tmp_path: Path) -> None:
+    before = datetime.now(UTC)
+    store = open_run(config(tmp_path), FILES)
+    created = datetime.fromisoformat(read_run(store)["created"])
+    assert before <= created <= datetime.now(UTC)
+    open_run(config(tmp_path), FILES)
+    assert datetime.fromisoformat(read_run(store)["created"]) == created
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (b"", "JSONDecodeError: Expecting value"),
+        (b'{"run_id": "mi', "JSONDecodeError: Unterminated string"),
+        (b"\xff\xfe\xff", "UnicodeDecodeError"),
+        (b"[" * 100_000, "RecursionError"),
+        (b"[1]", "it holds a list"),
+        (b'{"run_id": "mine"}', "it lacks fingerprint, settings, config"),
+    ],
+)
+def test_a_damaged_run_json_is_named(tmp_path: Path, damage: bytes, problem: str) -> None:
+    store = open_run(config(tmp_path, run_id="mine"), FILES)
+    store.put("run.json", damage)
+    for read in (lambda: read_run(store), lambda: open_run(config(tmp_path, run_id="mine"), FILES)):
+        with pytest.raises(StoreError, match=re.escape(f"{tmp_path}/mine/run.json: is damaged ({problem}")):
+            read()
+
+
+def test_whether_a_run_is_planned_is_asked_without_a_trace(tmp_path: Path) -> None:
+    settings = config(tmp_path / "out")
+    assert not is_planned(settings, FILES) and not (tmp_path / "out").exists()
+    store = open_run(settings, FILES)
+    assert not is_planned(settings, FILES)
+    a_plan(store)
+    assert is_planned(settings, FILES)
+
+
+def a_plan(store: Store, *skipped: SkippedBy) -> None:
+    writer = PlanWriter(store, most=8, workers=1)
+    writer.finish(schema.REJECTS.empty_table(), sum(entry.records for entry in skipped), skipped)
+
+
+OURS = {"policy": "p/1", "editor": "e/1", "judge": None}
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Store:
+    store = open_run(config(tmp_path, run_id="mine"), FILES)
+    a_plan(store, SkippedBy(OURS, 7))
+    return store
+
+
+def test_the_models_of_a_run_are_noted_once_and_may_come_again(planned: Store) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: check_identities(planned, dict(OURS)), range(8)))
+    assert json.loads(planned.get("models.json") or b"") == OURS
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"policy": "p/2"}, "policy was 'p/1', is now 'p/2';"),
+        ({"judge": "j/1"}, "judge was None, is now 'j/1';"),
+        (
+            {"policy": "p/2", "editor": "e/2"},
+            "policy was 'p/1', is now 'p/2', editor was 'e/1', is now 'e/2';",
+        ),
+    ],
+)
+def test_a_run_does_not_go_on_with_another_model(tmp_path: Path, changed: Any, words: str) -> None:
+    store = open_run(config(tmp_path, run_id="mine"), FILES)
+    a_plan(store)
+    check_identities(store, OURS)
+    with pytest.raises(RunConflict) as error:
+        check_identities(store, OURS | changed)
+    assert f"{tmp_path}/mine: this run was begun with another model: {words}" in str(error.value)
+    assert "restore the model, or choose another run_id" in str(error.value)
+    check_identities(store, OURS)
+
+
+def test_what_another_model_has_done_is_not_passed_for_this_ones_work(tmp_path: Path) -> None:
+    store = open_run(config(tmp_path, run_id="mine"), FILES)
+    older = OURS | {"editor": "e/0"}
+    a_plan(store, SkippedBy(OURS, 4_000), SkippedBy(older, 1_234))
+    with pytest.raises(RunConflict) as error:
+        check_identities(store, OURS)
+    assert str(error.value) == (
+        f"{tmp_path}/mine: 1,234 records were left out because an earlier run has them, but from another "
+        "model: editor was 'e/0', is now 'e/1'; to make them anew set output.skip_done: false and choose "
+        "another run_id, or another output.uri; or restore the model"
+    )
+    assert not store.exists("models.json"), "with the model restored, nothing stands in the way"
+    with pytest.raises(RunConflict, match="4,000 records were left out"):
+        check_identities(store, older)
+
+
+def test_damaged_documents_are_named_when_models_are_checked(planned: Store) -> None:
+    planned.put("models.json", b"{")
+    with pytest.raises(StoreError, match=r"mine/models\.json: is damaged"):
+        check_identities(planned, OURS)
+    planned.put(rundir.PLAN, b"{")
+    with pytest.raises(StoreError, match=r"plan/plan\.json: is damaged"):
+        check_identities(planned, OURS)

@@ -1,0 +1,145 @@
+"""What it costs to go on: the start of a large run that is nearly done, and the step state of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mira_batch.config.load import load_config
+from mira_batch.core.identity import content_hash
+from mira_batch.storage import schema
+from mira_batch.storage.manifest import list_files
+from mira_batch.storage.planfile import PlanWriter
+from mira_batch.storage.results import results_file
+from mira_batch.storage.rundir import open_run, result_key
+from tests.bench.child import in_child
+from tests.bench.figure import Bench, Figure, at_most, reported
+from tests.bench.workload import config, custom, manifest, photographs, records_with
+
+CHUNK = 10_000
+SIDE, SECONDS, BATCH = 1024, 1.0, 4
+
+
+def _nearly_done(folder: Path, records: int) -> dict[str, Any]:
+    """A run of so many records, planned as the planner plans, of whose shards 99 % are committed.
+
+    Only the names of result files count on resume, so each is a link to one file without a row.
+    """
+    image = photographs(folder / "images", 64)[0]
+    rows = folder / "manifest.jsonl"
+    line = {"image": f"images/{image.name}", "instruction": "make it nicer"}
+    with open(rows, "w") as file:
+        for i in range(records):
+            file.write(json.dumps({"record_id": f"sku-{i:07d}"} | line) + "\n")
+    notes = folder / "notes"
+    notes.mkdir()
+    editor = custom("noting_editor", notes=str(notes), settings={"type": "simulated"})
+    settings = config(rows, folder / "out", editor=editor, workers={"min": 2}, run_id="large")
+    loaded = load_config(settings)
+    store = open_run(loaded, list_files(loaded.input, loaded.storage))
+    writer = PlanWriter(store, loaded.workers.shard_size, loaded.workers.most)
+    for first in range(0, records, CHUNK):
+        writer.add(pa.table(_plan_columns(range(first, first + CHUNK), image), schema=schema.PLAN))
+    plan = writer.finish(schema.REJECTS.empty_table(), skipped=0)
+    empty = Path(store.location(result_key(0)))
+    assert store.create(result_key(0), results_file([]))
+    for index in range(1, round(0.99 * len(plan.sizes))):
+        os.link(empty, store.location(result_key(index)))
+    return settings
+
+
+def _plan_columns(numbers: range, image: Path) -> dict[str, list[Any]]:
+    names = [f"sku-{i:07d}" for i in numbers]
+    nothing = [None] * len(names)
+    return {
+        "record_id": names,
+        "work_id": [content_hash(name) for name in names],
+        "instruction": ["make it nicer"] * len(names),
+        "image_uri": [str(image)] * len(names),
+        "image_file": nothing,
+        "image_row_group": nothing,
+        "image_row": nothing,
+        "metadata": ["{}"] * len(names),
+    }
+
+
+@cache
+def _resumed(bench: Bench) -> dict[str, Any]:
+    folder = bench.folder / "resume"
+    settings = _nearly_done(folder, bench.size(1_000_000, 100_000))
+    found = in_child("resume", config=settings)
+    lines = [line for path in (folder / "notes").iterdir() for line in path.read_text().splitlines()]
+    notes = [json.loads(line) for line in lines]
+    return found | {"first_edit": min(note["begin"] for note in notes)}
+
+
+def resume_start(bench: Bench) -> Figure:
+    found = _resumed(bench)
+    return at_most(
+        30,
+        "resume_99_percent_seconds",
+        found["first_edit"] - found["started"],
+        "s",
+        f"From the `run` call of a plan of {found['planned']:,} records ({found['shards']:,} shards), of "
+        f"which {found['already']:,} are committed, to the first edit: a LIST of the results, Ray's start, "
+        f"the actor pool, the first images; {found['executing'] - found['started']:.1f} s of it before Ray.",
+    )
+
+
+def resume_memory(bench: Bench) -> Figure:
+    found = _resumed(bench)
+    return at_most(
+        1000,
+        "resume_99_percent_driver_mb",
+        found["peak_rss"] / 1e6,
+        "MB",
+        f"Peak resident memory of the driver of that run up to its first commit; after its imports it had "
+        f"{found['imported_rss'] / 1e6:.0f} MB.",
+    )
+
+
+@cache
+def _with_and_without_state(bench: Bench) -> dict[str, dict[str, Any]]:
+    names = records_with(edits=bench.size(120, 20))
+    found = {}
+    for log in ("kept", "dropped"):
+        folder = bench.folder / f"state-{log}"
+        editor = {"type": "simulated", "service": {"seconds": SECONDS}, "max_batch": BATCH}
+        settings = config(manifest(folder, SIDE, names), folder / "out", editor=editor, backend="inline")
+        run = in_child("run", config=settings, step_state=log == "kept")
+        found[log] = run | {"wall": run["commits"][-1][0] - run["executing"]}
+    return found
+
+
+def step_state_wall(bench: Bench) -> Figure:
+    found = _with_and_without_state(bench)
+    kept, dropped = found["kept"], found["dropped"]
+    return at_most(
+        0.01,
+        "step_state_share_of_wall",
+        kept["wall"] / dropped["wall"] - 1,
+        "",
+        f"Wall of a run of {kept['steps']} edits of {SIDE}² photographs, {SECONDS:g} s a call of {BATCH}, "
+        f"one worker inline, from the plan's end to the last commit: {kept['wall']:.2f} s, against the same "
+        f"run with a step log that keeps nothing: {dropped['wall']:.2f} s.",
+    )
+
+
+def step_state_cpu(bench: Bench) -> Figure:
+    found = _with_and_without_state(bench)
+    kept, dropped = found["kept"], found["dropped"]
+    return reported(
+        "step_state_cpu_ms_per_step",
+        1e3 * (kept["cpu"] - dropped["cpu"]) / kept["steps"],
+        "ms",
+        "The difference of their CPU time ÷ edits. The image of a step is encoded once, for its log, and the "
+        "result file takes it over, so this is what the files themselves cost.",
+    )
+
+
+FIGURES = (resume_start, resume_memory, step_state_wall, step_state_cpu)
