@@ -47,6 +47,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 _out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 # A descriptor of its own, since the one of stderr is hushed for a moment while Ray starts.
 _err = Console(file=os.fdopen(os.dup(2), "w"), highlight=False, soft_wrap=True)
+_INTERRUPTED = "\ninterrupted; nothing is lost. Run the same command again to go on."
 
 
 @app.command()
@@ -179,18 +180,26 @@ def _print_json(data: Any) -> None:
 @contextmanager
 def _stoppable() -> Iterator[Stop]:
     """Ctrl-C and SIGTERM (a job stopped, a spot node reclaimed) end a run in order; the second, at once."""
-    stop = Stop()
+    stop, leaving = Stop(), False
 
     def interrupt(number: int, _: object) -> None:
-        if not stop.heeded or stop.end is not None:
-            raise KeyboardInterrupt
-        stop.ask(RunEnd.interrupted, f"{signal.Signals(number).name} received")
+        nonlocal leaving
+        if stop.heeded and stop.end is None:
+            stop.ask(RunEnd.interrupted, f"{signal.Signals(number).name} received")
+            return
+        if leaving or (stop.end is not None and not stop.heeded):
+            # The run is winding up. An exception would end Ray under the threads that still use it, which
+            # crashes them or makes them start another.
+            _err.print(_INTERRUPTED)
+            os._exit(130)
+        leaving = True
+        raise KeyboardInterrupt
 
     earlier = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     except KeyboardInterrupt:
-        _err.print("\ninterrupted; nothing is lost. Run the same command again to go on.")
+        _err.print(_INTERRUPTED)
         raise typer.Exit(130) from None
     finally:
         for number, handler in earlier.items():

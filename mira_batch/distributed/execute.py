@@ -172,7 +172,9 @@ def _feed(dataset: Dataset, pool: Pool, closed: threading.Event) -> None:
 def _listen(board: Any, pool: Pool, closed: threading.Event) -> None:
     while not closed.wait(0.2 if pool.stopping else 1.0):
         try:
-            pool.pulses = ray.get(board.read.remote(pool.stopping), timeout=5)
+            told = pool.stopping
+            pool.pulses = ray.get(board.read.remote(told), timeout=5)
+            pool.told = told
         except RayError:  # progress is a courtesy; the work goes on without it
             continue
 

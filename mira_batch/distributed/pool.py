@@ -25,6 +25,8 @@ class Pool:
     """The last that was heard of each live worker."""
     stopping: bool = False
     """Set by the driver: workers hear it within a second, finish the steps in hand and begin no more."""
+    told: bool = False
+    """Whether `pulses` were collected after that, so that who is missing among them will begin nothing."""
     ended: bool = False
     """Every call has returned."""
 
@@ -48,7 +50,7 @@ class Pool:
     @property
     def idle(self) -> bool:
         """Whether no worker has a step left to finish."""
-        return all(pulse.idle for pulse in self.pulses)
+        return self.told and all(pulse.idle for pulse in self.pulses)
 
 
 def shards_in_hand(workers: WorkersConfig, shards: Sequence[Shard]) -> int:
@@ -72,8 +74,8 @@ def in_process(config: BulkEditConfig, run: str, session: str, shards: Sequence[
     pool = Pool()
 
     def beat(pulse: Pulse) -> bool:
-        pool.pulses = [pulse]
-        return pool.stopping
+        pool.pulses, pool.told = [pulse], pool.stopping
+        return pool.told
 
     worker = ShardWorker(config, run, session, beat)
     threads = ThreadPoolExecutor(shards_in_hand(config.workers, shards), thread_name_prefix="shard")

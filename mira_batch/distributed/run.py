@@ -68,7 +68,7 @@ def run(
         todo, summary = _so_far(store, found)
         delete_state(store, keep={shard.index for shard in todo})
         watch.executing(summary)
-        if todo:
+        if todo and stop.end is None:
             _start_backend(config, stack)
             _execute(config, store, todo, summary, watch, stop)
             todo, now = _so_far(store, found)  # from the store: others may have committed shards, too

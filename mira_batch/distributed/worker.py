@@ -77,6 +77,8 @@ class ShardWorker:
             self.close()
             raise
         if on_pulse is not None:
+            # Before there is any work, so that nobody ends the run because no worker seems to be at a step.
+            self.pulse.stopping = bool(on_pulse(self._live()))
             asyncio.run_coroutine_threadsafe(self._beat(on_pulse), self._loop)
 
     async def _open(self) -> Replicas:
@@ -132,12 +134,11 @@ class ShardWorker:
         in_flight = {
             name: Activity(step, doing, now - since) for name, (step, doing, since) in self.at.items()
         }
-        editor = self.models.editor
         return replace(
             self.pulse,
             in_flight=in_flight,
             errors=dict(self.pulse.errors),
-            out_of_memory=editor.out_of_memory,
+            out_of_memory=self.models.out_of_memory,
         )
 
     async def _run_shard(self, shard: Shard) -> Receipt | None:

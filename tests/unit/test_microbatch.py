@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -190,30 +189,6 @@ def test_a_batch_that_runs_out_of_memory_is_halved_until_it_fits() -> None:
 def test_alone_and_out_of_memory(role: Role, kind: ErrorKind) -> None:
     found = failures(together(Model(fault=raises_on(2, error=MemoryError)), range(4), role=role)[0])
     assert {index: pair[0] for index, pair in found.items()} == {2: kind}
-
-
-def test_what_a_failed_call_held_is_free_before_the_halves_are_tried() -> None:
-    """A traceback keeps the call's locals, its tensors among them, alive."""
-
-    class Tensor:
-        pass
-
-    alive: list[weakref.ref[Tensor]] = []
-    found: list[bool] = []
-
-    class Hungry(Model):
-        def __call__(self, requests: Sequence[Any]) -> list[Any]:
-            found.append(any(ref() is not None for ref in alive))
-            activations = Tensor()
-            alive.append(weakref.ref(activations))
-            return super().__call__(requests)
-
-    def fault(requests: Sequence[Any]) -> None:
-        if len(requests) > 1:
-            raise MemoryError
-
-    assert together(Hungry(fault=fault), range(4))[0] == [0, 10, 20, 30]
-    assert found == [False] * 7
 
 
 def test_an_exception_in_a_slot_fails_that_request_alone_and_splits_nothing() -> None:

@@ -12,14 +12,12 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mira_batch.core.errors import RecordError
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.calls import is_engine_dead, is_out_of_memory
-from mira_batch.models.fitting import MOST_BUCKETS, MOST_PATIENCE, PATIENCE, BatchLimits
+from mira_batch.models.fitting import PATIENCE
 from mira_batch.models.microbatch import EDITOR, MicroBatcher
 
 LONG = 30
@@ -308,140 +306,6 @@ def test_what_a_call_held_is_free_before_the_next(size: int, cycle: bool) -> Non
     finally:
         gc.enable()
     assert alive[:2] == [False, False] and len(kept) == 2
-
-
-def from_torch(size: int) -> Exception:
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(size)
-    return caught.value
-
-
-HINT = (
-    "\nCUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below "
-    "might be incorrect.\nFor debugging consider passing CUDA_LAUNCH_BLOCKING=1\n"
-)
-
-
-class OnlyNamed(torch.OutOfMemoryError):
-    pass
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        MemoryError(),
-        from_torch(1 << 50),
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has …"),
-        OnlyNamed("no text"),
-        torch.AcceleratorError(
-            f"CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in …{HINT}"
-        ),
-        RuntimeError("CUDA error: out of memory"),
-        RuntimeError("CUDA driver error: out of memory"),
-        RuntimeError("CUDA out of memory. Tried to allocate 2.00 MiB (GPU 0; 15.90 GiB total capacity"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
-        RuntimeError("Triton Error [CUDA]: out of memory"),
-    ],
-)
-def test_errors_that_say_memory_ran_out(error: Exception) -> None:
-    assert is_out_of_memory(error) and not is_engine_dead(error)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.AcceleratorError(f"CUDA error: an illegal memory access was encountered{HINT}"),
-        RuntimeError("CUDA error: device-side assert triggered"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm( handle, …"),
-        RuntimeError("NCCL error in: NCCLUtils.hpp:1, unhandled cuda error, Cuda failure 2 'out of memory'"),
-    ],
-)
-def test_errors_after_which_the_process_is_of_no_use(error: Exception) -> None:
-    assert is_engine_dead(error) and not is_out_of_memory(error)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ValueError("out of memory"),
-        ValueError("don't understand 'CUDA error: out of memory'"),
-        RecordError(ErrorKind.instruction_unclear, "what is 'CUDA error: paint it red'?"),
-        RuntimeError("the mat is out of memory foam"),
-        RuntimeError("mat1 and mat2 shapes cannot be multiplied (1x2 and 3x4)"),
-    ],
-)
-def test_errors_that_only_look_like_it(error: Exception) -> None:
-    assert not is_out_of_memory(error) and not is_engine_dead(error)
-
-
-# What is learned, by itself.
-
-
-def at_full_demand(limits: BatchLimits, fits: int, calls: int) -> tuple[list[int], int]:
-    """The sizes of so many calls, each as large as allowed, and how many of them did not fit."""
-    sizes, short = [], 0
-    for _ in range(calls):
-        sizes.append(limits.limit("a"))
-        if sizes[-1] > fits:
-            short += 1
-            limits.ran_out("a", sizes[-1])
-        else:
-            limits.fitted("a", sizes[-1])
-    return sizes, short
-
-
-def test_a_rise_that_does_not_fit_is_taken_back_and_the_next_waits_twice_as_long() -> None:
-    sizes, short = at_full_demand(BatchLimits(8), 5, 1 + 7 * PATIENCE + 2)
-    n = PATIENCE
-    assert sizes == [8] + [4] * n + [5] * n + [6] + [5] * 2 * n + [6] + [5] * (3 * n)
-    assert short == 3
-
-
-def test_the_wait_has_an_end() -> None:
-    limits = BatchLimits(8)
-    _, short = at_full_demand(limits, 1, 100_000)
-    assert short == pytest.approx(100_000 / MOST_PATIENCE, rel=0.1)
-
-
-def test_small_batches_prove_nothing() -> None:
-    limits = BatchLimits(8)
-    limits.ran_out("a", 8)
-    for _ in range(10 * PATIENCE):
-        limits.fitted("a", 3)
-    assert limits.limit("a") == 4
-
-
-def test_a_call_begun_before_the_limit_fell_teaches_nothing_new() -> None:
-    limits = BatchLimits(8)
-    for size in (8, 4, 8, 8, 4):
-        limits.ran_out("a", size)
-    assert limits.limit("a") == 2
-
-
-def test_what_is_remembered_is_bounded() -> None:
-    limits = BatchLimits(8)
-    for bucket in range(MOST_BUCKETS):
-        limits.ran_out(bucket, 8)
-    limits.fitted(0, 1)
-    limits.ran_out("one more", 8)
-    assert len(limits) == MOST_BUCKETS
-    assert [limits.limit(bucket) for bucket in (0, 1, 2, "one more")] == [4, 8, 4, 4]
-
-
-@given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 4000))
-def test_calls_that_run_out_are_few(max_batch: int, fits: int, calls: int) -> None:
-    limits = BatchLimits(max_batch)
-    sizes, short = at_full_demand(limits, fits, calls)
-    assert all(1 <= size <= max_batch for size in sizes)
-    assert short <= math.log2(max_batch) + math.log2(1 + calls / PATIENCE) + 1
-    if fits >= max_batch:
-        assert short == 0 and len(limits) == 0
-    if calls >= PATIENCE * 64 + 10:
-        assert limits.limit("a") in (min(fits, max_batch), min(fits + 1, max_batch))
-
-
-# All of it.
 
 
 async def arriving(
