@@ -30,5 +30,8 @@ check: .venv/.installed-dev  ## Format, lint, types, import contract
 bench: .venv/.installed-dev  ## Measure speed and memory, as ratios within one run
 	$(BIN)/python -m tests.bench
 
+soak: .venv/.installed-dev  ## Disturb one run after another for MINUTES (10): kills, store faults, take-overs
+	$(BIN)/python -m tests.soak $(or $(MINUTES),10)
+
 clean:  ## Remove what was built and run
 	rm -rf .venv out build *.egg-info

@@ -51,7 +51,8 @@ def drive(
         if stop.end is None:
             continue
         if not pool.stopping:
-            pool.stopping, asked = True, now
+            pool.stop()
+            asked = now
             watch.note(f"{stop.words}; finishing the steps in hand")
         if pool.idle or now - asked > config.limits.grace_seconds:
             break

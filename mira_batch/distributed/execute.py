@@ -38,6 +38,8 @@ _ERRORS = {kind.__name__: kind for kind in (ConfigError, ManifestError, StoreErr
 """What a worker may refuse with, by name: errors travel to the driver as data."""
 _SILENT = 10.0
 """Seconds after which a worker that is not heard of is gone."""
+_ENDING = 20.0
+"""Most seconds that ending a pool may take."""
 
 
 class _Actor:
@@ -108,22 +110,19 @@ def on_ray(config: BulkEditConfig, run: str, session: str, shards: Sequence[Shar
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     board: Any = _Board.options(scheduling_strategy=here).remote()
     dataset = _receipts(config, run, session, shards, board)
-    closed = threading.Event()
-    threads = [
-        threading.Thread(target=_feed, args=(dataset, pool, closed), name="receipts", daemon=True),
-        threading.Thread(target=_listen, args=(board, pool, closed), name="board", daemon=True),
-    ]
-    for thread in threads:
-        thread.start()
+    closed, executors = threading.Event(), _executors_of(dataset)
+    feeding = threading.Thread(target=_feed, args=(dataset, pool, closed), name="receipts", daemon=True)
+    listening = threading.Thread(target=_listen, args=(board, pool, closed), name="board", daemon=True)
+    feeding.start()
+    listening.start()
     try:
         yield pool
     finally:
         closed.set()
         if not pool.ended:
             notes.disabled = True
-            _end(dataset)
-        for thread in threads:
-            thread.join(timeout=2)
+            _end(executors, feeding)
+        listening.join(timeout=6)  # it may wait for an answer, for 5 s
 
 
 def _receipts(config: BulkEditConfig, run: str, session: str, shards: Sequence[Shard], board: Any) -> Dataset:
@@ -179,12 +178,32 @@ def _listen(board: Any, pool: Pool, closed: threading.Event) -> None:
             continue
 
 
-def _end(dataset: Dataset) -> None:
+def _executors_of(dataset: Dataset) -> list[Any]:
+    """A list that fills with what runs the dataset, as soon as that is made.
+
+    Ray Data itself hands it out only with the first result, and a run may have to end before there is one.
+    """
+    made: list[Any] = []
+    source: Any = dataset
+    create = source._create_executor
+
+    def created() -> Any:
+        made.append(create())
+        return made[-1]
+
+    source._create_executor = created
+    return made
+
+
+def _end(executors: list[Any], feeding: threading.Thread) -> None:
     """End the workers of a pool that has shards left.
 
     Ray Data ends a pool when its iterator is let go of, but ours waits in another thread, where nothing
-    public can reach it. Where Ray is shut down next, this only spares it some noise.
+    public can reach it. That thread must be over before Ray is shut down, or it would go on with the next
+    Ray that it finds.
     """
-    executor = getattr(dataset, "_current_executor", None)
-    if executor is not None:
-        executor.shutdown(force=True)
+    until = time.monotonic() + _ENDING
+    while feeding.is_alive() and time.monotonic() < until:
+        for executor in executors:  # in vain while it is only just being set up
+            executor.shutdown(force=True)
+        feeding.join(timeout=0.1)

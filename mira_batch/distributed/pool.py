@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +24,9 @@ class Pool:
     pulses: list[Pulse] = field(default_factory=list)
     """The last that was heard of each live worker."""
     stopping: bool = False
-    """Set by the driver: workers hear it within a second, finish the steps in hand and begin no more."""
+    """Set by `stop`."""
+    tell: Callable[[], None] = lambda: None
+    """Tells workers that are within reach; others hear it in the answer to their next pulse."""
     told: bool = False
     """Whether `pulses` were collected after that, so that who is missing among them will begin nothing."""
     ended: bool = False
@@ -46,6 +48,11 @@ class Pool:
         if answer is None:
             self.ended = True
         return answer
+
+    def stop(self) -> None:
+        """End the workers in order: they hear it within a second, finish their steps and begin no more."""
+        self.stopping = True
+        self.tell()
 
     @property
     def idle(self) -> bool:
@@ -78,6 +85,7 @@ def in_process(config: BulkEditConfig, run: str, session: str, shards: Sequence[
         return pool.told
 
     worker = ShardWorker(config, run, session, beat)
+    pool.tell = worker.stop
     threads = ThreadPoolExecutor(shards_in_hand(config.workers, shards), thread_name_prefix="shard")
     left = len(shards)
 

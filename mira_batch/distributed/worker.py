@@ -106,6 +106,10 @@ class ShardWorker:
         """
         return self._await(self._run_shard(shard))
 
+    def stop(self) -> None:
+        """Begin no step more; those in hand are finished and logged, and their shards not committed."""
+        self.pulse.stopping = True
+
     def close(self) -> None:
         """End the models' threads and the event loop."""
         self._await(self._end())
@@ -126,7 +130,7 @@ class ShardWorker:
         while True:
             await asyncio.sleep(_PULSE / 10 if self.pulse.stopping else _PULSE)
             if await asyncio.to_thread(on_pulse, self._live()):
-                self.pulse.stopping = True
+                self.stop()
 
     def _live(self) -> Pulse:
         """The figures of this moment."""

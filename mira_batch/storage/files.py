@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from typing import Any
@@ -10,36 +9,35 @@ from typing import Any
 import aiohttp
 import fsspec
 import pyarrow.fs as pafs
-from botocore.exceptions import BotoCoreError, HTTPClientError
+from botocore.exceptions import BotoCoreError
 from fsspec import AbstractFileSystem
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.bulk_edit import StorageConfig
 from mira_batch.core.errors import StoreError, describe
+from mira_batch.storage.faults import is_passing, patience, refusal
 
-_BUSY = {429, 500, 502, 503, 504}
-_PASSING = {errno.EBUSY, errno.EIO, getattr(errno, "EREMOTEIO", errno.EIO), errno.ETIMEDOUT}
-"""What s3fs makes of 500, 503, SlowDown and the like."""
 READ_ERRORS = (OSError, ValueError, BotoCoreError, aiohttp.ClientError)
 """What reading a file through fsspec may raise, whatever its scheme."""
 
 
-def filesystem(location: str, config: StorageConfig) -> tuple[AbstractFileSystem, str]:
+def filesystem(location: str, config: StorageConfig, once: bool = False) -> tuple[AbstractFileSystem, str]:
     """The file system that holds `location`, and the location's path in it.
+
+    With `once` it tries nothing again by itself: for calls that the caller tries again.
 
     Raises:
         StoreError: no such scheme, or the package for it isn't installed.
     """
     scheme = location.split("://", 1)[0].lower() if is_remote(location) else "file"
     try:
-        fs = _open(scheme, config)
+        fs = _open(scheme, config, once)
     except (ImportError, ValueError) as error:
         raise StoreError(f"{location}: can't use this scheme: {error}") from error
     return fs, str(fs._strip_protocol(location))
 
 
-def _open(scheme: str, config: StorageConfig) -> AbstractFileSystem:
+def _open(scheme: str, config: StorageConfig, once: bool) -> AbstractFileSystem:
     if scheme in ("http", "https"):
         # A redirect could lead anywhere, past input.allow.
         return fsspec.filesystem(scheme, allow_redirects=False)
@@ -53,7 +51,7 @@ def _open(scheme: str, config: StorageConfig) -> AbstractFileSystem:
         "config_kwargs": {
             "connect_timeout": min(10.0, config.timeout_seconds),
             "read_timeout": config.timeout_seconds,
-            "retries": {"max_attempts": 1},
+            "retries": {"max_attempts": 0 if once else 1},
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
         },
@@ -61,7 +59,10 @@ def _open(scheme: str, config: StorageConfig) -> AbstractFileSystem:
     }
     if host := endpoint(config):
         options["endpoint_url"] = host
-    return fsspec.filesystem("s3", **options)
+    fs = fsspec.filesystem("s3", **options)
+    if once:
+        fs.retries = 1  # s3fs nests its five: 25 tries of a time-out, however long that is
+    return fs
 
 
 def arrow_filesystem(location: str, config: StorageConfig) -> tuple[pafs.FileSystem, str]:
@@ -107,56 +108,55 @@ def read_bytes(
     Passing faults of a store or network are tried again for `config.retry_seconds`; `on_retry` is told each.
 
     Raises:
-        StoreError: an object store could not be reached for all that time. That is no fault of the file.
+        StoreError: an object store could not be reached for all that time, or refuses the credentials
+            whatever is asked for. That is no fault of the file.
         OSError: it does not exist or can't be read.
     """
-    fs, path = filesystem(location, config)
     if not is_remote(location):
-        with open(path, "rb") as file:
+        with open(filesystem(location, config)[1], "rb") as file:
             return file.read(most + 1)
-    again = Retrying(
-        retry=retry_if_exception(is_passing),
-        wait=wait_random_exponential(multiplier=0.2, max=10),
-        stop=stop_after_delay(config.retry_seconds),
-        before_sleep=None if on_retry is None else lambda _: on_retry(),
-        reraise=True,
-    )
-    try:
-        data: Any = again(fs.cat_file, path, start=0, end=most + 1)
-    except READ_ERRORS as error:
-        # A web server of one image may be gone for good; a bucket that fails so long fails every record.
-        if is_passing(error) and not location.startswith("http"):
-            raise StoreError(
-                f"{location}: the store has failed for {config.retry_seconds:g} s; run the same command "
-                f"again when it is back ({one_line(error)})"
-            ) from error
-        raise
-    return data
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether a fault may be gone at the next try: time-outs, resets, 500 and 503, a body cut short."""
-    if isinstance(error, FileNotFoundError | PermissionError):
-        return False
-    passing = TimeoutError, ConnectionError, HTTPClientError, aiohttp.ClientConnectionError
-    if isinstance(error, (*passing, aiohttp.ClientPayloadError)):
-        return True
-    if isinstance(error, aiohttp.ClientResponseError):
-        return error.status in _BUSY
-    return isinstance(error, OSError) and error.errno in _PASSING
+    fs, path = filesystem(location, config, once=True)
+    return _patiently(location, config, lambda: fs.cat_file(path, start=0, end=most + 1), on_retry)
 
 
 def version(location: str, config: StorageConfig) -> str:
     """What tells that a file changed: its ETag, or its size and time where there is none.
 
     Raises:
+        StoreError: as `read_bytes`.
         OSError: it does not exist or can't be asked.
     """
     if not is_remote(location):
         stat = os.stat(location)
         return f"{stat.st_size}-{stat.st_mtime_ns}"
-    fs, path = filesystem(location, config)
-    return version_of(fs.info(path))
+    fs, path = filesystem(location, config, once=True)
+    if _is_web(location):
+        return version_of(fs.info(path))  # asked for each image of a catalogue; many may be gone
+    return version_of(_patiently(location, config, lambda: fs.info(path)))
+
+
+def _patiently(
+    location: str, config: StorageConfig, call: Callable[[], Any], on_retry: Callable[[], None] | None = None
+) -> Any:
+    """The call's answer, also after tries that failed by a passing fault."""
+    try:
+        return patience(config.retry_seconds, on_retry)(call)
+    except READ_ERRORS as error:
+        if _is_web(location):  # the server of one image may be gone for good
+            raise
+        # A bucket that fails so long fails every record, and so do credentials that are good for nothing.
+        if is_passing(error):
+            raise StoreError(
+                f"{location}: the store has failed for {config.retry_seconds:g} s; run the same command "
+                f"again when it is back ({one_line(error)})"
+            ) from error
+        if what := refusal(error):
+            raise StoreError(f"{location}: {what} ({one_line(error)})") from error
+        raise
+
+
+def _is_web(location: str) -> bool:
+    return location.startswith("http")
 
 
 def version_of(info: dict[str, Any]) -> str:

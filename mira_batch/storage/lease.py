@@ -25,6 +25,9 @@ from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.storage.objects import Store
 from mira_batch.storage.rundir import LEASE
 
+_held: set[str] = set()
+"""Holders of this process that live; any other claim of this process outlived its driver."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -78,6 +81,7 @@ def lease(
     pace = pace or Pace()
     now = _now()
     ours = Claim(secrets.token_hex(8), socket.gethostname(), os.getpid(), _place(), now, now)
+    _held.add(ours.holder)
     _take(store, ours, note, takeover, pace)
     ended = threading.Event()
     beating = threading.Thread(
@@ -87,6 +91,7 @@ def lease(
     try:
         yield
     finally:
+        _held.discard(ours.holder)
         ended.set()
         beating.join(timeout=pace.beat)
         with suppress(StoreError):  # the work is done; a claim that stays behind goes stale by itself
@@ -107,7 +112,8 @@ def read_claim(store: Store) -> Claim | None:
 def is_alive(store: Store, claim: Claim, note: Callable[[str], None], pace: Pace | None = None) -> bool:
     """Whether a claim's holder lives. Takes up to `pace.stale` seconds where it can't be asked."""
     pace = pace or Pace()
-    if claim.place == _place() and not _exists(claim.pid):
+    left_behind = claim.pid == os.getpid() and claim.holder not in _held
+    if claim.place == _place() and (left_behind or not _exists(claim.pid)):
         return False
     note(f"another driver is at work on this run, or was: {claim}; waiting for its heartbeat")
     until = time.monotonic() + pace.stale

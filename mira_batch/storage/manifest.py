@@ -23,6 +23,7 @@ from mira_batch.config.base import is_remote
 from mira_batch.config.bulk_edit import Columns, InputConfig, StorageConfig
 from mira_batch.core.errors import ManifestError
 from mira_batch.core.identity import content_hash
+from mira_batch.storage.faults import patience
 from mira_batch.storage.files import READ_ERRORS, filesystem, one_line, version_of
 from mira_batch.storage.parquet import holds_bytes, open_parquet, readable, stored_bytes
 from mira_batch.storage.rows import Place, Record, Reject, validated
@@ -64,7 +65,7 @@ def list_files(source: InputConfig, storage: StorageConfig) -> list[ManifestFile
     location = source.manifest
     fs, path = filesystem(location, storage)
     try:
-        found = _find(fs, path)
+        found = patience(storage.retry_seconds)(_find, fs, path)
     except READ_ERRORS as error:
         raise ManifestError(
             f"{location}: the manifest can't be listed; check the path and the credentials "
@@ -217,7 +218,7 @@ def _parquet_rows(piece: Piece, storage: StorageConfig) -> Iterator[tuple[Place,
 
 def _json_rows(path: str, storage: StorageConfig) -> Iterator[tuple[str, dict[str, Any] | str]]:
     fs, name = filesystem(path, storage)
-    with fs.open(name, "rb", compression="infer") as file:
+    with patience(storage.retry_seconds)(fs.open, name, "rb", compression="infer") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -232,7 +233,7 @@ def _json_rows(path: str, storage: StorageConfig) -> Iterator[tuple[str, dict[st
 
 def _csv_rows(path: str, storage: StorageConfig) -> Iterator[tuple[str, dict[str, Any] | str]]:
     fs, name = filesystem(path, storage)
-    with fs.open(name, "rb", compression="infer") as file:
+    with patience(storage.retry_seconds)(fs.open, name, "rb", compression="infer") as file:
         binary: Any = file
         text = io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="")
         rows = csv.reader(text, strict=True)

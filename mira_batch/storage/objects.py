@@ -5,6 +5,9 @@ not exist yet, whole or not at all, and says whether it did. Exactly one of any 
 creators is told True. Nothing here ever deletes after a failed create: the object that stands may be
 our own, its answer lost.
 
+All calls bear repeating, so all are tried again while a connection breaks off; obstore by itself tries
+only some of them again.
+
 obstore (Rust object_store) does the work on s3, gcs, azure and memory. Local files are created by our
 own few lines, because a commit must also survive a power cut: temporary file, fsync, hard link.
 """
@@ -22,7 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import obstore
 from obstore import exceptions as oe
@@ -31,7 +34,10 @@ from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 from mira_batch.config.base import is_remote
 from mira_batch.config.bulk_edit import StorageConfig
 from mira_batch.core.errors import StoreError
+from mira_batch.storage.faults import advice, first_line, patience
 from mira_batch.storage.files import endpoint
+
+T = TypeVar("T")
 
 CHECK = ".mira-batch-check-"
 """How the folder begins in which `check_create_only` races."""
@@ -55,11 +61,14 @@ class Entry:
 class Store:
     """Objects under one root. Keys are relative, with '/' between parts. Safe to share by threads."""
 
-    def __init__(self, uri: str, store: ObjectStore, local: Path | None = None) -> None:
+    def __init__(
+        self, uri: str, store: ObjectStore, local: Path | None = None, retry_seconds: float = 0.0
+    ) -> None:
         self.uri = uri
         """The root, for messages and for `location`."""
         self._store = store
         self._local = local
+        self._retry_seconds = retry_seconds
 
     @property
     def name(self) -> str:
@@ -71,7 +80,10 @@ class Store:
         return f"{self.uri.rstrip('/')}/{key}"
 
     def create(self, key: str, data: bytes, durable: bool = True) -> bool:
-        """Put an object that must not exist yet. False: it exists, whoever made it; nothing changed.
+        """Put an object that must not exist yet. False: another one exists; nothing changed.
+
+        On a remote store True may also mean that an object with these very bytes exists: ours, of a try whose
+        answer was lost. So whoever must be told from its rivals puts something of its own into the bytes.
 
         With `durable=False` a local file is whole for every reader, but a power cut may take or damage
         it: for what is checked when it is read and can be made again.
@@ -84,11 +96,13 @@ class Store:
                 return _write_file(self._local / key, data, os.link, durable)
             for pause in _PAUSES:
                 try:
-                    obstore.put(self._store, key, data, mode="create", use_multipart=False)
+                    self._patiently(
+                        lambda: obstore.put(self._store, key, data, mode="create", use_multipart=False)
+                    )
                     return True
                 except oe.AlreadyExistsError:
-                    if self.exists(key):
-                        return False
+                    if (standing := self.get(key)) is not None:
+                        return standing == data
                     # obstore tells S3's 409 alike, which answers a conflict with another request and
                     # does not mean that an object stands
                     time.sleep(pause)
@@ -100,13 +114,13 @@ class Store:
             if self._local is not None:
                 _write_file(self._local / key, data, os.replace)
             else:
-                obstore.put(self._store, key, data, use_multipart=False)
+                self._patiently(lambda: obstore.put(self._store, key, data, use_multipart=False))
 
     def get(self, key: str) -> bytes | None:
         """An object's bytes, or None when there is none."""
         with self._explained(key):
             try:
-                return obstore.get(self._store, key).bytes().to_bytes()
+                return self._patiently(lambda: obstore.get(self._store, key).bytes().to_bytes())
             except (oe.NotFoundError, FileNotFoundError):
                 return None
 
@@ -117,13 +131,16 @@ class Store:
             StoreError: it is not there, or can't be read.
         """
         with self._explained(key):
-            found = obstore.get(self._store, key, options={"range": {"suffix": length}})
-            return found.bytes().to_bytes(), found.meta["size"]
+            return self._patiently(lambda: self._tail(key, length))
+
+    def _tail(self, key: str, length: int) -> tuple[bytes, int]:
+        found = obstore.get(self._store, key, options={"range": {"suffix": length}})
+        return found.bytes().to_bytes(), found.meta["size"]
 
     def exists(self, key: str) -> bool:
         with self._explained(key):
             try:
-                obstore.head(self._store, key)
+                self._patiently(lambda: obstore.head(self._store, key))
             except (oe.NotFoundError, FileNotFoundError):
                 return False
             return True
@@ -131,15 +148,18 @@ class Store:
     def list(self, prefix: str) -> Iterator[Entry]:
         """The objects below `prefix` (a whole path part), in no set order."""
         with self._explained(prefix):
-            for chunk in obstore.list(self._store, prefix, chunk_size=1000):
-                for meta in chunk:
-                    if self._local is None or not _TEMPORARY.search(meta["path"]):
-                        yield Entry(meta["path"], meta["size"])
+            for entry in self._patiently(lambda: self._listed(prefix)):
+                if self._local is None or not _TEMPORARY.search(entry.key):
+                    yield entry
+
+    def _listed(self, prefix: str) -> list[Entry]:
+        pages = obstore.list(self._store, prefix, chunk_size=1000)
+        return [Entry(meta["path"], meta["size"]) for page in pages for meta in page]
 
     def children(self, prefix: str = "") -> list[str]:
         """Names of the 'directories' right below `prefix`, sorted: one LIST."""
         with self._explained(prefix):
-            found = obstore.list_with_delimiter(self._store, prefix or None)
+            found = self._patiently(lambda: obstore.list_with_delimiter(self._store, prefix or None))
             return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found["common_prefixes"])
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -148,7 +168,7 @@ class Store:
         with self._explained(keys[0] if keys else ""):
             try:
                 if keys:
-                    obstore.delete(self._store, keys)
+                    self._patiently(lambda: obstore.delete(self._store, keys))
             except (oe.NotFoundError, FileNotFoundError):
                 if len(keys) > 1:
                     for key in keys:
@@ -173,6 +193,9 @@ class Store:
         """`get`, off the event loop."""
         return await asyncio.to_thread(self.get, key)
 
+    def _patiently(self, call: Callable[[], T]) -> T:
+        return patience(self._retry_seconds)(call)
+
     @contextmanager
     def _explained(self, key: str) -> Iterator[None]:
         """The store's boundary: its errors become one that says what to check."""
@@ -181,7 +204,7 @@ class Store:
         except StoreError:
             raise
         except (oe.BaseError, OSError) as error:
-            raise StoreError(f"{self.location(key)}: {_advice(error)}") from error
+            raise StoreError(f"{self.location(key)}: {advice(error)}") from error
 
 
 def open_store(uri: str, config: StorageConfig, make: bool = True) -> Store:
@@ -210,16 +233,22 @@ def open_store(uri: str, config: StorageConfig, make: bool = True) -> Store:
             "connect_timeout": timedelta(seconds=min(10.0, config.timeout_seconds)),
             "allow_http": bool(host and host.startswith("http://")),
         },
-        "retry_config": {"retry_timeout": timedelta(seconds=config.retry_seconds), "max_retries": 10},
+        # Ten tries, obstore's default, may be over within two seconds.
+        "retry_config": {
+            "retry_timeout": timedelta(seconds=config.retry_seconds),
+            "max_retries": 1_000,
+            "backoff": {"max_backoff": timedelta(seconds=5)},
+        },
     }
     if uri.startswith("s3"):
         region = config.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         options["region"] = region or "us-east-1"
         options |= {"endpoint": host} if host else {}
     try:
-        return Store(uri, from_url(uri, **options))  # type: ignore[arg-type]
+        store = from_url(uri, **options)  # type: ignore[arg-type]
     except (oe.BaseError, ValueError) as error:
-        raise StoreError(f"{uri}: {_first_line(error)}") from error
+        raise StoreError(f"{uri}: {first_line(error)}") from error
+    return Store(uri, store, retry_seconds=config.retry_seconds)
 
 
 def check_create_only(store: Store) -> None:
@@ -288,29 +317,3 @@ def _open_new(path: Path, tries: int = 8) -> BinaryIO:
             if not left:
                 raise
     raise AssertionError("unreachable")
-
-
-def _advice(error: Exception) -> str:
-    """What a user should check, before the store's own words."""
-    words = _first_line(error)
-    text = str(error)
-    if "NoSuchBucket" in text:
-        return f"the bucket does not exist; create it or correct the URI ({words})"
-    denied = isinstance(error, oe.PermissionDeniedError | oe.UnauthenticatedError)
-    if denied or any(
-        code in text for code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied")
-    ):
-        return (
-            "the store refused the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and their "
-            f"rights on this bucket ({words})"
-        )
-    if isinstance(error, OSError):
-        return error.strerror or words
-    if "error sending request" in text or "timed out" in text:
-        return f"the store can't be reached; check storage.endpoint_url ({words})"
-    return words
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

@@ -30,6 +30,7 @@ from tests.loops import (
     edits,
     failing_at,
 )
+from tests.steplogs import MemoryStepLog
 
 # The plain loop
 
@@ -228,3 +229,47 @@ def test_a_failed_record_counts_the_seconds_of_its_unfinished_step() -> None:
     broken = failing_at(1, RecordError(ErrorKind.editor_failed, "no brush"))
     trajectory = Fakes(edits("a", "b"), broken).run()
     assert replace(trajectory.seconds, io=0.0) == POLICY + EDITOR + POLICY
+
+
+# The limit of time: each step of the fakes takes POLICY and EDITOR, 3.75 s with the waiting
+
+STEP = POLICY.total + EDITOR.total
+
+
+@pytest.mark.parametrize(
+    ("most", "steps"),
+    [(0.01, 1), (STEP, 1), (STEP + 0.01, 2), (2 * STEP, 2), (3 * STEP, 3)],
+)
+def test_no_step_is_begun_once_the_steps_took_the_limit(most: float, steps: int) -> None:
+    fakes = Fakes(edits("a", "b", "c", "d"))
+    trajectory = fakes.run(Limits(max_seconds=most))
+    assert (trajectory.status, trajectory.stop_reason) == (Status.ok, StopReason.time_limit)
+    assert len(trajectory.steps) == steps == len(fakes.asked), "the policy isn't asked in vain"
+    assert trajectory.result.digest == "oabcd"[: steps + 1], "the image it has is kept"
+
+
+@pytest.mark.parametrize("most", [None, 4 * STEP + 0.01])
+def test_a_record_within_its_time_ends_by_itself(most: float | None) -> None:
+    trajectory = Fakes(edits("a", "b", "c", "d")).run(Limits(max_seconds=most))
+    assert trajectory.stop_reason is StopReason.policy_stop and len(trajectory.steps) == 4
+
+
+def test_the_time_of_tries_that_the_judge_refused_counts() -> None:
+    """A step is as long as all its tries: here two of the editor and the judge each."""
+    most = POLICY.total + 2 * (EDITOR.total + JUDGE.total)
+    fakes = Fakes(edits("a", "b"), score=lambda _: -1.0)
+    trajectory = fakes.run(Limits(attempts_per_step=2, max_seconds=most))
+    assert trajectory.stop_reason is StopReason.time_limit and len(trajectory.steps) == 1
+
+
+def test_a_resumed_record_ends_at_the_same_step() -> None:
+    limits, log = Limits(max_seconds=2 * STEP), MemoryStepLog()
+    first = Fakes(edits("a", "b", "c"), edit=failing_at(1, EngineDead("gone")))
+    with pytest.raises(EngineDead):
+        first.run(limits, log)
+    resumed = Fakes(edits("a", "b", "c")).run(limits, log)
+    assert resumed.resumed_steps == 1 and len(resumed.steps) == 2
+    assert resumed.stop_reason is StopReason.time_limit
+    again = Fakes(edits("a", "b", "c"))
+    trajectory = again.run(limits, log)
+    assert trajectory.stop_reason is StopReason.time_limit and again.asked == []

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mira_batch.config.bulk_edit import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.objects import Entry, Store, check_create_only, open_store
+from tests.faultproxy import FaultProxy, fault_proxy
 from tests.odd_s3 import OddS3, odd_s3
 from tests.s3server import S3Server, free_port
 
@@ -173,11 +175,96 @@ def test_check_create_only_accepts_the_same_server_when_it_honours_it(odd: OddS3
     assert odd.objects == {}
 
 
-def test_a_create_whose_answer_is_lost_is_there_and_not_made_again(odd: OddS3) -> None:
+def test_a_create_whose_answer_is_lost_is_known_by_its_bytes(odd: OddS3) -> None:
     odd.faults = ["lose"]
-    assert not store_on(odd).create("part", b"ours"), "a repeat can't know that the object is its own"
+    assert store_on(odd).create("part", b"ours")
     assert odd.puts == 2
     assert store_on(odd).get("part") == b"ours"
+    assert not store_on(odd).create("part", b"theirs")
+
+
+def do_everything(store: Store) -> None:
+    assert store.create("d/a", b"ours")
+    assert not store.create("d/a", b"theirs")
+    store.put("d/b", b"second")
+    assert store.exists("d/a") and not store.exists("d/c")
+    assert store.get("d/a") == b"ours" and store.get("d/c") is None
+    assert {entry.key for entry in store.list("")} == {"d/a", "d/b"}
+    assert store.children() == ["d"]
+    store.delete(["d/a", "d/b", "d/c"])
+    assert list(store.list("")) == []
+
+
+@pytest.fixture
+def proxied(s3: S3Server, environment: Environment) -> Iterator[FaultProxy]:
+    environment(s3.environment)
+    with fault_proxy(s3.endpoint) as proxy:
+        yield proxy
+
+
+def store_behind(proxy: FaultProxy, name: str, **config: float) -> Store:
+    return open_store(f"s3://catalogue/{name}", StorageConfig(endpoint_url=proxy.endpoint, **config))
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("fault", ["reset", "lose", "reset_body", "cut_body"])
+def test_every_call_is_made_again_when_its_connection_breaks_off(proxied: FaultProxy, fault: Any) -> None:
+    store = store_behind(proxied, f"breaks/{fault}", retry_seconds=20)
+    rules = [proxied.add(fault, method, times=2) for method in ("PUT", "HEAD", "POST")]
+    rules += [proxied.add(fault, "GET", path, times=2) for path in ("/d/a", "delimiter=", "prefix=")]
+    do_everything(store)
+    assert [rule.count for rule in rules] == [2] * 6
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("fault", ["hang", "hold_answer"])
+def test_every_call_is_made_again_when_its_answer_does_not_come(proxied: FaultProxy, fault: Any) -> None:
+    store = store_behind(proxied, f"hangs/{fault}", retry_seconds=20, timeout_seconds=0.3)
+    rules = [proxied.add(fault, method, times=1) for method in ("PUT", "HEAD", "POST", "GET")]
+    do_everything(store)
+    assert [rule.count for rule in rules] == [1] * 4
+
+
+@pytest.mark.s3
+def test_a_store_that_is_busy_for_seconds_is_tried_for_as_long_as_is_set(proxied: FaultProxy) -> None:
+    store = store_behind(proxied, "busy", retry_seconds=20)
+    rule = proxied.add("slow_down")
+    timer = threading.Timer(4, proxied.clear)
+    timer.start()
+    assert store.create("a", b"ours")
+    timer.join()
+    assert rule.count < 20, "it is asked ever less often"
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("slow_down", "the store is busy or failing; run the same command again when it is back"),
+        ("unavailable", "the store is busy or failing; run the same command again when it is back"),
+        ("full", "the store is full; make room or raise its quota, then run the same command again"),
+        ("quota", "the store is full; make room or raise its quota, then run the same command again"),
+        ("expired", "the store refused the credentials; check AWS_ACCESS_KEY_ID"),
+        ("invalid_key", "the store refused the credentials; check AWS_ACCESS_KEY_ID"),
+        ("denied", "the store refused the credentials; check AWS_ACCESS_KEY_ID"),
+        ("reset", "the store can't be reached; check storage.endpoint_url"),
+    ],
+)
+def test_what_the_store_refuses_for_good_says_what_to_do(
+    proxied: FaultProxy, fault: Any, message: str
+) -> None:
+    store = store_behind(proxied, "refused", retry_seconds=0.2)
+    proxied.add(fault)
+    actions: list[Callable[[], object]] = [
+        lambda: store.create("a", b""),
+        lambda: store.get("a"),
+        lambda: list(store.list("")),
+    ]
+    for action in actions:
+        with pytest.raises(StoreError) as error:
+            action()
+        assert_one_line(error.value, "s3://catalogue/refused/")
+        assert message in str(error.value)
 
 
 @pytest.mark.parametrize("fault", ["busy", "conflict"])
@@ -212,6 +299,13 @@ def assert_one_line(error: StoreError, start: str) -> None:
     text = str(error)
     assert text.startswith(start)
     assert "\n" not in text and len(text) < 600
+
+
+@pytest.mark.s3
+def test_the_answer_to_a_refused_head_names_no_code_and_is_understood(proxied: FaultProxy) -> None:
+    proxied.add("expired")
+    with pytest.raises(StoreError, match="the store refused the credentials; check AWS_ACCESS_KEY_ID"):
+        store_behind(proxied, "refused").exists("a")
 
 
 @pytest.mark.s3

@@ -141,14 +141,14 @@ def test_a_run_that_is_not_there_has_no_status(tmp_path: Path) -> None:
 
 
 def test_too_many_failures_stop_the_run_and_it_can_be_resumed(tmp_path: Path) -> None:
-    write(tmp_path / "m", "a.jsonl", [row(f"r{i}") for i in range(60)])  # not one image is there
+    write(tmp_path / "m", "a.jsonl", [row(f"r{i}") for i in range(600)])  # not one image is there
     strict = settings(
         tmp_path / "m", tmp_path / "out", limits={"max_failed_fraction": 0.2, "min_records": 10}
     )
     with pytest.raises(RunStopped, match=r"of \d+ records failed \(image_unreadable \d+\), more than limits"):
         run(load_config(strict))
     so_far = runner.status(load_config(strict))
-    assert 10 <= so_far.committed < 60
+    assert 10 <= so_far.committed < 600
     lenient = run(load_config(strict, ["limits.max_failed_fraction=1"]))
     assert lenient.complete and lenient.already == so_far.committed, (
         "the limit is no part of the run's identity"

@@ -1,0 +1,152 @@
+"""`python -m tests.soak [minutes] [seed]`: one disturbed run after another, on Ray and a real S3 server.
+
+In each round a catalogue is run while the store refuses or resets one request in twenty, and every few
+seconds something is killed: a worker, the driver (SIGKILL or SIGTERM), or a second driver takes over. The
+same command is given until the run is complete. It must then be whole, equal the same run left alone, and
+have made again at most one step per record in flight for each kill.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mira_batch.storage.manifest import list_files
+from mira_batch.storage.objects import open_store
+from mira_batch.storage.rundir import run_id_for
+from tests.catalogue import make_catalogue, settings
+from tests.counted import counted, read_edits
+from tests.disturbed import assert_whole, config_file, left_alone, results, start
+from tests.faultproxy import FaultProxy, fault_proxy
+from tests.s3server import S3Server, s3_server
+
+RECORDS, WORKERS, IN_FLIGHT = 60, 2, 4
+KILLS = ("worker", "worker", "driver", "asked", "takeover")
+MOST = 12
+"""Kills in a round; after them it may finish."""
+
+
+def main(arguments: list[str]) -> int:
+    minutes = float(arguments[0]) if arguments else 10.0
+    seed = int(arguments[1]) if len(arguments) > 1 else random.randrange(1 << 32)
+    console, draw, until = Console(), random.Random(seed), time.monotonic() + 60 * minutes
+    console.print(f"seed {seed}")
+    rounds, made, again, kills = 0, 0, 0, Counter[str]()
+    with (
+        tempfile.TemporaryDirectory(prefix="mira-batch-soak-") as scratch,
+        s3_server(Path(scratch) / "s3") as s3,
+        fault_proxy(s3.endpoint) as proxy,
+    ):
+        os.environ |= s3.environment
+        while time.monotonic() < until:
+            happened, edits, repeated = one_round(Path(scratch) / f"round-{rounds}", s3, proxy, draw)
+            rounds, made, again = rounds + 1, made + edits, again + repeated
+            kills += happened
+            words = ", ".join(f"{count} {what}" for what, count in sorted(happened.items()))
+            console.print(f"round {rounds}: whole; {words}; {edits} edits, {repeated} of them again")
+    total = kills.total()
+    each = again / max(1, total)
+    console.print(f"{rounds} rounds, {total} kills, {made} edits: {again} made again, {each:.2f} a kill")
+    return 0
+
+
+def one_round(
+    folder: Path, s3: S3Server, proxy: FaultProxy, draw: random.Random
+) -> tuple[Counter[str], int, int]:
+    """(kills by kind, edits begun, edits begun again)."""
+    manifest = make_catalogue(folder / "catalogue", RECORDS)
+    log = folder / "edits"
+    file, config = config_file(folder, job(manifest, log, f"s3://{s3.bucket}/{folder.name}", proxy))
+    expected = left_alone(config, folder / "alone", log)
+    faults = [
+        proxy.add(fault, probability=0.025, seed=draw.randrange(1000)) for fault in ("slow_down", "reset")
+    ]
+    happened = disturb(file, log, draw)
+    proxy.remove(*faults)
+    run = f"{config.output.uri}/{run_id_for(config, list_files(config.input, config.storage))}"
+    assert_whole(run, config, RECORDS)
+    assert results(run, config.storage) == expected
+    state = list(open_store(run, config.storage).list("state"))
+    assert state == [], state
+    edits = read_edits(log)
+    bound = IN_FLIGHT * sum(WORKERS if what != "worker" else 1 for what in happened.elements())
+    assert edits.repeated <= bound, (edits.repeated, happened)
+    return happened, edits.begun.total(), edits.repeated
+
+
+def job(manifest: Path, log: Path, output: str, proxy: FaultProxy) -> dict[str, Any]:
+    return settings(
+        manifest,
+        output,
+        backend="ray",
+        policy={"type": "simulated"},
+        editor=counted(log, 0.2, max_batch=2),
+        workers={"min": WORKERS, "records_in_flight": IN_FLIGHT, "shard_size": 4},
+        storage={"endpoint_url": proxy.endpoint, "timeout_seconds": 5},
+    )
+
+
+def disturb(file: Path, log: Path, draw: random.Random) -> Counter[str]:
+    """Run the job to its end, whatever happens to it meanwhile; what did."""
+    happened: Counter[str] = Counter()
+    killed: set[int] = set()
+    driver = start(file)
+    try:
+        while (code := ended(driver, draw.uniform(1, 5))) != 0:
+            if code is not None:
+                assert code in (1, 130, -signal.SIGKILL), driver.communicate()[0]
+                driver = start(file)
+            elif happened.total() < MOST and (what := disturbance(driver, file, log, draw, killed)):
+                driver, kind = what
+                happened[kind] += 1
+    finally:
+        driver.kill()
+        driver.wait()
+    return happened
+
+
+def ended(driver: subprocess.Popen[str], seconds: float) -> int | None:
+    """Its exit code, if it ends within so many seconds."""
+    with suppress(subprocess.TimeoutExpired):
+        driver.communicate(timeout=seconds)
+    return driver.returncode
+
+
+def disturbance(
+    driver: subprocess.Popen[str], file: Path, log: Path, draw: random.Random, killed: set[int]
+) -> tuple[subprocess.Popen[str], str] | None:
+    """Kill something; the driver that now runs the job, and what it was. None: nothing was there to kill.
+
+    Of one driver's workers only one is killed: who is hit twice while it runs alone counts as poison.
+    """
+    kind = draw.choice(KILLS)
+    if kind == "worker":
+        pids = read_edits(log).pids
+        alive = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        if not alive or driver.pid in killed:
+            return None
+        killed.add(driver.pid)
+        os.kill(draw.choice(alive), signal.SIGKILL)
+    elif kind == "takeover":
+        second = start(file, "--takeover")
+        code = ended(driver, 90)
+        assert code in (0, 1), (code, "a driver that was taken over ends in order")
+        return second, kind
+    else:
+        driver.send_signal(signal.SIGKILL if kind == "driver" else signal.SIGTERM)
+    return driver, kind
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
