@@ -19,6 +19,8 @@ import pytest
 from mira_batch import load_config, run
 from mira_batch.config.bulk_edit import BulkEditConfig
 from mira_batch.core.errors import RunStopped
+from mira_batch.core.receipts import Progress, Pulse
+from mira_batch.core.stop import Stop
 from mira_batch.core.types import RunEnd
 from mira_batch.distributed.run import plan
 from mira_batch.distributed.worker import ShardWorker
@@ -202,6 +204,25 @@ def test_a_deadline_that_is_past_ends_a_run_before_it_begins(job: Job) -> None:
         run(job.config.model_copy(update={"limits": limits}))
     assert ended.value.end is RunEnd.deadline and ended.value.summary.planned == RECORDS
     assert not job.log.exists(), "no model is loaded"
+    assert job.finish().repeated == 0
+
+
+def test_a_worker_that_is_told_finishes_its_step_and_begins_no_other(job: Job) -> None:
+    (job.hold / HELD).touch()
+    stop = Stop()
+
+    class Watch(Progress):
+        def beat(self, pulses: list[Pulse]) -> None:
+            if any(HELD in pulse.in_flight for pulse in pulses):
+                stop.ask(RunEnd.interrupted, "that will do")
+            if any(pulse.stopping for pulse in pulses):
+                (job.hold / HELD).unlink(missing_ok=True)
+
+    with pytest.raises(RunStopped):
+        run(job.config.model_copy(update={"backend": "inline"}), Watch(), stop)
+    edits = job.edits
+    assert edits.begun == edits.ended
+    assert (HELD, 0) in edits.ended and (HELD, 1) not in edits.begun
     assert job.finish().repeated == 0
 
 

@@ -23,8 +23,8 @@ from mira_batch.storage.rundir import LEASE
 from tests.s3server import S3Server
 
 PACE = Pace(beat=0.1, stale=1.0)
-PATIENT = Pace(beat=0.1, stale=600.0)
-"""With it a test that waits until a claim is stale fails at its time-out."""
+PATIENT = Pace(beat=0.1, stale=60.0)
+"""For tests in which nobody is to wait until a claim is stale."""
 AWAY = Claim("beef", "far-away", 4242, "another machine", "2026-01-01T06:00:00", "2026-01-01T07:00:00")
 
 
