@@ -475,7 +475,8 @@ def test_an_unknown_scheme_is_refused() -> None:
 def test_a_dead_endpoint_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    storage = StorageConfig(endpoint_url=f"http://127.0.0.1:{free_port()}", timeout_seconds=1)
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    storage = StorageConfig(endpoint_url=endpoint, timeout_seconds=1, retry_seconds=1)
     text = refusal(config("s3://bucket/m.jsonl"), storage)
     assert "can't be listed; check the path and the credentials (EndpointConnectionError" in text
 
