@@ -137,7 +137,7 @@ def test_a_long_record_delays_its_own_shard_and_no_other(tmp_path: Path) -> None
             backend="ray",
             workers=TWO,
             policy={"type": "simulated", "steps": steps},
-            editor=counted(log, 0.2, max_batch=4),
+            editor=counted(log, 0.1, max_batch=4),
             limits={"max_steps": 64},
         )
     )

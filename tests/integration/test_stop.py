@@ -47,6 +47,8 @@ RECORDS = 20
 IN_FLIGHT = 4
 HELD = "rec-00004"
 """The record whose edit a test keeps from ending."""
+LATE = "rec-00015"
+"""Another; by the time it begins, the first shard is as good as committed."""
 on_ray = pytest.param("ray", marks=pytest.mark.ray)
 
 
@@ -271,9 +273,9 @@ def test_clean_leaves_a_live_run_alone_and_clears_up_after_a_killed_one(
         command = [*CLI, "clean", "--config", str(job.file), *options]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
-    (job.hold / HELD).touch()
+    (job.hold / LATE).touch()
     process = begin(job, started)
-    until(lambda: ((HELD, 0) in job.edits.begun and job.committed) or process.poll() is not None)
+    until(lambda: ((LATE, 0) in job.edits.begun and job.committed) or process.poll() is not None)
     store = open_store(job.where, job.config.storage)
     refused = cleaned()
     assert refused.returncode == 2 and f"process {process.pid}" in refused.stderr
@@ -291,7 +293,7 @@ def test_clean_leaves_a_live_run_alone_and_clears_up_after_a_killed_one(
     assert {entry.key for entry in store.list("state")} == steps, "of use to the next call"
     assert cleaned("--all-state").returncode == 0
     assert not list(store.list("state"))
-    (job.hold / HELD).unlink()
+    (job.hold / LATE).unlink()
     assert job.finish().lost.keys() == {process.pid}
 
 
