@@ -234,7 +234,7 @@ class MicroBatcher(Generic[Q, R]):
                 if time.perf_counter() - started > self._limit:
                     names = f"{len(batch)} request{'s' if len(batch) > 1 else ''}"
                     error = EngineDead(
-                        f"a {self._role.name} call of {names} took longer than {self._limit:g} s",
+                        f"one {self._role.name} call of {names} took longer than {self._limit:g} s",
                         ErrorKind.step_timeout,
                     )
                     for item in batch:

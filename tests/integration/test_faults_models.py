@@ -88,7 +88,7 @@ def test_unruly_records_end_each_in_its_own_way_and_all_others_as_if_alone(tmp_p
     records = 48
     catalogue = make_catalogue(tmp_path / "catalogue", records)
     names = {1 + 3 * index: name for index, name in enumerate(ENDS)}
-    base = unruly_models() | {"workers": TWO, "limits": {"max_steps": MOST, "edit_seconds": 2.0}}
+    base = unruly_models() | {"workers": TWO, "limits": {"max_steps": MOST, "edit_seconds": 8.0}}
     good = settings(renamed(catalogue, names, keep=False), tmp_path / "alone", **base)
     expected = left_alone(load_config(good), tmp_path / "alone")
     config = load_config(settings(renamed(catalogue, names), tmp_path / "out", backend="ray", **base))
