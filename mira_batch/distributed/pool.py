@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import queue
 from collections.abc import Callable, Iterator, Sequence
@@ -87,18 +88,16 @@ def in_process(config: BulkEditConfig, run: str, session: str, shards: Sequence[
     worker = ShardWorker(config, run, session, beat)
     pool.tell = worker.stop
     threads = ThreadPoolExecutor(shards_in_hand(config.workers, shards), thread_name_prefix="shard")
-    left = len(shards)
+    returned = itertools.count(1)  # its next is atomic: calls return in threads of their own
 
     def answer(call: Future[Receipt | None]) -> None:
-        nonlocal left
-        left -= 1
         if call.cancelled():
             return
         if error := call.exception():
             pool.answers.put(error)
         elif receipt := call.result():
             pool.answers.put(receipt)
-        if not left:
+        if next(returned) == len(shards):
             pool.answers.put(None)
 
     try:

@@ -153,7 +153,7 @@ def clean(config: BulkEditConfig, progress: Progress | None = None, all_state: b
     if claim is not None and is_alive(store, claim, note):
         raise RunConflict(f"{store.uri}: a driver is at work on this run: {claim}; stop it first")
     found = read_plan(store)
-    todo = [] if found is None or all_state else _so_far(store, found)[0]
+    todo = [] if found is None or all_state else _todo(found, committed_shards(store))
     return delete_state(store, keep={shard.index for shard in todo}) + delete_leftovers(store, found)
 
 
@@ -199,7 +199,7 @@ def _start_backend(config: BulkEditConfig, stack: ExitStack) -> None:
 def _so_far(store: Store, plan: Plan) -> tuple[list[Shard], RunSummary]:
     """The shards still to run, and the summary before anything more is done."""
     done = committed_shards(store)
-    todo = [shard for shard in plan.shards() if shard.index not in done]
+    todo = _todo(plan, done)
     summary = RunSummary(
         run=store.uri,
         run_id=store.name,
@@ -211,6 +211,10 @@ def _so_far(store: Store, plan: Plan) -> tuple[list[Shard], RunSummary]:
     committed = plan.records - sum(shard.records for shard in todo)
     summary = summary.plus(total(store, done), committed)
     return todo, replace(summary, already=committed)
+
+
+def _todo(plan: Plan, done: set[int]) -> list[Shard]:
+    return [shard for shard in plan.shards() if shard.index not in done]
 
 
 def committed_shards(store: Store) -> set[int]:

@@ -23,20 +23,9 @@ from mira_batch.storage.planfile import Plan
 from mira_batch.storage.rundir import LEASE
 from mira_batch.storage.verify import verify
 from tests.catalogue import make_catalogue, settings
-from tests.s3server import S3Server
 
 DEAD = Claim("beef", "far-away", 4242, "another machine", "2026-01-01T06:00:00", "2026-01-01T07:00:00")
 HALF = "results/.part-00001.parquet.0123456789abcdef.tmp"
-
-
-@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    if request.param == "local":
-        return open_store(str(tmp_path / "run"), StorageConfig())
-    s3: S3Server = request.getfixturevalue("s3")
-    for name, value in s3.environment.items():
-        monkeypatch.setenv(name, value)
-    return open_store(f"s3://{s3.bucket}/clean/{request.node.name}", StorageConfig(endpoint_url=s3.endpoint))
 
 
 def keys(store: Store, prefix: str = "") -> set[str]:

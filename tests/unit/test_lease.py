@@ -20,22 +20,11 @@ from mira_batch.core.errors import RunConflict
 from mira_batch.storage.lease import Claim, Pace, is_alive, lease, read_claim
 from mira_batch.storage.objects import Store, open_store
 from mira_batch.storage.rundir import LEASE
-from tests.s3server import S3Server
 
 PACE = Pace(beat=0.1, stale=1.0)
 PATIENT = Pace(beat=0.1, stale=60.0)
 """For tests in which nobody is to wait until a claim is stale."""
 AWAY = Claim("beef", "far-away", 4242, "another machine", "2026-01-01T06:00:00", "2026-01-01T07:00:00")
-
-
-@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    if request.param == "local":
-        return open_store(str(tmp_path / "run"), StorageConfig())
-    s3: S3Server = request.getfixturevalue("s3")
-    for name, value in s3.environment.items():
-        monkeypatch.setenv(name, value)
-    return open_store(f"s3://{s3.bucket}/lease/{request.node.name}", StorageConfig(endpoint_url=s3.endpoint))
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +14,6 @@ from mira_batch.storage.objects import Store, open_store
 from mira_batch.storage.results import results_file
 from mira_batch.storage.rundir import result_key
 from tests.runs import a_config
-from tests.s3server import S3Server
 
 NEW = RunSummary("run", "run")
 
@@ -24,18 +22,6 @@ def commit(store: Store, shard: int, **counts: int) -> Receipt:
     receipt = Receipt(shard, records=shard + 1, ok=shard, errors={"editor_failed": 1}, **counts)
     assert store.create(result_key(shard), results_file([], {FOOTER: receipt.to_json()}))
     return receipt
-
-
-@pytest.fixture(params=["disk", pytest.param("s3", marks=pytest.mark.s3)])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    config = a_config(tmp_path).storage
-    if request.param == "disk":
-        return open_store(str(tmp_path / "run"), config)
-    s3: S3Server = request.getfixturevalue("s3")
-    for name, value in s3.environment.items():
-        monkeypatch.setenv(name, value)
-    s3_config = config.model_copy(update={"endpoint_url": s3.endpoint})
-    return open_store(f"s3://{s3.bucket}/ledger/{tmp_path.name}", s3_config)
 
 
 def test_a_result_file_carries_its_receipt(store: Store) -> None:
