@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test check bench soak clean
+.PHONY: help run test check bench bench-gpu soak clean
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -29,6 +29,9 @@ check: .venv/.installed-dev  ## Format, lint, types, import contract
 
 bench: .venv/.installed-dev  ## Measure speed and memory, as ratios within one run
 	$(BIN)/python -m tests.bench
+
+bench-gpu: .venv/.installed-dev  ## What the paper's models take on this machine's GPU, with random weights
+	$(BIN)/python -m tests.bench.gpu
 
 soak: .venv/.installed-dev  ## Disturb one run after another for MINUTES (10): kills, store faults, take-overs
 	$(BIN)/python -m tests.soak $(or $(MINUTES),10)

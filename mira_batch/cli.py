@@ -50,6 +50,21 @@ _err = Console(file=os.fdopen(os.dup(2), "w"), highlight=False, soft_wrap=True)
 _INTERRUPTED = "\ninterrupted; nothing is lost. Run the same command again to go on."
 
 
+@app.command("make-tiny")
+def make_tiny(
+    directory: Annotated[Path, typer.Argument(help="A new or empty directory.")], as_json: Json = False
+) -> None:
+    """Write tiny random models of the real classes, to rehearse a deployment without weights or a GPU."""
+    from mira_batch.models.tiny import make_tiny as make
+
+    models = {name: str(path) for name, path in make(directory).items()}
+    if as_json:
+        _print_json(models)
+    else:
+        for name, path in models.items():
+            _out.print(f"{name:<22} {path}", markup=False)
+
+
 @app.command()
 def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Check everything that can be checked before spending: settings, manifest, store, models."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,3 +15,16 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3 server, one for the whole session; each test uses a prefix of its own."""
     with s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of the tiny models of the real classes, written once: qwen2.5-vl, qwen3-vl, the pipelines."""
+    import torch
+
+    from mira_batch.models.tiny import make_tiny
+
+    torch.set_num_threads(1)  # models this small only wait for one another's threads
+    directory = tmp_path_factory.mktemp("tiny")
+    make_tiny(directory)
+    return directory

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mira_batch.config.models import SimulatedEditorConfig
+from mira_batch.config.simulated import SimulatedEditorConfig
 from mira_batch.core.ports import EditRequest
 from mira_batch.models.simulated import SimulatedEditor
 

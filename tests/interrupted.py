@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from mira_batch.config.bulk_edit import BulkEditConfig, StorageConfig
-from mira_batch.config.models import SimulatedEditorConfig
+from mira_batch.config.simulated import SimulatedEditorConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.receipts import Receipt

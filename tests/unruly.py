@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import ImageOps
 
-from mira_batch.config.models import SimulatedEditorConfig, SimulatedPolicyConfig
+from mira_batch.config.simulated import SimulatedEditorConfig, SimulatedPolicyConfig
 from mira_batch.core.actions import format_action
 from mira_batch.core.ports import EditRequest, PolicyRequest
 from mira_batch.core.types import Edit

@@ -94,7 +94,8 @@ class AcceptConfig(Strict):
     attempts: int = Field(default=2, ge=1, le=16)
     """Seeds tried for an edit before it is rolled back."""
     tolerance: float = Field(default=0.0, ge=0, le=1)
-    """An edit is accepted when its score is at least the current image's less this."""
+    """An edit is accepted when its score is at least the current image's less this (the untouched image
+    counts 0) and above 0, which is nothing of what was asked for."""
     satisfied: float | None = Field(default=None, ge=0, le=1)
     """Stop when an accepted image scores at least this; None leaves stopping to the policy."""
 
@@ -108,7 +109,8 @@ class LimitsConfig(Strict):
     """How often the policy is asked again after a malformed answer, before the record fails."""
     policy_seconds: float = Field(default=300.0, gt=0)
     """Longest a call of the policy or the judge may take. After that it counts as hung: the worker
-    process leaves, and the record that hangs when it runs alone fails with `step_timeout`."""
+    process leaves, and the record that hangs when it runs alone fails with `step_timeout`. A call of an
+    endpoint is cancelled instead, and made again if `timeout_seconds` is shorter than this."""
     edit_seconds: float = Field(default=900.0, gt=0)
     """Longest a call of the editor may take, a whole batch included."""
     max_failed_fraction: float = Field(default=1.0, ge=0, le=1)
@@ -186,6 +188,9 @@ class WorkersConfig(Strict):
     """GPUs that Ray reserves for each worker and makes visible to it alone."""
     records_in_flight: int = Field(default=16, ge=1, le=4096)
     """Records a worker runs at once: at least twice the editor's batch keeps the editor busy."""
+    runtime_env: dict[str, Any] = {}
+    """Ray's runtime environment of the workers alone: `{pip: [git+https://…]}` installs what an editor needs
+    beside the cluster's own packages, `{env_vars: {…}}` sets variables. Needs the ray backend."""
     shard_size: int = Field(default=32, ge=1, le=4096)
     """Most records in one shard, which is one result file. Shards shrink towards the end of the plan."""
 
@@ -193,11 +198,22 @@ class WorkersConfig(Strict):
     def _range(self) -> WorkersConfig:
         if self.max is not None and self.max < self.min:
             raise ValueError(f"max ({self.max}) is below min ({self.min}): raise max or lower min")
+        if self.runtime_env and (secrets := _secrets(self.runtime_env)):
+            raise ValueError(
+                f"runtime_env.env_vars: {', '.join(secrets)} would be written to run.json; set it on the "
+                "cluster's nodes instead"
+            )
         return self
 
     @property
     def most(self) -> int:
         return self.max or self.min
+
+
+def _secrets(runtime_env: dict[str, Any]) -> list[str]:
+    """Variables whose names say that they hold a secret."""
+    names = runtime_env.get("env_vars") or {}
+    return sorted(n for n in names if re.search(r"KEY|TOKEN|SECRET|PASSWORD", n, re.IGNORECASE))
 
 
 class StorageConfig(Strict):
@@ -234,9 +250,10 @@ class BulkEditConfig(Strict):
     """Name of the run's directory. None derives it from the settings and the manifest's state, so that
     the same command continues the same run and a changed manifest starts a new one."""
     policy: PolicyConfig = RulesPolicyConfig(type="rules")
-    """What names the edits: `type` is rules, simulated or custom."""
+    """What names the edits: `type` is rules, passthrough, qwen_vl, vllm, openai, simulated or custom."""
     editor: EditorConfig = PillowEditorConfig(type="pillow")
-    """What carries them out: `type` is pillow, simulated or custom."""
+    """What carries them out: `type` is pillow, diffusers, openai_images, gemini_images, simulated or
+    custom."""
     judge: AcceptConfig | None = None
     """Optional acceptance in the loop."""
     limits: LimitsConfig = LimitsConfig()
@@ -247,6 +264,12 @@ class BulkEditConfig(Strict):
     """ray: an actor pool; inline: the same worker in this process, without Ray, for debugging."""
     storage: StorageConfig = StorageConfig()
     """How object stores are reached."""
+
+    @model_validator(mode="after")
+    def _needs_ray(self) -> BulkEditConfig:
+        if self.workers.runtime_env and self.backend == "inline":
+            raise ValueError("workers.runtime_env needs backend: ray; the inline worker runs in this process")
+        return self
 
     def pixels(self) -> dict[str, Any]:
         """Everything that changes what a record's result looks like, as plain JSON data."""

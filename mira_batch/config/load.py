@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.config.models import EditorConfig, JudgeConfig, PolicyConfig
 from mira_batch.core.errors import ConfigError
 
 Lines = dict[tuple[str, ...], int]
@@ -115,7 +116,24 @@ def _explain(error: ValidationError, name: str, lines: Lines) -> str:
     return "\n".join(problems)
 
 
-_TAGS = {"rules", "pillow", "simulated", "custom"}
+def _tag(model: type[BaseModel]) -> str | None:
+    field = model.model_fields.get("type")
+    return field.annotation.__args__[0] if field else None  # type: ignore[union-attr]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for part in getattr(annotation, "__args__", ()) for m in _models_in(part)]
+
+
+_TAGS = {
+    tag
+    for union in (PolicyConfig, EditorConfig, JudgeConfig)
+    for model in _models_in(union)
+    if (tag := _tag(model))
+}
+"""The values that `type` may have."""
 
 
 def _without_tags(path: tuple[str, ...], lines: Lines) -> tuple[str, ...]:
@@ -165,14 +183,3 @@ def _known_keys(path: tuple[str, ...]) -> list[str]:
         fields = [m.model_fields[part].annotation for m in models if part in m.model_fields]
         models = [m for annotation in fields for m in _models_in(annotation)]
     return sorted({name for m in models for name in m.model_fields})
-
-
-def _tag(model: type[BaseModel]) -> str | None:
-    field = model.model_fields.get("type")
-    return field.annotation.__args__[0] if field else None  # type: ignore[union-attr]
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for part in getattr(annotation, "__args__", ()) for m in _models_in(part)]

@@ -5,6 +5,7 @@
     │   ├── ConfigError      a config field is wrong
     │   ├── ManifestError    the manifest can't be read at all, or lacks a column
     │   ├── StoreError       the object store refused: credentials, bucket, permission
+    │   ├── EndpointError    a served model can't be reached, or refuses every call
     │   └── RunConflict      the run is another configuration's, or another driver runs it
     ├── RunStopped           the run ended early and in order; it can be resumed
     ├── RecordError          this record fails and becomes a row; its neighbours go on
@@ -45,6 +46,10 @@ class ManifestError(UserError):
 
 class StoreError(UserError):
     """The object store can't be used as configured."""
+
+
+class EndpointError(UserError):
+    """A served model can't be reached, or refuses every call: key, quota, name of the model."""
 
 
 class RunConflict(UserError):

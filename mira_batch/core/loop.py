@@ -11,11 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from mira_batch.core import identity
 from mira_batch.core.actions import parse_action
 from mira_batch.core.errors import RecordError
-from mira_batch.core.ports import EditRequest, JudgeRequest, Models, PolicyRequest, StepLog
+from mira_batch.core.ports import EditRequest, JudgeRequest, Models, PolicyRequest, StepLog, Timed
 from mira_batch.core.types import (
     Edit,
     EditTask,
@@ -31,6 +32,8 @@ from mira_batch.core.types import (
     StopReason,
     Trajectory,
 )
+
+T = TypeVar("T")
 
 
 async def run_record(
@@ -65,6 +68,7 @@ async def run_record(
         stop_reason=reason if failure is None else None,
         failure=failure,
         seconds=run.seconds + run.pending,
+        cost=run.cost + run.pending_cost,
         final_thought=run.final_thought,
         resumed_steps=resumed,
     )
@@ -82,6 +86,9 @@ class _Run:
     seconds: Seconds = Seconds()
     pending: Seconds = Seconds()
     """Model time since the last whole step."""
+    cost: float = 0.0
+    pending_cost: float = 0.0
+    """What endpoints charged since the last whole step, in US dollars."""
     final_thought: str = ""
 
     @property
@@ -98,6 +105,13 @@ class _Run:
     def take(self, logged: LoggedStep) -> None:
         self.steps.append(logged)
         self.seconds += logged.step.seconds
+        self.cost += logged.step.cost
+
+    def book(self, timed: Timed[T]) -> T:
+        """A model's answer, its time and price noted for the step that it is part of."""
+        self.pending += timed.seconds
+        self.pending_cost += timed.cost
+        return timed.value
 
     def ended(self) -> StopReason | None:
         """Why no further step should be made, from the steps alone (so a resumed record agrees)."""
@@ -130,9 +144,7 @@ class _Run:
                 attempt,
                 problem,
             )
-            timed = await self.models.propose(request)
-            self.pending += timed.seconds
-            answer = timed.value
+            answer = self.book(await self.models.propose(request))
             action = parse_action(answer)
             if not isinstance(action, MalformedAction):
                 return action, answer
@@ -149,12 +161,10 @@ class _Run:
         for attempt in range(self.limits.attempts_per_step if self.models.score else 1):
             index, before = len(self.steps), self.current
             seed = identity.seed(self.task.work_id, "editor", index, attempt)
-            edited = await self.models.edit(
-                EditRequest(self.task.record_id, edit.instruction, before, self.original, seed, index)
-            )
-            self.pending += edited.seconds
-            score = await self._judge(edited.value, edit)
-            accepted = score is None or score >= self.score - self.limits.tolerance
+            request = EditRequest(self.task.record_id, edit.instruction, before, self.original, seed, index)
+            frame = self.book(await self.models.edit(request))
+            score = await self._judge(frame, edit)
+            accepted = score is None or 0 < score >= self.score - self.limits.tolerance
             step = Step(
                 index,
                 edit.thought,
@@ -163,28 +173,26 @@ class _Run:
                 seed,
                 attempt,
                 before.digest,
-                edited.value.digest,
+                frame.digest,
                 accepted,
                 score,
             )
             if best is None or (score or 0.0) > (best.step.score or 0.0):
-                best = LoggedStep(step, edited.value)
+                best = LoggedStep(step, frame)
             if accepted:
                 break
         assert best is not None
-        spent, self.pending = self.pending, Seconds()
-        return replace(best, step=replace(best.step, seconds=spent))
+        step = replace(best.step, seconds=self.pending, cost=self.pending_cost)
+        self.pending, self.pending_cost = Seconds(), 0.0
+        return replace(best, step=step)
 
     async def _judge(self, candidate: Frame, edit: Edit) -> float | None:
         if self.models.score is None:
             return None
-        timed = await self.models.score(
-            JudgeRequest(
-                self.task.record_id, self.task.instruction, self.original, candidate, edit.instruction
-            )
+        request = JudgeRequest(
+            self.task.record_id, self.task.instruction, self.original, candidate, edit.instruction
         )
-        self.pending += timed.seconds
-        return timed.value.score
+        return self.book(await self.models.score(request)).score
 
     def result(self) -> Frame:
         """The current image, or with a judge the accepted one it liked best; of equals the latest,

@@ -87,7 +87,12 @@ class Policy(Protocol):
 
 
 class Editor(Protocol):
-    """Carries out one atomic edit. Returns a `PIL.Image.Image` (RGB or RGBA) per request."""
+    """Carries out one atomic edit. Returns a `PIL.Image.Image` (RGB or RGBA) per request.
+
+    An editor that works at a size of its own may also have `restore(image, original)`, both PIL images: it
+    is called once, with the result of a trajectory, and returns it at the size that the user expects. Between
+    the steps images stay as the editor made them, so that nothing is resampled again and again.
+    """
 
     @property
     def identity(self) -> str: ...
@@ -106,6 +111,33 @@ class Judge(Protocol):
     def max_batch(self) -> int: ...
     def bucket(self, request: JudgeRequest) -> Hashable: ...
     def score(self, requests: Sequence[JudgeRequest]) -> Sequence[Judgement | Exception]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Priced(Generic[T]):
+    """What an endpoint answered, and what it charged."""
+
+    value: T
+    cost: float = 0.0
+    """US dollars, tries that failed included where they were charged."""
+
+
+class ServedPolicy(Protocol):
+    """A policy behind an endpoint: awaited one by one, while `models/endpoint.py` runs several at once."""
+
+    @property
+    def identity(self) -> str: ...
+    async def propose(self, request: PolicyRequest) -> Priced[str]: ...
+    async def close(self) -> None: ...
+
+
+class ServedEditor(Protocol):
+    """An editor behind an endpoint. Its value is a `PIL.Image.Image`."""
+
+    @property
+    def identity(self) -> str: ...
+    async def apply(self, request: EditRequest) -> Priced[object]: ...
+    async def close(self) -> None: ...
 
 
 class StepLog(Protocol):
@@ -130,6 +162,8 @@ class Timed(Generic[T]):
 
     value: T
     seconds: Seconds
+    cost: float = 0.0
+    """US dollars that an endpoint charged for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ class Receipt:
     stops: dict[str, int] = field(default_factory=dict)
     """Records that ended well, by stop reason."""
     seconds: Seconds = field(default_factory=Seconds)
+    cost: float = 0.0
+    """US dollars that endpoints charged."""
     written: int = 0
     """Bytes of the result file."""
     committed: bool = True
@@ -31,7 +33,7 @@ class Receipt:
     restarts: int = 0
     """Whether it was begun again because a worker died: 1, or 0."""
     retries: int = 0
-    """Passing faults of the images' store that were waited out."""
+    """Passing faults of the images' store and of endpoints that were waited out."""
 
     def __add__(self, other: Receipt) -> Receipt:
         return Receipt(
@@ -42,6 +44,7 @@ class Receipt:
             errors=dict(Counter(self.errors) + Counter(other.errors)),
             stops=dict(Counter(self.stops) + Counter(other.stops)),
             seconds=self.seconds + other.seconds,
+            cost=self.cost + other.cost,
             written=self.written + other.written,
             restarts=self.restarts + other.restarts,
             retries=self.retries + other.retries,
@@ -128,10 +131,12 @@ class RunSummary:
     """Shards in the plan."""
     seconds: Seconds = field(default_factory=Seconds)
     """Where the records' time went, summed over records that ran side by side."""
+    cost: float = 0.0
+    """US dollars that endpoints charged, by `prices` of the config."""
     restarts: int = 0
     """Shards that had to be begun again because their worker died."""
     retries: int = 0
-    """Passing faults of the images' store that were waited out."""
+    """Passing faults of the images' store and of endpoints that were waited out."""
     wall: float = 0.0
     """Seconds from the start of this call to its end."""
     ended: RunEnd | None = None
@@ -160,6 +165,7 @@ class RunSummary:
             stops=dict(Counter(self.stops) + Counter(receipt.stops)),
             written=self.written + receipt.written,
             seconds=self.seconds + receipt.seconds,
+            cost=self.cost + receipt.cost,
             restarts=self.restarts + receipt.restarts,
             retries=self.retries + receipt.retries,
         )

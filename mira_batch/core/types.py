@@ -93,6 +93,17 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """A model's files on this node."""
+
+    path: str
+    """Directory that holds them."""
+    identity: str
+    """Names their content: repository and commit, or a digest. The same files have the same identity
+    wherever they came from."""
+
+
+@dataclass(frozen=True, slots=True)
 class EditTask:
     """One record to run: what to edit is fetched separately, since images are large."""
 
@@ -180,6 +191,8 @@ class Step:
     score: float | None = None
     """The judge's score of the image, in [0, 1]; None without a judge."""
     seconds: Seconds = field(default_factory=Seconds)
+    cost: float = 0.0
+    """US dollars that endpoints charged for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +226,10 @@ class Trajectory:
     """The policy's words when it stopped."""
     resumed_steps: int = 0
     """How many of the steps came from the log of an earlier attempt."""
+    cost: float = 0.0
+    """US dollars that endpoints charged for it."""
+    restored: bool = False
+    """Whether `result` is the last image at the size the user expects, rather than that image itself."""
 
     @property
     def status(self) -> Status:
@@ -229,7 +246,7 @@ class Limits:
     attempts_per_step: int = 1
     """Seeds tried per step before a rejected edit is rolled back. Needs a judge."""
     tolerance: float = 0.0
-    """A candidate is accepted when its score is at least the current image's less this."""
+    """A candidate is accepted when its score is above 0 and at least the current image's less this."""
     satisfied: float | None = None
     """The loop ends when an accepted image scores at least this."""
     max_seconds: float | None = None

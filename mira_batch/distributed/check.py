@@ -9,13 +9,15 @@ from itertools import islice
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.config.local_models import TorchConfig
 from mira_batch.core.errors import ConfigError, ManifestError, MiraError, RecordError
-from mira_batch.models.build import check_model
+from mira_batch.models.build import check_files, check_model
 from mira_batch.storage import images
 from mira_batch.storage.embedded import EmbeddedReader
 from mira_batch.storage.manifest import Piece, cut, list_files, read_piece
 from mira_batch.storage.objects import check_create_only, open_store
 from mira_batch.storage.rows import Embedded, Record, Reject
+from mira_batch.storage.weights import look_at_weights
 
 _ROWS = 1_000
 _IMAGES = 8
@@ -39,6 +41,7 @@ def validate(config: BulkEditConfig) -> Iterator[Finding]:
         ("manifest", lambda: _manifest(config, *sample())),
         ("images", lambda: _images(config, sample()[1])),
         ("models", lambda: check_models(config)),
+        *([("weights", lambda: _weights(config))] if _locations(config) else []),
         ("output", lambda: _output(config)),
         ("workers", lambda: _workers(config)),
     ]
@@ -122,6 +125,25 @@ def check_models(config: BulkEditConfig) -> str:
     """
     models = [config.policy, config.editor, *([config.judge.model] if config.judge else [])]
     return ", ".join(check_model(model) for model in models)
+
+
+def _locations(config: BulkEditConfig) -> list[str]:
+    """Where the weights of the models are, adapters included."""
+    found: list[str] = []
+    for model in (config.policy, config.editor):
+        if isinstance(model, TorchConfig):
+            adapters = [getattr(model, "adapter", None), *getattr(model, "loras", ())]
+            found += [model.weights, *(adapter.weights for adapter in adapters if adapter)]
+    return found
+
+
+def _weights(config: BulkEditConfig) -> str:
+    """Look at all weights, and into those of models that lie on this machine."""
+    found = [look_at_weights(location, config.storage) for location in _locations(config)]
+    for model in (config.policy, config.editor):
+        if isinstance(model, TorchConfig) and not is_remote(model.weights):
+            check_files(model)
+    return "; ".join(found)
 
 
 def check_output(config: BulkEditConfig) -> None:

@@ -20,6 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from mira_batch.config.bulk_edit import BulkEditConfig
 from mira_batch.core.errors import (
     ConfigError,
+    EndpointError,
     EngineDead,
     ManifestError,
     MiraError,
@@ -34,7 +35,10 @@ from mira_batch.distributed.pool import Pool, shards_in_hand
 from mira_batch.distributed.worker import ShardWorker
 from mira_batch.storage.planfile import Shard
 
-_ERRORS = {kind.__name__: kind for kind in (ConfigError, ManifestError, StoreError, RunConflict, UserError)}
+_ERRORS = {
+    kind.__name__: kind
+    for kind in (ConfigError, ManifestError, StoreError, EndpointError, RunConflict, UserError)
+}
 """What a worker may refuse with, by name: errors travel to the driver as data."""
 _SILENT = 10.0
 """Seconds after which a worker that is not heard of is gone."""
@@ -146,6 +150,7 @@ def _receipts(config: BulkEditConfig, run: str, session: str, shards: Sequence[S
         ),
         num_cpus=workers.cpus,
         num_gpus=workers.gpus or None,
+        runtime_env=workers.runtime_env or None,
     )
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mira_batch.core.errors import EngineDead, RecordError
+from mira_batch.core.errors import EngineDead, RecordError, boundary
 from mira_batch.core.identity import content_hash, frame_of, work_id
 from mira_batch.core.loop import run_record
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, Models, PolicyRequest, Timed
@@ -45,6 +45,7 @@ class ShardWork:
         self._errors = Counter[str]()
         self._stops = Counter[str]()
         self._seconds = Seconds()
+        self._cost = 0.0
         judged = worker.models.judge is not None
         self._models = Models(self._propose, self._edit, self._score if judged else None)
 
@@ -63,6 +64,7 @@ class ShardWork:
             errors=dict(self._errors),
             stops=dict(self._stops),
             seconds=self._seconds,
+            cost=self._cost,
             restarts=int(self._tries.careful),
             retries=n["retries"],
         )
@@ -134,7 +136,8 @@ class ShardWork:
             self._count(trajectory)
             return result_row(plan, trajectory, None, [], self._worker.models.identities, None)
         best = next((s.frame for s in reversed(steps) if s.step.accepted), steps[0].frame)
-        trajectory = Trajectory(steps, best, None, failure, Seconds(), resumed_steps=len(steps))
+        cost = sum(logged.step.cost for logged in steps)
+        trajectory = Trajectory(steps, best, None, failure, Seconds(), "", len(steps), cost)
         row, trajectory = await asyncio.to_thread(self._row, plan, trajectory, steps[0].step.before)
         self._count(trajectory)
         return row
@@ -153,7 +156,7 @@ class ShardWork:
         fetched = time.perf_counter() - started
         trajectory = await run_record(task, original, self._models, self, self._config.loop_limits())
         trajectory = replace(trajectory, seconds=trajectory.seconds + Seconds(io=fetched))
-        trajectory = await asyncio.to_thread(_checked, trajectory, original)
+        trajectory = await asyncio.to_thread(self._finished, trajectory, original)
         self._at(task.record_id, len(trajectory.steps), "writing")
         row, trajectory = await asyncio.to_thread(self._row, plan, trajectory, original.digest)
         self._count(trajectory)
@@ -203,6 +206,25 @@ class ShardWork:
     def _decoded(self, data: bytes, name: str) -> Frame:
         return frame_of(images.decode(data, name, self._config.input))
 
+    def _finished(self, trajectory: Trajectory, original: Frame) -> Trajectory:
+        """Bring the result to the size the user expects, where the editor works at one of its own.
+
+        Failed, if a model drew on an image it was given: what is logged of it would be false.
+        """
+        frames = {id(f): f for f in (original, *(s.frame for s in trajectory.steps), trajectory.result)}
+        if any(frame_of(frame.pixels).digest != frame.digest for frame in frames.values()):
+            words = "a model changed an image that it was given; it must return a new one"
+            return replace(trajectory, failure=Failure(ErrorKind.editor_failed, words), stop_reason=None)
+        restore = self._worker.models.restore
+        if restore is None or trajectory.result is original:
+            return trajectory
+        try:
+            with boundary(ErrorKind.editor_failed):
+                result = frame_of(restore(trajectory.result.pixels, original.pixels))
+        except RecordError as error:
+            return replace(trajectory, failure=error.failure, stop_reason=None)
+        return replace(trajectory, result=result, restored=result.digest != trajectory.result.digest)
+
     def _row(
         self, plan: dict[str, Any], trajectory: Trajectory, source_digest: str
     ) -> tuple[dict[str, Any], Trajectory]:
@@ -251,15 +273,7 @@ class ShardWork:
         elif trajectory.stop_reason:
             self._stops[trajectory.stop_reason] += 1
         self._seconds += trajectory.seconds
-
-
-def _checked(trajectory: Trajectory, original: Frame) -> Trajectory:
-    """Failed, if a model drew on an image it was given: what is logged of it would be false."""
-    frames = {id(f): f for f in (original, *(s.frame for s in trajectory.steps), trajectory.result)}
-    if all(frame_of(frame.pixels).digest == frame.digest for frame in frames.values()):
-        return trajectory
-    words = "a model changed an image that it was given; it must return a new one"
-    return replace(trajectory, failure=Failure(ErrorKind.editor_failed, words), stop_reason=None)
+        self._cost += trajectory.cost
 
 
 def _unopened(failure: Failure, seconds: Seconds) -> Trajectory:

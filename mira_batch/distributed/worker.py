@@ -30,6 +30,7 @@ from mira_batch.storage.objects import open_store
 from mira_batch.storage.planfile import Shard, read_shard
 from mira_batch.storage.results import results_file
 from mira_batch.storage.rundir import check_identities, result_key
+from mira_batch.storage.weights import fetch_weights
 
 _PULSE = 1.0
 """Seconds between pulses."""
@@ -65,6 +66,7 @@ class ShardWorker:
         self.pulse = Pulse()
         self.at: dict[str, tuple[int, str, float]] = {}
         """What each record in flight is doing: its step, in which part of it, since when."""
+        self._retries_told = 0
         self._plan_file = lru_cache(maxsize=2)(self.store.get)
         self._loop = asyncio.new_event_loop()
         in_flight = config.workers.records_in_flight
@@ -83,11 +85,11 @@ class ShardWorker:
 
     async def _open(self) -> Replicas:
         self.gate = Gate(self.config.workers.records_in_flight)
-        models = await load_replicas(self.config)
+        models = await load_replicas(self.config, lambda place: fetch_weights(place, self.config.storage))
         try:
             await asyncio.to_thread(check_identities, self.store, models.identities)
         except UserError:
-            models.close()
+            await models.close()
             raise
         return models
 
@@ -120,7 +122,7 @@ class ShardWorker:
 
     async def _end(self) -> None:
         if models := getattr(self, "models", None):
-            models.close()
+            await models.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
@@ -166,13 +168,18 @@ class ShardWorker:
             rows = await all_or_nothing([work.record(row) for row in plan])
             if None in rows:
                 return None
-            receipt = work.receipt()
+            receipt = self._with_retries(work.receipt())
             data = await asyncio.to_thread(results_file, rows, {FOOTER: receipt.to_json()})
             committed = await self.store.create_async(key, data)
             await asyncio.to_thread(work.log.delete)
         finally:
             work.leave()
         return replace(receipt, written=len(data)) if committed else await self._of_another(shard)
+
+    def _with_retries(self, receipt: Receipt) -> Receipt:
+        """Faults of endpoints belong to no shard; they go into whichever is committed next."""
+        told, self._retries_told = self._retries_told, self.models.retries
+        return replace(receipt, retries=receipt.retries + self._retries_told - told)
 
     async def _of_another(self, shard: Shard) -> Receipt:
         """The receipt of a shard that another worker has committed."""

@@ -1,7 +1,8 @@
 """From a config to the policy, editor or judge it names.
 
 `max_batch` of the config, where it is set, goes before the model's own: callers take
-`config.max_batch or model.max_batch`. Implementations are imported only when they are asked for.
+`config.max_batch or model.max_batch`. Implementations are imported only when they are asked for. Weights are
+fetched by a function that the caller brings, since where they are kept is the business of storage/.
 """
 
 from __future__ import annotations
@@ -9,34 +10,67 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from mira_batch.config.base import is_remote
+from mira_batch.config.local_models import DiffusersConfig, QwenVLConfig, TorchConfig, VllmConfig
 from mira_batch.config.models import (
     CustomConfig,
     EditorConfig,
     JudgeConfig,
+    PassthroughPolicyConfig,
     PillowEditorConfig,
     PolicyConfig,
+    RulesJudgeConfig,
     RulesPolicyConfig,
-    SimulatedEditorConfig,
-    SimulatedJudgeConfig,
-    SimulatedPolicyConfig,
 )
+from mira_batch.config.served_models import GeminiImagesConfig, OpenAIImagesConfig, OpenAIPolicyConfig
+from mira_batch.config.simulated import SimulatedEditorConfig, SimulatedJudgeConfig, SimulatedPolicyConfig
 from mira_batch.core.errors import ConfigError, MiraError, describe
-from mira_batch.core.ports import Editor, Judge, Policy
+from mira_batch.core.ports import Editor, Judge, Policy, ServedEditor, ServedPolicy
+from mira_batch.core.types import Weights
+
+Fetch = Callable[[str], Weights]
+"""From where weights are kept to their files on this node."""
 
 
-def build_policy(config: PolicyConfig) -> Policy:
-    """Load the policy.
+def no_weights(location: str) -> Weights:
+    """For models without any."""
+    raise ConfigError(f"weights: {location}: nothing that fetches weights was given")
+
+
+def build_policy(
+    config: PolicyConfig, fetch: Fetch = no_weights, device: str = "auto"
+) -> Policy | ServedPolicy:
+    """Load the policy onto a device: auto, cpu or cuda:N.
 
     Raises:
-        ConfigError: a custom factory can't be imported, raises, or returns no policy.
+        ConfigError: its weights can't be found or don't fit, a package is missing, or a custom factory
+            can't be imported, raises, or returns no policy.
     """
     match config:
         case RulesPolicyConfig():
             from mira_batch.models.rules_policy import RulesPolicy
 
             return RulesPolicy()
+        case PassthroughPolicyConfig():
+            from mira_batch.models.passthrough_policy import PassthroughPolicy
+
+            return PassthroughPolicy()
+        case QwenVLConfig():
+            from mira_batch.models.qwen_vl import QwenVLPolicy
+
+            adapter = fetch(config.adapter.weights) if config.adapter else None
+            return QwenVLPolicy(config, fetch(config.weights), device, adapter)
+        case VllmConfig():
+            from mira_batch.models.vllm_policy import VllmPolicy
+
+            return VllmPolicy(config, fetch(config.weights), device)
+        case OpenAIPolicyConfig():
+            from mira_batch.models.openai_policy import OpenAIPolicy
+
+            return OpenAIPolicy(config)
         case SimulatedPolicyConfig():
             from mira_batch.models.simulated import SimulatedPolicy
 
@@ -45,17 +79,33 @@ def build_policy(config: PolicyConfig) -> Policy:
             return _build_custom(config, "policy", "propose")
 
 
-def build_editor(config: EditorConfig) -> Editor:
-    """Load the editor.
+def build_editor(
+    config: EditorConfig, fetch: Fetch = no_weights, device: str = "auto"
+) -> Editor | ServedEditor:
+    """Load the editor onto a device: auto, cpu or cuda:N.
 
     Raises:
-        ConfigError: a custom factory can't be imported, raises, or returns no editor.
+        ConfigError: its weights can't be found or don't fit, a package is missing, or a custom factory
+            can't be imported, raises, or returns no editor.
     """
     match config:
         case PillowEditorConfig():
             from mira_batch.models.pillow_editor import PillowEditor
 
             return PillowEditor()
+        case DiffusersConfig():
+            from mira_batch.models.diffusers_editor import DiffusersEditor
+
+            loras = [fetch(lora.weights) for lora in config.loras]
+            return DiffusersEditor(config, fetch(config.weights), device, loras)
+        case OpenAIImagesConfig():
+            from mira_batch.models.openai_images import OpenAIImages
+
+            return OpenAIImages(config)
+        case GeminiImagesConfig():
+            from mira_batch.models.gemini_images import GeminiImages
+
+            return GeminiImages(config)
         case SimulatedEditorConfig():
             from mira_batch.models.simulated import SimulatedEditor
 
@@ -71,6 +121,10 @@ def build_judge(config: JudgeConfig) -> Judge:
         ConfigError: a custom factory can't be imported, raises, or returns no judge.
     """
     match config:
+        case RulesJudgeConfig():
+            from mira_batch.models.rules_judge import RulesJudge
+
+            return RulesJudge()
         case SimulatedJudgeConfig():
             from mira_batch.models.simulated import SimulatedJudge
 
@@ -101,6 +155,29 @@ def check_model(config: PolicyConfig | EditorConfig | JudgeConfig) -> str:
             f"it takes {signature}"
         ) from error
     return f"{config.factory} (importable, not loaded)"
+
+
+def check_files(config: TorchConfig) -> None:
+    """Look whether a directory on this machine holds the model that is asked for; nothing is loaded.
+
+    Raises:
+        ConfigError: it doesn't, naming what is missing.
+    """
+    match config:
+        case QwenVLConfig():
+            from mira_batch.models.qwen_files import check_adapter_files, check_qwen_files
+
+            check_qwen_files(config.weights)
+            if config.adapter is not None and not is_remote(config.adapter.weights):
+                check_adapter_files(config.adapter.weights)
+        case VllmConfig():
+            from mira_batch.models.qwen_files import check_qwen_files
+
+            check_qwen_files(config.weights)
+        case DiffusersConfig():
+            from mira_batch.models.pipelines.families import check_pipeline_files
+
+            check_pipeline_files(Path(config.weights), config.pipeline)
 
 
 def _build_custom(config: CustomConfig, role: str, method: str) -> Any:

@@ -25,7 +25,10 @@ MAX_SIDE = 100_000
 Unit = Literal["px", "%"]
 
 _COLOUR_NAMES = {
-    ImageColor.getrgb(value): name for name, value in ImageColor.colormap.items() if "grey" not in name
+    # By the name: Pillow puts a colour's numbers into its map in place of the text, once it was asked for it.
+    ImageColor.getrgb(name): name
+    for name in ImageColor.colormap
+    if "grey" not in name
 }
 
 

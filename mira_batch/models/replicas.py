@@ -1,4 +1,4 @@
-"""The models of one worker: built once from the config, each behind its micro-batcher.
+"""The models of one worker: built once from the config, each behind its micro-batcher or endpoint.
 
 Here what a model returns is checked, so that the loop can trust it.
 """
@@ -10,52 +10,66 @@ from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
 from mira_batch.config.bulk_edit import BulkEditConfig
-from mira_batch.config.models import ModelConfig
+from mira_batch.config.local_models import TorchConfig
+from mira_batch.config.model_base import BatchedConfig, ModelConfig
+from mira_batch.config.served_models import ServedConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
 from mira_batch.core.types import ErrorKind, Frame
-from mira_batch.models.build import build_editor, build_judge, build_policy
+from mira_batch.models.build import Fetch, build_editor, build_judge, build_policy, no_weights
+from mira_batch.models.endpoint import Endpoint
 from mira_batch.models.microbatch import EDITOR, JUDGE, POLICY, MicroBatcher, Role
 
 
 @dataclass(frozen=True)
 class Replicas:
-    """Batched access to the models of a worker."""
+    """Access to the models of a worker: those in the process in batches, served ones call by call."""
 
-    policy: MicroBatcher[PolicyRequest, str]
-    editor: MicroBatcher[EditRequest, Frame]
+    policy: MicroBatcher[PolicyRequest, str] | Endpoint[PolicyRequest, str]
+    editor: MicroBatcher[EditRequest, Frame] | Endpoint[EditRequest, Frame]
     judge: MicroBatcher[JudgeRequest, Judgement] | None
     identities: dict[str, str | None]
     """What answered: identity by role, as it is written to the results."""
+    restore: Callable[[Any, Any], Any] | None
+    """The editor's own `restore(image, original)`, where it has one; see `core.ports.Editor`."""
 
     @property
     def out_of_memory(self) -> int:
         """How many calls of any model ran out of memory so far."""
         return sum(batcher.out_of_memory for batcher in self._batchers())
 
-    def close(self) -> None:
+    @property
+    def retries(self) -> int:
+        """How many passing faults of endpoints were waited out so far."""
+        return sum(batcher.retries for batcher in self._batchers() if isinstance(batcher, Endpoint))
+
+    async def close(self) -> None:
+        """End threads after the call they are in; cancel calls of endpoints, and close their connections."""
         for batcher in self._batchers():
             batcher.close()
+            if isinstance(batcher, Endpoint):
+                await batcher.aclose()
 
-    def _batchers(self) -> list[MicroBatcher[Any, Any]]:
+    def _batchers(self) -> list[MicroBatcher[Any, Any] | Endpoint[Any, Any]]:
         return [batcher for batcher in (self.policy, self.editor, self.judge) if batcher is not None]
 
 
-async def load_replicas(config: BulkEditConfig) -> Replicas:
+async def load_replicas(config: BulkEditConfig, fetch: Fetch = no_weights) -> Replicas:
     """Build every replica and start its thread. Call it on the event loop that will submit requests.
 
     Raises:
         ConfigError: a model can't be built as configured.
     """
-    policies = [build_policy(config.policy) for _ in range(config.policy.replicas)]
-    editors = [build_editor(config.editor) for _ in range(config.editor.replicas)]
+    limits = config.limits
+    policies = [build_policy(config.policy, fetch, device) for device in _devices(config.policy)]
+    editors = [build_editor(config.editor, fetch, device) for device in _devices(config.editor)]
     accept = config.judge
-    judges = [build_judge(accept.model) for _ in range(accept.model.replicas)] if accept else []
+    judges = [build_judge(accept.model) for _ in _devices(accept.model)] if accept else []
     return Replicas(
-        policy=_batcher(POLICY, policies, "propose", _text, config.policy, config.limits.policy_seconds),
-        editor=_batcher(EDITOR, editors, "apply", _frame, config.editor, config.limits.edit_seconds),
-        judge=_batcher(JUDGE, judges, "score", _judgement, accept.model, config.limits.policy_seconds)
+        policy=_access(POLICY, policies, "propose", _text, config.policy, limits.policy_seconds),
+        editor=_access(EDITOR, editors, "apply", _frame, config.editor, limits.edit_seconds),
+        judge=_batcher(JUDGE, judges, "score", _judgement, accept.model, limits.policy_seconds)
         if accept
         else None,
         identities={
@@ -63,7 +77,30 @@ async def load_replicas(config: BulkEditConfig) -> Replicas:
             "editor": editors[0].identity,
             "judge": judges[0].identity if judges else None,
         },
+        restore=getattr(editors[0], "restore", None),
     )
+
+
+def _devices(config: ModelConfig) -> list[str]:
+    """The device of each copy of a model."""
+    devices = config.devices if isinstance(config, TorchConfig) else ("auto",)
+    copies = config.replicas if isinstance(config, BatchedConfig) else 1
+    return [device for device in devices for _ in range(copies)]
+
+
+def _access(
+    role: Role,
+    models: Sequence[Any],
+    method: str,
+    check: Callable[[Any], Any],
+    config: ModelConfig,
+    limit_seconds: float,
+) -> MicroBatcher[Any, Any] | Endpoint[Any, Any]:
+    if isinstance(config, ServedConfig):
+        (model,) = models
+        return Endpoint(role, getattr(model, method), check, config, limit_seconds, model.close)
+    assert isinstance(config, BatchedConfig)
+    return _batcher(role, models, method, check, config, limit_seconds)
 
 
 def _batcher(
@@ -71,7 +108,7 @@ def _batcher(
     models: Sequence[Any],
     method: str,
     check: Callable[[Any], Any],
-    config: ModelConfig,
+    config: BatchedConfig,
     limit_seconds: float,
 ) -> MicroBatcher[Any, Any]:
     def checked(call: Callable[[Sequence[Any]], Sequence[Any]]) -> Callable[[Sequence[Any]], list[Any]]:

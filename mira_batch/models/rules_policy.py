@@ -8,28 +8,22 @@ exactly, as `PillowEditor` does.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 
 from mira_batch.core.actions import MAX_INSTRUCTION, format_action
-from mira_batch.core.errors import RecordError, boundary
-from mira_batch.core.identity import frame_of
+from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import PolicyRequest
-from mira_batch.core.types import Edit, ErrorKind, Frame, Step, Stop
+from mira_batch.core.types import Edit, Step, Stop
 from mira_batch.models import grammar
+from mira_batch.models.expected import Expected
 from mira_batch.models.operations import Operation
-
-REMEMBERED = 4_096
-"""Records whose digests are kept; a few hundred bytes each."""
 
 
 class RulesPolicy:
     """Implements `core.ports.Policy`. Answers depend on the request alone; the memory only saves work."""
 
     def __init__(self) -> None:
-        self._digests: OrderedDict[tuple[str, str], tuple[str, ...]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._expected = Expected()
 
     @property
     def identity(self) -> str:
@@ -52,11 +46,7 @@ class RulesPolicy:
             return error
 
     def _look(self, request: PolicyRequest) -> Edit | Stop:
-        try:
-            operations = grammar.parse(request.instruction)
-        except grammar.InstructionUnclear as unclear:
-            raise RecordError(ErrorKind.instruction_unclear, str(unclear)) from unclear
-        digests = self._wanted(request.original, request.instruction, operations)
+        operations, digests = self._expected.of(request.original, request.instruction)
         if request.current.digest not in digests:
             return _undo(operations, digests, request.history)
         done = max(k for k, digest in enumerate(digests) if digest == request.current.digest)
@@ -64,24 +54,6 @@ class RulesPolicy:
         if done == len(operations):
             return Stop("nothing is left to do", thought)
         return Edit(operations[done].describe(), thought)
-
-    def _wanted(self, original: Frame, instruction: str, operations: Sequence[Operation]) -> tuple[str, ...]:
-        """The digests of the image after the first k edits, for k from 0 to all of them."""
-        key = (original.digest, instruction)
-        with self._lock:
-            if key in self._digests:
-                self._digests.move_to_end(key)
-                return self._digests[key]
-        digests, image = [original.digest], original.pixels
-        for operation in operations:
-            with boundary(ErrorKind.policy_failed):
-                image = operation.apply(image)
-            digests.append(frame_of(image).digest)
-        with self._lock:
-            self._digests[key] = tuple(digests)
-            while len(self._digests) > REMEMBERED:
-                self._digests.popitem(last=False)
-        return tuple(digests)
 
 
 def _undo(operations: Sequence[Operation], digests: Sequence[str], history: Sequence[Step]) -> Edit:

@@ -32,7 +32,7 @@ from mira_batch.storage.results import results_dataset
 _READERS = 4
 _ROWS_PER_READ = 8
 _REJECTS = 50
-_LIGHT = ("status", "stop_reason", "error_kind", "num_steps", "seconds")
+_LIGHT = ("status", "stop_reason", "error_kind", "num_steps", "seconds", "cost")
 
 
 def write_report(config: BulkEditConfig, summary: RunSummary, most: int = 48) -> str:
@@ -89,7 +89,7 @@ class _Census:
 
 def _census(store: Store, config: BulkEditConfig, summary: RunSummary) -> _Census:
     counts = {name: Counter[str]() for name in ("status", "stop_reason", "error_kind")}
-    spent, steps, total = Seconds(), 0, 0
+    spent, cost, steps, total = Seconds(), 0.0, 0, 0
     starts: dict[str, int] = {}
     flags = [np.zeros(0, bool)]
     if any(rundir.shard_of(entry.key) is not None for entry in store.list("results")):
@@ -104,6 +104,7 @@ def _census(store: Store, config: BulkEditConfig, summary: RunSummary) -> _Censu
                     counter[entry["values"]] += entry["counts"]
             columns = {f.name: batch["seconds"].field(f.name) for f in schema.SECONDS}
             spent += Seconds(**{name: float(values.to_numpy().sum()) for name, values in columns.items()})
+            cost += float(batch["cost"].to_numpy().sum())
             steps += int(batch["num_steps"].to_numpy().sum())
             flags.append(batch["status"].to_numpy(zero_copy_only=False) == Status.failed)
     whole = replace(
@@ -115,6 +116,7 @@ def _census(store: Store, config: BulkEditConfig, summary: RunSummary) -> _Censu
         errors=dict(counts["error_kind"]),
         stops=dict(counts["stop_reason"]),
         seconds=spent,
+        cost=cost,
     )
     return _Census(whole, list(starts), list(starts.values()), np.concatenate(flags))
 

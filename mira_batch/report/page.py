@@ -155,6 +155,7 @@ def _figures(page: Page) -> Html:
         ("rejected rows", f"{page.rejected:,}", "", "warn" if page.rejected else ""),
         ("last call" if summary.already else "wall time", *_clock(summary.wall), ""),
         ("images per minute", "–" if page.pace is None else f"{page.pace:,.0f}", "", ""),
+        *([("cost", f"${summary.cost:,.2f}", "", "")] if summary.cost else []),
     ]
     return tag(
         "dl",

@@ -160,6 +160,8 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
         resumed = f", {summary.resumed_steps:,} of them resumed" if summary.resumed_steps else ""
         each = summary.steps / summary.committed
         table.add_row("edits", f"{summary.steps:,}  ({each:.1f} a record{resumed})")
+    if summary.cost:
+        table.add_row("cost", f"${summary.cost:,.2f}  (${summary.cost / summary.committed:.4f} a record)")
     if summary.skipped:
         table.add_row("skipped", f"{summary.skipped:,} that an earlier run has")
     if summary.rejected:
@@ -167,7 +169,9 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
             "rejected", Text(f"{summary.rejected:,} rows", "yellow") + Text("  plan/rejects.parquet")
         )
     if summary.retries:
-        table.add_row("retries", f"{summary.retries:,} passing faults of the images' store, waited out")
+        table.add_row(
+            "retries", f"{summary.retries:,} passing faults of the images' store or of endpoints, waited out"
+        )
     if summary.restarts:
         table.add_row("restarts", f"{summary.restarts:,} shards begun again after their worker died")
     pace = f", {60 * here / summary.wall:,.0f} records a minute" if here and summary.wall else ""

@@ -119,6 +119,16 @@ def read_bytes(
     return _patiently(location, config, lambda: fs.cat_file(path, start=0, end=most + 1), on_retry)
 
 
+def download(location: str, config: StorageConfig, target: str) -> None:
+    """Copy a file of a store to a local path, in pieces; passing faults are tried again as in `read_bytes`.
+
+    Raises:
+        StoreError, OSError: as `read_bytes`.
+    """
+    fs, path = filesystem(location, config, once=True)
+    _patiently(location, config, lambda: fs.get_file(path, target))
+
+
 def version(location: str, config: StorageConfig) -> str:
     """What tells that a file changed: its ETag, or its size and time where there is none.
 

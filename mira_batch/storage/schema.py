@@ -10,7 +10,7 @@ import json
 
 import pyarrow as pa
 
-STEP_VERSION = 1
+STEP_VERSION = 2
 """Form of a step file; a file with another number is not trusted."""
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -54,6 +54,7 @@ STEP = pa.struct(
         ("before", pa.string()),
         ("after", pa.string()),
         ("seconds", SECONDS),
+        ("cost", pa.float64()),  # US dollars that endpoints charged
     ]
 )
 
@@ -91,9 +92,15 @@ RESULTS = _with_features(
             ("height", pa.int32()),
             ("num_steps", pa.int32()),
             ("seconds", SECONDS),
+            ("cost", pa.float64()),  # US dollars that endpoints charged
             ("models", pa.struct([(name, pa.string()) for name in ("policy", "editor", "judge")])),
             ("source", pa.string()),  # the input image: its URI, or its place in the manifest
             ("source_digest", pa.string()),  # of the input's decoded pixels: what steps[0].before equals
+            (
+                "result_digest",
+                pa.string(),
+            ),  # of the result's pixels, before they were encoded: those of a step,
+            ("restored", pa.bool_()),  # or, when this is set, those at the size that the user expects
             ("final_thought", pa.string()),
             ("metadata", pa.string()),
             ("steps", pa.list_(STEP)),

@@ -153,7 +153,11 @@ def _check_row(store: Store, row: dict[str, Any], lossless: bool) -> tuple[int, 
             accepted.append(current)
     has_judge = row["models"]["judge"] is not None  # then the best accepted image is kept, not the last
     if row["image"] is not None:
-        check(row["image"], set(accepted if has_judge else accepted[-1:]), "result image")
+        check(row["image"], {row["result_digest"]}, "result image")
+        if not row["restored"] and row["result_digest"] not in (accepted if has_judge else accepted[-1:]):
+            problems.append(
+                f"{row['record_id']!r}: the result is not the image of a step it may be taken from"
+            )
     elif row["status"] == "ok":
         problems.append(f"{row['record_id']!r}: status is ok, but there is no image")
     if row["num_steps"] != len(row["steps"]):

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from mira_batch.config.models import SimulatedEditorConfig, StepCounts
+from mira_batch.config.simulated import SimulatedEditorConfig, StepCounts
 from mira_batch.core.ports import EditRequest, PolicyRequest
 from mira_batch.core.types import EditTask, LoggedStep
 from mira_batch.models.simulated import SimulatedEditor, step_count

@@ -6,7 +6,7 @@ import os
 from functools import cache
 from typing import Any
 
-from mira_batch.config.models import StepCounts
+from mira_batch.config.simulated import StepCounts
 from mira_batch.models.simulated import step_count
 from tests.bench.child import in_child
 from tests.bench.figure import Bench, Figure, at_most, reported

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
-from mira_batch.config.models import StepCounts
+from mira_batch.config.simulated import StepCounts
 from mira_batch.models.simulated import step_count
 from tests.catalogue import SAMPLE
 

@@ -32,7 +32,7 @@ def custom(name: str, **options: object) -> dict[str, Any]:
 
 POLICIES = [{"type": "rules"}, SIMULATED, custom("make_policy", max_batch=5)]
 EDITORS = [{"type": "pillow"}, SIMULATED, custom("make_editor")]
-JUDGES = [SIMULATED, custom("make_judge")]
+JUDGES = [{"type": "rules"}, SIMULATED, custom("make_judge")]
 
 
 def gradient(mode: str, width: int, height: int) -> Frame:
@@ -93,7 +93,7 @@ def judge_requests() -> list[JudgeRequest]:
 
 
 def bad_judge_request() -> JudgeRequest:
-    return JudgeRequest("bad-1", INSTRUCTION, FRAMES["rgb"], FRAMES["rgb"], "invert the colors")
+    return JudgeRequest("bad-1", MEANINGLESS, FRAMES["rgb"], FRAMES["rgb"], "invert the colors")
 
 
 @dataclass(frozen=True)

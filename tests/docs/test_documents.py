@@ -70,9 +70,20 @@ def test_readme_commands_and_library_example(workplace: Path) -> None:
 def test_readme_yaml_blocks_are_valid_settings() -> None:
     base = {"input": {"manifest": "m.jsonl"}, "output": {"uri": "out"}}
     shown = [yaml.safe_load(b.text) for b in blocks("README.md") if b.language == "yaml"]
-    assert len(shown) == 3
+    assert len(shown) == 4
     for settings in shown:
         load_config(base | settings)
+
+
+def test_the_tiny_models_example(workplace: Path) -> None:
+    write_files("docs/models.md", workplace)
+    *_, validate, run_it = lines = commands("docs/models.md")
+    assert len(lines) == 3
+    shell(lines[0], workplace)
+    shell(validate, workplace)
+    shell(f"{run_it} --set backend=inline", workplace)
+    (results,) = (workplace / "tiny-edited").glob("*/results")
+    assert len(read_outputs(str(results.parent), ["record_id"])) == 12
 
 
 @pytest.mark.ray

@@ -81,14 +81,21 @@ steps = st.fixed_dictionaries(
         "before": texts,
         "after": texts,
         "seconds": seconds,
+        "cost": reals,
     }
 )
 result_rows = st.fixed_dictionaries(
     {
         **dict.fromkeys(("record_id", "work_id", "instruction", "status", "source", "metadata"), texts),
         **dict.fromkeys(
-            ("stop_reason", "error_kind", "error_message", "source_digest", "final_thought"), optional_text
+            (
+                *("stop_reason", "error_kind", "error_message", "source_digest", "result_digest"),
+                "final_thought",
+            ),
+            optional_text,
         ),
+        "cost": reals,
+        "restored": st.booleans(),
         "image": pictures,
         **dict.fromkeys(("width", "height"), st.none() | int32),
         "num_steps": int32,

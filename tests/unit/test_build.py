@@ -8,14 +8,8 @@ from typing import Any
 
 import pytest
 
-from mira_batch.config.models import (
-    CustomConfig,
-    PillowEditorConfig,
-    RulesPolicyConfig,
-    SimulatedEditorConfig,
-    SimulatedJudgeConfig,
-    SimulatedPolicyConfig,
-)
+from mira_batch.config.models import CustomConfig, PillowEditorConfig, RulesPolicyConfig
+from mira_batch.config.simulated import SimulatedEditorConfig, SimulatedJudgeConfig, SimulatedPolicyConfig
 from mira_batch.core.errors import ConfigError, EngineDead, StoreError
 from mira_batch.models.build import build_editor, build_judge, build_policy, check_model
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mira_batch.config.load import load_config
-from mira_batch.config.models import CustomConfig, RulesPolicyConfig, SimulatedPolicyConfig
+from mira_batch.config.models import CustomConfig, RulesPolicyConfig
+from mira_batch.config.simulated import SimulatedPolicyConfig
 from mira_batch.core.errors import ConfigError
 
 MINIMAL: dict[str, Any] = {"input": {"manifest": "/data/m.parquet"}, "output": {"uri": "/data/out"}}

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mira_batch.config import models as model_configs
 from mira_batch.config.bulk_edit import BulkEditConfig, LimitsConfig
 from mira_batch.config.load import load_config
+from mira_batch.config.simulated import Fault
 
 MINIMAL: dict[str, Any] = {"input": {"manifest": "/data/m.parquet"}, "output": {"uri": "/data/out"}}
 
@@ -31,7 +31,7 @@ def _all_models(model: type[BaseModel] = BulkEditConfig) -> Iterator[type[BaseMo
 
 def test_every_setting_says_what_it_is() -> None:
     models = set(_all_models())
-    assert model_configs.Fault in models
+    assert Fault in models
     for model in models:
         assert model.__doc__, model
         for name, field in model.model_fields.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -309,3 +311,15 @@ def test_a_colour_has_one_name() -> None:
     assert [canonical_colour(c) for c in ("grey", "GRAY", "#808080", "#F00", "aqua", "#ff8800")] == [
         *("gray", "gray", "gray", "red", "cyan", "#ff8800")
     ]
+
+
+def test_colour_names_are_read_also_after_pillow_was_asked_for_one() -> None:
+    code = (
+        "from PIL import Image; Image.new('RGB', (1, 1), 'white')\n"
+        "from mira_batch.models.grammar import parse\n"
+        "print(parse('put a 4 px white border around it')[0].describe())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "add a 4 pixel white border around the image"

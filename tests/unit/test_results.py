@@ -63,7 +63,10 @@ def test_a_result_row_says_what_happened() -> None:
         "seconds": {"policy": 0.5, "editor": 1.5, "judge": 0.0, "waiting": 0.25, "io": 0.125},
         "models": {"policy": "rules/1", "editor": "pillow/1", "judge": None},
         "source": "/data/7.png",
+        "cost": 0.0,
         "source_digest": ORIGINAL.digest,
+        "result_digest": trajectory.steps[1].step.after,
+        "restored": False,
         "final_thought": "looks right",
         "metadata": '{"sku": 7}',
     }

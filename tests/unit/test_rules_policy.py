@@ -28,7 +28,7 @@ from mira_batch.core.types import (
     StopReason,
     Trajectory,
 )
-from mira_batch.models import rules_policy
+from mira_batch.models import expected
 from mira_batch.models.grammar import RESTORE, parse
 from mira_batch.models.pillow_editor import PillowEditor
 from mira_batch.models.rules_policy import RulesPolicy
@@ -216,13 +216,13 @@ def test_bad_requests_fail_alone_in_their_slots() -> None:
 
 
 def test_only_digests_are_remembered_and_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules_policy, "REMEMBERED", 3)
+    monkeypatch.setattr(expected, "REMEMBERED", 3)
     policy = RulesPolicy()
     for level in range(2, 10):
         frame = frame_of(Image.new("RGB", (8, 8), (level, 0, 0)))
         policy.propose([look("mirror it, turn it gray", frame)])
-    assert len(policy._digests) == 3
-    assert all(isinstance(digest, str) for kept in policy._digests.values() for digest in kept)
+    assert len(policy._expected._digests) == 3
+    assert all(isinstance(digest, str) for kept in policy._expected._digests.values() for digest in kept)
 
 
 def test_a_second_look_computes_nothing() -> None:

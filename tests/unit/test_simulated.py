@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mira_batch.config.models import (
+from mira_batch.config.simulated import (
     SimulatedEditorConfig,
     SimulatedJudgeConfig,
     SimulatedPolicyConfig,
@@ -93,7 +93,7 @@ def test_step_counts_are_the_same_in_every_process() -> None:
     counts = [step_count(f"record-{number}", StepCounts()) for number in range(12)]
     assert counts == [2, 1, 1, 5, 1, 4, 2, 1, 5, 2, 3, 3]
     code = (
-        "from mira_batch.config.models import StepCounts\n"
+        "from mira_batch.config.simulated import StepCounts\n"
         "from mira_batch.models.simulated import step_count\n"
         "print([step_count(f'record-{number}', StepCounts()) for number in range(12)])"
     )
@@ -303,7 +303,7 @@ def test_times_hold_among_threads() -> None:
 
 def test_exit_ends_the_process_at_once() -> None:
     code = (
-        "from mira_batch.config.models import SimulatedPolicyConfig\n"
+        "from mira_batch.config.simulated import SimulatedPolicyConfig\n"
         "from mira_batch.models.simulated import SimulatedPolicy\n"
         "from mira_batch.core.ports import PolicyRequest\n"
         "fault = {'records': 'r', 'does': 'exit'}\n"

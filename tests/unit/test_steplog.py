@@ -86,7 +86,7 @@ def by_hand(logged: LoggedStep, png: bytes) -> bytes:
 def reordered(data: bytes) -> bytes:
     """Another form of a later version, with a checksum of its own."""
     body = data.split(b"\n", 2)[2]
-    return b"mira-batch step 2\n" + content_hash(body).encode() + b"\n" + body
+    return b"mira-batch step 3\n" + content_hash(body).encode() + b"\n" + body
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {

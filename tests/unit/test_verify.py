@@ -12,6 +12,7 @@ from PIL import Image
 
 from mira_batch.config.bulk_edit import BulkEditConfig, StorageConfig
 from mira_batch.core.errors import RunConflict, StoreError
+from mira_batch.core.identity import frame_of
 from mira_batch.storage.images import encode_png
 from mira_batch.storage.manifest import ManifestFile
 from mira_batch.storage.objects import Store, open_store
@@ -191,7 +192,13 @@ def a_picture(colour: tuple[int, int, int]) -> Row:
     return {"bytes": encode_png(Image.new("RGB", (3, 2), colour)), "path": None}
 
 
-OTHER = a_picture((1, 2, 3))
+OTHER, THIRD = a_picture((1, 2, 3)), a_picture((3, 2, 1))
+
+
+def digest_of(picture: Row) -> str:
+    return frame_of(Image.open(io.BytesIO(picture["bytes"]))).digest
+
+
 DAMAGES: list[tuple[Callable[[list[Row]], Any], str]] = [
     (set_result(b"no image"), "result image does not decode: .*cannot identify image file"),
     (set_result(OTHER["bytes"][:50]), "result image does not decode: "),
@@ -231,12 +238,27 @@ def test_with_a_judge_any_accepted_image_may_be_the_result(store: Store) -> None
             row = rows[1]
             row["models"]["judge"] = "judge/1"
             row["image"] = row["steps"][result]["image"]
+            row["result_digest"] = row["steps"][result]["after"]
 
         return edit
 
     change(store, judged(0))
     assert problems(store) == []
     change(store, judged(1))
+    taken = f"{PART}: 'r5': the result is not the image of a step it may be taken from"
+    assert problems(store) == [taken]
+
+
+def test_a_restored_result_is_no_steps_image_but_its_own(store: Store) -> None:
+    def restored(image: dict[str, Any]) -> Callable[[list[Row]], Any]:
+        def edit(rows: list[Row]) -> None:
+            rows[1] |= {"image": image, "restored": True, "result_digest": digest_of(OTHER)}
+
+        return edit
+
+    change(store, restored(OTHER))
+    assert problems(store) == []
+    change(store, restored(THIRD))
     assert problems(store) == [f"{PART}: 'r5': result image has other pixels than its step gave"]
 
 

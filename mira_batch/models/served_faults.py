@@ -1,0 +1,90 @@
+"""What an endpoint's faults mean, whichever client met them.
+
+Each adapter (`openai_client.py`, `gemini_images.py`) turns the exceptions of its client into an
+`EndpointFault` or a `RecordError`; `endpoint.py` acts on it. No key is ever in their words.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+MOST_WORDS = 300
+"""Characters of an endpoint's own words that an error quotes."""
+MOST_TEXT = 1_000_000
+"""Characters of a policy's answer: a longer one is no answer, and every row would carry it."""
+_KEYS = re.compile(r"\b(?:sk|pk|rk)-[\w*.\-]{4,}|\bAIza[\w*\-]{4,}|(?<=Bearer )\S+", re.IGNORECASE)
+"""What looks like a key, also where the endpoint has masked a part of it."""
+
+
+class Meaning(StrEnum):
+    """What a fault says."""
+
+    busy = "busy"
+    """The endpoint can't take calls now: everybody should wait."""
+    broken = "broken"
+    """This call failed and may succeed when it is made again."""
+    request = "request"
+    """The endpoint will never carry out this request."""
+    settings = "settings"
+    """Every request will be refused: a wrong key, name of the model, address or setting."""
+    quota = "quota"
+    """What was paid for is used up."""
+
+
+_BUSY = {429, 502, 503, 504, 529}
+_BROKEN = {408, 409, 425}
+_SETTINGS = {401, 403, 404, 405, 407, 410}
+_QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+_SETTINGS_CODES = {
+    "API_KEY_INVALID",
+    "invalid_api_key",
+    "model_not_found",
+    "unknown_parameter",
+    "unsupported_parameter",
+    "unsupported_value",
+}
+
+
+class EndpointFault(Exception):
+    """A call of an endpoint came to nothing."""
+
+    def __init__(self, meaning: Meaning, words: str, retry_after: float | None = None) -> None:
+        """
+        Args:
+            meaning: what it says.
+            words: what the endpoint or the connection said; see `quoted`.
+            retry_after: seconds after which the endpoint asks to be called again.
+        """
+        super().__init__(words)
+        self.meaning = meaning
+        self.retry_after = retry_after
+
+
+def meaning_of(status: int, *codes: str | None) -> Meaning:
+    """What an HTTP status means, together with the codes that the body gives for it."""
+    if status == 402 or not _QUOTA_CODES.isdisjoint(codes):
+        return Meaning.quota
+    if status in _SETTINGS or not _SETTINGS_CODES.isdisjoint(codes):
+        return Meaning.settings
+    if status in _BUSY:
+        return Meaning.busy
+    if status in _BROKEN or status >= 500:
+        return Meaning.broken
+    return Meaning.request if status >= 400 else Meaning.broken
+
+
+def retry_after(header: str | None) -> float | None:
+    """Seconds of a Retry-After header; None where there is none, or a date."""
+    try:
+        seconds = float(header) if header else -1.0
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < 1e6 else None
+
+
+def quoted(text: str, key: str | None) -> str:
+    """An endpoint's words for an error message: on one line, cut short, and without anything like a key."""
+    if key:
+        text = text.replace(key, "***")
+    return " ".join(_KEYS.sub("***", text).split())[:MOST_WORDS]

@@ -1,0 +1,92 @@
+"""Images on their way to an endpoint and back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import math
+
+from PIL import Image
+
+from mira_batch.core.errors import RecordError, describe
+from mira_batch.core.types import ErrorKind
+
+MOST_PIXELS = 64_000_000
+"""An answer with more pixels is refused before it is decoded."""
+_SAME_ASPECT = 0.02
+"""Endpoints round sizes to multiples of 16 or 64: shapes that differ by less than this are the same."""
+
+
+def png_of(image: Image.Image, max_pixels: int | None = None) -> bytes:
+    """An image as PNG, scaled down to `max_pixels` where it has more."""
+    width, height = image.size
+    if max_pixels is not None and width * height > max_pixels:
+        scale = math.sqrt(max_pixels / (width * height))
+        size = max(1, int(width * scale)), max(1, int(height * scale))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    image.save(out, "PNG", compress_level=1)  # the level costs time and spares few bytes of a photograph
+    return out.getvalue()
+
+
+def data_url(image: Image.Image, max_pixels: int | None = None) -> str:
+    """An image as a data URL: PNG, so that the policy sees every pixel of a faint edit."""
+    return "data:image/png;base64," + base64.b64encode(png_of(image, max_pixels)).decode("ascii")
+
+
+def from_base64(text: str) -> Image.Image:
+    """The image of an answer in base64.
+
+    Raises:
+        RecordError: it isn't base64, or not of an image.
+    """
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RecordError(
+            ErrorKind.editor_failed, f"the endpoint's image is no valid base64: {error}"
+        ) from None
+    return from_bytes(data)
+
+
+def from_bytes(data: bytes) -> Image.Image:
+    """The image of an answer, as RGB or RGBA.
+
+    Raises:
+        RecordError: it isn't one that can be read, or is far too large.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
+        if image.width * image.height > MOST_PIXELS:
+            raise RecordError(
+                ErrorKind.editor_failed, f"the endpoint's image is too large: {image.width} x {image.height}"
+            )
+        image.load()
+    except RecordError:
+        raise
+    except Exception as error:  # the boundary of foreign bytes: decoders raise anything on them
+        raise RecordError(
+            ErrorKind.editor_failed, f"the endpoint's image can't be read: {describe(error)}"
+        ) from None
+    alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    plain = image.convert("RGBA" if alpha else "RGB")
+    plain.info = {}  # the resolution and comments of whoever made it
+    return plain
+
+
+def restored(image: Image.Image, original: Image.Image) -> Image.Image:
+    """A result at the size of the original.
+
+    An endpoint that keeps the shape and changes the size gives back exactly the original's size. One that
+    composed the image anew in another shape gives the largest size of that shape that fits into the
+    original's: nothing is stretched, cut off or padded.
+    """
+    if image.size == original.size:
+        return image
+    width, height = original.size
+    across, down = width / image.width, height / image.height
+    if abs(across / down - 1) > _SAME_ASPECT:
+        scale = min(across, down)
+        width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize((width, height), Image.Resampling.LANCZOS)

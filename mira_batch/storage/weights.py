@@ -1,0 +1,212 @@
+"""Model weights on this node, wherever they are kept: a directory, an object store, the Hugging Face hub.
+
+What is downloaded goes into `~/.cache/mira_batch/weights` (or `$MIRA_BATCH_WEIGHTS`), once per node however
+many workers ask, and is taken only when it is whole. The hub has a cache of its own (`$HF_HOME`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from mira_batch.config.base import is_remote
+from mira_batch.config.bulk_edit import StorageConfig
+from mira_batch.config.model_base import hub_name
+from mira_batch.core.errors import ConfigError
+from mira_batch.core.identity import content_hash
+from mira_batch.core.types import Weights
+from mira_batch.storage.files import READ_ERRORS, download, filesystem, one_line, unreadable, version_of
+
+KINDS = (".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken")
+"""What belongs to a model: no pickles, no code."""
+_WHOLE = 1 << 20
+"""Bytes up to which a file is digested whole."""
+_BLOCKS, _BLOCK = 64, 1 << 16
+"""Of larger ones, so many blocks of so many bytes besides the beginning, evenly spread."""
+
+
+def fetch_weights(location: str, storage: StorageConfig) -> Weights:
+    """The files of a model, on this node.
+
+    Raises:
+        ConfigError: there is no such place, revision or model, or it can't be read; naming it and the fix.
+        StoreError: the object store failed beyond retries.
+    """
+    if hub := hub_name(location):
+        return _from_hub(*hub)
+    if is_remote(location):
+        path = _from_store(location, storage)
+        return Weights(str(path), digest_of(path))
+    path = Path(location)
+    if not path.is_dir():
+        what = "is a file, not the directory that holds it" if path.exists() else "no such directory"
+        raise ConfigError(
+            f"weights: {location}: {what}; a local path must be there on every worker's node (or use an "
+            "object store, or hf://owner/name@revision)"
+        )
+    return Weights(location, digest_of(path))
+
+
+def look_at_weights(location: str, storage: StorageConfig) -> str:
+    """What is there, in words, without downloading it.
+
+    Raises:
+        ConfigError, StoreError: as `fetch_weights`.
+    """
+    if hub := hub_name(location):
+        commit, sizes = _hub_listing(*hub)
+        pinned = "" if commit == hub[1] else f"; {hub[1]} is commit {commit} now: pin that"
+        where = f"downloaded to each node{pinned}"
+    elif is_remote(location):
+        sizes = {name: info["size"] for name, info in _listing(location, storage).items()}
+        where = "downloaded once to each node"
+    else:
+        path = Path(fetch_weights(location, storage).path)
+        sizes = {file.name: file.stat().st_size for file in _files(path)}
+        where = "to be seen by every worker's node"
+    weights = sum(size for name, size in sizes.items() if name.endswith(".safetensors"))
+    if not weights:
+        raise ConfigError(f"weights: {location}: holds no safetensors, and no other form is read")
+    return f"{location} ({weights / 1e9:,.1f} GB, {where})"
+
+
+def digest_of(directory: Path) -> str:
+    """Digest of a model's files by their names and content.
+
+    Of files over a megabyte the beginning and 64 blocks spread evenly are read, not all of it: a model that
+    was trained on changes everywhere, and tens of gigabytes need not be read twice at each start.
+    """
+    parts: list[str] = []
+    for path in _files(directory):
+        parts += [path.relative_to(directory).as_posix(), _digest_of_file(path)]
+    if not parts:
+        raise ConfigError(f"weights: {directory}: holds no model files ({', '.join(KINDS)})")
+    return f"blake2b:{content_hash(*parts)}"
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    return (path for path in sorted(directory.rglob("*")) if path.suffix in KINDS and path.is_file())
+
+
+def _digest_of_file(path: Path) -> str:
+    size = path.stat().st_size
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+    with path.open("rb") as file:
+        digest.update(file.read(_WHOLE))
+        for index in range(_BLOCKS if size > _WHOLE else 0):
+            file.seek(_WHOLE + index * (size - _WHOLE) // _BLOCKS)
+            digest.update(file.read(_BLOCK))
+    return digest.hexdigest()
+
+
+def _from_hub(repository: str, revision: str) -> Weights:
+    from huggingface_hub import snapshot_download
+
+    patterns = [f"*{kind}" for kind in KINDS]
+    with _hub_errors(repository, revision):
+        path = Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+    return Weights(str(path), f"{repository}@{path.name}")
+
+
+def _hub_listing(repository: str, revision: str) -> tuple[str, dict[str, int]]:
+    """The commit that a revision is now, and its files with their sizes."""
+    from huggingface_hub import HfApi
+
+    with _hub_errors(repository, revision):
+        info = HfApi().model_info(repository, revision=revision, files_metadata=True)
+    return info.sha or revision, {file.rfilename: file.size or 0 for file in info.siblings or []}
+
+
+@contextmanager
+def _hub_errors(repository: str, revision: str) -> Iterator[None]:
+    """Say what the hub's refusals mean."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        yield
+    except GatedRepoError as error:
+        problem = "is gated: accept its licence on its page, and give the workers a token as HF_TOKEN"
+        raise ConfigError(f"weights: hf://{repository}@{revision}: {problem}") from error
+    except RevisionNotFoundError as error:
+        problem = "has no such revision; its page lists the commits under 'Files'"
+        raise ConfigError(f"weights: hf://{repository}@{revision}: {problem}") from error
+    except RepositoryNotFoundError as error:
+        problem = "no such model; a private one needs a token as HF_TOKEN on the workers"
+        raise ConfigError(f"weights: hf://{repository}@{revision}: {problem}") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        problem = f"the hub can't be reached, and this node's cache does not hold it ({one_line(error)})"
+        raise ConfigError(f"weights: hf://{repository}@{revision}: {problem}") from error
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("MIRA_BATCH_WEIGHTS") or "~/.cache/mira_batch/weights").expanduser()
+
+
+def _from_store(location: str, storage: StorageConfig) -> Path:
+    """A copy of a prefix in this node's cache, named by what the store holds now."""
+    listing = _listing(location, storage)
+    name = content_hash(location, json.dumps(listing, sort_keys=True))
+    cache = _cache()
+    cache.mkdir(parents=True, exist_ok=True)
+    target = cache / name
+    with FileLock(cache / f"{name}.lock"):
+        if not (target.is_dir() and _is_whole(target, listing)):
+            _copy(location, storage, listing, target)
+    return target
+
+
+def _listing(location: str, storage: StorageConfig) -> dict[str, dict[str, Any]]:
+    """Size and version of each model file below a prefix, by relative path."""
+    fs, root = filesystem(location, storage)
+    try:
+        found = fs.find(root, detail=True)
+    except READ_ERRORS as error:
+        raise ConfigError(f"weights: {unreadable(location, error)}") from error
+    assert isinstance(found, dict)
+    listing = {
+        path.removeprefix(root).lstrip("/"): {"size": info["size"], "version": version_of(info)}
+        for path, info in found.items()
+        if path.endswith(KINDS)
+    }
+    if not listing:
+        raise ConfigError(f"weights: {location}: holds no model files ({', '.join(KINDS)})")
+    return listing
+
+
+def _copy(location: str, storage: StorageConfig, listing: dict[str, dict[str, Any]], target: Path) -> None:
+    """Download beside the target, check, and only then give it its name."""
+    partial = target.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)
+    try:
+        for name in listing:
+            file = partial / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                download(f"{location}/{name}", storage, str(file))
+            except READ_ERRORS as error:
+                raise ConfigError(f"weights: {unreadable(f'{location}/{name}', error)}") from error
+        if not _is_whole(partial, listing):
+            raise ConfigError(f"weights: {location}: was changed while it was downloaded; run again")
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_whole(directory: Path, listing: dict[str, dict[str, Any]]) -> bool:
+    sizes = {path.relative_to(directory).as_posix(): path.stat().st_size for path in _files(directory)}
+    return sizes == {name: info["size"] for name, info in listing.items()}

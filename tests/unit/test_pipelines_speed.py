@@ -1,0 +1,300 @@
+"""Options of `speed`, offload and LoRA adapters, on tiny pipelines of the real classes."""
+
+from __future__ import annotations
+
+import gc
+import json
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mira_batch.config.local_models import DiffusersConfig
+from mira_batch.core.errors import ConfigError
+from mira_batch.core.identity import frame_of
+from mira_batch.core.ports import EditRequest
+from mira_batch.core.types import Weights
+from mira_batch.models.diffusers_editor import DiffusersEditor
+from mira_batch.models.pipelines.families import family_of
+from mira_batch.models.pipelines.speed import check_speed, refuses_masks
+from mira_batch.models.tiny.diffusion import write_pipelines
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_pipelines(tmp_path_factory.mktemp("pipelines"))
+
+
+def config(folders: dict[str, Path], name: str = "FluxKontextPipeline", **settings: Any) -> DiffusersConfig:
+    settings = {"dtype": "float32", "steps": 8, "area": 4096, "guidance": 1.0} | settings
+    return DiffusersConfig(
+        type="diffusers", pipeline=f"diffusers.{name}", weights=str(folders[name]), **settings
+    )
+
+
+def build(folders: dict[str, Path], name: str = "FluxKontextPipeline", **settings: Any) -> DiffusersEditor:
+    return DiffusersEditor(config(folders, name, **settings), Weights(str(folders[name]), name), "cpu")
+
+
+def request(number: int) -> EditRequest:
+    blocks = np.random.default_rng(number).integers(0, 256, (3, 3, 3), dtype=np.uint8)
+    image = frame_of(Image.fromarray(blocks).resize((64, 64), Image.Resampling.NEAREST))
+    return EditRequest(f"r{number}", f"turn number {number} blue", image, image, number, 0)
+
+
+def apart(one: Any, other: Any) -> int:
+    return int(np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16)).max())
+
+
+# Caches
+
+
+@pytest.mark.parametrize(
+    ("name", "cache"),
+    [
+        ("FluxKontextPipeline", "taylorseer"),
+        ("FluxKontextPipeline", "magcache"),
+        ("FluxKontextPipeline", "first_block"),
+        ("QwenImageEditPlusPipeline", "taylorseer"),
+        ("QwenImageEditPlusPipeline", "first_block"),
+        ("Flux2KleinPipeline", "taylorseer"),
+    ],
+)
+def test_a_cache_changes_pixels_but_leaves_nothing_behind(
+    folders: dict[str, Path], name: str, cache: str
+) -> None:
+    most = {"max_batch": 1} if cache == "first_block" else {}
+    guidance = 4.0 if "Qwen" in name else 1.0
+    editor = build(folders, name, speed={"cache": cache}, guidance=guidance, **most)
+    plain = build(folders, name, guidance=guidance)
+    assert editor.identity != plain.identity
+    (first,) = editor.apply([request(0)])
+    if cache != "first_block":  # which skips nothing where the blocks' outputs move as much as here
+        assert apart(first, plain.apply([request(0)])[0]) > 0
+    assert apart(first, editor.apply([request(0)])[0]) == 0
+    editor.apply([request(1)])
+    assert apart(first, editor.apply([request(0)])[0]) == 0, "no other record's steps are in it"
+
+
+def test_a_call_that_failed_leaves_nothing_in_the_cache(folders: dict[str, Path]) -> None:
+    editor = build(folders, speed={"cache": "taylorseer"})
+    (first,) = editor.apply([request(0)])
+    steps: list[int] = []
+
+    def fails_in_the_sixth(*_: Any) -> None:
+        steps.append(1)
+        if len(steps) == 6:
+            raise RuntimeError("out of luck")
+
+    hook = editor._pipe.transformer.register_forward_pre_hook(fails_in_the_sixth)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        editor.apply([request(1)])
+    hook.remove()
+    assert apart(first, editor.apply([request(0)])[0]) == 0
+
+
+@pytest.mark.parametrize("cache", ["taylorseer", "magcache"])
+def test_a_cache_keeps_the_rows_of_a_batch_apart(folders: dict[str, Path], cache: str) -> None:
+    editor = build(folders, speed={"cache": cache})
+    first, _ = editor.apply([request(0), request(1)])
+    again, _ = editor.apply([request(0), request(2)])
+    assert apart(first, again) == 0
+
+
+def test_a_cache_that_needs_batches_of_one_gets_them(folders: dict[str, Path]) -> None:
+    assert build(folders).max_batch > 1
+    assert build(folders, speed={"cache": "first_block"}, max_batch=1).max_batch == 1
+
+
+def test_magcache_is_refused_where_nobody_measured_its_ratios(folders: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match=r"editor\.speed\.cache: magcache needs ratios"):
+        build(folders, "Flux2KleinPipeline", speed={"cache": "magcache"})
+
+
+def test_a_cache_that_fails_in_a_familys_blocks_is_refused(folders: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match=r"first_block isn't known to work .*: taylorseer is"):
+        build(folders, "Flux2KleinPipeline", speed={"cache": "first_block"}, max_batch=1)
+
+
+def test_a_cache_is_refused_for_a_class_nobody_tried(folders: dict[str, Path]) -> None:
+    settings = config(folders, speed={"cache": "taylorseer"})
+    with pytest.raises(ConfigError, match=r"taylorseer isn't known to work with diffusers\.FluxKontext"):
+        check_speed(settings, family_of("SomePipeline", {}), torch.device("cpu"))
+
+
+# Compilation, attention, tiles, quantization, offload
+
+
+def test_the_blocks_of_the_transformer_are_compiled(folders: dict[str, Path]) -> None:
+    editor = build(folders, speed={"compile": True})
+    blocks = [
+        *editor._pipe.transformer.transformer_blocks,
+        *editor._pipe.transformer.single_transformer_blocks,
+    ]
+    assert blocks
+    # Running them takes half a minute here; docs/models.md has the times.
+    assert all(block._compiled_call_impl is not None for block in blocks)
+
+
+def test_an_attention_backend_is_set_and_gives_the_same_image(folders: dict[str, Path]) -> None:
+    (plain,) = build(folders).apply([request(0)])
+    gc.collect()
+    editor = build(folders, speed={"attention": "_native_math"})
+    used = {p._attention_backend for p in editor._pipe.transformer.attn_processors.values()}
+    assert {backend.value for backend in used} == {"_native_math"}
+    assert apart(plain, editor.apply([request(0)])[0]) <= 1
+
+
+def test_a_process_has_one_attention_backend(folders: dict[str, Path]) -> None:
+    gc.collect()
+    first = build(folders, speed={"attention": "_native_math"})
+    with pytest.raises(
+        ConfigError, match=r"editor\.speed\.attention: the default was asked for, but another"
+    ):
+        build(folders)
+    build(folders, speed={"attention": "_native_math"})
+    alive = weakref.ref(first)
+    del first
+    gc.collect()
+    assert alive() is None
+    build(folders).apply([request(0)])
+    from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+
+    assert _AttentionBackendRegistry.get_active_backend()[0].value == "native"
+
+
+@pytest.mark.parametrize(
+    ("backend", "message"),
+    [("nothing", "must be one of"), ("flash", "flash-attn"), ("flash_hub", "would download code")],
+)
+def test_a_backend_that_is_not_there_is_named(folders: dict[str, Path], backend: str, message: str) -> None:
+    gc.collect()
+    with pytest.raises(ConfigError, match=rf"editor\.speed\.attention: .*{message}"):
+        build(folders, speed={"attention": backend})
+
+
+def test_backends_that_refuse_masks_are_known() -> None:
+    refusing = ["flash", "flash_varlen", "_flash_3", "sage", "_native_flash"]
+    assert all(refuses_masks(backend) for backend in refusing)
+    assert not any(
+        refuses_masks(backend) for backend in [None, "native", "_native_cudnn", "flex", "xformers"]
+    )
+
+
+@pytest.mark.parametrize("name", ["FluxKontextPipeline", "QwenImageEditPlusPipeline", "Flux2KleinPipeline"])
+def test_tiles_are_switched_on(folders: dict[str, Path], name: str) -> None:
+    assert not build(folders, name)._pipe.vae.use_tiling
+    assert build(folders, name, speed={"vae_tiling": True})._pipe.vae.use_tiling
+
+
+def test_quantization_without_its_package_says_what_to_install(folders: dict[str, Path]) -> None:
+    try:
+        import torchao  # noqa: F401
+    except ImportError:
+        with pytest.raises(
+            ConfigError, match=r"editor\.speed\.quantization: int8 needs torchao: pip install"
+        ):
+            build(folders, speed={"quantization": "int8"})
+    else:
+        assert build(folders, speed={"quantization": "int8"}).apply([request(0)])[0].size == (64, 64)
+
+
+@pytest.mark.parametrize("offload", ["model", "sequential"])
+def test_offload_needs_a_gpu(folders: dict[str, Path], offload: str) -> None:
+    with pytest.raises(ConfigError, match=rf"editor\.offload: {offload} moves weights between"):
+        build(folders, offload=offload)
+
+
+# LoRA adapters
+
+
+@pytest.fixture(scope="module")
+def adapted(
+    folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, Image.Image]:
+    """An adapter whose alpha isn't its rank, as diffusers and as peft save it, and an image made with it."""
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    editor = build(folders)
+    part = editor._pipe.transformer
+    settings = LoraConfig(r=4, lora_alpha=16, target_modules=["to_q", "to_v"], init_lora_weights=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        part.add_adapter(settings, "trained")
+    weights = get_peft_model_state_dict(part, adapter_name="trained")
+    root = tmp_path_factory.mktemp("loras")
+    type(editor._pipe).save_lora_weights(
+        root / "diffusers",
+        transformer_lora_layers=weights,
+        transformer_lora_adapter_metadata=settings.to_dict(),
+    )
+    (root / "peft").mkdir()
+    settings.save_pretrained(root / "peft")
+    named = {f"base_model.model.{key}": value.contiguous() for key, value in weights.items()}
+    save_file(named, root / "peft" / "adapter_model.safetensors")
+    return root / "diffusers", root / "peft", editor.apply([request(0)])[0]
+
+
+def with_loras(folders: dict[str, Path], *loras: tuple[Path, float]) -> DiffusersEditor:
+    named = [Weights(str(path), path.name) for path, _ in loras]
+    fields = [{"weights": str(path), "scale": scale} for path, scale in loras]
+    weights = Weights(str(folders["FluxKontextPipeline"]), "w")
+    return DiffusersEditor(config(folders, loras=fields), weights, "cpu", named)
+
+
+@pytest.mark.parametrize("form", [0, 1], ids=["diffusers", "peft"])
+def test_an_adapter_gives_what_it_gave_when_it_was_saved(
+    folders: dict[str, Path], adapted: tuple[Path, Path, Image.Image], form: int
+) -> None:
+    folder, trained = adapted[form], adapted[2]
+    assert apart(trained, build(folders).apply([request(0)])[0]) > 3
+    assert apart(trained, with_loras(folders, (folder, 1.0)).apply([request(0)])[0]) <= 1
+
+
+def test_the_scale_of_an_adapter_counts_and_is_part_of_the_identity(
+    folders: dict[str, Path], adapted: tuple[Path, Path, Image.Image]
+) -> None:
+    off, half = with_loras(folders, (adapted[0], 0.0)), with_loras(folders, (adapted[0], 0.5))
+    assert apart(off.apply([request(0)])[0], build(folders).apply([request(0)])[0]) == 0
+    assert apart(half.apply([request(0)])[0], adapted[2]) > 3
+    assert len({off.identity, half.identity, build(folders).identity}) == 3
+
+
+def test_two_adapters_add_up(folders: dict[str, Path], adapted: tuple[Path, Path, Image.Image]) -> None:
+    both = with_loras(folders, (adapted[0], 0.5), (adapted[1], 0.5))
+    assert apart(both.apply([request(0)])[0], adapted[2]) <= 1
+
+
+def test_an_adapter_of_another_model_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"transformer.nothing.lora_A.weight": torch.zeros(1, 1)}, tmp_path / "x.safetensors")
+    with pytest.raises(ConfigError, match=r"editor\.loras\.0"):
+        with_loras(folders, (tmp_path, 1.0))
+    save_file({"unet.a.lora_A.weight": torch.zeros(1, 1)}, tmp_path / "x.safetensors")
+    with pytest.raises(ConfigError, match=r"editor\.loras\.0: nothing in .* fits a FluxKontextPipeline"):
+        with_loras(folders, (tmp_path, 1.0))
+
+
+def test_a_folder_with_no_or_several_files_is_named(folders: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"editor\.loras\.0: .* should hold one safetensors file, .* none"):
+        with_loras(folders, (tmp_path, 1.0))
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.safetensors").write_text(json.dumps({}))
+    with pytest.raises(ConfigError, match=r"there is: a\.safetensors, b\.safetensors"):
+        with_loras(folders, (tmp_path, 1.0))

@@ -1,0 +1,83 @@
+"""The vLLM policy as far as it goes without vLLM: what it is told, and what is refused before it starts."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mira_batch.config.local_models import SamplingConfig, VllmConfig
+from mira_batch.core.errors import ConfigError, RecordError
+from mira_batch.core.identity import frame_of
+from mira_batch.core.ports import PolicyRequest
+from mira_batch.core.prompt import build_prompt
+from mira_batch.core.types import Weights
+from mira_batch.models.vllm_policy import VllmPolicy, chat_of, draw_of, engine_settings, within
+
+CONFIG = VllmConfig.model_validate({"type": "vllm", "weights": "/models/qwen", "max_context": 4096})
+RED = frame_of(Image.new("RGB", (40, 20), "red"))
+GLASS = frame_of(Image.new("RGBA", (40, 20), (0, 0, 0, 0)))
+REQUEST = PolicyRequest("r", "make it blue", RED, GLASS, (), seed=7)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
+def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"pip install mira-batch\[vllm\]"):
+        VllmPolicy(CONFIG, Weights(str(tmp_path), "x"), "auto")
+
+
+def test_a_request_becomes_chat_messages_in_the_order_of_the_prompt() -> None:
+    prompt = build_prompt(REQUEST)
+    messages = chat_of(prompt, 10_000)
+    assert isinstance(messages, list)
+    system, user = messages
+    assert system == {"role": "system", "content": prompt.system}
+    assert user["role"] == "user"
+    kinds = ["text" if isinstance(part, str) else "image_pil" for part in prompt.parts]
+    assert [part["type"] for part in user["content"]] == kinds == ["text", "image_pil"] * 2 + ["text"]
+    assert [part["text"] for part in user["content"][::2]] == list(prompt.parts[::2])
+
+
+def test_images_are_shown_opaque_and_within_the_limit() -> None:
+    messages = chat_of(build_prompt(REQUEST), 200)
+    assert isinstance(messages, list)
+    red, glass = (part["image_pil"] for part in messages[1]["content"] if "image_pil" in part)
+    assert red.size == glass.size == (20, 10)
+    assert (red.mode, glass.mode) == ("RGB", "RGB")
+    assert glass.getpixel((3, 3)) == (255, 255, 255)
+    assert REQUEST.original.pixels.size == (40, 20)
+
+
+@pytest.mark.parametrize("size", [(100, 60), (10, 2_000), (3_333, 17)])
+def test_no_image_is_larger_than_it_may_be(size: tuple[int, int]) -> None:
+    width, height = within(Image.new("RGB", size), 3_136).size
+    assert 2_000 < width * height <= 3_136
+    assert within(image := Image.new("RGB", size), size[0] * size[1]) is image
+
+
+def test_an_image_that_the_model_refuses_fails_its_record_alone() -> None:
+    strip = frame_of(Image.new("RGB", (1, 900)))
+    refused = chat_of(build_prompt(replace(REQUEST, current=strip)), 10_000)
+    assert isinstance(refused, RecordError)
+    assert "1x900" in str(refused)
+
+
+def test_each_request_draws_with_its_own_seed_and_never_a_special_token() -> None:
+    draw = draw_of(SamplingConfig(temperature=0.7, top_p=0.9, max_tokens=64), 7, [3, 5])
+    assert draw == {
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "max_tokens": 64,
+        "seed": 7,
+        "logit_bias": {3: -100.0, 5: -100.0},
+    }
+
+
+def test_the_engine_reads_safetensors_only_and_runs_no_code_of_others() -> None:
+    settings = engine_settings(CONFIG, "/models/qwen")
+    assert settings["model"] == "/models/qwen"
+    assert (settings["load_format"], settings["trust_remote_code"]) == ("safetensors", False)
+    assert (settings["max_model_len"], settings["dtype"]) == (4096, "bfloat16")
