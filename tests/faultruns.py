@@ -122,7 +122,7 @@ class Place:
         return sum(row[3] for row in outcome(store.uri, self.past).values()) + sum(
             int(entry.key.split("/")[1]) not in done
             for entry in store.list("state")
-            if entry.key.endswith(".arrow")
+            if entry.key.endswith(".step")
         )
 
     def await_commits(self, count: int) -> None:

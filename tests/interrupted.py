@@ -167,7 +167,7 @@ class Process:
             then, self._then = self._then, None
             assert then is not None
             self._dead = then in ("die", "half")
-            if what in ("create", "put") and key.endswith(".arrow"):
+            if what in ("create", "put") and key.endswith(".step"):
                 self.last_step = key
             return then
 

@@ -1,11 +1,13 @@
 """A pipeline that is called as Step1X-Edit v1p2 is in its authors' fork of diffusers, and is Kontext inside.
 
 The fork isn't published as a package and its weights are 50 GB. What an editor has to get right is the call:
-its parameters and defaults, one request a call, a second look that is on by default, and two lists of images.
+its parameters and defaults, one request a call, a size that follows from the image's shape and `size_level`
+whatever width and height say, a second look that is on by default, and two lists of images.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +29,18 @@ class Step1XEditPipelineOutput:
     reformat_prompt: str = ""
     think_info: list[str] = field(default_factory=list)
     best_info: list[Any] = field(default_factory=list)
+
+
+def generated_size(size: tuple[int, int], size_level: int) -> tuple[int, int]:
+    """The (width, height) at which the fork's `encode_image` edits an image of `size`."""
+    ratio = size[0] / size[1]
+    if size[0] > size[1]:
+        width = math.ceil(math.sqrt(size_level * size_level * ratio))
+        height = math.ceil(width / ratio)
+    else:
+        height = math.ceil(math.sqrt(size_level * size_level / ratio))
+        width = math.ceil(height * ratio)
+    return width // 16 * 16, height // 16 * 16
 
 
 class Step1XEditPipelineV1P2(FluxKontextPipeline):
@@ -57,11 +71,11 @@ class Step1XEditPipelineV1P2(FluxKontextPipeline):
         if not isinstance(prompt, str) or not isinstance(image, Image.Image):
             raise ValueError("one image and one prompt a call")
         tries = max_try_cnt if enable_reflection_mode else 1
-        width, height = width or size_level, height or size_level
+        width, height = generated_size(image.size, size_level)
         images = [
             super(Step1XEditPipelineV1P2, self)
             .__call__(
-                image=image,
+                image=image.resize((width, height)),
                 prompt=prompt,
                 negative_prompt=negative_prompt or "",
                 true_cfg_scale=true_cfg_scale,
@@ -73,6 +87,7 @@ class Step1XEditPipelineV1P2(FluxKontextPipeline):
                 generator=generator,
             )
             .images[0]
+            .resize(image.size)
             for _ in range(tries)
         ]
         notes = ["<#Retry>"] * (tries - 1) + ["<#Success>"] if enable_reflection_mode else []

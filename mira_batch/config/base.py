@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
@@ -35,3 +35,14 @@ def absolute(location: str) -> str:
 
 Location = Annotated[str, AfterValidator(absolute)]
 """A local path or a URI (s3://, gs://, az://, file://); relative paths start at the working directory."""
+
+
+def secrets_in(settings: Any, name: str = "") -> list[str]:
+    """What of nested settings is a secret: by its name, or a password within a URL."""
+    if isinstance(settings, dict):
+        return [found for key, value in settings.items() for found in secrets_in(value, str(key))]
+    if isinstance(settings, list):
+        return [found for value in settings for found in secrets_in(value, name)]
+    if re.search(r"KEY|TOKEN|SECRET|PASSWORD", name, re.IGNORECASE):
+        return [name]
+    return [f"the password in {name}"] if re.search(r"://[^/\s]*@", str(settings)) else []

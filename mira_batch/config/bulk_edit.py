@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mira_batch.config.base import Location, Strict
+from mira_batch.config.base import Location, Strict, secrets_in
+from mira_batch.config.local_models import TorchConfig
 from mira_batch.config.models import (
     EditorConfig,
     JudgeConfig,
@@ -18,8 +19,8 @@ from mira_batch.config.models import (
 )
 from mira_batch.core.types import Limits
 
-PIPELINE_VERSION = 1
-"""Raised when this package's own code would give other pixels for the same settings."""
+PIPELINE_VERSION = 2
+"""Raised when this package's code would give other pixels for the same settings, or rows of another form."""
 
 
 class Columns(Strict):
@@ -198,9 +199,9 @@ class WorkersConfig(Strict):
     def _range(self) -> WorkersConfig:
         if self.max is not None and self.max < self.min:
             raise ValueError(f"max ({self.max}) is below min ({self.min}): raise max or lower min")
-        if self.runtime_env and (secrets := _secrets(self.runtime_env)):
+        if secrets := secrets_in(self.runtime_env):
             raise ValueError(
-                f"runtime_env.env_vars: {', '.join(secrets)} would be written to run.json; set it on the "
+                f"runtime_env: {', '.join(secrets)} would be written to run.json; keep secrets on the "
                 "cluster's nodes instead"
             )
         return self
@@ -208,12 +209,6 @@ class WorkersConfig(Strict):
     @property
     def most(self) -> int:
         return self.max or self.min
-
-
-def _secrets(runtime_env: dict[str, Any]) -> list[str]:
-    """Variables whose names say that they hold a secret."""
-    names = runtime_env.get("env_vars") or {}
-    return sorted(n for n in names if re.search(r"KEY|TOKEN|SECRET|PASSWORD", n, re.IGNORECASE))
 
 
 class StorageConfig(Strict):
@@ -269,6 +264,21 @@ class BulkEditConfig(Strict):
     def _needs_ray(self) -> BulkEditConfig:
         if self.workers.runtime_env and self.backend == "inline":
             raise ValueError("workers.runtime_env needs backend: ray; the inline worker runs in this process")
+        return self
+
+    @model_validator(mode="after")
+    def _has_gpus(self) -> BulkEditConfig:
+        """Ray shows a worker no more GPUs than it reserves, and a large model on a CPU takes for ever."""
+        if self.backend == "inline":
+            return self
+        for role, model in (("policy", self.policy), ("editor", self.editor)):
+            for device in model.devices if isinstance(model, TorchConfig) else ():
+                number = 0 if device in ("auto", "cuda") else int(device.partition(":")[2] or -1)
+                if number >= self.workers.gpus:
+                    raise ValueError(
+                        f"{role}.devices: {device} needs workers.gpus of at least {number + 1}, and it is "
+                        f"{self.workers.gpus:g}; raise it, or set {role}.devices: [cpu]"
+                    )
         return self
 
     def pixels(self) -> dict[str, Any]:

@@ -27,10 +27,11 @@ class PromptConfig(Strict):
 class SamplingConfig(Strict):
     """How a policy's text is drawn."""
 
-    temperature: float = Field(default=0.0, ge=0, le=2)
-    """0 takes the likeliest token each time. Above, draws are seeded by the record, step and attempt."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Only the likeliest tokens that make up this probability are drawn from."""
+    temperature: float | None = Field(default=0.0, ge=0, le=2)
+    """0 takes the likeliest token each time. Above, draws are seeded by the record, step and attempt. Null is
+    0, and is not sent to an endpoint, whose model may refuse the setting."""
+    top_p: float | None = Field(default=1.0, gt=0, le=1)
+    """Only the likeliest tokens that make up this probability are drawn from. Null is 1, and is not sent."""
     max_tokens: int = Field(default=512, ge=16, le=32_768)
     """Longest answer, in tokens. A longer one is cut off, which is malformed."""
 
@@ -62,6 +63,13 @@ class QwenVLConfig(TorchConfig):
     adapter: AdapterConfig | None = None
     """A LoRA adapter: what SFT or GRPO training of the policy gave."""
 
+    @field_validator("adapter")
+    @classmethod
+    def _one_file(cls, adapter: AdapterConfig | None) -> AdapterConfig | None:
+        if adapter is not None and adapter.file is not None:
+            raise ValueError("file is for an editor's loras; a policy's directory holds one adapter")
+        return adapter
+
 
 class VllmConfig(TorchConfig):
     """A Qwen-VL policy run by vLLM in the worker. Needs the extra: `pip install mira-batch[vllm]`."""
@@ -84,7 +92,7 @@ class SpeedConfig(Strict):
     identity; docs/models.md says what each costs."""
 
     compile: bool = False
-    """Compile the transformer's blocks: minutes at the first call of each size, then faster."""
+    """Compile the transformer's blocks: minutes (on a GPU while it loads), then faster. Not with a cache."""
     cache: Literal["none", "taylorseer", "magcache", "first_block"] = "none"
     """Reuse of activations between denoising steps. first_block decides by the whole batch, so it needs
     `max_batch: 1`."""
@@ -120,6 +128,8 @@ class DiffusersConfig(TorchConfig):
     one request a call. None takes what is known of the class; unknown classes get none."""
     options: dict[str, Any] = {}
     """Further keyword arguments of the pipeline's call, as plain values."""
+    scheduler: dict[str, Any] = {}
+    """Settings of the scheduler that differ from the checkpoint's, as step-distilled LoRAs want them."""
     loras: tuple[AdapterConfig, ...] = ()
     """LoRA adapters. With one of step distillation (Lightning, Turbo) lower `steps`; `guidance: 1`."""
     speed: SpeedConfig = SpeedConfig()

@@ -61,5 +61,7 @@ class AdapterConfig(Strict):
 
     weights: WeightsLocation
     """Directory of the adapter."""
+    file: str | None = Field(default=None, pattern=r"^[\w.-]+\.safetensors$")
+    """Which file of it, where it holds several adapters."""
     scale: float = Field(default=1.0, ge=-4, le=4)
     """Factor of its effect."""

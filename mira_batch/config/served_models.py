@@ -51,7 +51,7 @@ class ServedConfig(ModelConfig):
     """Calls in flight at once, of each worker."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     """The most calls begun in a minute, of each worker; None sets no limit."""
-    timeout_seconds: float = Field(default=120.0, gt=0)
+    timeout_seconds: float = Field(default=300.0, gt=0)
     """Longest one try may take."""
     retry_seconds: float = Field(default=600.0, ge=0)
     """How long passing faults (429, 5xx, time-outs, resets) are retried, with back-off and jitter, or as
@@ -62,7 +62,7 @@ class ServedConfig(ModelConfig):
     @field_validator("base_url")
     @classmethod
     def _no_secret(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"^https?://[^@]+$", value):
+        if value is not None and not re.match(r"^https?://[^@?#]+$", value):
             raise ValueError(
                 "must be http(s)://host[:port]/path without a user name or a key; see api_key_env"
             )

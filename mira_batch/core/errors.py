@@ -66,18 +66,22 @@ class RunStopped(MiraError):
 
 
 class RecordError(MiraError):
-    """One record fails; the message goes into its row."""
+    """One record fails; the message goes into its row.
 
-    def __init__(self, kind: ErrorKind, message: str) -> None:
+    `cost` are US dollars that an endpoint charged for what failed.
+    """
+
+    def __init__(self, kind: ErrorKind, message: str, cost: float = 0.0) -> None:
         super().__init__(message)
         self.kind = kind
+        self.cost = cost
 
     @property
     def failure(self) -> Failure:
         return Failure(self.kind, str(self))
 
-    def __reduce__(self) -> tuple[type, tuple[ErrorKind, str]]:
-        return type(self), (self.kind, str(self))
+    def __reduce__(self) -> tuple[type, tuple[ErrorKind, str, float]]:
+        return type(self), (self.kind, str(self), self.cost)
 
 
 class EngineDead(MiraError):

@@ -47,7 +47,10 @@ def frame_of(pixels: Any) -> Frame:
     """Hold a decoded image together with the digest of its mode, size and pixels.
 
     `pixels` is a `PIL.Image.Image`; any object with `mode`, `size` and `tobytes()` would do. Costs one
-    pass over the pixels (about 1 ms per megapixel), so call it outside the event loop.
+    pass over the pixels (a few ms per megapixel), so call it outside the event loop. SHA-256 is what today's
+    CPUs have instructions for: more than twice as fast as the BLAKE2b of short texts.
     """
     width, height = pixels.size
-    return Frame(pixels, content_hash(pixels.mode, f"{width}x{height}", pixels.tobytes()))
+    digest = hashlib.sha256(f"{pixels.mode} {width}x{height} ".encode())
+    digest.update(pixels.tobytes())
+    return Frame(pixels, digest.hexdigest()[:32])

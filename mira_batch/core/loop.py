@@ -62,6 +62,7 @@ async def run_record(
             run.seconds += Seconds(io=time.perf_counter() - written)
     except RecordError as error:
         failure = error.failure
+        run.pending_cost += error.cost
     return Trajectory(
         steps=tuple(run.steps),
         result=run.result(),

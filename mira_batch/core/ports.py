@@ -115,11 +115,16 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Priced(Generic[T]):
-    """What an endpoint answered, and what it charged."""
+    """What one call of an endpoint was answered, and what it was charged.
+
+    An answer that is of no use raises, and what it was charged travels as `cost` of the error. Unknown, and
+    counted nowhere, is what an endpoint charges for a call whose answer never came whole: one that timed out
+    or whose connection broke.
+    """
 
     value: T
     cost: float = 0.0
-    """US dollars, tries that failed included where they were charged."""
+    """US dollars of this call alone; those of tries before it are added by `models/endpoint.py`."""
 
 
 class ServedPolicy(Protocol):

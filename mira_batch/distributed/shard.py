@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,9 @@ class ShardWork:
         best = next((s.frame for s in reversed(steps) if s.step.accepted), steps[0].frame)
         cost = sum(logged.step.cost for logged in steps)
         trajectory = Trajectory(steps, best, None, failure, Seconds(), "", len(steps), cost)
+        if self._worker.models.restore is not None:
+            with suppress(RecordError):  # gone or changed by now: then the image stays as the editor made it
+                trajectory = await asyncio.to_thread(self._finished, trajectory, await self._original(plan))
         row, trajectory = await asyncio.to_thread(self._row, plan, trajectory, steps[0].step.before)
         self._count(trajectory)
         return row
@@ -147,8 +151,7 @@ class ShardWork:
         task = EditTask(plan["record_id"], plan["work_id"], plan["instruction"])
         self._at(task.record_id, 0, "reading")
         try:
-            data = await self._bytes(plan)
-            original = await asyncio.to_thread(self._decoded, data, source_of(plan))
+            original = await self._original(plan)
         except RecordError as error:
             trajectory = _unopened(error.failure, Seconds(io=time.perf_counter() - started))
             self._count(trajectory)
@@ -172,6 +175,17 @@ class ShardWork:
         standing = await self.log.append(task, logged)
         self._worker.pulse.steps += 1
         return standing
+
+    async def _original(self, plan: dict[str, Any]) -> Frame:
+        """The record's image.
+
+        Raises:
+            RecordError: it can't be had.
+        """
+        data = await self._bytes(plan)
+        return await asyncio.to_thread(
+            lambda: frame_of(images.decode(data, source_of(plan), self._config.input))
+        )
 
     async def _bytes(self, plan: dict[str, Any]) -> bytes:
         source, storage = self._config.input, self._config.storage
@@ -202,9 +216,6 @@ class ShardWork:
             data = self._worker.embedded.read(file, group, set(rows))
             found |= {rows[index]: image for index, image in data.items()}
         return found
-
-    def _decoded(self, data: bytes, name: str) -> Frame:
-        return frame_of(images.decode(data, name, self._config.input))
 
     def _finished(self, trajectory: Trajectory, original: Frame) -> Trajectory:
         """Bring the result to the size the user expects, where the editor works at one of its own.

@@ -8,6 +8,7 @@ fetched by a function that the caller brings, since where they are kept is the b
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,15 @@ def build_judge(config: JudgeConfig) -> Judge:
             return _build_custom(config, "judge", "score")
 
 
+_PACKAGES = {
+    "openai": ("openai", "openai"),
+    "openai_images": ("openai", "openai"),
+    "gemini_images": ("google.genai", "gemini"),
+}
+"""What a type needs besides the package's own requirements: module, and the extra that brings it. vLLM is
+looked for in the workers alone, which may have it where the driver has not."""
+
+
 def check_model(config: PolicyConfig | EditorConfig | JudgeConfig) -> str:
     """Check what can be checked without loading a model: that a custom factory can be imported and takes
     its options. Says in words what was checked.
@@ -140,6 +150,9 @@ def check_model(config: PolicyConfig | EditorConfig | JudgeConfig) -> str:
     Raises:
         ConfigError: naming the factory, and why it can't be imported or what of its options doesn't fit.
     """
+    module, extra = _PACKAGES.get(config.type, ("", ""))
+    if module and not _is_installed(module):
+        raise ConfigError(f"type {config.type} needs a package: pip install mira-batch[{extra}]")
     if not isinstance(config, CustomConfig):
         return config.type
     factory = _import_factory(config.factory)
@@ -157,8 +170,15 @@ def check_model(config: PolicyConfig | EditorConfig | JudgeConfig) -> str:
     return f"{config.factory} (importable, not loaded)"
 
 
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package around it
+        return False
+
+
 def check_files(config: TorchConfig) -> None:
-    """Look whether a directory on this machine holds the model that is asked for; nothing is loaded.
+    """Look whether a directory on this machine holds the model that is asked for; no weights are loaded.
 
     Raises:
         ConfigError: it doesn't, naming what is missing.

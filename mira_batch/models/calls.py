@@ -62,11 +62,14 @@ def outcome_of(call: Call[Q, R], requests: list[Q]) -> Outcome[R]:
 
 
 def is_engine_dead(error: BaseException) -> bool:
-    """Whether a fault is sticky: after it every CUDA call of the process fails.
+    """Whether a fault is sticky: after it every CUDA call of the process fails, or vLLM's engine is gone.
 
     Running out of memory is not, though torch says that with "CUDA error:" too. Only the text of a
-    RuntimeError counts, as torch's are: others may quote an instruction.
+    RuntimeError counts, as torch's are: others may quote an instruction. vLLM's are known by their class,
+    EngineDeadError or what its versions put before it (Async, MQ); it isn't imported.
     """
+    if any(c.__name__.endswith("EngineDeadError") for c in type(error).__mro__):
+        return True
     if is_out_of_memory(error) or not isinstance(error, RuntimeError):
         return False
     text = str(error)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from mira_batch.core.errors import ConfigError, MiraError, describe
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.types import Weights
 from mira_batch.models import canvas
+from mira_batch.models.calls import free_memory
 from mira_batch.models.memory import check_memory, loaded_bytes, weight_files
-from mira_batch.models.pipelines import speed
+from mira_batch.models.pipelines import speed, warmup
 from mira_batch.models.pipelines.calls import Batch, Family, Settings, outcomes, takes, watch
 from mira_batch.models.pipelines.families import check_pipeline_files, family_of, pipeline_class, read_index
 from mira_batch.models.pipelines.loras import add_loras
 from mira_batch.models.pipelines.qwen_edit import check_options
+from mira_batch.models.pipelines.schedulers import set_scheduler
 from mira_batch.models.torch_setup import device_of, dtype_of, prepare
 
 _FULL_GPU = 800_000
@@ -41,7 +44,8 @@ class DiffusersEditor:
     """A `core.ports.Editor`. One call at a time: a pipeline and its scheduler hold state.
 
     Raises:
-        ConfigError: the class, the weights, the memory, an adapter or an option isn't as configured.
+        ConfigError: the class, the weights, the memory, an adapter or an option isn't as configured; on a GPU
+            also whatever a first call of the pipeline shows.
     """
 
     def __init__(
@@ -65,11 +69,14 @@ class DiffusersEditor:
         self._identity = _identity(config, weights, loras, self._settings)
         self._pipe = _load(kind, path, config)
         _check_options(self._pipe, self._family, config)
-        add_loras(self._pipe, loras, [lora.scale for lora in config.loras])
+        set_scheduler(self._pipe, config.scheduler)
+        add_loras(self._pipe, loras, config.loras)
         try:
             speed.place(self._pipe, config, self._device)
         except torch.OutOfMemoryError as error:
-            raise ConfigError(f"editor.weights: no room on {self._device}: {error}; {_WAYS_OUT}") from error
+            raise ConfigError(
+                f"editor.weights: no room on {self._device}: {error}; {_GPU_WAYS_OUT}"
+            ) from error
         if self._family.prepare:
             self._family.prepare(self._pipe)
         speed.speed_up(self._pipe, config, steps)
@@ -80,6 +87,8 @@ class DiffusersEditor:
         self._threads = torch.get_num_threads()
         # On the device's default stream the kernels of two models of one process would wait for each other.
         self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+        if self._device.type == "cuda":  # on a CPU it would double the time of a small job
+            self.warm_up()
 
     @property
     def identity(self) -> str:
@@ -111,6 +120,24 @@ class DiffusersEditor:
                 answers |= dict(zip(part, self._edited([requests[i] for i in part]), strict=True))
         return [answers[index] for index in range(len(requests))]
 
+    def warm_up(self) -> None:
+        """Edit one square image of `area` pixels in the fewest steps, and forget it.
+
+        Raises:
+            ConfigError: the call failed, or gave no numbers; every record would.
+        """
+        steps = min(warmup.STEPS, self._settings.steps or warmup.STEPS)
+        settings, request = replace(self._settings, steps=steps), warmup.probe(self._config.area)
+        warmup.check_call(
+            lambda: self._edited([request], settings),
+            self._finite,
+            self._config,
+            str(self._device),
+            _GPU_WAYS_OUT,
+        )
+        speed.forget_steps(self._pipe)
+        free_memory()  # what torch keeps for the next call would count as taken when the next model is loaded
+
     def restore(self, image: Image.Image, original: Image.Image) -> Image.Image:
         """The result of a trajectory at the original's size, with its transparency."""
         return canvas.restore(image, original)
@@ -119,7 +146,7 @@ class DiffusersEditor:
         family = self._family
         return canvas.canonical(request.original.size, self._config.area, family.multiple, family.min_side)
 
-    def _edited(self, requests: Sequence[EditRequest]) -> list[Any]:
+    def _edited(self, requests: Sequence[EditRequest], settings: Settings | None = None) -> list[Any]:
         """One call of the pipeline, for requests of one bucket."""
         import torch
 
@@ -139,7 +166,13 @@ class DiffusersEditor:
         speed.forget_steps(self._pipe)
         self._finite.clear()
         with self._on_stream(), torch.inference_mode():
-            output = self._family.call(self._pipe, batch, self._settings)
+            try:
+                output = self._family.call(self._pipe, batch, settings or self._settings)
+            finally:
+                # Pipelines do so themselves where they end well only. After a call that ran out of memory,
+                # the part it was in would stay on the GPU, and leave the next call no room.
+                if self._config.offload == "model":
+                    self._pipe.maybe_free_model_hooks()
             return outcomes(output, self._finite, len(requests))
 
     def _on_stream(self) -> AbstractContextManager[Any]:
@@ -148,8 +181,10 @@ class DiffusersEditor:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
 
-_WAYS_OUT = (
-    "set speed.quantization: int8, offload: model, or dtype: bfloat16, or take a device with more memory"
+_WAYS_OUT = "set speed.quantization: int8 or dtype: bfloat16, or take a machine with more memory"
+_GPU_WAYS_OUT = (
+    "set speed.quantization: int8, offload: model, or dtype: bfloat16, or take a device with more memory, or "
+    "give the policy another GPU (policy.devices), or vllm less of this one (policy.gpu_memory_fraction)"
 )
 
 
@@ -163,7 +198,7 @@ def _check_room(config: DiffusersConfig, folders: dict[str, Path], device: Any) 
     check_memory(sum(sizes.values()), torch.device("cpu"), "editor.weights", _WAYS_OUT)
     if device.type == "cuda" and config.offload != "sequential":
         needed = sum(sizes.values()) if config.offload == "none" else max(sizes.values(), default=0)
-        check_memory(needed, device, "editor.weights", _WAYS_OUT)
+        check_memory(needed, device, "editor.weights", _GPU_WAYS_OUT)
 
 
 def _load(kind: Any, path: Path, config: DiffusersConfig) -> Any:
@@ -191,6 +226,8 @@ def _load(kind: Any, path: Path, config: DiffusersConfig) -> Any:
 
 
 def _check_options(pipe: Any, family: Family, config: DiffusersConfig) -> None:
+    if taken := sorted(family.reserved & config.options.keys()):
+        raise ConfigError(f"editor.options: {', '.join(taken)} follows from editor.area; set that")
     if family.masks:
         check_options(config.options)
         return
@@ -238,8 +275,9 @@ def _prompt_counter(pipe: Any, config: DiffusersConfig, family: Family) -> Any:
 
 def _identity(config: DiffusersConfig, weights: Weights, loras: Sequence[Weights], settings: Settings) -> str:
     import diffusers
+    import transformers
 
-    scales = [lora.scale for lora in config.loras]
+    adapters = zip(loras, config.loras, strict=True)
     decisive = {
         "steps": settings.steps,
         "guidance": settings.guidance,
@@ -247,8 +285,10 @@ def _identity(config: DiffusersConfig, weights: Weights, loras: Sequence[Weights
         "area": config.area,
         "dtype": config.dtype,
         "options": settings.options,
-        "loras": [[lora.identity, scale] for lora, scale in zip(loras, scales, strict=True)],
+        "scheduler": config.scheduler,
+        "loras": [[lora.identity, adapter.file, adapter.scale] for lora, adapter in adapters],
         "speed": config.speed.model_dump(mode="json"),
         "diffusers": diffusers.__version__,
+        "transformers": transformers.__version__,
     }
     return f"{config.pipeline} {weights.identity} {json.dumps(decisive, sort_keys=True)}"

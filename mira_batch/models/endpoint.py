@@ -7,10 +7,12 @@ begun in the order of urgency (`turns.py`). What a fault means is decided by the
 
     busy, broken        the call is made again, with back-off, its place given to others meanwhile
     request             fails this record
-    settings, quota     end the run, since every record would fail
+    settings            fails this record where others are answered, else ends the run
+    key, quota          end the run, since every record would fail
 
 A request whose calls keep breaking while others are answered is itself to blame, and fails. When nothing at
-all is answered for `retry_seconds`, the endpoint is down, and that ends the run, which can be resumed.
+all is answered for `retry_seconds`, the endpoint is down, and that ends the run, which can be resumed. What
+answers of no use were charged is booked with the request's outcome.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ R = TypeVar("R")
 
 BLAME = 8
 """A request whose calls broke so often, while others were answered, is to blame for it."""
+REFUSALS = 100
+"""So many refusals for what may be a setting, and as many as may be in flight, without an answer between them
+are the endpoint's: the model was withdrawn, or the key suspended."""
 
 
 async def _nothing() -> None:
@@ -77,6 +82,12 @@ class Endpoint(Generic[Q, R]):
         self._closed = False
         self._end: UserError | None = None
         """Why no call is made any more."""
+        self._in_flight: set[asyncio.Future[None]] = set()
+        """One for each call, until it ends."""
+        self._works = False
+        """Whether key, model, address and settings were right for any call so far."""
+        self._refusals = 0
+        """Faults of settings since the last call for which they were right."""
         self.last_answer = time.monotonic()
         """When the endpoint answered last."""
         self.busy_seconds = 0.0
@@ -127,29 +138,45 @@ class Endpoint(Generic[Q, R]):
             before_sleep=self._count_retry,
             reraise=True,
         )
-        with boundary(self._role.failed):
-            try:
-                priced, took = await retrying(self._try, request, priority, patience)
-            except EndpointFault as fault:
-                raise self._final(fault, patience) from None
-            value = await asyncio.to_thread(self._check, priced.value)
+        try:
+            with boundary(self._role.failed):
+                try:
+                    priced, took = await retrying(self._try, request, priority, patience)
+                except EndpointFault as fault:
+                    raise await self._final(fault, patience) from None
+                patience.spent += priced.cost
+                value = await asyncio.to_thread(self._check, priced.value)
+        except RecordError as error:
+            error.cost += patience.spent
+            raise
         waiting = max(0.0, time.perf_counter() - since - took)
-        return Timed(value, Seconds(**{self._role.name: took, "waiting": waiting}), priced.cost)
+        return Timed(value, Seconds(**{self._role.name: took, "waiting": waiting}), patience.spent)
 
     async def _try(self, request: Q, priority: tuple[int, ...], patience: _Patience) -> tuple[Any, float]:
         """One call, when its turn has come: what was answered, and the seconds it took."""
         async with self._turns.turn(priority) as began:
             if self._end is not None:
                 raise type(self._end)(*self._end.args)
+            ended = asyncio.get_running_loop().create_future()
+            self._in_flight.add(ended)
             try:
                 priced = await self._timely(request)
             except EndpointFault as fault:
                 patience.met(fault, self.calls)
+                self._refusals += fault.meaning is Meaning.settings
                 if fault.meaning is Meaning.busy:
                     patience.pause = self._turns.too_busy(began, fault.retry_after)
                 raise
+            except RecordError as error:
+                if error.kind is not ErrorKind.step_timeout:
+                    self._well()  # it was the model that refused, or its answer is of no use
+                raise
+            finally:
+                self._in_flight.discard(ended)
+                ended.set_result(None)
             took = time.monotonic() - began
             self.last_answer = time.monotonic()
+            self._well()
             self.calls += 1
             self.requests += 1
             self.busy_seconds += took
@@ -172,10 +199,21 @@ class Endpoint(Generic[Q, R]):
             raise RecordError(ErrorKind.step_timeout, words)
         raise EndpointFault(Meaning.broken, f"no answer within {most:g} s (timeout_seconds)")
 
+    def _well(self) -> None:
+        self._works, self._refusals = True, 0
+
     def _count_retry(self, _: RetryCallState) -> None:
         self.retries += 1
 
-    def _final(self, fault: EndpointFault, patience: _Patience) -> RecordError | UserError:
+    async def _answers_others(self) -> bool:
+        """Whether a fault of settings may be this request's alone: others were answered, or are by the calls
+        now in flight, and not too many of them refused since."""
+        others = set(self._in_flight)
+        while others and not self._works:
+            _, others = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+        return self._works and self._refusals <= REFUSALS + self._config.concurrency
+
+    async def _final(self, fault: EndpointFault, patience: _Patience) -> RecordError | UserError:
         """What a fault comes to that is not retried, or not any more."""
         config = self._config
         name = f"{self._role.name} model {config.model} at {config.base_url or 'its vendor'}"
@@ -183,7 +221,9 @@ class Endpoint(Generic[Q, R]):
         match fault.meaning:
             case Meaning.request:
                 return RecordError(self._role.failed, str(fault))
-            case Meaning.settings:
+            case Meaning.settings if await self._answers_others():
+                return RecordError(self._role.failed, str(fault))
+            case Meaning.settings | Meaning.key:
                 self._end = ConfigError(
                     f"{name} refuses every call: {fault}. Check model, base_url and {key}, then "
                     "run the same command again"
@@ -218,6 +258,8 @@ class _Patience:
         self._last: EndpointFault | None = None
         self.broken = 0
         """Calls that broke."""
+        self.spent = 0.0
+        """US dollars of all calls so far that were answered, to whatever use."""
         self.pause = 0.0
         """Seconds for which the endpoint takes no calls from anybody."""
 
@@ -228,6 +270,7 @@ class _Patience:
         self._last = fault
         self.pause = 0.0
         self.broken += fault.meaning is Meaning.broken
+        self.spent += fault.cost
 
     def wait(self, _: RetryCallState) -> float:
         """Seconds until the next try."""

@@ -79,7 +79,7 @@ class BatchLimits:
 
 
 class Room:
-    """The calls in progress on one device: any number at once, or a single one that comes alone."""
+    """The calls in progress of a process's models: any number at once, or a single one that comes alone."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

@@ -21,7 +21,14 @@ from mira_batch.core.errors import ConfigError, RecordError
 from mira_batch.core.ports import EditRequest, Priced
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.openai_client import key_of, priced
-from mira_batch.models.served_faults import EndpointFault, Meaning, meaning_of, quoted, retry_after
+from mira_batch.models.served_faults import (
+    EndpointFault,
+    Meaning,
+    charged,
+    meaning_of,
+    quoted,
+    retry_after,
+)
 from mira_batch.models.served_pictures import from_bytes, png_of, restored
 
 VENDOR = "https://generativelanguage.googleapis.com/"
@@ -83,14 +90,18 @@ class GeminiImages:
                     automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
                 ),
             )
-        image = await asyncio.to_thread(from_bytes, _image_of(answer, self._key))
-        made = ("candidates_token_count", "thoughts_token_count")
-        cost = priced(self._config.prices, answer.usage_metadata, "prompt_token_count", made, images=1)
-        return Priced(image, cost)
+        with charged(self._cost(answer, images=0)):
+            data = _image_of(answer, self._key)
+        with charged(cost := self._cost(answer, images=1)):
+            return Priced(await asyncio.to_thread(from_bytes, data), cost)
 
     def restore(self, image: Image.Image, original: Image.Image) -> Image.Image:
         """The result at the original's size, or in another shape as large as fits into it."""
         return restored(image, original)
+
+    def _cost(self, answer: Any, images: int) -> float:
+        given = ("candidates_token_count", "thoughts_token_count")
+        return priced(self._config.prices, answer.usage_metadata, "prompt_token_count", given, images)
 
     async def close(self) -> None:
         """Close the connections."""

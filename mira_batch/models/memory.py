@@ -22,6 +22,8 @@ _FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 """Bytes of the formats that loading turns into the wanted one; any other keeps its own."""
 _TARGETS = {"float32": 4, "float16": 2, "bfloat16": 2}
 _USUAL = ("model.safetensors", "diffusion_pytorch_model.safetensors")
+_CONTAINER = Path("/sys/fs/cgroup")
+"""Where Linux says what this process's control group may take and has taken."""
 _MAX_HEADER = 100_000_000
 """Longest header in bytes that the format allows."""
 
@@ -67,7 +69,7 @@ def free_bytes(device: torch.device) -> int | None:
 
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return _free_main_memory()
+    return free_main_memory()
 
 
 def check_memory(needed: int, device: torch.device, field: str, ways_out: str) -> None:
@@ -107,20 +109,20 @@ def _header(path: Path) -> Mapping[str, Any]:
     return header
 
 
-def _free_main_memory() -> int | None:
-    """What the machine has available, or the container where that is less (Linux only)."""
+def free_main_memory(group: Path = _CONTAINER) -> int | None:
+    """Bytes that the machine has available, or the container where that is less (Linux only)."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return None
     values = dict(line.split(":", 1) for line in lines if ":" in line)
     available = int(values["MemAvailable"].split()[0]) * 1024
-    group = Path("/sys/fs/cgroup")
     try:
         limit = int((group / "memory.max").read_text())
         used = int((group / "memory.current").read_text())
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # no such group, or "max": no limit
         return available
-    # Files that were read lie in the cache until something needs the room.
-    return max(0, min(available, limit - used + int(stat.get("inactive_file", 0))))
+    # Files that were read, once or often, lie in the cache until something needs the room.
+    cached = sum(int(stat.get(name, 0)) for name in ("active_file", "inactive_file"))
+    return max(0, min(available, limit - used + cached))

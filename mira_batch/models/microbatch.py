@@ -67,6 +67,7 @@ class MicroBatcher(Generic[Q, R]):
         bucket: Callable[[Q], Hashable],
         max_batch: int,
         limit_seconds: float | None = None,
+        room: Room | None = None,
     ) -> None:
         """
         Args:
@@ -75,13 +76,14 @@ class MicroBatcher(Generic[Q, R]):
             bucket: requests share a batch only if their buckets are equal.
             max_batch: the most requests in a call.
             limit_seconds: a call that takes longer is hung; None waits for ever.
+            room: shared with the other models of the process, whose calls may have the memory that one lacks.
         """
         self._role = role
         self._limit = limit_seconds
         self._running: dict[int, tuple[float, list[_Waiting[Q]]]] = {}
         self._bucket = bucket
         self._limits = BatchLimits(max_batch)
-        self._room = Room()
+        self._room = room or Room()
         self._waiting: list[_Waiting[Q]] = []
         self._order = itertools.count()
         self._ready = threading.Condition()
@@ -182,7 +184,7 @@ class MicroBatcher(Generic[Q, R]):
             return self._run_pieces(call, batch, fits)
         outcome = self._call(call, batch)
         if outcome.ran_out and outcome.crowded and size == 1:
-            # The other replicas may have had the memory, and no request fails on account of others.
+            # The others may have had the memory, and no request fails on account of others.
             outcome = self._call(call, batch, alone=True)
         if outcome.answers is not None:
             self._answer(batch, outcome.answers, outcome)
@@ -198,7 +200,7 @@ class MicroBatcher(Generic[Q, R]):
         return any(found)
 
     def _call(self, call: Call[Q, R], batch: list[_Waiting[Q]], alone: bool = False) -> Outcome[R]:
-        """One call of the model, watched. `alone` waits until the other replicas are done."""
+        """One call of the model, watched. `alone` waits until the others in this room are done."""
         me = threading.get_ident()
         with self._room.enter(alone) as met_others:
             started = time.perf_counter()

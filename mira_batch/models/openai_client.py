@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from mira_batch.config.served_models import Prices, ServedConfig
 from mira_batch.core.errors import ConfigError
-from mira_batch.models.served_faults import EndpointFault, Meaning, meaning_of, quoted, retry_after
+from mira_batch.models.served_faults import (
+    UNSUPPORTED,
+    EndpointFault,
+    Meaning,
+    charged,
+    meaning_of,
+    quoted,
+    retry_after,
+)
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -84,8 +92,12 @@ def priced(prices: Prices, usage: Any, taken: str, given: tuple[str, ...], image
 
 
 @contextmanager
-def openai_faults(key: str | None) -> Iterator[None]:
+def openai_faults(key: str | None, unsupported: str = "") -> Iterator[None]:
     """Turns the client's errors into faults.
+
+    Args:
+        key: never quoted.
+        unsupported: what to do about a setting that the model doesn't take.
 
     Raises:
         EndpointFault: for whatever the client raises.
@@ -97,6 +109,8 @@ def openai_faults(key: str | None) -> Iterator[None]:
     except openai.APIStatusError as error:
         words = quoted(_words(error), key)
         meaning = meaning_of(error.status_code, error.code, error.type)
+        if unsupported and not UNSUPPORTED.isdisjoint((error.code, error.type)):
+            words = f"{words} ({unsupported})"
         after = retry_after(error.response.headers.get("retry-after"))
         raise EndpointFault(meaning, f"HTTP {error.status_code}: {words}", after) from None
     except openai.APIConnectionError as error:
@@ -110,8 +124,14 @@ def openai_faults(key: str | None) -> Iterator[None]:
         raise EndpointFault(Meaning.broken, quoted(f"{type(error).__name__}: {error}", key)) from None
 
 
-def whole(answer: Any, field: str, key: str | None) -> Any:
-    """An answer's list of choices or images. The client checks neither form nor content.
+def whole(answer: Any, field: str, key: str | None, cost: float) -> Any:
+    """The first of an answer's choices or images. The client checks neither form nor content.
+
+    Args:
+        answer: what the client made of the body.
+        field: where the list is.
+        key: never quoted.
+        cost: US dollars of the call, where it was the model that answered.
 
     Raises:
         EndpointFault: it isn't what was asked for. Some gateways answer 200 and say in the body what failed.
@@ -126,7 +146,8 @@ def whole(answer: Any, field: str, key: str | None) -> Any:
         raise EndpointFault(meaning, quoted(str(failed.get("message") or failed), key))
     found = getattr(answer, field, None)
     if not isinstance(found, list) or not found:
-        raise EndpointFault(Meaning.broken, f"the answer has no {field}")
+        with charged(cost):
+            raise EndpointFault(Meaning.broken, f"the answer has no {field}")
     return found[0]
 
 

@@ -15,6 +15,7 @@ from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import EditRequest, Priced
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.openai_client import open_client, openai_faults, priced, whole
+from mira_batch.models.served_faults import charged
 from mira_batch.models.served_pictures import from_base64, png_of, restored
 
 
@@ -53,16 +54,18 @@ class OpenAIImages:
                 input_fidelity=self._config.input_fidelity or omit,
                 size="auto",
             )
-        data = whole(answer, "data", self._key)
-        encoded = getattr(data, "b64_json", None)
-        if not isinstance(encoded, str):
-            raise RecordError(
-                ErrorKind.editor_failed,
-                "the endpoint answered without an image in base64 (b64_json); one behind a URL isn't fetched",
-            )
-        image = await asyncio.to_thread(from_base64, encoded)
         usage = getattr(answer, "usage", None)
-        return Priced(image, priced(self._config.prices, usage, "input_tokens", ("output_tokens",), images=1))
+        made = 1 if getattr(answer, "data", None) else 0
+        cost = priced(self._config.prices, usage, "input_tokens", ("output_tokens",), made)
+        data = whole(answer, "data", self._key, cost)
+        with charged(cost):
+            encoded = getattr(data, "b64_json", None)
+            if not isinstance(encoded, str):
+                raise RecordError(
+                    ErrorKind.editor_failed,
+                    "the endpoint gave no image in base64 (b64_json); one behind a URL isn't fetched",
+                )
+            return Priced(await asyncio.to_thread(from_base64, encoded), cost)
 
     def restore(self, image: Image.Image, original: Image.Image) -> Image.Image:
         """The result at the original's size, or in another shape as large as fits into it."""

@@ -12,8 +12,11 @@ from mira_batch.core.ports import PolicyRequest, Priced
 from mira_batch.core.prompt import PROMPT_VERSION, build_prompt
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.openai_client import open_client, openai_faults, priced, whole
-from mira_batch.models.served_faults import MOST_TEXT, quoted
+from mira_batch.models.pictures import on_white
+from mira_batch.models.served_faults import MOST_TEXT, charged, quoted
 from mira_batch.models.served_pictures import data_url
+
+_UNSUPPORTED = "if it is temperature or top_p under policy.sampling, set it to null, and it is not sent"
 
 
 class OpenAIPolicy:
@@ -31,9 +34,12 @@ class OpenAIPolicy:
     def identity(self) -> str:
         prompt = fingerprint(self._config.prompt.model_dump(mode="json"))[:8]
         sampling = self._config.sampling
+        drawn = " ".join(
+            f"{name}={'default' if value is None else f'{value:g}'}"
+            for name, value in (("temperature", sampling.temperature), ("top_p", sampling.top_p))
+        )
         return (
-            f"openai {self._config.model} {PROMPT_VERSION} {prompt} temperature={sampling.temperature:g} "
-            f"top_p={sampling.top_p:g} max_tokens={sampling.max_tokens}"
+            f"openai {self._config.model} {PROMPT_VERSION} {prompt} {drawn} max_tokens={sampling.max_tokens}"
         )
 
     async def propose(self, request: PolicyRequest) -> Priced[str]:
@@ -44,24 +50,29 @@ class OpenAIPolicy:
             RecordError: the model refuses to answer.
         """
         messages = await asyncio.to_thread(self._messages, request)
-        with openai_faults(self._key):
+        with openai_faults(self._key, _UNSUPPORTED):
             completion = await self._client.chat.completions.create(
                 model=self._config.model, messages=messages, **self._sampling(request)
             )
-        choice = whole(completion, "choices", self._key)
-        message, usage = choice.message, getattr(completion, "usage", None)
-        refusal = getattr(message, "refusal", None)
-        if refusal or choice.finish_reason == "content_filter":
-            words = quoted(refusal or "its content filter", self._key)
-            raise RecordError(ErrorKind.policy_failed, f"the endpoint refused to answer: {words}")
-        text = message.content or ""
-        if len(text) > MOST_TEXT:
-            raise RecordError(ErrorKind.policy_failed, f"the answer has {len(text):,} characters")
-        return Priced(text, priced(self._config.prices, usage, "prompt_tokens", ("completion_tokens",)))
+        usage = getattr(completion, "usage", None)
+        cost = priced(self._config.prices, usage, "prompt_tokens", ("completion_tokens",))
+        choice = whole(completion, "choices", self._key, cost)
+        with charged(cost):
+            return Priced(self._text(choice), cost)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    def _text(self, choice: Any) -> str:
+        refusal = getattr(choice.message, "refusal", None)
+        if refusal or choice.finish_reason == "content_filter":
+            words = quoted(refusal or "its content filter", self._key)
+            raise RecordError(ErrorKind.policy_failed, f"the endpoint refused to answer: {words}")
+        text = choice.message.content or ""
+        if len(text) > MOST_TEXT:
+            raise RecordError(ErrorKind.policy_failed, f"the answer has {len(text):,} characters")
+        return text
 
     def _messages(self, request: PolicyRequest) -> list[Any]:
         shown = self._config.prompt
@@ -71,18 +82,19 @@ class OpenAIPolicy:
             if isinstance(part, str):
                 content.append({"type": "text", "text": part})
             else:
-                url = data_url(part.pixels, shown.max_pixels)
+                url = data_url(on_white(part.pixels), shown.max_pixels)
                 content.append({"type": "image_url", "image_url": {"url": url}})
         return [{"role": "system", "content": prompt.system}, {"role": "user", "content": content}]
 
     def _sampling(self, request: PolicyRequest) -> dict[str, Any]:
-        """All of it is always sent: what is left out, vLLM takes from the model's own defaults."""
+        """What is left out, a server takes from the model's own defaults, so only null is left out."""
         sampling = self._config.sampling
         # OpenAI's newer models refuse the old name; it is the one that every compatible server knows.
         limit = "max_completion_tokens" if self._config.base_url is None else "max_tokens"
-        return {
+        sent = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             limit: sampling.max_tokens,
             "seed": request.seed % 2**31,  # servers take 32 or 64 bits, and some read it as a float
         }
+        return {name: value for name, value in sent.items() if value is not None}

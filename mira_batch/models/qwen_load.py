@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mira_batch.config.local_models import QwenVLConfig
-from mira_batch.core.errors import ConfigError, describe
+from mira_batch.core.errors import ConfigError, RecordError, describe
 from mira_batch.models.calls import is_engine_dead, is_out_of_memory
 from mira_batch.models.torch_setup import dtype_of
 
@@ -64,6 +64,22 @@ def load_model(config: QwenVLConfig, path: str, device: torch.device) -> Any:
             "files are of another model or incomplete, so fetch them again"
         )
     return model
+
+
+def cannot_run(error: BaseException, device: torch.device, pixels: int) -> ConfigError:
+    """What the user can do about a first call that failed: one request, with two images of so many pixels."""
+    if is_out_of_memory(error):
+        return ConfigError(
+            f"policy.prompt.max_pixels: one request with two images of {pixels:,} pixels runs out of memory "
+            f"on {device}, beside the weights; lower policy.prompt.max_pixels, or put the policy on a larger "
+            "or an emptier GPU (policy.devices, editor.devices)"
+        )
+    if isinstance(error, RecordError):
+        return ConfigError(f"policy.prompt: a request with two images of {pixels:,} pixels: {error}")
+    return ConfigError(
+        f"policy.attention: the model's first call on {device} failed: {describe(error)}; where that is "
+        "about a kernel, set policy.attention: sdpa or eager, or another policy.dtype; else try another GPU"
+    )
 
 
 def add_adapter(model: Any, path: str, scale: float) -> None:

@@ -3,13 +3,15 @@
 Rows of a batch may have images of any size and number. They are padded on the left, and each draws from a
 generator of its own, so that a row's text doesn't depend on its neighbours: on the CPU in float32 token for
 token; on a GPU in bfloat16 the kernels round by the batch's shape, and a near tie may fall the other way.
-What files a model needs is checked by `qwen_files.py`, what it is told is in `core/prompt.py`.
+What files a model needs is checked by `qwen_files.py`, what it is told is in `core/prompt.py`, and how tokens
+are drawn in `qwen_draws.py`.
 
 Shapes: B rows, T tokens of the longest prompt, V vocabulary, P image patches of the whole batch.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,13 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 from mira_batch.config.local_models import QwenVLConfig
 from mira_batch.core.errors import RecordError, boundary
-from mira_batch.core.identity import fingerprint
+from mira_batch.core.identity import fingerprint, frame_of
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import PROMPT_VERSION, Prompt, build_prompt
 from mira_batch.core.types import ErrorKind, Weights
+from mira_batch.models.calls import free_memory
 from mira_batch.models.memory import check_memory, loaded_bytes, weight_files
+from mira_batch.models.pictures import on_white
+from mira_batch.models.qwen_draws import Draws
 from mira_batch.models.qwen_files import check_adapter_files, check_attention, check_qwen_files
-from mira_batch.models.qwen_load import add_adapter, load_model, load_processor
+from mira_batch.models.qwen_load import add_adapter, cannot_run, load_model, load_processor
 from mira_batch.models.torch_setup import device_of, prepare
 
 if TYPE_CHECKING:
@@ -53,7 +58,8 @@ class QwenVLPolicy:
             adapter: the files of `config.adapter`.
 
         Raises:
-            ConfigError: files are missing or don't fit, the device isn't there or too small.
+            ConfigError: files are missing or don't fit, the device isn't there or too small, or the first
+                call on it fails.
         """
         check_qwen_files(weights.path)
         if adapter is not None:
@@ -62,6 +68,7 @@ class QwenVLPolicy:
         check_attention(config, self._device.type == "cuda")
         prepare()
         import torch
+        import transformers
 
         self._config = config
         needed = loaded_bytes(weight_files(Path(weights.path)), config.dtype)
@@ -78,7 +85,10 @@ class QwenVLPolicy:
         if on_gpu:
             torch.cuda.synchronize(self._device)  # weights are copied on another stream than ours
         self._one_at_a_time = threading.Lock()  # generate() keeps M-RoPE offsets on the model itself
-        self._identity = identity_of("qwen-vl/1", config, weights, adapter)
+        made_by = f"qwen-vl/1 transformers={transformers.__version__}"
+        self._identity = identity_of(made_by, config, weights, adapter)
+        if on_gpu:
+            self.warm_up()
 
     @property
     def identity(self) -> str:
@@ -104,6 +114,27 @@ class QwenVLPolicy:
                 answers[i] = text
         return answers
 
+    def warm_up(self) -> None:
+        """Answer one request of two images as large as they are ever shown, with one token: what can't run is
+        to be said before any record is touched. On a CPU it takes longer than it is worth.
+
+        Raises:
+            ConfigError: it failed; says what to change.
+        """
+        from PIL import Image
+
+        side = math.isqrt(self.processor.image_processor.size["longest_edge"])
+        first, second = (frame_of(Image.new("RGB", (side, side), colour)) for colour in ("black", "white"))
+        try:
+            with boundary(ErrorKind.policy_failed):
+                row = self.encode(PolicyRequest("warm-up", "stop", first, second, (), 0))
+                if isinstance(row, RecordError):
+                    raise row
+                self._generate([row], [0], 1)
+        except RecordError as error:
+            raise cannot_run(error.__cause__ or error, self._device, side * side) from error
+        free_memory()  # or the editor, which is loaded next and runs on another stream, would find less
+
     def prompt(self, request: PolicyRequest) -> str:
         """The text of a request as the model's own template writes it; an image is one placeholder."""
         return self._templated(self._build(request))
@@ -127,7 +158,7 @@ class QwenVLPolicy:
         try:
             with boundary(ErrorKind.policy_failed):
                 prompt = self._build(request)
-                images = [on_white(frame.pixels) for frame in prompt.frames]
+                images = [opaque(frame.pixels) for frame in prompt.frames]
                 row = self.processor(text=[self._templated(prompt)], images=images, return_tensors="pt")
                 self._check_length(row["input_ids"].shape[1])
                 return row
@@ -144,7 +175,9 @@ class QwenVLPolicy:
                 "shorten the instruction, or lower policy.prompt.max_pixels or policy.sampling.max_tokens",
             )
 
-    def _generate(self, rows: Sequence[Mapping[str, Tensor]], seeds: Sequence[int]) -> list[str]:
+    def _generate(
+        self, rows: Sequence[Mapping[str, Tensor]], seeds: Sequence[int], longest: int | None = None
+    ) -> list[str]:
         import torch
 
         with self._one_at_a_time, torch.inference_mode(), self._on_stream():
@@ -154,19 +187,19 @@ class QwenVLPolicy:
                 batch["pixel_values"] = batch["pixel_values"].to(self.model.dtype)
             ids_B_T = self.model.generate(
                 **batch,
-                generation_config=self._greedy(pad),
+                generation_config=self._greedy(pad, longest or self._config.sampling.max_tokens),
                 logits_processor=[Draws(self._config.sampling, seeds, self._never_V)],
             )
             answers = ids_B_T[:, batch["input_ids"].shape[1] :].cpu()
         return self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
 
-    def _greedy(self, pad: int) -> Any:
+    def _greedy(self, pad: int, longest: int) -> Any:
         """Take the largest score: the draw is in the scores already. What a checkpoint's own generation
         config says of sampling and penalties must not count."""
         from transformers import GenerationConfig
 
         return GenerationConfig(
-            max_new_tokens=self._config.sampling.max_tokens,
+            max_new_tokens=longest,
             do_sample=False,
             num_beams=1,
             repetition_penalty=1.0,
@@ -179,46 +212,6 @@ class QwenVLPolicy:
         import torch
 
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
-
-
-class Draws:
-    """A logits processor: tokens that must never be said are ruled out, and where the temperature is above
-    0, adding Gumbel noise makes the largest score a draw from the distribution (top-p included).
-
-    The n-th token of a row takes the n-th draw of the row's own generator, whatever its neighbours do.
-    """
-
-    def __init__(self, sampling: Any, seeds: Sequence[int], never_V: Tensor) -> None:
-        import torch
-
-        self._temperature, self._top_p = sampling.temperature, sampling.top_p
-        self._never_V = never_V
-        self._generators = [torch.Generator(never_V.device).manual_seed(seed) for seed in seeds]
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """`input_ids` (B, T) so far, `scores` (B, V) of the next token -> scores (B, V)."""
-        import torch
-
-        scores_B_V = scores.masked_fill(self._never_V, -torch.inf)
-        if self._temperature == 0:
-            return scores_B_V
-        scores_B_V = nucleus(scores_B_V / self._temperature, self._top_p)
-        noise_B_V = torch.empty_like(scores_B_V)
-        for noise_V, generator in zip(noise_B_V, self._generators, strict=True):
-            noise_V.exponential_(generator=generator)
-        return scores_B_V - noise_B_V.clamp_min(torch.finfo(noise_B_V.dtype).tiny).log()
-
-
-def nucleus(scores_B_V: Tensor, top_p: float) -> Tensor:
-    """Rule out all but the likeliest tokens of a row that make up probability `top_p`: (B, V) -> (B, V)."""
-    import torch
-
-    if top_p >= 1:
-        return scores_B_V
-    sorted_B_V, order_B_V = scores_B_V.sort(dim=-1, descending=True)
-    chances_B_V = sorted_B_V.softmax(dim=-1)
-    beyond_B_V = chances_B_V.cumsum(dim=-1) - chances_B_V >= top_p
-    return scores_B_V.masked_fill(beyond_B_V.scatter(1, order_B_V, beyond_B_V), -torch.inf)
 
 
 def collate(rows: Sequence[Mapping[str, Tensor]], pad: int) -> dict[str, Tensor]:
@@ -240,27 +233,27 @@ def collate(rows: Sequence[Mapping[str, Tensor]], pad: int) -> dict[str, Tensor]
     return batch
 
 
-def identity_of(kind: str, config: Any, weights: Weights, adapter: Weights | None) -> str:
-    """What decides a policy's answers. Where the weights came from doesn't count, only what they are."""
+def identity_of(made_by: str, config: Any, weights: Weights, adapter: Weights | None) -> str:
+    """What decides a policy's answers. Where the weights came from doesn't count, only what they are.
+    `made_by` names our code and the versions of the packages that run the model."""
     settings = {key: value for key, value in config.pixels().items() if key not in ("weights", "adapter")}
     tuned = f" adapter={adapter.identity} scale={config.adapter.scale:g}" if adapter else ""
-    return f"{kind} weights={weights.identity}{tuned} {PROMPT_VERSION} settings={fingerprint(settings)}"
+    return f"{made_by} weights={weights.identity}{tuned} {PROMPT_VERSION} settings={fingerprint(settings)}"
 
 
-def on_white(image: Any) -> Any:
-    """An image as a person sees it: what is transparent shows white."""
-    from PIL import Image
+def opaque(image: Any) -> Any:
+    """An image on white, in RGB.
 
+    Raises:
+        RecordError: it is too long and narrow for the model.
+    """
     short, long = sorted(image.size)
     if long > _WIDEST * short:
         raise RecordError(
             ErrorKind.policy_failed,
             f"the image is {image.size[0]}x{image.size[1]}: the model takes sides of at most {_WIDEST} to 1",
         )
-    if image.mode != "RGBA":
-        return image.convert("RGB")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
+    return on_white(image)
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> list[int]:

@@ -19,6 +19,7 @@ from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRe
 from mira_batch.core.types import ErrorKind, Frame
 from mira_batch.models.build import Fetch, build_editor, build_judge, build_policy, no_weights
 from mira_batch.models.endpoint import Endpoint
+from mira_batch.models.fitting import Room
 from mira_batch.models.microbatch import EDITOR, JUDGE, POLICY, MicroBatcher, Role
 
 
@@ -61,15 +62,15 @@ async def load_replicas(config: BulkEditConfig, fetch: Fetch = no_weights) -> Re
     Raises:
         ConfigError: a model can't be built as configured.
     """
-    limits = config.limits
+    limits, room = config.limits, Room()
     policies = [build_policy(config.policy, fetch, device) for device in _devices(config.policy)]
     editors = [build_editor(config.editor, fetch, device) for device in _devices(config.editor)]
     accept = config.judge
     judges = [build_judge(accept.model) for _ in _devices(accept.model)] if accept else []
     return Replicas(
-        policy=_access(POLICY, policies, "propose", _text, config.policy, limits.policy_seconds),
-        editor=_access(EDITOR, editors, "apply", _frame, config.editor, limits.edit_seconds),
-        judge=_batcher(JUDGE, judges, "score", _judgement, accept.model, limits.policy_seconds)
+        policy=_access(POLICY, policies, "propose", _text, config.policy, limits.policy_seconds, room),
+        editor=_access(EDITOR, editors, "apply", _frame, config.editor, limits.edit_seconds, room),
+        judge=_batcher(JUDGE, judges, "score", _judgement, accept.model, limits.policy_seconds, room)
         if accept
         else None,
         identities={
@@ -95,12 +96,13 @@ def _access(
     check: Callable[[Any], Any],
     config: ModelConfig,
     limit_seconds: float,
+    room: Room,
 ) -> MicroBatcher[Any, Any] | Endpoint[Any, Any]:
     if isinstance(config, ServedConfig):
         (model,) = models
         return Endpoint(role, getattr(model, method), check, config, limit_seconds, model.close)
     assert isinstance(config, BatchedConfig)
-    return _batcher(role, models, method, check, config, limit_seconds)
+    return _batcher(role, models, method, check, config, limit_seconds, room)
 
 
 def _batcher(
@@ -110,13 +112,14 @@ def _batcher(
     check: Callable[[Any], Any],
     config: BatchedConfig,
     limit_seconds: float,
+    room: Room,
 ) -> MicroBatcher[Any, Any]:
     def checked(call: Callable[[Sequence[Any]], Sequence[Any]]) -> Callable[[Sequence[Any]], list[Any]]:
         return lambda requests: [_outcome(check, answer) for answer in call(requests)]
 
     calls = [checked(getattr(model, method)) for model in models]
     max_batch = config.max_batch or models[0].max_batch
-    return MicroBatcher(role, calls, models[0].bucket, max_batch, limit_seconds)
+    return MicroBatcher(role, calls, models[0].bucket, max_batch, limit_seconds, room)
 
 
 def _outcome(check: Callable[[Any], Any], answer: Any) -> Any:

@@ -7,7 +7,11 @@ Each adapter (`openai_client.py`, `gemini_images.py`) turns the exceptions of it
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+
+from mira_batch.core.errors import RecordError
 
 MOST_WORDS = 300
 """Characters of an endpoint's own words that an error quotes."""
@@ -27,23 +31,23 @@ class Meaning(StrEnum):
     request = "request"
     """The endpoint will never carry out this request."""
     settings = "settings"
-    """Every request will be refused: a wrong key, name of the model, address or setting."""
+    """A wrong name of the model, address or setting, which refuses every request; or this one alone is
+    refused, since some endpoints say nothing else of one that they moderate."""
+    key = "key"
+    """The key is wrong or was withdrawn: every request will be refused."""
     quota = "quota"
     """What was paid for is used up."""
 
 
 _BUSY = {429, 502, 503, 504, 529}
 _BROKEN = {408, 409, 425}
-_SETTINGS = {401, 403, 404, 405, 407, 410}
+_KEY = {401, 407}
+_SETTINGS = {403, 404, 405, 410}
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
-_SETTINGS_CODES = {
-    "API_KEY_INVALID",
-    "invalid_api_key",
-    "model_not_found",
-    "unknown_parameter",
-    "unsupported_parameter",
-    "unsupported_value",
-}
+_KEY_CODES = {"API_KEY_INVALID", "invalid_api_key"}
+UNSUPPORTED = {"unsupported_parameter", "unsupported_value"}
+"""Codes of a model that doesn't take a setting."""
+_SETTINGS_CODES = {"model_not_found", "unknown_parameter", *UNSUPPORTED}
 
 
 class EndpointFault(Exception):
@@ -59,12 +63,16 @@ class EndpointFault(Exception):
         super().__init__(words)
         self.meaning = meaning
         self.retry_after = retry_after
+        self.cost = 0.0
+        """US dollars that the call was charged all the same; see `charged`."""
 
 
 def meaning_of(status: int, *codes: str | None) -> Meaning:
     """What an HTTP status means, together with the codes that the body gives for it."""
     if status == 402 or not _QUOTA_CODES.isdisjoint(codes):
         return Meaning.quota
+    if status in _KEY or not _KEY_CODES.isdisjoint(codes):
+        return Meaning.key
     if status in _SETTINGS or not _SETTINGS_CODES.isdisjoint(codes):
         return Meaning.settings
     if status in _BUSY:
@@ -72,6 +80,16 @@ def meaning_of(status: int, *codes: str | None) -> Meaning:
     if status in _BROKEN or status >= 500:
         return Meaning.broken
     return Meaning.request if status >= 400 else Meaning.broken
+
+
+@contextmanager
+def charged(cost: float) -> Iterator[None]:
+    """What is raised inside is about an answer for which the endpoint charged so many US dollars."""
+    try:
+        yield
+    except (EndpointFault, RecordError) as error:
+        error.cost += cost
+        raise
 
 
 def retry_after(header: str | None) -> float | None:

@@ -16,8 +16,9 @@ from mira_batch.core.errors import ConfigError, RecordError, boundary, describe
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import Prompt, build_prompt
 from mira_batch.core.types import ErrorKind, Weights
+from mira_batch.models.qwen_draws import drawn_with
 from mira_batch.models.qwen_files import check_qwen_files
-from mira_batch.models.qwen_vl import identity_of, on_white, special_tokens
+from mira_batch.models.qwen_vl import identity_of, opaque, special_tokens
 
 MAX_BATCH = 64
 """Requests in a call, unless the config says otherwise; vLLM runs as many at once as its memory holds."""
@@ -37,11 +38,12 @@ class VllmPolicy:
         """
         check_vllm(device)
         check_qwen_files(weights.path)
-        from vllm import LLM  # type: ignore[import-not-found]
+        import transformers
+        import vllm  # type: ignore[import-not-found]
 
         self._config = config
         try:
-            self._engine = LLM(**engine_settings(config, weights.path))
+            self._engine = vllm.LLM(**engine_settings(config, weights.path))
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"policy.type: vLLM can't start with {weights.path}: {describe(error)}; where memory is "
@@ -49,7 +51,8 @@ class VllmPolicy:
             ) from error
         tokenizer = self._engine.get_tokenizer()
         self._never = special_tokens(tokenizer, [tokenizer.eos_token_id])
-        self._identity = identity_of("vllm/1", config, weights, None)
+        made_by = f"vllm/1 vllm={vllm.__version__} transformers={transformers.__version__}"
+        self._identity = identity_of(made_by, config, weights, None)
 
     @property
     def identity(self) -> str:
@@ -64,7 +67,10 @@ class VllmPolicy:
         return None
 
     def propose(self, requests: Sequence[PolicyRequest]) -> Sequence[str | Exception]:
-        """The model's text for each request. One that is too long fails the call, and is found by halves."""
+        """The model's text for each request. One that is too long fails the call, and is found by halves.
+
+        When the engine has died, vLLM's EngineDeadError passes; `calls.is_engine_dead` knows it.
+        """
         from vllm import SamplingParams  # type: ignore[import-not-found]
 
         shown = self._config.prompt
@@ -126,7 +132,7 @@ def chat_of(prompt: Prompt, max_pixels: int) -> list[dict[str, Any]] | RecordErr
             content = [
                 {"type": "text", "text": part}
                 if isinstance(part, str)
-                else {"type": "image_pil", "image_pil": within(on_white(part.pixels), max_pixels)}
+                else {"type": "image_pil", "image_pil": within(opaque(part.pixels), max_pixels)}
                 for part in prompt.parts
             ]
     except RecordError as error:
@@ -136,9 +142,10 @@ def chat_of(prompt: Prompt, max_pixels: int) -> list[dict[str, Any]] | RecordErr
 
 def draw_of(sampling: SamplingConfig, seed: int, never: Sequence[int]) -> dict[str, Any]:
     """Arguments of `SamplingParams` for one request."""
+    temperature, top_p = drawn_with(sampling)
     return {
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
+        "temperature": temperature,
+        "top_p": top_p,
         "max_tokens": sampling.max_tokens,
         "seed": seed,
         "logit_bias": dict.fromkeys(never, _NEVER),

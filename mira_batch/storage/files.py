@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,8 @@ from mira_batch.storage.faults import is_passing, patience, refusal
 
 READ_ERRORS = (OSError, ValueError, BotoCoreError, aiohttp.ClientError)
 """What reading a file through fsspec may raise, whatever its scheme."""
+_PIECE = 64_000_000
+"""Bytes of a large file that are fetched in one request."""
 
 
 def filesystem(location: str, config: StorageConfig, once: bool = False) -> tuple[AbstractFileSystem, str]:
@@ -119,14 +122,19 @@ def read_bytes(
     return _patiently(location, config, lambda: fs.cat_file(path, start=0, end=most + 1), on_retry)
 
 
-def download(location: str, config: StorageConfig, target: str) -> None:
-    """Copy a file of a store to a local path, in pieces; passing faults are tried again as in `read_bytes`.
+def download(location: str, config: StorageConfig, target: str, size: int) -> None:
+    """Copy a file of `size` bytes to a local path, in pieces; what is there of it already is kept.
+
+    Passing faults are tried again as in `read_bytes`, each piece for `config.retry_seconds`.
 
     Raises:
         StoreError, OSError: as `read_bytes`.
     """
     fs, path = filesystem(location, config, once=True)
-    _patiently(location, config, lambda: fs.get_file(path, target))
+    with open(target, "ab") as file:
+        while (start := file.tell()) < size:
+            piece = partial(fs.cat_file, path, start=start, end=min(start + _PIECE, size))
+            file.write(_patiently(location, config, piece))
 
 
 def version(location: str, config: StorageConfig) -> str:

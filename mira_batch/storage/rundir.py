@@ -5,7 +5,7 @@
                   plan/plan.json       the marker: the plan is whole; names its files
                   plan/plan-….parquet  many shards a file, a row group each
                   plan/rejects.parquet manifest rows that can't be used, and why
-                  state/<shard>/<work_id>/<k>.arrow   steps of shards not yet committed
+                  state/<shard>/<work_id>/<k>.step   steps of shards not yet committed
                   steps/<work_id>/<k>-<digest>.<format>   step images kept as references
                   results/part-<shard>.parquet        one per committed shard
                   receipts/….json      sums of what was committed, a file per call of the driver

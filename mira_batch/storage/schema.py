@@ -107,6 +107,3 @@ RESULTS = _with_features(
         ]
     )
 )
-
-STEP_FILE = pa.schema([("work_id", pa.string()), ("step", STEP), ("png", pa.binary())])
-"""One row: a step of the log with its image, always lossless."""

@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ _WHOLE = 1 << 20
 """Bytes up to which a file is digested whole."""
 _BLOCKS, _BLOCK = 64, 1 << 16
 """Of larger ones, so many blocks of so many bytes besides the beginning, evenly spread."""
+_STREAMS = 4
+"""Files that are downloaded at once."""
 
 
 def fetch_weights(location: str, storage: StorageConfig) -> Weights:
@@ -81,8 +84,8 @@ def look_at_weights(location: str, storage: StorageConfig) -> str:
 def digest_of(directory: Path) -> str:
     """Digest of a model's files by their names and content.
 
-    Of files over a megabyte the beginning and 64 blocks spread evenly are read, not all of it: a model that
-    was trained on changes everywhere, and tens of gigabytes need not be read twice at each start.
+    Of files over a megabyte the beginning and 64 blocks spread evenly are read, not all of it, so that tens
+    of gigabytes need not be read twice at each start. It tells models apart, and proves nothing of each bit.
     """
     parts: list[str] = []
     for path in _files(directory):
@@ -92,8 +95,18 @@ def digest_of(directory: Path) -> str:
     return f"blake2b:{content_hash(*parts)}"
 
 
-def _files(directory: Path) -> Iterator[Path]:
-    return (path for path in sorted(directory.rglob("*")) if path.suffix in KINDS and path.is_file())
+def _files(directory: Path) -> list[Path]:
+    found = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
+    return [found[name] for name in sorted(_of_the_model(found))]
+
+
+def _of_the_model(names: Iterable[str]) -> list[str]:
+    """Those names that belong to a model. Beside a pipeline's folders the hub's repositories often hold the
+    same weights once more in one file, which would double the download."""
+    kept = [name for name in names if name.endswith(KINDS)]
+    if "model_index.json" in kept:
+        kept = [name for name in kept if "/" in name or not name.endswith(".safetensors")]
+    return kept
 
 
 def _digest_of_file(path: Path) -> str:
@@ -110,9 +123,11 @@ def _digest_of_file(path: Path) -> str:
 def _from_hub(repository: str, revision: str) -> Weights:
     from huggingface_hub import snapshot_download
 
-    patterns = [f"*{kind}" for kind in KINDS]
+    small = [f"*{kind}" for kind in KINDS if kind != ".safetensors"]
     with _hub_errors(repository, revision):
-        path = Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+        path = Path(snapshot_download(repository, revision=revision, allow_patterns=small))
+        weights = "*/*.safetensors" if (path / "model_index.json").is_file() else "*.safetensors"
+        snapshot_download(repository, revision=path.name, allow_patterns=weights)
     return Weights(str(path), f"{repository}@{path.name}")
 
 
@@ -122,7 +137,8 @@ def _hub_listing(repository: str, revision: str) -> tuple[str, dict[str, int]]:
 
     with _hub_errors(repository, revision):
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)
-    return info.sha or revision, {file.rfilename: file.size or 0 for file in info.siblings or []}
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    return info.sha or revision, {name: sizes[name] for name in _of_the_model(sizes)}
 
 
 @contextmanager
@@ -177,10 +193,10 @@ def _listing(location: str, storage: StorageConfig) -> dict[str, dict[str, Any]]
     except READ_ERRORS as error:
         raise ConfigError(f"weights: {unreadable(location, error)}") from error
     assert isinstance(found, dict)
+    by_name = {path.removeprefix(root).lstrip("/"): info for path, info in found.items()}
     listing = {
-        path.removeprefix(root).lstrip("/"): {"size": info["size"], "version": version_of(info)}
-        for path, info in found.items()
-        if path.endswith(KINDS)
+        name: {"size": by_name[name]["size"], "version": version_of(by_name[name])}
+        for name in _of_the_model(by_name)
     }
     if not listing:
         raise ConfigError(f"weights: {location}: holds no model files ({', '.join(KINDS)})")
@@ -188,23 +204,25 @@ def _listing(location: str, storage: StorageConfig) -> dict[str, dict[str, Any]]
 
 
 def _copy(location: str, storage: StorageConfig, listing: dict[str, dict[str, Any]], target: Path) -> None:
-    """Download beside the target, check, and only then give it its name."""
+    """Download beside the target, check, and only then give it its name. What is there of an earlier try that
+    broke off is kept: the name stands for these very versions of the files."""
     partial = target.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)
-    try:
-        for name in listing:
-            file = partial / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                download(f"{location}/{name}", storage, str(file))
-            except READ_ERRORS as error:
-                raise ConfigError(f"weights: {unreadable(f'{location}/{name}', error)}") from error
-        if not _is_whole(partial, listing):
-            raise ConfigError(f"weights: {location}: was changed while it was downloaded; run again")
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+    def fetch(name: str) -> None:
+        file = partial / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            download(f"{location}/{name}", storage, str(file), listing[name]["size"])
+        except READ_ERRORS as error:
+            raise ConfigError(f"weights: {unreadable(f'{location}/{name}', error)}") from error
+
+    with ThreadPoolExecutor(_STREAMS, thread_name_prefix="weights") as pool:
+        list(pool.map(fetch, listing))
+    if not _is_whole(partial, listing) or _listing(location, storage) != listing:
+        shutil.rmtree(partial)
+        raise ConfigError(f"weights: {location}: was changed while it was downloaded; run again")
+    partial.rename(target)
 
 
 def _is_whole(directory: Path, listing: dict[str, dict[str, Any]]) -> bool:

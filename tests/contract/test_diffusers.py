@@ -168,7 +168,8 @@ def test_alpha_is_kept_apart_and_put_back(editors: Any, name: str) -> None:
 @every_family
 def test_identity_names_what_decides_the_pixels(editors: Any, folders: dict[str, Path], name: str) -> None:
     editor = editors(name)
-    for part in (name, f"tiny/{name}", '"steps": 2', f'"area": {AREA}', '"diffusers": "'):
+    libraries = ('"diffusers": "', '"transformers": "')
+    for part in (name, f"tiny/{name}", '"steps": 2', f'"area": {AREA}', *libraries):
         assert part in editor.identity
     assert editor.identity != build(folders, name, steps=3).identity
     assert editor.identity == build(folders, name, max_batch=2, devices=("cpu",)).identity

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from mira_batch.core.errors import RecordError
+from mira_batch.core.errors import ConfigError, RecordError
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.models.qwen_vl import QwenVLPolicy, collate
 from tests.tiny import a_step, noise, policy_of
@@ -258,7 +258,73 @@ def test_a_request_that_cannot_be_asked_fails_alone(greedy: QwenVLPolicy) -> Non
     assert isinstance(greedy.propose([endless])[0], RecordError)
 
 
+# The first call
+
+
+def test_the_first_call_shows_two_images_as_large_as_they_get_and_says_one_token(model: Path) -> None:
+    """It is made on a GPU only, where a call that can't run is told before any record is touched."""
+    policy = policy_of(model, prompt={"max_pixels": 9_216})
+    grids: list[Any] = []
+    forwards: list[int] = []
+
+    def look(module: Any, args: Any, given: Any) -> None:
+        grids.append(given["grid_thw"])
+
+    hooks = [
+        policy.model.model.visual.register_forward_pre_hook(look, with_kwargs=True),
+        policy.model.register_forward_pre_hook(lambda module, args: forwards.append(1)),
+    ]
+    policy.warm_up()
+    for hook in hooks:
+        hook.remove()
+    assert len(forwards) == 1
+    patch = policy.processor.image_processor.patch_size
+    shown = [int(grid.prod()) * patch**2 for grid in grids[0]]
+    assert len(shown) == 2
+    assert all(7_000 < pixels <= 9_216 for pixels in shown)
+
+
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [
+        (
+            "OutOfMemoryError",
+            r"two images of [\d,]+ pixels runs out of memory .* lower policy\.prompt\.max_pi",
+        ),
+        ("RuntimeError", r"policy\.attention: .* RuntimeError: no kernel; .* sdpa or eager"),
+    ],
+    ids=["memory", "kernel"],
+)
+def test_a_first_call_that_fails_says_what_to_change(greedy: QwenVLPolicy, raised: str, says: str) -> None:
+    import torch
+
+    errors = {
+        "OutOfMemoryError": torch.OutOfMemoryError("no room"),
+        "RuntimeError": RuntimeError("no kernel"),
+    }
+
+    def fail(module: Any, args: Any) -> None:
+        raise errors[raised]
+
+    hook = greedy.model.register_forward_pre_hook(fail)
+    with pytest.raises(ConfigError, match=says):
+        greedy.warm_up()
+    hook.remove()
+
+
+def test_images_that_leave_no_room_for_an_answer_are_told_at_the_first_call(model: Path) -> None:
+    policy = policy_of(model, sampling={"max_tokens": 4_000})
+    with pytest.raises(ConfigError, match=r"the model takes 4096; .* lower policy\.prompt\.max_pixels"):
+        policy.warm_up()
+
+
 # Identity
+
+
+def test_the_identity_names_the_version_of_transformers(greedy: QwenVLPolicy) -> None:
+    import transformers
+
+    assert f" transformers={transformers.__version__} " in greedy.identity
 
 
 def test_the_identity_names_what_decides_the_answers(model: Path) -> None:

@@ -186,14 +186,16 @@ def test_they_are_what_the_ports_ask_for(server: ModelServer) -> None:
             GeminiImages(config_of(GEMINI_IMAGES, server)),
         ]
         prompted = OpenAIPolicy(config_of(POLICY_SERVED, server, prompt={"guidance": "No hats."}))
+        bare = OpenAIPolicy(config_of(POLICY_SERVED, server, sampling={"temperature": None, "top_p": None}))
         assert policy.identity.startswith("openai tiny mira-prompt/")
         assert policy.identity.endswith(" temperature=0 top_p=1 max_tokens=512")
+        assert bare.identity.endswith(" temperature=default top_p=default max_tokens=512")
         assert prompted.identity != policy.identity
         assert [editor.identity for editor in editors] == [
             "openai-images tiny quality=low input_fidelity=high",
             "gemini-images tiny",
         ]
-        for model in (policy, prompted, *editors):
+        for model in (policy, prompted, bare, *editors):
             await model.close()
 
     run(main())
@@ -244,11 +246,30 @@ def test_a_policy_gets_its_sampling_and_a_seed_that_every_server_takes(server: M
     assert server.asked[0].body == {**sampling, "seed": 7}
 
 
-def test_a_policy_sees_large_images_smaller_and_alpha_as_it_is(server: ModelServer) -> None:
-    once(POLICY_SERVED, server, asks(picture("RGBA", 200, 100), IMAGE), prompt={"max_pixels": 3_136})
+def test_a_policy_sees_large_images_smaller(server: ModelServer) -> None:
+    once(POLICY_SERVED, server, asks(picture("RGB", 200, 100), IMAGE), prompt={"max_pixels": 3_136})
     large, small = server.asked[0].images
-    assert (large.mode, large.size) == ("RGBA", (79, 39))
+    assert (large.mode, large.size) == ("RGB", (79, 39))
     assert same(small, IMAGE.pixels)
+
+
+def test_a_policy_sees_white_where_an_image_is_transparent(server: ModelServer) -> None:
+    """As the policies in the worker do: servers show it black, or the colour that lies hidden below."""
+    glass = frame_of(Image.new("RGBA", (8, 8), (250, 0, 0, 0)))
+    half = frame_of(Image.new("RGBA", (8, 8), (0, 0, 0, 128)))
+    once(POLICY_SERVED, server, asks(glass, half))
+    shown = [(image.mode, image.getpixel((0, 0))) for image in server.asked[0].images]
+    assert shown == [("RGB", (255, 255, 255)), ("RGB", (127, 127, 127))]
+
+
+def test_sampling_that_is_null_is_not_sent(server: ModelServer) -> None:
+    """Hosted reasoning models refuse temperature and top_p."""
+    once(POLICY_SERVED, server, sampling={"temperature": None, "top_p": 0.9})
+    once(POLICY_SERVED, server, sampling={"temperature": None, "top_p": None})
+    assert [asked.body for asked in server.asked] == [
+        {"top_p": 0.9, "max_tokens": 512, "seed": 7},
+        {"max_tokens": 512, "seed": 7},
+    ]
 
 
 @every_editor
@@ -414,7 +435,7 @@ def test_an_endpoint_that_is_not_there_ends_the_run(served: Served, server: Mode
 
 
 @every_model
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 410])
 def test_a_refusal_of_every_call_ends_the_run(served: Served, server: ModelServer, status: int) -> None:
     words = f"Incorrect API key provided: {SECRET}, or no model tiny"
     error = error_of(served, server, lambda asked: failing(status, words))
@@ -422,6 +443,48 @@ def test_a_refusal_of_every_call_ends_the_run(served: Served, server: ModelServe
     for part in ("tiny", "127.0.0.1", "SECRET_KEY", f"HTTP {status}", "Incorrect API key provided: ***"):
         assert part in str(error)
     assert len(server.asked) == 1
+
+
+def after_an_answer(served: Served, server: ModelServer, fault: Answer) -> list[Any]:
+    """What becomes of a call that is answered, one that meets the fault, and another one."""
+
+    async def main() -> list[Any]:
+        async with opened(served, server) as endpoint:
+            calls = (
+                asyncio.gather(endpoint.submit(a_request(served)), return_exceptions=True) for _ in "123"
+            )
+            return [(await call)[0] for call in calls]
+
+    server.script = lambda asked: fault if asked.number == 1 else obliging(asked)
+    return run(main())
+
+
+@every_model
+@pytest.mark.parametrize("status", [403, 404, 405, 410])
+def test_a_refusal_among_answers_fails_its_record(served: Served, server: ModelServer, status: int) -> None:
+    """OpenRouter says 403 of an input that it moderates."""
+    answered, refused, next_one = after_an_answer(served, server, failing(status, "flagged"))
+    assert answered.cost == next_one.cost == pytest.approx(served.cost)
+    assert isinstance(refused, RecordError) and refused.kind is served.role.failed
+    assert str(refused) == f"HTTP {status}: flagged"
+
+
+@every_model
+def test_a_key_that_is_withdrawn_ends_the_run(served: Served, server: ModelServer) -> None:
+    _, refused, next_one = after_an_answer(served, server, failing(401, "withdrawn"))
+    assert isinstance(refused, ConfigError) and isinstance(next_one, ConfigError)
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("code", ["unsupported_value", "unsupported_parameter"])
+def test_sampling_that_a_model_does_not_take_is_named(server: ModelServer, code: str) -> None:
+    words = "'temperature' does not support 0.0 with this model. " + "x" * 400
+    error = error_of(POLICY_SERVED, server, lambda asked: failing(400, words, code))
+    assert isinstance(error, ConfigError)
+    for part in ("'temperature' does not support 0.0", "policy.sampling", "set it to null"):
+        assert part in str(error)
+    edited = error_of(OPENAI_IMAGES, server, lambda asked: failing(400, "'quality' isn't taken", code))
+    assert isinstance(edited, ConfigError) and "policy.sampling" not in str(edited)
 
 
 @every_model
@@ -469,6 +532,7 @@ def test_a_policy_that_refuses_fails_the_record(message: dict[str, str], server:
     error = error_of(POLICY_SERVED, server, lambda asked: Answer(body))
     assert isinstance(error, RecordError) and error.kind is ErrorKind.policy_failed
     assert "refused to answer" in str(error)
+    assert error.cost == pytest.approx(POLICY_SERVED.cost)
 
 
 def test_an_answer_cut_off_at_its_limit_is_passed_on(server: ModelServer) -> None:
@@ -485,6 +549,7 @@ def test_an_empty_answer_is_passed_on(server: ModelServer) -> None:
 def test_an_answer_without_end_fails_the_record(server: ModelServer) -> None:
     error = error_of(POLICY_SERVED, server, lambda asked: Answer("ha " * 500_000))
     assert isinstance(error, RecordError) and "1,500,000 characters" in str(error)
+    assert error.cost == pytest.approx(POLICY_SERVED.cost)
 
 
 def test_a_fault_told_in_a_good_answer_is_a_fault(server: ModelServer) -> None:
@@ -493,6 +558,7 @@ def test_a_fault_told_in_a_good_answer_is_a_fault(server: ModelServer) -> None:
     server.script = first(busy, empty)
     (found,), retries = patiently(POLICY_SERVED, server)
     assert (found.value, retries) == ("<edit>invert the colors</edit>", 2)
+    assert found.cost == pytest.approx(2 * POLICY_SERVED.cost)  # the empty one had its tokens counted
     blocked = Answer({"error": {"message": "blocked"}})
     assert isinstance(error_of(POLICY_SERVED, server, lambda asked: blocked), RecordError)
 
@@ -513,12 +579,22 @@ def test_an_image_that_is_none_fails_the_record(
     error = error_of(served, server, lambda asked: Answer(encoded))
     assert isinstance(error, RecordError) and error.kind is ErrorKind.editor_failed
     assert words in str(error)
+    # Gemini's client refuses what is no base64 together with all that the answer says of its use.
+    unknown = served is GEMINI_IMAGES and encoded == "no base64!"
+    assert error.cost == (0 if unknown else pytest.approx(served.cost))
 
 
 def test_an_image_behind_a_url_is_not_fetched(server: ModelServer) -> None:
     body = {"created": 1, "data": [{"url": f"{server.gemini_url}/image.png"}]}
     error = error_of(OPENAI_IMAGES, server, lambda asked: Answer(body))
     assert isinstance(error, RecordError) and "b64_json" in str(error)
+    assert error.cost == 0.75  # it was made, whether it is read or not
+
+
+def test_an_answer_without_images_is_charged_by_its_tokens(server: ModelServer) -> None:
+    server.script = first(Answer({**edit_json(IMAGE.pixels), "data": []}))
+    (found,), retries = patiently(OPENAI_IMAGES, server)
+    assert (found.cost, retries) == (pytest.approx(2 * OPENAI_IMAGES.cost - 0.25), 1)
 
 
 @pytest.mark.parametrize(
@@ -534,10 +610,16 @@ def test_an_image_behind_a_url_is_not_fetched(server: ModelServer) -> None:
     ],
     ids=["blocked", "unsafe", "words", "nothing"],
 )
-def test_gemini_that_makes_no_image_says_why(body: dict[str, Any], words: str, server: ModelServer) -> None:
-    error = error_of(GEMINI_IMAGES, server, lambda asked: Answer(body))
+@pytest.mark.parametrize(
+    ("usage", "cost"), [({}, 0.5), ({"promptTokenCount": 300, "thoughtsTokenCount": 10}, 0.5 + 0.3 + 0.1)]
+)
+def test_gemini_that_makes_no_image_says_why_and_is_charged_without_one(
+    body: dict[str, Any], words: str, usage: dict[str, int], cost: float, server: ModelServer
+) -> None:
+    error = error_of(GEMINI_IMAGES, server, lambda asked: Answer({**body, "usageMetadata": usage}))
     assert isinstance(error, RecordError) and error.kind is ErrorKind.editor_failed
     assert words in str(error)
+    assert error.cost == pytest.approx(cost)
 
 
 # Several at once

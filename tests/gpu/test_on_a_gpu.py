@@ -10,6 +10,7 @@ import torch
 
 from mira_batch import load_config, run
 from mira_batch.config.local_models import DiffusersConfig
+from mira_batch.core.errors import ConfigError
 from mira_batch.core.ports import EditRequest, PolicyRequest
 from mira_batch.core.types import Weights
 from mira_batch.models.calls import free_memory, is_engine_dead, is_out_of_memory
@@ -63,6 +64,15 @@ def test_running_out_of_memory_is_known_for_what_it_is(tiny_models: Path) -> Non
     free_memory()
     (image,) = kontext(tiny_models).apply(edits(1))
     assert not isinstance(image, Exception)
+
+
+def test_activations_without_room_are_said_at_load(tiny_models: Path) -> None:
+    torch.cuda.set_per_process_memory_fraction(0.01)
+    try:
+        with pytest.raises(ConfigError, match=r"editor\.weights: .*no room for one edit"):
+            kontext(tiny_models, area=16_777_216)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 def test_the_same_seed_gives_the_same_bytes(tiny_models: Path) -> None:

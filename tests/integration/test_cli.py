@@ -169,11 +169,11 @@ def test_interrupted_and_run_again_it_completes(tmp_path: Path, backend: str, st
     before = json.loads(cli("status", "--config", config, "--json").stdout)
     assert 0 < before["committed"] < 40
     done = {path.stem.removeprefix("part-") for path in tmp_path.glob("out/*/results/*.parquet")}
-    logged = sum(path.parts[-3] not in done for path in tmp_path.glob("out/*/state/*/*/*.arrow"))
+    logged = sum(path.parts[-3] not in done for path in tmp_path.glob("out/*/state/*/*/*.step"))
     after = json.loads(cli("run", "--config", config, "--json").stdout)
     assert after["complete"] and after["already"] == before["committed"]
     assert after["resumed_steps"] == logged > 0, "each logged step is used, none is made again"
-    assert not list(tmp_path.glob("out/*/state/*/*/*.arrow")), "the state of committed shards is deleted"
+    assert not list(tmp_path.glob("out/*/state/*/*/*.step")), "the state of committed shards is deleted"
     verified = cli("verify", "--config", config)
     assert verified.returncode == 0, verified.stdout
     assert read_outputs(after["run"], columns=["record_id"]).num_rows == 40

@@ -191,7 +191,7 @@ def test_late_steps_of_a_driver_that_died_are_swept(job: Job, starts: Start) -> 
     job.check()
     job.keep(*(f"rec-{index:05d}" for index in range(RECORDS) if f"rec-{index:05d}" != HELD))
     first.send_signal(signal.SIGCONT)
-    until(lambda: any(key.endswith(".arrow") for key in job.state()))
+    until(lambda: any(key.endswith(".step") for key in job.state()))
     first.send_signal(signal.SIGKILL)
     first.wait()
     job.let_go(*(path.name for path in job.hold.iterdir()))

@@ -22,7 +22,7 @@ from mira_batch.storage.planfile import read_plan, read_shard
 from tests.faultruns import RECORDS, Outcome, Place, check_sound, check_whole, started
 
 pytestmark = [pytest.mark.faults, pytest.mark.s3]
-RESULTS, STEPS, IMAGES, PLAN = "/results/part-", r"/state/.*\.arrow", "/images/", "/plan/plan-"
+RESULTS, STEPS, IMAGES, PLAN = "/results/part-", r"/state/.*\.step", "/images/", "/plan/plan-"
 IMPATIENT = {"retry_seconds": 1, "timeout_seconds": 1}
 
 

@@ -284,7 +284,7 @@ def test_clean_leaves_a_live_run_alone_and_clears_up_after_a_killed_one(
     process.wait()
     steps = {entry.key for entry in store.list("state")}
     assert steps and read_claim(store) is not None
-    store.put("state/00000/w/0.arrow", b"of a shard that is committed")
+    store.put("state/00000/w/0.step", b"of a shard that is committed")
     half = Path(job.where, "results", ".part-00001.parquet.0123456789abcdef.tmp")
     half.write_bytes(b"half")
     done = cleaned("--json")

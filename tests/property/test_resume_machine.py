@@ -77,7 +77,7 @@ class World:
         return Process(self._config, str(self._run), shard, disk, f"{session:04x}")
 
     def key(self, record: str, step: int) -> str:
-        return f"{STATE}/{self.works[record]}/{step}.arrow"
+        return f"{STATE}/{self.works[record]}/{step}.step"
 
 
 def rows_of(data: bytes | None) -> list[dict[str, Any]]:

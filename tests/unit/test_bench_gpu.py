@@ -25,7 +25,7 @@ def test_without_a_gpu_it_says_so_and_succeeds() -> None:
 def test_it_measures_policy_and_editor_through_our_own_classes(tmp_path: Path) -> None:
     rate = matrix_rate("cpu", SMALL.matrix)
     policy = list(measure_policy(tmp_path, SMALL, "cpu", rate))
-    speed = {"an option that this machine lacks": {"quantization": "int8"}}
+    speed = {"an option that this machine lacks": {"speed": {"quantization": "int8"}}}
     *edits, option = measure_editor(tmp_path, SMALL, "cpu", rate, speed)
     assert [(row.side, row.batch) for row in policy] == [(row.side, row.batch) for row in edits]
     assert [(row.side, row.batch) for row in edits] == [(64, 1), (64, 2)]

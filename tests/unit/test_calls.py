@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mira_batch.core.errors import RecordError
+from mira_batch.core.errors import EngineDead, RecordError
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.calls import is_engine_dead, is_out_of_memory
+from mira_batch.models.calls import is_engine_dead, is_out_of_memory, outcome_of
 
 
 def from_torch(size: int) -> Exception:
@@ -46,6 +46,35 @@ class OnlyNamed(torch.OutOfMemoryError):
 )
 def test_errors_that_say_memory_ran_out(error: Exception) -> None:
     assert is_out_of_memory(error) and not is_engine_dead(error)
+
+
+class EngineDeadError(Exception):
+    """As in vllm.v1.engine.exceptions, which isn't installed: no RuntimeError, and with words of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("EngineCore encountered an issue. See stack trace (above) for the root cause.")
+
+
+class AsyncEngineDeadError(RuntimeError):
+    """As older versions of vLLM have it."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EngineDeadError(),
+        AsyncEngineDeadError("Background loop has errored already."),
+        AsyncEngineDeadError("CUDA out of memory. Tried to allocate 2.00 MiB"),
+    ],
+)
+def test_an_engine_that_is_gone_is_known_by_its_class(error: Exception) -> None:
+    assert is_engine_dead(error)
+
+    def call(requests: list[int]) -> list[str]:
+        raise error
+
+    answers = outcome_of(call, [1, 2]).answers
+    assert answers is not None and [type(answer) for answer in answers] == [EngineDead] * 2
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ def fill(store: Store, *names: str) -> None:
 
 
 def test_the_state_of_all_shards_but_those_named_is_deleted(store: Store) -> None:
-    old = ("state/00000/w1/0.arrow", "state/00000/w1/try-ab-1", "state/00000/attempt-ab-1")
-    kept = ("state/00001/w2/0.arrow", "state/00001/attempt-ab-1", "results/part-00000.parquet")
+    old = ("state/00000/w1/0.step", "state/00000/w1/try-ab-1", "state/00000/attempt-ab-1")
+    kept = ("state/00001/w2/0.step", "state/00001/attempt-ab-1", "results/part-00000.parquet")
     fill(store, *old, *kept)
     assert delete_state(store, keep={1}) == Cleaned(3, 15)
     assert keys(store, "state") | keys(store, "results") == set(kept)
@@ -49,9 +49,9 @@ def test_the_state_of_all_shards_but_those_named_is_deleted(store: Store) -> Non
 
 
 def test_shards_are_known_by_number_however_it_is_written(store: Store) -> None:
-    fill(store, "state/123456/w/0.arrow", "state/00007/w/0.arrow", "state/notes/0.arrow")
+    fill(store, "state/123456/w/0.step", "state/00007/w/0.step", "state/notes/0.step")
     assert delete_state(store, keep={123456}) == Cleaned(1, 5)
-    assert keys(store, "state") == {"state/123456/w/0.arrow", "state/notes/0.arrow"}, "what isn't ours stays"
+    assert keys(store, "state") == {"state/123456/w/0.step", "state/notes/0.step"}, "what isn't ours stays"
 
 
 def test_what_killed_processes_left_is_deleted(store: Store) -> None:
@@ -71,13 +71,13 @@ def test_without_a_plan_no_plan_file_is_touched(store: Store) -> None:
 
 def test_half_written_local_files_are_deleted_and_nothing_that_looks_alike(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"), StorageConfig())
-    fill(store, "results/part-00001.parquet", "results/.hidden.tmp", "state/00001/w/.0.arrow.0123.tmp")
-    for name in (HALF, "state/00001/w/.0.arrow.fedcba9876543210.tmp"):
+    fill(store, "results/part-00001.parquet", "results/.hidden.tmp", "state/00001/w/.0.step.0123.tmp")
+    for name in (HALF, "state/00001/w/.0.step.fedcba9876543210.tmp"):
         (tmp_path / "run" / name).write_bytes(b"123")
     before = {path for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert delete_leftovers(store, None) == Cleaned(2, 6)
     gone = before - {path for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    assert {path.name for path in gone} == {Path(HALF).name, ".0.arrow.fedcba9876543210.tmp"}
+    assert {path.name for path in gone} == {Path(HALF).name, ".0.step.fedcba9876543210.tmp"}
 
 
 # A whole run, broken off
@@ -113,10 +113,10 @@ def broken_off(tmp_path: Path) -> tuple[BulkEditConfig, Store]:
 def leftovers(store: Store) -> set[str]:
     """What a driver and a worker leave that are killed in their last moments; the keys of it all."""
     done = min(committed_shards(store))
-    fill(store, f"state/{done:05d}/w/0.arrow", f"state/{done:05d}/attempt-ab-1", f"{CHECK}0123/object")
+    fill(store, f"state/{done:05d}/w/0.step", f"state/{done:05d}/attempt-ab-1", f"{CHECK}0123/object")
     Path(store.uri, HALF).write_bytes(b"12345")
     store.put(LEASE, json.dumps(asdict(replace(DEAD, place=_place_of_lease(store), pid=2**22 + 1))).encode())
-    return {f"state/{done:05d}/w/0.arrow", f"state/{done:05d}/attempt-ab-1", f"{CHECK}0123/object", LEASE}
+    return {f"state/{done:05d}/w/0.step", f"state/{done:05d}/attempt-ab-1", f"{CHECK}0123/object", LEASE}
 
 
 def _place_of_lease(store: Store) -> str:
@@ -132,13 +132,13 @@ def test_cleaning_takes_the_leftovers_and_no_step_that_is_still_of_use(
 ) -> None:
     config, store = broken_off
     steps = keys(store, "state")
-    assert any(name.endswith(".arrow") for name in steps)
+    assert any(name.endswith(".step") for name in steps)
     everything = keys(store)
     left = leftovers(store)
     cleaned = clean(config)
     assert cleaned.objects == len(left) + 1, "and the half-written file"
     assert keys(store) == everything and not Path(store.uri, HALF).exists()
-    logged = sum(name.endswith(".arrow") for name in steps)
+    logged = sum(name.endswith(".step") for name in steps)
     summary = run(config)
     assert summary.complete and summary.resumed_steps == logged
     assert verify(store).whole

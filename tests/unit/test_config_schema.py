@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from mira_batch.config.bulk_edit import BulkEditConfig, LimitsConfig
 from mira_batch.config.load import load_config
 from mira_batch.config.simulated import Fault
+from mira_batch.core.errors import ConfigError
 
 MINIMAL: dict[str, Any] = {"input": {"manifest": "/data/m.parquet"}, "output": {"uri": "/data/out"}}
 
@@ -119,3 +120,51 @@ def test_a_deadline_as_yaml_reads_it() -> None:
 def test_a_deadline_that_says_nothing_is_refused(text: object) -> None:
     with pytest.raises(ValidationError, match="neither a length of time such as 8h"):
         LimitsConfig.model_validate({"deadline": text})
+
+
+TINY = {"type": "diffusers", "pipeline": "diffusers.FluxKontextPipeline", "weights": "/w"}
+
+
+@pytest.mark.parametrize(
+    ("devices", "gpus", "backend", "problem"),
+    [
+        (["auto"], 0, "ray", "auto needs workers.gpus of at least 1, and it is 0"),
+        (["cuda:1"], 1, "ray", "cuda:1 needs workers.gpus of at least 2, and it is 1"),
+        (["auto"], 0.5, "ray", ""),
+        (["cuda:0", "cuda:1"], 2, "ray", ""),
+        (["cpu"], 0, "ray", ""),
+        (["auto"], 0, "inline", ""),
+    ],
+)
+def test_a_model_is_never_put_where_the_worker_has_no_gpu(
+    devices: list[str], gpus: float, backend: str, problem: str
+) -> None:
+    settings = MINIMAL | {
+        "editor": TINY | {"devices": devices},
+        "workers": {"gpus": gpus},
+        "backend": backend,
+    }
+    if not problem:
+        load_config(settings)
+        return
+    with pytest.raises(ConfigError, match=problem):
+        load_config(settings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"env_vars": {"HF_TOKEN": "hf_x"}}, "HF_TOKEN"),
+        ({"pip": ["x @ git+https://user:secret@example.com/x"]}, "the password in pip"),
+    ],
+)
+def test_a_runtime_environment_may_not_hold_secrets(environment: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=f"runtime_env: {named} would be written to run.json") as caught:
+        load_config(MINIMAL | {"workers": {"runtime_env": environment}})
+    assert "secret" not in str(caught.value).replace("secrets", "") and "hf_x" not in str(caught.value)
+
+
+def test_a_base_url_may_not_hold_a_key() -> None:
+    policy = {"type": "openai", "model": "m", "base_url": "https://host/v1?api-key=abc"}
+    with pytest.raises(ConfigError, match="without a user name or a key"):
+        load_config(MINIMAL | {"policy": policy})

@@ -6,6 +6,7 @@ Where a test measures time, only a least time is asserted, which a busy machine 
 from __future__ import annotations
 
 import asyncio
+import pickle
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -18,7 +19,7 @@ from mira_batch.config.served_models import ServedConfig
 from mira_batch.core.errors import ConfigError, EndpointError, RecordError
 from mira_batch.core.ports import Priced, Timed
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.endpoint import BLAME, Endpoint, _Patience
+from mira_batch.models.endpoint import BLAME, REFUSALS, Endpoint, _Patience
 from mira_batch.models.microbatch import EDITOR, POLICY
 from mira_batch.models.served_faults import EndpointFault, Meaning, meaning_of, quoted, retry_after
 from mira_batch.models.turns import DOUBLINGS, Turns, backoff
@@ -27,6 +28,7 @@ LONG = 30
 """Seconds after which a test that hangs gives up."""
 BUSY = EndpointFault(Meaning.busy, "too many", 0.0)
 BROKEN = EndpointFault(Meaning.broken, "it broke")
+REFUSED = EndpointFault(Meaning.settings, "HTTP 403: not allowed")
 Call = Callable[[Any], Awaitable[Priced[Any]]]
 
 
@@ -249,7 +251,7 @@ def test_a_refused_request_fails_alone_and_is_not_repeated() -> None:
 
 def test_a_wrong_key_ends_the_run_and_nobody_calls_again() -> None:
     async def main() -> None:
-        model = Model(_1=[EndpointFault(Meaning.settings, "HTTP 401: bad key")])
+        model = Model(_1=[EndpointFault(Meaning.key, "HTTP 401: bad key")])
         served = endpoint(model, concurrency=1, api_key_env="MY_KEY")
         found = await outcomes(served, [1, 2])
         assert [type(one) for one in found] == [ConfigError, ConfigError]
@@ -260,6 +262,137 @@ def test_a_wrong_key_ends_the_run_and_nobody_calls_again() -> None:
         assert model.begun == [1]
 
     run(main())
+
+
+def test_a_key_that_is_withdrawn_ends_the_run_although_others_were_answered() -> None:
+    async def main() -> None:
+        served = endpoint(Model(_2=[EndpointFault(Meaning.key, "HTTP 401: withdrawn")]), concurrency=1)
+        found = await outcomes(served, [1, 2, 3])
+        assert found[0] == 10
+        assert [type(one) for one in found[1:]] == [ConfigError, ConfigError]
+
+    run(main())
+
+
+def test_a_refusal_fails_its_record_when_others_are_answered() -> None:
+    async def main() -> None:
+        model = Model(_2=[REFUSED])
+        found = await outcomes(endpoint(model, concurrency=1), [1, 2, 3])
+        assert found[::2] == [10, 30]
+        assert isinstance(found[1], RecordError) and str(found[1]) == "HTTP 403: not allowed"
+        assert model.begun == [1, 2, 3]
+
+    run(main())
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_refusals_and_nothing_else_end_the_run(concurrency: int) -> None:
+    async def main() -> None:
+        model = Model(_1=[REFUSED], _2=[REFUSED], _3=[REFUSED])
+        found = await outcomes(endpoint(model, concurrency=concurrency), [1, 2, 3, 4])
+        assert [type(one) for one in found[:3]] == [ConfigError] * 3
+        assert "refuses every call: HTTP 403: not allowed" in str(found[0])
+        assert len(model.begun) <= concurrency + 1
+
+    run(main())
+
+
+def test_of_a_first_refusal_the_calls_in_flight_say_whose_fault_it_is() -> None:
+    """The catalogue's first image may be the one that the endpoint moderates."""
+
+    async def main() -> None:
+        model = Model(_1=[REFUSED], _2=[REFUSED])
+        model.go.clear()
+        served = endpoint(model, concurrency=3)
+        asked = asyncio.create_task(outcomes(served, [1, 2, 3]))
+        await settled(lambda: model.inside == 3)
+        model.go.set()
+        found = await asked
+        assert [type(one) for one in found[:2]] == [RecordError, RecordError]
+        assert found[2] == 30
+
+    run(main())
+
+
+def test_a_model_that_refused_in_its_own_words_was_called_rightly() -> None:
+    async def main() -> None:
+        own = RecordError(ErrorKind.editor_failed, "I'd rather not")
+        served = endpoint(Model(_1=[own], _2=[REFUSED]), concurrency=1)
+        found = await outcomes(served, [1, 2, 3])
+        assert [str(one) for one in found] == ["I'd rather not", "HTTP 403: not allowed", "30"]
+
+    run(main())
+
+
+def test_refusals_without_end_are_the_endpoints() -> None:
+    """A model that is withdrawn in the middle of a run must not fail all records that are left."""
+
+    async def main() -> None:
+        most = REFUSALS + 1  # of one call in flight
+        served = endpoint(Model(_1=[REFUSED] * (2 * most + 1)), concurrency=1)
+        for _ in range(2):
+            assert await outcomes(served, [0]) == [0]
+            found = await outcomes(served, [1] * most)
+            assert {type(one) for one in found} == {RecordError}
+        found = await outcomes(served, [1, 0])
+        assert [type(one) for one in found] == [ConfigError, ConfigError]
+
+    run(main())
+
+
+# What is charged
+
+
+def charged_fault(cost: float) -> EndpointFault:
+    fault = EndpointFault(Meaning.broken, "no choices")
+    fault.cost = cost
+    return fault
+
+
+def test_tries_that_were_charged_are_part_of_the_price() -> None:
+    async def main() -> None:
+        timed = await endpoint(Model(_5=[charged_fault(0.5), BROKEN, charged_fault(0.25)])).submit(5)
+        assert (timed.value, timed.cost) == (50, pytest.approx(0.05 + 0.75))
+
+    run(main())
+
+
+def test_what_a_failed_record_was_charged_is_told() -> None:
+    async def main() -> None:
+        refusal = RecordError(ErrorKind.editor_failed, "no", 0.25)
+        model = Model(_1=[charged_fault(0.5), refusal], _2=[charged_fault(0.5)] * BLAME)
+        served = endpoint(model, concurrency=2)
+        asked = asyncio.create_task(outcomes(served, [1, 2]))
+        while not asked.done():
+            await outcomes(served, [0])  # is answered, so that the second is to blame
+        refused, blamed = await asked
+        assert (str(refused), refused.cost) == ("no", pytest.approx(0.75))
+        assert (type(blamed), blamed.cost) == (RecordError, pytest.approx(0.5 * BLAME))
+
+    run(main())
+
+
+@pytest.mark.parametrize("error", [RecordError(ErrorKind.editor_failed, "no picture"), ValueError("odd")])
+def test_an_answer_that_fails_its_check_was_charged_all_the_same(error: Exception) -> None:
+    def check(answer: int) -> None:
+        raise error
+
+    async def main() -> None:
+        (found,) = await outcomes(endpoint(Model(_5=[charged_fault(0.5)]), check), [5])
+        assert isinstance(found, RecordError) and found.cost == pytest.approx(0.55)
+
+    run(main())
+
+
+def test_the_cost_of_an_error_travels_with_it() -> None:
+    error = pickle.loads(pickle.dumps(RecordError(ErrorKind.editor_failed, "no", 0.25)))
+    assert (type(error), error.kind, str(error), error.cost) == (
+        RecordError,
+        ErrorKind.editor_failed,
+        "no",
+        0.25,
+    )
+    assert RecordError(ErrorKind.editor_failed, "no").cost == 0
 
 
 def test_a_used_up_quota_ends_the_run() -> None:
@@ -523,12 +656,15 @@ def test_a_turn_given_to_a_caller_that_is_cancelled_meanwhile_is_given_on() -> N
     [
         (400, None, Meaning.request),
         (400, "moderation_blocked", Meaning.request),
-        (400, "API_KEY_INVALID", Meaning.settings),
+        (400, "API_KEY_INVALID", Meaning.key),
         (400, "unsupported_value", Meaning.settings),
-        (401, None, Meaning.settings),
+        (401, None, Meaning.key),
         (402, None, Meaning.quota),
         (403, None, Meaning.settings),
         (404, "model_not_found", Meaning.settings),
+        (405, None, Meaning.settings),
+        (407, None, Meaning.key),
+        (410, None, Meaning.settings),
         (408, None, Meaning.broken),
         (409, None, Meaning.broken),
         (413, None, Meaning.request),

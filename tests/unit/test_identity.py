@@ -18,7 +18,7 @@ def test_names_never_change() -> None:
     assert work_id("r1", "etag", "blur it", "p") == "5f408271ffeaeb1a3a263b6e97bd6aa7"
     assert fingerprint({"b": 1, "a": [None, "ü"]}) == "f6664b2bf3a1f86c23752e636ca83ebd"
     assert seed("w", "editor", 3, 1) == 5_117_784_594_138_574_986
-    assert frame_of(Image.new("RGB", (2, 1), (1, 2, 3))).digest == "51b62fbdfb229471581725c9a58c3891"
+    assert frame_of(Image.new("RGB", (2, 1), (1, 2, 3))).digest == "1529aa62abcaebac1aafac5c79f1621b"
 
 
 def test_names_are_the_same_in_another_process() -> None:

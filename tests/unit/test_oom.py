@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from mira_batch.core.errors import RecordError
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.fitting import PATIENCE
-from mira_batch.models.microbatch import EDITOR, MicroBatcher
+from mira_batch.models.fitting import PATIENCE, Room
+from mira_batch.models.microbatch import EDITOR, POLICY, MicroBatcher
 
 LONG = 30
 """Seconds after which a test that hangs gives up."""
@@ -254,6 +254,29 @@ def test_nobody_fails_because_another_replica_has_the_memory(name: str, answered
         assert found.value == 20
     else:
         assert isinstance(found, RecordError) and found.kind is ErrorKind.editor_out_of_memory
+
+
+def test_nobody_fails_because_another_model_has_the_memory() -> None:
+    """A policy and an editor on one GPU: the edit is made again when the policy's call is over."""
+    shared, room = Shared(), Room()
+
+    async def main() -> Any:
+        policy = MicroBatcher(POLICY, [shared], lambda request: request[0], 1, room=room)
+        editor = MicroBatcher(EDITOR, [shared], lambda request: request[0], 1, room=room)
+        slow = asyncio.create_task(policy.submit(("slow", 1)))
+        await asyncio.to_thread(shared.entered.wait, LONG)
+        edit = asyncio.create_task(editor.submit(("quick", 2)))
+        await asyncio.to_thread(shared.refused.wait, LONG)
+        await asyncio.sleep(0.02)
+        assert not edit.done()
+        shared.go.set()
+        found = [(await task).value for task in (slow, edit)]
+        policy.close()
+        editor.close()
+        return found
+
+    assert asyncio.run(asyncio.wait_for(main(), LONG)) == [10, 20]
+    assert shared.calls == ["slow", "quick", "quick"]
 
 
 def test_one_replica_does_not_try_a_lone_request_twice() -> None:

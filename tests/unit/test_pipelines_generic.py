@@ -1,4 +1,4 @@
-"""Classes that nothing is known of, and Step1X-Edit by its authors' fork, go through one plain call."""
+"""Classes that nothing is known of go through one plain call, Step1X-Edit's fork through one of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from mira_batch.config.local_models import DiffusersConfig
@@ -16,8 +18,13 @@ from mira_batch.core.errors import ConfigError, RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.types import Weights
+from mira_batch.models.canvas import canonical
 from mira_batch.models.diffusers_editor import DiffusersEditor
+from mira_batch.models.pipelines.speed import check_speed
+from mira_batch.models.pipelines.step1x import STEP1X as STEP1X_FAMILY
+from mira_batch.models.pipelines.step1x import size_level
 from mira_batch.models.tiny.diffusion import write_pipelines
+from tests.step1x import generated_size
 
 KONTEXT, PLUS = "FluxKontextPipeline", "QwenImageEditPlusPipeline"
 STEP1X = "tests.step1x.Step1XEditPipelineV1P2"
@@ -53,7 +60,7 @@ def apart(one: Any, other: Any) -> int:
 
 
 def test_step1x_is_called_once_for_each_request_and_does_not_judge_itself(folders: dict[str, Path]) -> None:
-    editor = build(folders, KONTEXT, STEP1X, options={"size_level": 512})
+    editor = build(folders, KONTEXT, STEP1X)
     assert editor.max_batch == 1
     assert '"guidance": 6.0' in editor.identity
     runs: list[int] = []
@@ -63,6 +70,32 @@ def test_step1x_is_called_once_for_each_request_and_does_not_judge_itself(folder
     assert len(runs) == 2, "with a look back at its result it would run up to three times for each"
     assert [image.size for image in images] == [editor.bucket(r) for r in requests]
     assert apart(images[1], editor.apply(requests[1:])[0]) == 0
+
+
+def test_step1x_edits_at_the_size_of_the_canvas(folders: dict[str, Path]) -> None:
+    editor = build(folders, KONTEXT, STEP1X)
+    seen: list[Any] = []
+    vae = editor._pipe.vae
+    vae.encoder.register_forward_pre_hook(lambda _, x: seen.append(tuple(x[0].shape[2:])))
+    vae.decoder.register_forward_hook(lambda _, __, pixels: seen.append(tuple(pixels.shape[2:])))
+    (image,) = editor.apply([request(0)])
+    assert seen == [image.size[::-1]] * 2, "left alone it edits at 1024² and makes the result smaller"
+    with pytest.raises(ConfigError, match=r"editor\.options: size_level follows from editor\.area"):
+        build(folders, KONTEXT, STEP1X, options={"size_level": 512})
+
+
+@given(st.integers(1, 20_000), st.integers(1, 20_000), st.sampled_from([4096, 512 * 512, 1024 * 1024]))
+def test_any_canvas_is_one_of_step1x_own_sizes(width: int, height: int, area: int) -> None:
+    size = canonical((width, height), area, STEP1X_FAMILY.multiple)
+    assert generated_size(size, size_level(size)) == size
+
+
+def test_step1x_cannot_move_its_weights_part_by_part(folders: dict[str, Path]) -> None:
+    settings = {"type": "diffusers", "pipeline": STEP1X, "weights": str(folders[KONTEXT])}
+    by_layer, by_part = (DiffusersConfig(**settings, offload=way) for way in ("sequential", "model"))
+    check_speed(by_layer, STEP1X_FAMILY, torch.device("cuda"))
+    with pytest.raises(ConfigError, match=r"editor\.offload: model can't be used .* none or sequential"):
+        check_speed(by_part, STEP1X_FAMILY, torch.device("cuda"))
 
 
 def test_step1x_may_look_back_if_it_is_asked_to(folders: dict[str, Path]) -> None:

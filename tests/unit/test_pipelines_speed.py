@@ -1,9 +1,8 @@
-"""Options of `speed`, offload and LoRA adapters, on tiny pipelines of the real classes."""
+"""Options of `speed` and offload, on tiny pipelines of the real classes."""
 
 from __future__ import annotations
 
 import gc
-import json
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +137,12 @@ def test_a_cache_is_refused_for_a_class_nobody_tried(folders: dict[str, Path]) -
 # Compilation, attention, tiles, quantization, offload
 
 
+@pytest.mark.parametrize("cache", ["taylorseer", "magcache", "first_block"])
+def test_compiled_blocks_do_not_go_with_a_cache(folders: dict[str, Path], cache: str) -> None:
+    with pytest.raises(ConfigError, match=rf"editor\.speed\.compile: .* speed\.cache {cache}"):
+        build(folders, speed={"compile": True, "cache": cache}, max_batch=1)
+
+
 def test_the_blocks_of_the_transformer_are_compiled(folders: dict[str, Path]) -> None:
     editor = build(folders, speed={"compile": True})
     blocks = [
@@ -173,6 +178,42 @@ def test_a_process_has_one_attention_backend(folders: dict[str, Path]) -> None:
     build(folders).apply([request(0)])
     from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 
+    assert _AttentionBackendRegistry.get_active_backend()[0].value == "native"
+
+
+def test_what_this_process_did_not_set_is_left_alone(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
+
+    gc.collect()
+    build(folders, speed={"attention": "_native_math"})
+    gc.collect()
+    build(folders)  # undoes it
+    gc.collect()
+    chosen = AttentionBackendName("_native_math")
+    monkeypatch.setattr(_AttentionBackendRegistry, "_active_backend", chosen)
+    build(folders)
+    assert _AttentionBackendRegistry.get_active_backend()[0] is chosen
+
+
+def test_a_diffusers_that_sets_backends_for_single_pipelines_will_do(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+
+    gc.collect()
+    build(folders, speed={"attention": "_native_math"})
+    gc.collect()
+    before = _AttentionBackendRegistry._active_backend
+    with monkeypatch.context() as older:
+        older.delattr(_AttentionBackendRegistry, "set_active_backend")
+        build(folders)
+    _AttentionBackendRegistry._active_backend = before
+    gc.collect()
+    build(folders, speed={"attention": "_native_math"})
+    gc.collect()
+    build(folders)
     assert _AttentionBackendRegistry.get_active_backend()[0].value == "native"
 
 
@@ -218,83 +259,20 @@ def test_offload_needs_a_gpu(folders: dict[str, Path], offload: str) -> None:
         build(folders, offload=offload)
 
 
-# LoRA adapters
-
-
-@pytest.fixture(scope="module")
-def adapted(
-    folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Path, Image.Image]:
-    """An adapter whose alpha isn't its rank, as diffusers and as peft save it, and an image made with it."""
-    from peft import LoraConfig
-    from peft.utils import get_peft_model_state_dict
-    from safetensors.torch import save_file
-
+def test_a_call_that_failed_leaves_no_part_on_the_gpu(folders: dict[str, Path]) -> None:
+    """diffusers takes parts off the GPU at the end of a call that ends well; there is no GPU here."""
     editor = build(folders)
-    part = editor._pipe.transformer
-    settings = LoraConfig(r=4, lora_alpha=16, target_modules=["to_q", "to_v"], init_lora_weights=False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        part.add_adapter(settings, "trained")
-    weights = get_peft_model_state_dict(part, adapter_name="trained")
-    root = tmp_path_factory.mktemp("loras")
-    type(editor._pipe).save_lora_weights(
-        root / "diffusers",
-        transformer_lora_layers=weights,
-        transformer_lora_adapter_metadata=settings.to_dict(),
-    )
-    (root / "peft").mkdir()
-    settings.save_pretrained(root / "peft")
-    named = {f"base_model.model.{key}": value.contiguous() for key, value in weights.items()}
-    save_file(named, root / "peft" / "adapter_model.safetensors")
-    return root / "diffusers", root / "peft", editor.apply([request(0)])[0]
+    editor._config = editor._config.model_copy(update={"offload": "model"})
+    freed: list[int] = []
+    free = editor._pipe.maybe_free_model_hooks
+    editor._pipe.maybe_free_model_hooks = lambda: (freed.append(1), free())
 
+    def fails(*_: Any) -> None:
+        torch.empty(10**15)
 
-def with_loras(folders: dict[str, Path], *loras: tuple[Path, float]) -> DiffusersEditor:
-    named = [Weights(str(path), path.name) for path, _ in loras]
-    fields = [{"weights": str(path), "scale": scale} for path, scale in loras]
-    weights = Weights(str(folders["FluxKontextPipeline"]), "w")
-    return DiffusersEditor(config(folders, loras=fields), weights, "cpu", named)
-
-
-@pytest.mark.parametrize("form", [0, 1], ids=["diffusers", "peft"])
-def test_an_adapter_gives_what_it_gave_when_it_was_saved(
-    folders: dict[str, Path], adapted: tuple[Path, Path, Image.Image], form: int
-) -> None:
-    folder, trained = adapted[form], adapted[2]
-    assert apart(trained, build(folders).apply([request(0)])[0]) > 3
-    assert apart(trained, with_loras(folders, (folder, 1.0)).apply([request(0)])[0]) <= 1
-
-
-def test_the_scale_of_an_adapter_counts_and_is_part_of_the_identity(
-    folders: dict[str, Path], adapted: tuple[Path, Path, Image.Image]
-) -> None:
-    off, half = with_loras(folders, (adapted[0], 0.0)), with_loras(folders, (adapted[0], 0.5))
-    assert apart(off.apply([request(0)])[0], build(folders).apply([request(0)])[0]) == 0
-    assert apart(half.apply([request(0)])[0], adapted[2]) > 3
-    assert len({off.identity, half.identity, build(folders).identity}) == 3
-
-
-def test_two_adapters_add_up(folders: dict[str, Path], adapted: tuple[Path, Path, Image.Image]) -> None:
-    both = with_loras(folders, (adapted[0], 0.5), (adapted[1], 0.5))
-    assert apart(both.apply([request(0)])[0], adapted[2]) <= 1
-
-
-def test_an_adapter_of_another_model_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
-    save_file({"transformer.nothing.lora_A.weight": torch.zeros(1, 1)}, tmp_path / "x.safetensors")
-    with pytest.raises(ConfigError, match=r"editor\.loras\.0"):
-        with_loras(folders, (tmp_path, 1.0))
-    save_file({"unet.a.lora_A.weight": torch.zeros(1, 1)}, tmp_path / "x.safetensors")
-    with pytest.raises(ConfigError, match=r"editor\.loras\.0: nothing in .* fits a FluxKontextPipeline"):
-        with_loras(folders, (tmp_path, 1.0))
-
-
-def test_a_folder_with_no_or_several_files_is_named(folders: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"editor\.loras\.0: .* should hold one safetensors file, .* none"):
-        with_loras(folders, (tmp_path, 1.0))
-    for name in ("a", "b"):
-        (tmp_path / f"{name}.safetensors").write_text(json.dumps({}))
-    with pytest.raises(ConfigError, match=r"there is: a\.safetensors, b\.safetensors"):
-        with_loras(folders, (tmp_path, 1.0))
+    hook = editor._pipe.transformer.register_forward_pre_hook(fails)
+    with pytest.raises(RuntimeError, match="memory"):
+        editor.apply([request(0)])
+    assert freed
+    hook.remove()
+    assert editor.apply([request(0)])[0].size == (64, 64)

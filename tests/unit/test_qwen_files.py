@@ -14,8 +14,9 @@ from mira_batch.config.local_models import QwenVLConfig, SamplingConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.types import Weights
+from mira_batch.models.qwen_draws import Draws, nucleus
 from mira_batch.models.qwen_files import check_adapter_files, check_qwen_files
-from mira_batch.models.qwen_vl import Draws, QwenVLPolicy, nucleus
+from mira_batch.models.qwen_vl import QwenVLPolicy
 from tests.tiny import a_step, noise, policy_of
 
 MODELS = ["qwen2.5-vl", "qwen3-vl"]
@@ -47,6 +48,8 @@ def test_draws_follow_the_distribution() -> None:
     scores_B_V = chances_V.log().expand(draws, -1)
     never_V = torch.tensor([False] * 5)
     for sampling, expected in [
+        (SamplingConfig(temperature=None, top_p=0.75), [1, 0, 0, 0, 0]),
+        (SamplingConfig(temperature=1, top_p=None), [0.5, 0.3, 0.15, 0.05, 0]),
         (SamplingConfig(temperature=1), [0.5, 0.3, 0.15, 0.05, 0]),
         (SamplingConfig(temperature=1, top_p=0.75), [5 / 8, 3 / 8, 0, 0, 0]),
         (SamplingConfig(temperature=0.5), [0.6849, 0.2466, 0.0616, 0.0068, 0]),

@@ -39,7 +39,7 @@ def opened(store: Store, shard: int = 3) -> ShardLog:
 
 
 def key(index: int, task: EditTask = TASK) -> str:
-    return f"state/00003/{task.work_id}/{index}.arrow"
+    return f"state/00003/{task.work_id}/{index}.step"
 
 
 def fill(store: Store, steps: list[LoggedStep] = HISTORY) -> None:
@@ -137,7 +137,7 @@ def test_a_bad_file_where_a_step_belongs_is_replaced(store: Store, damage: str) 
 
 def test_files_that_are_no_steps_are_left_alone(store: Store) -> None:
     fill(store)
-    for name in (f"state/00003/{TASK.work_id}/x.arrow", "state/00003/readme", "state/00003/a/b/0.arrow"):
+    for name in (f"state/00003/{TASK.work_id}/x.step", "state/00003/readme", "state/00003/a/b/0.step"):
         store.put(name, b"?")
     assert load(store) == [logged.step for logged in HISTORY]
 
@@ -201,7 +201,7 @@ def test_delete_takes_the_shards_state_and_no_other(store: Store, tmp_path: Path
     other = opened(store, 30)
     asyncio.run(other.append(TASK, HISTORY[0]))
     opened(store).delete()
-    assert [entry.key for entry in store.list("state")] == [f"state/00030/{TASK.work_id}/0.arrow"]
+    assert [entry.key for entry in store.list("state")] == [f"state/00030/{TASK.work_id}/0.step"]
     assert load(store) == []
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["00030"]
 

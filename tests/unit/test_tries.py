@@ -66,7 +66,7 @@ def test_who_is_to_blame_is_remembered(store: Store) -> None:
 
 
 def test_foreign_names_are_no_notes(store: Store) -> None:
-    for name in ("state/00003/attempt-zz-1", "state/00003/w/notes.txt", "state/00003/w/0.arrow"):
+    for name in ("state/00003/attempt-zz-1", "state/00003/w/notes.txt", "state/00003/w/0.step"):
         store.create(name, b"x")
     tries = opened(store)
     assert not tries.careful and tries.verdict("w") is None

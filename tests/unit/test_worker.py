@@ -52,7 +52,7 @@ def contents(where: str) -> list[Any]:
 
 
 def steps_of(store: Store) -> list[Entry]:
-    return [entry for entry in store.list("state") if entry.key.endswith(".arrow")]
+    return [entry for entry in store.list("state") if entry.key.endswith(".step")]
 
 
 @pytest.mark.parametrize("logged", [1, 4])

@@ -63,6 +63,10 @@ class Family:
     """Whether prompts of different length in a batch need an attention mask."""
     caches: tuple[str, ...] = ()
     """Of `speed.cache`, those that work with it."""
+    offloads: tuple[str, ...] = ("model", "sequential")
+    """Of `offload`, those that work with it."""
+    reserved: frozenset[str] = frozenset()
+    """Parameters of the call that `call` sets by the size of the canvas."""
 
 
 def takes(pipe: Any) -> tuple[frozenset[str], bool]:

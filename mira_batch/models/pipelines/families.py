@@ -13,9 +13,10 @@ from mira_batch.core.errors import ConfigError, describe
 from mira_batch.models.memory import loaded_bytes, weight_files
 from mira_batch.models.pipelines.calls import Family
 from mira_batch.models.pipelines.flux2 import FLUX2, KLEIN
-from mira_batch.models.pipelines.generic import GENERIC, PIX2PIX, PIX2PIX_XL, STEP1X
+from mira_batch.models.pipelines.generic import GENERIC, PIX2PIX, PIX2PIX_XL
 from mira_batch.models.pipelines.kontext import KONTEXT
 from mira_batch.models.pipelines.qwen_edit import QWEN_EDIT, QWEN_EDIT_PLUS
+from mira_batch.models.pipelines.step1x import STEP1X
 
 _NO_WEIGHTS = re.compile(r"(Tokenizer(Fast)?|Processor(Fast)?|Scheduler|FeatureExtractor)$")
 

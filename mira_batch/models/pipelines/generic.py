@@ -36,4 +36,3 @@ def edit(pipe: Any, batch: Batch, settings: Settings) -> Any:
 GENERIC = Family(batching="none", call=edit)
 PIX2PIX = Family(batching="per_sample", call=edit, steps=100, guidance=7.5, multiple=8)
 PIX2PIX_XL = Family(batching="per_sample", call=edit, steps=100, guidance=5.0, multiple=8)
-STEP1X = Family(batching="none", call=edit, steps=50, guidance=6.0)

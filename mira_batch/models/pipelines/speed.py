@@ -17,6 +17,8 @@ _NO_MASKS = ("flash", "_flash_3", "_native_flash", "sage", "_sage", "aiter")
 """How the names of attention backends begin that refuse a mask."""
 _backends: weakref.WeakKeyDictionary[Any, str | None] = weakref.WeakKeyDictionary()
 """The attention backend of each live pipeline of this process. diffusers has one for the whole process."""
+_left_behind: set[str] = set()
+"""The attention backends that pipelines of this process have set and nobody has undone."""
 
 
 def check_speed(config: DiffusersConfig, family: Family, device: torch.device) -> None:
@@ -30,6 +32,16 @@ def check_speed(config: DiffusersConfig, family: Family, device: torch.device) -
         raise ConfigError(
             f"editor.offload: {config.offload} moves weights between main memory and a GPU, but the "
             "device is the CPU; leave it at none"
+        )
+    if config.offload not in ("none", *family.offloads):
+        raise ConfigError(
+            f"editor.offload: {config.offload} can't be used with {config.pipeline}, which runs parts of its "
+            "text encoder without the whole, so that nothing moves their weights; take none or sequential"
+        )
+    if speed.compile and speed.cache != "none":
+        raise ConfigError(
+            f"editor.speed.compile: blocks that are compiled can't be skipped by speed.cache {speed.cache}, "
+            "which decides between them in plain Python; set compile: false or cache: none"
         )
     if speed.cache == "magcache" and "magcache" not in family.caches:
         raise ConfigError(
@@ -130,8 +142,10 @@ def _attend(pipe: Any, backend: str | None) -> None:
         )
     if backend is not None:
         _tried("attention", lambda: denoiser(pipe).set_attention_backend(backend))
-    elif not _backends:
+        _left_behind.add(backend)
+    elif _left_behind:
         _default_attention()
+        _left_behind.clear()
     _backends[pipe] = backend
 
 
@@ -140,7 +154,9 @@ def _default_attention() -> None:
     from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
     from diffusers.utils.constants import DIFFUSERS_ATTN_BACKEND
 
-    _AttentionBackendRegistry.set_active_backend(AttentionBackendName(DIFFUSERS_ATTN_BACKEND))
+    activate = getattr(_AttentionBackendRegistry, "set_active_backend", None)
+    if activate is not None:  # older ones, as forks are, set it for a pipeline's own layers only
+        activate(AttentionBackendName(DIFFUSERS_ATTN_BACKEND))
 
 
 def _cache(name: str, steps: int | None, dtype: torch.dtype) -> Any:
