@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     import torch
 
     if not torch.cuda.is_available() and not rehearse:
-        print("No CUDA device here: nothing is measured. See docs/benchmarks.md for the last figures.")
+        print("No CUDA device here: nothing is measured. docs/benchmarks.md has what was measured elsewhere.")
         return 0
     device, sizes = ("cpu", SMALL) if rehearse else ("cuda:0", REAL)
     console = Console(width=110)
