@@ -62,7 +62,7 @@ def make_tiny(
         _print_json(models)
     else:
         for name, path in models.items():
-            _out.print(f"{name:<22} {path}", markup=False)
+            _out.print(f"{name:<26} {path}", markup=False)
 
 
 @app.command()

@@ -217,5 +217,8 @@ def test_the_hub_gives_a_commit_and_no_code(model: Path, tmp_path: Path) -> None
         )
     offline = fetch_from_hub(f"hf://tiny/model@{COMMIT}", endpoint, home, "without a look")
     assert offline["identity"] == f"tiny/model@{COMMIT}"  # from this node's cache
-    gone = fetch_from_hub("hf://tiny/other@main", endpoint, home)["error"]
-    assert "the hub can't be reached" in gone
+    for more in ((), ("without a look",)):
+        gone = fetch_from_hub("hf://tiny/other@main", endpoint, home, *more)["error"]
+        assert "weights: hf://tiny/other@main: the hub can't be reached" in gone
+    looked = fetch_from_hub(f"hf://tiny/model@{COMMIT}", endpoint, home)["error"]
+    assert "the hub can't be reached" in looked  # `validate` asks the hub itself

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mira_batch.core.errors import ConfigError
+from mira_batch.models.torch_setup import prepare
 
 MARKER = ".mira-batch-tiny"
 """File that says a directory was made here, and may be written again."""
@@ -24,6 +25,10 @@ def make_tiny(directory: Path) -> dict[str, Path]:
     from mira_batch.models.tiny.qwen import write_qwen2_5_vl, write_qwen3_vl
 
     claim(directory)
+    prepare()
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     qwen = {"qwen2.5-vl": write_qwen2_5_vl, "qwen3-vl": write_qwen3_vl}
     for name, write in qwen.items():
         write(directory / name)
