@@ -28,3 +28,22 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("tiny")
     make_tiny(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def folders(tiny_models: Path) -> dict[str, Path]:
+    """Directories of the tiny pipelines, by the name of their class."""
+    from mira_batch.models.tiny.diffusion import PIPELINES
+
+    return {name: tiny_models / name for name in PIPELINES}
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Layers this small are done sooner by one thread, and by far on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, SupportsFloat
 
 from mira_batch.config.bulk_edit import BulkEditConfig
@@ -63,6 +64,7 @@ async def load_replicas(config: BulkEditConfig, fetch: Fetch = no_weights) -> Re
         ConfigError: a model can't be built as configured.
     """
     limits, room = config.limits, Room()
+    fetch = cache(fetch)  # the copies of a model have the same files: they are listed and digested once
     policies = [build_policy(config.policy, fetch, device) for device in _devices(config.policy)]
     editors = [build_editor(config.editor, fetch, device) for device in _devices(config.editor)]
     accept = config.judge

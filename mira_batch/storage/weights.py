@@ -48,6 +48,10 @@ def fetch_weights(location: str, storage: StorageConfig) -> Weights:
     if is_remote(location):
         path = _from_store(location, storage)
         return Weights(str(path), digest_of(path))
+    return Weights(location, digest_of(_directory(location)))
+
+
+def _directory(location: str) -> Path:
     path = Path(location)
     if not path.is_dir():
         what = "is a file, not the directory that holds it" if path.exists() else "no such directory"
@@ -55,7 +59,7 @@ def fetch_weights(location: str, storage: StorageConfig) -> Weights:
             f"weights: {location}: {what}; a local path must be there on every worker's node (or use an "
             "object store, or hf://owner/name@revision)"
         )
-    return Weights(location, digest_of(path))
+    return path
 
 
 def look_at_weights(location: str, storage: StorageConfig) -> str:
@@ -72,8 +76,8 @@ def look_at_weights(location: str, storage: StorageConfig) -> str:
         sizes = {name: info["size"] for name, info in _listing(location, storage).items()}
         where = "downloaded once to each node"
     else:
-        path = Path(fetch_weights(location, storage).path)
-        sizes = {file.name: file.stat().st_size for file in _files(path)}
+        path = _directory(location)
+        sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in _files(path)}
         where = "to be seen by every worker's node"
     weights = sum(size for name, size in sizes.items() if name.endswith(".safetensors"))
     if not weights:

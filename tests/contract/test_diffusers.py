@@ -6,7 +6,7 @@ taken in another order (1e-6 in float32), which now and then tips a rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,27 +21,14 @@ from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.types import ErrorKind, Frame, Weights
 from mira_batch.models.diffusers_editor import DiffusersEditor
-from mira_batch.models.tiny.diffusion import PIPELINES, write_pipelines
+from mira_batch.models.tiny.diffusion import PIPELINES
 
 AREA = 64 * 64
 PROMPTS = ["make the sky blue and remove the red car", "turn the dress green", "add a dog"]
 every_family = pytest.mark.parametrize("name", PIPELINES)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Layers this small are done sooner by one thread, and by far on a busy machine."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_pipelines(tmp_path_factory.mktemp("pipelines"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

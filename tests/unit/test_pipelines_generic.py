@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +22,13 @@ from mira_batch.models.diffusers_editor import DiffusersEditor
 from mira_batch.models.pipelines.speed import check_speed
 from mira_batch.models.pipelines.step1x import STEP1X as STEP1X_FAMILY
 from mira_batch.models.pipelines.step1x import size_level
-from mira_batch.models.tiny.diffusion import write_pipelines
 from tests.step1x import generated_size
 
 KONTEXT, PLUS = "FluxKontextPipeline", "QwenImageEditPlusPipeline"
 STEP1X = "tests.step1x.Step1XEditPipelineV1P2"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_pipelines(tmp_path_factory.mktemp("pipelines"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def build(folders: dict[str, Path], name: str, pipeline: str, **settings: Any) -> DiffusersEditor:

@@ -4,58 +4,18 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from mira_batch.config.local_models import DiffusersConfig
 from mira_batch.core.errors import ConfigError
-from mira_batch.core.identity import frame_of
-from mira_batch.core.ports import EditRequest
-from mira_batch.core.types import Weights
-from mira_batch.models.diffusers_editor import DiffusersEditor
 from mira_batch.models.pipelines.families import family_of
 from mira_batch.models.pipelines.speed import check_speed, refuses_masks
-from mira_batch.models.tiny.diffusion import write_pipelines
+from tests.pipelines import apart, build, config, request
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_pipelines(tmp_path_factory.mktemp("pipelines"))
-
-
-def config(folders: dict[str, Path], name: str = "FluxKontextPipeline", **settings: Any) -> DiffusersConfig:
-    settings = {"dtype": "float32", "steps": 8, "area": 4096, "guidance": 1.0} | settings
-    return DiffusersConfig(
-        type="diffusers", pipeline=f"diffusers.{name}", weights=str(folders[name]), **settings
-    )
-
-
-def build(folders: dict[str, Path], name: str = "FluxKontextPipeline", **settings: Any) -> DiffusersEditor:
-    return DiffusersEditor(config(folders, name, **settings), Weights(str(folders[name]), name), "cpu")
-
-
-def request(number: int) -> EditRequest:
-    blocks = np.random.default_rng(number).integers(0, 256, (3, 3, 3), dtype=np.uint8)
-    image = frame_of(Image.fromarray(blocks).resize((64, 64), Image.Resampling.NEAREST))
-    return EditRequest(f"r{number}", f"turn number {number} blue", image, image, number, 0)
-
-
-def apart(one: Any, other: Any) -> int:
-    return int(np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16)).max())
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # Caches

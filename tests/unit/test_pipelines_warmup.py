@@ -5,57 +5,21 @@ Here it is made on the CPU, on tiny pipelines of the real classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from mira_batch.config.local_models import DiffusersConfig
 from mira_batch.core.errors import ConfigError
-from mira_batch.core.identity import frame_of
-from mira_batch.core.ports import EditRequest
-from mira_batch.core.types import Weights
-from mira_batch.models.diffusers_editor import DiffusersEditor
 from mira_batch.models.pipelines.speed import denoiser
-from mira_batch.models.tiny.diffusion import PIPELINES, write_pipelines
+from mira_batch.models.tiny.diffusion import PIPELINES
+from tests import pipelines
+from tests.pipelines import apart, request
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_pipelines(tmp_path_factory.mktemp("pipelines"))
-
-
-def config(folders: dict[str, Path], name: str = "FluxKontextPipeline", **settings: Any) -> DiffusersConfig:
-    settings = {"dtype": "float32", "steps": 3, "area": 4096, "guidance": 1.0} | settings
-    return DiffusersConfig(
-        type="diffusers", pipeline=f"diffusers.{name}", weights=str(folders[name]), **settings
-    )
-
-
-def build(folders: dict[str, Path], name: str = "FluxKontextPipeline", **settings: Any) -> DiffusersEditor:
-    return DiffusersEditor(config(folders, name, **settings), Weights(str(folders[name]), name), "cpu")
-
-
-def request(number: int) -> EditRequest:
-    blocks = np.random.default_rng(number).integers(0, 256, (3, 3, 3), dtype=np.uint8)
-    image = frame_of(Image.fromarray(blocks).resize((64, 64), Image.Resampling.NEAREST))
-    return EditRequest(f"r{number}", f"turn number {number} blue", image, image, number, 0)
-
-
-def apart(one: Any, other: Any) -> int:
-    return int(np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16)).max())
+pytestmark = pytest.mark.usefixtures("one_thread")
+build = partial(pipelines.build, steps=3)
 
 
 @pytest.mark.parametrize("name", PIPELINES)

@@ -18,7 +18,7 @@ from mira_batch.config.model_base import WeightsLocation, hub_name
 from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.storage import files
 from mira_batch.storage.objects import open_store
-from mira_batch.storage.weights import digest_of, fetch_weights
+from mira_batch.storage.weights import digest_of, fetch_weights, look_at_weights
 from tests.faultproxy import fault_proxy
 from tests.hub import COMMIT, hub
 from tests.s3server import S3Server
@@ -56,6 +56,14 @@ def test_other_weights_have_another_digest(model: Path, at: int) -> None:
     assert digest_of(model) == before
     file.rename(model / "model.safetensors")
     assert digest_of(model) != before
+
+
+def test_files_of_the_same_name_count_each(model: Path) -> None:
+    for part in ("text_encoder", "text_encoder_2"):
+        (model / part).mkdir()
+        with (model / part / "model.safetensors").open("wb") as file:
+            file.truncate(2_000_000_000)
+    assert look_at_weights(str(model), HERE).startswith(f"{model} (4.0 GB, ")
 
 
 def test_what_is_no_model_directory_is_named(model: Path, tmp_path: Path) -> None:

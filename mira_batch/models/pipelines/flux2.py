@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mira_batch.models.pipelines.calls import Batch, Family, Settings
@@ -52,12 +53,4 @@ FLUX2 = Family(
     min_side=64,
     caches=_CACHES,
 )
-KLEIN = Family(
-    batching="shared_refs",
-    call=edit,
-    prepare=one_reference_per_row,
-    steps=4,
-    guidance=1.0,
-    min_side=64,
-    caches=_CACHES,
-)
+KLEIN = replace(FLUX2, steps=4, guidance=1.0)

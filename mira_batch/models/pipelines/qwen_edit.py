@@ -12,6 +12,7 @@ The parts that compute are the pipeline's: prompts, latents, transformer, schedu
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -197,13 +198,4 @@ QWEN_EDIT = Family(
     masks=True,
     caches=("taylorseer", "first_block"),
 )
-QWEN_EDIT_PLUS = Family(
-    batching="per_sample",
-    call=partial(edit, seen_area=384 * 384),
-    prepare=restore_rope,
-    steps=40,
-    guidance=4.0,
-    multiple=32,
-    masks=True,
-    caches=("taylorseer", "first_block"),
-)
+QWEN_EDIT_PLUS = replace(QWEN_EDIT, call=partial(edit, seen_area=384 * 384), steps=40)
