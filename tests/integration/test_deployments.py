@@ -17,7 +17,7 @@ from mira_batch import load_config, read_outputs, read_trajectories, run
 from mira_batch.config.bulk_edit import BulkEditConfig, WorkersConfig
 from mira_batch.core.actions import format_action
 from mira_batch.core.errors import RunStopped
-from mira_batch.core.receipts import Pulse
+from mira_batch.core.receipts import Pulse, RunSummary
 from mira_batch.core.stop import Stop
 from mira_batch.core.types import RunEnd
 from mira_batch.distributed.cluster import ray_session
@@ -150,14 +150,13 @@ def test_what_a_run_resumes_is_what_it_would_have_made(
 ) -> None:
     """Same seed, same bytes: with one request a call even the last bit is the same."""
 
-    class AfterThree(Notes):
+    class AfterTheFirstShard(Notes):
         def __init__(self) -> None:
             super().__init__()
             self.stop = Stop()
 
-        def beat(self, pulses: list[Pulse]) -> None:
-            if any(pulse.steps for pulse in pulses):
-                self.stop.ask(RunEnd.interrupted, "enough for now")
+        def committed(self, summary: RunSummary) -> None:
+            self.stop.ask(RunEnd.interrupted, "enough for now")
 
     editor = {"weights": str(tiny_models / "FluxKontextPipeline"), "max_batch": 1, "steps": 4}
     policy = qwen(tiny_models) | {"max_batch": 1}
@@ -169,7 +168,7 @@ def test_what_a_run_resumes_is_what_it_would_have_made(
         for name in ("whole", "halted")
     ]
     whole = run(configs[0])
-    halt = AfterThree()
+    halt = AfterTheFirstShard()
     with pytest.raises(RunStopped):
         run(configs[1], halt, halt.stop)
     resumed = run(configs[1])
