@@ -27,8 +27,8 @@ check: .venv/.installed-dev  ## Format, lint, types, import contract
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: .venv/.installed-dev  ## Measure speed and memory, as ratios within one run
-	$(BIN)/python -m tests.bench
+bench: .venv/.installed-dev  ## Measure speed and memory against peers and bare loops; QUICK=1: in short
+	QUICK=$(QUICK) $(BIN)/python -m tests.bench
 
 bench-gpu: .venv/.installed-dev  ## What the paper's models take on this machine's GPU, with random weights
 	$(BIN)/python -m tests.bench.gpu

@@ -29,6 +29,8 @@ from mira_batch.distributed import check
 from mira_batch.distributed import run as runner
 from mira_batch.report.contact_sheet import write_report
 from mira_batch.report.progress import Terminal, summary_table
+from mira_batch.report.spent import spent_table
+from mira_batch.storage.rundir import PROFILE
 from mira_batch.storage.verify import verify as verify_run
 
 app = typer.Typer(
@@ -103,6 +105,9 @@ def run(
     takeover: Annotated[
         bool, typer.Option("--takeover", help="Take the run over from a driver that is at work on it.")
     ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write and print where the time of this call went.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run the job, going on from wherever an earlier call stopped.
@@ -113,7 +118,7 @@ def run(
     stopped: RunStopped | None = None
     with _stoppable() as stop, Terminal(_err) as progress:
         try:
-            summary = runner.run(settings, progress, stop, takeover)
+            summary = runner.run(settings, progress, stop, takeover, profile)
         except RunStopped as early:
             stopped, summary = early, early.summary
         report = _report(settings, summary)
@@ -122,6 +127,12 @@ def run(
     else:
         _out.print()
         _out.print(summary_table(summary, report))
+        if profile:
+            _out.print()
+            _out.print(spent_table(summary))
+            _out.print(
+                f"moment by moment: {summary.run}/{PROFILE} (open it in ui.perfetto.dev)", markup=False
+            )
     if stopped is not None:
         _err.print(f"[yellow]{stopped.end}:[/]", end=" ")
         _err.print(str(stopped), markup=False)
@@ -185,7 +196,8 @@ def _report(settings: BulkEditConfig, summary: RunSummary) -> str:
 
 
 def _summary_dict(summary: Any) -> dict[str, Any]:
-    return asdict(summary) | {"results": summary.results, "complete": summary.complete}
+    more = ("results", "complete", "gpu_cost", "cost_per_accepted")
+    return asdict(summary) | {name: getattr(summary, name) for name in more}
 
 
 def _print_json(data: Any) -> None:

@@ -211,6 +211,14 @@ class WorkersConfig(Strict):
         return self.max or self.min
 
 
+class PricesConfig(Strict):
+    """What the machine costs, so that a run can say what it cost. Endpoints bring their models' `prices`."""
+
+    gpu_hour: float = Field(default=0.0, ge=0)
+    """US dollars for an hour of one GPU. A worker pays for `workers.gpus` of them from its start to its last
+    commit."""
+
+
 class StorageConfig(Strict):
     """How object stores are reached. Credentials come from the environment or the cloud identity."""
 
@@ -255,6 +263,8 @@ class BulkEditConfig(Strict):
     """What bounds each record and the whole run."""
     workers: WorkersConfig = WorkersConfig()
     """The actor pool."""
+    prices: PricesConfig = PricesConfig()
+    """What the machine costs."""
     backend: Literal["ray", "inline"] = "ray"
     """ray: an actor pool; inline: the same worker in this process, without Ray, for debugging."""
     storage: StorageConfig = StorageConfig()

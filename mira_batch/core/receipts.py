@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 
+from mira_batch.core.spent import Span, Spent
 from mira_batch.core.types import RunEnd, Seconds
 
 
@@ -34,6 +35,12 @@ class Receipt:
     """Whether it was begun again because a worker died: 1, or 0."""
     retries: int = 0
     """Passing faults of the images' store and of endpoints that were waited out."""
+    worker: str = ""
+    """Who committed it: host and process."""
+    spent: Spent = field(default_factory=Spent)
+    """Where that worker's time went since its last commit."""
+    spans: tuple[Span, ...] = ()
+    """The same moment by moment, for a profile; not kept with the results."""
 
     def __add__(self, other: Receipt) -> Receipt:
         return Receipt(
@@ -48,15 +55,18 @@ class Receipt:
             written=self.written + other.written,
             restarts=self.restarts + other.restarts,
             retries=self.retries + other.retries,
+            spent=self.spent + other.spent,
         )
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        """All but the spans."""
+        return json.dumps(asdict(replace(self, spans=())))
 
     @classmethod
     def from_json(cls, text: str) -> Receipt:
         data = json.loads(text)
-        return cls(**data | {"seconds": Seconds(**data["seconds"])})
+        spent = Spent(**data.get("spent", {}))
+        return cls(**data | {"seconds": Seconds(**data["seconds"]), "spent": spent, "spans": ()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +142,13 @@ class RunSummary:
     seconds: Seconds = field(default_factory=Seconds)
     """Where the records' time went, summed over records that ran side by side."""
     cost: float = 0.0
-    """US dollars that endpoints charged, by `prices` of the config."""
+    """US dollars that endpoints charged, by `prices` of their models."""
+    spent: Spent = field(default_factory=Spent)
+    """Where the workers' time went."""
+    workers: dict[str, Spent] = field(default_factory=dict)
+    """The same of this call, by worker."""
+    gpu_hour: float = 0.0
+    """US dollars for an hour of one GPU, by the config."""
     restarts: int = 0
     """Shards that had to be begun again because their worker died."""
     retries: int = 0
@@ -152,8 +168,19 @@ class RunSummary:
     def complete(self) -> bool:
         return self.committed == self.planned
 
+    @property
+    def gpu_cost(self) -> float:
+        """US dollars for the GPUs that workers held."""
+        return self.spent.gpu / 3600 * self.gpu_hour
+
+    @property
+    def cost_per_accepted(self) -> float | None:
+        """US dollars, GPUs and endpoints, for each record that ended well; None while there is none."""
+        return (self.gpu_cost + self.cost) / self.ok if self.ok else None
+
     def plus(self, receipt: Receipt, records: int) -> RunSummary:
         """The summary with so many more records committed, and what their receipt says of them."""
+        by = {receipt.worker: self.workers.get(receipt.worker, Spent()) + receipt.spent}
         return replace(
             self,
             committed=self.committed + records,
@@ -168,6 +195,8 @@ class RunSummary:
             cost=self.cost + receipt.cost,
             restarts=self.restarts + receipt.restarts,
             retries=self.retries + receipt.retries,
+            spent=self.spent + receipt.spent,
+            workers=self.workers | (by if receipt.worker else {}),
         )
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import ray
@@ -30,6 +30,7 @@ from mira_batch.core.errors import (
     describe,
 )
 from mira_batch.core.receipts import Pulse, Receipt
+from mira_batch.distributed.board import Board
 from mira_batch.distributed.cluster import notes
 from mira_batch.distributed.pool import Pool, shards_in_hand
 from mira_batch.distributed.worker import ShardWorker
@@ -40,8 +41,8 @@ _ERRORS = {
     for kind in (ConfigError, ManifestError, StoreError, EndpointError, RunConflict, UserError)
 }
 """What a worker may refuse with, by name: errors travel to the driver as data."""
-_SILENT = 10.0
-"""Seconds after which a worker that is not heard of is gone."""
+_NOTHING = {"receipt": "", "spans": "", "error": "", "message": ""}
+"""What a call returns, while it holds nothing."""
 _ENDING = 20.0
 """Most seconds that ending a pool may take."""
 
@@ -52,7 +53,7 @@ class _Actor:
     Errors of our own are returned as data: of a raised one Ray hands the driver only the traceback's text.
     """
 
-    def __init__(self, settings: dict[str, Any], run: str, session: str, board: Any) -> None:
+    def __init__(self, settings: dict[str, Any], run: str, session: str, board: Any, profile: bool) -> None:
         name = ray.get_runtime_context().get_actor_id()
 
         def beat(pulse: Pulse) -> bool:
@@ -64,7 +65,7 @@ class _Actor:
         config = BulkEditConfig.model_validate(settings)
         self._broken: UserError | None = None
         try:
-            self._worker = ShardWorker(config, run, session, beat)
+            self._worker = ShardWorker(config, run, session, beat, profile)
         except UserError as error:
             self._broken = error
 
@@ -80,40 +81,25 @@ class _Actor:
             # then finds the record that is to blame, if one is.
             print(f"worker leaves: {error}", file=sys.stderr, flush=True)
             os._exit(1)
-        return {"receipt": receipt.to_json() if receipt else "", "error": "", "message": ""}
+        if receipt is None:
+            return _NOTHING
+        return _NOTHING | {"receipt": receipt.to_json(), "spans": json.dumps(receipt.spans)}
 
 
 def _refusal(error: UserError) -> dict[str, Any]:
-    return {"receipt": "", "error": type(error).__name__, "message": str(error)}
-
-
-@ray.remote(num_cpus=0, max_restarts=-1)
-class _Board:
-    """Where workers leave their pulses and hear whether to end. It keeps nothing that isn't said again."""
-
-    def __init__(self) -> None:
-        self._pulses: dict[str, tuple[float, Pulse]] = {}
-        self._stopping = False
-
-    def put(self, worker: str, pulse: Pulse) -> bool:
-        self._pulses[worker] = (time.monotonic(), pulse)
-        return self._stopping
-
-    def read(self, stopping: bool) -> list[Pulse]:
-        self._stopping = stopping
-        heard = time.monotonic() - _SILENT
-        self._pulses = {name: entry for name, entry in self._pulses.items() if entry[0] > heard}
-        return [pulse for _, pulse in self._pulses.values()]
+    return _NOTHING | {"error": type(error).__name__, "message": str(error)}
 
 
 @contextmanager
-def on_ray(config: BulkEditConfig, run: str, session: str, shards: Sequence[Shard]) -> Iterator[Pool]:
+def on_ray(
+    config: BulkEditConfig, run: str, session: str, shards: Sequence[Shard], profile: bool = False
+) -> Iterator[Pool]:
     """A pool of actors on the Ray that this process is connected to."""
     pool = Pool()
     # On the driver's own node, so that no lost node takes it along.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    board: Any = _Board.options(scheduling_strategy=here).remote()
-    dataset = _receipts(config, run, session, shards, board)
+    board: Any = Board.options(scheduling_strategy=here).remote()
+    dataset = _receipts(config, shards, (run, session, board, profile))
     closed, executors = threading.Event(), _executors_of(dataset)
     feeding = threading.Thread(target=_feed, args=(dataset, pool, closed), name="receipts", daemon=True)
     listening = threading.Thread(target=_listen, args=(board, pool, closed), name="board", daemon=True)
@@ -129,7 +115,8 @@ def on_ray(config: BulkEditConfig, run: str, session: str, shards: Sequence[Shar
         listening.join(timeout=6)  # it may wait for an answer, for 5 s
 
 
-def _receipts(config: BulkEditConfig, run: str, session: str, shards: Sequence[Shard], board: Any) -> Dataset:
+def _receipts(config: BulkEditConfig, shards: Sequence[Shard], more: tuple[Any, ...]) -> Dataset:
+    """The receipts of these shards, as they come. `more`: what an actor is made with besides the config."""
     workers = config.workers
     in_hand = shards_in_hand(workers, shards)
     rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
@@ -140,7 +127,7 @@ def _receipts(config: BulkEditConfig, run: str, session: str, shards: Sequence[S
     names.context.autoscaling_config.actor_pool_util_upscaling_threshold = 0.9
     return names.map(
         actor,
-        fn_constructor_args=(config.model_dump(mode="json"), run, session, board),
+        fn_constructor_args=(config.model_dump(mode="json"), *more),
         compute=ActorPoolStrategy(
             min_size=workers.min,
             max_size=workers.most,
@@ -163,7 +150,8 @@ def _feed(dataset: Dataset, pool: Pool, closed: threading.Event) -> None:
                 if row["error"]:
                     pool.answers.put(_ERRORS[row["error"]](row["message"]))
                 elif row["receipt"]:
-                    pool.answers.put(Receipt.from_json(row["receipt"]))
+                    receipt = Receipt.from_json(row["receipt"])
+                    pool.answers.put(replace(receipt, spans=tuple(map(tuple, json.loads(row["spans"])))))
             if closed.is_set():
                 return
         pool.answers.put(None)

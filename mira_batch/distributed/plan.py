@@ -1,4 +1,5 @@
-"""Plans a run: reads the manifest with Ray Data, drops duplicates and what is done, cuts shards."""
+"""Plans a run: reads the manifest (a large one with Ray Data), drops duplicates and what is done, cuts
+shards."""
 
 from __future__ import annotations
 
@@ -12,11 +13,10 @@ import ray
 
 from mira_batch.config.bulk_edit import BulkEditConfig
 from mira_batch.core.errors import ManifestError, UserError
-from mira_batch.core.identity import content_hash
-from mira_batch.storage import schema
+from mira_batch.storage import manifest, schema
 from mira_batch.storage.catalogue import EarlierWork, work_of_earlier_runs
-from mira_batch.storage.manifest import Piece
 from mira_batch.storage.objects import Store
+from mira_batch.storage.pieces import Piece, numbered
 from mira_batch.storage.planfile import Plan, PlanWriter, SkippedBy
 from mira_batch.storage.scan import SCAN, scan_piece
 
@@ -29,7 +29,7 @@ def make_plan(
     """Read the whole manifest and write the plan.
 
     The driver holds a digest per record (to find duplicates and work already done) and the last few
-    thousand rows; images never reach it.
+    thousand rows; the images of a large manifest never reach it.
 
     Args:
         config: the job.
@@ -47,8 +47,8 @@ def make_plan(
     rejects: list[pa.Table] = []
     skipped: Counter[int] = Counter()
     read = 0
-    scan = _scan_on_ray if config.backend == "ray" else _scan_here
-    for table in scan(pieces, config):
+    scan = _scan_on_ray if needs_ray(config, pieces) else _scan_here
+    for table in scan(numbered(pieces, config.storage), config):
         read += table.num_rows
         on_rows(read)
         records, bad, left_out = _select(table, seen, earlier.by)
@@ -68,6 +68,14 @@ def make_plan(
     return writer.finish(refused, skipped.total(), by_models)
 
 
+def needs_ray(config: BulkEditConfig, pieces: Iterable[Piece]) -> bool:
+    """Whether `make_plan` reads these pieces with Ray, which must have started by then.
+
+    What makes less than two pieces is read here in less time than Ray takes to start its tasks.
+    """
+    return config.backend == "ray" and sum(piece.size for piece in pieces) >= 2 * manifest.PIECE_BYTES
+
+
 def _scan_here(pieces: Iterable[Piece], config: BulkEditConfig) -> Iterator[pa.Table]:
     for piece in pieces:
         yield from scan_piece(piece, config)
@@ -80,7 +88,7 @@ def _scan_on_ray(pieces: list[Piece], config: BulkEditConfig) -> Iterator[pa.Tab
     def scan(batch: pa.Table) -> Iterator[pa.Table]:
         for text in batch["piece"].to_pylist():
             fields = json.loads(text)
-            piece = Piece(fields["path"], fields["format"], tuple(fields["row_groups"]))
+            piece = Piece(**fields | {"row_groups": tuple(fields["row_groups"])})
             try:
                 for table in scan_piece(piece, BulkEditConfig.model_validate(settings)):
                     yield table.append_column(_ERROR, pa.nulls(table.num_rows, pa.string()))
@@ -111,11 +119,11 @@ def _select(
     fresh: list[bool] = []
     twice: list[bool] = []
     skipped: list[int] = []
-    for record_id, work in zip(good["record_id"].to_pylist(), good["work_id"].to_pylist(), strict=True):
-        key = bytes.fromhex(content_hash(record_id))
-        duplicate = key in seen
-        seen.add(key)
-        done_by = None if duplicate else done.get(bytes.fromhex(work))
+    works = good["work_id"].to_pylist() if done else [""] * good.num_rows
+    for digest, work in zip(good["digest"].to_pylist(), works, strict=True):
+        duplicate = digest in seen
+        seen.add(digest)
+        done_by = None if duplicate or not done else done.get(bytes.fromhex(work))
         if done_by is not None:
             skipped.append(done_by)
         twice.append(duplicate)

@@ -32,6 +32,8 @@ class Pool:
     """Whether `pulses` were collected after that, so that who is missing among them will begin nothing."""
     ended: bool = False
     """Every call has returned."""
+    on_receipt: Callable[[Receipt], None] = lambda _: None
+    """Told of each receipt."""
 
     def receive(self, seconds: float) -> Receipt | None:
         """The next receipt, waiting for it at most so long.
@@ -48,6 +50,8 @@ class Pool:
             raise answer
         if answer is None:
             self.ended = True
+        else:
+            self.on_receipt(answer)
         return answer
 
     def stop(self) -> None:
@@ -73,7 +77,9 @@ def shards_in_hand(workers: WorkersConfig, shards: Sequence[Shard]) -> int:
 
 
 @contextmanager
-def in_process(config: BulkEditConfig, run: str, session: str, shards: Sequence[Shard]) -> Iterator[Pool]:
+def in_process(
+    config: BulkEditConfig, run: str, session: str, shards: Sequence[Shard], profile: bool = False
+) -> Iterator[Pool]:
     """One worker in this process, without Ray.
 
     Raises:
@@ -85,7 +91,7 @@ def in_process(config: BulkEditConfig, run: str, session: str, shards: Sequence[
         pool.pulses, pool.told = [pulse], pool.stopping
         return pool.told
 
-    worker = ShardWorker(config, run, session, beat)
+    worker = ShardWorker(config, run, session, beat, profile)
     pool.tell = worker.stop
     threads = ThreadPoolExecutor(shards_in_hand(config.workers, shards), thread_name_prefix="shard")
     returned = itertools.count(1)  # its next is atomic: calls return in threads of their own

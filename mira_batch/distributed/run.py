@@ -19,8 +19,9 @@ from mira_batch.distributed.check import check_models, check_output
 from mira_batch.distributed.cluster import ray_session
 from mira_batch.distributed.drive import drive
 from mira_batch.distributed.execute import on_ray
-from mira_batch.distributed.plan import make_plan
-from mira_batch.distributed.pool import in_process
+from mira_batch.distributed.plan import make_plan, needs_ray
+from mira_batch.distributed.pool import Pool, in_process
+from mira_batch.distributed.trace import Profile
 from mira_batch.storage import rundir
 from mira_batch.storage.clean import Cleaned, delete_leftovers, delete_state
 from mira_batch.storage.lease import is_alive, lease, read_claim
@@ -35,6 +36,7 @@ def run(
     progress: Progress | None = None,
     stop: Stop | None = None,
     takeover: bool = False,
+    profile: bool = False,
 ) -> RunSummary:
     """Run the job to its end, going on from wherever an earlier call stopped.
 
@@ -43,6 +45,7 @@ def run(
         progress: told what happens while it does.
         stop: by this another thread or a signal handler can end the run in order.
         takeover: take the run over from a driver that is at work on it; that one ends in order.
+        profile: write where the time went to `<run>/profile.json`.
 
     Raises:
         UserError: the config, manifest or store can't be used, or another driver is at work on the run.
@@ -50,11 +53,12 @@ def run(
             carries the summary.
         KeyboardInterrupt: passed on; all committed shards and logged steps are kept.
     """
-    started = time.monotonic()
+    started, phases = time.monotonic(), Profile()
     watch, stop = progress or Progress(), stop or Stop()
     check_models(config)
     check_output(config)
-    store, pieces = _opened(config)
+    with phases.phase("open"):
+        store, pieces = _opened(config)
 
     def lost(to: str) -> None:
         stop.ask(RunEnd.taken_over, f"another driver took the run over: {to}")
@@ -64,17 +68,27 @@ def run(
         lease(store, lost, watch.note, takeover),
         ExitStack() as stack,  # the backend starts when there is work for it, and at most once
     ):
-        found = _planned(config, store, pieces, watch, stack)
-        todo, summary = _so_far(store, found)
-        delete_state(store, keep={shard.index for shard in todo})
+        with phases.phase("plan"):
+            found = _planned(config, store, pieces, watch, stack)
+            todo, summary = _so_far(config, store, found)
+            delete_state(store, keep={shard.index for shard in todo})
         watch.executing(summary)
         if todo and stop.end is None:
-            _start_backend(config, stack)
-            _execute(config, store, todo, summary, watch, stop)
-            todo, now = _so_far(store, found)  # from the store: others may have committed shards, too
-            summary = replace(now, already=summary.already)
+            with phases.phase("start"):
+                _start_backend(config, stack)
+            with phases.phase("work"):
+                backend = on_ray if config.backend == "ray" else in_process
+                session = secrets.token_hex(4)  # names this call of the driver; see storage/tries.py
+                ledger = Ledger(store, session, summary)
+                with backend(config, store.uri, session, todo, profile) as pool:
+                    pool.on_receipt = phases.add
+                    _drive(config, pool, todo, ledger, watch, stop)
+            todo, now = _so_far(config, store, found)  # from the store: others may have committed shards, too
+            summary = replace(now, already=summary.already, workers=ledger.summary.workers)
             delete_state(store, keep={shard.index for shard in todo})
     summary = replace(summary, wall=time.monotonic() - started)
+    if profile:
+        phases.write(store)
     if todo and stop.end is not None:
         summary = replace(summary, ended=stop.end)
         counts = f"{summary.committed:,} of {summary.planned:,} records are committed"
@@ -83,19 +97,15 @@ def run(
     return summary
 
 
-def _execute(
-    config: BulkEditConfig, store: Store, todo: list[Shard], summary: RunSummary, watch: Progress, stop: Stop
+def _drive(
+    config: BulkEditConfig, pool: Pool, todo: list[Shard], ledger: Ledger, watch: Progress, stop: Stop
 ) -> None:
-    backend = on_ray if config.backend == "ray" else in_process
-    session = secrets.token_hex(4)  # names this call of the driver; see storage/tries.py
-    ledger = Ledger(store, session, summary)
-    with backend(config, store.uri, session, todo) as pool:
-        stop.heeded = True
-        try:
-            drive(config, pool, todo, ledger, watch, stop)
-        finally:
-            stop.heeded = False
-            ledger.save()
+    stop.heeded = True
+    try:
+        drive(config, pool, todo, ledger, watch, stop)
+    finally:
+        stop.heeded = False
+        ledger.save()
 
 
 @contextmanager
@@ -120,7 +130,7 @@ def plan(config: BulkEditConfig, progress: Progress | None = None) -> RunSummary
     started = time.monotonic()
     store, pieces = _opened(config)
     with ExitStack() as stack:
-        summary = _so_far(store, _planned(config, store, pieces, progress or Progress(), stack))[1]
+        summary = _so_far(config, store, _planned(config, store, pieces, progress or Progress(), stack))[1]
     return replace(summary, wall=time.monotonic() - started)
 
 
@@ -132,7 +142,7 @@ def status(config: BulkEditConfig) -> RunSummary:
     """
     store = open_existing(config)
     found, claim = read_plan(store), read_claim(store)
-    summary = _so_far(store, found)[1] if found else RunSummary(store.uri, store.name)
+    summary = _so_far(config, store, found)[1] if found else RunSummary(store.uri, store.name)
     return replace(summary, driver=str(claim) if claim else "")
 
 
@@ -186,7 +196,8 @@ def _planned(
     found = read_plan(store)
     if found is None:
         check_create_only(store)
-        _start_backend(config, stack)
+        if needs_ray(config, pieces):
+            _start_backend(config, stack)
         found = make_plan(config, pieces, store, watch.planning)
     return found
 
@@ -196,7 +207,7 @@ def _start_backend(config: BulkEditConfig, stack: ExitStack) -> None:
         stack.enter_context(ray_session(config.workers))
 
 
-def _so_far(store: Store, plan: Plan) -> tuple[list[Shard], RunSummary]:
+def _so_far(config: BulkEditConfig, store: Store, plan: Plan) -> tuple[list[Shard], RunSummary]:
     """The shards still to run, and the summary before anything more is done."""
     done = committed_shards(store)
     todo = _todo(plan, done)
@@ -207,6 +218,7 @@ def _so_far(store: Store, plan: Plan) -> tuple[list[Shard], RunSummary]:
         rejected=plan.rejected,
         skipped=plan.skipped,
         shards=len(plan.sizes),
+        gpu_hour=config.prices.gpu_hour,
     )
     committed = plan.records - sum(shard.records for shard in todo)
     summary = summary.plus(total(store, done), committed)

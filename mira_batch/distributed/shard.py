@@ -8,22 +8,27 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mira_batch.core.errors import EngineDead, RecordError, boundary
 from mira_batch.core.identity import content_hash, frame_of, work_id
 from mira_batch.core.loop import run_record
+from mira_batch.core.pixels import shared
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, Models, PolicyRequest, Timed
 from mira_batch.core.receipts import Receipt
 from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, LoggedStep, Seconds, Status, Trajectory
 from mira_batch.storage import images
-from mira_batch.storage.planfile import Shard
 from mira_batch.storage.results import result_row, source_of
 from mira_batch.storage.steplog import ShardLog
 from mira_batch.storage.tries import Tries
 
 if TYPE_CHECKING:
     from mira_batch.distributed.worker import ShardWorker
+
+
+_NONE = Frame(None, "")
+"""In place of an image that can't be had."""
 
 
 class _LetGo(Exception):
@@ -33,13 +38,14 @@ class _LetGo(Exception):
 class ShardWork:
     """One shard in hand: its log, its embedded images and its counts."""
 
-    def __init__(self, worker: ShardWorker, shard: Shard, plan: list[dict[str, Any]]) -> None:
-        self.log = ShardLog(worker.store, shard.index)
-        self._tries = Tries(worker.store, shard.index, worker.session)
+    def __init__(self, worker: ShardWorker, shard: int, plan: list[dict[str, Any]]) -> None:
+        self.plan = plan
+        """Its rows of the plan."""
+        self.log = ShardLog(worker.store, shard)
+        self._tries = Tries(worker.store, shard, worker.session)
         self._worker = worker
         self._config = worker.config
-        self._index = shard.index
-        self._plan = plan
+        self._index = shard
         self._embedded: asyncio.Task[dict[str, bytes]] | None = None
         self._lock = threading.Lock()
         self._trajectories = Counter[str]()
@@ -86,31 +92,28 @@ class ShardWork:
             except _LetGo:
                 return None
             finally:
-                self._worker.at.pop(plan["record_id"], None)
+                self._worker.move(plan["record_id"], None)
 
     def _retried(self) -> None:
         """A passing fault of the images' store is waited out. Called from threads."""
         with self._lock:
             self._trajectories["retries"] += 1
 
-    def _at(self, record: str, step: int, doing: str) -> None:
-        self._worker.at[record] = (step, doing, time.monotonic())
-
     async def _propose(self, request: PolicyRequest) -> Timed[str]:
         if self._worker.pulse.stopping:
             raise _LetGo
         depth = len(request.history)
-        self._at(request.record_id, depth, "policy")
+        self._worker.move(request.record_id, "policy", depth)
         return await self._worker.models.policy.submit(request, (self._index, -depth))
 
     async def _edit(self, request: EditRequest) -> Timed[Frame]:
-        self._at(request.record_id, request.step, "editor")
+        self._worker.move(request.record_id, "editor", request.step)
         return await self._worker.models.editor.submit(request, (self._index, -request.step))
 
     async def _score(self, request: JudgeRequest) -> Timed[Judgement]:
-        judge, (step, _, _) = self._worker.models.judge, self._worker.at[request.record_id]
+        judge, (_, step, _) = self._worker.models.judge, self._worker.at[request.record_id]
         assert judge is not None
-        self._at(request.record_id, step, "judge")
+        self._worker.move(request.record_id, "judge", step)
         return await judge.submit(request, (self._index,))
 
     async def _run_carefully(self, plan: dict[str, Any]) -> dict[str, Any]:
@@ -139,17 +142,18 @@ class ShardWork:
         best = next((s.frame for s in reversed(steps) if s.step.accepted), steps[0].frame)
         cost = sum(logged.step.cost for logged in steps)
         trajectory = Trajectory(steps, best, None, failure, Seconds(), "", len(steps), cost)
+        original = _NONE
         if self._worker.models.restore is not None:
             with suppress(RecordError):  # gone or changed by now: then the image stays as the editor made it
-                trajectory = await asyncio.to_thread(self._finished, trajectory, await self._original(plan))
-        row, trajectory = await asyncio.to_thread(self._row, plan, trajectory, steps[0].step.before)
+                original = await self._original(plan)
+        row, trajectory = await asyncio.to_thread(self._row, plan, trajectory, original)
         self._count(trajectory)
         return row
 
     async def _run(self, plan: dict[str, Any]) -> dict[str, Any]:
         started = time.perf_counter()
         task = EditTask(plan["record_id"], plan["work_id"], plan["instruction"])
-        self._at(task.record_id, 0, "reading")
+        self._worker.move(task.record_id, "reading", 0)
         try:
             original = await self._original(plan)
         except RecordError as error:
@@ -159,9 +163,8 @@ class ShardWork:
         fetched = time.perf_counter() - started
         trajectory = await run_record(task, original, self._models, self, self._config.loop_limits())
         trajectory = replace(trajectory, seconds=trajectory.seconds + Seconds(io=fetched))
-        trajectory = await asyncio.to_thread(self._finished, trajectory, original)
-        self._at(task.record_id, len(trajectory.steps), "writing")
-        row, trajectory = await asyncio.to_thread(self._row, plan, trajectory, original.digest)
+        self._worker.move(task.record_id, "writing", len(trajectory.steps))
+        row, trajectory = await asyncio.to_thread(self._row, plan, trajectory, original)
         self._count(trajectory)
         return row
 
@@ -171,7 +174,7 @@ class ShardWork:
 
     async def append(self, task: EditTask, logged: LoggedStep) -> LoggedStep:
         """The loop's step log: a step more. It also moves the pulse."""
-        self._at(task.record_id, logged.step.index, "logging")
+        self._worker.move(task.record_id, "logging", logged.step.index)
         standing = await self.log.append(task, logged)
         self._worker.pulse.steps += 1
         return standing
@@ -182,32 +185,35 @@ class ShardWork:
         Raises:
             RecordError: it can't be had.
         """
-        data = await self._bytes(plan)
-        return await asyncio.to_thread(
-            lambda: frame_of(images.decode(data, source_of(plan), self._config.input))
-        )
+        if plan["image_uri"] is None:
+            if self._embedded is None:
+                self._embedded = asyncio.create_task(asyncio.to_thread(self._read_embedded))
+            decoded = partial(self._decoded_embedded, plan, await self._embedded)
+        else:
+            decoded = partial(self._decoded, plan)
+        return await asyncio.get_running_loop().run_in_executor(self._worker.readers, decoded)
 
-    async def _bytes(self, plan: dict[str, Any]) -> bytes:
-        source, storage = self._config.input, self._config.storage
-        if plan["image_uri"] is not None:
-            return await asyncio.to_thread(images.fetch, plan["image_uri"], source, storage, self._retried)
-        if self._embedded is None:
-            self._embedded = asyncio.create_task(asyncio.to_thread(self._read_embedded))
-        data = (await self._embedded).get(plan["work_id"])
+    def _decoded(self, plan: dict[str, Any]) -> Frame:
+        source, uri = self._config.input, plan["image_uri"]
+        data = images.fetch(uri, source, self._config.storage, self._retried)
+        return frame_of(images.decode(data, uri, source))
+
+    def _decoded_embedded(self, plan: dict[str, Any], embedded: dict[str, bytes]) -> Frame:
+        data, source, pipeline = embedded.get(plan["work_id"]), self._config.input, self._worker.pipeline
         if (
             data is None
-            or work_id(plan["record_id"], content_hash(data), plan["instruction"], self._worker.pipeline)
+            or work_id(plan["record_id"], content_hash(data), plan["instruction"], pipeline)
             != plan["work_id"]
         ):
             problem = "the manifest has changed since this run was planned, and holds another image here"
             raise RecordError(ErrorKind.image_unreadable, f"{source_of(plan)}: {problem}")
         images.check_bytes(len(data), source_of(plan), source)
-        return data
+        return frame_of(images.decode(data, source_of(plan), source))
 
     def _read_embedded(self) -> dict[str, bytes]:
         """The embedded images of this shard, by work_id: one pass over each row group it touches."""
         places: dict[tuple[str, int], dict[int, str]] = {}
-        for row in self._plan:
+        for row in self.plan:
             if row["image_uri"] is None:
                 group = places.setdefault((row["image_file"], row["image_row_group"]), {})
                 group[row["image_row"]] = row["work_id"]
@@ -217,30 +223,12 @@ class ShardWork:
             found |= {rows[index]: image for index, image in data.items()}
         return found
 
-    def _finished(self, trajectory: Trajectory, original: Frame) -> Trajectory:
-        """Bring the result to the size the user expects, where the editor works at one of its own.
-
-        Failed, if a model drew on an image it was given: what is logged of it would be false.
-        """
-        frames = {id(f): f for f in (original, *(s.frame for s in trajectory.steps), trajectory.result)}
-        if any(frame_of(frame.pixels).digest != frame.digest for frame in frames.values()):
-            words = "a model changed an image that it was given; it must return a new one"
-            return replace(trajectory, failure=Failure(ErrorKind.editor_failed, words), stop_reason=None)
-        restore = self._worker.models.restore
-        if restore is None or trajectory.result is original:
-            return trajectory
-        try:
-            with boundary(ErrorKind.editor_failed):
-                result = frame_of(restore(trajectory.result.pixels, original.pixels))
-        except RecordError as error:
-            return replace(trajectory, failure=error.failure, stop_reason=None)
-        return replace(trajectory, result=result, restored=result.digest != trajectory.result.digest)
-
     def _row(
-        self, plan: dict[str, Any], trajectory: Trajectory, source_digest: str
+        self, plan: dict[str, Any], trajectory: Trajectory, original: Frame
     ) -> tuple[dict[str, Any], Trajectory]:
         """Encode what a record gave. An image that the output format can't hold fails the record."""
         started = time.perf_counter()
+        trajectory = self._restored(trajectory, original)
         try:
             pictures = [self._step_image(plan["work_id"], step) for step in trajectory.steps]
             image = self._encoded(trajectory.result)
@@ -251,7 +239,21 @@ class ShardWork:
         trajectory = replace(trajectory, seconds=trajectory.seconds + encoding)
         self.log.forget([step.step.after for step in trajectory.steps])
         models = self._worker.models.identities
-        return result_row(plan, trajectory, image, pictures, models, source_digest), trajectory
+        source = trajectory.steps[0].step.before if trajectory.steps else original.digest
+        return result_row(plan, trajectory, image, pictures, models, source), trajectory
+
+    def _restored(self, trajectory: Trajectory, original: Frame) -> Trajectory:
+        """Bring the result to the size the user expects, where the editor works at one of its own."""
+        restore = self._worker.models.restore
+        if restore is None or original.pixels is None or trajectory.result is original:
+            return trajectory
+        try:
+            with boundary(ErrorKind.editor_failed):
+                restored = restore(shared(trajectory.result.pixels), shared(original.pixels))
+                result = frame_of(shared(restored))
+        except RecordError as error:
+            return replace(trajectory, failure=error.failure, stop_reason=None)
+        return replace(trajectory, result=result, restored=result.digest != trajectory.result.digest)
 
     def _encoded(self, frame: Frame) -> bytes:
         output = self._config.output
@@ -289,4 +291,4 @@ class ShardWork:
 
 def _unopened(failure: Failure, seconds: Seconds) -> Trajectory:
     """The trajectory of a record whose image can't be opened."""
-    return Trajectory((), Frame(None, ""), None, failure, seconds)
+    return Trajectory((), _NONE, None, failure, seconds)

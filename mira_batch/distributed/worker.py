@@ -9,20 +9,27 @@ or calls it in process.
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from mira_batch.config.base import is_remote
 from mira_batch.config.bulk_edit import BulkEditConfig
 from mira_batch.core.errors import UserError
 from mira_batch.core.identity import fingerprint
 from mira_batch.core.receipts import Activity, Pulse, Receipt
+from mira_batch.core.spent import Spent
 from mira_batch.distributed.gate import Gate, all_or_nothing
 from mira_batch.distributed.shard import ShardWork
+from mira_batch.distributed.trace import Trace
 from mira_batch.models.replicas import Replicas, load_replicas
 from mira_batch.storage.embedded import EmbeddedReader
 from mira_batch.storage.ledger import FOOTER, read_receipt
@@ -32,6 +39,7 @@ from mira_batch.storage.results import results_file
 from mira_batch.storage.rundir import check_identities, result_key
 from mira_batch.storage.weights import fetch_weights
 
+_IO = frozenset({"reading", "logging", "writing"})
 _PULSE = 1.0
 """Seconds between pulses."""
 _REFUSAL = 0.5
@@ -48,6 +56,7 @@ class ShardWorker:
         run: str,
         session: str,
         on_pulse: Callable[[Pulse], bool] | None = None,
+        profile: bool = False,
     ) -> None:
         """
         Args:
@@ -56,7 +65,10 @@ class ShardWorker:
             session: names this call of the driver, in hex digits; see `storage/tries.py`.
             on_pulse: told the live figures about once a second, from a thread of the worker's; answers
                 whether to end.
+            profile: collect spans and send them with the receipts.
         """
+        self._started = time.perf_counter()
+        self.name = f"{socket.gethostname()}-{os.getpid()}"
         self.config = config
         self.session = session
         self.store = open_store(run, config.storage)
@@ -64,13 +76,19 @@ class ShardWorker:
         """Shared by the shards in hand, so that each row group is read once."""
         self.pipeline = fingerprint(config.pixels())
         self.pulse = Pulse()
-        self.at: dict[str, tuple[int, str, float]] = {}
-        """What each record in flight is doing: its step, in which part of it, since when."""
+        self.at: dict[str, tuple[str, int, float]] = {}
+        """What each record in flight is doing, at which step, since when."""
+        self._trace = Trace() if profile else None
+        self._io = 0.0
+        self._load = 0.0
+        self._told = Spent()
         self._retries_told = 0
         self._plan_file = lru_cache(maxsize=2)(self.store.get)
         self._loop = asyncio.new_event_loop()
-        in_flight = config.workers.records_in_flight
-        self._loop.set_default_executor(ThreadPoolExecutor(max(8, in_flight), thread_name_prefix="io"))
+        self.readers = ThreadPoolExecutor(config.workers.records_in_flight, thread_name_prefix="read")
+        """For images, which may come from far away."""
+        self._writers = ThreadPoolExecutor(_threads(config), thread_name_prefix="write")
+        self._loop.set_default_executor(self._writers)
         self._thread = threading.Thread(target=self._loop.run_forever, name="records", daemon=True)
         self._thread.start()
         try:
@@ -78,6 +96,13 @@ class ShardWorker:
         except BaseException:
             self.close()
             raise
+        self._load = time.perf_counter() - self._started
+        if self._trace is not None:
+            self._trace.load(self._started, time.perf_counter())
+            self.models.listen(self._trace.call)
+        # What is loaded by now stays. Else the collector would go through it again and again.
+        gc.collect()
+        gc.freeze()
         if on_pulse is not None:
             # Before there is any work, so that nobody ends the run because no worker seems to be at a step.
             self.pulse.stopping = bool(on_pulse(self._live()))
@@ -113,12 +138,15 @@ class ShardWorker:
         self.pulse.stopping = True
 
     def close(self) -> None:
-        """End the models' threads and the event loop."""
+        """End the models' threads and the event loop. What is being written is written to its end."""
         self._await(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
         self._loop.close()
+        self._writers.shutdown()
+        self.readers.shutdown(wait=False)
         self.embedded.close()
+        gc.unfreeze()
 
     async def _end(self) -> None:
         if models := getattr(self, "models", None):
@@ -134,11 +162,29 @@ class ShardWorker:
             if await asyncio.to_thread(on_pulse, self._live()):
                 self.stop()
 
+    def move(self, record: str, doing: str | None, step: int = 0) -> None:
+        """What a record does from now on: reading, policy, editor, judge, logging, writing; None, it left."""
+        now, before = time.perf_counter(), self.at.get(record)
+        if before is not None and before[0] in _IO:
+            self._io += now - before[2]
+        if self._trace is not None:
+            if before is not None:
+                was, at, since = before
+                self._trace.record(record, at, was, since, now)
+            else:
+                self._trace.enter(record)
+            if doing is None:
+                self._trace.leave(record)
+        if doing is None:
+            self.at.pop(record, None)
+        else:
+            self.at[record] = (doing, step, now)
+
     def _live(self) -> Pulse:
         """The figures of this moment."""
-        now = time.monotonic()
+        now = time.perf_counter()
         in_flight = {
-            name: Activity(step, doing, now - since) for name, (step, doing, since) in self.at.items()
+            name: Activity(step, doing, now - since) for name, (doing, step, since) in self.at.items()
         }
         return replace(
             self.pulse,
@@ -151,37 +197,77 @@ class ShardWorker:
         if self.pulse.stopping:
             await asyncio.sleep(_REFUSAL)
             return None
-        key = result_key(shard.index)
-        if await asyncio.to_thread(self.store.exists, key):
-            return await self._of_another(shard)
         self.pulse.shards += 1
         try:
-            return await self._commit(shard, key)
+            work = await asyncio.to_thread(self._opened, shard)
+            if work is None:
+                return await asyncio.to_thread(self._of_another, shard.index)
+            return await self._commit(work)
         finally:
             self.pulse.shards -= 1
 
-    async def _commit(self, shard: Shard, key: str) -> Receipt | None:
-        plan = await asyncio.to_thread(read_shard, self.store, shard, self._plan_file)
-        work = ShardWork(self, shard, plan)
-        await asyncio.to_thread(work.open)
+    def _opened(self, shard: Shard) -> ShardWork | None:
+        """The shard's records, and what earlier attempts left of them; None when it is committed."""
+        if self.store.exists(result_key(shard.index)):
+            return None
+        work = ShardWork(self, shard.index, read_shard(self.store, shard, self._plan_file))
+        work.open()
+        return work
+
+    async def _commit(self, work: ShardWork) -> Receipt | None:
         try:
-            rows = await all_or_nothing([work.record(row) for row in plan])
+            rows = await all_or_nothing([work.record(row) for row in work.plan])
             if None in rows:
                 return None
-            receipt = self._with_retries(work.receipt())
-            data = await asyncio.to_thread(results_file, rows, {FOOTER: receipt.to_json()})
-            committed = await self.store.create_async(key, data)
-            await asyncio.to_thread(work.log.delete)
+            receipt = self._with_ours(work.receipt())
+            with self._timed_commit(receipt.shard):
+                put = await asyncio.to_thread(self._put, work, rows, receipt)
+            if not put.committed:  # what it took goes into the next one
+                self._told -= receipt.spent
+            return put if self._trace is None else replace(put, spans=self._trace.drain())
         finally:
             work.leave()
-        return replace(receipt, written=len(data)) if committed else await self._of_another(shard)
 
-    def _with_retries(self, receipt: Receipt) -> Receipt:
-        """Faults of endpoints belong to no shard; they go into whichever is committed next."""
-        told, self._retries_told = self._retries_told, self.models.retries
-        return replace(receipt, retries=receipt.retries + self._retries_told - told)
+    @contextmanager
+    def _timed_commit(self, shard: int) -> Iterator[None]:
+        begin = time.perf_counter()
+        if self._trace is not None:
+            self._trace.enter(shard)
+        yield
+        end = time.perf_counter()
+        self._io += end - begin
+        if self._trace is not None:
+            self._trace.commit(shard, begin, end)
+            self._trace.leave(shard)
 
-    async def _of_another(self, shard: Shard) -> Receipt:
+    def _put(self, work: ShardWork, rows: list[dict[str, Any]], receipt: Receipt) -> Receipt:
+        data = results_file(rows, {FOOTER: receipt.to_json()})
+        committed = self.store.create(result_key(receipt.shard), data)
+        work.log.delete()
+        return replace(receipt, written=len(data)) if committed else self._of_another(receipt.shard)
+
+    def _with_ours(self, receipt: Receipt) -> Receipt:
+        """Time, and faults of endpoints, belong to no shard; they go into whichever is committed next."""
+        retries, spent = self.models.retries, self._spent()
+        told, self._retries_told = self._retries_told, retries
+        before, self._told = self._told, spent
+        retries = receipt.retries + retries - told
+        return replace(receipt, retries=retries, worker=self.name, spent=spent - before)
+
+    def _spent(self) -> Spent:
+        """Where the time went since the worker started."""
+        alive = time.perf_counter() - self._started
+        gpu = alive * self.config.workers.gpus
+        return replace(self.models.spent, worker=alive, gpu=gpu, load=self._load, io=self._io)
+
+    def _of_another(self, shard: int) -> Receipt:
         """The receipt of a shard that another worker has committed."""
-        receipt = await asyncio.to_thread(read_receipt, self.store, shard.index)
-        return replace(receipt, committed=False)
+        return replace(read_receipt(self.store, shard), committed=False)
+
+
+def _threads(config: BulkEditConfig) -> int:
+    """How many steps and rows at once are encoded and written. A far store takes its time; at a local disk
+    more threads than CPUs only contend for the interpreter's lock."""
+    in_flight = config.workers.records_in_flight
+    near = not is_remote(config.output.uri)
+    return min(in_flight, max(4, os.cpu_count() or 1)) if near else max(8, in_flight)

@@ -28,7 +28,7 @@ from mira_batch.config.served_models import ServedConfig
 from mira_batch.core.errors import ConfigError, EndpointError, RecordError, UserError, boundary
 from mira_batch.core.ports import Priced, Timed
 from mira_batch.core.types import ErrorKind, Seconds
-from mira_batch.models.microbatch import Role
+from mira_batch.models.microbatch import OnCall, Role
 from mira_batch.models.served_faults import EndpointFault, Meaning
 from mira_batch.models.turns import Turns, backoff
 
@@ -90,12 +90,17 @@ class Endpoint(Generic[Q, R]):
         """Faults of settings since the last call for which they were right."""
         self.last_answer = time.monotonic()
         """When the endpoint answered last."""
+        self.on_call: OnCall = lambda *_: None
+        """Told of each call when it has ended."""
         self.busy_seconds = 0.0
-        """Seconds that answered calls took, together."""
+        """Seconds of answered calls, together."""
+        self.wasted_seconds = 0.0
+        """Seconds of calls that failed."""
+        self.waiting_seconds = 0.0
+        """Seconds that requests waited for the call that answered them to begin: for their turn, and through
+        tries that failed."""
         self.calls = 0
         """Calls that were answered."""
-        self.requests = 0
-        """Requests that were answered: as many."""
         self.out_of_memory = 0
         self.retries = 0
         """Passing faults that were waited out."""
@@ -150,6 +155,7 @@ class Endpoint(Generic[Q, R]):
             error.cost += patience.spent
             raise
         waiting = max(0.0, time.perf_counter() - since - took)
+        self.waiting_seconds += waiting
         return Timed(value, Seconds(**{self._role.name: took, "waiting": waiting}), patience.spent)
 
     async def _try(self, request: Q, priority: tuple[int, ...], patience: _Patience) -> tuple[Any, float]:
@@ -159,8 +165,10 @@ class Endpoint(Generic[Q, R]):
                 raise type(self._end)(*self._end.args)
             ended = asyncio.get_running_loop().create_future()
             self._in_flight.add(ended)
+            answered = 0
             try:
                 priced = await self._timely(request)
+                answered = 1
             except EndpointFault as fault:
                 patience.met(fault, self.calls)
                 self._refusals += fault.meaning is Meaning.settings
@@ -174,11 +182,13 @@ class Endpoint(Generic[Q, R]):
             finally:
                 self._in_flight.discard(ended)
                 ended.set_result(None)
-            took = time.monotonic() - began
+                took = time.monotonic() - began
+                self.wasted_seconds += 0.0 if answered else took
+                now = time.perf_counter()
+                self.on_call(self._role.name, now - took, now, answered)
             self.last_answer = time.monotonic()
             self._well()
             self.calls += 1
-            self.requests += 1
             self.busy_seconds += took
             self._turns.answered()
             return priced, took

@@ -18,6 +18,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -47,6 +48,10 @@ EDITOR = Role("editor", ErrorKind.editor_failed, ErrorKind.editor_out_of_memory)
 JUDGE = Role("judge", ErrorKind.judge_failed, ErrorKind.judge_failed)
 
 
+OnCall = Callable[[str, float, float, int], None]
+"""Which replica, its begin and end (`time.perf_counter()`), and how many requests were answered."""
+
+
 @dataclass(order=True, slots=True)
 class _Waiting(Generic[Q]):
     priority: tuple[int, ...]
@@ -68,6 +73,8 @@ class MicroBatcher(Generic[Q, R]):
         max_batch: int,
         limit_seconds: float | None = None,
         room: Room | None = None,
+        finish: Callable[[Any], R] = lambda answer: answer,
+        finish_apart: bool = False,
     ) -> None:
         """
         Args:
@@ -77,6 +84,8 @@ class MicroBatcher(Generic[Q, R]):
             max_batch: the most requests in a call.
             limit_seconds: a call that takes longer is hung; None waits for ever.
             room: shared with the other models of the process, whose calls may have the memory that one lacks.
+            finish: makes what `submit` returns of an answer of the model's; raises where it can't.
+            finish_apart: do so in another thread, while the model is at its next call.
         """
         self._role = role
         self._limit = limit_seconds
@@ -90,12 +99,16 @@ class MicroBatcher(Generic[Q, R]):
         self._closed = False
         self._wake_due = False
         self._loop = asyncio.get_running_loop()
+        self._finish = finish
+        self._finishing = ThreadPoolExecutor(len(replicas), f"{role.name}-finish") if finish_apart else None
+        self.on_call: OnCall = lambda *_: None
+        """Told of each call when it has ended, from its thread."""
         self.busy_seconds = 0.0
-        """Seconds that calls took, over all replicas."""
-        self.calls = 0
-        """Calls that gave answers."""
-        self.requests = 0
-        """Requests that were answered."""
+        """Seconds of calls that gave answers, over all replicas."""
+        self.wasted_seconds = 0.0
+        """Seconds of calls that came to nothing, and had to be made again in pieces or not at all."""
+        self.waiting_seconds = 0.0
+        """Seconds that requests waited for their call to begin, all together."""
         self.out_of_memory = 0
         """Calls that ran out of memory."""
         self._threads = [
@@ -139,6 +152,8 @@ class MicroBatcher(Generic[Q, R]):
                 item.future.cancel()
             self._waiting.clear()
             self._ready.notify_all()
+        if self._finishing is not None:
+            self._finishing.shutdown(wait=False)
 
     def _wake(self) -> None:
         self._wake_due = False
@@ -209,23 +224,43 @@ class MicroBatcher(Generic[Q, R]):
             self._running.pop(me, None)
             outcome.took = time.perf_counter() - started
             outcome.crowded = met_others()
+        self._book(started, outcome, batch)
         if outcome.ran_out:
-            with self._ready:
-                self.out_of_memory += 1
             free_memory()
         return outcome
+
+    def _book(self, started: float, outcome: Outcome[R], batch: list[_Waiting[Q]]) -> None:
+        answered = sum(not isinstance(answer, Exception) for answer in outcome.answers or ())
+        with self._ready:  # replicas count together
+            self.out_of_memory += outcome.ran_out
+            if answered:
+                self.busy_seconds += outcome.took
+                self.waiting_seconds += sum(started - item.since for item in batch)
+            else:
+                self.wasted_seconds += outcome.took
+        self.on_call(threading.current_thread().name, started, started + outcome.took, answered)
 
     def _answer(
         self, batch: list[_Waiting[Q]], answers: Sequence[R | Exception], outcome: Outcome[R]
     ) -> None:
-        with self._ready:  # replicas count together
-            self.busy_seconds += outcome.took
-            self.calls += 1
-            self.requests += len(batch)
-            if not outcome.ran_out:
+        if not outcome.ran_out:
+            with self._ready:
                 self._limits.fitted(batch[0].bucket, len(batch))
-        with suppress(RuntimeError):  # the loop is closed: nobody waits for the answers
-            self._loop.call_soon_threadsafe(self._hand_out, batch, answers, outcome.took)
+        if self._finishing is None:
+            self._finish_all(batch, answers, outcome.took)
+        else:
+            with suppress(RuntimeError):  # it is closed: nobody waits for the answers
+                self._finishing.submit(self._finish_all, batch, answers, outcome.took)
+
+    def _finish_all(self, batch: list[_Waiting[Q]], answers: Sequence[Any], took: float) -> None:
+        finished: list[R | Exception] = []
+        for answer in answers:
+            try:
+                finished.append(answer if isinstance(answer, Exception) else self._finish(answer))
+            except Exception as error:  # the boundary of what a model gives, as of what it raises
+                finished.append(error)
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._hand_out, batch, finished, took)
 
     async def _watch_calls(self) -> None:
         """Give up on calls that are over their time. Their thread can't be stopped; the process must go."""

@@ -6,9 +6,11 @@ Here what a model returns is checked, so that the loop can trust it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, SupportsFloat
+
+from PIL import Image
 
 from mira_batch.config.bulk_edit import BulkEditConfig
 from mira_batch.config.local_models import TorchConfig
@@ -16,12 +18,14 @@ from mira_batch.config.model_base import BatchedConfig, ModelConfig
 from mira_batch.config.served_models import ServedConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import frame_of
+from mira_batch.core.pixels import shared
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
+from mira_batch.core.spent import Spent
 from mira_batch.core.types import ErrorKind, Frame
 from mira_batch.models.build import Fetch, build_editor, build_judge, build_policy, no_weights
 from mira_batch.models.endpoint import Endpoint
 from mira_batch.models.fitting import Room
-from mira_batch.models.microbatch import EDITOR, JUDGE, POLICY, MicroBatcher, Role
+from mira_batch.models.microbatch import EDITOR, JUDGE, POLICY, MicroBatcher, OnCall, Role
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,20 @@ class Replicas:
     def retries(self) -> int:
         """How many passing faults of endpoints were waited out so far."""
         return sum(batcher.retries for batcher in self._batchers() if isinstance(batcher, Endpoint))
+
+    @property
+    def spent(self) -> Spent:
+        """Seconds of all calls so far, and of those who waited for them."""
+        seconds: dict[str, float] = {}
+        for name in ("policy", "editor", "judge"):
+            if (model := getattr(self, name)) is not None:
+                seconds[name], seconds[f"{name}_waiting"] = model.busy_seconds, model.waiting_seconds
+        return Spent(**seconds, retried=sum(model.wasted_seconds for model in self._batchers()))
+
+    def listen(self, on_call: OnCall) -> None:
+        """Have each model call told of when it has ended."""
+        for model in self._batchers():
+            model.on_call = on_call
 
     async def close(self) -> None:
         """End threads after the call they are in; cancel calls of endpoints, and close their connections."""
@@ -116,21 +134,28 @@ def _batcher(
     limit_seconds: float,
     room: Room,
 ) -> MicroBatcher[Any, Any]:
-    def checked(call: Callable[[Sequence[Any]], Sequence[Any]]) -> Callable[[Sequence[Any]], list[Any]]:
-        return lambda requests: [_outcome(check, answer) for answer in call(requests)]
+    def guarded(call: Callable[[Sequence[Any]], Sequence[Any]]) -> Callable[[Sequence[Any]], list[Any]]:
+        return lambda requests: [_taken(answer) for answer in call([_lent(request) for request in requests])]
 
-    calls = [checked(getattr(model, method)) for model in models]
+    calls = [guarded(getattr(model, method)) for model in models]
     max_batch = config.max_batch or models[0].max_batch
-    return MicroBatcher(role, calls, models[0].bucket, max_batch, limit_seconds, room)
+    bucket, digests = models[0].bucket, role is EDITOR  # which take milliseconds that the model needn't wait
+    return MicroBatcher(role, calls, bucket, max_batch, limit_seconds, room, check, finish_apart=digests)
 
 
-def _outcome(check: Callable[[Any], Any], answer: Any) -> Any:
-    if isinstance(answer, Exception):
-        return answer
-    try:
-        return check(answer)
-    except RecordError as error:
-        return error
+def _lent(request: Any) -> Any:
+    """The request as a model gets it: one that draws on its images draws on copies of its own."""
+    frames = {
+        name: Frame(shared(frame.pixels), frame.digest)
+        for name in ("original", "current", "image", "candidate")
+        if (frame := getattr(request, name, None)) is not None
+    }
+    return replace(request, **frames)
+
+
+def _taken(answer: Any) -> Any:
+    """An answer as we keep it: an image is copied, in case the model draws its next one on it."""
+    return answer.copy() if isinstance(answer, Image.Image) else answer
 
 
 def _text(answer: Any) -> str:
@@ -144,16 +169,16 @@ def _text(answer: Any) -> str:
 
 def _frame(image: Any) -> Frame:
     """Hold an edited image with its digest. Gray and palette images become RGB."""
-    mode = getattr(image, "mode", None)
-    if mode is None or not hasattr(image, "tobytes"):
+    if not isinstance(image, Image.Image):
         raise RecordError(
             ErrorKind.editor_failed, f"the editor returned a {type(image).__name__}, not a PIL image"
         )
-    if mode not in ("RGB", "RGBA"):
-        image = image.convert("RGBA" if "transparency" in image.info or mode in ("LA", "PA") else "RGB")
+    if image.mode not in ("RGB", "RGBA"):
+        has_alpha = "transparency" in image.info or image.mode in ("LA", "PA")
+        image = image.convert("RGBA" if has_alpha else "RGB")
     if min(image.size) < 1:
         raise RecordError(ErrorKind.editor_failed, f"the editor returned an empty image {image.size}")
-    return frame_of(image)
+    return frame_of(shared(image))
 
 
 def _judgement(answer: Any) -> Judgement:

@@ -160,8 +160,8 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
         resumed = f", {summary.resumed_steps:,} of them resumed" if summary.resumed_steps else ""
         each = summary.steps / summary.committed
         table.add_row("edits", f"{summary.steps:,}  ({each:.1f} a record{resumed})")
-    if summary.cost:
-        table.add_row("cost", f"${summary.cost:,.2f}  (${summary.cost / summary.committed:.4f} a record)")
+    if summary.cost or summary.gpu_cost:
+        table.add_row("cost", cost_line(summary))
     if summary.skipped:
         table.add_row("skipped", f"{summary.skipped:,} that an earlier run has")
     if summary.rejected:
@@ -183,6 +183,15 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
     if report:
         table.add_row("report", _near(report))
     return table
+
+
+def cost_line(summary: RunSummary) -> str:
+    """What a run cost, of what, and for each accepted image."""
+    parts = [("GPUs", summary.gpu_cost), ("endpoints", summary.cost)]
+    named = [f"{name} ${dollars:,.2f}" for name, dollars in parts if dollars]
+    each = summary.cost_per_accepted
+    accepted = f"; ${each:,.4f} an accepted image" if each is not None else ""
+    return f"${summary.gpu_cost + summary.cost:,.2f}  ({', '.join(named)}{accepted})"
 
 
 def _near(location: str) -> str:

@@ -20,6 +20,8 @@ from mira_batch.storage.faults import is_passing, patience, refusal
 
 READ_ERRORS = (OSError, ValueError, BotoCoreError, aiohttp.ClientError)
 """What reading a file through fsspec may raise, whatever its scheme."""
+CONNECTIONS = 32
+"""Most requests of one file system at once."""
 _PIECE = 64_000_000
 """Bytes of a large file that are fetched in one request."""
 
@@ -52,6 +54,7 @@ def _open(scheme: str, config: StorageConfig, once: bool) -> AbstractFileSystem:
         # botocore retries by itself and s3fs retries around it; both at their defaults multiply to 25
         # requests and 42 s on a store that is down.
         "config_kwargs": {
+            "max_pool_connections": CONNECTIONS,
             "connect_timeout": min(10.0, config.timeout_seconds),
             "read_timeout": config.timeout_seconds,
             "retries": {"max_attempts": 0 if once else 1},

@@ -28,6 +28,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from mira_batch.config.base import is_remote
 from mira_batch.config.bulk_edit import InputConfig, OutputConfig, StorageConfig
 from mira_batch.core.errors import RecordError, describe
+from mira_batch.core.pixels import shared
 from mira_batch.core.types import ErrorKind
 from mira_batch.storage.files import READ_ERRORS, read_bytes, unreadable
 
@@ -70,9 +71,16 @@ def check_bytes(size: int, name: str, source: InputConfig) -> None:
         )
 
 
-@lru_cache(maxsize=64)
-def _real(prefix: str) -> str:
-    return os.path.realpath(prefix)
+@lru_cache(maxsize=4096)
+def _real(folder: str) -> str:
+    return os.path.realpath(folder)
+
+
+def _resolved(path: str) -> str:
+    """`os.path.realpath`, which asks the system about every part of the path, with folders remembered."""
+    folder, name = os.path.split(path)
+    there = os.path.join(_real(folder), name)
+    return os.path.realpath(there) if name in ("", ".") or os.path.islink(there) else there
 
 
 def check_allowed(uri: str, allow: tuple[str, ...]) -> None:
@@ -82,7 +90,7 @@ def check_allowed(uri: str, allow: tuple[str, ...]) -> None:
         raise RecordError(
             ErrorKind.image_forbidden, f"{uri!r}: '..', '::' and NUL are not allowed in image URIs"
         )
-    target = uri if is_remote(uri) else os.path.realpath(uri)
+    target = uri if is_remote(uri) else _resolved(uri)
     for prefix in allow:
         base = (prefix if is_remote(prefix) else _real(prefix)).rstrip("/")
         if target == base or target.startswith(base + "/"):
@@ -172,13 +180,13 @@ def _normalised(image: Image.Image, name: str) -> Image.Image:
     if has_alpha:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
-    if image.mode != "CMYK":
+    if image.mode not in ("CMYK", "RGB"):
         image = image.convert("RGB")
     if profile and (is_gray or image.mode == "CMYK" or not _is_gray(profile)):
         image = _to_srgb(image, profile, name)
     if alpha is not None:
         image.putalpha(alpha)
-    return Image.frombytes(image.mode, image.size, image.tobytes())  # sheds metadata and the file
+    return shared(image)
 
 
 def _is_gray(profile: bytes) -> bool:

@@ -1,19 +1,16 @@
 """Reads manifests, row by row, whatever their form, and says exactly what is wrong with a row.
 
-A manifest is cut into pieces (a JSONL or CSV file; some row groups of a Parquet file) that are read in
-parallel. A row that can't be used becomes a `Reject` and never stops the rest; a manifest that can't be
-used at all raises `ManifestError`.
+A manifest is cut into pieces that are read in parallel: some megabytes of a JSONL file's lines, some row
+groups of a Parquet file, a CSV or compressed file as a whole. A row that can't be used becomes a `Reject` and
+never stops the rest; a manifest that can't be used at all raises `ManifestError`.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -26,15 +23,16 @@ from mira_batch.core.identity import content_hash
 from mira_batch.storage.faults import patience
 from mira_batch.storage.files import READ_ERRORS, filesystem, one_line, version_of
 from mira_batch.storage.parquet import holds_bytes, open_parquet, readable, stored_bytes
+from mira_batch.storage.pieces import Piece, raw_rows
 from mira_batch.storage.rows import Place, Record, Reject, validated
 
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 _FORMATS |= {".csv": "csv"}
 _GLOB = re.compile(r"[*?\[]")
+PIECE_BYTES = 8_000_000
+"""Of a JSONL file, some 40,000 rows: a second's or two's work, so a large one has more pieces than CPUs."""
 _ROWS_PER_PIECE = 50_000
 _HASHED_BYTES = 64_000_000
-_ROWS_WITH_IMAGES = 16
-"""Rows in memory at once where a Parquet file holds embedded images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +41,8 @@ class ManifestFile:
     """Absolute path or URI."""
     format: str
     version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of a manifest that one task reads."""
-
-    path: str
-    format: str
-    row_groups: tuple[int, ...] = ()
-    image_bytes: int = 0
-    """Of its row groups' image columns the largest, in bytes as stored; 0 where none holds images."""
+    size: int | None = None
+    """In bytes, as stored; None where the server doesn't say."""
 
 
 def list_files(source: InputConfig, storage: StorageConfig) -> list[ManifestFile]:
@@ -72,7 +61,7 @@ def list_files(source: InputConfig, storage: StorageConfig) -> list[ManifestFile
             f"({one_line(error)})"
         ) from error
     files = [
-        ManifestFile(_full(fs, name, location), form, _version(fs, name, info, location))
+        ManifestFile(_full(fs, name, location), form, _version(fs, name, info, location), info.get("size"))
         for name, info in sorted(found.items())
         if (form := _format(name)) and info.get("size") != 0
     ]
@@ -131,35 +120,53 @@ def cut(files: list[ManifestFile], source: InputConfig, storage: StorageConfig) 
     """
     pieces: list[Piece] = []
     for file in files:
-        if file.format != "parquet":
-            if keys := _first_keys(file, storage):
-                _check_columns(file.path, keys, source.columns)
-            pieces.append(Piece(file.path, file.format))
+        if file.format == "parquet":
+            with open_parquet(file.path, storage) as parquet:
+                _check_columns(file.path, set(parquet.schema_arrow.names), source.columns)
+                pieces += _row_groups(file, parquet, source.columns.image)
             continue
-        with open_parquet(file.path, storage) as parquet:
-            _check_columns(file.path, set(parquet.schema_arrow.names), source.columns)
-            pieces += _row_groups(file, parquet, source.columns.image)
+        if keys := _first_keys(file, storage):
+            _check_columns(file.path, keys, source.columns)
+        pieces += _line_ranges(file)
     return pieces
+
+
+def _line_ranges(file: ManifestFile) -> Iterator[Piece]:
+    """A text file, in pieces of at least `PIECE_BYTES` where reading may start at any line.
+
+    Not so in CSV, where a quoted field may hold line ends, nor in what is compressed; and a web server may
+    give no part of a file, or compress it on the way.
+    """
+    name = file.path.lower()
+    whole = file.format != "jsonl" or name.endswith(".gz") or name.startswith("http")
+    if whole or not file.size:
+        yield Piece(file.path, file.format, file.size or 0)
+        return
+    count = max(1, file.size // PIECE_BYTES)
+    bounds = [file.size * i // count for i in range(count + 1)]
+    for start, end in pairwise(bounds):
+        yield Piece(file.path, file.format, end - start, start=start, file_size=file.size)
 
 
 def _row_groups(file: ManifestFile, parquet: pq.ParquetFile, image: str) -> Iterator[Piece]:
     """A Parquet file's row groups, as many in a piece as have enough rows."""
     embedded = holds_bytes(parquet.schema_arrow.field(image).type)
-    groups, rows, largest = [], 0, 0
+    groups, rows, size, largest = [], 0, 0, 0
     for index in range(parquet.num_row_groups):
         groups.append(index)
-        rows += parquet.metadata.row_group(index).num_rows
+        group = parquet.metadata.row_group(index)
+        rows, size = rows + group.num_rows, size + group.total_byte_size
         largest = max(largest, stored_bytes(parquet, index, image) if embedded else 0)
         if rows >= _ROWS_PER_PIECE or index == parquet.num_row_groups - 1:
-            yield Piece(file.path, file.format, tuple(groups), largest)
-            groups, rows, largest = [], 0, 0
+            yield Piece(file.path, file.format, size, tuple(groups), largest)
+            groups, rows, size, largest = [], 0, 0, 0
 
 
 def _first_keys(file: ManifestFile, storage: StorageConfig, rows: int = 20) -> set[str]:
     """The keys of the first rows; none where none of them is an object, which their rejects will say."""
     keys: set[str] = set()
     with readable(file.path):
-        for _, row in islice(_raw_rows(Piece(file.path, file.format), storage), rows):
+        for _, row in islice(raw_rows(Piece(file.path, file.format, 0), storage), rows):
             if isinstance(row, dict):
                 keys |= row.keys()
     return keys
@@ -184,73 +191,9 @@ def read_piece(piece: Piece, source: InputConfig, storage: StorageConfig) -> Ite
     """
     base = piece.path.rsplit("/", 1)[0]
     with readable(piece.path):
-        for where, row in _raw_rows(piece, storage):
+        for where, row in raw_rows(piece, storage):
             if isinstance(row, str):
                 yield Reject(str(where), None, "row", row)
             else:
                 place = where if isinstance(where, Place) else None
                 yield validated(str(where), row, source.columns, base, place)
-
-
-def _raw_rows(piece: Piece, storage: StorageConfig) -> Iterator[tuple[Place | str, dict[str, Any] | str]]:
-    """(where, row), or (where, problem) for what is not even a row."""
-    match piece.format:
-        case "parquet":
-            yield from _parquet_rows(piece, storage)
-        case "jsonl":
-            yield from _json_rows(piece.path, storage)
-        case _:
-            yield from _csv_rows(piece.path, storage)
-
-
-def _parquet_rows(piece: Piece, storage: StorageConfig) -> Iterator[tuple[Place, dict[str, Any]]]:
-    with open_parquet(piece.path, storage) as parquet:
-        schema = parquet.schema_arrow
-        light = not any(holds_bytes(field.type) for field in schema)
-        rows_per_read = 4096 if light else _ROWS_WITH_IMAGES
-        for group in piece.row_groups or range(parquet.num_row_groups):
-            index = 0
-            for batch in parquet.iter_batches(rows_per_read, row_groups=[group]):
-                for row in batch.to_pylist():
-                    yield Place(piece.path, group, index), row
-                    index += 1
-
-
-def _json_rows(path: str, storage: StorageConfig) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    fs, name = filesystem(path, storage)
-    with patience(storage.retry_seconds)(fs.open, name, "rb", compression="infer") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield f"{path}:{number}", f"is not valid JSON: {error}"
-                continue
-            is_object = isinstance(row, dict)
-            yield f"{path}:{number}", row if is_object else "is JSON, but not an object {…}"
-
-
-def _csv_rows(path: str, storage: StorageConfig) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    fs, name = filesystem(path, storage)
-    with patience(storage.retry_seconds)(fs.open, name, "rb", compression="infer") as file:
-        binary: Any = file
-        text = io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        rows = csv.reader(text, strict=True)
-        try:
-            header = next((row for row in rows if row), [])
-        except csv.Error as error:
-            raise ManifestError(f"{path}: its header is not valid CSV: {error}") from error
-        while True:
-            where = f"{path}:{rows.line_num + 1}"
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield where, f"is not valid CSV: {error}"
-                continue
-            if len(row) > len(header):
-                yield where, f"has more fields than the header ({len(header)})"
-            elif row:
-                yield where, dict(zip(header, row, strict=False))

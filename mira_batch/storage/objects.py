@@ -8,13 +8,12 @@ our own, its answer lost.
 All calls bear repeating, so all are tried again while a connection breaks off; obstore by itself tries
 only some of them again.
 
-obstore (Rust object_store) does the work on s3, gcs, azure and memory. Local files are created by our
-own few lines, because a commit must also survive a power cut: temporary file, fsync, hard link.
+obstore (Rust object_store) does the work on s3, gcs, azure and memory. Local files are our own few
+lines, because a commit must also survive a power cut: temporary file, fsync, hard link.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import secrets
@@ -25,7 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import obstore
 from obstore import exceptions as oe
@@ -38,6 +37,9 @@ from mira_batch.storage.faults import advice, first_line, patience
 from mira_batch.storage.files import endpoint
 
 T = TypeVar("T")
+
+Data = bytes | memoryview
+"""What can be put; a view must be of unsigned bytes, so that it compares with bytes."""
 
 CHECK = ".mira-batch-check-"
 """How the folder begins in which `check_create_only` races."""
@@ -79,7 +81,7 @@ class Store:
         """The full path or URI of an object."""
         return f"{self.uri.rstrip('/')}/{key}"
 
-    def create(self, key: str, data: bytes, durable: bool = True) -> bool:
+    def create(self, key: str, data: Data, durable: bool = True) -> bool:
         """Put an object that must not exist yet. False: another one exists; nothing changed.
 
         On a remote store True may also mean that an object with these very bytes exists: ours, of a try whose
@@ -108,7 +110,7 @@ class Store:
                     time.sleep(pause)
             raise StoreError(f"{self.location(key)}: the store says again and again that it is in conflict")
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: Data) -> None:
         """Put an object, replacing what is there."""
         with self._explained(key):
             if self._local is not None:
@@ -120,6 +122,8 @@ class Store:
         """An object's bytes, or None when there is none."""
         with self._explained(key):
             try:
+                if self._local is not None:
+                    return (self._local / key).read_bytes()
                 return self._patiently(lambda: obstore.get(self._store, key).bytes().to_bytes())
             except (oe.NotFoundError, FileNotFoundError):
                 return None
@@ -140,7 +144,10 @@ class Store:
     def exists(self, key: str) -> bool:
         with self._explained(key):
             try:
-                self._patiently(lambda: obstore.head(self._store, key))
+                if self._local is not None:
+                    (self._local / key).stat()
+                else:
+                    self._patiently(lambda: obstore.head(self._store, key))
             except (oe.NotFoundError, FileNotFoundError):
                 return False
             return True
@@ -166,6 +173,9 @@ class Store:
         """Delete objects; those that don't exist count as deleted."""
         keys = list(keys)
         with self._explained(keys[0] if keys else ""):
+            if self._local is not None:
+                _unlink(self._local, keys)
+                return
             try:
                 if keys:
                     self._patiently(lambda: obstore.delete(self._store, keys))
@@ -184,14 +194,6 @@ class Store:
             for path in found:
                 path.unlink(missing_ok=True)
             return entries
-
-    async def create_async(self, key: str, data: bytes) -> bool:
-        """`create`, off the event loop."""
-        return await asyncio.to_thread(self.create, key, data)
-
-    async def get_async(self, key: str) -> bytes | None:
-        """`get`, off the event loop."""
-        return await asyncio.to_thread(self.get, key)
 
     def _patiently(self, call: Callable[[], T]) -> T:
         return patience(self._retry_seconds)(call)
@@ -223,7 +225,7 @@ def open_store(uri: str, config: StorageConfig, make: bool = True) -> Store:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{uri}: can't make this directory: {error.strerror}") from error
-        return Store(uri, LocalStore(path, automatic_cleanup=True), path)
+        return Store(uri, LocalStore(path), path)
     if uri.startswith("memory://"):
         return Store(uri, MemoryStore())
     host = endpoint(config) if uri.startswith("s3") else None
@@ -278,28 +280,35 @@ def check_create_only(store: Store) -> None:
         store.delete([key])
 
 
-def _write_file(path: Path, data: bytes, publish: Callable[[Path, Path], None], durable: bool = True) -> bool:
+def _write_file(path: Path, data: Data, publish: Callable[[str, str], None], durable: bool = True) -> bool:
     """Write a local file that appears under its name only when it is whole, and survives a power cut.
 
-    `publish` is os.link, which leaves a file that is there (False), or os.replace.
+    `publish` is os.link, which leaves a file that is there (False), or os.replace. Plain system calls on
+    plain strings: this runs once for every step.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    folder, name = os.path.split(path)
+    temporary = f"{folder}/.{name}.{secrets.token_hex(8)}.tmp"
     try:
-        with _open_new(temporary) as file:
-            file.write(data)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
+        file = _open_new(temporary, folder)
         try:
-            publish(temporary, path)
+            rest = memoryview(data)
+            while rest:  # one call writes 2 GB at most
+                rest = rest[os.write(file, rest) :]
+            if durable:
+                os.fsync(file)
+        finally:
+            os.close(file)
+        try:
+            publish(temporary, str(path))
         except FileExistsError:
             return False
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
     if not durable:
         return True
     with suppress(FileNotFoundError):  # deleted since, with its directory
-        directory = os.open(path.parent, os.O_RDONLY)
+        directory = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(directory)
         finally:
@@ -307,13 +316,32 @@ def _write_file(path: Path, data: bytes, publish: Callable[[Path, Path], None], 
     return True
 
 
-def _open_new(path: Path, tries: int = 8) -> BinaryIO:
-    """Open a new file, making its directory; again if a clean-up takes the empty directory in between."""
+def _unlink(root: Path, keys: Iterable[str]) -> None:
+    """Delete local files, and the directories that this leaves empty."""
+    folders: set[str] = set()
+    for key in keys:
+        with suppress(FileNotFoundError):
+            os.unlink(root / key)
+        folders.add(os.path.dirname(key))
+    for folder in folders:
+        while folder:
+            try:
+                os.rmdir(root / folder)
+            except FileNotFoundError:
+                pass
+            except OSError:  # not empty
+                break
+            folder = os.path.dirname(folder)
+
+
+def _open_new(path: str, folder: str, tries: int = 8) -> int:
+    """Open a new file; make its directory if need be, again if a clean-up takes the empty one in between."""
     for left in reversed(range(tries)):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return open(path, "xb")
-        except (FileNotFoundError, FileExistsError):  # mkdir's "exists" may be gone when it looks again
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:
             if not left:
                 raise
+            with suppress(FileExistsError, FileNotFoundError):  # another may delete what is empty meanwhile
+                os.makedirs(folder, exist_ok=True)
     raise AssertionError("unreachable")

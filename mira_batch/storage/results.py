@@ -6,9 +6,7 @@ is in its one file, and any Parquet reader sees each record exactly once.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +22,7 @@ from mira_batch.storage import schema
 from mira_batch.storage.files import READ_ERRORS, arrow_filesystem, filesystem, one_line
 from mira_batch.storage.rows import Place
 from mira_batch.storage.rundir import RUN, shard_of
-from mira_batch.storage.steplog import step_row
+from mira_batch.storage.steplog import seconds_row, step_row
 
 _GROUP_BYTES = 64_000_000
 """Row groups are closed at about this size, so that readers can stream and no column chunk nears 2 GiB."""
@@ -68,7 +66,7 @@ def result_row(
         "width": size[0],
         "height": size[1],
         "num_steps": len(steps),
-        "seconds": asdict(trajectory.seconds),
+        "seconds": seconds_row(trajectory.seconds),
         "cost": trajectory.cost,
         "models": models,
         "source": source_of(plan),
@@ -88,12 +86,12 @@ def source_of(plan: dict[str, Any]) -> str:
     return str(Place(plan["image_file"], plan["image_row_group"], plan["image_row"]))
 
 
-def results_file(rows: Iterable[dict[str, Any]], footer: Mapping[bytes, str] | None = None) -> bytes:
+def results_file(rows: Iterable[dict[str, Any]], footer: Mapping[bytes, str] | None = None) -> memoryview:
     """A shard's result file, whole, in memory: it is put once and never streamed.
 
     `footer` goes into the file's own metadata, which can be read without its rows.
     """
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()
     # Images are compressed already; compressing them again costs time and gains nothing.
     plain = {"image.bytes", "steps.list.element.image.bytes"}
     names = _leaves(schema.RESULTS)
@@ -110,7 +108,7 @@ def results_file(rows: Iterable[dict[str, Any]], footer: Mapping[bytes, str] | N
         for group in _groups(rows):
             writer.write_table(pa.Table.from_pylist(group, schema=schema.RESULTS))
         writer.add_key_value_metadata(dict(footer or {}))
-    return sink.getvalue()
+    return memoryview(sink.getvalue()).cast("B")
 
 
 def _leaves(fields: pa.Schema) -> list[str]:

@@ -66,16 +66,19 @@ def _text(value: Any) -> Any:
 
 
 def _clean(value: str) -> str:
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError("is not valid Unicode (a lone surrogate, or bytes that are not UTF-8)") from None
+    if not _encodable(value):
+        raise ValueError("is not valid Unicode (a lone surrogate, or bytes that are not UTF-8)")
     if not value.strip():
         raise ValueError("is empty")
     return value
 
 
 _Text = Annotated[str, AfterValidator(_clean)]
+
+
+_SIMPLE = {str, int, float, bool, type(None)}
+"""Types that JSON writes as they are, but for numbers that are not finite and lone surrogates."""
+_write_strictly = json.JSONEncoder(allow_nan=False).encode
 
 
 class _Row(BaseModel):
@@ -98,31 +101,23 @@ def validated(
         base: directory of the manifest file, where relative image paths start.
         place: where embedded bytes of this row can be read again; None where they can't be embedded.
     """
-    names = columns.model_dump()
-    values = {field: row[name] for field, name in names.items() if row.get(name) is not None}
-    image = values.get("image")
+    values = {"record_id": row.get(columns.record_id), "instruction": row.get(columns.instruction)}
+    image = row.get(columns.image)
     if isinstance(image, dict):  # a Hugging Face image: its bytes, else its path
         image = image.get("bytes") if image.get("bytes") is not None else image.get("path")
-        values = (
-            {**values, "image": image}
-            if image is not None
-            else {k: values[k] for k in values if k != "image"}
-        )
-    known = values.get("record_id")
+    values["image"] = image
+    known = values["record_id"]
     record_id = str(known) if isinstance(known, str | int) and _encodable(str(known)) else None
     try:
-        valid = _Row.model_validate(values, strict=True)
+        valid = _Row.model_validate({k: v for k, v in values.items() if v is not None}, strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False)
         field = str(problems[0]["loc"][0])
-        last = [problem for problem in problems if problem["loc"][0] == field][
-            -1
-        ]  # image: as text, not bytes
-        return Reject(where, record_id, names.get(field, field), _reason(last))
+        # Of an image the last one: as text, not bytes.
+        last = [problem for problem in problems if problem["loc"][0] == field][-1]
+        return Reject(where, record_id, getattr(columns, field), _reason(last))
     try:
-        rest = json.dumps(
-            _plain({k: v for k, v in row.items() if k not in names.values()}), ensure_ascii=True
-        )
+        rest = _metadata(row, columns)
     except RecursionError:
         return Reject(where, record_id, "row", "is nested too deeply")
     if isinstance(valid.image, bytes):
@@ -135,7 +130,11 @@ def validated(
 
 
 def _encodable(text: str) -> bool:
-    return not any("\ud800" <= c <= "\udfff" for c in text)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _reason(problem: Any) -> str:
@@ -162,6 +161,27 @@ def resolve(uri: str, base: str) -> str:
     if uri.startswith("/"):
         return uri if not is_remote(base) else absolute(uri)
     return f"{base}/{uri.removeprefix('./')}"
+
+
+def _metadata(row: Mapping[str, Any], columns: Columns) -> str:
+    """The columns that are not ours, as a JSON object.
+
+    Raises:
+        RecursionError: one of them is nested too deeply.
+    """
+    ours = (columns.record_id, columns.instruction, columns.image)
+    rest = {name: value for name, value in row.items() if name not in ours}
+    if all(
+        type(value) in _SIMPLE for value in rest.values()
+    ):  # of most catalogues, and then `_plain` is slow
+        try:
+            text = _write_strictly(rest)
+        except ValueError:  # not a finite number
+            pass
+        else:
+            if "\\ud" not in text:  # else it may hold a lone surrogate
+                return text
+    return json.dumps(_plain(rest), ensure_ascii=True)
 
 
 def _plain(value: Any) -> Any:

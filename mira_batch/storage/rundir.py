@@ -11,6 +11,7 @@
                   receipts/….json      sums of what was committed, a file per call of the driver
                   lease.json           who is at work on the run, while somebody is
                   report.html          a picture of what happened
+                  profile.json         where the time of the last `run --profile` went, as a chrome trace
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ PLAN = "plan/plan.json"
 REJECTS = "plan/rejects.parquet"
 REPORT = "report.html"
 LEASE = "lease.json"
+PROFILE = "profile.json"
 RECEIPTS = "receipts"
 _PART = re.compile(r"results/part-(\d{5,})\.parquet")
 

@@ -14,18 +14,21 @@ import io
 import json
 import zlib
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from PIL import Image, PngImagePlugin
 
 from mira_batch.core.identity import content_hash, frame_of
+from mira_batch.core.pixels import shared
 from mira_batch.core.types import EditTask, LoggedStep, Seconds, Step
 from mira_batch.storage import schema
 from mira_batch.storage.images import encode_png
 from mira_batch.storage.objects import Store
 from mira_batch.storage.rundir import state_prefix
 
+_NAMES = tuple(field.name for field in fields(Step))
+_SECONDS = tuple(field.name for field in fields(Seconds))
 _MAGIC = f"mira-batch step {schema.STEP_VERSION}\n".encode()
 
 
@@ -127,7 +130,7 @@ def pack(work: str, step: Step, png: bytes) -> bytes:
     """A step as a file: a magic line with the form's version, a line with the checksum of the next, a line of
     JSON, and the PNG. The PNG's own check is a CRC-32, three times as fast: the step names the digest of its
     pixels besides."""
-    row = {"work_id": work, "step": asdict(step), "bytes": len(png), "crc32": zlib.crc32(png)}
+    row = {"work_id": work, "step": _fields(step), "bytes": len(png), "crc32": zlib.crc32(png)}
     header = json.dumps(row).encode()
     return b"".join((_MAGIC, content_hash(header).encode(), b"\n", header, b"\n", png))
 
@@ -143,14 +146,23 @@ def unpack(data: bytes, work: str) -> tuple[Step, bytes] | None:
     row = json.loads(header)
     if row["work_id"] != work or row["bytes"] != len(png) or row["crc32"] != zlib.crc32(png):
         return None
-    fields: dict[str, Any] = row["step"]
-    fields["seconds"] = Seconds(**fields["seconds"])
-    return Step(**fields), png
+    found: dict[str, Any] = row["step"]
+    found["seconds"] = Seconds(**found["seconds"])
+    return Step(**found), png
 
 
 def step_row(step: Step, image: dict[str, Any] | None) -> dict[str, Any]:
     """A step as a row of schema `STEP`."""
-    return asdict(step) | {"image": image}
+    return _fields(step) | {"image": image}
+
+
+def _fields(step: Step) -> dict[str, Any]:
+    """`asdict`, which copies every value deeply, at a tenth of its cost."""
+    return {name: getattr(step, name) for name in _NAMES} | {"seconds": seconds_row(step.seconds)}
+
+
+def seconds_row(seconds: Seconds) -> dict[str, float]:
+    return {name: getattr(seconds, name) for name in _SECONDS}
 
 
 def _decode_own(png: bytes) -> Image.Image:
@@ -160,4 +172,4 @@ def _decode_own(png: bytes) -> Image.Image:
     image.load()
     if image.mode not in ("RGB", "RGBA"):
         raise ValueError(f"mode {image.mode}")
-    return Image.frombytes(image.mode, image.size, image.tobytes())
+    return shared(image)

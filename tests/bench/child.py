@@ -20,17 +20,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psutil
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
 
-def in_child(task: str, **arguments: Any) -> dict[str, Any]:
-    """Run one of the tasks below in a fresh interpreter; what it returned, with `peak_rss` in bytes."""
+def in_child(task: str, variables: dict[str, str] | None = None, **arguments: Any) -> dict[str, Any]:
+    """Run one of the tasks below in a fresh interpreter; what it returned, with `peak_rss` in bytes.
+
+    `variables` are added to its environment.
+    """
     with tempfile.NamedTemporaryFile("r", suffix=".json") as result:
         command = [sys.executable, "-m", "tests.bench.child", task, json.dumps(arguments), result.name]
         environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
         environment["PYTHONPATH"] = str(ROOT)  # Ray's workers import the models of `models.py` from it
+        environment |= variables or {}
         child = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
         try:
             _, errors = child.communicate()
@@ -41,6 +46,13 @@ def in_child(task: str, **arguments: Any) -> dict[str, Any]:
         if child.returncode:
             raise RuntimeError(f"{task} ended with {child.returncode}:\n{errors[-4000:]}")
         return json.load(result)
+
+
+def side_by_side(task: str, *jobs: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same task at the same time for several sets of arguments, so that they meet the same machine."""
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        calls = [pool.submit(in_child, task, **job) for job in jobs]
+        return [call.result() for call in calls]
 
 
 def plan(config: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +73,7 @@ def run(config: dict[str, Any], step_state: bool = True) -> dict[str, Any]:
     With `step_state=False` an inline run's step log keeps nothing.
     """
     from mira_batch.config.load import load_config
-    from mira_batch.core.receipts import Progress, RunSummary
+    from mira_batch.core.receipts import Progress, Pulse, RunSummary
     from mira_batch.distributed import run as runner
     from mira_batch.distributed import shard
     from tests.bench.models import NoLog
@@ -69,11 +81,15 @@ def run(config: dict[str, Any], step_state: bool = True) -> dict[str, Any]:
     if not step_state:
         shard.ShardLog = NoLog  # type: ignore[misc]
     commits: list[tuple[float, int]] = []
+    cpu_samples: list[tuple[float, float]] = []
     marks: dict[str, float] = {}
 
     class Watch(Progress):
         def executing(self, summary: RunSummary) -> None:
             marks["executing"], marks["executing_cpu"] = time.time(), time.process_time()
+
+        def beat(self, pulses: list[Pulse]) -> None:
+            cpu_samples.append((time.time(), _busy_cpu()))
 
         def committed(self, summary: RunSummary) -> None:
             commits.append((time.time(), summary.committed))
@@ -91,12 +107,28 @@ def run(config: dict[str, Any], step_state: bool = True) -> dict[str, Any]:
         "ended": ended,
         "commits": commits,
         "cpu": cpu,
+        "cpu_samples": cpu_samples,
         "steps": summary.steps,
         "records": summary.committed,
         "written": summary.written,
         "imported_rss": imported,
         "seconds": asdict(summary.seconds),
     }
+
+
+def runs(configs: list[dict[str, Any]], workers: int) -> dict[str, Any]:
+    """Runs one after the other on one Ray with room for so many workers, so that only its start is shared."""
+    from mira_batch.config.bulk_edit import WorkersConfig
+    from mira_batch.distributed.cluster import ray_session
+
+    with ray_session(WorkersConfig(min=workers)):
+        return {"runs": [run(config) for config in configs]}
+
+
+def peers(**arguments: Any) -> dict[str, Any]:
+    from tests.bench.peer_runs import contend
+
+    return contend(**arguments)
 
 
 def resume(config: dict[str, Any]) -> dict[str, Any]:
@@ -152,6 +184,12 @@ def bare(images: list[str], edits: list[int], threads: int) -> dict[str, Any]:
     return {"wall": time.perf_counter() - started, "cpu": time.process_time() - cpu, "steps": sum(edits)}
 
 
+def _busy_cpu() -> float:
+    """Seconds for which CPUs of this machine were busy since it started, with whatever ran on it."""
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system
+
+
 def peak_rss() -> int:
     """The most memory this process had resident, in bytes.
 
@@ -171,5 +209,6 @@ def _leave(*_: object) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _leave)
-    found = {"plan": plan, "run": run, "resume": resume, "bare": bare}[sys.argv[1]](**json.loads(sys.argv[2]))
+    tasks = {"plan": plan, "run": run, "runs": runs, "peers": peers, "resume": resume, "bare": bare}
+    found = tasks[sys.argv[1]](**json.loads(sys.argv[2]))
     Path(sys.argv[3]).write_text(json.dumps(found | {"peak_rss": peak_rss()}))

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Where a figure stands in a table of its own."""
+
+    table: str
+    """The table's title."""
+    row: str
+    column: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +30,8 @@ class Figure:
     met: bool | None
     method: str
     """How it was measured, in a sentence or two."""
+    cell: Cell | None = None
+    """None: a line of the main table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,11 @@ def at_most(target: float, name: str, value: float, unit: str, method: str) -> F
 def reported(name: str, value: float, unit: str, method: str) -> Figure:
     """A figure without a target: the context of another, or a number to watch."""
     return Figure(name, _rounded(value), unit, None, None, None, method)
+
+
+def in_table(figure: Figure, table: str, row: str, column: str) -> Figure:
+    """The figure as a cell of a table of its own, and not as a line of the main one."""
+    return replace(figure, cell=Cell(table, row, column))
 
 
 def _rounded(value: float) -> float:

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.bench.child import in_child
+from tests.bench.child import side_by_side
 from tests.bench.figure import Bench, Figure, at_most
 from tests.bench.workload import config, manifest
 
 STEPS = 2
 
 
-def _run(bench: Bench, side: int, records: int) -> dict[str, Any]:
+def _job(bench: Bench, side: int, records: int) -> dict[str, Any]:
     folder = bench.folder / f"memory-{side}"
     names = [f"rec-{i:05d}" for i in range(records)]
-    settings = config(
+    return config(
         manifest(folder, side, names),
         folder / "out",
         policy={"type": "simulated", "steps": {"exact": {"*": STEPS}}},
         workers={"min": 2},
     )
-    return in_child("run", config=settings)
 
 
 def driver_memory_ratio(bench: Bench) -> Figure:
     records = bench.size(160, 32)
-    small, large = _run(bench, 64, records), _run(bench, 1024, records)
+    jobs = ({"config": _job(bench, side, records)} for side in (64, 1024))
+    small, large = side_by_side("run", *jobs)
     return at_most(
         1.10,
         "driver_memory_large_to_small_images",

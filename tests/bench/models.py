@@ -8,17 +8,22 @@ import os
 import time
 import uuid
 from collections.abc import Hashable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from mira_batch.config.simulated import SimulatedEditorConfig, StepCounts
+from mira_batch.config.simulated import SimulatedEditorConfig, SimulatedPolicyConfig, StepCounts
 from mira_batch.core.ports import EditRequest, PolicyRequest
 from mira_batch.core.types import EditTask, LoggedStep
-from mira_batch.models.simulated import SimulatedEditor, step_count
+from mira_batch.models.simulated import SimulatedEditor, SimulatedPolicy, step_count
 from mira_batch.storage.images import encode_png
 from mira_batch.storage.steplog import ShardLog
+from tests.bench.timeline import Call
+
+_TOGETHER = 180.0
+"""Seconds that workers wait for one another."""
 
 
 class FreePolicy:
@@ -51,12 +56,35 @@ class FreeEditor:
         return [Image.new("RGB", request.image.size, request.seed & 0xFFFFFF) for request in requests]
 
 
-class NotingEditor:
-    """The simulated editor, which also notes begin, end and batch size of its calls in a file."""
+class _Notes:
+    """A file of one model's calls, a line each.
 
-    def __init__(self, notes: str, settings: dict[str, Any]) -> None:
+    With `together` it waits in the constructor until that many processes have made theirs, so that all
+    workers of a short run begin at once.
+    """
+
+    def __init__(self, folder: str, role: str, together: int = 1) -> None:
+        self._role = role
+        self._path = Path(folder) / f"{role}-{uuid.uuid4().hex}.jsonl"
+        self._path.touch()
+        until = time.monotonic() + _TOGETHER
+        while len(list(Path(folder).glob(f"{role}-*"))) < together:
+            if time.monotonic() > until:
+                raise RuntimeError(f"{together} workers did not come up within {_TOGETHER:g} s")
+            time.sleep(0.05)
+
+    def write(self, begin: float, size: int, fresh: int = 0) -> None:
+        note = Call(os.getpid(), begin, time.time(), size, fresh)
+        with open(self._path, "a") as file:
+            file.write(json.dumps({"role": self._role} | asdict(note)) + "\n")
+
+
+class NotingEditor:
+    """The simulated editor, which also notes its calls."""
+
+    def __init__(self, notes: str, settings: dict[str, Any], together: int = 1) -> None:
         self._editor = SimulatedEditor(SimulatedEditorConfig.model_validate(settings))
-        self._notes = Path(notes) / f"{uuid.uuid4().hex}.jsonl"
+        self._notes = _Notes(notes, "editor", together)
         self.identity = self._editor.identity
         self.max_batch = self._editor.max_batch
         self.bucket = self._editor.bucket
@@ -64,9 +92,24 @@ class NotingEditor:
     def apply(self, requests: Sequence[EditRequest]) -> Sequence[object]:
         begin = time.time()
         answers = self._editor.apply(requests)
-        note = {"worker": os.getpid(), "begin": begin, "end": time.time(), "edits": len(requests)}
-        with open(self._notes, "a") as file:
-            file.write(json.dumps(note) + "\n")
+        self._notes.write(begin, len(requests))
+        return answers
+
+
+class NotingPolicy:
+    """The simulated policy, which also notes its calls."""
+
+    def __init__(self, notes: str, settings: dict[str, Any]) -> None:
+        self._policy = SimulatedPolicy(SimulatedPolicyConfig.model_validate(settings))
+        self._notes = _Notes(notes, "policy")
+        self.identity = self._policy.identity
+        self.max_batch = self._policy.max_batch
+        self.bucket = self._policy.bucket
+
+    def propose(self, requests: Sequence[PolicyRequest]) -> Sequence[str | Exception]:
+        begin = time.time()
+        answers = self._policy.propose(requests)
+        self._notes.write(begin, len(requests), fresh=sum(not request.history for request in requests))
         return answers
 
 
@@ -91,5 +134,9 @@ def free_editor() -> FreeEditor:
     return FreeEditor()
 
 
-def noting_editor(notes: str, settings: dict[str, Any]) -> NotingEditor:
-    return NotingEditor(notes, settings)
+def noting_editor(notes: str, settings: dict[str, Any], together: int = 1) -> NotingEditor:
+    return NotingEditor(notes, settings, together)
+
+
+def noting_policy(notes: str, settings: dict[str, Any]) -> NotingPolicy:
+    return NotingPolicy(notes, settings)

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -45,35 +44,64 @@ def line(figure: Figure) -> Text:
     return Text.assemble((f"  {_value(figure):>14}  ", colour), figure.name, ("  " + _target(figure), "dim"))
 
 
-def table(figures: Sequence[Figure], machine: dict[str, Any]) -> Table:
+def tables(figures: Sequence[Figure], machine: dict[str, Any]) -> list[Table]:
+    """The main table, and one for each set of figures that has a table of its own."""
     found = Table(title=_where(machine), title_justify="left", title_style="dim")
     found.add_column("figure", no_wrap=True)
     for name in ("value", "target"):
         found.add_column(name, justify="right", no_wrap=True)
     found.add_column("met", justify="center")
     for figure in figures:
-        met = {True: "[green]✓[/]", False: "[red]✗[/]", None: ""}[figure.met]
-        found.add_row(figure.name, _value(figure), _target(figure), met)
+        if figure.cell is None:
+            met = {True: "[green]✓[/]", False: "[red]✗[/]", None: ""}[figure.met]
+            found.add_row(figure.name, _value(figure), _target(figure), met)
+    return [found, *(_grid(title, rows) for title, rows in _grids(figures).items())]
+
+
+def _grid(title: str, rows: dict[str, dict[str, Figure]]) -> Table:
+    found = Table(title=title, title_justify="left", title_style="dim")
+    found.add_column("", no_wrap=True)
+    for column in next(iter(rows.values())):
+        found.add_column(column, justify="right")
+    for row, cells in rows.items():
+        found.add_row(row, *(_value(figure) for figure in cells.values()))
+    return found
+
+
+def _grids(figures: Sequence[Figure]) -> dict[str, dict[str, dict[str, Figure]]]:
+    """The figures with a place of their own: by table, row and column."""
+    found: dict[str, dict[str, dict[str, Figure]]] = {}
+    for figure in figures:
+        if cell := figure.cell:
+            found.setdefault(cell.table, {}).setdefault(cell.row, {})[cell.column] = figure
     return found
 
 
 def write_results(figures: Sequence[Figure], machine: dict[str, Any]) -> None:
-    entries = {figure.name: {k: v for k, v in asdict(figure).items() if k != "name"} for figure in figures}
+    kept = ("value", "unit", "op", "target", "met", "method")
+    entries = {figure.name: {key: getattr(figure, key) for key in kept} for figure in figures}
     RESULTS.write_text(json.dumps({"figures": entries, "machine": machine}, indent=2) + "\n")
 
 
 def write_document(figures: Sequence[Figure], machine: dict[str, Any]) -> None:
-    """Put the table between the document's two markers; the text around them stays."""
+    """Put the tables between the document's two markers; the text around them stays."""
     head, _, rest = DOCUMENT.read_text().partition(BEGIN)
     _, _, tail = rest.partition(END)
-    rows = [f"| `{f.name}` | {_value(f)} | {_target(f)} | {_verdict(f)} | {f.method} |" for f in figures]
     lines = [
         _where(machine) + ".",
         "",
         "| figure | value | target | met | how |",
         "|---|--:|--:|:-:|---|",
-        *rows,
     ]
+    for f in figures:
+        if f.cell is None:
+            lines.append(f"| `{f.name}` | {_value(f)} | {_target(f)} | {_verdict(f)} | {f.method} |")
+    for title, rows in _grids(figures).items():
+        columns = list(next(iter(rows.values())))
+        lines += ["", f"**{title}**", "", f"| | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
+        lines += [
+            f"| {row} | {' | '.join(_value(f) for f in cells.values())} |" for row, cells in rows.items()
+        ]
     DOCUMENT.write_text(f"{head}{BEGIN}\n{chr(10).join(lines)}\n{END}{tail}")
 
 
@@ -82,7 +110,7 @@ def _where(machine: dict[str, Any]) -> str:
     return (
         f"{machine['cpus']} CPUs, {machine['memory_gb']} GB, {machine['system']}, "
         f"Python {machine['python']}, {versions}; load average {machine['load_average_before']} before and "
-        f"{machine['load_average_after']} after"
+        f"{machine['load_average_after']} after; {machine['seconds']} s in all"
     )
 
 

@@ -81,7 +81,7 @@ def custom(factory: str, **options: Any) -> dict[str, Any]:
     return {"type": "custom", "factory": f"tests.bench.models:{factory}", "options": options}
 
 
-def config(manifest: Path, output: Path, **more: Any) -> dict[str, Any]:
+def config(manifest: Path | str, output: Path | str, **more: Any) -> dict[str, Any]:
     base: dict[str, Any] = {
         "input": {"manifest": str(manifest)},
         "output": {"uri": str(output)},

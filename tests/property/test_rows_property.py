@@ -16,7 +16,7 @@ from mira_batch.config.bulk_edit import Columns
 from mira_batch.storage import schema
 from mira_batch.storage.planfile import next_size
 from mira_batch.storage.results import results_file
-from mira_batch.storage.rows import Embedded, Place, Record, Reject, validated
+from mira_batch.storage.rows import Embedded, Place, Record, Reject, _metadata, _plain, validated
 from mira_batch.storage.scan import SCAN
 
 any_text = st.text(st.characters(exclude_categories=()))
@@ -57,6 +57,13 @@ def test_any_row_is_a_record_or_a_reject(row: dict[str, Any], base: str, is_parq
         if isinstance(found.image, str):
             table[0]["image_uri"] = found.image
     assert pa.Table.from_pylist(table, schema=SCAN).num_rows == 1
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.dictionaries(any_text, values, max_size=4))
+def test_metadata_is_written_as_by_the_careful_way(row: dict[str, Any]) -> None:
+    columns = Columns(record_id="r\0", instruction="i\0", image="p\0")
+    assert _metadata(row, columns) == json.dumps(_plain(row), ensure_ascii=True)
 
 
 texts = st.text(max_size=5)

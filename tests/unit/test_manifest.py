@@ -338,6 +338,50 @@ def test_blank_lines_a_bom_and_windows_line_ends_are_fine(tmp_path: Path) -> Non
     assert [row.where.rpartition(":")[2] for row in one(tmp_path / "m.jsonl", text)] == ["1", "4"]
 
 
+def test_a_large_file_of_lines_is_cut_into_even_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "PIECE_BYTES", 1_000)
+    rows = [
+        f'{{"record_id": "r{i}", "image": "a.png", "instruction": "{"x" * (i % 90)}"}}' for i in range(99)
+    ]
+    text = "\n".join([*rows, "nonsense"])
+    found = one(tmp_path / "m.jsonl", text)
+    assert [row.record_id for row in found] == [f"r{i}" for i in range(99)] + [None]
+    assert [row.where for row in found] == [f"{tmp_path}/m.jsonl:{line}" for line in range(1, 101)]
+    source = config(tmp_path / "m.jsonl")
+    pieces = cut(list_files(source, LOCAL), source, LOCAL)
+    assert len(pieces) == len(text) // 1_000 and all(1_000 <= piece.size < 1_200 for piece in pieces)
+    (tmp_path / "m.jsonl.gz").write_bytes(gzip.compress(os.urandom(9_000).hex().encode()))
+    for name, data in {"m.csv": csv_text() * 50, "m.jsonl": GOOD}.items():
+        (tmp_path / name).write_text(data)
+    source = config(tmp_path)
+    assert [piece.start for piece in cut(list_files(source, LOCAL), source, LOCAL)] == [None, 0, None]
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "m.jsonl")
+    source = config(tmp_path / "m.jsonl")
+    pieces = cut(list_files(source, LOCAL), source, LOCAL)
+    write_jsonl(tmp_path / "m.jsonl", ROWS[:2])
+    with pytest.raises(ManifestError, match="m.jsonl: was changed while it was read; run the same command"):
+        list(read_piece(pieces[0], source, LOCAL))
+
+
+@pytest.mark.s3
+def test_a_large_file_on_s3_is_read_in_ranges(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in s3.environment.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(manifest, "PIECE_BYTES", 1_000)
+    body = b"".join(json.dumps(ROWS[0] | {"record_id": f"r{i}"}).encode() + b"\n" for i in range(100))
+    s3.client().put_object(Bucket=s3.bucket, Key="ranges/m.jsonl", Body=body + b"nonsense")
+    storage = StorageConfig(endpoint_url=s3.endpoint)
+    location = f"s3://{s3.bucket}/ranges/m.jsonl"
+    found = read(config(location), storage)
+    assert [row.record_id for row in found] == [f"r{i}" for i in range(100)] + [None]
+    assert [row.where for row in found] == [f"{location}:{line}" for line in range(1, 102)]
+
+
 def test_many_bad_lines_first_do_not_hide_the_good_ones(tmp_path: Path) -> None:
     found = one(tmp_path / "m.jsonl", "nonsense\n" * 30 + GOOD)
     assert len(found) == 31 and isinstance(found[-1], Record)

@@ -376,11 +376,55 @@ def test_seconds_are_shared_out_and_add_up() -> None:
         return found, batching
 
     found, batching = run(main())
-    assert (batching.calls, batching.requests) == (len(model.batches), 6)
     assert sum(timed.seconds.editor for timed in found) == pytest.approx(batching.busy_seconds)
     for batch in model.batches:
         assert len({found[request].seconds.editor for request in batch}) == 1
     assert all(timed.seconds.waiting >= 0 and timed.seconds.policy == 0 for timed in found)
+
+
+def test_each_call_is_told_of_and_one_that_came_to_nothing_answered_nobody() -> None:
+    told: list[tuple[str, float, float, int]] = []
+
+    def too_large(requests: Sequence[Any]) -> None:
+        if len(requests) > 2:
+            raise MemoryError
+
+    async def main() -> tuple[list[Any], MicroBatcher[Any, Any]]:
+        batching = batcher(Model(fault=too_large), max_batch=4)
+        batching.on_call = lambda *call: told.append(call)
+        return await outcomes(batching, range(4)), batching
+
+    found, batching = run(main())
+    assert found == [0, 10, 20, 30]
+    assert [call[3] for call in told] == [0, 2, 2] and {call[0] for call in told} == {"editor-0"}
+    seconds = [end - begin for _, begin, end, _ in told]
+    assert batching.wasted_seconds == pytest.approx(seconds[0])
+    assert batching.busy_seconds == pytest.approx(sum(seconds[1:]))
+    assert batching.waiting_seconds >= 4 * seconds[0], "the call that failed is part of their wait"
+
+
+def test_answers_are_finished_while_the_model_is_at_its_next_call() -> None:
+    model, finishing, finish = Model(), threading.Event(), threading.Event()
+
+    def slowly(value: int) -> str:
+        finishing.set()
+        assert finish.wait(LONG)
+        if value == 20:
+            raise ValueError("no such answer")
+        return f"finished {value}"
+
+    async def main() -> list[Any]:
+        batching = MicroBatcher(EDITOR, [model], lambda request: 0, 1, finish=slowly, finish_apart=True)
+        asked = asyncio.create_task(outcomes(batching, [1, 2, 3]))
+        await asyncio.to_thread(finishing.wait, LONG)
+        while len(model.batches) < 3:  # none is finished, and the model went on
+            await asyncio.sleep(0.001)
+        finish.set()
+        return await asked
+
+    one, two, three = run(main())
+    assert (one, three) == ("finished 10", "finished 30")
+    assert isinstance(two, RecordError) and two.kind is ErrorKind.editor_failed
 
 
 def test_a_call_over_its_time_is_given_up_and_names_its_kind() -> None:

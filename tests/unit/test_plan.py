@@ -10,13 +10,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import ray
 
 from mira_batch import load_config, read_outputs, run
 from mira_batch.core.errors import ManifestError, RunConflict, RunStopped
 from mira_batch.distributed import run as runner
+from mira_batch.distributed.plan import make_plan, needs_ray
+from mira_batch.storage import manifest
+from mira_batch.storage.manifest import cut, list_files
 from mira_batch.storage.objects import open_store
-from mira_batch.storage.planfile import read_plan, read_shard
-from mira_batch.storage.rundir import check_identities
+from mira_batch.storage.pieces import Piece
+from mira_batch.storage.planfile import read_plan, read_rejects, read_shard
+from mira_batch.storage.rundir import check_identities, open_run
 from tests.catalogue import make_catalogue, settings
 
 
@@ -31,7 +36,10 @@ def row(name: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("backend", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
-def test_bad_rows_and_duplicates_become_rejects_and_the_rest_runs(tmp_path: Path, backend: str) -> None:
+def test_bad_rows_and_duplicates_become_rejects_and_the_rest_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setattr(manifest, "PIECE_BYTES", 50)  # else it is too small for Ray
     write(tmp_path / "m", "a.jsonl", [row("a"), row("b"), "{not json", row("a", instruction="invert it")])
     write(tmp_path / "m", "b.jsonl", [row("b"), row("c"), {"record_id": "d", "image": "d.png"}, row("e")])
     summary = runner.plan(load_config(settings(tmp_path / "m", tmp_path / "out", backend=backend)))
@@ -56,17 +64,51 @@ def test_bad_rows_and_duplicates_become_rejects_and_the_rest_runs(tmp_path: Path
     }
 
 
-def test_the_plan_is_the_same_on_both_backends_and_again(tmp_path: Path) -> None:
-    write(tmp_path / "m", "a.jsonl", [row(f"r{i}") for i in range(100)])
-    plans = []
-    for out in ("one", "two"):
-        summary = runner.plan(load_config(settings(tmp_path / "m", tmp_path / out)))
-        plans.append(read_plan(open_store(summary.run, load_config(settings("m", "o")).storage)))
-    assert plans[0] == plans[1], "plan files are named by content, so equal names are equal plans"
+@pytest.mark.ray
+def test_the_plan_is_the_same_on_both_backends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "PIECE_BYTES", 2_000)  # so that Ray has something to do
+    rows: list[Any] = [row(f"r{i}") for i in range(300)]
+    rows[100:100] = ["nonsense", row("r7"), ""]
+    write(tmp_path / "m", "a.jsonl", rows)
+    write(tmp_path / "m", "b.jsonl", [row("r299"), "nonsense", row("new")])
+    found = []
+    for backend in ("inline", "ray"):
+        config = load_config(settings(tmp_path / "m", tmp_path / backend, backend=backend))
+        pieces = cut(list_files(config.input, config.storage), config.input, config.storage)
+        assert len(pieces) > 5 and needs_ray(config, pieces) == (backend == "ray")
+        store = open_store(runner.plan(config).run, config.storage)
+        found.append((read_plan(store), read_rejects(store)))
+    assert found[0] == found[1], "plan files are named by content, so equal names are equal plans"
+    plan, rejects = found[0]
+    assert plan is not None and plan.records == 301
+    assert [r["where"].rsplit("/", 1)[1] for r in rejects] == [
+        "a.jsonl:101",
+        "a.jsonl:102",
+        "b.jsonl:2",
+        "b.jsonl:1",
+    ]
+
+
+def test_a_small_manifest_is_read_without_ray(tmp_path: Path) -> None:
+    write(tmp_path / "m", "a.jsonl", [row("a"), row("b")])
+    config = load_config(settings(tmp_path / "m", tmp_path / "out", backend="ray"))
+    files = list_files(config.input, config.storage)
+    pieces = cut(files, config.input, config.storage)
+    assert not needs_ray(config, pieces)
+    large = [Piece("m.csv", "csv", manifest.PIECE_BYTES), Piece("n.csv", "csv", manifest.PIECE_BYTES)]
+    assert needs_ray(config, large)
+    assert not needs_ray(config.model_copy(update={"backend": "inline"}), large)
+    store = open_run(config, files)
+    read: list[int] = []
+    assert make_plan(config, pieces, store, read.append).records == 2
+    assert read == [2] and not ray.is_initialized()
 
 
 @pytest.mark.parametrize("backend", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
-def test_a_file_that_breaks_off_is_named(tmp_path: Path, backend: str) -> None:
+def test_a_file_that_breaks_off_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setattr(manifest, "PIECE_BYTES", 1_000)  # else it is too small for Ray
     whole = gzip.compress(b"".join(json.dumps(row(f"r{i}")).encode() + b"\n" for i in range(20_000)))
     (tmp_path / "m.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     config = load_config(settings(tmp_path / "m.jsonl.gz", tmp_path / "out", backend=backend))
@@ -116,13 +158,13 @@ def test_a_manifest_without_a_column_leaves_nothing_behind(tmp_path: Path, name:
 
 
 def test_the_plan_names_the_models_whose_work_it_leaves_out(tmp_path: Path) -> None:
-    manifest = make_catalogue(tmp_path / "catalogue", 12)
-    first = run(load_config(settings(manifest, tmp_path / "out")))
+    path = make_catalogue(tmp_path / "catalogue", 12)
+    first = run(load_config(settings(path, tmp_path / "out")))
     assert first.failed == 0
     [models] = {tuple(entry.items()) for entry in read_outputs(first.run, ["models"])["models"].to_pylist()}
-    rows = manifest.read_text().splitlines()
-    manifest.write_text("\n".join([*rows[2:], rows[2].replace("rec-00002", "rec-new")]) + "\n")
-    second = runner.plan(load_config(settings(manifest, tmp_path / "out")))
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([*rows[2:], rows[2].replace("rec-00002", "rec-new")]) + "\n")
+    second = runner.plan(load_config(settings(path, tmp_path / "out")))
     assert (second.planned, second.skipped) == (1, 10)
     document = json.loads(Path(second.run, "plan", "plan.json").read_text())
     assert document["skipped_models"] == [{"models": dict(models), "records": 10}]

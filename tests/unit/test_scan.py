@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from mira_batch.config.bulk_edit import BulkEditConfig
-from mira_batch.core.errors import ManifestError
+from mira_batch.core.errors import ManifestError, RecordError
 from mira_batch.core.identity import content_hash, fingerprint, work_id
 from mira_batch.storage.files import version
+from mira_batch.storage.images import check_allowed
 from mira_batch.storage.manifest import cut, list_files
 from mira_batch.storage.scan import SCAN, scan_piece
 from tests.s3server import S3Server
@@ -59,6 +61,7 @@ def test_records_and_rejects_come_in_the_order_of_the_manifest(tmp_path: Path) -
         "where": f"{path}:1",
         "field": None,
         "reason": None,
+        "digest": blake2b(b"r1", digest_size=16).digest(),
     }
     assert (bad["work_id"], bad["where"], bad["field"]) == (None, f"{path}:2", "row")
     assert bad["reason"].startswith("is not valid JSON")
@@ -97,6 +100,34 @@ def test_what_gives_other_pixels_is_other_work(tmp_path: Path) -> None:
 def test_an_image_that_cannot_be_looked_up_is_planned_and_fails_later(tmp_path: Path, image: str) -> None:
     [found] = scan(config(write(tmp_path, row("r1", image))))
     assert found["reason"] is None and len(found["work_id"]) == 32
+
+
+def test_a_local_image_is_known_however_it_is_reached(tmp_path: Path) -> None:
+    """By its size and time where it is allowed, through links and odd ways of writing its path, too."""
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    (inside / "sub").mkdir(parents=True)
+    outside.mkdir()
+    for path in (inside / "a.png", inside / "sub" / "b.png", outside / "c.png"):
+        path.write_bytes(path.name.encode())
+    (inside / "file").symlink_to(inside / "sub" / "b.png")
+    (inside / "escape").symlink_to(outside / "c.png")
+    (inside / "folder").symlink_to(inside / "sub")
+    (inside / "way-out").symlink_to(outside)
+    (inside / "loop").symlink_to(inside / "loop")
+    names = ["a.png", "./a.png", "sub/b.png", "sub//b.png", "file", "folder/b.png", "sub", "sub/", "sub/."]
+    names += ["escape", "way-out/c.png", "loop", "gone.png", "a.png/x", "nowhere/a.png", "..a.png", "a::b"]
+    names += [str(outside / "c.png"), "sub/../a.png", str(inside), "/"]
+    settings = config(write(inside, *(row(f"r{i}", name) for i, name in enumerate(names))))
+    pipeline = fingerprint(settings.pixels())
+    for found, name in zip(scan(settings), names, strict=True):
+        uri = found["image_uri"]
+        try:
+            check_allowed(uri, settings.input.allowed)
+            known = version(uri, settings.storage)
+        except (RecordError, OSError):
+            known = "unknown"
+        assert found["work_id"] == work_id(found["record_id"], f"{uri}\n{known}", "x", pipeline), name
+        assert (known == "unknown") == (name in names[9:-2] or name == "/"), name
 
 
 def test_embedded_images_are_known_by_their_content(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""The seconds of a run as a table: where its workers' time went, and what its records waited for."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from mira_batch.core.receipts import RunSummary
+from mira_batch.core.spent import Spent
+
+_MOST = 24
+"""Workers with a row of their own."""
+_COLUMNS = {
+    "worker": "worker",
+    "load": "model load",
+    "policy": "policy",
+    "editor": "editor",
+    "judge": "judge",
+    "retried": "retried",
+    "policy_waiting": "for policy",
+    "editor_waiting": "for editor",
+    "judge_waiting": "for judge",
+    "io": "io",
+}
+_OPTIONAL = ("judge", "judge_waiting", "retried")
+"""Columns left out where they are empty."""
+
+
+def spent_table(summary: RunSummary) -> Table:
+    """Seconds of this call by worker, their sum, and what a thousand records took of it."""
+    total = sum(summary.workers.values(), Spent())
+    names = {name: title for name, title in _COLUMNS.items() if name not in _OPTIONAL or getattr(total, name)}
+    table = Table(
+        title="Seconds: of a worker its life and its models' calls; of all its records their waiting and io",
+        title_justify="left",
+        title_style="dim",
+    )
+    table.add_column("", no_wrap=True)
+    for title in names.values():
+        table.add_column(title, justify="right", no_wrap=True)
+    shown = sorted(summary.workers.items())
+    for worker, spent in shown[:_MOST]:
+        table.add_row(worker, *(_cell(spent, name) for name in names))
+    if len(shown) > _MOST:
+        table.add_row(f"and {len(shown) - _MOST} more")
+    table.add_section()
+    table.add_row("this call", *(_cell(total, name) for name in names), style="bold")
+    if records := summary.committed - summary.already:
+        thousand = total.times(1000 / records)
+        table.add_row("1,000 records", *(_cell(thousand, name) for name in names))
+    return table
+
+
+def _cell(spent: Spent, name: str) -> str:
+    seconds = getattr(spent, name)
+    if name not in ("policy", "editor", "judge") or not spent.worker:
+        return f"{seconds:,.1f}"
+    return f"{seconds:,.1f} ({seconds / spent.worker:.0%})"
