@@ -101,7 +101,6 @@ class ShardWorker:
             self._trace.load(self._started, time.perf_counter())
             self.models.listen(self._trace.call)
         # What is loaded by now stays. Else the collector would go through it again and again.
-        gc.collect()
         gc.freeze()
         if on_pulse is not None:
             # Before there is any work, so that nobody ends the run because no worker seems to be at a step.

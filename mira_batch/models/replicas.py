@@ -154,8 +154,12 @@ def _lent(request: Any) -> Any:
 
 
 def _taken(answer: Any) -> Any:
-    """An answer as we keep it: an image is copied, in case the model draws its next one on it."""
-    return answer.copy() if isinstance(answer, Image.Image) else answer
+    """An answer as we keep it. A model that draws its next image on this one draws on a copy from now on."""
+    if not isinstance(answer, Image.Image):
+        return answer
+    answer.load()
+    answer.readonly = 1
+    return shared(answer) if answer.mode in ("RGB", "RGBA") else answer.copy()
 
 
 def _text(answer: Any) -> str:
@@ -175,10 +179,10 @@ def _frame(image: Any) -> Frame:
         )
     if image.mode not in ("RGB", "RGBA"):
         has_alpha = "transparency" in image.info or image.mode in ("LA", "PA")
-        image = image.convert("RGBA" if has_alpha else "RGB")
+        image = shared(image.convert("RGBA" if has_alpha else "RGB"))
     if min(image.size) < 1:
         raise RecordError(ErrorKind.editor_failed, f"the editor returned an empty image {image.size}")
-    return frame_of(shared(image))
+    return frame_of(image)
 
 
 def _judgement(answer: Any) -> Judgement:

@@ -155,7 +155,7 @@ def _figures(page: Page) -> Html:
         ("rejected rows", f"{page.rejected:,}", "", "warn" if page.rejected else ""),
         ("last call" if summary.already else "wall time", *_clock(summary.wall), ""),
         ("images per minute", "–" if page.pace is None else f"{page.pace:,.0f}", "", ""),
-        *([("cost", f"${summary.cost:,.2f}", "", "")] if summary.cost else []),
+        *([_cost(summary)] if summary.cost or summary.gpu_cost else []),
     ]
     return tag(
         "dl",
@@ -165,6 +165,12 @@ def _figures(page: Page) -> Html:
         ),
         class_="figures",
     )
+
+
+def _cost(summary: RunSummary) -> tuple[str, str, str, str]:
+    each = summary.cost_per_accepted
+    accepted = "" if each is None else f"${each:,.4f} an accepted image"
+    return "cost", f"${summary.gpu_cost + summary.cost:,.2f}", accepted, ""
 
 
 def _clock(seconds: float) -> tuple[str, str]:

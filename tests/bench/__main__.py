@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         print(f"no such topic: {', '.join(sorted(unknown))}; there are {', '.join(TOPICS)}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # what is measured in a child is ended with it
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     chosen = arguments or list(TOPICS)
     before, started = report.machine(), time.monotonic()
     figures: list[Figure] = []

@@ -67,10 +67,11 @@ def plan(config: dict[str, Any]) -> dict[str, Any]:
     return {"wall": took, "records": summary.planned, "shards": summary.shards, "imported_rss": imported}
 
 
-def run(config: dict[str, Any], step_state: bool = True) -> dict[str, Any]:
+def run(config: dict[str, Any], step_state: bool = True, profile: bool = False) -> dict[str, Any]:
     """A whole run. Moments are `time.time()`, so that they compare with those of other processes.
 
-    With `step_state=False` an inline run's step log keeps nothing.
+    With `step_state=False` an inline run's step log keeps nothing. With `profile` the answer has the seconds
+    that Ray took to start, and the pool until the first worker's models were loaded.
     """
     from mira_batch.config.load import load_config
     from mira_batch.core.receipts import Progress, Pulse, RunSummary
@@ -97,7 +98,7 @@ def run(config: dict[str, Any], step_state: bool = True) -> dict[str, Any]:
     loaded = load_config(config)
     imported = peak_rss()
     started = time.time()
-    summary = runner.run(loaded, Watch())
+    summary = runner.run(loaded, Watch(), profile=profile)
     ended, cpu = time.time(), time.process_time() - marks["executing_cpu"]
     if summary.failed or not summary.complete:
         raise RuntimeError(f"the run is not whole: {summary}")
@@ -113,7 +114,16 @@ def run(config: dict[str, Any], step_state: bool = True) -> dict[str, Any]:
         "written": summary.written,
         "imported_rss": imported,
         "seconds": asdict(summary.seconds),
+        **(_start(Path(summary.run)) if profile else {}),
     }
+
+
+def _start(run: Path) -> dict[str, float]:
+    """From a run's profile, in seconds."""
+    events = json.loads((run / "profile.json").read_text())["traceEvents"]
+    spans = {event["name"]: event for event in events if event.get("cat") == "driver"}
+    loaded = min(event["ts"] + event["dur"] for event in events if event["name"] == "load")
+    return {"ray_start": spans["start"]["dur"] / 1e6, "pool_start": (loaded - spans["work"]["ts"]) / 1e6}
 
 
 def runs(configs: list[dict[str, Any]], workers: int) -> dict[str, Any]:

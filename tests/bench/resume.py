@@ -1,4 +1,4 @@
-"""What it costs to go on: the start of a large run that is nearly done, and the step state of a run."""
+"""What it costs to go on: the start of a large run that is nearly done."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from mira_batch.storage.manifest import list_files
 from mira_batch.storage.planfile import PlanWriter
 from mira_batch.storage.results import results_file
 from mira_batch.storage.rundir import open_run, result_key
-from tests.bench.child import in_child, side_by_side
-from tests.bench.figure import Bench, Figure, at_most, reported
-from tests.bench.workload import config, custom, manifest, photographs, records_with
+from tests.bench.child import in_child
+from tests.bench.figure import Bench, Figure, at_most
+from tests.bench.workload import config, custom, photographs
 
 CHUNK = 10_000
-SIDE, SECONDS, BATCH = 1024, 1.0, 4
 
 
 def _nearly_done(folder: Path, records: int) -> dict[str, Any]:
@@ -103,45 +102,4 @@ def resume_memory(bench: Bench) -> Figure:
     )
 
 
-@cache
-def _with_and_without_state(bench: Bench) -> dict[str, dict[str, Any]]:
-    names = records_with(edits=bench.size(60, 12))
-    jobs = []
-    for log in ("kept", "dropped"):
-        folder = bench.folder / f"state-{log}"
-        editor = {"type": "simulated", "service": {"seconds": SECONDS}, "max_batch": BATCH}
-        settings = config(manifest(folder, SIDE, names), folder / "out", editor=editor, backend="inline")
-        jobs.append({"config": settings, "step_state": log == "kept"})
-    kept, dropped = (
-        run | {"wall": run["commits"][-1][0] - run["executing"]} for run in side_by_side("run", *jobs)
-    )
-    return {"kept": kept, "dropped": dropped}
-
-
-def step_state_wall(bench: Bench) -> Figure:
-    found = _with_and_without_state(bench)
-    kept, dropped = found["kept"], found["dropped"]
-    return at_most(
-        0.01,
-        "step_state_share_of_wall",
-        kept["wall"] / dropped["wall"] - 1,
-        "",
-        f"Wall of a run of {kept['steps']} edits of {SIDE}² photographs, {SECONDS:g} s a call of {BATCH}, "
-        f"one worker inline, from the plan's end to the last commit: {kept['wall']:.2f} s, against the same "
-        f"run, at the same time, with a step log that keeps nothing: {dropped['wall']:.2f} s.",
-    )
-
-
-def step_state_cpu(bench: Bench) -> Figure:
-    found = _with_and_without_state(bench)
-    kept, dropped = found["kept"], found["dropped"]
-    return reported(
-        "step_state_cpu_ms_per_step",
-        1e3 * (kept["cpu"] - dropped["cpu"]) / kept["steps"],
-        "ms",
-        "The difference of their CPU time ÷ edits. The image of a step is encoded once, for its log, and the "
-        "result file takes it over, so this is what the files themselves cost.",
-    )
-
-
-FIGURES = (resume_start, resume_memory, step_state_wall, step_state_cpu)
+FIGURES = (resume_start, resume_memory)

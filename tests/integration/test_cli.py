@@ -67,6 +67,31 @@ def test_a_run_from_validate_to_verify(tmp_path: Path) -> None:
     assert "nothing to do" in cli("run", "--config", config).stdout
 
 
+def test_a_profile_shows_where_the_time_of_each_worker_went(tmp_path: Path) -> None:
+    models = {
+        "policy": {"type": "simulated"},
+        "editor": {"type": "simulated", "service": {"seconds": 0.1}, "max_batch": 2},
+    }
+    manifest = make_catalogue(tmp_path / "catalogue", 40)
+    pool = {"min": 2, "records_in_flight": 4, "shard_size": 4}
+    config = write_config(tmp_path, manifest, **models, backend="ray", workers=pool)
+    ran = cli("run", "--config", config, "--profile", "--set", "prices.gpu_hour=2")
+    assert ran.returncode == 0, ran.stderr
+    assert "this call" in ran.stdout and "1,000 records" in ran.stdout and "profile.json" in ran.stdout
+    summary = json.loads(cli("status", "--config", config, "--json").stdout)
+    spans = [
+        e
+        for e in json.loads(Path(summary["run"], "profile.json").read_text())["traceEvents"]
+        if e["ph"] == "X"
+    ]
+    edits = [span for span in spans if span["cat"] == "model" and span["name"] == "editor"]
+    assert sum(span["args"]["batch"] for span in edits) == summary["steps"]
+    assert len({span["pid"] for span in edits}) == 2, "both workers sent theirs"
+    spent = summary["spent"]
+    assert spent["editor"] == pytest.approx(sum(span["dur"] for span in edits) / 1e6, rel=0.01)
+    assert spent["gpu"] == 0 and summary["gpu_cost"] == 0, "these workers hold no GPU"
+
+
 def test_set_overrides_the_file(tmp_path: Path) -> None:
     config = write_config(tmp_path, make_catalogue(tmp_path / "catalogue", 4))
     done = cli("run", "-c", config, "--set", "run_id=mine", "--set", "output.format=webp", "--json")

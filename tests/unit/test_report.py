@@ -20,6 +20,7 @@ from mira_batch.config.bulk_edit import BulkEditConfig
 from mira_batch.core.errors import RunConflict
 from mira_batch.core.identity import content_hash, frame_of
 from mira_batch.core.receipts import RunSummary
+from mira_batch.core.spent import Spent
 from mira_batch.core.types import (
     ErrorKind,
     Failure,
@@ -344,6 +345,17 @@ def test_a_resumed_run_has_the_figures_of_the_whole(tmp_path: Path) -> None:
     assert [p.figures["images per minute"] for p in (once, resumed)] == ["30", "30"]
     assert idle.figures == resumed.figures, "a call that did nothing leaves the page of the one that did"
     assert once.figures["wall time"] == "6.0 s" and resumed.figures["last call"] == "2.0 s"
+
+
+def test_the_page_says_what_an_accepted_image_cost(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    source = run.image("a")
+    run.commit(
+        row("a", source), row("b", source), row("c", source, failure=Failure(ErrorKind.judge_failed, "no"))
+    )
+    assert "cost" not in run.report(committed=3).figures
+    page = run.report(committed=3, spent=Spent(gpu=7200), gpu_hour=1.5)
+    assert page.figures["cost"] == "$3.00 $1.5000 an accepted image"
 
 
 def test_the_same_run_gives_the_same_page_but_for_the_time(tmp_path: Path) -> None:
