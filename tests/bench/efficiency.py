@@ -75,7 +75,7 @@ def _matrix(bench: Bench) -> dict[tuple[int, float], Timeline]:
 
 def _work(seconds: float) -> float:
     """Seconds of bare editor time in a cell: enough records for a steady state, 16 being in hand at once."""
-    return 14 if seconds >= 1 else 4
+    return 12 if seconds >= 1 else 5
 
 
 def _name(workers: int, seconds: float) -> str:

@@ -23,7 +23,7 @@ def _job(bench: Bench, side: int, records: int) -> dict[str, Any]:
 
 
 def driver_memory_ratio(bench: Bench) -> Figure:
-    records = bench.size(160, 32)
+    records = bench.size(96, 32)
     jobs = ({"config": _job(bench, side, records)} for side in (64, 1024))
     small, large = side_by_side("run", *jobs)
     return at_most(

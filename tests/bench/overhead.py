@@ -14,7 +14,7 @@ from tests.bench.workload import config, custom, manifest, photographs, records_
 
 
 def _repeats(bench: Bench, side: int = 512) -> int:
-    return bench.size(3 if side == 512 else 1, 1)
+    return bench.size(2 if side == 512 else 1, 1)
 
 
 def cpu_per_step(bench: Bench) -> Figure:
@@ -22,7 +22,7 @@ def cpu_per_step(bench: Bench) -> Figure:
     for repeat in range(_repeats(bench)):
         folder = bench.folder / f"step-cpu-{repeat}"
         settings = config(
-            manifest(folder, 8, records_with(edits=bench.size(5_000, 1_000))),
+            manifest(folder, 8, records_with(edits=bench.size(4_000, 1_000))),
             folder / "out",
             policy=custom("free_policy"),
             editor=custom("free_editor"),
@@ -45,7 +45,7 @@ def cpu_per_step(bench: Bench) -> Figure:
 def _against_bare(bench: Bench, side: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """The framework's run and the bare loop, taken in turns; the best of each. An edit of 1024² images costs
     four times the CPU, so there are fewer of them."""
-    number = bench.size(600, 60) if side == 512 else bench.size(160, 20)
+    number = bench.size(500, 60) if side == 512 else bench.size(120, 20)
     names = records_with(edits=number)
     edits = [step_count(name, StepCounts()) for name in names]
     images = [str(path) for path in photographs(bench.folder / f"bare-{side}", side)]
