@@ -28,10 +28,10 @@ check: .venv/.installed-dev  ## Format, lint, types, import contract
 	$(BIN)/lint-imports
 
 bench: .venv/.installed-dev  ## Measure speed and memory against peers and bare loops; QUICK=1: in short
-	QUICK=$(QUICK) $(BIN)/python -m tests.bench
+	QUICK=$(QUICK) $(BIN)/python -m benchmarks
 
 bench-gpu: .venv/.installed-dev  ## What the paper's models take on this machine's GPU, with random weights
-	$(BIN)/python -m tests.bench.gpu
+	$(BIN)/python -m benchmarks.gpu
 
 soak: .venv/.installed-dev  ## Disturb one run after another for MINUTES (10): kills, store faults, take-overs
 	$(BIN)/python -m tests.soak $(or $(MINUTES),10)

@@ -10,21 +10,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mira_batch.catalogue.catalogue import read_catalogue as read_catalogue
     from mira_batch.config.load import load_config as load_config
-    from mira_batch.distributed.run import run as run
-    from mira_batch.storage.catalogue import read_catalogue as read_catalogue
-    from mira_batch.storage.results import read_outputs as read_outputs
-    from mira_batch.storage.results import read_trajectories as read_trajectories
+    from mira_batch.runtime.run import run as run
+    from mira_batch.storage.run.results import read_outputs as read_outputs
+    from mira_batch.storage.run.results import read_trajectories as read_trajectories
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_config", "read_catalogue", "read_outputs", "read_trajectories", "run"]
 
 _HOME = {
     "load_config": "mira_batch.config.load",
-    "run": "mira_batch.distributed.run",
-    "read_catalogue": "mira_batch.storage.catalogue",
-    "read_outputs": "mira_batch.storage.results",
-    "read_trajectories": "mira_batch.storage.results",
+    "run": "mira_batch.runtime.run",
+    "read_catalogue": "mira_batch.catalogue.catalogue",
+    "read_outputs": "mira_batch.storage.run.results",
+    "read_trajectories": "mira_batch.storage.run.results",
 }
 
 

@@ -19,19 +19,19 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.load import load_config
 from mira_batch.core.errors import MiraError, RunStopped, StoreError, UserError
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.stop import Stop
 from mira_batch.core.types import RunEnd
-from mira_batch.distributed import check
-from mira_batch.distributed import run as runner
+from mira_batch.edit import check
 from mira_batch.report.contact_sheet import write_report
 from mira_batch.report.progress import Terminal, summary_table
 from mira_batch.report.spent import spent_table
-from mira_batch.storage.rundir import PROFILE
-from mira_batch.storage.verify import verify as verify_run
+from mira_batch.runtime import run as runner
+from mira_batch.storage.run.rundir import PROFILE
+from mira_batch.storage.run.verify import verify as verify_run
 
 app = typer.Typer(
     help="Edit images in bulk by instruction: a policy names the edits, an editor carries them out.",

@@ -1,1 +1,1 @@
-"""Tests. A package, so that test modules can share helpers: `from tests.steplogs import …`."""
+"""Tests. A package, so that test modules can share helpers: `from tests.support.runs.steplogs import …`."""

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.models import EditorConfig, JudgeConfig, PolicyConfig
 from mira_batch.core.errors import ConfigError
 

@@ -1,7 +1,7 @@
 """What the loop needs from outside, as Protocols. Implement one to bring your own model.
 
 Models are synchronous and take a batch: they run in a thread of their own, fed by
-`models/microbatch.py`. A batch answers in order, one outcome per request. An outcome may be an
+`models/serving/microbatch.py`. A batch answers in order, one outcome per request. An outcome may be an
 exception *instance*: that fails its request alone. Raising fails the whole call; the micro-batcher then
 splits the batch to find out which request is to blame.
 
@@ -124,11 +124,11 @@ class Priced(Generic[T]):
 
     value: T
     cost: float = 0.0
-    """US dollars of this call alone; those of tries before it are added by `models/endpoint.py`."""
+    """US dollars of this call alone; those of tries before it are added by `models/serving/endpoint.py`."""
 
 
 class ServedPolicy(Protocol):
-    """A policy behind an endpoint: awaited one by one, while `models/endpoint.py` runs several at once."""
+    """A policy behind an endpoint: awaited one by one; `models/serving/endpoint.py` runs several at once."""
 
     @property
     def identity(self) -> str: ...

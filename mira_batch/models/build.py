@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from mira_batch.config.base import is_remote
-from mira_batch.config.local_models import DiffusersConfig, QwenVLConfig, TorchConfig, VllmConfig
 from mira_batch.config.models import (
     CustomConfig,
     EditorConfig,
@@ -26,8 +25,13 @@ from mira_batch.config.models import (
     RulesJudgeConfig,
     RulesPolicyConfig,
 )
-from mira_batch.config.served_models import GeminiImagesConfig, OpenAIImagesConfig, OpenAIPolicyConfig
-from mira_batch.config.simulated import SimulatedEditorConfig, SimulatedJudgeConfig, SimulatedPolicyConfig
+from mira_batch.config.models.local_models import DiffusersConfig, QwenVLConfig, TorchConfig, VllmConfig
+from mira_batch.config.models.served_models import GeminiImagesConfig, OpenAIImagesConfig, OpenAIPolicyConfig
+from mira_batch.config.models.simulated import (
+    SimulatedEditorConfig,
+    SimulatedJudgeConfig,
+    SimulatedPolicyConfig,
+)
 from mira_batch.core.errors import ConfigError, MiraError, describe
 from mira_batch.core.ports import Editor, Judge, Policy, ServedEditor, ServedPolicy
 from mira_batch.core.types import Weights
@@ -52,24 +56,24 @@ def build_policy(
     """
     match config:
         case RulesPolicyConfig():
-            from mira_batch.models.rules_policy import RulesPolicy
+            from mira_batch.models.embedded.rules_policy import RulesPolicy
 
             return RulesPolicy()
         case PassthroughPolicyConfig():
-            from mira_batch.models.passthrough_policy import PassthroughPolicy
+            from mira_batch.models.embedded.passthrough_policy import PassthroughPolicy
 
             return PassthroughPolicy()
         case QwenVLConfig():
-            from mira_batch.models.qwen_vl import QwenVLPolicy
+            from mira_batch.models.qwen.qwen_vl import QwenVLPolicy
 
             adapter = fetch(config.adapter.weights) if config.adapter else None
             return QwenVLPolicy(config, fetch(config.weights), device, adapter)
         case VllmConfig():
-            from mira_batch.models.vllm_policy import VllmPolicy
+            from mira_batch.models.qwen.vllm_policy import VllmPolicy
 
             return VllmPolicy(config, fetch(config.weights), device)
         case OpenAIPolicyConfig():
-            from mira_batch.models.openai_policy import OpenAIPolicy
+            from mira_batch.models.remote.openai_policy import OpenAIPolicy
 
             return OpenAIPolicy(config)
         case SimulatedPolicyConfig():
@@ -91,20 +95,20 @@ def build_editor(
     """
     match config:
         case PillowEditorConfig():
-            from mira_batch.models.pillow_editor import PillowEditor
+            from mira_batch.models.embedded.pillow_editor import PillowEditor
 
             return PillowEditor()
         case DiffusersConfig():
-            from mira_batch.models.diffusers_editor import DiffusersEditor
+            from mira_batch.models.diffusion.diffusers_editor import DiffusersEditor
 
             loras = [fetch(lora.weights) for lora in config.loras]
             return DiffusersEditor(config, fetch(config.weights), device, loras)
         case OpenAIImagesConfig():
-            from mira_batch.models.openai_images import OpenAIImages
+            from mira_batch.models.remote.openai_images import OpenAIImages
 
             return OpenAIImages(config)
         case GeminiImagesConfig():
-            from mira_batch.models.gemini_images import GeminiImages
+            from mira_batch.models.remote.gemini_images import GeminiImages
 
             return GeminiImages(config)
         case SimulatedEditorConfig():
@@ -123,7 +127,7 @@ def build_judge(config: JudgeConfig) -> Judge:
     """
     match config:
         case RulesJudgeConfig():
-            from mira_batch.models.rules_judge import RulesJudge
+            from mira_batch.models.embedded.rules_judge import RulesJudge
 
             return RulesJudge()
         case SimulatedJudgeConfig():
@@ -185,17 +189,17 @@ def check_files(config: TorchConfig) -> None:
     """
     match config:
         case QwenVLConfig():
-            from mira_batch.models.qwen_files import check_adapter_files, check_qwen_files
+            from mira_batch.models.qwen.qwen_files import check_adapter_files, check_qwen_files
 
             check_qwen_files(config.weights)
             if config.adapter is not None and not is_remote(config.adapter.weights):
                 check_adapter_files(config.adapter.weights)
         case VllmConfig():
-            from mira_batch.models.qwen_files import check_qwen_files
+            from mira_batch.models.qwen.qwen_files import check_qwen_files
 
             check_qwen_files(config.weights)
         case DiffusersConfig():
-            from mira_batch.models.pipelines.families import check_pipeline_files
+            from mira_batch.models.diffusion.pipelines.families import check_pipeline_files
 
             check_pipeline_files(Path(config.weights), config.pipeline)
 

@@ -16,7 +16,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
-from mira_batch.config.simulated import (
+from mira_batch.config.models.simulated import (
     Fault,
     SimulatedConfig,
     SimulatedEditorConfig,

@@ -17,17 +17,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import StoreError, describe
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.types import Seconds, Status
 from mira_batch.report.page import Card, Page, render
 from mira_batch.report.strip import CardReader
-from mira_batch.storage import rundir, schema
-from mira_batch.storage.files import READ_ERRORS
-from mira_batch.storage.objects import Store, open_store
-from mira_batch.storage.planfile import read_rejects
-from mira_batch.storage.results import results_dataset
+from mira_batch.storage import schema
+from mira_batch.storage.run import rundir
+from mira_batch.storage.run.planfile import read_rejects
+from mira_batch.storage.run.results import results_dataset
+from mira_batch.storage.stores.files import READ_ERRORS
+from mira_batch.storage.stores.objects import Store, open_store
 
 _READERS = 4
 _ROWS_PER_READ = 8

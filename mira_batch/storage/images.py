@@ -26,11 +26,11 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from mira_batch.config.base import is_remote
-from mira_batch.config.bulk_edit import InputConfig, OutputConfig, StorageConfig
+from mira_batch.config.edit import InputConfig, OutputConfig, StorageConfig
 from mira_batch.core.errors import RecordError, describe
 from mira_batch.core.pixels import shared
 from mira_batch.core.types import ErrorKind
-from mira_batch.storage.files import READ_ERRORS, read_bytes, unreadable
+from mira_batch.storage.stores.files import READ_ERRORS, read_bytes, unreadable
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """What is decoded; Pillow's other, rarer decoders are not offered to untrusted bytes."""

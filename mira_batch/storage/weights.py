@@ -19,12 +19,19 @@ from typing import Any
 from filelock import FileLock
 
 from mira_batch.config.base import is_remote
-from mira_batch.config.bulk_edit import StorageConfig
-from mira_batch.config.model_base import hub_name
+from mira_batch.config.edit import StorageConfig
+from mira_batch.config.models.model_base import hub_name
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Weights
-from mira_batch.storage.files import READ_ERRORS, download, filesystem, one_line, unreadable, version_of
+from mira_batch.storage.stores.files import (
+    READ_ERRORS,
+    download,
+    filesystem,
+    one_line,
+    unreadable,
+    version_of,
+)
 
 KINDS = (".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken")
 """What belongs to a model: no pickles, no code."""

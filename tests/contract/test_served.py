@@ -21,13 +21,13 @@ from mira_batch.core.errors import ConfigError, EndpointError, RecordError, User
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest, PolicyRequest, ServedEditor, ServedPolicy
 from mira_batch.core.types import ErrorKind, Frame, Step
-from mira_batch.models.endpoint import Endpoint
-from mira_batch.models.gemini_images import GeminiImages
-from mira_batch.models.microbatch import EDITOR, POLICY, Role
-from mira_batch.models.openai_images import OpenAIImages
-from mira_batch.models.openai_policy import OpenAIPolicy
-from mira_batch.models.served_pictures import restored
-from tests.modelserver import (
+from mira_batch.models.remote.gemini_images import GeminiImages
+from mira_batch.models.remote.openai_images import OpenAIImages
+from mira_batch.models.remote.openai_policy import OpenAIPolicy
+from mira_batch.models.remote.served_pictures import restored
+from mira_batch.models.serving.endpoint import Endpoint
+from mira_batch.models.serving.microbatch import EDITOR, POLICY, Role
+from tests.support.servers.modelserver import (
     Answer,
     Asked,
     ModelServer,

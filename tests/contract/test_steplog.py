@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mira_batch.config.bulk_edit import StorageConfig
+from mira_batch.config.edit import StorageConfig
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import StepLog
 from mira_batch.core.types import EditTask, LoggedStep
-from mira_batch.storage.objects import open_store
-from mira_batch.storage.steplog import ShardLog
-from tests.s3server import S3Server
-from tests.steplogs import Held, MemoryStepLog, a_frame, a_history, a_task, another
+from mira_batch.storage.run.steplog import ShardLog
+from mira_batch.storage.stores.objects import open_store
+from tests.support.runs.steplogs import Held, MemoryStepLog, a_frame, a_history, a_task, another
+from tests.support.servers.s3server import S3Server
 
 Opener = Callable[[], StepLog]
 """Opens the log as a worker does that has just started; all its logs share one store."""

@@ -14,9 +14,9 @@ import yaml
 
 from mira_batch import load_config, read_outputs
 from mira_batch.config.reference import reference
-from mira_batch.models.grammar import parse
-from tests.catalogue import make_catalogue
+from mira_batch.models.embedded.grammar.grammar import parse
 from tests.docs.blocks import ROOT, blocks, commands
+from tests.support.runs.catalogue import make_catalogue
 
 DOCUMENTS = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
 

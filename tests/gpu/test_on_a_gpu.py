@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from mira_batch import load_config, run
-from mira_batch.config.local_models import DiffusersConfig
+from mira_batch.config.models.local_models import DiffusersConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.ports import EditRequest, PolicyRequest
 from mira_batch.core.types import Weights
-from mira_batch.models.calls import free_memory, is_engine_dead, is_out_of_memory
-from mira_batch.models.diffusers_editor import DiffusersEditor
-from mira_batch.storage.objects import open_store
-from mira_batch.storage.verify import verify
-from tests.catalogue import make_catalogue, settings
-from tests.tiny import noise, policy_of, trained_policy
+from mira_batch.models.diffusion.diffusers_editor import DiffusersEditor
+from mira_batch.models.serving.calls import free_memory, is_engine_dead, is_out_of_memory
+from mira_batch.storage.run.verify import verify
+from mira_batch.storage.stores.objects import open_store
+from tests.support.models.tiny import noise, policy_of, trained_policy
+from tests.support.runs.catalogue import make_catalogue, settings
 
 pytestmark = [
     pytest.mark.gpu,

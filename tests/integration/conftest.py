@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from mira_batch import load_config, run
-from tests.catalogue import make_catalogue, settings
-from tests.faultproxy import fault_proxy
-from tests.faultruns import RECORDS, Outcome, Place, outcome
-from tests.s3server import S3Server
+from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.faultruns import RECORDS, Outcome, Place, outcome
+from tests.support.servers.faultproxy import fault_proxy
+from tests.support.servers.s3server import S3Server
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from mira_batch import load_config, read_outputs, read_trajectories, run
-from mira_batch.storage.objects import open_store
-from mira_batch.storage.verify import verify
-from tests.catalogue import make_catalogue, settings
+from mira_batch.storage.run.verify import verify
+from mira_batch.storage.stores.objects import open_store
+from tests.support.runs.catalogue import make_catalogue, settings
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 RECORDS = 16

@@ -14,21 +14,22 @@ import yaml
 from PIL import Image
 
 from mira_batch import load_config, read_outputs, read_trajectories, run
-from mira_batch.config.bulk_edit import BulkEditConfig, WorkersConfig
+from mira_batch.config.edit import BulkEditConfig, WorkersConfig
 from mira_batch.core.actions import format_action
 from mira_batch.core.errors import RunStopped
 from mira_batch.core.receipts import Pulse, RunSummary
 from mira_batch.core.stop import Stop
 from mira_batch.core.types import RunEnd
-from mira_batch.distributed.cluster import ray_session
+from mira_batch.runtime.backends.cluster import ray_session
 from mira_batch.storage import schema
-from tests import step1x
-from tests.catalogue import make_catalogue
-from tests.disturbed import Notes, assert_whole, results
-from tests.modelserver import Answer, Asked, model_server
-from tests.tiny import FIRST, THEN, trained_policy
+from tests.support import ROOT
+from tests.support.models import step1x
+from tests.support.models.tiny import FIRST, THEN, trained_policy
+from tests.support.runs.catalogue import make_catalogue
+from tests.support.runs.disturbed import Notes, assert_whole, results
+from tests.support.servers.modelserver import Answer, Asked, model_server
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = ROOT / "configs"
 RECORDS = 10
 LOCAL = {"devices": ["cpu"], "dtype": "float32"}
 

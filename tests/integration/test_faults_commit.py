@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from mira_batch import load_config, run
-from tests.faultproxy import Rule
-from tests.faultruns import RECORDS, Outcome, Place, check_sound, check_whole, cli, started
+from tests.support.runs.faultruns import RECORDS, Outcome, Place, check_sound, check_whole, cli, started
+from tests.support.servers.faultproxy import Rule
 
 pytestmark = [pytest.mark.faults, pytest.mark.s3]
 IN_FLIGHT = 8

@@ -13,13 +13,22 @@ from typing import Any
 
 import pytest
 
-from mira_batch.config.bulk_edit import BulkEditConfig
-from mira_batch.storage.lease import read_claim
-from mira_batch.storage.objects import Store, open_store
-from tests.catalogue import make_catalogue, settings
-from tests.counted import Edits, counted, read_edits
-from tests.disturbed import Results, assert_whole, config_file, heard, left_alone, results, start, until
-from tests.s3server import S3Server
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.runtime.lease import read_claim
+from mira_batch.storage.stores.objects import Store, open_store
+from tests.support.models.counted import Edits, counted, read_edits
+from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.disturbed import (
+    Results,
+    assert_whole,
+    config_file,
+    heard,
+    left_alone,
+    results,
+    start,
+    until,
+)
+from tests.support.servers.s3server import S3Server
 
 pytestmark = pytest.mark.faults
 RECORDS = 16

@@ -16,12 +16,12 @@ import yaml
 
 from mira_batch import load_config, run
 from mira_batch.cli import main
-from mira_batch.config.bulk_edit import BulkEditConfig, StorageConfig
+from mira_batch.config.edit import BulkEditConfig, StorageConfig
 from mira_batch.core.errors import RunConflict
-from mira_batch.storage.objects import Store, open_store
-from mira_batch.storage.verify import verify
-from tests.catalogue import settings
-from tests.faultruns import (
+from mira_batch.storage.run.verify import verify
+from mira_batch.storage.stores.objects import Store, open_store
+from tests.support.runs.catalogue import settings
+from tests.support.runs.faultruns import (
     RECORDS,
     Outcome,
     check_sound,

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from mira_batch import load_config, read_outputs, run
-from mira_batch.config.bulk_edit import WorkersConfig
-from mira_batch.distributed.cluster import ray_session
-from mira_batch.storage.objects import open_store
-from mira_batch.storage.planfile import read_plan, read_shard
-from mira_batch.storage.rundir import result_key
-from tests.catalogue import make_catalogue, settings
-from tests.counted import counted, read_edits
-from tests.disturbed import assert_whole, left_alone, results
-from tests.unruly import unruly
+from mira_batch.config.edit import WorkersConfig
+from mira_batch.runtime.backends.cluster import ray_session
+from mira_batch.storage.run.planfile import read_plan, read_shard
+from mira_batch.storage.run.rundir import result_key
+from mira_batch.storage.stores.objects import open_store
+from tests.support.models.counted import counted, read_edits
+from tests.support.models.unruly import unruly
+from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.disturbed import assert_whole, left_alone, results
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 TWO = {"min": 2, "max": 2, "records_in_flight": 8, "shard_size": 4}

@@ -13,13 +13,13 @@ import boto3
 import pytest
 
 from mira_batch import load_config, run
-from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import RunSummary
-from mira_batch.distributed import run as runner
-from mira_batch.storage.objects import Store, open_store
-from mira_batch.storage.planfile import read_plan, read_shard
-from tests.faultruns import RECORDS, Outcome, Place, check_sound, check_whole, started
+from mira_batch.runtime import run as runner
+from mira_batch.storage.run.planfile import read_plan, read_shard
+from mira_batch.storage.stores.objects import Store, open_store
+from tests.support.runs.faultruns import RECORDS, Outcome, Place, check_sound, check_whole, started
 
 pytestmark = [pytest.mark.faults, pytest.mark.s3]
 RESULTS, STEPS, IMAGES, PLAN = "/results/part-", r"/state/.*\.step", "/images/", "/plan/plan-"

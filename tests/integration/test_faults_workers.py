@@ -15,15 +15,15 @@ import psutil
 import pytest
 
 from mira_batch import load_config, run
-from mira_batch.config.bulk_edit import BulkEditConfig, WorkersConfig
+from mira_batch.config.edit import BulkEditConfig, WorkersConfig
 from mira_batch.core.errors import RunStopped
 from mira_batch.core.receipts import Progress, Pulse, RunSummary
 from mira_batch.core.stop import Stop
 from mira_batch.core.types import RunEnd
-from mira_batch.distributed.cluster import ray_session
-from tests.catalogue import make_catalogue, settings
-from tests.counted import counted, read_edits
-from tests.disturbed import Notes, assert_whole, left_alone, results, until
+from mira_batch.runtime.backends.cluster import ray_session
+from tests.support.models.counted import counted, read_edits
+from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.disturbed import Notes, assert_whole, left_alone, results, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 IN_FLIGHT = 4
@@ -107,7 +107,7 @@ def test_ten_killed_workers_cost_at_most_the_steps_they_were_at(tmp_path: Path) 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head for the driver, without room for workers. It notices a lost node within seconds."""
-    import ray  # not above: `mira_batch.distributed` comes first, which keeps Ray on the loopback interface
+    import ray  # not above: `mira_batch.runtime` comes first, which keeps Ray on the loopback interface
     from ray.cluster_utils import Cluster
 
     watchful = {f"health_check_{what}": value for what, value in HEALTH.items()}

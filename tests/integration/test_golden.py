@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from mira_batch import load_config, read_outputs, read_trajectories, run
-from tests.catalogue import SAMPLE, settings
+from tests.support import ROOT
+from tests.support.runs.catalogue import SAMPLE, settings
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "sample.json"
+GOLDEN = ROOT / "tests" / "golden" / "sample.json"
 
 
 def trajectories(output: Path) -> dict[str, Any]:

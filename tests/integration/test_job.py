@@ -12,10 +12,10 @@ import pytest
 
 from mira_batch import load_config, read_outputs, read_trajectories, run
 from mira_batch.core.receipts import RunSummary
-from mira_batch.storage.objects import open_store
-from mira_batch.storage.verify import verify
-from tests.catalogue import copy_sample, make_catalogue, settings
-from tests.s3server import S3Server
+from mira_batch.storage.run.verify import verify
+from mira_batch.storage.stores.objects import open_store
+from tests.support.runs.catalogue import copy_sample, make_catalogue, settings
+from tests.support.servers.s3server import S3Server
 
 RECORDS = 300
 SAME = ("record_id", "instruction", "status", "stop_reason", "error_kind", "image", "width", "height")
@@ -118,8 +118,8 @@ def test_plain_readers_see_each_record_once(local: tuple[Path, RunSummary]) -> N
 def test_ray_data_sees_each_record_once(local: tuple[Path, RunSummary]) -> None:
     import ray
 
-    from mira_batch.config.bulk_edit import WorkersConfig
-    from mira_batch.distributed.cluster import ray_session
+    from mira_batch.config.edit import WorkersConfig
+    from mira_batch.runtime.backends.cluster import ray_session
 
     with ray_session(WorkersConfig()):
         rows = ray.data.read_parquet(local[1].results).select_columns(["record_id"]).take_all()

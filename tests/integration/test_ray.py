@@ -12,9 +12,9 @@ import pytest
 from mira_batch import load_config, run
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.receipts import Progress, Pulse, RunSummary
-from mira_batch.storage.objects import open_store
-from mira_batch.storage.verify import verify
-from tests.catalogue import make_catalogue, settings
+from mira_batch.storage.run.verify import verify
+from mira_batch.storage.stores.objects import open_store
+from tests.support.runs.catalogue import make_catalogue, settings
 
 pytestmark = pytest.mark.ray
 SLOW = {

@@ -25,13 +25,14 @@ import pytest
 import yaml
 
 import mira_batch
-from mira_batch.distributed import run as runner
-from mira_batch.storage.verify import verify
-from tests.catalogue import make_catalogue, settings
-from tests.s3server import free_port
+from mira_batch.runtime import run as runner
+from mira_batch.storage.run.verify import verify
+from tests.support import ROOT
+from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.servers.s3server import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-JOB = Path(__file__).parents[2] / "jobs" / "bulk_edit.py"
+JOB = ROOT / "jobs" / "bulk_edit.py"
 RECORDS = 40
 
 

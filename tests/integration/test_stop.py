@@ -17,19 +17,19 @@ from pathlib import Path
 import pytest
 
 from mira_batch import load_config, run
-from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import RunStopped
 from mira_batch.core.receipts import Progress, Pulse
 from mira_batch.core.stop import Stop
 from mira_batch.core.types import RunEnd
-from mira_batch.distributed.run import plan
-from mira_batch.distributed.worker import ShardWorker
-from mira_batch.storage.lease import read_claim
-from mira_batch.storage.objects import open_store
-from mira_batch.storage.planfile import read_plan
-from tests.catalogue import make_catalogue, settings
-from tests.counted import Edits, counted, read_edits
-from tests.disturbed import (
+from mira_batch.runtime.lease import read_claim
+from mira_batch.runtime.run import plan
+from mira_batch.runtime.worker import ShardWorker
+from mira_batch.storage.run.planfile import read_plan
+from mira_batch.storage.stores.objects import open_store
+from tests.support.models.counted import Edits, counted, read_edits
+from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.disturbed import (
     CLI,
     Notes,
     Results,

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mira_batch.config.bulk_edit import StorageConfig
-from mira_batch.storage import pieces as module
-from mira_batch.storage.pieces import Piece, numbered, raw_rows
+from mira_batch.config.edit import StorageConfig
+from mira_batch.storage.manifest import pieces as module
+from mira_batch.storage.manifest.pieces import Piece, numbered, raw_rows
 
 STORAGE = StorageConfig()
 values = st.text(max_size=30) | st.integers() | st.sampled_from(["x" * 200, "ü🌅", "\u2028", "\x85"])

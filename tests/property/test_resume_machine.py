@@ -21,16 +21,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import work_id
 from mira_batch.storage import schema
-from mira_batch.storage.clean import delete_state
-from mira_batch.storage.planfile import Shard
-from mira_batch.storage.rundir import result_key, state_prefix
-from tests import interrupted
-from tests.interrupted import Died, Disk, Process, Then
-from tests.pictures import corners
+from mira_batch.storage.run.clean import delete_state
+from mira_batch.storage.run.planfile import Shard
+from mira_batch.storage.run.rundir import result_key, state_prefix
+from tests.support.pictures import corners
+from tests.support.runs import interrupted
+from tests.support.runs.interrupted import Died, Disk, Process, Then
 
 STEPS = {"a": 1, "b": 3, "c": 2}
 """How many edits each record takes."""

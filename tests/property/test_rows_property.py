@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mira_batch.config.bulk_edit import Columns
+from mira_batch.config.edit import Columns
 from mira_batch.storage import schema
-from mira_batch.storage.planfile import next_size
-from mira_batch.storage.results import results_file
-from mira_batch.storage.rows import Embedded, Place, Record, Reject, _metadata, _plain, validated
-from mira_batch.storage.scan import SCAN
+from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject, _metadata, _plain, validated
+from mira_batch.storage.manifest.scan import SCAN
+from mira_batch.storage.run.planfile import next_size
+from mira_batch.storage.run.results import results_file
 
 any_text = st.text(st.characters(exclude_categories=()))
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | any_text | st.binary()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mira_batch.config.bulk_edit import StorageConfig
-from mira_batch.storage.objects import Store, open_store
-from tests.s3server import S3Server
+from mira_batch.config.edit import StorageConfig
+from mira_batch.storage.stores.objects import Store, open_store
+from tests.support.servers.s3server import S3Server
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])

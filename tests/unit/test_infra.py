@@ -17,9 +17,9 @@ import yaml
 
 import mira_batch
 from mira_batch.config.base import is_remote
-from mira_batch.config.bulk_edit import BulkEditConfig
+from mira_batch.config.edit import BulkEditConfig
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
 MANIFESTS = ("rayjob.yaml", "nightly.yaml")
 CRDS = os.environ.get("KUBERAY_CRDS")

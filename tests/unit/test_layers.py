@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import mira_batch
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 PYDANTIC_AND_YAML = {
     "annotated_types",
     "pydantic",
@@ -60,7 +60,7 @@ def test_the_package_itself_loads_nothing() -> None:
     assert loaded_by("mira_batch") == set()
 
 
-@pytest.mark.parametrize("module", ["build", "simulated", "microbatch"])
+@pytest.mark.parametrize("module", ["build", "simulated", "serving.microbatch"])
 def test_building_a_model_needs_no_heavy_library(module: str) -> None:
     assert loaded_by(f"mira_batch.models.{module}") <= PYDANTIC_AND_YAML
 

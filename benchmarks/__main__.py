@@ -1,0 +1,68 @@
+"""`python -m benchmarks [topic …]`: measure, print the tables, write results.json and the document.
+
+A run of some topics only prints, because figures are comparable only within one run; so does one with
+QUICK=1 in the environment, except for results.json.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import efficiency, memory, overhead, peers, planning, report, resume, store
+from benchmarks.figure import Bench, Figure
+
+TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
+    "planning": planning.FIGURES,
+    "memory": memory.FIGURES,
+    "efficiency": efficiency.FIGURES,
+    "peers": peers.FIGURES,
+    "overhead": overhead.FIGURES,
+    "resume": resume.FIGURES,
+    "store": store.FIGURES,
+}
+
+
+def main(arguments: list[str]) -> int:
+    if unknown := set(arguments) - set(TOPICS):
+        print(f"no such topic: {', '.join(sorted(unknown))}; there are {', '.join(TOPICS)}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # what is measured in a child is ended with it
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    chosen = arguments or list(TOPICS)
+    before, started = report.machine(), time.monotonic()
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="mira-batch-bench-") as scratch:
+        bench = Bench(Path(scratch), quick=os.environ.get("QUICK", "") not in ("", "0"))
+        for measure in (measure for topic in chosen for measure in TOPICS[topic]):
+            with console.status(measure.__name__.replace("_", " ")):
+                found = measure(bench)
+            found = [found] if isinstance(found, Figure) else found
+            figures += found
+            for figure in found:
+                if figure.cell is None:
+                    console.print(report.line(figure))
+    took = round(time.monotonic() - started)
+    machine = before | {
+        "load_average_after": report.load_average(),
+        "quick": bench.quick,
+        "seconds": took,
+    }
+    for table in report.tables(figures, machine):
+        console.print(table)
+    if not arguments:
+        report.write_results(figures, machine)
+        if not bench.quick:
+            report.write_document(figures, machine)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,56 @@
+"""FLUX.2: a list of images is the references of every prompt, so each row is given its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from mira_batch.models.diffusion.pipelines.calls import Batch, Family, Settings
+
+
+def edit(pipe: Any, batch: Batch, settings: Settings) -> Any:
+    """Runs the pipeline at the batch's size. `one_reference_per_row` must have been called on it."""
+    width, height = batch.size
+    arguments: dict[str, Any] = {
+        "image": batch.images,
+        "prompt": batch.prompts,
+        "generator": batch.generators,
+        "height": height,
+        "width": width,
+        "num_inference_steps": settings.steps,
+        "guidance_scale": settings.guidance,
+    }
+    return pipe(**arguments | settings.options)
+
+
+def one_reference_per_row(pipe: Any) -> None:
+    """Make the i-th image the reference of the i-th prompt alone; left alone, all rows see all images."""
+    import torch
+
+    shared = pipe.prepare_image_latents
+
+    def per_row(
+        images: list[Any], batch_size: int, generator: Any, device: Any, dtype: Any
+    ) -> tuple[Any, Any]:
+        """(latents (B, L, C), ids (B, L, 4)) of B images (1, 3, H, W), each encoded as if it were alone."""
+        if len(images) != batch_size:
+            raise ValueError(f"{len(images)} images for {batch_size} prompts")
+        rows = [shared([image], 1, None, device, dtype) for image in images]
+        return torch.cat([latents for latents, _ in rows]), torch.cat([ids for _, ids in rows])
+
+    pipe.prepare_image_latents = per_row
+
+
+_CACHES = ("taylorseer",)
+"""FirstBlockCache of diffusers 0.42 fails in these blocks: it subtracts a list from a tensor."""
+
+FLUX2 = Family(
+    batching="shared_refs",
+    call=edit,
+    prepare=one_reference_per_row,
+    steps=50,
+    guidance=4.0,
+    min_side=64,
+    caches=_CACHES,
+)
+KLEIN = replace(FLUX2, steps=4, guidance=1.0)

@@ -1,0 +1,49 @@
+"""What an image must look like after each edit of an instruction that the grammar understands."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from mira_batch.core.errors import RecordError, boundary
+from mira_batch.core.identity import frame_of
+from mira_batch.core.types import ErrorKind, Frame
+from mira_batch.models.embedded.grammar import grammar
+from mira_batch.models.embedded.operations.operations import Operation
+
+REMEMBERED = 4_096
+"""Records whose digests are kept; a few hundred bytes each."""
+
+
+class Expected:
+    """The digests of the image after the first k edits, worked out once per record."""
+
+    def __init__(self) -> None:
+        self._digests: OrderedDict[tuple[str, str], tuple[str, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, original: Frame, instruction: str) -> tuple[tuple[Operation, ...], tuple[str, ...]]:
+        """The instruction's edits, and the digests after the first k of them, for k from 0 to all.
+
+        Raises:
+            RecordError: the instruction has words that the grammar doesn't know, or an edit can't be made.
+        """
+        try:
+            operations = grammar.parse(instruction)
+        except grammar.InstructionUnclear as unclear:
+            raise RecordError(ErrorKind.instruction_unclear, str(unclear)) from unclear
+        key = (original.digest, instruction)
+        with self._lock:
+            if key in self._digests:
+                self._digests.move_to_end(key)
+                return operations, self._digests[key]
+        digests, image = [original.digest], original.pixels
+        for operation in operations:
+            with boundary(ErrorKind.policy_failed):
+                image = operation.apply(image)
+            digests.append(frame_of(image).digest)
+        with self._lock:
+            self._digests[key] = tuple(digests)
+            while len(self._digests) > REMEMBERED:
+                self._digests.popitem(last=False)
+        return operations, tuple(digests)

@@ -1,0 +1,58 @@
+"""The editor that needs no weights: it carries out the grammar's operations with Pillow.
+
+It takes any instruction that `grammar.parse` understands, one edit or several, and before these "restore the
+original image", which is no operation since it needs the original. Same request, same pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Sequence
+
+import PIL
+from PIL.Image import Image
+
+from mira_batch.core.errors import RecordError, boundary
+from mira_batch.core.ports import EditRequest
+from mira_batch.core.types import ErrorKind
+from mira_batch.models.embedded.grammar import grammar
+
+_RESTORE = re.compile(rf"\s*{grammar.RESTORE}\s*(?:[.,;]\s*|$)", re.IGNORECASE)
+
+
+class PillowEditor:
+    """Implements `core.ports.Editor`. Holds nothing, so any number of threads may share one."""
+
+    @property
+    def identity(self) -> str:
+        # Filters, resampling and the embedded font are Pillow's, so its version decides the pixels.
+        return f"pillow-editor/1 grammar-{grammar.VERSION} pillow-{PIL.__version__}"
+
+    @property
+    def max_batch(self) -> int:
+        return 64
+
+    def bucket(self, request: EditRequest) -> Hashable:
+        return None
+
+    def apply(self, requests: Sequence[EditRequest]) -> Sequence[object]:
+        return [_outcome(request) for request in requests]
+
+
+def _outcome(request: EditRequest) -> Image | RecordError:
+    try:
+        with boundary(ErrorKind.editor_failed):
+            return _edited(request)
+    except RecordError as error:
+        return error
+
+
+def _edited(request: EditRequest) -> Image:
+    image: Image = request.image.pixels
+    restore = _RESTORE.match(request.instruction)
+    rest = request.instruction[restore.end() :] if restore else request.instruction
+    if restore:
+        image = request.original.pixels.copy()
+    for operation in grammar.parse(rest) if rest or not restore else ():
+        image = operation.apply(image)
+    return image

@@ -1,0 +1,159 @@
+"""A client of an OpenAI-compatible endpoint, and what its errors mean.
+
+Every setting is the config's. Of the environment only the key, proxies and, towards OpenAI itself, its
+organization and project are taken: OPENAI_BASE_URL would send images elsewhere without a word. Retries and
+time-outs are `endpoint.py`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from mira_batch.config.models.served_models import Prices, ServedConfig
+from mira_batch.core.errors import ConfigError
+from mira_batch.models.serving.served_faults import (
+    UNSUPPORTED,
+    EndpointFault,
+    Meaning,
+    charged,
+    meaning_of,
+    quoted,
+    retry_after,
+)
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+VENDOR = "https://api.openai.com/v1"
+KEY = "OPENAI_API_KEY"
+
+
+def open_client(config: ServedConfig, role: str) -> tuple[AsyncOpenAI, str | None]:
+    """A client and its key, None where the endpoint needs none.
+
+    Raises:
+        ConfigError: the package isn't installed, or there is no key for an endpoint that needs one.
+    """
+    try:
+        from openai import AsyncOpenAI
+    except ImportError as error:
+        raise ConfigError(
+            f"{role}.type {getattr(config, 'type', 'openai')} needs the openai package on every worker: "
+            "pip install mira-batch[openai]"
+        ) from error
+    key = key_of(config, role, KEY)
+    client = AsyncOpenAI(
+        api_key=key or "none",
+        base_url=config.base_url or VENDOR,
+        max_retries=0,
+        timeout=None,
+        # Here again, since OPENAI_CUSTOM_HEADERS may hold another.
+        default_headers={"Authorization": f"Bearer {key or 'none'}"},
+    )
+    if config.base_url is not None:  # OPENAI_ORG_ID and OPENAI_PROJECT_ID are OpenAI's business only
+        client.organization = client.project = None
+    return client, key
+
+
+def key_of(config: ServedConfig, role: str, usual: str) -> str | None:
+    """The endpoint's key, from the variable that the config names or else from the usual one.
+
+    Raises:
+        ConfigError: it isn't set, although the config names it or the endpoint is the vendor's own.
+    """
+    name = config.api_key_env or usual
+    key = os.environ.get(name, "").strip() or None
+    if key is None and (config.api_key_env or config.base_url is None):
+        raise ConfigError(
+            f"{role}.api_key_env: the environment variable {name} is not set on this worker; set it to the "
+            f"key for model {config.model}, or name another variable"
+        )
+    return key
+
+
+def priced(prices: Prices, usage: Any, taken: str, given: tuple[str, ...], images: int = 0) -> float:
+    """US dollars of one call.
+
+    Args:
+        prices: what the endpoint charges.
+        usage: what it says of the call's use, if anything.
+        taken: the field of `usage` that counts tokens of input.
+        given: those that count tokens of output.
+        images: how many it made.
+    """
+    tokens_in = getattr(usage, taken, None) or 0
+    tokens_out = sum(getattr(usage, name, None) or 0 for name in given)
+    tokens = tokens_in * prices.million_input_tokens + tokens_out * prices.million_output_tokens
+    return prices.call + tokens / 1e6 + images * prices.image
+
+
+@contextmanager
+def openai_faults(key: str | None, unsupported: str = "") -> Iterator[None]:
+    """Turns the client's errors into faults.
+
+    Args:
+        key: never quoted.
+        unsupported: what to do about a setting that the model doesn't take.
+
+    Raises:
+        EndpointFault: for whatever the client raises.
+    """
+    import openai
+
+    try:
+        yield
+    except openai.APIStatusError as error:
+        words = quoted(_words(error), key)
+        meaning = meaning_of(error.status_code, error.code, error.type)
+        if unsupported and not UNSUPPORTED.isdisjoint((error.code, error.type)):
+            words = f"{words} ({unsupported})"
+        after = retry_after(error.response.headers.get("retry-after"))
+        raise EndpointFault(meaning, f"HTTP {error.status_code}: {words}", after) from None
+    except openai.APIConnectionError as error:
+        cause = error.__cause__ or error
+        refused = type(cause).__name__ in ("ConnectError", "ConnectTimeout")
+        words = quoted(f"{error}: {cause}", key)
+        raise EndpointFault(Meaning.busy if refused else Meaning.broken, words) from None
+    except json.JSONDecodeError as error:
+        raise EndpointFault(Meaning.broken, f"the answer is no JSON, or was cut off: {error}") from None
+    except openai.OpenAIError as error:
+        raise EndpointFault(Meaning.broken, quoted(f"{type(error).__name__}: {error}", key)) from None
+
+
+def whole(answer: Any, field: str, key: str | None, cost: float) -> Any:
+    """The first of an answer's choices or images. The client checks neither form nor content.
+
+    Args:
+        answer: what the client made of the body.
+        field: where the list is.
+        key: never quoted.
+        cost: US dollars of the call, where it was the model that answered.
+
+    Raises:
+        EndpointFault: it isn't what was asked for. Some gateways answer 200 and say in the body what failed.
+    """
+    if isinstance(answer, str):
+        words = f"the answer is no JSON (is base_url right?): {quoted(answer[:1000], key)}"
+        raise EndpointFault(Meaning.broken, words)
+    failed = (getattr(answer, "model_extra", None) or {}).get("error")
+    if isinstance(failed, dict):
+        status, code = failed.get("code"), failed.get("type")
+        meaning = meaning_of(status, code) if isinstance(status, int) else Meaning.request
+        raise EndpointFault(meaning, quoted(str(failed.get("message") or failed), key))
+    found = getattr(answer, field, None)
+    if not isinstance(found, list) or not found:
+        with charged(cost):
+            raise EndpointFault(Meaning.broken, f"the answer has no {field}")
+    return found[0]
+
+
+def _words(error: Any) -> str:
+    """The endpoint's own words of a status error."""
+    body = error.body
+    if isinstance(body, dict) and isinstance(body.get("message"), str):
+        return body["message"]
+    return str(body or error.message)

@@ -1,0 +1,309 @@
+"""Feeds a model with whatever waits, from many records at once.
+
+Each replica of a model has a thread of its own. A free replica takes the most urgent request and every
+other waiting request of the same bucket, up to the batch limit, and never waits for a batch to fill: a
+slow record can't hold up a fast one. Requests are ordered by `priority` (the worker gives the oldest
+shard's deepest record the smallest).
+
+When a call raises, the batch is cut into halves until the request to blame is alone; only that one fails.
+A call that runs out of memory is cut the same way, and what fits is remembered for its bucket
+(`models/serving/fitting.py`), unless a request of it does not even fit alone: then that one was the cause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from mira_batch.core.errors import EngineDead, RecordError, boundary, describe
+from mira_batch.core.ports import Timed
+from mira_batch.core.types import ErrorKind, Seconds
+from mira_batch.models.serving.calls import (
+    Call,
+    Outcome,
+    free_memory,
+    is_engine_dead,
+    is_out_of_memory,
+    outcome_of,
+)
+from mira_batch.models.serving.fitting import BatchLimits, Room
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Which model it is: how its seconds and its failures are booked."""
+
+    name: str
+    """policy, editor or judge: the field of `Seconds`."""
+    failed: ErrorKind
+    out_of_memory: ErrorKind
+
+
+POLICY = Role("policy", ErrorKind.policy_failed, ErrorKind.policy_failed)
+EDITOR = Role("editor", ErrorKind.editor_failed, ErrorKind.editor_out_of_memory)
+JUDGE = Role("judge", ErrorKind.judge_failed, ErrorKind.judge_failed)
+
+
+OnCall = Callable[[str, float, float, int], None]
+"""Which replica, its begin and end (`time.perf_counter()`), and how many requests were answered."""
+
+
+@dataclass(order=True, slots=True)
+class _Waiting(Generic[Q]):
+    priority: tuple[int, ...]
+    order: int
+    request: Q = field(compare=False)
+    bucket: Hashable = field(compare=False)
+    future: asyncio.Future[Any] = field(compare=False)
+    since: float = field(compare=False)
+
+
+class MicroBatcher(Generic[Q, R]):
+    """Awaitable access to a batched model. Create it, await `submit` and `close` on one event loop."""
+
+    def __init__(
+        self,
+        role: Role,
+        replicas: Sequence[Call[Q, R]],
+        bucket: Callable[[Q], Hashable],
+        max_batch: int,
+        limit_seconds: float | None = None,
+        room: Room | None = None,
+        finish: Callable[[Any], R] = lambda answer: answer,
+        finish_apart: bool = False,
+    ) -> None:
+        """
+        Args:
+            role: which model it is.
+            replicas: the call of each copy of the model.
+            bucket: requests share a batch only if their buckets are equal.
+            max_batch: the most requests in a call.
+            limit_seconds: a call that takes longer is hung; None waits for ever.
+            room: shared with the other models of the process, whose calls may have the memory that one lacks.
+            finish: makes what `submit` returns of an answer of the model's; raises where it can't.
+            finish_apart: do so in another thread, while the model is at its next call.
+        """
+        self._role = role
+        self._limit = limit_seconds
+        self._running: dict[int, tuple[float, list[_Waiting[Q]]]] = {}
+        self._bucket = bucket
+        self._limits = BatchLimits(max_batch)
+        self._room = room or Room()
+        self._waiting: list[_Waiting[Q]] = []
+        self._order = itertools.count()
+        self._ready = threading.Condition()
+        self._closed = False
+        self._wake_due = False
+        self._loop = asyncio.get_running_loop()
+        self._finish = finish
+        self._finishing = ThreadPoolExecutor(len(replicas), f"{role.name}-finish") if finish_apart else None
+        self.on_call: OnCall = lambda *_: None
+        """Told of each call when it has ended, from its thread."""
+        self.busy_seconds = 0.0
+        """Seconds of calls that gave answers, over all replicas."""
+        self.wasted_seconds = 0.0
+        """Seconds of calls that came to nothing, and had to be made again in pieces or not at all."""
+        self.waiting_seconds = 0.0
+        """Seconds that requests waited for their call to begin, all together."""
+        self.out_of_memory = 0
+        """Calls that ran out of memory."""
+        self._threads = [
+            threading.Thread(target=self._serve, args=(call,), name=f"{role.name}-{i}", daemon=True)
+            for i, call in enumerate(replicas)
+        ]
+        for thread in self._threads:
+            thread.start()
+        self._watch = self._loop.create_task(self._watch_calls()) if limit_seconds else None
+
+    async def submit(self, request: Q, priority: tuple[int, ...] = ()) -> Timed[R]:
+        """The model's answer to one request. Cancelled when the batcher is closed before it was begun.
+
+        Raises:
+            RecordError: the model failed on this request, alone in its batch.
+            EngineDead: the model can't go on.
+        """
+        future: asyncio.Future[Timed[R]] = self._loop.create_future()
+        with boundary(self._role.failed):
+            bucket = self._bucket(request)
+            hash(bucket)  # what can't be hashed, like an array, can't be compared either
+        item = _Waiting(priority, next(self._order), request, bucket, future, time.perf_counter())
+        with self._ready:
+            if self._closed:
+                future.cancel()
+            heapq.heappush(self._waiting, item)
+        if not self._wake_due:
+            # Wake a replica only when every coroutine that can run now has run: answers of one batch
+            # resolve together, so the requests that follow from them reach the next model together.
+            self._wake_due = True
+            self._loop.call_soon(self._wake)
+        return await future
+
+    def close(self) -> None:
+        """Let the threads end after the call they are in. Requests still waiting are cancelled."""
+        if self._watch is not None:
+            self._watch.cancel()
+        with self._ready:
+            self._closed = True
+            for item in self._waiting:
+                item.future.cancel()
+            self._waiting.clear()
+            self._ready.notify_all()
+        if self._finishing is not None:
+            self._finishing.shutdown(wait=False)
+
+    def _wake(self) -> None:
+        self._wake_due = False
+        with self._ready:
+            self._ready.notify_all()
+
+    def _serve(self, call: Call[Q, R]) -> None:
+        while True:
+            with self._ready:
+                while not self._waiting and not self._closed:
+                    self._ready.wait()
+                if self._closed:
+                    return
+                batch = self._take()
+            if batch:
+                self._run(call, batch)
+
+    def _take(self) -> list[_Waiting[Q]]:
+        """The most urgent request and those that may share its batch, in order of urgency."""
+        batch: list[_Waiting[Q]] = []
+        passed: list[_Waiting[Q]] = []
+        most = 1
+        while self._waiting and len(batch) < most:
+            item = heapq.heappop(self._waiting)
+            if item.future.cancelled():
+                continue
+            if not batch:
+                most = self._limits.limit(item.bucket)
+            (batch if not batch or item.bucket == batch[0].bucket else passed).append(item)
+        for item in passed:
+            heapq.heappush(self._waiting, item)
+        return batch
+
+    def _run(self, call: Call[Q, R], batch: list[_Waiting[Q]]) -> bool:
+        """Call the model and hand out its answers; on a fault, cut the batch to find whose it is.
+
+        Returns whether a request ran out of memory alone: then the batch's size was not the cause.
+        """
+        bucket, size = batch[0].bucket, len(batch)
+        with self._ready:
+            fits = self._limits.limit(bucket)
+        if size > fits:  # learned since the batch was taken
+            return self._run_pieces(call, batch, fits)
+        outcome = self._call(call, batch)
+        if outcome.ran_out and outcome.crowded and size == 1:
+            # The others may have had the memory, and no request fails on account of others.
+            outcome = self._call(call, batch, alone=True)
+        if outcome.answers is not None:
+            self._answer(batch, outcome.answers, outcome)
+            return outcome.ran_out
+        too_large_alone = self._run_pieces(call, batch, size // 2)
+        if outcome.ran_out and not too_large_alone:
+            with self._ready:
+                self._limits.ran_out(bucket, size)
+        return too_large_alone
+
+    def _run_pieces(self, call: Call[Q, R], batch: list[_Waiting[Q]], size: int) -> bool:
+        found = [self._run(call, batch[at : at + size]) for at in range(0, len(batch), size)]
+        return any(found)
+
+    def _call(self, call: Call[Q, R], batch: list[_Waiting[Q]], alone: bool = False) -> Outcome[R]:
+        """One call of the model, watched. `alone` waits until the others in this room are done."""
+        me = threading.get_ident()
+        with self._room.enter(alone) as met_others:
+            started = time.perf_counter()
+            self._running[me] = (started, batch)
+            outcome = outcome_of(call, [item.request for item in batch])
+            self._running.pop(me, None)
+            outcome.took = time.perf_counter() - started
+            outcome.crowded = met_others()
+        self._book(started, outcome, batch)
+        if outcome.ran_out:
+            free_memory()
+        return outcome
+
+    def _book(self, started: float, outcome: Outcome[R], batch: list[_Waiting[Q]]) -> None:
+        answered = sum(not isinstance(answer, Exception) for answer in outcome.answers or ())
+        with self._ready:  # replicas count together
+            self.out_of_memory += outcome.ran_out
+            if answered:
+                self.busy_seconds += outcome.took
+                self.waiting_seconds += sum(started - item.since for item in batch)
+            else:
+                self.wasted_seconds += outcome.took
+        self.on_call(threading.current_thread().name, started, started + outcome.took, answered)
+
+    def _answer(
+        self, batch: list[_Waiting[Q]], answers: Sequence[R | Exception], outcome: Outcome[R]
+    ) -> None:
+        if not outcome.ran_out:
+            with self._ready:
+                self._limits.fitted(batch[0].bucket, len(batch))
+        if self._finishing is None:
+            self._finish_all(batch, answers, outcome.took)
+        else:
+            with suppress(RuntimeError):  # it is closed: nobody waits for the answers
+                self._finishing.submit(self._finish_all, batch, answers, outcome.took)
+
+    def _finish_all(self, batch: list[_Waiting[Q]], answers: Sequence[Any], took: float) -> None:
+        finished: list[R | Exception] = []
+        for answer in answers:
+            try:
+                finished.append(answer if isinstance(answer, Exception) else self._finish(answer))
+            except Exception as error:  # the boundary of what a model gives, as of what it raises
+                finished.append(error)
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._hand_out, batch, finished, took)
+
+    async def _watch_calls(self) -> None:
+        """Give up on calls that are over their time. Their thread can't be stopped; the process must go."""
+        assert self._limit is not None
+        while True:
+            await asyncio.sleep(min(1.0, self._limit / 4))
+            for started, batch in list(self._running.values()):
+                if time.perf_counter() - started > self._limit:
+                    names = f"{len(batch)} request{'s' if len(batch) > 1 else ''}"
+                    error = EngineDead(
+                        f"one {self._role.name} call of {names} took longer than {self._limit:g} s",
+                        ErrorKind.step_timeout,
+                    )
+                    for item in batch:
+                        if not item.future.done():
+                            item.future.set_exception(error)
+
+    def _hand_out(self, batch: list[_Waiting[Q]], answers: Sequence[R | Exception], took: float) -> None:
+        now, share = time.perf_counter(), took / len(batch)
+        for item, answer in zip(batch, answers, strict=True):
+            if item.future.done():
+                continue
+            if isinstance(answer, Exception):
+                item.future.set_exception(self._classified(answer))
+            else:
+                waiting = max(0.0, now - item.since - share)
+                seconds = Seconds(**{self._role.name: share, "waiting": waiting})
+                item.future.set_result(Timed(answer, seconds))
+
+    def _classified(self, error: Exception) -> Exception:
+        """Foreign errors become the record's failure; this is the models' boundary."""
+        if isinstance(error, RecordError | EngineDead):
+            return error
+        if is_engine_dead(error):
+            return EngineDead(describe(error))
+        kind = self._role.out_of_memory if is_out_of_memory(error) else self._role.failed
+        wrapped = RecordError(kind, describe(error))
+        wrapped.__cause__ = error
+        return wrapped

@@ -1,0 +1,139 @@
+"""Connects to Ray, or starts one on this machine for as long as the job runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray._private import worker as ray_worker
+from ray.data import DataContext
+
+from mira_batch.config.edit import WorkersConfig
+from mira_batch.core.errors import ConfigError
+
+_CONNECT_SECONDS = 10.0
+notes = logging.getLogger("mira_batch.ray")
+"""Ray's own words on workers that died and why. Disabled while a pool is ended on purpose."""
+
+
+@contextmanager
+def ray_session(workers: WorkersConfig) -> Iterator[None]:
+    """A connection to Ray: the one that is there, the cluster of RAY_ADDRESS, or one of our own.
+
+    Raises:
+        ConfigError: the cluster can never place the smallest pool.
+    """
+    _quiet()
+    if ray.is_initialized():
+        _check_room(workers)
+        yield
+        return
+    if address := os.environ.get("RAY_ADDRESS"):
+        _check_reachable(address)
+        with _hushed(), _kept_signals():
+            try:
+                ray.init(logging_level=logging.ERROR, log_to_driver=False)
+            except ConnectionError as error:
+                raise ConfigError(f"RAY_ADDRESS={address}: can't connect to this cluster: {error}") from error
+    else:
+        # Ray's CPUs are a count, not a fence: enough of them that the whole pool and the plan's tasks
+        # fit beside each other, also on a small laptop.
+        cpus = max(os.cpu_count() or 1, int(workers.most * workers.cpus) + 1)
+        with _hushed(), _kept_signals():
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                object_store_memory=200_000_000,  # only names and receipts pass through it
+            )
+    try:
+        _check_room(workers)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_room(workers: WorkersConfig) -> None:
+    """A cluster may be growing just now, so there a lack is only reported; on this machine it is final."""
+    total = ray.cluster_resources()
+    for resource, each in (("CPU", workers.cpus), ("GPU", workers.gpus)):
+        have = total.get(resource, 0)
+        if have >= each:
+            continue
+        lack = f"workers.{resource.lower()}s: a worker needs {each:g} {resource}, there are {have:g}"
+        if not os.environ.get("RAY_ADDRESS"):
+            raise ConfigError(f"{lack} on this machine; lower it, or run on a cluster (RAY_ADDRESS)")
+        logging.getLogger(__name__).warning("%s in the cluster now; waiting until there are more", lack)
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself waits for minutes, in silence, for a cluster that isn't there."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdigit()):  # auto, local: Ray looks for it
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ConfigError(
+            f"RAY_ADDRESS={address}: nothing answers there ({error.strerror or error}); is the cluster up? "
+            "Leave RAY_ADDRESS out to run on this machine"
+        ) from error
+
+
+@contextmanager
+def _kept_signals() -> Iterator[None]:
+    """Keep the handler of SIGTERM, which `ray.init` replaces by one of its own that exits at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Start Ray's core without its notes on file descriptor 2, which pass Python by.
+
+    Its log is cut to what is fatal, because it calls every actor pool of Ray Data's an error (the pool's
+    constructor arguments live in the driver's object store; without the driver there is no job anyway);
+    and that it was cut it announces too.
+    """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _quiet() -> None:
+    """Our own progress replaces Ray Data's bars and notes, and our watchdog its own, which would end a run
+    in which no shard ends for half an hour, or no node comes."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = -1
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # What happens to workers Ray prints on stdout, in the middle of a `--json` document.
+    ray_worker.print_to_stdstream = _log_note
+    notes.disabled = False
+
+
+def _log_note(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+    for text in data["lines"]:
+        notes.warning("ray: %s", text.strip())

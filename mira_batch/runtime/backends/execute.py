@@ -1,0 +1,202 @@
+"""The Ray backend: hands shard names to a Ray Data actor pool and takes back receipts."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy, Dataset
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.core.errors import (
+    ConfigError,
+    EndpointError,
+    EngineDead,
+    ManifestError,
+    MiraError,
+    RunConflict,
+    StoreError,
+    UserError,
+    describe,
+)
+from mira_batch.core.receipts import Pulse, Receipt
+from mira_batch.runtime.backends.board import Board
+from mira_batch.runtime.backends.cluster import notes
+from mira_batch.runtime.pool import Pool, shards_in_hand
+from mira_batch.runtime.worker import ShardWorker
+from mira_batch.storage.run.planfile import Shard
+
+_ERRORS = {
+    kind.__name__: kind
+    for kind in (ConfigError, ManifestError, StoreError, EndpointError, RunConflict, UserError)
+}
+"""What a worker may refuse with, by name: errors travel to the driver as data."""
+_NOTHING = {"receipt": "", "spans": "", "error": "", "message": ""}
+"""What a call returns, while it holds nothing."""
+_ENDING = 20.0
+"""Most seconds that ending a pool may take."""
+
+
+class _Actor:
+    """A `ShardWorker` inside a Ray Data actor: one call per row, several at once.
+
+    Errors of our own are returned as data: of a raised one Ray hands the driver only the traceback's text.
+    """
+
+    def __init__(self, settings: dict[str, Any], run: str, session: str, board: Any, profile: bool) -> None:
+        name = ray.get_runtime_context().get_actor_id()
+
+        def beat(pulse: Pulse) -> bool:
+            try:
+                return ray.get(board.put.remote(name, pulse), timeout=5)
+            except RayError:  # the board is moving to another node, or slow; the work goes on
+                return False
+
+        config = BulkEditConfig.model_validate(settings)
+        self._broken: UserError | None = None
+        try:
+            self._worker = ShardWorker(config, run, session, beat, profile)
+        except UserError as error:
+            self._broken = error
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        if self._broken is not None:
+            return _refusal(self._broken)
+        try:
+            receipt = self._worker(Shard(**json.loads(row["shard"])))
+        except UserError as error:
+            return _refusal(error)
+        except EngineDead as error:
+            # A clean process is the only cure. Ray starts one and hands the shard out again; careful mode
+            # then finds the record that is to blame, if one is.
+            print(f"worker leaves: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
+        if receipt is None:
+            return _NOTHING
+        return _NOTHING | {"receipt": receipt.to_json(), "spans": json.dumps(receipt.spans)}
+
+
+def _refusal(error: UserError) -> dict[str, Any]:
+    return _NOTHING | {"error": type(error).__name__, "message": str(error)}
+
+
+@contextmanager
+def on_ray(
+    config: BulkEditConfig, run: str, session: str, shards: Sequence[Shard], profile: bool = False
+) -> Iterator[Pool]:
+    """A pool of actors on the Ray that this process is connected to."""
+    pool = Pool()
+    # On the driver's own node, so that no lost node takes it along.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    board: Any = Board.options(scheduling_strategy=here).remote()
+    dataset = _receipts(config, shards, (run, session, board, profile))
+    closed, executors = threading.Event(), _executors_of(dataset)
+    feeding = threading.Thread(target=_feed, args=(dataset, pool, closed), name="receipts", daemon=True)
+    listening = threading.Thread(target=_listen, args=(board, pool, closed), name="board", daemon=True)
+    feeding.start()
+    listening.start()
+    try:
+        yield pool
+    finally:
+        closed.set()
+        if not pool.ended:
+            notes.disabled = True
+            _end(executors, feeding)
+        listening.join(timeout=6)  # it may wait for an answer, for 5 s
+
+
+def _receipts(config: BulkEditConfig, shards: Sequence[Shard], more: tuple[Any, ...]) -> Dataset:
+    """The receipts of these shards, as they come. `more`: what an actor is made with besides the config."""
+    workers = config.workers
+    in_hand = shards_in_hand(workers, shards)
+    rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
+    actor: Any = _Actor  # Ray Data makes one per worker and calls that; its types only know functions
+    names = ray.data.from_items(rows, override_num_blocks=len(rows))
+    # Ray Data counts a pool as full by calls in flight per call slot. We give a worker no more calls than
+    # slots, so the ratio never passes 1 and its own threshold of 1.75 would keep the pool at `min`.
+    names.context.autoscaling_config.actor_pool_util_upscaling_threshold = 0.9
+    return names.map(
+        actor,
+        fn_constructor_args=(config.model_dump(mode="json"), *more),
+        compute=ActorPoolStrategy(
+            min_size=workers.min,
+            max_size=workers.most,
+            max_tasks_in_flight_per_actor=in_hand,
+            max_concurrent_calls_per_actor=in_hand,
+            enable_true_multi_threading=True,
+        ),
+        num_cpus=workers.cpus,
+        num_gpus=workers.gpus or None,
+        runtime_env=workers.runtime_env or None,
+    )
+
+
+def _feed(dataset: Dataset, pool: Pool, closed: threading.Event) -> None:
+    """Pass receipts on. In a thread, so that the driver can look at the clock while none comes."""
+    try:
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            table: Any = batch
+            for row in table.to_pylist():
+                if row["error"]:
+                    pool.answers.put(_ERRORS[row["error"]](row["message"]))
+                elif row["receipt"]:
+                    receipt = Receipt.from_json(row["receipt"])
+                    pool.answers.put(replace(receipt, spans=tuple(map(tuple, json.loads(row["spans"])))))
+            if closed.is_set():
+                return
+        pool.answers.put(None)
+    except Exception as error:  # the thread's boundary: Ray Data raises what it likes
+        failure = MiraError(f"Ray could not go on with the pool: {describe(error)}")
+        failure.__cause__ = error
+        pool.answers.put(failure)
+
+
+def _listen(board: Any, pool: Pool, closed: threading.Event) -> None:
+    while not closed.wait(0.2 if pool.stopping else 1.0):
+        try:
+            told = pool.stopping
+            pool.pulses = ray.get(board.read.remote(told), timeout=5)
+            pool.told = told
+        except RayError:  # progress is a courtesy; the work goes on without it
+            continue
+
+
+def _executors_of(dataset: Dataset) -> list[Any]:
+    """A list that fills with what runs the dataset, as soon as that is made.
+
+    Ray Data itself hands it out only with the first result, and a run may have to end before there is one.
+    """
+    made: list[Any] = []
+    source: Any = dataset
+    create = source._create_executor
+
+    def created() -> Any:
+        made.append(create())
+        return made[-1]
+
+    source._create_executor = created
+    return made
+
+
+def _end(executors: list[Any], feeding: threading.Thread) -> None:
+    """End the workers of a pool that has shards left.
+
+    Ray Data ends a pool when its iterator is let go of, but ours waits in another thread, where nothing
+    public can reach it. That thread must be over before Ray is shut down, or it would go on with the next
+    Ray that it finds.
+    """
+    until = time.monotonic() + _ENDING
+    while feeding.is_alive() and time.monotonic() < until:
+        for executor in executors:  # in vain while it is only just being set up
+            executor.shutdown(force=True)
+        feeding.join(timeout=0.1)

@@ -1,0 +1,114 @@
+"""The driver while its workers are at work: counts receipts, looks at the clock, ends a run in order."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from mira_batch.config.edit import BulkEditConfig, LimitsConfig
+from mira_batch.core.receipts import Progress, Pulse, RunSummary
+from mira_batch.core.stop import Stop
+from mira_batch.core.types import RunEnd
+from mira_batch.runtime.ledger import Ledger
+from mira_batch.runtime.pool import Pool
+from mira_batch.storage.run.planfile import Shard
+
+_LOOK = 1.0
+"""Seconds between looks at the workers and the clock."""
+_NAMED = 3
+"""Records named when nothing moves."""
+
+
+def drive(
+    config: BulkEditConfig,
+    pool: Pool,
+    shards: Sequence[Shard],
+    ledger: Ledger,
+    watch: Progress,
+    stop: Stop,
+) -> None:
+    """Take receipts until every shard has one, or the run is to end; then let the steps in hand finish.
+
+    Raises:
+        UserError: what a worker could not go on with.
+    """
+    left = {shard.index: shard.records for shard in shards}
+    watchdog = Watchdog(config)
+    asked = looked = 0.0
+    while left and not pool.ended:
+        receipt = pool.receive(_LOOK / 5)
+        if receipt is not None:
+            ledger.add(receipt, left.pop(receipt.shard))
+            watch.committed(ledger.summary)
+            check_failures(ledger.before, ledger.summary, config.limits, stop)
+        now = time.monotonic()
+        if now - looked >= _LOOK:
+            looked = now
+            watch.beat(pool.pulses)
+            if stalled := watchdog.look(ledger.summary.committed, pool.pulses):
+                watch.note(stalled)
+        if stop.end is None:
+            continue
+        if not pool.stopping:
+            pool.stop()
+            asked = now
+            watch.note(f"{stop.words}; finishing the steps in hand")
+        if pool.idle or now - asked > config.limits.grace_seconds:
+            break
+
+
+def check_failures(before: RunSummary, now: RunSummary, limits: LimitsConfig, stop: Stop) -> None:
+    """Ask for the run's end when too large a part of the records of this call failed."""
+    failed, ok = now.failed - before.failed, now.ok - before.ok
+    ended = ok + failed
+    if ended >= limits.min_records and failed > limits.max_failed_fraction * ended:
+        counts = Counter(now.errors) - Counter(before.errors)
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(counts.items()))
+        stop.ask(
+            RunEnd.too_many_failed,
+            f"{failed:,} of {ended:,} records failed ({kinds}), more than limits.max_failed_fraction "
+            f"({limits.max_failed_fraction:g}) allows: mend the cause, or raise the limit",
+        )
+
+
+class Watchdog:
+    """Notices that nothing has moved for `limits.stall_seconds`, and says what is in flight.
+
+    It says so again after twice the time, four times, and so on.
+    """
+
+    def __init__(self, config: BulkEditConfig) -> None:
+        self._workers = config.workers
+        self._patience = config.limits.stall_seconds
+        self._seen: tuple[int, ...] = ()
+        self._moved = time.monotonic()
+        self._due = self._patience
+
+    def look(self, committed: int, pulses: Sequence[Pulse]) -> str | None:
+        """What to tell people, if anything."""
+        now = time.monotonic()
+        seen = (committed, sum(p.finished for p in pulses), sum(p.steps for p in pulses), len(pulses))
+        if seen != self._seen:
+            self._seen, self._moved, self._due = seen, now, self._patience
+        if now - self._moved < self._due:
+            return None
+        self._due *= 2
+        return f"nothing has moved for {now - self._moved:,.0f} s: {self._situation(pulses)}"
+
+    def _situation(self, pulses: Sequence[Pulse]) -> str:
+        if not pulses:
+            return (
+                f"no worker is there; each needs {self._workers.cpus:g} CPU and {self._workers.gpus:g} GPU, "
+                "and time to load its models (`ray status` shows what the cluster has)"
+            )
+        at = [(name, activity) for pulse in pulses for name, activity in pulse.in_flight.items()]
+        if not at:
+            return f"{len(pulses)} workers, no record in flight"
+        at.sort(key=lambda item: -item[1].seconds)
+        named = [
+            f"{name!r} at step {activity.step} ({activity.doing}) for {activity.seconds:,.0f} s"
+            for name, activity in at[:_NAMED]
+        ]
+        more = f" and {len(at) - _NAMED} more" if len(at) > _NAMED else ""
+        return f"in flight on {len(pulses)} workers are {', '.join(named)}{more}"

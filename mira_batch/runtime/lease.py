@@ -1,0 +1,183 @@
+"""Who is at work on a run: `<run>/lease.json`, kept alive by a heartbeat.
+
+Two drivers on one run lose nothing (each shard is committed once), but they do the work twice. So the
+second is told who runs, and stops. A claim is judged by what can be seen, never by comparing clocks: it
+lives if its heartbeat moves while we watch, and is dead if it doesn't, or if it was made on this machine
+by a process that is gone. Only create and plain put are used, as every store has them; two drivers that
+take a dead claim over in the same moment find out at their next heartbeat which of them wrote last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mira_batch.core.errors import RunConflict, StoreError
+from mira_batch.storage.run.rundir import LEASE
+from mira_batch.storage.stores.objects import Store
+
+_held: set[str] = set()
+"""Holders of this process that live; any other claim of this process outlived its driver."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A driver's claim on a run, as it stands in the store."""
+
+    holder: str
+    """A random name: one call of the driver."""
+    host: str
+    pid: int
+    place: str
+    """Machine, its boot and its process namespace: where `pid` means something."""
+    since: str
+    """When the claim was made, ISO 8601 in UTC by the holder's clock."""
+    heartbeat: str
+    """When it was last renewed."""
+    beats: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.host}, process {self.pid}, since {self.since}, last heartbeat {self.heartbeat}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a claim is renewed, and after how long without it counts as dead, in seconds."""
+
+    beat: float = 5.0
+    stale: float = 30.0
+
+
+@contextmanager
+def lease(
+    store: Store,
+    on_lost: Callable[[str], None],
+    note: Callable[[str], None],
+    takeover: bool = False,
+    pace: Pace | None = None,
+) -> Iterator[None]:
+    """Hold the claim on a run while the body runs.
+
+    Args:
+        store: the run's directory.
+        on_lost: told, from a thread, who took the run over.
+        note: told what a wait is for.
+        takeover: take a live claim over; its holder then ends in order.
+        pace: how often to renew the claim.
+
+    Raises:
+        RunConflict: another driver holds it, and lives.
+        StoreError: the store can't be read or written.
+    """
+    pace = pace or Pace()
+    now = _now()
+    ours = Claim(secrets.token_hex(8), socket.gethostname(), os.getpid(), _place(), now, now)
+    _held.add(ours.holder)
+    _take(store, ours, note, takeover, pace)
+    ended = threading.Event()
+    beating = threading.Thread(
+        target=_beat, args=(store, ours, on_lost, pace.beat, ended), name="lease", daemon=True
+    )
+    beating.start()
+    try:
+        yield
+    finally:
+        _held.discard(ours.holder)
+        ended.set()
+        beating.join(timeout=pace.beat)
+        with suppress(StoreError):  # the work is done; a claim that stays behind goes stale by itself
+            standing = read_claim(store)
+            if standing is not None and standing.holder == ours.holder:
+                store.delete([LEASE])
+
+
+def read_claim(store: Store) -> Claim | None:
+    """The claim that stands, if any; one that can't be read counts as none."""
+    data = store.get(LEASE)
+    try:
+        return None if data is None else Claim(**json.loads(data))
+    except (ValueError, TypeError):
+        return None
+
+
+def is_alive(store: Store, claim: Claim, note: Callable[[str], None], pace: Pace | None = None) -> bool:
+    """Whether a claim's holder lives. Takes up to `pace.stale` seconds where it can't be asked."""
+    pace = pace or Pace()
+    left_behind = claim.pid == os.getpid() and claim.holder not in _held
+    if claim.place == _place() and (left_behind or not _exists(claim.pid)):
+        return False
+    note(f"another driver is at work on this run, or was: {claim}; waiting for its heartbeat")
+    until = time.monotonic() + pace.stale
+    while time.monotonic() < until:
+        time.sleep(min(1.0, pace.beat / 2))
+        standing = read_claim(store)
+        if standing is None:
+            return False
+        if (standing.holder, standing.beats) != (claim.holder, claim.beats):
+            return True
+    return False
+
+
+def _take(store: Store, ours: Claim, note: Callable[[str], None], takeover: bool, pace: Pace) -> None:
+    if store.create(LEASE, _document(ours)):
+        return
+    standing = read_claim(store)
+    if standing is not None and not takeover and is_alive(store, standing, note, pace):
+        raise RunConflict(
+            f"{store.uri}: another driver runs this: {read_claim(store) or standing}. Let it work, stop it, "
+            "or take the run over with --takeover, upon which the other ends in order"
+        )
+    if standing is not None:
+        note(f"taking the run over from {standing}")
+    store.put(LEASE, _document(ours))
+
+
+def _beat(
+    store: Store, ours: Claim, on_lost: Callable[[str], None], every: float, ended: threading.Event
+) -> None:
+    while not ended.wait(every):
+        try:
+            standing = read_claim(store)
+            if standing is not None and standing.holder != ours.holder:
+                on_lost(str(standing))
+                return
+            ours = replace(ours, heartbeat=_now(), beats=ours.beats + 1)
+            store.put(LEASE, _document(ours))
+        except StoreError:  # a store that is gone ends the run by itself, where there is work to lose
+            continue
+
+
+def _document(claim: Claim) -> bytes:
+    return json.dumps(asdict(claim), indent=2).encode()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _place() -> str:
+    """Names this machine since its last start, and the process namespace (each container has its own)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # no Linux
+        return socket.gethostname()
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

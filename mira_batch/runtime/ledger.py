@@ -1,0 +1,108 @@
+"""What came of a run so far, over all calls of the driver, without reading its results.
+
+    <run>/receipts/<session>.json     the shards that one call of the driver committed, and their sum
+
+Every result file carries the receipt of its shard in its footer, so nothing depends on these files. They
+spare whoever asks a large run how it stands a read per shard: only the shards that no sum covers are read,
+which are those of a driver that was killed before it could write them down.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mira_batch.core.errors import StoreError
+from mira_batch.core.receipts import Receipt, RunSummary
+from mira_batch.storage.run.rundir import RECEIPTS, result_key
+from mira_batch.storage.stores.objects import Store
+
+FOOTER = b"mira_batch.receipt"
+"""Key of the receipt in a result file's metadata."""
+_EVERY = 10.0
+"""Seconds between saves."""
+_THREADS = 16
+_TAIL = 1 << 16
+"""Bytes that hold the footer of nearly every result file."""
+
+
+class Ledger:
+    """Adds up the receipts of one call of the driver."""
+
+    def __init__(self, store: Store, session: str, before: RunSummary) -> None:
+        self.before = before
+        """How the run stood before this call."""
+        self.summary = before
+        """How it stands now."""
+        self._store = store
+        self._key = f"{RECEIPTS}/{session}.json"
+        self._shards: set[int] = set()
+        self._total = Receipt()
+        self._saved = time.monotonic()
+
+    def add(self, receipt: Receipt, records: int) -> None:
+        """Take in the receipt of a shard of so many records; now and then the sum is saved."""
+        self.summary = self.summary.plus(receipt, records)
+        if not receipt.committed:  # by another driver, whose sum it is in
+            return
+        self._shards.add(receipt.shard)
+        self._total += receipt
+        if time.monotonic() - self._saved > _EVERY:
+            self.save()
+
+    def save(self) -> None:
+        """Write the sum. It only saves time later, so a store that fails just now is no reason to stop."""
+        self._saved = time.monotonic()
+        if self._shards:
+            document = {"shards": _ranges(self._shards), "total": json.loads(self._total.to_json())}
+            with suppress(StoreError):
+                self._store.put(self._key, json.dumps(document).encode())
+
+
+def total(store: Store, committed: set[int]) -> Receipt:
+    """The sum of the receipts of these committed shards.
+
+    A sum that covers another shard as well (its result file was removed), or one that is counted already,
+    is left aside, and its shards are read.
+    """
+    found, left = Receipt(), set(committed)
+    for entry in store.list(RECEIPTS):
+        document = json.loads(store.get(entry.key) or b"{}")
+        shards = {i for first, last in document.get("shards", []) for i in range(first, last + 1)}
+        if shards and shards <= left:
+            left -= shards
+            found += Receipt.from_json(json.dumps(document["total"]))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for receipt in pool.map(lambda shard: read_receipt(store, shard), sorted(left)):
+            found += receipt
+    return found
+
+
+def read_receipt(store: Store, shard: int) -> Receipt:
+    """The receipt in a result file's footer; an empty one where the file is damaged, as `verify` will say."""
+    try:
+        tail, size = store.tail(result_key(shard), _TAIL)
+        footer = int.from_bytes(tail[-8:-4], "little") + 8
+        if footer > len(tail):
+            tail, size = store.tail(result_key(shard), footer)
+        metadata = pq.read_metadata(io.BytesIO(tail)).metadata
+        return replace(Receipt.from_json(metadata[FOOTER].decode()), shard=shard, written=size)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+        return Receipt(shard)
+
+
+def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Sorted numbers as (first, last) of each run without a gap."""
+    ordered = sorted(numbers)
+    breaks = [i for i, (a, b) in enumerate(pairwise(ordered), start=1) if b != a + 1]
+    starts, ends = [0, *breaks], [*breaks, len(ordered)]
+    return [(ordered[start], ordered[end - 1]) for start, end in zip(starts, ends, strict=True)]

@@ -1,0 +1,115 @@
+"""What a driver sees of its workers, whatever they run on: answers, pulses, and a way to end them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from mira_batch.config.edit import BulkEditConfig, WorkersConfig
+from mira_batch.core.receipts import Pulse, Receipt
+from mira_batch.runtime.worker import ShardWorker
+from mira_batch.storage.run.planfile import Shard
+
+
+@dataclass
+class Pool:
+    """Workers at work on a list of shards. Filled by threads of the backend, read by the driver."""
+
+    answers: queue.SimpleQueue[Receipt | BaseException | None] = field(default_factory=queue.SimpleQueue)
+    """Receipts; an error ends the run, None says that every call has returned."""
+    pulses: list[Pulse] = field(default_factory=list)
+    """The last that was heard of each live worker."""
+    stopping: bool = False
+    """Set by `stop`."""
+    tell: Callable[[], None] = lambda: None
+    """Tells workers that are within reach; others hear it in the answer to their next pulse."""
+    told: bool = False
+    """Whether `pulses` were collected after that, so that who is missing among them will begin nothing."""
+    ended: bool = False
+    """Every call has returned."""
+    on_receipt: Callable[[Receipt], None] = lambda _: None
+    """Told of each receipt."""
+
+    def receive(self, seconds: float) -> Receipt | None:
+        """The next receipt, waiting for it at most so long.
+
+        Raises:
+            UserError: what a worker could not go on with.
+            MiraError: the pool is gone.
+        """
+        try:
+            answer = self.answers.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer is None:
+            self.ended = True
+        else:
+            self.on_receipt(answer)
+        return answer
+
+    def stop(self) -> None:
+        """End the workers in order: they hear it within a second, finish their steps and begin no more."""
+        self.stopping = True
+        self.tell()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no worker has a step left to finish."""
+        return self.told and all(pulse.idle for pulse in self.pulses)
+
+
+def shards_in_hand(workers: WorkersConfig, shards: Sequence[Shard]) -> int:
+    """How many shards a worker holds at once.
+
+    Enough whole shards for twice the records in flight, so that a shard's last records don't idle the
+    models, and at least four, so that the single-record shards at the end still fill a batch. More would
+    let the first workers hoard shards that the others then lack.
+    """
+    largest = max(shard.records for shard in shards)
+    return max(4, math.ceil(2 * workers.records_in_flight / largest))
+
+
+@contextmanager
+def in_process(
+    config: BulkEditConfig, run: str, session: str, shards: Sequence[Shard], profile: bool = False
+) -> Iterator[Pool]:
+    """One worker in this process, without Ray.
+
+    Raises:
+        UserError: a model can't be loaded as configured.
+    """
+    pool = Pool()
+
+    def beat(pulse: Pulse) -> bool:
+        pool.pulses, pool.told = [pulse], pool.stopping
+        return pool.told
+
+    worker = ShardWorker(config, run, session, beat, profile)
+    pool.tell = worker.stop
+    threads = ThreadPoolExecutor(shards_in_hand(config.workers, shards), thread_name_prefix="shard")
+    returned = itertools.count(1)  # its next is atomic: calls return in threads of their own
+
+    def answer(call: Future[Receipt | None]) -> None:
+        if call.cancelled():
+            return
+        if error := call.exception():
+            pool.answers.put(error)
+        elif receipt := call.result():
+            pool.answers.put(receipt)
+        if next(returned) == len(shards):
+            pool.answers.put(None)
+
+    try:
+        for shard in shards:
+            threads.submit(worker, shard).add_done_callback(answer)
+        yield pool
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+        worker.close()

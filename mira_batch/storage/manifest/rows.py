@@ -1,0 +1,199 @@
+"""Validates manifest rows, one by one: a row becomes a `Record`, or a `Reject` that says why not."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+
+from mira_batch.config.base import absolute, is_remote
+from mira_batch.config.edit import Columns
+from mira_batch.core.identity import content_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A row of a Parquet manifest."""
+
+    file: str
+    row_group: int
+    row: int
+    """Within the row group."""
+
+    def __str__(self) -> str:
+        return f"{self.file}#row_group={self.row_group}&row={self.row}"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """An image whose bytes are in the manifest itself."""
+
+    place: Place
+    digest: str
+    """Of the encoded bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A valid row."""
+
+    where: str
+    record_id: str
+    instruction: str
+    image: str | Embedded
+    """An absolute path or URI, or the place of embedded bytes."""
+    metadata: str
+    """JSON object of the other columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that can't be used, and why."""
+
+    where: str
+    record_id: str | None
+    field: str
+    reason: str
+
+
+def _text(value: Any) -> Any:
+    """Whole numbers are fine as ids; other types are not text."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _clean(value: str) -> str:
+    if not _encodable(value):
+        raise ValueError("is not valid Unicode (a lone surrogate, or bytes that are not UTF-8)")
+    if not value.strip():
+        raise ValueError("is empty")
+    return value
+
+
+_Text = Annotated[str, AfterValidator(_clean)]
+
+
+_SIMPLE = {str, int, float, bool, type(None)}
+"""Types that JSON writes as they are, but for numbers that are not finite and lone surrogates."""
+_write_strictly = json.JSONEncoder(allow_nan=False).encode
+
+
+class _Row(BaseModel):
+    """What a row must hold, under our names."""
+
+    record_id: Annotated[_Text, BeforeValidator(_text), Field(max_length=512)]
+    instruction: Annotated[_Text, Field(max_length=10_000)]
+    image: bytes | Annotated[_Text, Field(max_length=4096)]
+
+
+def validated(
+    where: str, row: Mapping[str, Any], columns: Columns, base: str, place: Place | None
+) -> Record | Reject:
+    """Check one row.
+
+    Args:
+        where: the row's place, for messages.
+        row: column name -> value.
+        columns: how the manifest calls its columns.
+        base: directory of the manifest file, where relative image paths start.
+        place: where embedded bytes of this row can be read again; None where they can't be embedded.
+    """
+    values = {"record_id": row.get(columns.record_id), "instruction": row.get(columns.instruction)}
+    image = row.get(columns.image)
+    if isinstance(image, dict):  # a Hugging Face image: its bytes, else its path
+        image = image.get("bytes") if image.get("bytes") is not None else image.get("path")
+    values["image"] = image
+    known = values["record_id"]
+    record_id = str(known) if isinstance(known, str | int) and _encodable(str(known)) else None
+    try:
+        valid = _Row.model_validate({k: v for k, v in values.items() if v is not None}, strict=True)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        field = str(problems[0]["loc"][0])
+        # Of an image the last one: as text, not bytes.
+        last = [problem for problem in problems if problem["loc"][0] == field][-1]
+        return Reject(where, record_id, getattr(columns, field), _reason(last))
+    try:
+        rest = _metadata(row, columns)
+    except RecursionError:
+        return Reject(where, record_id, "row", "is nested too deeply")
+    if isinstance(valid.image, bytes):
+        if place is None:
+            return Reject(where, record_id, columns.image, "embedded bytes need a Parquet manifest")
+        found: str | Embedded = Embedded(place, content_hash(valid.image))
+    else:
+        found = resolve(valid.image, base)
+    return Record(where, valid.record_id, valid.instruction, found, rest)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _reason(problem: Any) -> str:
+    match problem["type"]:
+        case "missing":
+            return "is missing or null"
+        case "value_error":
+            return str(problem["ctx"]["error"])
+        case "string_too_long" | "too_long":
+            return f"is longer than {problem['ctx']['max_length']} characters"
+        case _:
+            return f"should be text, found {type(problem['input']).__name__} {str(problem['input'])[:80]!r}"
+
+
+def resolve(uri: str, base: str) -> str:
+    """An image's absolute location; a relative one starts at its manifest file's directory.
+
+    '..' is kept as written: `images.check_allowed` refuses it by name.
+    """
+    if is_remote(uri) or "::" in uri:
+        return uri
+    if uri.lower().startswith("file://"):
+        return uri[7:]
+    if uri.startswith("/"):
+        return uri if not is_remote(base) else absolute(uri)
+    return f"{base}/{uri.removeprefix('./')}"
+
+
+def _metadata(row: Mapping[str, Any], columns: Columns) -> str:
+    """The columns that are not ours, as a JSON object.
+
+    Raises:
+        RecursionError: one of them is nested too deeply.
+    """
+    ours = (columns.record_id, columns.instruction, columns.image)
+    rest = {name: value for name, value in row.items() if name not in ours}
+    if all(
+        type(value) in _SIMPLE for value in rest.values()
+    ):  # of most catalogues, and then `_plain` is slow
+        try:
+            text = _write_strictly(rest)
+        except ValueError:  # not a finite number
+            pass
+        else:
+            if "\\ud" not in text:  # else it may hold a lone surrogate
+                return text
+    return json.dumps(_plain(rest), ensure_ascii=True)
+
+
+def _plain(value: Any) -> Any:
+    """A metadata value as JSON data."""
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, str) and not _encodable(value):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {_plain(str(k)): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

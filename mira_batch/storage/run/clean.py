@@ -1,0 +1,54 @@
+"""Deletes what a run no longer needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mira_batch.storage.run import rundir
+from mira_batch.storage.run.planfile import Plan
+from mira_batch.storage.stores.objects import CHECK, Entry, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What was deleted."""
+
+    objects: int = 0
+    size: int = 0
+    """Bytes."""
+
+    def __add__(self, other: Cleaned) -> Cleaned:
+        return Cleaned(self.objects + other.objects, self.size + other.size)
+
+
+def delete_state(store: Store, keep: set[int]) -> Cleaned:
+    """Delete the step state of all shards but these.
+
+    A worker deletes its shard's state once it has committed it; what is left is of one that died between
+    the two, or that wrote a step after another had committed the shard.
+    """
+    cleaned = Cleaned()
+    for name in store.children("state"):
+        if name.isdigit() and int(name) not in keep:
+            cleaned += _delete(store, f"state/{name}")
+    return cleaned
+
+
+def delete_leftovers(store: Store, plan: Plan | None) -> Cleaned:
+    """Delete what killed processes left: a dead driver's claim, plan files that no plan names, test objects
+    of the store's check, half-written local files. Nobody may be at work on the run."""
+    found = [entry for name in store.children() if name.startswith(CHECK) for entry in store.list(name)]
+    claim = store.get(rundir.LEASE)
+    found += [Entry(rundir.LEASE, len(claim))] if claim is not None else []
+    if plan is not None:
+        named = {rundir.PLAN, rundir.REJECTS, *plan.files}
+        found += [entry for entry in store.list("plan") if entry.key not in named]
+    store.delete(entry.key for entry in found)
+    halves = store.delete_temporaries()
+    return Cleaned(len(found) + len(halves), sum(entry.size for entry in [*found, *halves]))
+
+
+def _delete(store: Store, prefix: str) -> Cleaned:
+    entries = list(store.list(prefix))
+    store.delete(entry.key for entry in entries)
+    return Cleaned(len(entries), sum(entry.size for entry in entries))

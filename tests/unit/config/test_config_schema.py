@@ -1,0 +1,170 @@
+"""The config models: documented, strict, and what of them enters the fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mira_batch.config.edit import BulkEditConfig, LimitsConfig
+from mira_batch.config.load import load_config
+from mira_batch.config.models.simulated import Fault
+from mira_batch.core.errors import ConfigError
+
+MINIMAL: dict[str, Any] = {"input": {"manifest": "/data/m.parquet"}, "output": {"uri": "/data/out"}}
+
+
+def _all_models(model: type[BaseModel] = BulkEditConfig) -> Iterator[type[BaseModel]]:
+    def inside(annotation: Any) -> Iterator[type[BaseModel]]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from _all_models(annotation)
+        for part in getattr(annotation, "__args__", ()):
+            yield from inside(part)
+
+    yield model
+    for field in model.model_fields.values():
+        yield from inside(field.annotation)
+
+
+def test_every_setting_says_what_it_is() -> None:
+    models = set(_all_models())
+    assert Fault in models
+    for model in models:
+        assert model.__doc__, model
+        for name, field in model.model_fields.items():
+            assert name == "type" or field.description, f"{model.__name__}.{name} has no docstring"
+
+
+def test_every_model_refuses_unknown_keys_and_changes() -> None:
+    for model in set(_all_models()):
+        assert model.model_config.get("extra") == "forbid", model
+        assert model.model_config.get("frozen"), model
+
+
+@pytest.mark.parametrize("override", ["policy.max_batch=3", "editor.replicas=2", "workers.min=2"])
+def test_how_a_model_runs_is_no_part_of_the_pixels(override: str) -> None:
+    data = MINIMAL | {"policy": {"type": "rules"}, "editor": {"type": "pillow"}}
+    assert load_config(data, [override]).pixels() == load_config(data).pixels()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "policy={type: simulated}",
+        "editor={type: simulated}",
+        "judge.model.type=simulated",
+        "limits.max_steps=3",
+        "output.format=jpeg",
+        "output.quality=50",
+    ],
+)
+def test_what_changes_pixels_changes_the_fingerprinted_settings(override: str) -> None:
+    assert load_config(MINIMAL, [override]).pixels() != load_config(MINIMAL).pixels()
+
+
+def test_the_loops_limits_come_from_limits_and_judge() -> None:
+    plain = load_config(MINIMAL).loop_limits()
+    assert (plain.attempts_per_step, plain.satisfied, plain.tolerance) == (1, None, 0.0)
+    judge = {"model": {"type": "simulated"}, "attempts": 3, "tolerance": 0.1, "satisfied": 0.9}
+    limits = load_config(MINIMAL | {"judge": judge}, ["limits.max_steps=5"]).loop_limits()
+    assert (limits.max_steps, limits.attempts_per_step, limits.tolerance, limits.satisfied) == (
+        5,
+        3,
+        0.1,
+        0.9,
+    )
+
+
+@pytest.mark.parametrize(
+    ("manifest", "allowed"),
+    [
+        ("/data/m.parquet", "/data"),
+        ("/data/day=1", "/data/day=1"),
+        ("/data/day=*/part-*.csv", "/data"),
+        ("s3://bucket/in/*.jsonl", "s3://bucket/in"),
+        ("s3://bucket/in/", "s3://bucket/in"),
+        ("s3://bucket/m.csv.gz", "s3://bucket"),
+    ],
+)
+def test_images_may_lie_beside_the_manifest(manifest: str, allowed: str) -> None:
+    assert load_config(MINIMAL | {"input": {"manifest": manifest}}).input.allowed == (allowed,)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("8h", 8 * 3600),
+        ("1h30m", 5400),
+        ("45s", 45),
+        ("2026-12-01T06:00:00+01:00", 3 * 3600),
+        ("2026-12-01T01:00:00Z", -3600),
+    ],
+)
+def test_a_deadline_is_a_length_or_a_time(text: str, seconds: float) -> None:
+    now = datetime(2026, 12, 1, 2, tzinfo=UTC)
+    assert LimitsConfig(deadline=text).seconds_left(now) == seconds
+
+
+def test_a_deadline_as_yaml_reads_it() -> None:
+    when = yaml.safe_load("2026-12-01T06:00:00+01:00")
+    limits = LimitsConfig.model_validate({"deadline": when})
+    assert limits.seconds_left(datetime(2026, 12, 1, 2, tzinfo=UTC)) == 3 * 3600
+    assert LimitsConfig().seconds_left(datetime.now(UTC)) is None
+
+
+@pytest.mark.parametrize("text", ["", "soon", "06:00", "2026-12-01T06:00:00", "-1h", 3600])
+def test_a_deadline_that_says_nothing_is_refused(text: object) -> None:
+    with pytest.raises(ValidationError, match="neither a length of time such as 8h"):
+        LimitsConfig.model_validate({"deadline": text})
+
+
+TINY = {"type": "diffusers", "pipeline": "diffusers.FluxKontextPipeline", "weights": "/w"}
+
+
+@pytest.mark.parametrize(
+    ("devices", "gpus", "backend", "problem"),
+    [
+        (["auto"], 0, "ray", "auto needs workers.gpus of at least 1, and it is 0"),
+        (["cuda:1"], 1, "ray", "cuda:1 needs workers.gpus of at least 2, and it is 1"),
+        (["auto"], 0.5, "ray", ""),
+        (["cuda:0", "cuda:1"], 2, "ray", ""),
+        (["cpu"], 0, "ray", ""),
+        (["auto"], 0, "inline", ""),
+    ],
+)
+def test_a_model_is_never_put_where_the_worker_has_no_gpu(
+    devices: list[str], gpus: float, backend: str, problem: str
+) -> None:
+    settings = MINIMAL | {
+        "editor": TINY | {"devices": devices},
+        "workers": {"gpus": gpus},
+        "backend": backend,
+    }
+    if not problem:
+        load_config(settings)
+        return
+    with pytest.raises(ConfigError, match=problem):
+        load_config(settings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"env_vars": {"HF_TOKEN": "hf_x"}}, "HF_TOKEN"),
+        ({"pip": ["x @ git+https://user:secret@example.com/x"]}, "the password in pip"),
+    ],
+)
+def test_a_runtime_environment_may_not_hold_secrets(environment: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=f"runtime_env: {named} would be written to run.json") as caught:
+        load_config(MINIMAL | {"workers": {"runtime_env": environment}})
+    assert "secret" not in str(caught.value).replace("secrets", "") and "hf_x" not in str(caught.value)
+
+
+def test_a_base_url_may_not_hold_a_key() -> None:
+    policy = {"type": "openai", "model": "m", "base_url": "https://host/v1?api-key=abc"}
+    with pytest.raises(ConfigError, match="without a user name or a key"):
+        load_config(MINIMAL | {"policy": policy})

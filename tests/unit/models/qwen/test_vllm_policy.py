@@ -1,0 +1,184 @@
+"""The vLLM policy as far as it goes without vLLM: what it is told, and what is refused before it starts.
+
+vLLM needs a GPU and can't be installed where these tests run, so that here, and only here, a small module of
+its name stands in for it. It has the calls that the policy makes, with vLLM's own names of arguments, and its
+tokenizer is a real one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass, field, replace
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mira_batch.config.models.local_models import SamplingConfig, VllmConfig
+from mira_batch.core.errors import ConfigError, EngineDead, RecordError
+from mira_batch.core.identity import frame_of
+from mira_batch.core.ports import PolicyRequest
+from mira_batch.core.prompt import build_prompt
+from mira_batch.core.types import Weights
+from mira_batch.models.qwen.vllm_policy import VllmPolicy, chat_of, draw_of, engine_settings, within
+from mira_batch.models.serving.calls import outcome_of
+
+CONFIG = VllmConfig.model_validate({"type": "vllm", "weights": "/models/qwen", "max_context": 4096})
+RED = frame_of(Image.new("RGB", (40, 20), "red"))
+GLASS = frame_of(Image.new("RGBA", (40, 20), (0, 0, 0, 0)))
+REQUEST = PolicyRequest("r", "make it blue", RED, GLASS, (), seed=7)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
+def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"pip install mira-batch\[vllm\]"):
+        VllmPolicy(CONFIG, Weights(str(tmp_path), "x"), "auto")
+
+
+def test_a_request_becomes_chat_messages_in_the_order_of_the_prompt() -> None:
+    prompt = build_prompt(REQUEST)
+    messages = chat_of(prompt, 10_000)
+    assert isinstance(messages, list)
+    system, user = messages
+    assert system == {"role": "system", "content": prompt.system}
+    assert user["role"] == "user"
+    kinds = ["text" if isinstance(part, str) else "image_pil" for part in prompt.parts]
+    assert [part["type"] for part in user["content"]] == kinds == ["text", "image_pil"] * 2 + ["text"]
+    assert [part["text"] for part in user["content"][::2]] == list(prompt.parts[::2])
+
+
+def test_images_are_shown_opaque_and_within_the_limit() -> None:
+    messages = chat_of(build_prompt(REQUEST), 200)
+    assert isinstance(messages, list)
+    red, glass = (part["image_pil"] for part in messages[1]["content"] if "image_pil" in part)
+    assert red.size == glass.size == (20, 10)
+    assert (red.mode, glass.mode) == ("RGB", "RGB")
+    assert glass.getpixel((3, 3)) == (255, 255, 255)
+    assert REQUEST.original.pixels.size == (40, 20)
+
+
+@pytest.mark.parametrize("size", [(100, 60), (10, 2_000), (3_333, 17)])
+def test_no_image_is_larger_than_it_may_be(size: tuple[int, int]) -> None:
+    width, height = within(Image.new("RGB", size), 3_136).size
+    assert 2_000 < width * height <= 3_136
+    assert within(image := Image.new("RGB", size), size[0] * size[1]) is image
+
+
+def test_an_image_that_the_model_refuses_fails_its_record_alone() -> None:
+    strip = frame_of(Image.new("RGB", (1, 900)))
+    refused = chat_of(build_prompt(replace(REQUEST, current=strip)), 10_000)
+    assert isinstance(refused, RecordError)
+    assert "1x900" in str(refused)
+
+
+def test_each_request_draws_with_its_own_seed_and_never_a_special_token() -> None:
+    draw = draw_of(SamplingConfig(temperature=0.7, top_p=0.9, max_tokens=64), 7, [3, 5])
+    assert draw == {
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "max_tokens": 64,
+        "seed": 7,
+        "logit_bias": {3: -100.0, 5: -100.0},
+    }
+
+
+def test_sampling_that_is_null_is_greedy() -> None:
+    draw = draw_of(SamplingConfig(temperature=None, top_p=None), 7, [])
+    assert (draw["temperature"], draw["top_p"]) == (0.0, 1.0)
+
+
+def test_the_engine_reads_safetensors_only_and_runs_no_code_of_others() -> None:
+    settings = engine_settings(CONFIG, "/models/qwen")
+    assert settings["model"] == "/models/qwen"
+    assert (settings["load_format"], settings["trust_remote_code"]) == ("safetensors", False)
+    assert (settings["max_model_len"], settings["dtype"]) == (4096, "bfloat16")
+
+
+# With a module that stands in for vLLM
+
+
+class EngineDeadError(Exception):
+    """As in vllm.v1.engine.exceptions: no RuntimeError."""
+
+
+@dataclass
+class SamplingParams:
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+    logit_bias: dict[int, float]
+
+
+@dataclass
+class Engine:
+    """What stands in for `vllm.LLM`: it answers with the seed, and says what it was asked."""
+
+    tokenizer: Any
+    settings: dict[str, Any]
+    asked: list[Any] = field(default_factory=list)
+    error: Exception | None = None
+
+    def get_tokenizer(self) -> Any:
+        return self.tokenizer
+
+    def chat(
+        self,
+        messages: list[Any],
+        sampling_params: list[SamplingParams],
+        use_tqdm: bool,
+        chat_template_content_format: str,
+    ) -> list[Any]:
+        assert (use_tqdm, chat_template_content_format) == (False, "openai")
+        if self.error is not None:
+            raise self.error
+        self.asked.extend(zip(messages, sampling_params, strict=True))
+        return [SimpleNamespace(outputs=[SimpleNamespace(text=f"seed {p.seed}")]) for p in sampling_params]
+
+
+@pytest.fixture
+def policy(tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> VllmPolicy:
+    from transformers import AutoTokenizer
+
+    model = tiny_models / "qwen2.5-vl"
+    module: Any = ModuleType("vllm")
+    module.__spec__ = ModuleSpec("vllm", None)  # by which find_spec takes it for installed
+    module.__version__ = "0.30.0"
+    module.SamplingParams = SamplingParams
+    module.LLM = lambda **settings: Engine(AutoTokenizer.from_pretrained(model), settings)
+    monkeypatch.setitem(sys.modules, "vllm", module)
+    return VllmPolicy(CONFIG, Weights(str(model), "tiny"), "cuda:0")
+
+
+def test_each_request_gets_its_own_answer(policy: VllmPolicy) -> None:
+    strip = replace(REQUEST, current=frame_of(Image.new("RGB", (1, 900))))
+    found = policy.propose([REQUEST, strip, replace(REQUEST, seed=9)])
+    assert found[::2] == ["seed 7", "seed 9"]
+    assert isinstance(found[1], RecordError)
+    assert list(policy.propose([strip]))[0].args == found[1].args
+    engine: Any = policy._engine
+    assert engine.settings == engine_settings(CONFIG, engine.settings["model"])
+    assert [messages for messages, _ in engine.asked] == [chat_of(build_prompt(REQUEST), 1_003_520)] * 2
+    never = engine.asked[0][1].logit_bias
+    tokenizer = engine.tokenizer
+    assert tokenizer.convert_tokens_to_ids("<|image_pad|>") in never
+    assert tokenizer.eos_token_id not in never
+
+
+def test_an_engine_that_died_is_no_fault_of_its_requests(policy: VllmPolicy) -> None:
+    """Else it would fail every record that is left."""
+    engine: Any = policy._engine
+    engine.error = EngineDeadError("EngineCore encountered an issue.")
+    answers = outcome_of(policy.propose, [REQUEST, REQUEST]).answers
+    assert answers is not None and [type(answer) for answer in answers] == [EngineDead] * 2
+
+
+def test_the_identity_names_the_versions_that_run_it(policy: VllmPolicy) -> None:
+    import transformers
+
+    versions = f"vllm=0.30.0 transformers={transformers.__version__}"
+    assert policy.identity.startswith(f"vllm/1 {versions} weights=tiny ")

@@ -1,0 +1,269 @@
+"""The shard worker without Ray: what it resumes, how much runs at once, and what it tells."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mira_batch import load_config, read_outputs, read_trajectories, run
+from mira_batch.config.edit import BulkEditConfig, WorkersConfig
+from mira_batch.core.errors import ConfigError
+from mira_batch.core.receipts import Pulse, Receipt, RunSummary
+from mira_batch.core.types import Seconds
+from mira_batch.runtime import run as runner
+from mira_batch.runtime.backends.execute import shards_in_hand
+from mira_batch.runtime.gate import Gate
+from mira_batch.runtime.run import committed_shards
+from mira_batch.runtime.worker import ShardWorker
+from mira_batch.storage.run.planfile import Shard, read_plan
+from mira_batch.storage.run.verify import verify
+from mira_batch.storage.stores.objects import Entry, Store, open_store
+from tests.support.runs.catalogue import make_catalogue, settings
+
+SIMULATED = {"policy": {"type": "simulated"}, "editor": {"type": "simulated"}}
+
+
+def planned(tmp_path: Path, records: int = 12, **more: Any) -> tuple[BulkEditConfig, str, list[Shard]]:
+    manifest = tmp_path / "catalogue" / "manifest.jsonl"
+    if not manifest.exists():
+        make_catalogue(tmp_path / "catalogue", records)
+    config = load_config(settings(manifest, tmp_path / more.pop("out", "out"), **more))
+    summary = runner.plan(config)
+    plan = read_plan(open_store(summary.run, config.storage))
+    assert plan is not None
+    return config, summary.run, list(plan.shards())
+
+
+def contents(where: str) -> list[Any]:
+    outputs = read_outputs(where).select(["record_id", "status", "image", "stop_reason", "num_steps"])
+    steps = read_trajectories(where).select(["record_id", "index", "instruction", "seed", "after", "image"])
+    order = [("record_id", "ascending")]
+    by_step = [*order, ("index", "ascending")]
+    return [outputs.sort_by(order).to_pylist(), steps.sort_by(by_step).to_pylist()]
+
+
+def steps_of(store: Store) -> list[Entry]:
+    return [entry for entry in store.list("state") if entry.key.endswith(".step")]
+
+
+@pytest.mark.parametrize("logged", [1, 4])
+def test_broken_off_and_resumed_it_gives_the_same(tmp_path: Path, logged: int) -> None:
+    """A worker is ended after so many steps; the next one makes none of them again."""
+    slow = SIMULATED | {"editor": {"type": "simulated", "service": {"seconds": 0.02}, "max_batch": 1}}
+    whole = run(planned(tmp_path, out="whole", **slow)[0])
+    config, broken, shards = planned(tmp_path, out="broken", **slow)
+    store = open_store(broken, config.storage)
+    worker = ShardWorker(config, broken, "a1")
+    with ThreadPoolExecutor(len(shards)) as pool:
+        calls = [pool.submit(worker, shard) for shard in shards]
+        while sum(1 for _ in steps_of(store)) < logged and not all(call.done() for call in calls):
+            time.sleep(0.005)
+        worker.close()
+        assert any(isinstance(call.exception(), CancelledError) for call in calls if not call.cancelled())
+    left = sum(1 for entry in steps_of(store) if int(entry.key.split("/")[1]) not in committed_shards(store))
+    summary = run(config)
+    assert summary.resumed_steps == left >= 1
+    assert summary.steps > left, "the worker was ended before it was done"
+    assert contents(broken) == contents(whole.run)
+    assert not list(store.list("state")) and verify(store).whole
+
+
+def test_a_committed_shard_is_left_alone(tmp_path: Path) -> None:
+    config, where, shards = planned(tmp_path)
+    first, second = ShardWorker(config, where, "a1"), ShardWorker(config, where, "a1")
+    try:
+        receipt = first(shards[0])
+        assert receipt is not None and receipt.committed
+        data = open_store(where, config.storage).get("results/part-00000.parquet")
+        again = second(shards[0])
+        assert again == replace(receipt, committed=False), "the counts are those of the file that stands"
+        assert open_store(where, config.storage).get("results/part-00000.parquet") == data
+    finally:
+        first.close()
+        second.close()
+
+
+def test_two_workers_on_one_shard_commit_it_once(tmp_path: Path) -> None:
+    slow = {"policy": {"type": "simulated"}, "editor": {"type": "simulated", "service": {"seconds": 0.05}}}
+    config, where, shards = planned(tmp_path, records=3, **slow)
+    workers = [ShardWorker(config, where, "a1") for _ in range(3)]
+
+    async def race() -> list[Receipt]:
+        return await asyncio.gather(*(asyncio.to_thread(worker, shards[0]) for worker in workers))
+
+    try:
+        receipts = asyncio.run(race())
+    finally:
+        for worker in workers:
+            worker.close()
+    assert sum(receipt.committed for receipt in receipts) == 1
+    rest = run(config)
+    assert rest.complete and verify(open_store(where, config.storage)).whole
+
+
+def test_a_model_that_cannot_be_built_is_the_users_error(tmp_path: Path) -> None:
+    factory = {"type": "custom", "factory": "tests.contract.custom_models:no_such_function"}
+    config, where, _ = planned(tmp_path)
+    with pytest.raises(ConfigError, match="no_such_function"):
+        ShardWorker(config.model_copy(update={"policy": load_config(
+            {"input": {"manifest": "m"}, "output": {"uri": "o"}, "policy": factory}
+        ).policy}), where, "a1")  # fmt: skip
+
+
+def test_records_in_flight_are_bounded_and_the_oldest_shard_goes_first() -> None:
+    async def scenario() -> tuple[int, list[int]]:
+        gate, running, most, order, go = Gate(2), 0, 0, [], asyncio.Event()
+
+        async def record(shard: int) -> None:
+            nonlocal running, most
+            async with gate.at((shard,)):
+                running += 1
+                most = max(most, running)
+                order.append(shard)
+                await go.wait()
+                running -= 1
+
+        tasks = [asyncio.create_task(record(shard)) for shard in (9, 9, 5, 3, 4, 3)]
+        await asyncio.sleep(0)
+        go.set()
+        await asyncio.gather(*tasks)
+        return most, order
+
+    most, order = asyncio.run(scenario())
+    assert most == 2 and order == [9, 9, 3, 3, 4, 5]
+
+
+def test_a_cancelled_record_gives_its_place_back() -> None:
+    async def scenario() -> list[str]:
+        gate, done = Gate(1), []
+
+        async def record(name: str) -> None:
+            async with gate.at((0,)):
+                await asyncio.sleep(0.01)
+                done.append(name)
+
+        tasks = [asyncio.create_task(record(name)) for name in "abc"]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return done
+
+    assert asyncio.run(scenario()) == ["a", "c"]
+
+
+@given(
+    in_flight=st.integers(1, 256),
+    sizes=st.lists(st.integers(1, 64), min_size=1, max_size=40),
+)
+def test_shards_in_hand_keep_a_worker_full(in_flight: int, sizes: list[int]) -> None:
+    shards = [Shard(i, "f", i, size) for i, size in enumerate(sizes)]
+    hand = shards_in_hand(WorkersConfig(records_in_flight=in_flight), shards)
+    assert hand >= 4
+    assert hand == 4 or (hand - 1) * max(sizes) < 2 * in_flight <= hand * max(sizes)
+
+
+def test_receipts_travel_as_json() -> None:
+    receipt = Receipt(7, 10, 8, 25, 3, {"editor_failed": 2}, {"policy_stop": 8}, Seconds(editor=1.5), 1000)
+    assert Receipt.from_json(receipt.to_json()) == receipt
+
+
+def test_a_summary_adds_receipts_up() -> None:
+    summary = RunSummary("out/x", "x", planned=30, committed=10, already=10)
+    summary = summary.plus(Receipt(0, 10, 8, 25, 3, {"editor_failed": 2}, {"policy_stop": 8}), 10)
+    assert (summary.committed, summary.ok, summary.failed, summary.steps) == (20, 8, 2, 25)
+    assert not summary.complete
+    summary = summary.plus(Receipt(1, 10, 10, committed=False), 10)
+    assert summary.complete and (summary.ok, summary.failed, summary.already) == (18, 2, 10)
+
+
+def test_receipts_add_up() -> None:
+    one = Receipt(7, 10, 8, 25, 3, {"editor_failed": 2}, {"policy_stop": 8}, Seconds(editor=1.5), 1000)
+    both = one + Receipt(
+        8, 2, 1, 4, 0, {"editor_failed": 1}, {"max_steps": 1}, Seconds(io=1.0), 10, restarts=1
+    )
+    errors, stops = {"editor_failed": 3}, {"policy_stop": 8, "max_steps": 1}
+    seconds = Seconds(editor=1.5, io=1.0)
+    assert both == Receipt(-1, 12, 9, 29, 3, errors, stops, seconds, 1010, restarts=1)
+
+
+def test_pulses_tell_what_is_in_flight(tmp_path: Path) -> None:
+    slow = {"policy": {"type": "simulated"}, "editor": {"type": "simulated", "service": {"seconds": 0.3}}}
+    config, where, shards = planned(tmp_path, records=16, **slow)
+    pulses: list[Pulse] = []
+    worker = ShardWorker(config, where, "a1", on_pulse=pulses.append)
+    try:
+        for shard in shards:
+            worker(shard)
+    finally:
+        worker.close()
+    assert pulses and any(pulse.in_flight for pulse in pulses)
+    assert [p.steps for p in pulses] == sorted(p.steps for p in pulses)
+
+
+def test_run_json_says_what_ran(tmp_path: Path) -> None:
+    config, where, _ = planned(tmp_path)
+    about = json.loads(Path(where, "run.json").read_text())
+    assert about["config"]["input"]["manifest"] == config.input.manifest
+    assert {"python", "ray", "pyarrow", "pillow"} <= about["versions"].keys()
+    assert about["manifest"][0]["path"] == config.input.manifest
+
+
+def test_who_comes_alone_runs_alone_and_nobody_overtakes() -> None:
+    async def scenario() -> list[tuple[str, int]]:
+        gate, running, seen = Gate(3), 0, []
+
+        async def record(name: str, priority: int, alone: bool = False) -> None:
+            nonlocal running
+            async with gate.at((priority,), alone):
+                running += 1
+                seen.append((name, running))
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                    assert not alone or running == 1
+                running -= 1
+
+        early = [asyncio.create_task(record(f"early-{i}", 0)) for i in range(3)]
+        await asyncio.sleep(0)
+        late = [record("alone", 1, alone=True), *(record(f"late-{i}", 2) for i in range(3))]
+        await asyncio.gather(*early, *late)
+        return seen
+
+    seen = asyncio.run(scenario())
+    assert [name for name, _ in seen] == [
+        *(f"early-{i}" for i in range(3)),
+        "alone",
+        *(f"late-{i}" for i in range(3)),
+    ]
+    assert dict(seen)["alone"] == 1
+
+
+def test_one_that_waits_alone_and_is_cancelled_lets_the_others_in() -> None:
+    async def scenario() -> list[str]:
+        gate, done, go = Gate(2), [], asyncio.Event()
+
+        async def record(name: str, alone: bool = False) -> None:
+            async with gate.at((0,), alone):
+                done.append(name)
+                await go.wait()
+
+        tasks = [asyncio.create_task(record("first")), asyncio.create_task(record("alone", alone=True))]
+        tasks.append(asyncio.create_task(record("second")))
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        before = list(done)
+        go.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return before
+
+    assert asyncio.run(scenario()) == ["first", "second"]
