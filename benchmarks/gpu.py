@@ -25,12 +25,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.gpu_models import REAL, SMALL, Sizes, write_editor, write_policy
-from mira_batch.config.models.local_models import DiffusersConfig, QwenVLConfig
+from mira_batch.config.models.local import DiffusersConfig, QwenVLConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest, PolicyRequest
 from mira_batch.core.types import Frame, Weights
-from mira_batch.models.serving.calls import is_out_of_memory
+from mira_batch.models.serving.outcome import is_out_of_memory
 
 RESULTS = Path(__file__).parent / "results-gpu.json"
 SPEED: dict[str, dict[str, Any]] = {
@@ -105,7 +105,7 @@ def matrix_rate(device: str, side: int) -> float:
 
 def measure_policy(scratch: Path, sizes: Sizes, device: str, rate: float) -> Iterator[Row]:
     """Seconds of a policy's call by batch size and resolution: two images a request, one answer length."""
-    from mira_batch.models.qwen.qwen_vl import QwenVLPolicy
+    from mira_batch.models.qwen.policy import QwenVLPolicy
 
     folder = scratch / "policy"
     write_policy(folder, sizes, device)
@@ -159,7 +159,7 @@ def measure_editor(
 
 
 def load_editor(folder: Path, sizes: Sizes, side: int, more: dict[str, Any]) -> Any:
-    from mira_batch.models.diffusion.diffusers_editor import DiffusersEditor
+    from mira_batch.models.diffusion.editor import DiffusersEditor
 
     settings = {
         "type": "diffusers",

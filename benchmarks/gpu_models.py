@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mira_batch.models.tiny import diffusion, qwen
-from mira_batch.models.torch_support.torch_setup import prepare
+from mira_batch.models.torch_support.setup import prepare
 
 
 @dataclass(frozen=True, slots=True)

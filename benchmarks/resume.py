@@ -18,10 +18,10 @@ from mira_batch.core.identity import content_hash
 from mira_batch.core.receipts import Receipt, RunSummary
 from mira_batch.runtime.ledger import Ledger
 from mira_batch.storage import schema
-from mira_batch.storage.manifest.manifest import list_files
+from mira_batch.storage.manifest.listing import list_files
+from mira_batch.storage.run.layout import open_run, result_key
 from mira_batch.storage.run.planfile import PlanWriter
 from mira_batch.storage.run.results import results_file
-from mira_batch.storage.run.rundir import open_run, result_key
 
 CHUNK = 10_000
 _UNTOLD = 100

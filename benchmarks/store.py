@@ -20,8 +20,8 @@ from benchmarks.efficiency import timed_models
 from benchmarks.figure import Bench, Figure, at_most, in_table, reported
 from benchmarks.timeline import Timeline, read_timeline
 from benchmarks.workload import config, manifest, records_with
-from tests.support.servers.faultproxy import fault_proxy
-from tests.support.servers.s3server import s3_server
+from tests.support.servers.fault_proxy import fault_proxy
+from tests.support.servers.s3 import s3_server
 
 SIDE, SECONDS, BATCH = 1024, 1.0, 4
 TABLE = "The object store at 1 s per edit"

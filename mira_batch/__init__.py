@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mira_batch.catalogue.catalogue import read_catalogue as read_catalogue
+    from mira_batch.catalogue.current import read_catalogue as read_catalogue
     from mira_batch.config.load import load_config as load_config
     from mira_batch.runtime.run import run as run
     from mira_batch.storage.run.results import read_outputs as read_outputs
@@ -22,7 +22,7 @@ __all__ = ["__version__", "load_config", "read_catalogue", "read_outputs", "read
 _HOME = {
     "load_config": "mira_batch.config.load",
     "run": "mira_batch.runtime.run",
-    "read_catalogue": "mira_batch.catalogue.catalogue",
+    "read_catalogue": "mira_batch.catalogue.current",
     "read_outputs": "mira_batch.storage.run.results",
     "read_trajectories": "mira_batch.storage.run.results",
 }

@@ -25,12 +25,12 @@ from mira_batch.core.errors import MiraError, RunStopped, StoreError, UserError
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.stop import Stop
 from mira_batch.core.types import RunEnd
-from mira_batch.edit import check
+from mira_batch.edit import preflight
 from mira_batch.report.contact_sheet import write_report
 from mira_batch.report.progress import Terminal, summary_table
 from mira_batch.report.spent import spent_table
 from mira_batch.runtime import run as runner
-from mira_batch.storage.run.rundir import PROFILE
+from mira_batch.storage.run.layout import PROFILE
 from mira_batch.storage.run.verify import verify as verify_run
 
 app = typer.Typer(
@@ -71,7 +71,7 @@ def make_tiny(
 def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Check everything that can be checked before spending: settings, manifest, store, models."""
     findings = []
-    for finding in check.validate(load_config(config, set_ or ())):
+    for finding in preflight.validate(load_config(config, set_ or ())):
         findings.append(finding)
         if not as_json:
             mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"

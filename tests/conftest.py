@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.servers.s3server import S3Server, s3_server
+from tests.support.servers.s3 import S3Server, s3_server
 
 
 @pytest.fixture(scope="session")

@@ -22,14 +22,14 @@ from typing import Any
 
 from rich.console import Console
 
-from mira_batch.storage.manifest.manifest import list_files
-from mira_batch.storage.run.rundir import run_id_for
+from mira_batch.storage.manifest.listing import list_files
+from mira_batch.storage.run.layout import run_id_for
 from mira_batch.storage.stores.objects import open_store
 from tests.support.models.counted import counted, read_edits
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.disturbed import assert_whole, config_file, left_alone, results, start
-from tests.support.servers.faultproxy import FaultProxy, fault_proxy
-from tests.support.servers.s3server import S3Server, s3_server
+from tests.support.servers.fault_proxy import FaultProxy, fault_proxy
+from tests.support.servers.s3 import S3Server, s3_server
 
 RECORDS, WORKERS, IN_FLIGHT = 60, 2, 4
 KILLS = ("worker", "worker", "driver", "asked", "takeover")

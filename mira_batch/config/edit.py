@@ -16,7 +16,7 @@ from mira_batch.config.models import (
     PolicyConfig,
     RulesPolicyConfig,
 )
-from mira_batch.config.models.local_models import TorchConfig
+from mira_batch.config.models.local import TorchConfig
 from mira_batch.core.types import Limits
 
 PIPELINE_VERSION = 2

@@ -24,7 +24,7 @@ from mira_batch.core.types import Seconds, Status
 from mira_batch.report.page import Card, Page, render
 from mira_batch.report.strip import CardReader
 from mira_batch.storage import schema
-from mira_batch.storage.run import rundir
+from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import read_rejects
 from mira_batch.storage.run.results import results_dataset
 from mira_batch.storage.stores.files import READ_ERRORS
@@ -49,10 +49,10 @@ def write_report(config: BulkEditConfig, summary: RunSummary, most: int = 48) ->
         RunConflict: it holds no run.
     """
     store = open_store(summary.run, config.storage)
-    run = rundir.read_run(store)
+    run = layout.read_run(store)
     here = summary.committed - summary.already
-    if not here and store.exists(rundir.REPORT):  # a call that did nothing leaves the times of one that did
-        return store.location(rundir.REPORT)
+    if not here and store.exists(layout.REPORT):  # a call that did nothing leaves the times of one that did
+        return store.location(layout.REPORT)
     reader = CardReader(config, store, frozenset(file["path"] for file in run["manifest"]))
     try:
         census = _census(store, config, summary)
@@ -71,8 +71,8 @@ def write_report(config: BulkEditConfig, summary: RunSummary, most: int = 48) ->
         rejects=rejects[:_REJECTS],
         rejected=len(rejects),
     )
-    store.put(rundir.REPORT, render(page).encode("utf-8", "replace"))
-    return store.location(rundir.REPORT)
+    store.put(layout.REPORT, render(page).encode("utf-8", "replace"))
+    return store.location(layout.REPORT)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _census(store: Store, config: BulkEditConfig, summary: RunSummary) -> _Censu
     spent, cost, steps, total = Seconds(), 0.0, 0, 0
     starts: dict[str, int] = {}
     flags = [np.zeros(0, bool)]
-    if any(rundir.shard_of(entry.key) is not None for entry in store.list("results")):
+    if any(layout.shard_of(entry.key) is not None for entry in store.list("results")):
         dataset = results_dataset(summary.run, config.storage)
         # Footers are not kept: those of a hundred thousand shards would fill the memory.
         scanner = dataset.scanner(columns=list(_LIGHT), cache_metadata=False, fragment_readahead=16)

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mira_batch.core.errors import RunConflict, StoreError
-from mira_batch.storage.run.rundir import LEASE
+from mira_batch.storage.run.layout import LEASE
 from mira_batch.storage.stores.objects import Store
 
 _held: set[str] = set()

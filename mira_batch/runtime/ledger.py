@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import Receipt, RunSummary
-from mira_batch.storage.run.rundir import RECEIPTS, result_key
+from mira_batch.storage.run.layout import RECEIPTS, result_key
 from mira_batch.storage.stores.objects import Store
 
 FOOTER = b"mira_batch.receipt"

@@ -11,13 +11,13 @@ from dataclasses import asdict
 import pyarrow as pa
 import ray
 
-from mira_batch.catalogue.catalogue import EarlierWork, work_of_earlier_runs
+from mira_batch.catalogue.current import EarlierWork, work_of_earlier_runs
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import ManifestError, UserError
 from mira_batch.storage import schema
-from mira_batch.storage.manifest import manifest
-from mira_batch.storage.manifest.pieces import Piece, numbered
+from mira_batch.storage.manifest import listing
 from mira_batch.storage.manifest.scan import SCAN, scan_piece
+from mira_batch.storage.manifest.splits import Piece, numbered
 from mira_batch.storage.run.planfile import Plan, PlanWriter, SkippedBy
 from mira_batch.storage.stores.objects import Store
 
@@ -74,7 +74,7 @@ def needs_ray(config: BulkEditConfig, pieces: Iterable[Piece]) -> bool:
 
     What makes less than two pieces is read here in less time than Ray takes to start its tasks.
     """
-    return config.backend == "ray" and sum(piece.size for piece in pieces) >= 2 * manifest.PIECE_BYTES
+    return config.backend == "ray" and sum(piece.size for piece in pieces) >= 2 * listing.PIECE_BYTES
 
 
 def _scan_here(pieces: Iterable[Piece], config: BulkEditConfig) -> Iterator[pa.Table]:

@@ -15,17 +15,17 @@ from mira_batch.core.errors import RunConflict, RunStopped
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop import Stop
 from mira_batch.core.types import RunEnd
-from mira_batch.edit.check import check_models, check_output
+from mira_batch.edit.preflight import check_models, check_output
 from mira_batch.runtime.backends.cluster import ray_session
-from mira_batch.runtime.backends.execute import on_ray
+from mira_batch.runtime.backends.ray import on_ray
 from mira_batch.runtime.drive import drive
 from mira_batch.runtime.lease import is_alive, lease, read_claim
 from mira_batch.runtime.ledger import Ledger, total
 from mira_batch.runtime.plan import make_plan, needs_ray
 from mira_batch.runtime.pool import Pool, in_process
 from mira_batch.runtime.trace import Profile
-from mira_batch.storage.manifest.manifest import Piece, cut, list_files
-from mira_batch.storage.run import rundir
+from mira_batch.storage.manifest.listing import Piece, cut, list_files
+from mira_batch.storage.run import layout
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
 from mira_batch.storage.run.planfile import Plan, Shard, read_plan
 from mira_batch.storage.stores.objects import Store, check_create_only, open_store
@@ -78,7 +78,7 @@ def run(
                 _start_backend(config, stack)
             with phases.phase("work"):
                 backend = on_ray if config.backend == "ray" else in_process
-                session = secrets.token_hex(4)  # names this call of the driver; see runtime/tries.py
+                session = secrets.token_hex(4)  # names this call of the driver; see runtime/attempts.py
                 ledger = Ledger(store, session, summary)
                 with backend(config, store.uri, session, todo, profile) as pool:
                     pool.on_receipt = phases.add
@@ -174,8 +174,8 @@ def open_existing(config: BulkEditConfig) -> Store:
         RunConflict: there is no such run.
     """
     files = [] if config.run_id else list_files(config.input, config.storage)
-    store = open_store(f"{config.output.uri}/{rundir.run_id_for(config, files)}", config.storage, make=False)
-    rundir.read_run(store)
+    store = open_store(f"{config.output.uri}/{layout.run_id_for(config, files)}", config.storage, make=False)
+    layout.read_run(store)
     return store
 
 
@@ -185,8 +185,8 @@ def _opened(config: BulkEditConfig) -> tuple[Store, list[Piece]]:
     Cut before the directory is made: a manifest that can't be used leaves none behind.
     """
     files = list_files(config.input, config.storage)
-    pieces = [] if rundir.is_planned(config, files) else cut(files, config.input, config.storage)
-    return rundir.open_run(config, files), pieces
+    pieces = [] if layout.is_planned(config, files) else cut(files, config.input, config.storage)
+    return layout.open_run(config, files), pieces
 
 
 def _planned(
@@ -231,5 +231,5 @@ def _todo(plan: Plan, done: set[int]) -> list[Shard]:
 
 def committed_shards(store: Store) -> set[int]:
     """Shards whose result file exists: one LIST."""
-    found = (rundir.shard_of(entry.key) for entry in store.list("results"))
+    found = (layout.shard_of(entry.key) for entry in store.list("results"))
     return {shard for shard in found if shard is not None}

@@ -18,7 +18,7 @@ from mira_batch.core.pixels import shared
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, Models, PolicyRequest, Timed
 from mira_batch.core.receipts import Receipt
 from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, LoggedStep, Seconds, Status, Trajectory
-from mira_batch.runtime.tries import Tries
+from mira_batch.runtime.attempts import Tries
 from mira_batch.storage import images
 from mira_batch.storage.run.results import result_row, source_of
 from mira_batch.storage.run.steplog import ShardLog

@@ -16,7 +16,7 @@ from typing import Any
 
 from mira_batch.core.receipts import Receipt
 from mira_batch.core.spent import Span
-from mira_batch.storage.run.rundir import PROFILE
+from mira_batch.storage.run.layout import PROFILE
 from mira_batch.storage.stores.objects import Store
 
 MOST_SPANS = 300_000

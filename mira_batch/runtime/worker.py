@@ -28,14 +28,14 @@ from mira_batch.core.identity import fingerprint
 from mira_batch.core.receipts import Activity, Pulse, Receipt
 from mira_batch.core.spent import Spent
 from mira_batch.models.serving.replicas import Replicas, load_replicas
-from mira_batch.runtime.gate import Gate, all_or_nothing
+from mira_batch.runtime.admission import Gate, all_or_nothing
 from mira_batch.runtime.ledger import FOOTER, read_receipt
 from mira_batch.runtime.shard import ShardWork
 from mira_batch.runtime.trace import Trace
 from mira_batch.storage.manifest.embedded import EmbeddedReader
+from mira_batch.storage.run.layout import check_identities, result_key
 from mira_batch.storage.run.planfile import Shard, read_shard
 from mira_batch.storage.run.results import results_file
-from mira_batch.storage.run.rundir import check_identities, result_key
 from mira_batch.storage.stores.objects import open_store
 from mira_batch.storage.weights import fetch_weights
 
@@ -62,7 +62,7 @@ class ShardWorker:
         Args:
             config: the run's config.
             run: the run's directory.
-            session: names this call of the driver, in hex digits; see `runtime/tries.py`.
+            session: names this call of the driver, in hex digits; see `runtime/attempts.py`.
             on_pulse: told the live figures about once a second, from a thread of the worker's; answers
                 whether to end.
             profile: collect spans and send them with the receipts.

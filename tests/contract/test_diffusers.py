@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mira_batch.config.models.local_models import DiffusersConfig
+from mira_batch.config.models.local import DiffusersConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.types import ErrorKind, Frame, Weights
-from mira_batch.models.diffusion.diffusers_editor import DiffusersEditor
+from mira_batch.models.diffusion.editor import DiffusersEditor
 from mira_batch.models.tiny.diffusion import PIPELINES
 
 AREA = 64 * 64
@@ -214,7 +214,7 @@ def test_our_loop_gives_what_the_pipeline_itself_gives(editors: Any) -> None:
     """At one megapixel of reference, which the pipeline always takes; one step, since that is slow here."""
     import torch
 
-    from mira_batch.models.diffusion.pipelines.calls import Batch, Settings
+    from mira_batch.models.diffusion.pipelines.batch import Batch, Settings
     from mira_batch.models.diffusion.pipelines.qwen_edit import edit
 
     pipe, image = editors("QwenImageEditPlusPipeline")._pipe, photo(3, (64, 64)).pixels
@@ -239,7 +239,7 @@ def test_where_attention_takes_no_mask_prompts_of_one_length_share_a_batch(edito
     editor = editors("QwenImageEditPlusPipeline")
     masked = DiffusersEditor.__new__(DiffusersEditor)
     masked.__dict__ |= vars(editor)
-    from mira_batch.models.diffusion.diffusers_editor import _prompt_counter
+    from mira_batch.models.diffusion.editor import _prompt_counter
 
     config = editor._config.model_copy(
         update={"speed": editor._config.speed.model_copy(update={"attention": "sage"})}

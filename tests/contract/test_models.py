@@ -19,7 +19,7 @@ from mira_batch.core.actions import parse_action
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
 from mira_batch.core.types import Edit, Frame, Step, Stop
-from mira_batch.models.build import build_editor, build_judge, build_policy
+from mira_batch.models.registry import build_editor, build_judge, build_policy
 
 FAULTS = [{"records": "bad-*", "does": "raise"}]
 SIMULATED = {"type": "simulated", "faults": FAULTS, "max_batch": 4}

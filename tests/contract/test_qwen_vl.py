@@ -16,7 +16,7 @@ import pytest
 
 from mira_batch.core.errors import ConfigError, RecordError
 from mira_batch.core.ports import PolicyRequest
-from mira_batch.models.qwen.qwen_vl import QwenVLPolicy, collate
+from mira_batch.models.qwen.policy import QwenVLPolicy, collate
 from tests.support.models.tiny import a_step, noise, policy_of
 
 MODELS = ["qwen2.5-vl", "qwen3-vl"]

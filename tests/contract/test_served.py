@@ -24,10 +24,10 @@ from mira_batch.core.types import ErrorKind, Frame, Step
 from mira_batch.models.remote.gemini_images import GeminiImages
 from mira_batch.models.remote.openai_images import OpenAIImages
 from mira_batch.models.remote.openai_policy import OpenAIPolicy
-from mira_batch.models.remote.served_pictures import restored
+from mira_batch.models.remote.pictures import restored
 from mira_batch.models.serving.endpoint import Endpoint
 from mira_batch.models.serving.microbatch import EDITOR, POLICY, Role
-from tests.support.servers.modelserver import (
+from tests.support.servers.models import (
     Answer,
     Asked,
     ModelServer,

@@ -15,7 +15,7 @@ from mira_batch.core.types import EditTask, LoggedStep
 from mira_batch.storage.run.steplog import ShardLog
 from mira_batch.storage.stores.objects import open_store
 from tests.support.runs.steplogs import Held, MemoryStepLog, a_frame, a_history, a_task, another
-from tests.support.servers.s3server import S3Server
+from tests.support.servers.s3 import S3Server
 
 Opener = Callable[[], StepLog]
 """Opens the log as a worker does that has just started; all its logs share one store."""

@@ -14,7 +14,7 @@ import yaml
 
 from mira_batch import load_config, read_outputs
 from mira_batch.config.reference import reference
-from mira_batch.models.embedded.grammar.grammar import parse
+from mira_batch.models.embedded.grammar.parse import parse
 from tests.docs.blocks import ROOT, blocks, commands
 from tests.support.runs.catalogue import make_catalogue
 

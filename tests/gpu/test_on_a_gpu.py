@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from mira_batch import load_config, run
-from mira_batch.config.models.local_models import DiffusersConfig
+from mira_batch.config.models.local import DiffusersConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.ports import EditRequest, PolicyRequest
 from mira_batch.core.types import Weights
-from mira_batch.models.diffusion.diffusers_editor import DiffusersEditor
-from mira_batch.models.serving.calls import free_memory, is_engine_dead, is_out_of_memory
+from mira_batch.models.diffusion.editor import DiffusersEditor
+from mira_batch.models.serving.outcome import free_memory, is_engine_dead, is_out_of_memory
 from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import open_store
 from tests.support.models.tiny import noise, policy_of, trained_policy

@@ -11,8 +11,8 @@ import pytest
 from mira_batch import load_config, run
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.faultruns import RECORDS, Outcome, Place, outcome
-from tests.support.servers.faultproxy import fault_proxy
-from tests.support.servers.s3server import S3Server
+from tests.support.servers.fault_proxy import fault_proxy
+from tests.support.servers.s3 import S3Server
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import yaml
 
 from mira_batch import read_outputs
 from tests.support.runs.catalogue import make_catalogue, settings
-from tests.support.servers.s3server import S3Server, free_port
+from tests.support.servers.s3 import S3Server, free_port
 
 CLI = [sys.executable, "-m", "mira_batch.cli"]
 

@@ -27,7 +27,7 @@ from tests.support.models import step1x
 from tests.support.models.tiny import FIRST, THEN, trained_policy
 from tests.support.runs.catalogue import make_catalogue
 from tests.support.runs.disturbed import Notes, assert_whole, results
-from tests.support.servers.modelserver import Answer, Asked, model_server
+from tests.support.servers.models import Answer, Asked, model_server
 
 CONFIGS = ROOT / "configs"
 RECORDS = 10

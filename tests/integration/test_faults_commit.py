@@ -11,7 +11,7 @@ import pytest
 
 from mira_batch import load_config, run
 from tests.support.runs.faultruns import RECORDS, Outcome, Place, check_sound, check_whole, cli, started
-from tests.support.servers.faultproxy import Rule
+from tests.support.servers.fault_proxy import Rule
 
 pytestmark = [pytest.mark.faults, pytest.mark.s3]
 IN_FLIGHT = 8

@@ -28,7 +28,7 @@ from tests.support.runs.disturbed import (
     start,
     until,
 )
-from tests.support.servers.s3server import S3Server
+from tests.support.servers.s3 import S3Server
 
 pytestmark = pytest.mark.faults
 RECORDS = 16

@@ -13,8 +13,8 @@ import pytest
 from mira_batch import load_config, read_outputs, run
 from mira_batch.config.edit import WorkersConfig
 from mira_batch.runtime.backends.cluster import ray_session
+from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.run.planfile import read_plan, read_shard
-from mira_batch.storage.run.rundir import result_key
 from mira_batch.storage.stores.objects import open_store
 from tests.support.models.counted import counted, read_edits
 from tests.support.models.unruly import unruly

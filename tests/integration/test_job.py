@@ -15,7 +15,7 @@ from mira_batch.core.receipts import RunSummary
 from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import open_store
 from tests.support.runs.catalogue import copy_sample, make_catalogue, settings
-from tests.support.servers.s3server import S3Server
+from tests.support.servers.s3 import S3Server
 
 RECORDS = 300
 SAME = ("record_id", "instruction", "status", "stop_reason", "error_kind", "image", "width", "height")

@@ -29,7 +29,7 @@ from mira_batch.runtime import run as runner
 from mira_batch.storage.run.verify import verify
 from tests.support import ROOT
 from tests.support.runs.catalogue import make_catalogue, settings
-from tests.support.servers.s3server import free_port
+from tests.support.servers.s3 import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 JOB = ROOT / "jobs" / "bulk_edit.py"

@@ -8,11 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import ImageColor
 
-from mira_batch.models.embedded.grammar.grammar import InstructionUnclear, parse
-from mira_batch.models.embedded.operations import operations_colour as colour
-from mira_batch.models.embedded.operations import operations_geometry as geometry
-from mira_batch.models.embedded.operations.operations import Operation, canonical_colour
-from mira_batch.models.embedded.operations.operations_text import MAX_TEXT, Position, Size, WriteText
+from mira_batch.models.embedded.grammar.parse import InstructionUnclear, parse
+from mira_batch.models.embedded.operations import colour, geometry
+from mira_batch.models.embedded.operations.operation import Operation, canonical_colour
+from mira_batch.models.embedded.operations.text import MAX_TEXT, Position, Size, WriteText
 
 
 def decimals(low: float, high: float) -> st.SearchStrategy[float]:

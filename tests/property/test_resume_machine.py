@@ -26,8 +26,8 @@ from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import work_id
 from mira_batch.storage import schema
 from mira_batch.storage.run.clean import delete_state
+from mira_batch.storage.run.layout import result_key, state_prefix
 from mira_batch.storage.run.planfile import Shard
-from mira_batch.storage.run.rundir import result_key, state_prefix
 from tests.support.pictures import corners
 from tests.support.runs import interrupted
 from tests.support.runs.interrupted import Died, Disk, Process, Then

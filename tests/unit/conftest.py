@@ -8,7 +8,7 @@ import pytest
 
 from mira_batch.config.edit import StorageConfig
 from mira_batch.storage.stores.objects import Store, open_store
-from tests.support.servers.s3server import S3Server
+from tests.support.servers.s3 import S3Server
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])

@@ -1,4 +1,4 @@
-"""Which policy, editor and judge to use: discriminated unions on `type`, built by `models/build.py`."""
+"""Which policy, editor and judge to use: discriminated unions on `type`, built by `models/registry.py`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from mira_batch.config.models.local_models import DiffusersConfig, QwenVLConfig, VllmConfig
-from mira_batch.config.models.model_base import BatchedConfig
-from mira_batch.config.models.served_models import GeminiImagesConfig, OpenAIImagesConfig, OpenAIPolicyConfig
+from mira_batch.config.models.base import BatchedConfig
+from mira_batch.config.models.local import DiffusersConfig, QwenVLConfig, VllmConfig
+from mira_batch.config.models.served import GeminiImagesConfig, OpenAIImagesConfig, OpenAIPolicyConfig
 from mira_batch.config.models.simulated import (
     SimulatedEditorConfig,
     SimulatedJudgeConfig,

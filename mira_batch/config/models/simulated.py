@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from mira_batch.config.base import Strict
-from mira_batch.config.models.model_base import BatchedConfig
+from mira_batch.config.models.base import BatchedConfig
 
 
 class ServiceTime(Strict):

@@ -8,8 +8,8 @@ from collections import OrderedDict
 from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import frame_of
 from mira_batch.core.types import ErrorKind, Frame
-from mira_batch.models.embedded.grammar import grammar
-from mira_batch.models.embedded.operations.operations import Operation
+from mira_batch.models.embedded.grammar.parse import InstructionUnclear, parse
+from mira_batch.models.embedded.operations.operation import Operation
 
 REMEMBERED = 4_096
 """Records whose digests are kept; a few hundred bytes each."""
@@ -29,8 +29,8 @@ class Expected:
             RecordError: the instruction has words that the grammar doesn't know, or an edit can't be made.
         """
         try:
-            operations = grammar.parse(instruction)
-        except grammar.InstructionUnclear as unclear:
+            operations = parse(instruction)
+        except InstructionUnclear as unclear:
             raise RecordError(ErrorKind.instruction_unclear, str(unclear)) from unclear
         key = (original.digest, instruction)
         with self._lock:

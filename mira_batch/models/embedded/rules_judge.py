@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import Judgement, JudgeRequest
 from mira_batch.models.embedded.expected import Expected
-from mira_batch.models.embedded.grammar import grammar
+from mira_batch.models.embedded.grammar.parse import VERSION
 
 
 class RulesJudge:
@@ -17,7 +17,7 @@ class RulesJudge:
     it has those of no such image.
     """
 
-    identity = f"rules-judge/1 grammar-{grammar.VERSION}"
+    identity = f"rules-judge/1 grammar-{VERSION}"
     max_batch = 64
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A Qwen-VL policy run by vLLM in the worker: the same prompt and weights as `qwen_vl.py`, with vLLM's
+"""A Qwen-VL policy run by vLLM in the worker: the same prompt and weights as `policy.py`, with vLLM's
 batching. Needs the extra `vllm`.
 
 vLLM takes over the first GPU that the worker sees, and schedules the requests of a call by itself, so a call
@@ -11,14 +11,14 @@ import importlib.util
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from mira_batch.config.models.local_models import SamplingConfig, VllmConfig
+from mira_batch.config.models.local import SamplingConfig, VllmConfig
 from mira_batch.core.errors import ConfigError, RecordError, boundary, describe
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import Prompt, build_prompt
 from mira_batch.core.types import ErrorKind, Weights
-from mira_batch.models.qwen.qwen_draws import drawn_with
-from mira_batch.models.qwen.qwen_files import check_qwen_files
-from mira_batch.models.qwen.qwen_vl import identity_of, opaque, special_tokens
+from mira_batch.models.qwen.draws import drawn_with
+from mira_batch.models.qwen.files import check_qwen_files
+from mira_batch.models.qwen.policy import identity_of, opaque, special_tokens
 
 MAX_BATCH = 64
 """Requests in a call, unless the config says otherwise; vLLM runs as many at once as its memory holds."""

@@ -16,13 +16,13 @@ from typing import Any
 import aiohttp
 from PIL import Image
 
-from mira_batch.config.models.served_models import GeminiImagesConfig
+from mira_batch.config.models.served import GeminiImagesConfig
 from mira_batch.core.errors import ConfigError, RecordError
 from mira_batch.core.ports import EditRequest, Priced
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.remote.openai_client import key_of, priced
-from mira_batch.models.remote.served_pictures import from_bytes, png_of, restored
-from mira_batch.models.serving.served_faults import (
+from mira_batch.models.remote.pictures import from_bytes, png_of, restored
+from mira_batch.models.serving.faults import (
     EndpointFault,
     Meaning,
     charged,

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mira_batch.config.models.served_models import Prices, ServedConfig
+from mira_batch.config.models.served import Prices, ServedConfig
 from mira_batch.core.errors import ConfigError
-from mira_batch.models.serving.served_faults import (
+from mira_batch.models.serving.faults import (
     UNSUPPORTED,
     EndpointFault,
     Meaning,

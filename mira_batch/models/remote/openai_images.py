@@ -10,13 +10,13 @@ import asyncio
 
 from PIL import Image
 
-from mira_batch.config.models.served_models import OpenAIImagesConfig
+from mira_batch.config.models.served import OpenAIImagesConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import EditRequest, Priced
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.remote.openai_client import open_client, openai_faults, priced, whole
-from mira_batch.models.remote.served_pictures import from_base64, png_of, restored
-from mira_batch.models.serving.served_faults import charged
+from mira_batch.models.remote.pictures import from_base64, png_of, restored
+from mira_batch.models.serving.faults import charged
 
 
 class OpenAIImages:

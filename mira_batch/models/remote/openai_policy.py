@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from mira_batch.config.models.served_models import OpenAIPolicyConfig
+from mira_batch.config.models.served import OpenAIPolicyConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import fingerprint
 from mira_batch.core.ports import PolicyRequest, Priced
@@ -13,8 +13,8 @@ from mira_batch.core.prompt import PROMPT_VERSION, build_prompt
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.pictures import on_white
 from mira_batch.models.remote.openai_client import open_client, openai_faults, priced, whole
-from mira_batch.models.remote.served_pictures import data_url
-from mira_batch.models.serving.served_faults import MOST_TEXT, charged, quoted
+from mira_batch.models.remote.pictures import data_url
+from mira_batch.models.serving.faults import MOST_TEXT, charged, quoted
 
 _UNSUPPORTED = "if it is temperature or top_p under policy.sampling, set it to null, and it is not sent"
 

@@ -2,8 +2,8 @@
 
 `Endpoint` stands where the micro-batcher stands for local models, and has the same surface. Nothing is
 batched: each request is a call of its own, and a batching server puts those in flight together. Calls are
-begun in the order of urgency (`turns.py`). What a fault means is decided by the adapters
-(`served_faults.py`); here is decided what follows:
+begun in the order of urgency (`limiter.py`). What a fault means is decided by the adapters
+(`faults.py`); here is decided what follows:
 
     busy, broken        the call is made again, with back-off, its place given to others meanwhile
     request             fails this record
@@ -24,13 +24,13 @@ from typing import Any, Generic, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from mira_batch.config.models.served_models import ServedConfig
+from mira_batch.config.models.served import ServedConfig
 from mira_batch.core.errors import ConfigError, EndpointError, RecordError, UserError, boundary
 from mira_batch.core.ports import Priced, Timed
 from mira_batch.core.types import ErrorKind, Seconds
+from mira_batch.models.serving.faults import EndpointFault, Meaning
+from mira_batch.models.serving.limiter import Turns, backoff
 from mira_batch.models.serving.microbatch import OnCall, Role
-from mira_batch.models.serving.served_faults import EndpointFault, Meaning
-from mira_batch.models.serving.turns import Turns, backoff
 
 Q = TypeVar("Q")
 R = TypeVar("R")

@@ -7,7 +7,7 @@ shard's deepest record the smallest).
 
 When a call raises, the batch is cut into halves until the request to blame is alone; only that one fails.
 A call that runs out of memory is cut the same way, and what fits is remembered for its bucket
-(`models/serving/fitting.py`), unless a request of it does not even fit alone: then that one was the cause.
+(`batch_limits.py`), unless a request of it does not even fit alone: then that one was the cause.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from typing import Any, Generic, TypeVar
 from mira_batch.core.errors import EngineDead, RecordError, boundary, describe
 from mira_batch.core.ports import Timed
 from mira_batch.core.types import ErrorKind, Seconds
-from mira_batch.models.serving.calls import (
+from mira_batch.models.serving.batch_limits import BatchLimits, Room
+from mira_batch.models.serving.outcome import (
     Call,
     Outcome,
     free_memory,
@@ -34,7 +35,6 @@ from mira_batch.models.serving.calls import (
     is_out_of_memory,
     outcome_of,
 )
-from mira_batch.models.serving.fitting import BatchLimits, Room
 
 Q = TypeVar("Q")
 R = TypeVar("R")

@@ -13,18 +13,18 @@ from typing import Any, SupportsFloat
 from PIL import Image
 
 from mira_batch.config.edit import BulkEditConfig
-from mira_batch.config.models.local_models import TorchConfig
-from mira_batch.config.models.model_base import BatchedConfig, ModelConfig
-from mira_batch.config.models.served_models import ServedConfig
+from mira_batch.config.models.base import BatchedConfig, ModelConfig
+from mira_batch.config.models.local import TorchConfig
+from mira_batch.config.models.served import ServedConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.pixels import shared
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
 from mira_batch.core.spent import Spent
 from mira_batch.core.types import ErrorKind, Frame
-from mira_batch.models.build import Fetch, build_editor, build_judge, build_policy, no_weights
+from mira_batch.models.registry import Fetch, build_editor, build_judge, build_policy, no_weights
+from mira_batch.models.serving.batch_limits import Room
 from mira_batch.models.serving.endpoint import Endpoint
-from mira_batch.models.serving.fitting import Room
 from mira_batch.models.serving.microbatch import EDITOR, JUDGE, POLICY, MicroBatcher, OnCall, Role
 
 

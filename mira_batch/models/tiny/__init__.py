@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mira_batch.core.errors import ConfigError
-from mira_batch.models.torch_support.torch_setup import prepare
+from mira_batch.models.torch_support.setup import prepare
 
 MARKER = ".mira-batch-tiny"
 """File that says a directory was made here, and may be written again."""

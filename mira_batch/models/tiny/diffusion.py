@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mira_batch.models.tiny.qwen import CHAT_TEMPLATE, HIDDEN, tiny_qwen_parts
-from mira_batch.models.torch_support.torch_setup import prepare
+from mira_batch.models.torch_support.setup import prepare
 
 PIPELINES = (
     "FluxKontextPipeline",

@@ -13,7 +13,7 @@ from typing import Any
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import build_prompt
 from mira_batch.core.types import Frame
-from mira_batch.models.torch_support.torch_setup import prepare
+from mira_batch.models.torch_support.setup import prepare
 
 SPECIAL = (
     "<|endoftext|>",

@@ -19,9 +19,9 @@ from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import fingerprint, work_id
 from mira_batch.storage import schema
 from mira_batch.storage.images import check_allowed
-from mira_batch.storage.manifest.manifest import read_piece
-from mira_batch.storage.manifest.pieces import Piece
+from mira_batch.storage.manifest.listing import read_piece
 from mira_batch.storage.manifest.rows import Embedded, Record, Reject
+from mira_batch.storage.manifest.splits import Piece
 from mira_batch.storage.stores.files import CONNECTIONS, READ_ERRORS, version
 
 SCAN = pa.schema([*schema.PLAN, *schema.REJECTS.remove(1), ("digest", pa.binary(16))])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mira_batch.storage.run import rundir
+from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import Plan
 from mira_batch.storage.stores.objects import CHECK, Entry, Store
 
@@ -38,10 +38,10 @@ def delete_leftovers(store: Store, plan: Plan | None) -> Cleaned:
     """Delete what killed processes left: a dead driver's claim, plan files that no plan names, test objects
     of the store's check, half-written local files. Nobody may be at work on the run."""
     found = [entry for name in store.children() if name.startswith(CHECK) for entry in store.list(name)]
-    claim = store.get(rundir.LEASE)
-    found += [Entry(rundir.LEASE, len(claim))] if claim is not None else []
+    claim = store.get(layout.LEASE)
+    found += [Entry(layout.LEASE, len(claim))] if claim is not None else []
     if plan is not None:
-        named = {rundir.PLAN, rundir.REJECTS, *plan.files}
+        named = {layout.PLAN, layout.REJECTS, *plan.files}
         found += [entry for entry in store.list("plan") if entry.key not in named]
     store.delete(entry.key for entry in found)
     halves = store.delete_temporaries()

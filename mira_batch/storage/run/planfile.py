@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import content_hash
-from mira_batch.storage.run import rundir
+from mira_batch.storage.run import layout
 from mira_batch.storage.stores.files import one_line
 from mira_batch.storage.stores.objects import Store
 
@@ -103,13 +103,13 @@ class PlanWriter:
         Args:
             rejects: the manifest rows that can't be used (schema `REJECTS`).
             skipped: how many records were left out because an earlier run has them.
-            skipped_models: the same by the models that made them, for `rundir.check_identities`.
+            skipped_models: the same by the models that made them, for `layout.check_identities`.
 
         Returns the plan that stands: ours, or the one another driver finished first.
         """
         self._cut(down_to=0)
         self._flush()
-        self._store.put(rundir.REJECTS, _parquet([rejects]))
+        self._store.put(layout.REJECTS, _parquet([rejects]))
         document = {
             "files": self._files,
             "sizes": self._sizes,
@@ -117,7 +117,7 @@ class PlanWriter:
             "skipped": skipped,
             "skipped_models": [asdict(entry) for entry in skipped_models],
         }
-        self._store.create(rundir.PLAN, json.dumps(document).encode())
+        self._store.create(layout.PLAN, json.dumps(document).encode())
         plan = read_plan(self._store)
         assert plan is not None
         return plan
@@ -167,11 +167,11 @@ def read_plan(store: Store) -> Plan | None:
     Raises:
         StoreError: its marker is damaged.
     """
-    data = store.get(rundir.PLAN)
+    data = store.get(layout.PLAN)
     if data is None:
         return None
     keys = ("files", "sizes", "rejected", "skipped")
-    found = rundir.parse_document(data, store.location(rundir.PLAN), *keys)
+    found = layout.parse_document(data, store.location(layout.PLAN), *keys)
     return Plan(tuple(found["files"]), tuple(found["sizes"]), found["rejected"], found["skipped"])
 
 
@@ -197,5 +197,5 @@ def read_shard(
 
 def read_rejects(store: Store) -> list[dict[str, Any]]:
     """The manifest rows that could not be used."""
-    data = store.get(rundir.REJECTS)
+    data = store.get(layout.REJECTS)
     return pq.read_table(io.BytesIO(data)).to_pylist() if data else []

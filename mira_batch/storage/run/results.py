@@ -20,7 +20,7 @@ from mira_batch.core.errors import StoreError
 from mira_batch.core.types import Trajectory
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.rows import Place
-from mira_batch.storage.run.rundir import RUN, shard_of
+from mira_batch.storage.run.layout import RUN, shard_of
 from mira_batch.storage.run.steplog import seconds_row, step_row
 from mira_batch.storage.stores.files import READ_ERRORS, arrow_filesystem, filesystem, one_line
 

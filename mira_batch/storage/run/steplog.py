@@ -24,7 +24,7 @@ from mira_batch.core.pixels import shared
 from mira_batch.core.types import EditTask, LoggedStep, Seconds, Step
 from mira_batch.storage import schema
 from mira_batch.storage.images import encode_png
-from mira_batch.storage.run.rundir import state_prefix
+from mira_batch.storage.run.layout import state_prefix
 from mira_batch.storage.stores.objects import Store
 
 _NAMES = tuple(field.name for field in fields(Step))

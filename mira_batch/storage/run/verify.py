@@ -22,7 +22,7 @@ from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import frame_of
 from mira_batch.core.types import ErrorKind
 from mira_batch.storage import schema
-from mira_batch.storage.run import rundir
+from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import read_plan, read_shard
 from mira_batch.storage.stores.files import one_line
 from mira_batch.storage.stores.objects import Store
@@ -55,17 +55,17 @@ def verify(store: Store) -> Verdict:
         RunConflict: there is no run here.
         StoreError: it can't be read.
     """
-    about = rundir.read_run(store)
+    about = layout.read_run(store)
     output = about["config"]["output"]
     lossless = output["format"] == "png" or (output["format"] == "webp" and output["quality"] == 100)
     verdict = Verdict()
     plan = read_plan(store)
     if plan is None:
-        verdict.problems.append(f"{store.location(rundir.PLAN)}: the run is not planned yet; run it again")
+        verdict.problems.append(f"{store.location(layout.PLAN)}: the run is not planned yet; run it again")
         return verdict
     verdict.planned = plan.records
     keys = {entry.key for entry in store.list("results")}
-    expected = {rundir.result_key(shard.index): shard for shard in plan.shards()}
+    expected = {layout.result_key(shard.index): shard for shard in plan.shards()}
     for key in sorted(keys - expected.keys()):
         verdict.problems.append(f"{key}: is not part of the plan; remove it")
     seen: set[str] = set()

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mira_batch.config.models.local_models import DiffusersConfig
+from mira_batch.config.models.local import DiffusersConfig
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.types import Weights
-from mira_batch.models.diffusion.diffusers_editor import DiffusersEditor
+from mira_batch.models.diffusion.editor import DiffusersEditor
 
 
 def config(folders: dict[str, Path], name: str = "FluxKontextPipeline", **settings: Any) -> DiffusersConfig:

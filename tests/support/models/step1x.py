@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from mira_batch.models.torch_support.torch_setup import prepare
+from mira_batch.models.torch_support.setup import prepare
 
 prepare()
 

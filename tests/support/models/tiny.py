@@ -9,12 +9,12 @@ from typing import Any
 
 from PIL import Image
 
-from mira_batch.config.models.local_models import QwenVLConfig
+from mira_batch.config.models.local import QwenVLConfig
 from mira_batch.core.actions import format_action
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.types import Edit, Frame, Step, Stop, Weights
-from mira_batch.models.qwen.qwen_vl import QwenVLPolicy, collate
+from mira_batch.models.qwen.policy import QwenVLPolicy, collate
 
 FIRST = Edit("make it brighter")
 """What the trained policy answers while no edit has been made …"""

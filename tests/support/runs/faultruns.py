@@ -21,14 +21,14 @@ from mira_batch.config.edit import BulkEditConfig, StorageConfig
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest
 from mira_batch.models.embedded.pillow_editor import PillowEditor
+from mira_batch.storage.run.layout import shard_of
 from mira_batch.storage.run.planfile import read_plan
-from mira_batch.storage.run.rundir import shard_of
 from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support import ROOT
 from tests.support.runs.catalogue import settings
-from tests.support.servers.faultproxy import FaultProxy
-from tests.support.servers.s3server import S3Server
+from tests.support.servers.fault_proxy import FaultProxy
+from tests.support.servers.s3 import S3Server
 
 RECORDS = 34
 Outcome = dict[str, tuple[Any, ...]]

@@ -1,7 +1,7 @@
 """A small S3 server with faults on purpose: stores that ignore If-None-Match, lose answers, or are busy.
 
 No credentials, one bucket level in the path, everything in memory. What a real store does is tested
-against a real one (tests/support/servers/s3server.py); this one is for what a real one won't do on request.
+against a real one (tests/support/servers/s3.py); this one is for what a real one won't do on request.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ import pytest
 from mira_batch.core.actions import parse_action
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.ports import PolicyRequest
-from mira_batch.models.qwen.qwen_files import check_qwen_files
+from mira_batch.models.qwen.files import check_qwen_files
 from mira_batch.models.tiny import MARKER, claim
 from mira_batch.models.tiny.qwen import tiny_qwen_parts, write_qwen2_5_vl, write_qwen3_vl
-from mira_batch.models.torch_support.torch_setup import device_of, dtype_of, prepare
+from mira_batch.models.torch_support.setup import device_of, dtype_of, prepare
 from tests.support.models.tiny import FIRST, THEN, a_step, noise, policy_of, trained_policy
 
 QWEN = {"qwen2.5-vl": write_qwen2_5_vl, "qwen3-vl": write_qwen3_vl}

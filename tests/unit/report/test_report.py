@@ -34,10 +34,10 @@ from mira_batch.core.types import (
 from mira_batch.report.contact_sheet import choose, write_report
 from mira_batch.storage import schema
 from mira_batch.storage.images import encode_png
-from mira_batch.storage.manifest.manifest import list_files
+from mira_batch.storage.manifest.listing import list_files
+from mira_batch.storage.run.layout import open_run, result_key
 from mira_batch.storage.run.planfile import PlanWriter
 from mira_batch.storage.run.results import result_row, results_file
-from mira_batch.storage.run.rundir import open_run, result_key
 
 RED, GREEN, BLUE = (200, 30, 30), (30, 160, 60), (40, 60, 200)
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror='alert(2)'> & </style>"

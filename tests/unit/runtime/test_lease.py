@@ -18,7 +18,7 @@ import pytest
 from mira_batch.config.edit import StorageConfig
 from mira_batch.core.errors import RunConflict
 from mira_batch.runtime.lease import Claim, Pace, is_alive, lease, read_claim
-from mira_batch.storage.run.rundir import LEASE
+from mira_batch.storage.run.layout import LEASE
 from mira_batch.storage.stores.objects import Store, open_store
 
 PACE = Pace(beat=0.1, stale=1.0)

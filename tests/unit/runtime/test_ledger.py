@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from mira_batch.core.receipts import Receipt, RunSummary
 from mira_batch.core.types import Seconds
 from mira_batch.runtime.ledger import FOOTER, Ledger, _ranges, read_receipt, total
+from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.run.results import results_file
-from mira_batch.storage.run.rundir import result_key
 from mira_batch.storage.stores.objects import Store, open_store
-from tests.support.runs.runs import a_config
+from tests.support.runs.finished import a_config
 
 NEW = RunSummary("run", "run")
 

@@ -16,11 +16,11 @@ from mira_batch import load_config, read_outputs, run
 from mira_batch.core.errors import ManifestError, RunConflict, RunStopped
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.plan import make_plan, needs_ray
-from mira_batch.storage.manifest import manifest
-from mira_batch.storage.manifest.manifest import cut, list_files
-from mira_batch.storage.manifest.pieces import Piece
+from mira_batch.storage.manifest import listing
+from mira_batch.storage.manifest.listing import cut, list_files
+from mira_batch.storage.manifest.splits import Piece
+from mira_batch.storage.run.layout import check_identities, open_run
 from mira_batch.storage.run.planfile import read_plan, read_rejects, read_shard
-from mira_batch.storage.run.rundir import check_identities, open_run
 from mira_batch.storage.stores.objects import open_store
 from tests.support.runs.catalogue import make_catalogue, settings
 
@@ -39,7 +39,7 @@ def row(name: str, **more: Any) -> dict[str, Any]:
 def test_bad_rows_and_duplicates_become_rejects_and_the_rest_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    monkeypatch.setattr(manifest, "PIECE_BYTES", 50)  # else it is too small for Ray
+    monkeypatch.setattr(listing, "PIECE_BYTES", 50)  # else it is too small for Ray
     write(tmp_path / "m", "a.jsonl", [row("a"), row("b"), "{not json", row("a", instruction="invert it")])
     write(tmp_path / "m", "b.jsonl", [row("b"), row("c"), {"record_id": "d", "image": "d.png"}, row("e")])
     summary = runner.plan(load_config(settings(tmp_path / "m", tmp_path / "out", backend=backend)))
@@ -66,7 +66,7 @@ def test_bad_rows_and_duplicates_become_rejects_and_the_rest_runs(
 
 @pytest.mark.ray
 def test_the_plan_is_the_same_on_both_backends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "PIECE_BYTES", 2_000)  # so that Ray has something to do
+    monkeypatch.setattr(listing, "PIECE_BYTES", 2_000)  # so that Ray has something to do
     rows: list[Any] = [row(f"r{i}") for i in range(300)]
     rows[100:100] = ["nonsense", row("r7"), ""]
     write(tmp_path / "m", "a.jsonl", rows)
@@ -95,7 +95,7 @@ def test_a_small_manifest_is_read_without_ray(tmp_path: Path) -> None:
     files = list_files(config.input, config.storage)
     pieces = cut(files, config.input, config.storage)
     assert not needs_ray(config, pieces)
-    large = [Piece("m.csv", "csv", manifest.PIECE_BYTES), Piece("n.csv", "csv", manifest.PIECE_BYTES)]
+    large = [Piece("m.csv", "csv", listing.PIECE_BYTES), Piece("n.csv", "csv", listing.PIECE_BYTES)]
     assert needs_ray(config, large)
     assert not needs_ray(config.model_copy(update={"backend": "inline"}), large)
     store = open_run(config, files)
@@ -108,7 +108,7 @@ def test_a_small_manifest_is_read_without_ray(tmp_path: Path) -> None:
 def test_a_file_that_breaks_off_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    monkeypatch.setattr(manifest, "PIECE_BYTES", 1_000)  # else it is too small for Ray
+    monkeypatch.setattr(listing, "PIECE_BYTES", 1_000)  # else it is too small for Ray
     whole = gzip.compress(b"".join(json.dumps(row(f"r{i}")).encode() + b"\n" for i in range(20_000)))
     (tmp_path / "m.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     config = load_config(settings(tmp_path / "m.jsonl.gz", tmp_path / "out", backend=backend))

@@ -20,8 +20,8 @@ from mira_batch.core.errors import ConfigError
 from mira_batch.core.receipts import Pulse, Receipt, RunSummary
 from mira_batch.core.types import Seconds
 from mira_batch.runtime import run as runner
-from mira_batch.runtime.backends.execute import shards_in_hand
-from mira_batch.runtime.gate import Gate
+from mira_batch.runtime.admission import Gate
+from mira_batch.runtime.backends.ray import shards_in_hand
 from mira_batch.runtime.run import committed_shards
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard, read_plan

@@ -27,7 +27,7 @@ from tests.support.pictures import (
     png,
     tiff,
 )
-from tests.support.servers.s3server import S3Server
+from tests.support.servers.s3 import S3Server
 
 SOURCE = InputConfig(manifest="/data/manifest.jsonl")
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

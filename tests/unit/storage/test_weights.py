@@ -14,14 +14,14 @@ from fsspec import get_filesystem_class
 from pydantic import TypeAdapter, ValidationError
 
 from mira_batch.config.edit import StorageConfig
-from mira_batch.config.models.model_base import WeightsLocation, hub_name
+from mira_batch.config.models.base import WeightsLocation, hub_name
 from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.storage.stores import files
 from mira_batch.storage.stores.objects import open_store
 from mira_batch.storage.weights import digest_of, fetch_weights, look_at_weights
-from tests.support.servers.faultproxy import fault_proxy
+from tests.support.servers.fault_proxy import fault_proxy
 from tests.support.servers.hub import COMMIT, hub
-from tests.support.servers.s3server import S3Server
+from tests.support.servers.s3 import S3Server
 
 HERE = StorageConfig()
 LARGE = bytes(i * 7 % 251 for i in range(3 << 20))

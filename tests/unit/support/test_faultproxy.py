@@ -14,8 +14,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.servers.faultproxy import FaultProxy, Rule, fault_proxy
-from tests.support.servers.s3server import S3Server
+from tests.support.servers.fault_proxy import FaultProxy, Rule, fault_proxy
+from tests.support.servers.s3 import S3Server
 
 BODY = b"0123456789" * 100
 Seen = list[tuple[str, str, str | None, bytes]]

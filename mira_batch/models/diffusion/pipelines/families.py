@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mira_batch.core.errors import ConfigError, describe
-from mira_batch.models.diffusion.pipelines.calls import Family
+from mira_batch.models.diffusion.pipelines.batch import Family
 from mira_batch.models.diffusion.pipelines.flux2 import FLUX2, KLEIN
 from mira_batch.models.diffusion.pipelines.generic import GENERIC, PIX2PIX, PIX2PIX_XL
 from mira_batch.models.diffusion.pipelines.kontext import KONTEXT

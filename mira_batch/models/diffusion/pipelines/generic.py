@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mira_batch.models.diffusion.pipelines.calls import Batch, Family, Settings, given, takes
+from mira_batch.models.diffusion.pipelines.batch import Batch, Family, Settings, given, takes
 
 
 def edit(pipe: Any, batch: Batch, settings: Settings) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mira_batch.models.diffusion.pipelines.calls import Batch, Family, Settings
+from mira_batch.models.diffusion.pipelines.batch import Batch, Family, Settings
 
 
 def edit(pipe: Any, batch: Batch, settings: Settings) -> Any:

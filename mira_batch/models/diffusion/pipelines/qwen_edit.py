@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from mira_batch.core.errors import ConfigError
-from mira_batch.models.diffusion.pipelines.calls import Batch, Family, Settings
+from mira_batch.models.diffusion.pipelines.batch import Batch, Family, Settings
 
 _ROUND = 32
 """What the authors round the sides of the image that the text encoder sees to."""

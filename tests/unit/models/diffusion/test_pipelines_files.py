@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from mira_batch.config.models.local_models import DiffusersConfig
+from mira_batch.config.models.local import DiffusersConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.types import Weights
-from mira_batch.models.diffusion.diffusers_editor import DiffusersEditor
+from mira_batch.models.diffusion.editor import DiffusersEditor
 from mira_batch.models.diffusion.pipelines.families import check_pipeline_files, pipeline_class
 from mira_batch.models.tiny.diffusion import write_pipelines
 from mira_batch.models.torch_support.memory import (

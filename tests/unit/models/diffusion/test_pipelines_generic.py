@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mira_batch.config.models.local_models import DiffusersConfig
+from mira_batch.config.models.local import DiffusersConfig
 from mira_batch.core.errors import ConfigError, RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.types import Weights
 from mira_batch.models.diffusion.canvas import canonical
-from mira_batch.models.diffusion.diffusers_editor import DiffusersEditor
-from mira_batch.models.diffusion.pipelines.speed import check_speed
+from mira_batch.models.diffusion.editor import DiffusersEditor
 from mira_batch.models.diffusion.pipelines.step1x import STEP1X as STEP1X_FAMILY
 from mira_batch.models.diffusion.pipelines.step1x import size_level
+from mira_batch.models.diffusion.speed import check_speed
 from tests.support.models.step1x import generated_size
 
 KONTEXT, PLUS = "FluxKontextPipeline", "QwenImageEditPlusPipeline"

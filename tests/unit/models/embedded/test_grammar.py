@@ -8,9 +8,8 @@ import time
 
 import pytest
 
-from mira_batch.models.embedded.grammar.grammar import MAX_EDITS, MAX_INSTRUCTION, InstructionUnclear, parse
-from mira_batch.models.embedded.operations.operations import Operation
-from mira_batch.models.embedded.operations.operations_colour import (
+from mira_batch.models.embedded.grammar.parse import MAX_EDITS, MAX_INSTRUCTION, InstructionUnclear, parse
+from mira_batch.models.embedded.operations.colour import (
     Autocontrast,
     Blur,
     Brightness,
@@ -24,7 +23,7 @@ from mira_batch.models.embedded.operations.operations_colour import (
     Sharpen,
     Tint,
 )
-from mira_batch.models.embedded.operations.operations_geometry import (
+from mira_batch.models.embedded.operations.geometry import (
     Border,
     CropRatio,
     CropSides,
@@ -36,7 +35,8 @@ from mira_batch.models.embedded.operations.operations_geometry import (
     Rotate,
     Scale,
 )
-from mira_batch.models.embedded.operations.operations_text import WriteText
+from mira_batch.models.embedded.operations.operation import Operation
+from mira_batch.models.embedded.operations.text import WriteText
 from tests.support import ROOT
 
 SAMPLE = ROOT / "configs" / "sample" / "manifest.jsonl"

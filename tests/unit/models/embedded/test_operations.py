@@ -10,10 +10,9 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from mira_batch.core.identity import frame_of
-from mira_batch.models.embedded.operations import operations_colour as colour
-from mira_batch.models.embedded.operations import operations_geometry as geometry
-from mira_batch.models.embedded.operations.operations import Operation, canonical_colour
-from mira_batch.models.embedded.operations.operations_text import WriteText
+from mira_batch.models.embedded.operations import colour, geometry
+from mira_batch.models.embedded.operations.operation import Operation, canonical_colour
+from mira_batch.models.embedded.operations.text import WriteText
 from tests.support import ROOT
 
 IMAGES = ROOT / "configs" / "sample" / "images"
@@ -316,7 +315,7 @@ def test_a_colour_has_one_name() -> None:
 def test_colour_names_are_read_also_after_pillow_was_asked_for_one() -> None:
     code = (
         "from PIL import Image; Image.new('RGB', (1, 1), 'white')\n"
-        "from mira_batch.models.embedded.grammar.grammar import parse\n"
+        "from mira_batch.models.embedded.grammar.parse import parse\n"
         "print(parse('put a 4 px white border around it')[0].describe())"
     )
     done = subprocess.run(

@@ -10,7 +10,7 @@ from mira_batch import load_config, read_outputs, read_trajectories, run
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
-from mira_batch.models.embedded.passthrough_policy import PassthroughPolicy
+from mira_batch.models.embedded.passthrough import PassthroughPolicy
 from tests.support.runs.catalogue import make_catalogue, settings
 
 

@@ -9,7 +9,7 @@ from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.types import ErrorKind, Frame
-from mira_batch.models.embedded.grammar.grammar import RESTORE, parse
+from mira_batch.models.embedded.grammar.parse import RESTORE, parse
 from mira_batch.models.embedded.pillow_editor import PillowEditor
 
 

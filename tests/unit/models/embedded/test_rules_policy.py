@@ -28,7 +28,7 @@ from mira_batch.core.types import (
     Trajectory,
 )
 from mira_batch.models.embedded import expected
-from mira_batch.models.embedded.grammar.grammar import RESTORE, parse
+from mira_batch.models.embedded.grammar.parse import RESTORE, parse
 from mira_batch.models.embedded.pillow_editor import PillowEditor
 from mira_batch.models.embedded.rules_policy import RulesPolicy
 from tests.support import ROOT

@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mira_batch.config.models.local_models import SamplingConfig, VllmConfig
+from mira_batch.config.models.local import SamplingConfig, VllmConfig
 from mira_batch.core.errors import ConfigError, EngineDead, RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import build_prompt
 from mira_batch.core.types import Weights
 from mira_batch.models.qwen.vllm_policy import VllmPolicy, chat_of, draw_of, engine_settings, within
-from mira_batch.models.serving.calls import outcome_of
+from mira_batch.models.serving.outcome import outcome_of
 
 CONFIG = VllmConfig.model_validate({"type": "vllm", "weights": "/models/qwen", "max_context": 4096})
 RED = frame_of(Image.new("RGB", (40, 20), "red"))

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from tenacity import RetryCallState, Retrying
 
-from mira_batch.config.models.served_models import ServedConfig
+from mira_batch.config.models.served import ServedConfig
 from mira_batch.core.errors import ConfigError, EndpointError, RecordError
 from mira_batch.core.ports import Priced, Timed
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.serving.endpoint import BLAME, REFUSALS, Endpoint, _Patience
+from mira_batch.models.serving.faults import EndpointFault, Meaning, meaning_of, quoted, retry_after
+from mira_batch.models.serving.limiter import DOUBLINGS, Turns, backoff
 from mira_batch.models.serving.microbatch import EDITOR, POLICY
-from mira_batch.models.serving.served_faults import EndpointFault, Meaning, meaning_of, quoted, retry_after
-from mira_batch.models.serving.turns import DOUBLINGS, Turns, backoff
 
 LONG = 30
 """Seconds after which a test that hangs gives up."""

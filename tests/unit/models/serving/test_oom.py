@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mira_batch.core.errors import RecordError
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.serving.fitting import PATIENCE, Room
+from mira_batch.models.serving.batch_limits import PATIENCE, Room
 from mira_batch.models.serving.microbatch import EDITOR, POLICY, MicroBatcher
 
 LONG = 30

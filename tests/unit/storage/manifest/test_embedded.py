@@ -18,10 +18,10 @@ from mira_batch.config.edit import InputConfig, StorageConfig
 from mira_batch.core.errors import ManifestError
 from mira_batch.core.identity import content_hash
 from mira_batch.storage.manifest.embedded import EmbeddedReader, read_embedded
-from mira_batch.storage.manifest.manifest import cut, list_files, read_piece
+from mira_batch.storage.manifest.listing import cut, list_files, read_piece
 from mira_batch.storage.manifest.rows import Embedded, Record
 from mira_batch.storage.schema import IMAGE
-from tests.support.servers.s3server import S3Server
+from tests.support.servers.s3 import S3Server
 
 LOCAL = StorageConfig()
 

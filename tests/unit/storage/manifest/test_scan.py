@@ -13,10 +13,10 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import ManifestError, RecordError
 from mira_batch.core.identity import content_hash, fingerprint, work_id
 from mira_batch.storage.images import check_allowed
-from mira_batch.storage.manifest.manifest import cut, list_files
+from mira_batch.storage.manifest.listing import cut, list_files
 from mira_batch.storage.manifest.scan import SCAN, scan_piece
 from mira_batch.storage.stores.files import version
-from tests.support.servers.s3server import S3Server
+from tests.support.servers.s3 import S3Server
 
 
 def config(manifest: object, **settings: Any) -> BulkEditConfig:

@@ -18,8 +18,8 @@ from mira_batch.core.types import RunEnd
 from mira_batch.runtime.lease import Claim, lease
 from mira_batch.runtime.run import clean, committed_shards
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
+from mira_batch.storage.run.layout import LEASE
 from mira_batch.storage.run.planfile import Plan
-from mira_batch.storage.run.rundir import LEASE
 from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import CHECK, Store, open_store
 from tests.support.runs.catalogue import make_catalogue, settings

@@ -9,7 +9,7 @@ import pytest
 from mira_batch.config.edit import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage import schema
-from mira_batch.storage.run import rundir
+from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import (
     SHARDS_PER_FILE,
     Plan,
@@ -135,7 +135,7 @@ def test_a_lost_or_damaged_plan_file_is_named(store: Store) -> None:
 def test_a_damaged_marker_is_named(store: Store) -> None:
     write(store, records=10, most=8, workers=1)
     for damage, problem in ((b"{", "JSONDecodeError"), (b"[]", "it holds a list"), (b"{}", "it lacks files")):
-        store.put(rundir.PLAN, damage)
+        store.put(layout.PLAN, damage)
         with pytest.raises(
             StoreError, match=rf"plan/plan\.json: is damaged \({problem}.*; restore it, or remove"
         ):
@@ -144,8 +144,8 @@ def test_a_damaged_marker_is_named(store: Store) -> None:
 
 def test_result_keys() -> None:
     for shard in (0, 7, 99_999, 100_000, 12_345_678):
-        assert rundir.shard_of(rundir.result_key(shard)) == shard
-    assert rundir.result_key(7) == "results/part-00007.parquet"
+        assert layout.shard_of(layout.result_key(shard)) == shard
+    assert layout.result_key(7) == "results/part-00007.parquet"
     others = ("part-00007.parquet", "results/part-7.parquet", "results/part-00007.parquet.tmp")
     others += ("results/x/part-00007.parquet", "results/part-0000a.parquet", "results/notes.txt")
-    assert [rundir.shard_of(other) for other in others] == [None] * len(others)
+    assert [layout.shard_of(other) for other in others] == [None] * len(others)

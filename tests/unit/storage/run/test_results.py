@@ -24,7 +24,7 @@ from mira_batch.storage.run.results import (
     source_of,
 )
 from mira_batch.storage.stores.objects import Store
-from tests.support.runs.runs import (
+from tests.support.runs.finished import (
     ORIGINAL,
     a_config,
     a_plan_row,
@@ -34,7 +34,7 @@ from tests.support.runs.runs import (
     mixed,
     unopened,
 )
-from tests.support.servers.s3server import S3Server, free_port
+from tests.support.servers.s3 import S3Server, free_port
 
 RECORDS = 150
 

@@ -14,14 +14,14 @@ from mira_batch.config.edit import BulkEditConfig, StorageConfig
 from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.core.identity import frame_of
 from mira_batch.storage.images import encode_png
-from mira_batch.storage.manifest.manifest import ManifestFile
+from mira_batch.storage.manifest.listing import ManifestFile
+from mira_batch.storage.run.layout import open_run
 from mira_batch.storage.run.planfile import read_plan
 from mira_batch.storage.run.results import results_file
-from mira_batch.storage.run.rundir import open_run
 from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import Store, open_store
-from tests.support.runs.runs import a_config, a_run, mixed
-from tests.support.servers.s3server import S3Server
+from tests.support.runs.finished import a_config, a_run, mixed
+from tests.support.servers.s3 import S3Server
 
 PART = "results/part-00001.parquet"
 Row = dict[str, Any]

@@ -24,9 +24,9 @@ from mira_batch.storage.stores.files import (
     version,
     version_of,
 )
-from tests.support.servers.faultproxy import FaultProxy, fault_proxy
+from tests.support.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.support.servers.odd_s3 import OddS3, odd_s3
-from tests.support.servers.s3server import S3Server, free_port
+from tests.support.servers.s3 import S3Server, free_port
 
 LOCAL = StorageConfig()
 

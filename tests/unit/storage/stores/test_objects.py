@@ -15,9 +15,9 @@ import pytest
 from mira_batch.config.edit import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.stores.objects import Entry, Store, check_create_only, open_store
-from tests.support.servers.faultproxy import FaultProxy, fault_proxy
+from tests.support.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.support.servers.odd_s3 import OddS3, odd_s3
-from tests.support.servers.s3server import S3Server, free_port
+from tests.support.servers.s3 import S3Server, free_port
 
 Environment = Callable[[dict[str, str]], None]
 

@@ -1,0 +1,95 @@
+"""Models behind an HTTP endpoint: a policy on vLLM or SGLang, hosted models, image-editing APIs."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from mira_batch.config.base import Strict
+from mira_batch.config.models.base import ModelConfig
+from mira_batch.config.models.local import PromptConfig, SamplingConfig
+
+
+class Prices(Strict):
+    """What an endpoint charges, in US dollars. What it says of its use is priced with these."""
+
+    call: float = Field(default=0.0, ge=0)
+    """Of each call."""
+    million_input_tokens: float = Field(default=0.0, ge=0)
+    """Of a million tokens of prompt, images included."""
+    million_output_tokens: float = Field(default=0.0, ge=0)
+    """Of a million tokens of answer."""
+    image: float = Field(default=0.0, ge=0)
+    """Of each image it makes."""
+
+
+class ServedConfig(ModelConfig):
+    """Base of the configs of endpoints."""
+
+    OPERATIONAL: ClassVar[frozenset[str]] = frozenset(
+        {
+            "base_url",
+            "api_key_env",
+            "concurrency",
+            "requests_per_minute",
+            "timeout_seconds",
+            "retry_seconds",
+            "prices",
+        }
+    )
+
+    model: str = Field(min_length=1)
+    """The model's name at the endpoint."""
+    base_url: str | None = None
+    """The endpoint: `http://vllm.internal:8000/v1`. None is the vendor's own."""
+    api_key_env: str | None = None
+    """Environment variable, on the workers, with the key. None takes the client's own (OPENAI_API_KEY,
+    GEMINI_API_KEY); an endpoint that wants no key needs none."""
+    concurrency: int = Field(default=8, ge=1, le=1024)
+    """Calls in flight at once, of each worker."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """The most calls begun in a minute, of each worker; None sets no limit."""
+    timeout_seconds: float = Field(default=300.0, gt=0)
+    """Longest one try may take."""
+    retry_seconds: float = Field(default=600.0, ge=0)
+    """How long passing faults (429, 5xx, time-outs, resets) are retried, with back-off and jitter, or as
+    the endpoint asks. An endpoint that is down for longer ends the run, which can be resumed."""
+    prices: Prices = Prices()
+    """What it charges."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_secret(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"^https?://[^@?#]+$", value):
+            raise ValueError(
+                "must be http(s)://host[:port]/path without a user name or a key; see api_key_env"
+            )
+        return value
+
+
+class OpenAIPolicyConfig(ServedConfig):
+    """A policy behind an OpenAI-compatible chat endpoint: vLLM, SGLang, hosted models."""
+
+    type: Literal["openai"]
+    prompt: PromptConfig = PromptConfig()
+    """What it is shown and told."""
+    sampling: SamplingConfig = SamplingConfig()
+    """How its text is drawn; the seed is passed on, and kept to as far as the endpoint does."""
+
+
+class OpenAIImagesConfig(ServedConfig):
+    """An editor behind an OpenAI-compatible image editing endpoint (`/images/edits`): GPT-Image."""
+
+    type: Literal["openai_images"]
+    quality: Literal["auto", "low", "medium", "high"] = "auto"
+    """What it is to spend on an image."""
+    input_fidelity: Literal["low", "high"] | None = None
+    """How closely it is to keep to the input; None leaves the endpoint's default."""
+
+
+class GeminiImagesConfig(ServedConfig):
+    """An editor behind Gemini's image generation (Nano-Banana)."""
+
+    type: Literal["gemini_images"]

@@ -1,0 +1,60 @@
+"""How the tokens of a Qwen-VL policy are drawn: each row from a generator of its own.
+
+Shapes: B rows, T tokens so far, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mira_batch.config.models.local import SamplingConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Draws:
+    """A logits processor: tokens that must never be said are ruled out, and where the temperature is above
+    0, adding Gumbel noise makes the largest score a draw from the distribution (top-p included).
+
+    The n-th token of a row takes the n-th draw of the row's own generator, whatever its neighbours do.
+    """
+
+    def __init__(self, sampling: SamplingConfig, seeds: Sequence[int], never_V: Tensor) -> None:
+        import torch
+
+        self._temperature, self._top_p = drawn_with(sampling)
+        self._never_V = never_V
+        self._generators = [torch.Generator(never_V.device).manual_seed(seed) for seed in seeds]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """`input_ids` (B, T) so far, `scores` (B, V) of the next token -> scores (B, V)."""
+        import torch
+
+        scores_B_V = scores.masked_fill(self._never_V, -torch.inf)
+        if self._temperature == 0:
+            return scores_B_V
+        scores_B_V = nucleus(scores_B_V / self._temperature, self._top_p)
+        noise_B_V = torch.empty_like(scores_B_V)
+        for noise_V, generator in zip(noise_B_V, self._generators, strict=True):
+            noise_V.exponential_(generator=generator)
+        return scores_B_V - noise_B_V.clamp_min(torch.finfo(noise_B_V.dtype).tiny).log()
+
+
+def drawn_with(sampling: SamplingConfig) -> tuple[float, float]:
+    """Temperature and top-p, null being 0 and 1."""
+    temperature, top_p = sampling.temperature, sampling.top_p
+    return 0.0 if temperature is None else temperature, 1.0 if top_p is None else top_p
+
+
+def nucleus(scores_B_V: Tensor, top_p: float) -> Tensor:
+    """Rule out all but the likeliest tokens of a row that make up probability `top_p`: (B, V) -> (B, V)."""
+    import torch
+
+    if top_p >= 1:
+        return scores_B_V
+    sorted_B_V, order_B_V = scores_B_V.sort(dim=-1, descending=True)
+    chances_B_V = sorted_B_V.softmax(dim=-1)
+    beyond_B_V = chances_B_V.cumsum(dim=-1) - chances_B_V >= top_p
+    return scores_B_V.masked_fill(beyond_B_V.scatter(1, order_B_V, beyond_B_V), -torch.inf)

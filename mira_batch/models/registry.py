@@ -1,0 +1,256 @@
+"""From a config to the policy, editor or judge it names.
+
+`max_batch` of the config, where it is set, goes before the model's own: callers take
+`config.max_batch or model.max_batch`. Implementations are imported only when they are asked for. Weights are
+fetched by a function that the caller brings, since where they are kept is the business of storage/.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mira_batch.config.base import is_remote
+from mira_batch.config.models import (
+    CustomConfig,
+    EditorConfig,
+    JudgeConfig,
+    PassthroughPolicyConfig,
+    PillowEditorConfig,
+    PolicyConfig,
+    RulesJudgeConfig,
+    RulesPolicyConfig,
+)
+from mira_batch.config.models.local import DiffusersConfig, QwenVLConfig, TorchConfig, VllmConfig
+from mira_batch.config.models.served import GeminiImagesConfig, OpenAIImagesConfig, OpenAIPolicyConfig
+from mira_batch.config.models.simulated import (
+    SimulatedEditorConfig,
+    SimulatedJudgeConfig,
+    SimulatedPolicyConfig,
+)
+from mira_batch.core.errors import ConfigError, MiraError, describe
+from mira_batch.core.ports import Editor, Judge, Policy, ServedEditor, ServedPolicy
+from mira_batch.core.types import Weights
+
+Fetch = Callable[[str], Weights]
+"""From where weights are kept to their files on this node."""
+
+
+def no_weights(location: str) -> Weights:
+    """For models without any."""
+    raise ConfigError(f"weights: {location}: nothing that fetches weights was given")
+
+
+def build_policy(
+    config: PolicyConfig, fetch: Fetch = no_weights, device: str = "auto"
+) -> Policy | ServedPolicy:
+    """Load the policy onto a device: auto, cpu or cuda:N.
+
+    Raises:
+        ConfigError: its weights can't be found or don't fit, a package is missing, or a custom factory
+            can't be imported, raises, or returns no policy.
+    """
+    match config:
+        case RulesPolicyConfig():
+            from mira_batch.models.embedded.rules_policy import RulesPolicy
+
+            return RulesPolicy()
+        case PassthroughPolicyConfig():
+            from mira_batch.models.embedded.passthrough import PassthroughPolicy
+
+            return PassthroughPolicy()
+        case QwenVLConfig():
+            from mira_batch.models.qwen.policy import QwenVLPolicy
+
+            adapter = fetch(config.adapter.weights) if config.adapter else None
+            return QwenVLPolicy(config, fetch(config.weights), device, adapter)
+        case VllmConfig():
+            from mira_batch.models.qwen.vllm_policy import VllmPolicy
+
+            return VllmPolicy(config, fetch(config.weights), device)
+        case OpenAIPolicyConfig():
+            from mira_batch.models.remote.openai_policy import OpenAIPolicy
+
+            return OpenAIPolicy(config)
+        case SimulatedPolicyConfig():
+            from mira_batch.models.simulated import SimulatedPolicy
+
+            return SimulatedPolicy(config)
+        case CustomConfig():
+            return _build_custom(config, "policy", "propose")
+
+
+def build_editor(
+    config: EditorConfig, fetch: Fetch = no_weights, device: str = "auto"
+) -> Editor | ServedEditor:
+    """Load the editor onto a device: auto, cpu or cuda:N.
+
+    Raises:
+        ConfigError: its weights can't be found or don't fit, a package is missing, or a custom factory
+            can't be imported, raises, or returns no editor.
+    """
+    match config:
+        case PillowEditorConfig():
+            from mira_batch.models.embedded.pillow_editor import PillowEditor
+
+            return PillowEditor()
+        case DiffusersConfig():
+            from mira_batch.models.diffusion.editor import DiffusersEditor
+
+            loras = [fetch(lora.weights) for lora in config.loras]
+            return DiffusersEditor(config, fetch(config.weights), device, loras)
+        case OpenAIImagesConfig():
+            from mira_batch.models.remote.openai_images import OpenAIImages
+
+            return OpenAIImages(config)
+        case GeminiImagesConfig():
+            from mira_batch.models.remote.gemini_images import GeminiImages
+
+            return GeminiImages(config)
+        case SimulatedEditorConfig():
+            from mira_batch.models.simulated import SimulatedEditor
+
+            return SimulatedEditor(config)
+        case CustomConfig():
+            return _build_custom(config, "editor", "apply")
+
+
+def build_judge(config: JudgeConfig) -> Judge:
+    """Load the judge.
+
+    Raises:
+        ConfigError: a custom factory can't be imported, raises, or returns no judge.
+    """
+    match config:
+        case RulesJudgeConfig():
+            from mira_batch.models.embedded.rules_judge import RulesJudge
+
+            return RulesJudge()
+        case SimulatedJudgeConfig():
+            from mira_batch.models.simulated import SimulatedJudge
+
+            return SimulatedJudge(config)
+        case CustomConfig():
+            return _build_custom(config, "judge", "score")
+
+
+_PACKAGES = {
+    "openai": ("openai", "openai"),
+    "openai_images": ("openai", "openai"),
+    "gemini_images": ("google.genai", "gemini"),
+}
+"""What a type needs besides the package's own requirements: module, and the extra that brings it. vLLM is
+looked for in the workers alone, which may have it where the driver has not."""
+
+
+def check_model(config: PolicyConfig | EditorConfig | JudgeConfig) -> str:
+    """Check what can be checked without loading a model: that a custom factory can be imported and takes
+    its options. Says in words what was checked.
+
+    Raises:
+        ConfigError: naming the factory, and why it can't be imported or what of its options doesn't fit.
+    """
+    module, extra = _PACKAGES.get(config.type, ("", ""))
+    if module and not _is_installed(module):
+        raise ConfigError(f"type {config.type} needs a package: pip install mira-batch[{extra}]")
+    if not isinstance(config, CustomConfig):
+        return config.type
+    factory = _import_factory(config.factory)
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # some written in C have none to look at
+        return f"{config.factory} (importable, not loaded)"
+    try:
+        signature.bind(**config.options)
+    except TypeError as error:
+        raise ConfigError(
+            f"factory {config.factory}: can't be called with options {sorted(config.options)}: {error}; "
+            f"it takes {signature}"
+        ) from error
+    return f"{config.factory} (importable, not loaded)"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package around it
+        return False
+
+
+def check_files(config: TorchConfig) -> None:
+    """Look whether a directory on this machine holds the model that is asked for; no weights are loaded.
+
+    Raises:
+        ConfigError: it doesn't, naming what is missing.
+    """
+    match config:
+        case QwenVLConfig():
+            from mira_batch.models.qwen.files import check_adapter_files, check_qwen_files
+
+            check_qwen_files(config.weights)
+            if config.adapter is not None and not is_remote(config.adapter.weights):
+                check_adapter_files(config.adapter.weights)
+        case VllmConfig():
+            from mira_batch.models.qwen.files import check_qwen_files
+
+            check_qwen_files(config.weights)
+        case DiffusersConfig():
+            from mira_batch.models.diffusion.pipelines.families import check_pipeline_files
+
+            check_pipeline_files(Path(config.weights), config.pipeline)
+
+
+def _build_custom(config: CustomConfig, role: str, method: str) -> Any:
+    """Call the user's factory and see that what it returns can serve. A boundary: it is foreign code."""
+    factory = _import_factory(config.factory)
+    try:
+        model = factory(**config.options)
+        problems = _problems(model, method)
+    except MiraError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"factory {config.factory} of the {role} raised {describe(error)}") from error
+    if problems:
+        raise ConfigError(
+            f"factory {config.factory} returned {type(model).__name__}, which is no {role}: "
+            f"{'; '.join(problems)} (see mira_batch.core.ports.{role.capitalize()})"
+        )
+    return model
+
+
+def _import_factory(factory: str) -> Callable[..., Any]:
+    """The function of a `package.module:function`. A boundary: importing runs foreign code."""
+    module_name, _, name = factory.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise ConfigError(
+            f"factory {factory}: module {module_name} can't be imported ({describe(error)}); it must be "
+            "importable here and on the workers: install it there or put its folder on PYTHONPATH"
+        ) from error
+    found = getattr(module, name, None)
+    if not callable(found):
+        what = (
+            f"{module_name} has no {name}" if found is None else f"it is {type(found).__name__}, no function"
+        )
+        raise ConfigError(f"factory {factory}: {what}; it must be importable here and on the workers")
+    return found
+
+
+def _problems(model: object, method: str) -> list[str]:
+    """What the object lacks of its Protocol."""
+    problems = []
+    identity = getattr(model, "identity", None)
+    if not isinstance(identity, str) or not identity:
+        problems.append("identity should be a text that is not empty")
+    max_batch = getattr(model, "max_batch", None)
+    if not isinstance(max_batch, int) or isinstance(max_batch, bool) or max_batch < 1:
+        problems.append("max_batch should be an integer of at least 1")
+    for name in ("bucket", method):
+        if not callable(getattr(model, name, None)):
+            problems.append(f"{name} should be a method")
+    return problems

@@ -1,0 +1,220 @@
+"""The layout of a run's directory, and `run.json`, which alone reruns the run.
+
+<output>/<run_id>/run.json             resolved config, versions, what the manifest was
+                  models.json          identity of each model, once the first worker has loaded them
+                  plan/plan.json       the marker: the plan is whole; names its files
+                  plan/plan-….parquet  many shards a file, a row group each
+                  plan/rejects.parquet manifest rows that can't be used, and why
+                  state/<shard>/<work_id>/<k>.step   steps of shards not yet committed
+                  steps/<work_id>/<k>-<digest>.<format>   step images kept as references
+                  results/part-<shard>.parquet        one per committed shard
+                  receipts/….json      sums of what was committed, a file per call of the driver
+                  lease.json           who is at work on the run, while somebody is
+                  report.html          a picture of what happened
+                  profile.json         where the time of the last `run --profile` went, as a chrome trace
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from mira_batch import __version__
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.core.errors import RunConflict, StoreError, describe
+from mira_batch.core.identity import content_hash, fingerprint
+from mira_batch.storage.manifest.listing import ManifestFile
+from mira_batch.storage.stores.objects import Store, open_store
+
+RUN = "run.json"
+MODELS = "models.json"
+PLAN = "plan/plan.json"
+REJECTS = "plan/rejects.parquet"
+REPORT = "report.html"
+LEASE = "lease.json"
+PROFILE = "profile.json"
+RECEIPTS = "receipts"
+_PART = re.compile(r"results/part-(\d{5,})\.parquet")
+
+
+def result_key(shard: int) -> str:
+    return f"results/part-{shard:05d}.parquet"
+
+
+def shard_of(key: str) -> int | None:
+    """The shard that a result object commits; None for anything else that lies there."""
+    match = _PART.fullmatch(key)
+    return int(match[1]) if match else None
+
+
+def state_prefix(shard: int) -> str:
+    return f"state/{shard:05d}"
+
+
+def run_id_for(config: BulkEditConfig, files: list[ManifestFile]) -> str:
+    """The configured run id, or one made from the settings and the manifest's state."""
+    if config.run_id:
+        return config.run_id
+    settings = settings_of(config, files)
+    parts = [
+        re.sub(r"[^A-Za-z0-9]+", "-", part.split(".")[0]).strip("-")
+        for part in settings["input"]["manifest"].split("/")
+    ]
+    names = [part for part in parts if part and part != "manifest"]
+    return f"{names[-1][:40] if names else 'run'}-{fingerprint(settings)[:10]}"
+
+
+def settings_of(config: BulkEditConfig, files: list[ManifestFile]) -> dict[str, Any]:
+    """What a run can't change half-way: everything that decides records, pixels and the rows' form."""
+    return {
+        "input": config.input.model_dump(mode="json", exclude={"max_bytes", "max_pixels"}),
+        "pixels": config.pixels(),
+        "step_images": config.output.step_images,
+        "manifest_content": content_hash(*(part for file in files for part in (file.path, file.version))),
+    }
+
+
+def open_run(config: BulkEditConfig, files: list[ManifestFile]) -> Store:
+    """Open the run's directory, writing `run.json` when it is new.
+
+    Raises:
+        RunConflict: the run id is taken by a run of other settings; the message shows the difference.
+        StoreError: the store can't be used, or `run.json` is damaged.
+    """
+    run_id = run_id_for(config, files)
+    store = open_store(f"{config.output.uri}/{run_id}", config.storage)
+    document = {
+        "mira_batch": __version__,
+        "run_id": run_id,
+        "created": datetime.now(UTC).isoformat(),
+        "fingerprint": fingerprint(config.pixels()),
+        "settings": settings_of(config, files),
+        "manifest": [{"path": file.path, "version": file.version} for file in files],
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("ray", "pyarrow", "pillow", "obstore", "s3fs", "pydantic")},
+        },
+        "config": config.model_dump(mode="json") | {"run_id": run_id},
+    }
+    if not store.create(RUN, json.dumps(document, indent=2).encode()):
+        changed = list(_differences(read_run(store)["settings"], document["settings"]))
+        if changed:
+            lines = "\n".join(f"  {line}" for line in changed)
+            raise RunConflict(
+                f"{store.uri}: this run was started with other settings:\n{lines}\n"
+                "choose another run_id (or leave it out), or restore the settings"
+            )
+    return store
+
+
+def is_planned(config: BulkEditConfig, files: list[ManifestFile]) -> bool:
+    """Whether this run has a whole plan. Makes nothing, not even the directory."""
+    try:
+        store = open_store(f"{config.output.uri}/{run_id_for(config, files)}", config.storage, make=False)
+    except StoreError:  # no such directory; a scheme that can't be used is refused again by `open_run`
+        return False
+    return store.exists(PLAN)
+
+
+def read_run(store: Store) -> dict[str, Any]:
+    """`run.json` of a run.
+
+    Raises:
+        RunConflict: there is none.
+        StoreError: it is damaged.
+    """
+    data = store.get(RUN)
+    if data is None:
+        raise RunConflict(f"{store.uri}: holds no run (no {RUN}); check output.uri and run_id")
+    return parse_run(data, store.location(RUN))
+
+
+def parse_run(data: bytes, where: str) -> dict[str, Any]:
+    """The contents of a `run.json`.
+
+    Raises:
+        StoreError: they are damaged, or not a run's; it names `where`.
+    """
+    return parse_document(data, where, "run_id", "fingerprint", "settings", "config")
+
+
+def parse_document(data: bytes, where: str, *keys: str) -> dict[str, Any]:
+    """One of a run's JSON documents, which must hold these keys.
+
+    Raises:
+        StoreError: it does not; it names `where`.
+    """
+    try:
+        document = json.loads(data)
+        problem = "" if isinstance(document, dict) else f"it holds a {type(document).__name__}"
+    except (ValueError, RecursionError) as error:
+        document, problem = {}, describe(error)
+    if missing := [] if problem else [key for key in keys if key not in document]:
+        problem = f"it lacks {', '.join(missing)}"
+    if problem:
+        raise StoreError(
+            f"{where}: is damaged ({problem}); restore it, or remove the run's directory and start again"
+        )
+    return document
+
+
+def check_identities(store: Store, identities: Mapping[str, str | None]) -> None:
+    """Refuse to go on with other models than the run, or what it builds upon, was made with.
+
+    The settings can't tell, since they stay the same when a model's code or weights change. The first to
+    load a run's models notes in `models.json` what they are.
+
+    Args:
+        store: the run's directory.
+        identities: identity by role: policy, editor and judge; None where there is no such model.
+
+    Raises:
+        RunConflict: the run was begun with another model, or records were left out of its plan because
+            another model has done them.
+        StoreError: the store can't be used, or a document of the run is damaged.
+    """
+    _check_skipped(store, identities)
+    if store.create(MODELS, json.dumps(dict(identities), indent=2).encode()):
+        return
+    noted = parse_document(store.get(MODELS) or b"", store.location(MODELS))
+    if changed := ", ".join(_changed_models(noted, identities)):
+        raise RunConflict(
+            f"{store.uri}: this run was begun with another model: {changed}; restore the model, or choose "
+            "another run_id with output.skip_done: false"
+        )
+
+
+def _check_skipped(store: Store, identities: Mapping[str, str | None]) -> None:
+    """By the plan: whose results stand in for the records it left out."""
+    plan = store.get(PLAN)
+    skipped = parse_document(plan, store.location(PLAN)).get("skipped_models", []) if plan else []
+    others = [entry for entry in skipped if entry["models"] != dict(identities)]
+    if others:
+        records = sum(entry["records"] for entry in others)
+        changed = ", ".join(_changed_models(others[0]["models"], identities))
+        raise RunConflict(
+            f"{store.uri}: {records:,} records were left out because an earlier run has them, but from "
+            f"another model: {changed}; to make them anew set output.skip_done: false and choose another "
+            "run_id, or another output.uri; or restore the model"
+        )
+
+
+def _changed_models(old: Mapping[str, str | None], new: Mapping[str, str | None]) -> Iterator[str]:
+    for role in new:
+        if old.get(role) != new[role]:
+            yield f"{role} was {old.get(role)!r}, is now {new[role]!r}"
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Any:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif old != new and path == "manifest_content":
+        yield "input.manifest: its files have changed since this run was planned"
+    elif old != new:
+        yield f"{path}: was {json.dumps(old)}, now {json.dumps(new)}"
