@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -75,7 +76,7 @@ def run(config: dict[str, Any], step_state: bool = True, profile: bool = False) 
     """
     from benchmarks.models import NoLog
     from mira_batch.config.load import load_config
-    from mira_batch.core.receipts import Progress, Pulse, RunSummary
+    from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
     from mira_batch.runtime import run as runner
     from mira_batch.runtime import shard
 
@@ -89,7 +90,7 @@ def run(config: dict[str, Any], step_state: bool = True, profile: bool = False) 
         def executing(self, summary: RunSummary) -> None:
             marks["executing"], marks["executing_cpu"] = time.time(), time.process_time()
 
-        def beat(self, pulses: list[Pulse]) -> None:
+        def heartbeat(self, statuses: Sequence[WorkerStatus]) -> None:
             cpu_samples.append((time.time(), _busy_cpu()))
 
         def committed(self, summary: RunSummary) -> None:
@@ -146,11 +147,11 @@ def resume(config: dict[str, Any]) -> dict[str, Any]:
     from mira_batch.config.load import load_config
     from mira_batch.core.errors import RunStopped
     from mira_batch.core.receipts import Progress, RunSummary
-    from mira_batch.core.stop import Stop
+    from mira_batch.core.stop_request import StopRequest
     from mira_batch.core.types import RunEnd
     from mira_batch.runtime import run as runner
 
-    stop = Stop()
+    stop = StopRequest()
     marks: dict[str, float] = {}
 
     class Watch(Progress):

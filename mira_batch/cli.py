@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +23,7 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.load import load_config
 from mira_batch.core.errors import MiraError, RunStopped, StoreError, UserError
 from mira_batch.core.receipts import RunSummary
-from mira_batch.core.stop import Stop
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.edit import preflight
 from mira_batch.report.contact_sheet import write_report
@@ -49,6 +49,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 _out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 # A descriptor of its own, since the one of stderr is hushed for a moment while Ray starts.
 _err = Console(file=os.fdopen(os.dup(2), "w"), highlight=False, soft_wrap=True)
+_RECORD_SECONDS = ("policy", "editor", "judge", "waiting", "io")
+_WORKER_SECONDS = ("worker", "gpu", "load", "policy", "editor", "judge", "retried", "policy_waiting")
+_WORKER_SECONDS += ("editor_waiting", "judge_waiting", "io")
 _INTERRUPTED = "\ninterrupted; nothing is lost. Run the same command again to go on."
 
 
@@ -195,9 +198,31 @@ def _report(settings: BulkEditConfig, summary: RunSummary) -> str:
         return ""
 
 
-def _summary_dict(summary: Any) -> dict[str, Any]:
-    more = ("results", "complete", "gpu_cost", "cost_per_accepted")
-    return asdict(summary) | {name: getattr(summary, name) for name in more}
+def _summary_dict(summary: RunSummary) -> dict[str, Any]:
+    names = [field.name for field in fields(summary) if field.name != "total"]
+    tally, total = summary.tally, summary.total
+    return {name: getattr(summary, name) for name in names} | {
+        "ok": tally.ok,
+        "failed": tally.failed,
+        "steps": tally.steps,
+        "resumed_steps": tally.resumed_steps,
+        "errors": tally.errors,
+        "stops": tally.stops,
+        "written": total.written,
+        "seconds": {name: tally.usage[name] for name in _RECORD_SECONDS},
+        "cost": summary.cost,
+        "spent": {name: total.breakdown[name] for name in _WORKER_SECONDS},
+        "workers": {
+            worker: {name: usage[name] for name in _WORKER_SECONDS}
+            for worker, usage in summary.workers.items()
+        },
+        "restarts": total.restarts,
+        "retries": summary.retries,
+        "results": summary.results,
+        "complete": summary.complete,
+        "gpu_cost": summary.gpu_cost,
+        "cost_per_accepted": summary.cost_per_accepted,
+    }
 
 
 def _print_json(data: Any) -> None:
@@ -205,9 +230,9 @@ def _print_json(data: Any) -> None:
 
 
 @contextmanager
-def _stoppable() -> Iterator[Stop]:
+def _stoppable() -> Iterator[StopRequest]:
     """Ctrl-C and SIGTERM (a job stopped, a spot node reclaimed) end a run in order; the second, at once."""
-    stop, leaving = Stop(), False
+    stop, leaving = StopRequest(), False
 
     def interrupt(number: int, _: object) -> None:
         nonlocal leaving

@@ -3,7 +3,7 @@
     <think>what is done, what is missing</think>
     <edit>one atomic edit</edit>          or          <stop>why it is finished</stop>
 
-The paper publishes no format; this one is ours. Any text at all parses to an `Edit`, a `Stop` or a
+The paper publishes no format; this one is ours. Any text at all parses to an `Edit`, a `StopAction` or a
 `MalformedAction`, never to an exception. Thoughts are optional. After the thoughts exactly one action
 must stand; text around the tags is ignored, since models like to add a sentence.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import html
 import re
 
-from mira_batch.core.types import Edit, MalformedAction, Stop
+from mira_batch.core.types import Edit, MalformedAction, StopAction
 
 ANSWER_FORMAT = (
     "Think first, then answer with exactly one action:\n"
@@ -28,7 +28,7 @@ MAX_INSTRUCTION = 2_000
 _TAG = re.compile(r"<(/?)(think|edit|stop)>", re.IGNORECASE | re.ASCII)
 
 
-def parse_action(text: str) -> Edit | Stop | MalformedAction:
+def parse_action(text: str) -> Edit | StopAction | MalformedAction:
     """Read a policy's answer.
 
     Tags inside a thought are part of the thought, and so are those inside an action. An opened tag that
@@ -45,7 +45,7 @@ def parse_action(text: str) -> Edit | Stop | MalformedAction:
         return MalformedAction(f"{len(actions)} actions were given; exactly one is wanted")
     kind, body = actions[0][0], _unescape(actions[0][1])
     if kind == "stop":
-        return Stop(body, thought)
+        return StopAction(body, thought)
     if not body:
         return MalformedAction("<edit> is empty")
     if len(body) > MAX_INSTRUCTION:
@@ -55,7 +55,7 @@ def parse_action(text: str) -> Edit | Stop | MalformedAction:
     return Edit(body, thought)
 
 
-def format_action(action: Edit | Stop) -> str:
+def format_action(action: Edit | StopAction) -> str:
     """The text that `parse_action` reads back as `action` (for policies that compute their answer)."""
     tag, body = ("edit", action.instruction) if isinstance(action, Edit) else ("stop", action.reason)
     thought = f"<think>{_escape(action.thought)}</think>\n" if action.thought else ""

@@ -26,12 +26,12 @@ from mira_batch.core.types import (
     Limits,
     LoggedStep,
     MalformedAction,
-    Seconds,
     Step,
-    Stop,
+    StopAction,
     StopReason,
     Trajectory,
 )
+from mira_batch.core.usage import Usage
 
 T = TypeVar("T")
 
@@ -53,23 +53,22 @@ async def run_record(
     try:
         while (reason := run.ended()) is None:
             action, answer = await run.ask()
-            if isinstance(action, Stop):
+            if isinstance(action, StopAction):
                 reason, run.final_thought = StopReason.policy_stop, action.thought or action.reason
                 break
             logged = await run.carry_out(action, answer)
             written = time.perf_counter()
             run.take(await log.append(task, logged))
-            run.seconds += Seconds(io=time.perf_counter() - written)
+            run.usage += Usage.of(io=time.perf_counter() - written)
     except RecordError as error:
         failure = error.failure
-        run.pending_cost += error.cost
+        run.pending += Usage(cost=error.cost)
     return Trajectory(
         steps=tuple(run.steps),
         result=run.result(),
         stop_reason=reason if failure is None else None,
         failure=failure,
-        seconds=run.seconds + run.pending,
-        cost=run.cost + run.pending_cost,
+        usage=run.usage + run.pending,
         final_thought=run.final_thought,
         resumed_steps=resumed,
     )
@@ -84,12 +83,9 @@ class _Run:
     models: Models
     limits: Limits
     steps: list[LoggedStep] = field(default_factory=list)
-    seconds: Seconds = Seconds()
-    pending: Seconds = Seconds()
-    """Model time since the last whole step."""
-    cost: float = 0.0
-    pending_cost: float = 0.0
-    """What endpoints charged since the last whole step, in US dollars."""
+    usage: Usage = field(default_factory=Usage)
+    pending: Usage = field(default_factory=Usage)
+    """What models took since the last whole step."""
     final_thought: str = ""
 
     @property
@@ -105,13 +101,11 @@ class _Run:
 
     def take(self, logged: LoggedStep) -> None:
         self.steps.append(logged)
-        self.seconds += logged.step.seconds
-        self.cost += logged.step.cost
+        self.usage += logged.step.usage
 
     def book(self, timed: Timed[T]) -> T:
         """A model's answer, its time and price noted for the step that it is part of."""
-        self.pending += timed.seconds
-        self.pending_cost += timed.cost
+        self.pending += timed.usage
         return timed.value
 
     def ended(self) -> StopReason | None:
@@ -127,11 +121,11 @@ class _Run:
         if len(steps) >= self.limits.max_steps:
             return StopReason.max_steps
         most = self.limits.max_seconds
-        if most is not None and sum(step.seconds.total for step in steps) >= most:
+        if most is not None and sum(step.usage.total for step in steps) >= most:
             return StopReason.time_limit
         return None
 
-    async def ask(self) -> tuple[Edit | Stop, str]:
+    async def ask(self) -> tuple[Edit | StopAction, str]:
         """The policy's next action and its raw text; a malformed answer is asked for again."""
         problem, answer, step = "", "", len(self.steps)
         for attempt in range(self.limits.malformed_retries + 1):
@@ -183,8 +177,8 @@ class _Run:
             if accepted:
                 break
         assert best is not None
-        step = replace(best.step, seconds=self.pending, cost=self.pending_cost)
-        self.pending, self.pending_cost = Seconds(), 0.0
+        step = replace(best.step, usage=self.pending)
+        self.pending = Usage()
         return replace(best, step=step)
 
     async def _judge(self, candidate: Frame, edit: Edit) -> float | None:

@@ -18,7 +18,8 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from mira_batch.core.types import EditTask, Frame, LoggedStep, Seconds, Step
+from mira_batch.core.types import EditTask, Frame, LoggedStep, Step
+from mira_batch.core.usage import Usage
 
 T = TypeVar("T")
 
@@ -163,12 +164,10 @@ class StepLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timed(Generic[T]):
-    """A model's outcome with the seconds it cost this record."""
+    """A model's outcome with what it took of this record's time, and what an endpoint charged."""
 
     value: T
-    seconds: Seconds
-    cost: float = 0.0
-    """US dollars that an endpoint charged for it."""
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)

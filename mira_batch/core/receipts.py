@@ -2,71 +2,87 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from mira_batch.core.spent import Span, Spent
-from mira_batch.core.types import RunEnd, Seconds
+from mira_batch.core.types import RunEnd
+from mira_batch.core.usage import Span, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts of records that ended, and what they took; tallies can be added and subtracted."""
+
+    records: int = 0
+    ok: int = 0
+    steps: int = 0
+    """Steps in their trajectories."""
+    resumed_steps: int = 0
+    """Of those, restored from the step log instead of made again."""
+    errors: Mapping[str, int] = field(default_factory=dict)
+    """Failed records by error kind."""
+    stops: Mapping[str, int] = field(default_factory=dict)
+    """Records that ended well, by stop reason."""
+    usage: Usage = field(default_factory=Usage)
+    """Where the records' time went, summed over records that ran side by side, and what endpoints charged."""
+
+    @property
+    def failed(self) -> int:
+        """Records that did not end well."""
+        return self.records - self.ok
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.records + other.records,
+            self.ok + other.ok,
+            self.steps + other.steps,
+            self.resumed_steps + other.resumed_steps,
+            dict(Counter(self.errors) + Counter(other.errors)),
+            dict(Counter(self.stops) + Counter(other.stops)),
+            self.usage + other.usage,
+        )
+
+    def __sub__(self, other: Tally) -> Tally:
+        return Tally(
+            self.records - other.records,
+            self.ok - other.ok,
+            self.steps - other.steps,
+            self.resumed_steps - other.resumed_steps,
+            dict(Counter(self.errors) - Counter(other.errors)),
+            dict(Counter(self.stops) - Counter(other.stops)),
+            self.usage - other.usage,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a worker tells the driver of a shard: counts, never images. Receipts can be added up."""
+    """What a worker tells the driver of a shard that it ran. Receipts can be added up."""
 
     shard: int = -1
     """Which; -1 for the sum of several."""
-    records: int = 0
-    ok: int = 0
-    steps: int = 0
-    resumed_steps: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
-    """Failed records by error kind."""
-    stops: dict[str, int] = field(default_factory=dict)
-    """Records that ended well, by stop reason."""
-    seconds: Seconds = field(default_factory=Seconds)
-    cost: float = 0.0
-    """US dollars that endpoints charged."""
+    tally: Tally = field(default_factory=Tally)
+    """Its records."""
     written: int = 0
     """Bytes of the result file."""
     committed: bool = True
-    """False: another worker had committed this shard, and these are its counts; our work was for nothing."""
+    """False: another worker had committed this shard, and these are its counts; our work is not kept."""
     restarts: int = 0
     """Whether it was begun again because a worker died: 1, or 0."""
-    retries: int = 0
-    """Passing faults of the images' store and of endpoints that were waited out."""
     worker: str = ""
     """Who committed it: host and process."""
-    spent: Spent = field(default_factory=Spent)
-    """Where that worker's time went since its last commit."""
+    breakdown: Usage = field(default_factory=Usage)
+    """Where that worker's time went since its last commit, and endpoints' faults it waited out."""
     spans: tuple[Span, ...] = ()
     """The same moment by moment, for a profile; not kept with the results."""
 
     def __add__(self, other: Receipt) -> Receipt:
         return Receipt(
-            records=self.records + other.records,
-            ok=self.ok + other.ok,
-            steps=self.steps + other.steps,
-            resumed_steps=self.resumed_steps + other.resumed_steps,
-            errors=dict(Counter(self.errors) + Counter(other.errors)),
-            stops=dict(Counter(self.stops) + Counter(other.stops)),
-            seconds=self.seconds + other.seconds,
-            cost=self.cost + other.cost,
+            tally=self.tally + other.tally,
             written=self.written + other.written,
             restarts=self.restarts + other.restarts,
-            retries=self.retries + other.retries,
-            spent=self.spent + other.spent,
+            breakdown=self.breakdown + other.breakdown,
         )
-
-    def to_json(self) -> str:
-        """All but the spans."""
-        return json.dumps(asdict(replace(self, spans=())))
-
-    @classmethod
-    def from_json(cls, text: str) -> Receipt:
-        data = json.loads(text)
-        spent = Spent(**data.get("spent", {}))
-        return cls(**data | {"seconds": Seconds(**data["seconds"]), "spent": spent, "spans": ()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +92,22 @@ class Activity:
     step: int
     """The step it is at, from 0."""
     doing: str
-    """reading, policy, editor, judge, logging or writing."""
+    """reading, the role of a model, logging or writing."""
     seconds: float
     """For how long."""
 
 
-@dataclass
-class Pulse:
-    """A worker's live figures, for progress between receipts."""
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """A worker's live figures, for progress between receipts. Each heartbeat carries one."""
 
-    finished: int = 0
+    ended: Tally = field(default_factory=Tally)
     """Records that ended in shards not yet committed."""
-    errors: dict[str, int] = field(default_factory=dict)
-    """Of those the failed ones, by error kind."""
     steps: int = 0
     """Steps made since the worker started."""
     shards: int = 0
     """Shards in hand."""
-    in_flight: dict[str, Activity] = field(default_factory=dict)
+    in_flight: Mapping[str, Activity] = field(default_factory=dict)
     """Records running now, by record_id."""
     out_of_memory: int = 0
     """How often a batch had to be made smaller since the worker started."""
@@ -123,36 +137,14 @@ class RunSummary:
     """Manifest rows in `plan/rejects.parquet`."""
     skipped: int = 0
     """Records that an earlier run under the same output has."""
-    ok: int = 0
-    """Committed records with status ok."""
-    failed: int = 0
-    """Committed records with status failed."""
-    steps: int = 0
-    """Edits in their trajectories."""
-    resumed_steps: int = 0
-    """Of those, restored from the step log instead of made again."""
-    errors: dict[str, int] = field(default_factory=dict)
-    """Failed records by error kind."""
-    stops: dict[str, int] = field(default_factory=dict)
-    """Records that ended well, by stop reason."""
-    written: int = 0
-    """Bytes of result files."""
     shards: int = 0
     """Shards in the plan."""
-    seconds: Seconds = field(default_factory=Seconds)
-    """Where the records' time went, summed over records that ran side by side."""
-    cost: float = 0.0
-    """US dollars that endpoints charged, by `prices` of their models."""
-    spent: Spent = field(default_factory=Spent)
-    """Where the workers' time went."""
-    workers: dict[str, Spent] = field(default_factory=dict)
-    """The same of this call, by worker."""
+    total: Receipt = field(default_factory=Receipt)
+    """The sum of the receipts of all committed shards."""
+    workers: Mapping[str, Usage] = field(default_factory=dict)
+    """Where the time of this call went, by worker."""
     gpu_hour: float = 0.0
     """US dollars for an hour of one GPU, by the config."""
-    restarts: int = 0
-    """Shards that had to be begun again because their worker died."""
-    retries: int = 0
-    """Passing faults of the images' store and of endpoints that were waited out."""
     wall: float = 0.0
     """Seconds from the start of this call to its end."""
     ended: RunEnd | None = None
@@ -162,16 +154,68 @@ class RunSummary:
 
     @property
     def results(self) -> str:
+        """Where the result files are."""
         return f"{self.run}/results"
 
     @property
     def complete(self) -> bool:
+        """Whether every planned record is committed."""
         return self.committed == self.planned
+
+    @property
+    def tally(self) -> Tally:
+        """Counts of all committed records."""
+        return self.total.tally
+
+    @property
+    def ok(self) -> int:
+        """Committed records with status ok."""
+        return self.tally.ok
+
+    @property
+    def failed(self) -> int:
+        """Committed records with status failed."""
+        return self.tally.failed
+
+    @property
+    def steps(self) -> int:
+        """Edits in their trajectories."""
+        return self.tally.steps
+
+    @property
+    def resumed_steps(self) -> int:
+        """Of those, restored from the step log instead of made again."""
+        return self.tally.resumed_steps
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """Failed records by error kind."""
+        return self.tally.errors
+
+    @property
+    def stops(self) -> Mapping[str, int]:
+        """Records that ended well, by stop reason."""
+        return self.tally.stops
+
+    @property
+    def restarts(self) -> int:
+        """Shards that had to be begun again because their worker died."""
+        return self.total.restarts
+
+    @property
+    def retries(self) -> int:
+        """Passing faults of image stores and endpoints that were waited out."""
+        return self.tally.usage.retries + self.total.breakdown.retries
+
+    @property
+    def cost(self) -> float:
+        """US dollars that endpoints charged, by `prices` of their models."""
+        return self.tally.usage.cost
 
     @property
     def gpu_cost(self) -> float:
         """US dollars for the GPUs that workers held."""
-        return self.spent.gpu / 3600 * self.gpu_hour
+        return self.total.breakdown["gpu"] / 3600 * self.gpu_hour
 
     @property
     def cost_per_accepted(self) -> float | None:
@@ -180,23 +224,12 @@ class RunSummary:
 
     def plus(self, receipt: Receipt, records: int) -> RunSummary:
         """The summary with so many more records committed, and what their receipt says of them."""
-        by = {receipt.worker: self.workers.get(receipt.worker, Spent()) + receipt.spent}
+        by = {receipt.worker: self.workers.get(receipt.worker, Usage()) + receipt.breakdown}
         return replace(
             self,
             committed=self.committed + records,
-            ok=self.ok + receipt.ok,
-            failed=self.failed + receipt.records - receipt.ok,
-            steps=self.steps + receipt.steps,
-            resumed_steps=self.resumed_steps + receipt.resumed_steps,
-            errors=dict(Counter(self.errors) + Counter(receipt.errors)),
-            stops=dict(Counter(self.stops) + Counter(receipt.stops)),
-            written=self.written + receipt.written,
-            seconds=self.seconds + receipt.seconds,
-            cost=self.cost + receipt.cost,
-            restarts=self.restarts + receipt.restarts,
-            retries=self.retries + receipt.retries,
-            spent=self.spent + receipt.spent,
-            workers=self.workers | (by if receipt.worker else {}),
+            total=self.total + receipt,
+            workers=dict(self.workers) | (by if receipt.worker else {}),
         )
 
 
@@ -212,7 +245,7 @@ class Progress:
     def executing(self, summary: RunSummary) -> None:
         """Planning is over; this is what there is to do."""
 
-    def beat(self, pulses: list[Pulse]) -> None:
+    def heartbeat(self, workers: Sequence[WorkerStatus]) -> None:
         """About once a second: the last that was heard of each live worker."""
 
     def committed(self, summary: RunSummary) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from mira_batch.core.usage import Usage
+
 
 class Status(StrEnum):
     """How a record came out."""
@@ -124,7 +126,7 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopAction:
     """The policy's action: the image is done."""
 
     reason: str = ""
@@ -137,35 +139,6 @@ class MalformedAction:
 
     problem: str
     """What is wrong with it, in words a policy can act on when it is asked again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seconds:
-    """Where a record's or a step's time went, in seconds.
-
-    Model seconds are the record's share of the batch it ran in (batch seconds / batch size), so that
-    they add up to what the machine did; the rest of the time behind a model is `waiting`.
-    """
-
-    policy: float = 0.0
-    editor: float = 0.0
-    judge: float = 0.0
-    waiting: float = 0.0
-    io: float = 0.0
-
-    @property
-    def total(self) -> float:
-        """All of it: how long the record was at it."""
-        return self.policy + self.editor + self.judge + self.waiting + self.io
-
-    def __add__(self, other: Seconds) -> Seconds:
-        return Seconds(
-            self.policy + other.policy,
-            self.editor + other.editor,
-            self.judge + other.judge,
-            self.waiting + other.waiting,
-            self.io + other.io,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +163,8 @@ class Step:
     """False when the judge rolled the step back: the next step starts from `before` again."""
     score: float | None = None
     """The judge's score of the image, in [0, 1]; None without a judge."""
-    seconds: Seconds = field(default_factory=Seconds)
-    cost: float = 0.0
-    """US dollars that endpoints charged for it."""
+    usage: Usage = field(default_factory=Usage)
+    """What it took of the models' and the record's time, and what endpoints charged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +193,12 @@ class Trajectory:
     stop_reason: StopReason | None
     """None exactly when `failure` is set."""
     failure: Failure | None
-    seconds: Seconds
+    usage: Usage
+    """What it took in all, steps restored from a log included."""
     final_thought: str = ""
     """The policy's words when it stopped."""
     resumed_steps: int = 0
     """How many of the steps came from the log of an earlier attempt."""
-    cost: float = 0.0
-    """US dollars that endpoints charged for it."""
     restored: bool = False
     """Whether `result` is the last image at the size the user expects, rather than that image itself."""
 

@@ -27,7 +27,7 @@ from mira_batch.config.models.simulated import (
 from mira_batch.core.actions import format_action
 from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
-from mira_batch.core.types import Edit, Stop
+from mira_batch.core.types import Edit, StopAction
 
 MAX_BATCH = 8
 """What the simulated models declare unless their config says otherwise."""
@@ -138,11 +138,13 @@ class SimulatedPolicy(_Simulated[SimulatedPolicyConfig]):
             case "malformed":
                 return MALFORMED
             case "nothing":
-                return format_action(Stop("stopped early, as scripted"))
+                return format_action(StopAction("stopped early, as scripted"))
         total = step_count(request.record_id, self.config.steps)
         done = sum(step.accepted for step in request.history)
         if done >= total:
-            return format_action(Stop("nothing is missing", thought=f"{done} of {total} edits are done"))
+            return format_action(
+                StopAction("nothing is missing", thought=f"{done} of {total} edits are done")
+            )
         edit = Edit(f"simulated edit {done + 1} of {total}", thought=f"{done} of {total} edits are done")
         return format_action(edit)
 

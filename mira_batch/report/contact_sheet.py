@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import StoreError, describe
-from mira_batch.core.receipts import RunSummary
-from mira_batch.core.types import Seconds, Status
+from mira_batch.core.receipts import RunSummary, Tally
+from mira_batch.core.types import Status
+from mira_batch.core.usage import Usage
 from mira_batch.report.page import Card, Page, render
 from mira_batch.report.strip import CardReader
 from mira_batch.storage import schema
@@ -90,7 +91,7 @@ class _Census:
 
 def _census(store: Store, config: BulkEditConfig, summary: RunSummary) -> _Census:
     counts = {name: Counter[str]() for name in ("status", "stop_reason", "error_kind")}
-    spent, cost, steps, total = Seconds(), 0.0, 0, 0
+    usage, steps, total = Usage(), 0, 0
     starts: dict[str, int] = {}
     flags = [np.zeros(0, bool)]
     if any(layout.shard_of(entry.key) is not None for entry in store.list("results")):
@@ -104,21 +105,13 @@ def _census(store: Store, config: BulkEditConfig, summary: RunSummary) -> _Censu
                 for entry in batch[name].drop_null().value_counts().to_pylist():
                     counter[entry["values"]] += entry["counts"]
             columns = {f.name: batch["seconds"].field(f.name) for f in schema.SECONDS}
-            spent += Seconds(**{name: float(values.to_numpy().sum()) for name, values in columns.items()})
-            cost += float(batch["cost"].to_numpy().sum())
+            seconds = {name: float(values.to_numpy().sum()) for name, values in columns.items()}
+            usage += Usage(seconds, float(batch["cost"].to_numpy().sum()))
             steps += int(batch["num_steps"].to_numpy().sum())
             flags.append(batch["status"].to_numpy(zero_copy_only=False) == Status.failed)
-    whole = replace(
-        summary,
-        committed=total,
-        ok=counts["status"][Status.ok],
-        failed=counts["status"][Status.failed],
-        steps=steps,
-        errors=dict(counts["error_kind"]),
-        stops=dict(counts["stop_reason"]),
-        seconds=spent,
-        cost=cost,
-    )
+    ok, errors, stops = counts["status"][Status.ok], counts["error_kind"], counts["stop_reason"]
+    tally = Tally(total, ok, steps, summary.resumed_steps, dict(errors), dict(stops), usage)
+    whole = replace(summary, committed=total, total=replace(summary.total, tally=tally))
     return _Census(whole, list(starts), list(starts.values()), np.concatenate(flags))
 
 

@@ -8,7 +8,7 @@ business. Record ids, instructions, thoughts and messages are untrusted: markup 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from statistics import geometric_mean
@@ -186,7 +186,7 @@ def _sections(page: Page) -> Iterator[Html]:
     summary = page.summary
     stops = _counts("Why records stopped", summary.stops, "No record has ended well yet.", "counts")
     errors = _counts("What failed", summary.errors, "Nothing failed.", "counts bad")
-    yield tag("div", _time(asdict(summary.seconds)), stops, errors, class_="panels")
+    yield tag("div", _time(summary.tally.usage.seconds), stops, errors, class_="panels")
     for title, failed, total in (("Failed", True, summary.failed), ("Contact sheet", False, summary.ok)):
         if cards := [_card(card) for card in page.cards if card.failed is failed]:
             note = f"{len(cards):,} of {total:,} records" + (", spread evenly" if len(cards) < total else "")
@@ -197,7 +197,7 @@ def _sections(page: Page) -> Iterator[Html]:
         yield _rejects(page)
 
 
-def _time(seconds: dict[str, float]) -> Html:
+def _time(seconds: Mapping[str, float]) -> Html:
     total = sum(seconds.values())
     used = {name: value / total for name, value in seconds.items() if value}
     bar = [tag("i", class_=name, style=f"flex-grow:{share:.4f}") for name, share in used.items()]

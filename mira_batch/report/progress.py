@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mira_batch.core.receipts import Progress, Pulse, RunSummary
+from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
 
 _LINE_SECONDS = 10.0
 
@@ -28,7 +29,7 @@ class Terminal(Progress):
         self._rows = 0
         self._summary: RunSummary | None = None
         self._executing_since = self._started
-        self._pulses: list[Pulse] = []
+        self._workers: Sequence[WorkerStatus] = ()
         self._last_line = 0.0
         self._live: Live | None = None
 
@@ -53,8 +54,8 @@ class Terminal(Progress):
         again = f", {summary.already:,} already committed" if summary.already else ""
         self._line(f"running {summary.run_id}: {summary.planned:,} records planned{again}", now=True)
 
-    def beat(self, pulses: list[Pulse]) -> None:
-        self._pulses = pulses
+    def heartbeat(self, workers: Sequence[WorkerStatus]) -> None:
+        self._workers = workers
         self._line(self._status())
 
     def committed(self, summary: RunSummary) -> None:
@@ -75,7 +76,7 @@ class Terminal(Progress):
         """Records that ended, committed or in a shard still open."""
         committed = self._summary.committed if self._summary else 0
         planned = self._summary.planned if self._summary else 0
-        return min(planned, committed + sum(pulse.finished for pulse in self._pulses))
+        return min(planned, committed + sum(worker.ended.records for worker in self._workers))
 
     def _status(self) -> str:
         summary = self._summary
@@ -84,12 +85,12 @@ class Terminal(Progress):
         done = f"{self._done:,} of {summary.planned:,} records"
         if summary.complete:
             return f"{done}, {summary.failed:,} failed"
-        if not self._pulses:
+        if not self._workers:
             return f"{done}; workers are starting and loading their models"
-        workers = f"{len(self._pulses)} worker{'' if len(self._pulses) == 1 else 's'}"
-        in_flight = sum(len(pulse.in_flight) for pulse in self._pulses)
-        steps = max(summary.steps, sum(pulse.steps for pulse in self._pulses))
-        if any(pulse.stopping for pulse in self._pulses):
+        workers = f"{len(self._workers)} worker{'' if len(self._workers) == 1 else 's'}"
+        in_flight = sum(len(worker.in_flight) for worker in self._workers)
+        steps = max(summary.steps, sum(worker.steps for worker in self._workers))
+        if any(worker.stopping for worker in self._workers):
             return f"{done}; finishing {in_flight} steps in hand"
         parts = [
             done,
@@ -97,7 +98,7 @@ class Terminal(Progress):
             f"{in_flight} in flight on {workers}",
             f"{steps:,} edits",
         ]
-        if smaller := sum(pulse.out_of_memory for pulse in self._pulses):
+        if smaller := sum(worker.out_of_memory for worker in self._workers):
             parts.append(f"{smaller:,} batches out of memory, tried again smaller")
         if remaining := self._remaining():
             parts.append(f"{remaining} left")
@@ -106,8 +107,8 @@ class Terminal(Progress):
     def _failed(self, summary: RunSummary) -> str:
         """Failed records so far, by kind, those of open shards included."""
         kinds = Counter(summary.errors)
-        for pulse in self._pulses:
-            kinds.update(pulse.errors)
+        for worker in self._workers:
+            kinds.update(worker.ended.errors)
         most = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common(3))
         return f"{kinds.total():,} failed" + (f" ({most})" if most else "")
 
@@ -200,7 +201,7 @@ def _near(location: str) -> str:
     return location.removeprefix(here)
 
 
-def _counts(counts: dict[str, int]) -> Text:
+def _counts(counts: Mapping[str, int]) -> Text:
     if not counts:
         return Text("")
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from mira_batch.core.receipts import RunSummary
-from mira_batch.core.spent import Spent
+from mira_batch.core.usage import Usage
 
 _MOST = 24
 """Workers with a row of their own."""
@@ -27,8 +27,8 @@ _OPTIONAL = ("judge", "judge_waiting", "retried")
 
 def spent_table(summary: RunSummary) -> Table:
     """Seconds of this call by worker, their sum, and what a thousand records took of it."""
-    total = sum(summary.workers.values(), Spent())
-    names = {name: title for name, title in _COLUMNS.items() if name not in _OPTIONAL or getattr(total, name)}
+    total = sum(summary.workers.values(), Usage())
+    names = {name: title for name, title in _COLUMNS.items() if name not in _OPTIONAL or total[name]}
     table = Table(
         title="Seconds: of a worker its life and its models' calls; of all its records their waiting and io",
         title_justify="left",
@@ -45,13 +45,13 @@ def spent_table(summary: RunSummary) -> Table:
     table.add_section()
     table.add_row("this call", *(_cell(total, name) for name in names), style="bold")
     if records := summary.committed - summary.already:
-        thousand = total.times(1000 / records)
+        thousand = total * (1000 / records)
         table.add_row("1,000 records", *(_cell(thousand, name) for name in names))
     return table
 
 
-def _cell(spent: Spent, name: str) -> str:
-    seconds = getattr(spent, name)
-    if name not in ("policy", "editor", "judge") or not spent.worker:
+def _cell(spent: Usage, name: str) -> str:
+    seconds = spent[name]
+    if name not in ("policy", "editor", "judge") or not spent["worker"]:
         return f"{seconds:,.1f}"
-    return f"{seconds:,.1f} ({seconds / spent.worker:.0%})"
+    return f"{seconds:,.1f} ({seconds / spent['worker']:.0%})"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 
 from mira_batch.config.edit import BulkEditConfig, LimitsConfig
-from mira_batch.core.receipts import Progress, Pulse, RunSummary
-from mira_batch.core.stop import Stop
+from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.runtime.ledger import Ledger
 from mira_batch.runtime.pool import Pool
@@ -26,7 +25,7 @@ def drive(
     shards: Sequence[Shard],
     ledger: Ledger,
     watch: Progress,
-    stop: Stop,
+    stop: StopRequest,
 ) -> None:
     """Take receipts until every shard has one, or the run is to end; then let the steps in hand finish.
 
@@ -45,8 +44,8 @@ def drive(
         now = time.monotonic()
         if now - looked >= _LOOK:
             looked = now
-            watch.beat(pool.pulses)
-            if stalled := watchdog.look(ledger.summary.committed, pool.pulses):
+            watch.heartbeat(pool.statuses)
+            if stalled := watchdog.look(ledger.summary.committed, pool.statuses):
                 watch.note(stalled)
         if stop.end is None:
             continue
@@ -58,13 +57,12 @@ def drive(
             break
 
 
-def check_failures(before: RunSummary, now: RunSummary, limits: LimitsConfig, stop: Stop) -> None:
+def check_failures(before: RunSummary, now: RunSummary, limits: LimitsConfig, stop: StopRequest) -> None:
     """Ask for the run's end when too large a part of the records of this call failed."""
-    failed, ok = now.failed - before.failed, now.ok - before.ok
-    ended = ok + failed
+    here = now.tally - before.tally
+    ended, failed = here.records, here.failed
     if ended >= limits.min_records and failed > limits.max_failed_fraction * ended:
-        counts = Counter(now.errors) - Counter(before.errors)
-        kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(counts.items()))
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(here.errors.items()))
         stop.ask(
             RunEnd.too_many_failed,
             f"{failed:,} of {ended:,} records failed ({kinds}), more than limits.max_failed_fraction "
@@ -85,30 +83,35 @@ class Watchdog:
         self._moved = time.monotonic()
         self._due = self._patience
 
-    def look(self, committed: int, pulses: Sequence[Pulse]) -> str | None:
+    def look(self, committed: int, statuses: Sequence[WorkerStatus]) -> str | None:
         """What to tell people, if anything."""
         now = time.monotonic()
-        seen = (committed, sum(p.finished for p in pulses), sum(p.steps for p in pulses), len(pulses))
+        seen = (
+            committed,
+            sum(s.ended.records for s in statuses),
+            sum(s.steps for s in statuses),
+            len(statuses),
+        )
         if seen != self._seen:
             self._seen, self._moved, self._due = seen, now, self._patience
         if now - self._moved < self._due:
             return None
         self._due *= 2
-        return f"nothing has moved for {now - self._moved:,.0f} s: {self._situation(pulses)}"
+        return f"nothing has moved for {now - self._moved:,.0f} s: {self._situation(statuses)}"
 
-    def _situation(self, pulses: Sequence[Pulse]) -> str:
-        if not pulses:
+    def _situation(self, statuses: Sequence[WorkerStatus]) -> str:
+        if not statuses:
             return (
                 f"no worker is there; each needs {self._workers.cpus:g} CPU and {self._workers.gpus:g} GPU, "
                 "and time to load its models (`ray status` shows what the cluster has)"
             )
-        at = [(name, activity) for pulse in pulses for name, activity in pulse.in_flight.items()]
+        at = [(name, activity) for status in statuses for name, activity in status.in_flight.items()]
         if not at:
-            return f"{len(pulses)} workers, no record in flight"
+            return f"{len(statuses)} workers, no record in flight"
         at.sort(key=lambda item: -item[1].seconds)
         named = [
             f"{name!r} at step {activity.step} ({activity.doing}) for {activity.seconds:,.0f} s"
             for name, activity in at[:_NAMED]
         ]
         more = f" and {len(at) - _NAMED} more" if len(at) > _NAMED else ""
-        return f"in flight on {len(pulses)} workers are {', '.join(named)}{more}"
+        return f"in flight on {len(statuses)} workers are {', '.join(named)}{more}"

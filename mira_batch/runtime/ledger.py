@@ -17,9 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
 from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import Receipt, RunSummary
@@ -31,6 +33,7 @@ FOOTER = b"mira_batch.receipt"
 _EVERY = 10.0
 """Seconds between saves."""
 _THREADS = 16
+_RECEIPT = TypeAdapter(Receipt)
 _TAIL = 1 << 16
 """Bytes that hold the footer of nearly every result file."""
 
@@ -63,7 +66,7 @@ class Ledger:
         """Write the sum. It only saves time later, so a store that fails just now is no reason to stop."""
         self._saved = time.monotonic()
         if self._shards:
-            document = {"shards": _ranges(self._shards), "total": json.loads(self._total.to_json())}
+            document = {"shards": _ranges(self._shards), "total": json.loads(to_json(self._total))}
             with suppress(StoreError):
                 self._store.put(self._key, json.dumps(document).encode())
 
@@ -80,7 +83,7 @@ def total(store: Store, committed: set[int]) -> Receipt:
         shards = {i for first, last in document.get("shards", []) for i in range(first, last + 1)}
         if shards and shards <= left:
             left -= shards
-            found += Receipt.from_json(json.dumps(document["total"]))
+            found += from_json(document["total"])
     with ThreadPoolExecutor(_THREADS) as pool:
         for receipt in pool.map(lambda shard: read_receipt(store, shard), sorted(left)):
             found += receipt
@@ -95,9 +98,38 @@ def read_receipt(store: Store, shard: int) -> Receipt:
         if footer > len(tail):
             tail, size = store.tail(result_key(shard), footer)
         metadata = pq.read_metadata(io.BytesIO(tail)).metadata
-        return replace(Receipt.from_json(metadata[FOOTER].decode()), shard=shard, written=size)
+        return replace(from_json(json.loads(metadata[FOOTER])), shard=shard, written=size)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
         return Receipt(shard)
+
+
+def to_json(receipt: Receipt) -> str:
+    """A receipt as it stands in a result file's footer and in `receipts/`; all but the spans."""
+    return _RECEIPT.dump_json(receipt, exclude={"spans"}).decode()
+
+
+def from_json(data: Any) -> Receipt:
+    """What `to_json` wrote, parsed from JSON, of this version or of 0.1.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return _RECEIPT.validate_python(data if "tally" in data else _of_0_1(data))
+
+
+def _of_0_1(data: dict[str, Any]) -> dict[str, Any]:
+    """A receipt of version 0.1, in which all figures stood side by side."""
+    names = ("records", "ok", "steps", "resumed_steps", "errors", "stops")
+    usage = {"seconds": data["seconds"], "cost": data.get("cost", 0.0)}
+    return {
+        "tally": {name: data[name] for name in names} | {"usage": usage},
+        "breakdown": {"seconds": data.get("spent", {}), "retries": data.get("retries", 0)},
+        **{
+            name: data[name]
+            for name in ("shard", "written", "committed", "restarts", "worker")
+            if name in data
+        },
+    }
 
 
 def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:

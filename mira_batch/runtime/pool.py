@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from mira_batch.config.edit import BulkEditConfig, WorkersConfig
-from mira_batch.core.receipts import Pulse, Receipt
+from mira_batch.core.receipts import Receipt, WorkerStatus
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard
 
@@ -22,14 +22,14 @@ class Pool:
 
     answers: queue.SimpleQueue[Receipt | BaseException | None] = field(default_factory=queue.SimpleQueue)
     """Receipts; an error ends the run, None says that every call has returned."""
-    pulses: list[Pulse] = field(default_factory=list)
+    statuses: list[WorkerStatus] = field(default_factory=list)
     """The last that was heard of each live worker."""
     stopping: bool = False
     """Set by `stop`."""
     tell: Callable[[], None] = lambda: None
-    """Tells workers that are within reach; others hear it in the answer to their next pulse."""
+    """Tells workers that are within reach; others hear it in the answer to their next status."""
     told: bool = False
-    """Whether `pulses` were collected after that, so that who is missing among them will begin nothing."""
+    """Whether `statuses` were collected after that, so that who is missing among them will begin nothing."""
     ended: bool = False
     """Every call has returned."""
     on_receipt: Callable[[Receipt], None] = lambda _: None
@@ -62,7 +62,7 @@ class Pool:
     @property
     def idle(self) -> bool:
         """Whether no worker has a step left to finish."""
-        return self.told and all(pulse.idle for pulse in self.pulses)
+        return self.told and all(status.idle for status in self.statuses)
 
 
 def shards_in_hand(workers: WorkersConfig, shards: Sequence[Shard]) -> int:
@@ -87,11 +87,11 @@ def in_process(
     """
     pool = Pool()
 
-    def beat(pulse: Pulse) -> bool:
-        pool.pulses, pool.told = [pulse], pool.stopping
+    def heartbeat(status: WorkerStatus) -> bool:
+        pool.statuses, pool.told = [status], pool.stopping
         return pool.told
 
-    worker = ShardWorker(config, run, session, beat, profile)
+    worker = ShardWorker(config, run, session, heartbeat, profile)
     pool.tell = worker.stop
     threads = ThreadPoolExecutor(shards_in_hand(config.workers, shards), thread_name_prefix="shard")
     returned = itertools.count(1)  # its next is atomic: calls return in threads of their own

@@ -13,7 +13,7 @@ from threading import Timer
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import RunConflict, RunStopped
 from mira_batch.core.receipts import Progress, RunSummary
-from mira_batch.core.stop import Stop
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.edit.preflight import check_models, check_output
 from mira_batch.runtime.backends.cluster import ray_session
@@ -34,7 +34,7 @@ from mira_batch.storage.stores.objects import Store, check_create_only, open_sto
 def run(
     config: BulkEditConfig,
     progress: Progress | None = None,
-    stop: Stop | None = None,
+    stop: StopRequest | None = None,
     takeover: bool = False,
     profile: bool = False,
 ) -> RunSummary:
@@ -54,7 +54,7 @@ def run(
         KeyboardInterrupt: passed on; all committed shards and logged steps are kept.
     """
     started, phases = time.monotonic(), Profile()
-    watch, stop = progress or Progress(), stop or Stop()
+    watch, stop = progress or Progress(), stop or StopRequest()
     check_models(config)
     check_output(config)
     with phases.phase("open"):
@@ -98,7 +98,7 @@ def run(
 
 
 def _drive(
-    config: BulkEditConfig, pool: Pool, todo: list[Shard], ledger: Ledger, watch: Progress, stop: Stop
+    config: BulkEditConfig, pool: Pool, todo: list[Shard], ledger: Ledger, watch: Progress, stop: StopRequest
 ) -> None:
     stop.heeded = True
     try:
@@ -109,7 +109,7 @@ def _drive(
 
 
 @contextmanager
-def _deadline(config: BulkEditConfig, stop: Stop) -> Iterator[None]:
+def _deadline(config: BulkEditConfig, stop: StopRequest) -> Iterator[None]:
     """Ask for the run's end when `limits.deadline` comes."""
     seconds = config.limits.seconds_left(datetime.now(UTC))
     if seconds is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -16,8 +15,9 @@ from mira_batch.core.identity import content_hash, frame_of, work_id
 from mira_batch.core.loop import run_record
 from mira_batch.core.pixels import shared
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, Models, PolicyRequest, Timed
-from mira_batch.core.receipts import Receipt
-from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, LoggedStep, Seconds, Status, Trajectory
+from mira_batch.core.receipts import Receipt, Tally
+from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, LoggedStep, Status, Trajectory
+from mira_batch.core.usage import Usage
 from mira_batch.runtime.attempts import Tries
 from mira_batch.storage import images
 from mira_batch.storage.run.results import result_row, source_of
@@ -48,11 +48,8 @@ class ShardWork:
         self._index = shard
         self._embedded: asyncio.Task[dict[str, bytes]] | None = None
         self._lock = threading.Lock()
-        self._trajectories = Counter[str]()
-        self._errors = Counter[str]()
-        self._stops = Counter[str]()
-        self._seconds = Seconds()
-        self._cost = 0.0
+        self.tally = Tally()
+        """Its records that ended."""
         judged = worker.models.judge is not None
         self._models = Models(self._propose, self._edit, self._score if judged else None)
 
@@ -61,31 +58,12 @@ class ShardWork:
         self._tries.open(self.log.open())
 
     def receipt(self) -> Receipt:
-        n = self._trajectories
-        return Receipt(
-            shard=self._index,
-            records=n["records"],
-            ok=n["ok"],
-            steps=n["steps"],
-            resumed_steps=n["resumed"],
-            errors=dict(self._errors),
-            stops=dict(self._stops),
-            seconds=self._seconds,
-            cost=self._cost,
-            restarts=int(self._tries.careful),
-            retries=n["retries"],
-        )
-
-    def leave(self) -> None:
-        """Take this shard's records out of the worker's live figures."""
-        pulse = self._worker.pulse
-        pulse.finished -= self._trajectories["records"]
-        pulse.errors = dict(Counter(pulse.errors) - self._errors)
+        return Receipt(self._index, self.tally, restarts=int(self._tries.careful))
 
     async def record(self, plan: dict[str, Any]) -> dict[str, Any] | None:
         """Run one record to its result row; None when the worker was told to end before."""
         async with self._worker.gate.at((self._index,), alone=self._tries.careful):
-            if self._worker.pulse.stopping:
+            if self._worker.stopping:
                 return None
             try:
                 return await (self._run_carefully(plan) if self._tries.careful else self._run(plan))
@@ -97,10 +75,10 @@ class ShardWork:
     def _retried(self) -> None:
         """A passing fault of the images' store is waited out. Called from threads."""
         with self._lock:
-            self._trajectories["retries"] += 1
+            self.tally += Tally(usage=Usage(retries=1))
 
     async def _propose(self, request: PolicyRequest) -> Timed[str]:
-        if self._worker.pulse.stopping:
+        if self._worker.stopping:
             raise _LetGo
         depth = len(request.history)
         self._worker.move(request.record_id, "policy", depth)
@@ -136,12 +114,12 @@ class ShardWork:
         """The row of a record that is not run again: its logged steps, and its best image so far."""
         steps = await self.log.load(EditTask(plan["record_id"], plan["work_id"], plan["instruction"]))
         if not steps:
-            trajectory = _unopened(failure, Seconds())
+            trajectory = _unopened(failure, Usage())
             self._count(trajectory)
             return result_row(plan, trajectory, None, [], self._worker.models.identities, None)
         best = next((s.frame for s in reversed(steps) if s.step.accepted), steps[0].frame)
-        cost = sum(logged.step.cost for logged in steps)
-        trajectory = Trajectory(steps, best, None, failure, Seconds(), "", len(steps), cost)
+        cost = Usage(cost=sum(logged.step.usage.cost for logged in steps))
+        trajectory = Trajectory(steps, best, None, failure, cost, "", len(steps))
         original = _NONE
         if self._worker.models.restore is not None:
             with suppress(RecordError):  # gone or changed by now: then the image stays as the editor made it
@@ -157,12 +135,12 @@ class ShardWork:
         try:
             original = await self._original(plan)
         except RecordError as error:
-            trajectory = _unopened(error.failure, Seconds(io=time.perf_counter() - started))
+            trajectory = _unopened(error.failure, Usage.of(io=time.perf_counter() - started))
             self._count(trajectory)
             return result_row(plan, trajectory, None, [], self._worker.models.identities, None)
         fetched = time.perf_counter() - started
         trajectory = await run_record(task, original, self._models, self, self._config.loop_limits())
-        trajectory = replace(trajectory, seconds=trajectory.seconds + Seconds(io=fetched))
+        trajectory = replace(trajectory, usage=trajectory.usage + Usage.of(io=fetched))
         self._worker.move(task.record_id, "writing", len(trajectory.steps))
         row, trajectory = await asyncio.to_thread(self._row, plan, trajectory, original)
         self._count(trajectory)
@@ -176,7 +154,7 @@ class ShardWork:
         """The loop's step log: a step more. It also moves the pulse."""
         self._worker.move(task.record_id, "logging", logged.step.index)
         standing = await self.log.append(task, logged)
-        self._worker.pulse.steps += 1
+        self._worker.steps += 1
         return standing
 
     async def _original(self, plan: dict[str, Any]) -> Frame:
@@ -235,8 +213,8 @@ class ShardWork:
         except RecordError as error:
             trajectory = replace(trajectory, failure=error.failure, stop_reason=None)
             pictures, image = [None] * len(trajectory.steps), None
-        encoding = Seconds(io=time.perf_counter() - started)
-        trajectory = replace(trajectory, seconds=trajectory.seconds + encoding)
+        encoding = Usage.of(io=time.perf_counter() - started)
+        trajectory = replace(trajectory, usage=trajectory.usage + encoding)
         self.log.forget([step.step.after for step in trajectory.steps])
         models = self._worker.models.identities
         source = trajectory.steps[0].step.before if trajectory.steps else original.digest
@@ -274,21 +252,20 @@ class ShardWork:
                 return {"bytes": None, "path": self._worker.store.location(key)}
 
     def _count(self, trajectory: Trajectory) -> None:
-        counts, failure, pulse = self._trajectories, trajectory.failure, self._worker.pulse
-        counts["records"] += 1
-        pulse.finished += 1
-        counts["ok"] += trajectory.status is Status.ok
-        counts["steps"] += len(trajectory.steps)
-        counts["resumed"] += trajectory.resumed_steps
-        if failure:
-            self._errors[failure.kind] += 1
-            pulse.errors[failure.kind] = pulse.errors.get(failure.kind, 0) + 1
-        elif trajectory.stop_reason:
-            self._stops[trajectory.stop_reason] += 1
-        self._seconds += trajectory.seconds
-        self._cost += trajectory.cost
+        failure, stop = trajectory.failure, trajectory.stop_reason
+        ended = Tally(
+            records=1,
+            ok=int(trajectory.status is Status.ok),
+            steps=len(trajectory.steps),
+            resumed_steps=trajectory.resumed_steps,
+            errors={failure.kind: 1} if failure else {},
+            stops={stop: 1} if stop else {},
+            usage=trajectory.usage,
+        )
+        with self._lock:
+            self.tally += ended
 
 
-def _unopened(failure: Failure, seconds: Seconds) -> Trajectory:
+def _unopened(failure: Failure, usage: Usage) -> Trajectory:
     """The trajectory of a record whose image can't be opened."""
-    return Trajectory((), _NONE, None, failure, seconds)
+    return Trajectory((), _NONE, None, failure, usage)

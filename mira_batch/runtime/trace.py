@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mira_batch.core.receipts import Receipt
-from mira_batch.core.spent import Span
+from mira_batch.core.usage import Span
 from mira_batch.storage.run.layout import PROFILE
 from mira_batch.storage.stores.objects import Store
 

@@ -25,11 +25,11 @@ from mira_batch.config.base import is_remote
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import UserError
 from mira_batch.core.identity import fingerprint
-from mira_batch.core.receipts import Activity, Pulse, Receipt
-from mira_batch.core.spent import Spent
+from mira_batch.core.receipts import Activity, Receipt, Tally, WorkerStatus
+from mira_batch.core.usage import Usage
 from mira_batch.models.serving.replicas import Replicas, load_replicas
 from mira_batch.runtime.admission import Gate, all_or_nothing
-from mira_batch.runtime.ledger import FOOTER, read_receipt
+from mira_batch.runtime.ledger import FOOTER, read_receipt, to_json
 from mira_batch.runtime.shard import ShardWork
 from mira_batch.runtime.trace import Trace
 from mira_batch.storage.manifest.embedded import EmbeddedReader
@@ -40,8 +40,8 @@ from mira_batch.storage.stores.objects import open_store
 from mira_batch.storage.weights import fetch_weights
 
 _IO = frozenset({"reading", "logging", "writing"})
-_PULSE = 1.0
-"""Seconds between pulses."""
+_HEARTBEAT = 1.0
+"""Seconds between heartbeats."""
 _REFUSAL = 0.5
 """Seconds before a shard is handed back by a worker that was told to end, so that a pool with many shards
 left doesn't run through all of them while other workers finish their steps."""
@@ -55,7 +55,7 @@ class ShardWorker:
         config: BulkEditConfig,
         run: str,
         session: str,
-        on_pulse: Callable[[Pulse], bool] | None = None,
+        on_heartbeat: Callable[[WorkerStatus], bool] | None = None,
         profile: bool = False,
     ) -> None:
         """
@@ -63,7 +63,7 @@ class ShardWorker:
             config: the run's config.
             run: the run's directory.
             session: names this call of the driver, in hex digits; see `runtime/attempts.py`.
-            on_pulse: told the live figures about once a second, from a thread of the worker's; answers
+            on_heartbeat: told the live figures about once a second, from a thread of the worker's; answers
                 whether to end.
             profile: collect spans and send them with the receipts.
         """
@@ -75,14 +75,16 @@ class ShardWorker:
         self.embedded = EmbeddedReader(config.input.columns.image, config.storage)
         """Shared by the shards in hand, so that each row group is read once."""
         self.pipeline = fingerprint(config.pixels())
-        self.pulse = Pulse()
+        self.steps = 0
+        self.stopping = False
+        self._shards = 0
+        self._works: set[ShardWork] = set()
         self.at: dict[str, tuple[str, int, float]] = {}
         """What each record in flight is doing, at which step, since when."""
         self._trace = Trace() if profile else None
         self._io = 0.0
         self._load = 0.0
-        self._told = Spent()
-        self._retries_told = 0
+        self._told = Usage()
         self._plan_file = lru_cache(maxsize=2)(self.store.get)
         self._loop = asyncio.new_event_loop()
         self.readers = ThreadPoolExecutor(config.workers.records_in_flight, thread_name_prefix="read")
@@ -102,10 +104,10 @@ class ShardWorker:
             self.models.listen(self._trace.call)
         # What is loaded by now stays. Else the collector would go through it again and again.
         gc.freeze()
-        if on_pulse is not None:
+        if on_heartbeat is not None:
             # Before there is any work, so that nobody ends the run because no worker seems to be at a step.
-            self.pulse.stopping = bool(on_pulse(self._live()))
-            asyncio.run_coroutine_threadsafe(self._beat(on_pulse), self._loop)
+            self.stopping = bool(on_heartbeat(self._live()))
+            asyncio.run_coroutine_threadsafe(self._beat(on_heartbeat), self._loop)
 
     async def _open(self) -> Replicas:
         self.gate = Gate(self.config.workers.records_in_flight)
@@ -134,7 +136,7 @@ class ShardWorker:
 
     def stop(self) -> None:
         """Begin no step more; those in hand are finished and logged, and their shards not committed."""
-        self.pulse.stopping = True
+        self.stopping = True
 
     def close(self) -> None:
         """End the models' threads and the event loop. What is being written is written to its end."""
@@ -155,10 +157,10 @@ class ShardWorker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _beat(self, on_pulse: Callable[[Pulse], bool]) -> None:
+    async def _beat(self, on_heartbeat: Callable[[WorkerStatus], bool]) -> None:
         while True:
-            await asyncio.sleep(_PULSE / 10 if self.pulse.stopping else _PULSE)
-            if await asyncio.to_thread(on_pulse, self._live()):
+            await asyncio.sleep(_HEARTBEAT / 10 if self.stopping else _HEARTBEAT)
+            if await asyncio.to_thread(on_heartbeat, self._live()):
                 self.stop()
 
     def move(self, record: str, doing: str | None, step: int = 0) -> None:
@@ -179,31 +181,33 @@ class ShardWorker:
         else:
             self.at[record] = (doing, step, now)
 
-    def _live(self) -> Pulse:
+    def _live(self) -> WorkerStatus:
         """The figures of this moment."""
         now = time.perf_counter()
         in_flight = {
             name: Activity(step, doing, now - since) for name, (doing, step, since) in self.at.items()
         }
-        return replace(
-            self.pulse,
+        return WorkerStatus(
+            ended=sum((work.tally for work in list(self._works)), Tally()),
+            steps=self.steps,
+            shards=self._shards,
             in_flight=in_flight,
-            errors=dict(self.pulse.errors),
             out_of_memory=self.models.out_of_memory,
+            stopping=self.stopping,
         )
 
     async def _run_shard(self, shard: Shard) -> Receipt | None:
-        if self.pulse.stopping:
+        if self.stopping:
             await asyncio.sleep(_REFUSAL)
             return None
-        self.pulse.shards += 1
+        self._shards += 1
         try:
             work = await asyncio.to_thread(self._opened, shard)
             if work is None:
                 return await asyncio.to_thread(self._of_another, shard.index)
             return await self._commit(work)
         finally:
-            self.pulse.shards -= 1
+            self._shards -= 1
 
     def _opened(self, shard: Shard) -> ShardWork | None:
         """The shard's records, and what earlier attempts left of them; None when it is committed."""
@@ -214,6 +218,7 @@ class ShardWorker:
         return work
 
     async def _commit(self, work: ShardWork) -> Receipt | None:
+        self._works.add(work)
         try:
             rows = await all_or_nothing([work.record(row) for row in work.plan])
             if None in rows:
@@ -222,10 +227,10 @@ class ShardWorker:
             with self._timed_commit(receipt.shard):
                 put = await asyncio.to_thread(self._put, work, rows, receipt)
             if not put.committed:  # what it took goes into the next one
-                self._told -= receipt.spent
+                self._told -= receipt.breakdown
             return put if self._trace is None else replace(put, spans=self._trace.drain())
         finally:
-            work.leave()
+            self._works.discard(work)
 
     @contextmanager
     def _timed_commit(self, shard: int) -> Iterator[None]:
@@ -240,24 +245,22 @@ class ShardWorker:
             self._trace.leave(shard)
 
     def _put(self, work: ShardWork, rows: list[dict[str, Any]], receipt: Receipt) -> Receipt:
-        data = results_file(rows, {FOOTER: receipt.to_json()})
+        data = results_file(rows, {FOOTER: to_json(receipt)})
         committed = self.store.create(result_key(receipt.shard), data)
         work.log.delete()
         return replace(receipt, written=len(data)) if committed else self._of_another(receipt.shard)
 
     def _with_ours(self, receipt: Receipt) -> Receipt:
         """Time, and faults of endpoints, belong to no shard; they go into whichever is committed next."""
-        retries, spent = self.models.retries, self._spent()
-        told, self._retries_told = self._retries_told, retries
+        spent = self._spent()
         before, self._told = self._told, spent
-        retries = receipt.retries + retries - told
-        return replace(receipt, retries=retries, worker=self.name, spent=spent - before)
+        return replace(receipt, worker=self.name, breakdown=spent - before)
 
-    def _spent(self) -> Spent:
+    def _spent(self) -> Usage:
         """Where the time went since the worker started."""
         alive = time.perf_counter() - self._started
         gpu = alive * self.config.workers.gpus
-        return replace(self.models.spent, worker=alive, gpu=gpu, load=self._load, io=self._io)
+        return self.models.usage + Usage.of(worker=alive, gpu=gpu, load=self._load, io=self._io)
 
     def _of_another(self, shard: int) -> Receipt:
         """The receipt of a shard that another worker has committed."""

@@ -18,7 +18,7 @@ from mira_batch.config.models import EditorConfig, JudgeConfig, PolicyConfig
 from mira_batch.core.actions import parse_action
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
-from mira_batch.core.types import Edit, Frame, Step, Stop
+from mira_batch.core.types import Edit, Frame, Step, StopAction
 from mira_batch.models.registry import build_editor, build_judge, build_policy
 
 FAULTS = [{"records": "bad-*", "does": "raise"}]
@@ -216,7 +216,7 @@ def test_an_empty_batch_has_no_answers(role: Role, settings: Any) -> None:
 def test_a_policy_answers_with_an_edit_or_a_stop(settings: Any) -> None:
     for answer in served(POLICY, POLICY.build(settings), policy_requests()):
         assert isinstance(answer, str)
-        assert isinstance(parse_action(answer), Edit | Stop)
+        assert isinstance(parse_action(answer), Edit | StopAction)
 
 
 # Editors

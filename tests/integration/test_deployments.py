@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from mira_batch import load_config, read_outputs, read_trajectories, run
 from mira_batch.config.edit import BulkEditConfig, WorkersConfig
 from mira_batch.core.actions import format_action
 from mira_batch.core.errors import RunStopped
-from mira_batch.core.receipts import Pulse, RunSummary
-from mira_batch.core.stop import Stop
+from mira_batch.core.receipts import RunSummary, WorkerStatus
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.runtime.backends.cluster import ray_session
 from mira_batch.storage import schema
@@ -70,8 +70,8 @@ class BothThere(Notes):
         super().__init__()
         self.event = threading.Event()
 
-    def beat(self, pulses: list[Pulse]) -> None:
-        if len(pulses) == 2:
+    def heartbeat(self, statuses: Sequence[WorkerStatus]) -> None:
+        if len(statuses) == 2:
             self.event.set()
 
 
@@ -154,7 +154,7 @@ def test_what_a_run_resumes_is_what_it_would_have_made(
     class AfterTheFirstShard(Notes):
         def __init__(self) -> None:
             super().__init__()
-            self.stop = Stop()
+            self.stop = StopRequest()
 
         def committed(self, summary: RunSummary) -> None:
             self.stop.ask(RunEnd.interrupted, "enough for now")

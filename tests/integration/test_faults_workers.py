@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ import pytest
 from mira_batch import load_config, run
 from mira_batch.config.edit import BulkEditConfig, WorkersConfig
 from mira_batch.core.errors import RunStopped
-from mira_batch.core.receipts import Progress, Pulse, RunSummary
-from mira_batch.core.stop import Stop
+from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.runtime.backends.cluster import ray_session
 from tests.support.models.counted import counted, read_edits
@@ -148,7 +148,7 @@ class Breaker(Progress):
         self._hold = hold
         self._first: set[int] = set()
 
-    def beat(self, pulses: list[Pulse]) -> None:
+    def heartbeat(self, statuses: Sequence[WorkerStatus]) -> None:
         at_work = read_edits(self._log).open
         busy = [worker for worker, edits in at_work.items() if edits]
         if len(at_work) == 2 and not self.lost and busy:
@@ -195,7 +195,7 @@ class Impatient(Notes):
 
     def __init__(self, words: str) -> None:
         super().__init__()
-        self.stop = Stop()
+        self.stop = StopRequest()
         self._words = words
 
     def note(self, text: str) -> None:

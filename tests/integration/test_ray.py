@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -11,7 +12,7 @@ import pytest
 
 from mira_batch import load_config, run
 from mira_batch.core.errors import ConfigError
-from mira_batch.core.receipts import Progress, Pulse, RunSummary
+from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
 from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import open_store
 from tests.support.runs.catalogue import make_catalogue, settings
@@ -32,8 +33,8 @@ class Watch(Progress):
         self.killed = 0
         self._kill = kill
 
-    def beat(self, pulses: list[Pulse]) -> None:
-        self.workers.append(len(pulses))
+    def heartbeat(self, statuses: Sequence[WorkerStatus]) -> None:
+        self.workers.append(len(statuses))
 
     def committed(self, summary: RunSummary) -> None:
         if self._kill and not self.killed:

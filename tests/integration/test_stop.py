@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,8 @@ import pytest
 from mira_batch import load_config, run
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import RunStopped
-from mira_batch.core.receipts import Progress, Pulse
-from mira_batch.core.stop import Stop
+from mira_batch.core.receipts import Progress, WorkerStatus
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.runtime.lease import read_claim
 from mira_batch.runtime.run import plan
@@ -211,13 +211,13 @@ def test_a_deadline_that_is_past_ends_a_run_before_it_begins(job: Job) -> None:
 
 def test_a_worker_that_is_told_finishes_its_step_and_begins_no_other(job: Job) -> None:
     (job.hold / HELD).touch()
-    stop = Stop()
+    stop = StopRequest()
 
     class Watch(Progress):
-        def beat(self, pulses: list[Pulse]) -> None:
-            if any(HELD in pulse.in_flight for pulse in pulses):
+        def heartbeat(self, statuses: Sequence[WorkerStatus]) -> None:
+            if any(HELD in status.in_flight for status in statuses):
                 stop.ask(RunEnd.interrupted, "that will do")
-            if any(pulse.stopping for pulse in pulses):
+            if any(status.stopping for status in statuses):
                 (job.hold / HELD).unlink(missing_ok=True)
 
     with pytest.raises(RunStopped):
@@ -232,7 +232,7 @@ def test_a_worker_that_comes_when_the_run_is_to_end_begins_nothing(job: Job) -> 
     store = open_store(job.where, job.config.storage)
     found = read_plan(store)
     assert found is not None
-    worker = ShardWorker(job.config, job.where, "a1", on_pulse=lambda _: True)
+    worker = ShardWorker(job.config, job.where, "a1", on_heartbeat=lambda _: True)
     try:
         assert worker(next(found.shards())) is None
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from mira_batch.core.actions import MAX_INSTRUCTION, format_action
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import PolicyRequest
-from mira_batch.core.types import Edit, ErrorKind, Stop
+from mira_batch.core.types import Edit, ErrorKind, StopAction
 
 
 class PassthroughPolicy:
@@ -24,7 +24,7 @@ class PassthroughPolicy:
 
     def _answer(self, request: PolicyRequest) -> str | Exception:
         if request.history:
-            return format_action(Stop("the instruction was given to the editor once"))
+            return format_action(StopAction("the instruction was given to the editor once"))
         if len(request.instruction) > MAX_INSTRUCTION:
             return RecordError(
                 ErrorKind.policy_failed,

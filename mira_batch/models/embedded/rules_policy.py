@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 from mira_batch.core.actions import MAX_INSTRUCTION, format_action
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import PolicyRequest
-from mira_batch.core.types import Edit, Step, Stop
+from mira_batch.core.types import Edit, Step, StopAction
 from mira_batch.models.embedded.expected import Expected
 from mira_batch.models.embedded.grammar.parse import RESTORE, VERSION
 from mira_batch.models.embedded.operations.operation import Operation
@@ -45,14 +45,14 @@ class RulesPolicy:
         except RecordError as error:
             return error
 
-    def _look(self, request: PolicyRequest) -> Edit | Stop:
+    def _look(self, request: PolicyRequest) -> Edit | StopAction:
         operations, digests = self._expected.of(request.original, request.instruction)
         if request.current.digest not in digests:
             return _undo(operations, digests, request.history)
         done = max(k for k, digest in enumerate(digests) if digest == request.current.digest)
         thought = _progress(operations, done)
         if done == len(operations):
-            return Stop("nothing is left to do", thought)
+            return StopAction("nothing is left to do", thought)
         return Edit(operations[done].describe(), thought)
 
 

@@ -27,7 +27,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from mira_batch.config.models.served import ServedConfig
 from mira_batch.core.errors import ConfigError, EndpointError, RecordError, UserError, boundary
 from mira_batch.core.ports import Priced, Timed
-from mira_batch.core.types import ErrorKind, Seconds
+from mira_batch.core.types import ErrorKind
+from mira_batch.core.usage import Usage
 from mira_batch.models.serving.faults import EndpointFault, Meaning
 from mira_batch.models.serving.limiter import Turns, backoff
 from mira_batch.models.serving.microbatch import OnCall, Role
@@ -156,7 +157,7 @@ class Endpoint(Generic[Q, R]):
             raise
         waiting = max(0.0, time.perf_counter() - since - took)
         self.waiting_seconds += waiting
-        return Timed(value, Seconds(**{self._role.name: took, "waiting": waiting}), patience.spent)
+        return Timed(value, Usage({self._role.name: took, "waiting": waiting}, patience.spent))
 
     async def _try(self, request: Q, priority: tuple[int, ...], patience: _Patience) -> tuple[Any, float]:
         """One call, when its turn has come: what was answered, and the seconds it took."""

@@ -25,7 +25,8 @@ from typing import Any, Generic, TypeVar
 
 from mira_batch.core.errors import EngineDead, RecordError, boundary, describe
 from mira_batch.core.ports import Timed
-from mira_batch.core.types import ErrorKind, Seconds
+from mira_batch.core.types import ErrorKind
+from mira_batch.core.usage import Usage
 from mira_batch.models.serving.batch_limits import BatchLimits, Room
 from mira_batch.models.serving.outcome import (
     Call,
@@ -45,7 +46,7 @@ class Role:
     """Which model it is: how its seconds and its failures are booked."""
 
     name: str
-    """policy, editor or judge: the field of `Seconds`."""
+    """policy, editor or judge: under this name its seconds are counted."""
     failed: ErrorKind
     out_of_memory: ErrorKind
 
@@ -294,8 +295,8 @@ class MicroBatcher(Generic[Q, R]):
                 item.future.set_exception(self._classified(answer))
             else:
                 waiting = max(0.0, now - item.since - share)
-                seconds = Seconds(**{self._role.name: share, "waiting": waiting})
-                item.future.set_result(Timed(answer, seconds))
+                usage = Usage({self._role.name: share, "waiting": waiting})
+                item.future.set_result(Timed(answer, usage))
 
     def _classified(self, error: Exception) -> Exception:
         """Foreign errors become the record's failure; this is the models' boundary."""

@@ -20,8 +20,8 @@ from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.pixels import shared
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
-from mira_batch.core.spent import Spent
 from mira_batch.core.types import ErrorKind, Frame
+from mira_batch.core.usage import Usage
 from mira_batch.models.registry import Fetch, build_editor, build_judge, build_policy, no_weights
 from mira_batch.models.serving.batch_limits import Room
 from mira_batch.models.serving.endpoint import Endpoint
@@ -51,13 +51,13 @@ class Replicas:
         return sum(batcher.retries for batcher in self._batchers() if isinstance(batcher, Endpoint))
 
     @property
-    def spent(self) -> Spent:
+    def usage(self) -> Usage:
         """Seconds of all calls so far, and of those who waited for them."""
-        seconds: dict[str, float] = {}
+        seconds: dict[str, float] = {"retried": sum(model.wasted_seconds for model in self._batchers())}
         for name in ("policy", "editor", "judge"):
             if (model := getattr(self, name)) is not None:
                 seconds[name], seconds[f"{name}_waiting"] = model.busy_seconds, model.waiting_seconds
-        return Spent(**seconds, retried=sum(model.wasted_seconds for model in self._batchers()))
+        return Usage(seconds, retries=self.retries)
 
     def listen(self, on_call: OnCall) -> None:
         """Have each model call told of when it has ended."""

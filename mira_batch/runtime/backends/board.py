@@ -1,4 +1,4 @@
-"""Where workers on Ray leave their pulses and hear whether to end.
+"""Where workers on Ray leave their statuses and hear whether to end.
 
 In a module of its own: the board's process starts with the first worker's and should import little.
 """
@@ -9,7 +9,7 @@ import time
 
 import ray
 
-from mira_batch.core.receipts import Pulse
+from mira_batch.core.receipts import WorkerStatus
 
 _SILENT = 10.0
 """Seconds after which a worker that is not heard of is gone."""
@@ -17,18 +17,18 @@ _SILENT = 10.0
 
 @ray.remote(num_cpus=0, max_restarts=-1)
 class Board:
-    """Where workers leave their pulses and hear whether to end. It keeps nothing that isn't said again."""
+    """Where workers leave their statuses and hear whether to end. It keeps nothing that isn't said again."""
 
     def __init__(self) -> None:
-        self._pulses: dict[str, tuple[float, Pulse]] = {}
+        self._statuses: dict[str, tuple[float, WorkerStatus]] = {}
         self._stopping = False
 
-    def put(self, worker: str, pulse: Pulse) -> bool:
-        self._pulses[worker] = (time.monotonic(), pulse)
+    def put(self, worker: str, status: WorkerStatus) -> bool:
+        self._statuses[worker] = (time.monotonic(), status)
         return self._stopping
 
-    def read(self, stopping: bool) -> list[Pulse]:
+    def read(self, stopping: bool) -> list[WorkerStatus]:
         self._stopping = stopping
         heard = time.monotonic() - _SILENT
-        self._pulses = {name: entry for name, entry in self._pulses.items() if entry[0] > heard}
-        return [pulse for _, pulse in self._pulses.values()]
+        self._statuses = {name: entry for name, entry in self._statuses.items() if entry[0] > heard}
+        return [status for _, status in self._statuses.values()]

@@ -29,9 +29,10 @@ from mira_batch.core.errors import (
     UserError,
     describe,
 )
-from mira_batch.core.receipts import Pulse, Receipt
+from mira_batch.core.receipts import WorkerStatus
 from mira_batch.runtime.backends.board import Board
 from mira_batch.runtime.backends.cluster import notes
+from mira_batch.runtime.ledger import from_json, to_json
 from mira_batch.runtime.pool import Pool, shards_in_hand
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard
@@ -56,16 +57,16 @@ class _Actor:
     def __init__(self, settings: dict[str, Any], run: str, session: str, board: Any, profile: bool) -> None:
         name = ray.get_runtime_context().get_actor_id()
 
-        def beat(pulse: Pulse) -> bool:
+        def heartbeat(status: WorkerStatus) -> bool:
             try:
-                return ray.get(board.put.remote(name, pulse), timeout=5)
+                return ray.get(board.put.remote(name, status), timeout=5)
             except RayError:  # the board is moving to another node, or slow; the work goes on
                 return False
 
         config = BulkEditConfig.model_validate(settings)
         self._broken: UserError | None = None
         try:
-            self._worker = ShardWorker(config, run, session, beat, profile)
+            self._worker = ShardWorker(config, run, session, heartbeat, profile)
         except UserError as error:
             self._broken = error
 
@@ -83,7 +84,7 @@ class _Actor:
             os._exit(1)
         if receipt is None:
             return _NOTHING
-        return _NOTHING | {"receipt": receipt.to_json(), "spans": json.dumps(receipt.spans)}
+        return _NOTHING | {"receipt": to_json(receipt), "spans": json.dumps(receipt.spans)}
 
 
 def _refusal(error: UserError) -> dict[str, Any]:
@@ -150,7 +151,7 @@ def _feed(dataset: Dataset, pool: Pool, closed: threading.Event) -> None:
                 if row["error"]:
                     pool.answers.put(_ERRORS[row["error"]](row["message"]))
                 elif row["receipt"]:
-                    receipt = Receipt.from_json(row["receipt"])
+                    receipt = from_json(json.loads(row["receipt"]))
                     pool.answers.put(replace(receipt, spans=tuple(map(tuple, json.loads(row["spans"])))))
             if closed.is_set():
                 return
@@ -165,7 +166,7 @@ def _listen(board: Any, pool: Pool, closed: threading.Event) -> None:
     while not closed.wait(0.2 if pool.stopping else 1.0):
         try:
             told = pool.stopping
-            pool.pulses = ray.get(board.read.remote(told), timeout=5)
+            pool.statuses = ray.get(board.read.remote(told), timeout=5)
             pool.told = told
         except RayError:  # progress is a courtesy; the work goes on without it
             continue

@@ -21,7 +21,7 @@ from mira_batch.core.types import Trajectory
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.rows import Place
 from mira_batch.storage.run.layout import RUN, shard_of
-from mira_batch.storage.run.steplog import seconds_row, step_row
+from mira_batch.storage.run.steplog import step_row, usage_row
 from mira_batch.storage.stores.files import READ_ERRORS, arrow_filesystem, filesystem, one_line
 
 _GROUP_BYTES = 64_000_000
@@ -66,8 +66,7 @@ def result_row(
         "width": size[0],
         "height": size[1],
         "num_steps": len(steps),
-        "seconds": seconds_row(trajectory.seconds),
-        "cost": trajectory.cost,
+        **usage_row(trajectory.usage),
         "models": models,
         "source": source_of(plan),
         "source_digest": source_digest,

@@ -13,14 +13,14 @@ from mira_batch.core.types import (
     EditTask,
     Frame,
     Limits,
-    Seconds,
     Trajectory,
 )
+from mira_batch.core.usage import Usage
 from tests.support.runs.steplogs import MemoryStepLog
 
 TASK = EditTask("r1", "w1", "make it nicer")
 ORIGINAL = Frame(None, "o")
-POLICY, EDITOR, JUDGE = Seconds(policy=1, waiting=0.5), Seconds(editor=2, waiting=0.25), Seconds(judge=4)
+POLICY, EDITOR, JUDGE = Usage.of(policy=1, waiting=0.5), Usage.of(editor=2, waiting=0.25), Usage.of(judge=4)
 
 
 def edits(*names: str) -> Callable[[PolicyRequest], str]:
@@ -87,7 +87,7 @@ def afters(trajectory: Trajectory) -> list[str]:
 
 def untimed(trajectory: Trajectory) -> Trajectory:
     """Without what the clock and the resuming say, for comparison."""
-    return replace(trajectory, seconds=replace(trajectory.seconds, io=0.0), resumed_steps=0)
+    return replace(trajectory, seconds=replace(trajectory.usage, io=0.0), resumed_steps=0)
 
 
 def failing_at(step: int, error: Exception) -> Callable[[EditRequest], str]:

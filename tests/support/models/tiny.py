@@ -13,12 +13,12 @@ from mira_batch.config.models.local import QwenVLConfig
 from mira_batch.core.actions import format_action
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
-from mira_batch.core.types import Edit, Frame, Step, Stop, Weights
+from mira_batch.core.types import Edit, Frame, Step, StopAction, Weights
 from mira_batch.models.qwen.policy import QwenVLPolicy, collate
 
 FIRST = Edit("make it brighter")
 """What the trained policy answers while no edit has been made …"""
-THEN = Stop("done")
+THEN = StopAction("done")
 """… and what as soon as one has."""
 _WORDS = """
     remove make it the a car sky red blue brighter darker larger and then replace dog with cat wall of left,
@@ -87,9 +87,9 @@ def _train(source: Path, target: Path) -> None:
     processor.save_pretrained(target)
 
 
-def _examples(policy: QwenVLPolicy, draw: random.Random) -> list[tuple[Any, Edit | Stop]]:
+def _examples(policy: QwenVLPolicy, draw: random.Random) -> list[tuple[Any, Edit | StopAction]]:
     """Encoded requests with the answer to each, half of them at step 0."""
-    found: list[tuple[Any, Edit | Stop]] = []
+    found: list[tuple[Any, Edit | StopAction]] = []
     for number in range(_BATCH):
         frames = [noise(draw.randint(8, 300), draw.randint(8, 300), draw.random()) for _ in range(2)]
         begun = number % 2 == 1
@@ -102,7 +102,7 @@ def _examples(policy: QwenVLPolicy, draw: random.Random) -> list[tuple[Any, Edit
     return found
 
 
-def _loss(model: Any, processor: Any, answers: Any, examples: Sequence[tuple[Any, Edit | Stop]]) -> Any:
+def _loss(model: Any, processor: Any, answers: Any, examples: Sequence[tuple[Any, Edit | StopAction]]) -> Any:
     import torch
 
     rows, targets = [], []

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.identity import work_id
-from mira_batch.core.types import ErrorKind, Failure, Frame, LoggedStep, Seconds, StopReason, Trajectory
+from mira_batch.core.types import ErrorKind, Failure, Frame, LoggedStep, StopReason, Trajectory
+from mira_batch.core.usage import Usage
 from mira_batch.storage import schema
 from mira_batch.storage.images import encode
 from mira_batch.storage.manifest.listing import ManifestFile
@@ -21,7 +22,7 @@ from tests.support.runs.steplogs import a_frame, a_history
 
 ORIGINAL = a_frame((9, 9, 9))
 MODELS = {"policy": "rules/1", "editor": "pillow/1", "judge": None}
-SECONDS = Seconds(policy=0.5, editor=1.5, waiting=0.25, io=0.125)
+SECONDS = Usage.of(policy=0.5, editor=1.5, waiting=0.25, io=0.125)
 
 
 def a_config(out: Path | str, **output: Any) -> BulkEditConfig:
@@ -59,7 +60,7 @@ def a_trajectory(steps: int, fails: bool = False, rejected: tuple[int, ...] = ()
 def unopened() -> Trajectory:
     """Of a record whose image could not be opened."""
     failure = Failure(ErrorKind.image_unreadable, "a.png: no such file")
-    return Trajectory((), Frame(None, ""), None, failure, Seconds())
+    return Trajectory((), Frame(None, ""), None, failure, Usage())
 
 
 def a_result(plan: dict[str, Any], trajectory: Trajectory, config: BulkEditConfig) -> dict[str, Any]:

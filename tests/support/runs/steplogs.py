@@ -8,7 +8,8 @@ from itertools import count, takewhile
 from PIL import Image
 
 from mira_batch.core.identity import frame_of
-from mira_batch.core.types import EditTask, Frame, LoggedStep, Seconds, Step
+from mira_batch.core.types import EditTask, Frame, LoggedStep, Step
+from mira_batch.core.usage import Usage
 
 Held = dict[str, dict[int, LoggedStep]]
 """What a memory log holds: work_id -> index -> step."""
@@ -57,7 +58,7 @@ def a_history(length: int, original: Frame, rejected: tuple[int, ...] = ()) -> l
             after=frame.digest,
             accepted=index not in rejected,
             score=None if index == 1 else 0.1 * index,
-            seconds=Seconds(policy=0.1, editor=1 / 3, judge=0.0, waiting=2.5, io=1e-6),
+            usage=Usage.of(policy=0.1, editor=1 / 3, judge=0.0, waiting=2.5, io=1e-6),
         )
         history.append(LoggedStep(step, frame))
         current = frame if step.accepted else current

@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 
 from mira_batch.core.actions import ANSWER_FORMAT, MAX_INSTRUCTION, format_action, parse_action
-from mira_batch.core.types import Edit, MalformedAction, Stop
+from mira_batch.core.types import Edit, MalformedAction, StopAction
 
 READABLE = {
     "<edit>make it red</edit>": Edit("make it red"),
-    "<stop>all done</stop>": Stop("all done"),
-    "<stop></stop>": Stop(""),
+    "<stop>all done</stop>": StopAction("all done"),
+    "<stop></stop>": StopAction(""),
     "<think>too dark</think><edit>brighten</edit>": Edit("brighten", "too dark"),
-    "<think>a</think>\n<think>b</think>\n<stop>c</stop>": Stop("c", "a b"),
+    "<think>a</think>\n<think>b</think>\n<stop>c</stop>": StopAction("c", "a b"),
     "<edit>brighten</edit> <think>that should do</think>": Edit("brighten", "that should do"),
     "Sure!\n<edit>\n  brighten\n</edit>\nAnything else?": Edit("brighten"),
     "<EDIT>brighten</Edit>": Edit("brighten"),
@@ -42,7 +42,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize(("text", "action"), READABLE.items())
-def test_readable_answers(text: str, action: Edit | Stop) -> None:
+def test_readable_answers(text: str, action: Edit | StopAction) -> None:
     assert parse_action(text) == action
 
 
@@ -63,11 +63,11 @@ def test_an_answer_full_of_opened_tags_takes_one_pass() -> None:
     [
         Edit("make it red"),
         Edit("write </edit><stop>&amp;</stop>", "a <think> in </think> a thought"),
-        Stop(),
-        Stop("nothing is missing", "it's “fine”\n& good"),
+        StopAction(),
+        StopAction("nothing is missing", "it's “fine”\n& good"),
     ],
 )
-def test_what_is_formatted_reads_back(action: Edit | Stop) -> None:
+def test_what_is_formatted_reads_back(action: Edit | StopAction) -> None:
     assert parse_action(format_action(action)) == action
 
 

@@ -13,10 +13,10 @@ from mira_batch.core.types import (
     ErrorKind,
     Failure,
     Limits,
-    Seconds,
     Status,
     StopReason,
 )
+from mira_batch.core.usage import Usage
 from tests.support.models.loops import (
     EDITOR,
     JUDGE,
@@ -207,11 +207,11 @@ def test_what_is_no_fault_of_the_record_propagates(error: Exception) -> None:
 def test_seconds_of_the_steps_and_of_the_rest_add_up() -> None:
     fakes = Fakes(edits("a", "b"), score=lambda _: 0.5)
     trajectory = fakes.run()
-    assert trajectory.steps[0].step.seconds == POLICY + EDITOR + JUDGE
-    expected = Seconds()
+    assert trajectory.steps[0].step.usage == POLICY + EDITOR + JUDGE
+    expected = Usage()
     for _ in range(2):
         expected += POLICY + EDITOR + JUDGE
-    assert replace(trajectory.seconds, io=0.0) == expected + POLICY  # the last answer was the stop
+    assert replace(trajectory.usage, io=0.0) == expected + POLICY  # the last answer was the stop
 
 
 def test_a_step_carries_the_seconds_of_its_retries() -> None:
@@ -222,13 +222,13 @@ def test_a_step_carries_the_seconds_of_its_retries() -> None:
         by_candidate(scores),
     )
     second = fakes.run(Limits(attempts_per_step=2)).steps[1].step
-    assert second.seconds == POLICY + POLICY + EDITOR + JUDGE + EDITOR + JUDGE
+    assert second.usage == POLICY + POLICY + EDITOR + JUDGE + EDITOR + JUDGE
 
 
 def test_a_failed_record_counts_the_seconds_of_its_unfinished_step() -> None:
     broken = failing_at(1, RecordError(ErrorKind.editor_failed, "no brush"))
     trajectory = Fakes(edits("a", "b"), broken).run()
-    assert replace(trajectory.seconds, io=0.0) == POLICY + EDITOR + POLICY
+    assert replace(trajectory.usage, io=0.0) == POLICY + EDITOR + POLICY
 
 
 # The limit of time: each step of the fakes takes POLICY and EDITOR, 3.75 s with the waiting

@@ -10,7 +10,8 @@ import pytest
 from mira_batch.core.errors import RecordError
 from mira_batch.core.loop import run_record
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, Models, PolicyRequest, Timed
-from mira_batch.core.types import ErrorKind, Frame, Limits, Seconds, Trajectory
+from mira_batch.core.types import ErrorKind, Frame, Limits, Trajectory
+from mira_batch.core.usage import Usage
 from tests.support.models.loops import ORIGINAL, TASK, Fakes, edits
 from tests.support.runs.steplogs import MemoryStepLog
 
@@ -25,7 +26,7 @@ def run(fakes: Fakes, policy: float, editor: float, judge: float = 0.0, **limits
         return replace(await fakes._edit(request), cost=editor)
 
     async def score(request: JudgeRequest) -> Timed[Judgement]:
-        return Timed(Judgement(0.1), Seconds(), judge)
+        return Timed(Judgement(0.1), Usage(), judge)
 
     models = Models(propose, edit, score if judge else None)
     return asyncio.run(run_record(TASK, ORIGINAL, models, MemoryStepLog(), Limits(**limits)))
@@ -33,8 +34,8 @@ def run(fakes: Fakes, policy: float, editor: float, judge: float = 0.0, **limits
 
 def test_each_step_has_its_price_and_the_stop_is_the_records() -> None:
     trajectory = run(Fakes(edits("a", "b")), policy=0.5, editor=2.0)
-    assert [logged.step.cost for logged in trajectory.steps] == [2.5, 2.5]
-    assert trajectory.cost == 5.5
+    assert [logged.step.usage.cost for logged in trajectory.steps] == [2.5, 2.5]
+    assert trajectory.usage.cost == 5.5
 
 
 def test_answers_that_were_malformed_and_tries_that_were_rejected_count() -> None:
@@ -42,8 +43,8 @@ def test_answers_that_were_malformed_and_tries_that_were_rejected_count() -> Non
         return "what?" if request.attempt == 0 else edits("a")(request)
 
     trajectory = run(Fakes(answer), policy=0.5, editor=2.0, judge=0.25, attempts_per_step=3)
-    assert trajectory.steps[0].step.cost == 0.5 * 2 + 2.0 + 0.25
-    assert trajectory.cost == trajectory.steps[0].step.cost + 0.5 * 2
+    assert trajectory.steps[0].step.usage.cost == 0.5 * 2 + 2.0 + 0.25
+    assert trajectory.usage.cost == trajectory.steps[0].step.usage.cost + 0.5 * 2
 
 
 @pytest.mark.parametrize("charged", [0.0, 0.25])
@@ -52,4 +53,4 @@ def test_what_a_failure_cost_counts(charged: float) -> None:
         raise RecordError(ErrorKind.editor_failed, "refused", charged)
 
     trajectory = run(Fakes(edits("a"), refuse), policy=0.5, editor=2.0)
-    assert trajectory.failure is not None and trajectory.cost == 0.5 + charged
+    assert trajectory.failure is not None and trajectory.usage.cost == 0.5 + charged

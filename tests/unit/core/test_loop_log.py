@@ -13,9 +13,9 @@ from mira_batch.core.types import (
     Frame,
     Limits,
     LoggedStep,
-    Seconds,
     StopReason,
 )
+from mira_batch.core.usage import Usage
 from tests.support.models.loops import (
     EDITOR,
     TASK,
@@ -109,7 +109,7 @@ class OtherWorkersLog(MemoryStepLog):
 
     async def append(self, task: EditTask, logged: LoggedStep) -> LoggedStep:
         if logged.step.index == 1:
-            theirs = replace(logged.step, after="theirs", seed=7, seconds=Seconds(editor=100))
+            theirs = replace(logged.step, after="theirs", seed=7, usage=Usage.of(editor=100))
             await super().append(task, LoggedStep(theirs, Frame(None, "theirs")))
         return await super().append(task, logged)
 
@@ -122,7 +122,7 @@ def test_a_step_that_another_worker_logged_first_is_adopted() -> None:
     assert trajectory.steps[1].frame.digest == "theirs"
     assert fakes.asked[2].current.digest == "theirs"
     assert fakes.asked[2].history[1].after == "theirs"
-    assert trajectory.seconds.editor == 100 + 2 * EDITOR.editor
+    assert trajectory.usage["editor"] == 100 + 2 * EDITOR.editor
 
 
 def test_every_step_is_logged_before_the_next_begins() -> None:

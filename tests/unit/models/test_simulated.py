@@ -22,7 +22,7 @@ from mira_batch.config.models.simulated import (
 from mira_batch.core.actions import parse_action
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
-from mira_batch.core.types import Edit, MalformedAction, Step, Stop
+from mira_batch.core.types import Edit, MalformedAction, Step, StopAction
 from mira_batch.models.simulated import (
     SimulatedEditor,
     SimulatedJudge,
@@ -61,7 +61,7 @@ def judge(record: str = "r", candidate: Any = FRAME) -> JudgeRequest:
     return JudgeRequest(record, "make it nicer", FRAME, candidate, "simulated edit 1 of 2")
 
 
-def action(policy: SimulatedPolicy, request: PolicyRequest) -> Edit | Stop | MalformedAction:
+def action(policy: SimulatedPolicy, request: PolicyRequest) -> Edit | StopAction | MalformedAction:
     (answer,) = policy.propose([request])
     assert isinstance(answer, str)
     return parse_action(answer)
@@ -127,13 +127,15 @@ def test_the_policy_counts_its_edits_and_stops() -> None:
     policy = a_policy(steps={"exact": {"*": 2}})
     assert action(policy, ask()) == Edit("simulated edit 1 of 2", "0 of 2 edits are done")
     assert action(policy, ask(accepted=(True,))) == Edit("simulated edit 2 of 2", "1 of 2 edits are done")
-    assert action(policy, ask(accepted=(True, True))) == Stop("nothing is missing", "2 of 2 edits are done")
+    assert action(policy, ask(accepted=(True, True))) == StopAction(
+        "nothing is missing", "2 of 2 edits are done"
+    )
 
 
 def test_edits_that_were_rolled_back_do_not_count() -> None:
     policy = a_policy(steps={"exact": {"*": 2}})
     assert isinstance(action(policy, ask(accepted=(True, False, False))), Edit)
-    assert isinstance(action(policy, ask(accepted=(False, True, True))), Stop)
+    assert isinstance(action(policy, ask(accepted=(False, True, True))), StopAction)
 
 
 # The editor
@@ -228,7 +230,7 @@ def test_malformed_is_an_answer_of_the_policy_and_an_error_of_the_others() -> No
 
 def test_nothing_is_done_by_each_in_its_own_way() -> None:
     fault = {"records": "*", "does": "nothing"}
-    assert isinstance(action(a_policy(faults=[fault], steps={"exact": {"*": 5}}), ask()), Stop)
+    assert isinstance(action(a_policy(faults=[fault], steps={"exact": {"*": 5}}), ask()), StopAction)
     (image,) = an_editor(fault).apply([edit()])
     assert frame_of(image).digest == FRAME.digest
     assert score(a_judge(faults=[fault], low=0.125), judge()) == 0.125

@@ -20,17 +20,16 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import RunConflict
 from mira_batch.core.identity import content_hash, frame_of
 from mira_batch.core.receipts import RunSummary
-from mira_batch.core.spent import Spent
 from mira_batch.core.types import (
     ErrorKind,
     Failure,
     Frame,
     LoggedStep,
-    Seconds,
     Step,
     StopReason,
     Trajectory,
 )
+from mira_batch.core.usage import Usage
 from mira_batch.report.contact_sheet import choose, write_report
 from mira_batch.storage import schema
 from mira_batch.storage.images import encode_png
@@ -115,7 +114,7 @@ def row(
         steps.append(LoggedStep(step, frame))
         current = frame if taken else current
     stop = None if failure else StopReason.policy_stop
-    ended = Trajectory(tuple(steps), current, stop, failure, Seconds(1, 2, 0, 3, 4), final_thought=words)
+    ended = Trajectory(tuple(steps), current, stop, failure, Usage.of(1, 2, 0, 3, 4), final_thought=words)
     planned = {
         "record_id": name,
         "work_id": content_hash(name),
@@ -131,7 +130,7 @@ def unopened(name: str, message: str = "no such file") -> dict[str, Any]:
     """The row of a record whose image could not be opened."""
     failure = Failure(ErrorKind.image_unreadable, message)
     plan = {"record_id": name, "work_id": name, "instruction": "x", "image_uri": "/no", "metadata": "{}"}
-    return result_row(plan, Trajectory((), Frame(None, ""), None, failure, Seconds()), None, [], MODELS, None)
+    return result_row(plan, Trajectory((), Frame(None, ""), None, failure, Usage()), None, [], MODELS, None)
 
 
 @dataclass
@@ -354,7 +353,7 @@ def test_the_page_says_what_an_accepted_image_cost(tmp_path: Path) -> None:
         row("a", source), row("b", source), row("c", source, failure=Failure(ErrorKind.judge_failed, "no"))
     )
     assert "cost" not in run.report(committed=3).figures
-    page = run.report(committed=3, spent=Spent(gpu=7200), gpu_hour=1.5)
+    page = run.report(committed=3, spent=Usage.of(gpu=7200), gpu_hour=1.5)
     assert page.figures["cost"] == "$3.00 $1.5000 an accepted image"
 
 

@@ -14,8 +14,8 @@ import pytest
 from mira_batch import load_config
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import StoreError
-from mira_batch.core.receipts import Activity, Progress, Pulse, Receipt, RunSummary
-from mira_batch.core.stop import Stop
+from mira_batch.core.receipts import Activity, Progress, Receipt, RunSummary, WorkerStatus
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.runtime.drive import Watchdog, check_failures, drive
 from mira_batch.runtime.ledger import Ledger
@@ -26,7 +26,7 @@ from tests.support.runs.catalogue import settings
 
 SHARDS = [Shard(index, "plan", index, 10) for index in range(3)]
 PLANNED = RunSummary("out/run", "run", planned=30, shards=3)
-BUSY = Pulse(shards=1, in_flight={"rec-7": Activity(2, "editor", 41.0)})
+BUSY = WorkerStatus(shards=1, in_flight={"rec-7": Activity(2, "editor", 41.0)})
 
 
 class Watch(Progress):
@@ -43,25 +43,27 @@ class Watch(Progress):
     def committed(self, summary: RunSummary) -> None:
         self.commits.append(summary.committed)
 
-    def beat(self, pulses: list[Pulse]) -> None:
-        self.beats.append(len(pulses))
+    def heartbeat(self, statuses: Sequence[WorkerStatus]) -> None:
+        self.beats.append(len(statuses))
 
 
 def with_limits(**limits: Any) -> BulkEditConfig:
     return load_config(settings("m.jsonl", "out", limits=limits))
 
 
-def pool_of(*answers: Receipt | BaseException | None, pulses: Sequence[Pulse] = ()) -> Pool:
-    pool = Pool(pulses=list(pulses), told=True)
+def pool_of(*answers: Receipt | BaseException | None, statuses: Sequence[WorkerStatus] = ()) -> Pool:
+    pool = Pool(statuses=list(statuses), told=True)
     for answer in answers:
         pool.answers.put(answer)
     return pool
 
 
-def driven(pool: Pool, watch: Progress | None = None, stop: Stop | None = None, **limits: Any) -> RunSummary:
+def driven(
+    pool: Pool, watch: Progress | None = None, stop: StopRequest | None = None, **limits: Any
+) -> RunSummary:
     config = with_limits(**limits)
     ledger = Ledger(open_store("memory:///run", config.storage), "ab", PLANNED)
-    drive(config, pool, SHARDS, ledger, watch or Progress(), stop or Stop())
+    drive(config, pool, SHARDS, ledger, watch or Progress(), stop or StopRequest())
     return ledger.summary
 
 
@@ -90,7 +92,7 @@ def test_an_error_of_a_worker_ends_the_run_as_it_is() -> None:
 
 
 def test_it_looks_at_the_workers_about_once_a_second_also_while_receipts_come() -> None:
-    watch, pool = Watch(), pool_of(ok(0), ok(1), pulses=[BUSY, BUSY])
+    watch, pool = Watch(), pool_of(ok(0), ok(1), statuses=[BUSY, BUSY])
     threading.Timer(1.2, pool.answers.put, (ok(2),)).start()
     driven(pool, watch)
     assert watch.beats[:2] == [2, 2] and len(watch.beats) < 20, "at once, and a second later"
@@ -100,13 +102,13 @@ def test_it_looks_at_the_workers_about_once_a_second_also_while_receipts_come() 
 
 
 def test_told_to_stop_it_waits_for_the_steps_in_hand() -> None:
-    watch, stop, pool = Watch(), Stop(), pool_of(ok(0), pulses=[BUSY])
+    watch, stop, pool = Watch(), StopRequest(), pool_of(ok(0), statuses=[BUSY])
     stop.ask(RunEnd.interrupted, "SIGTERM received")
 
     def last_steps() -> None:
         pool.answers.put(ok(1))
         time.sleep(0.5)
-        pool.pulses = [Pulse(stopping=True)]
+        pool.statuses = [WorkerStatus(stopping=True)]
 
     threading.Timer(0.5, last_steps).start()
     started = time.monotonic()
@@ -117,7 +119,7 @@ def test_told_to_stop_it_waits_for_the_steps_in_hand() -> None:
 
 
 def test_a_step_that_takes_longer_than_the_grace_is_left() -> None:
-    stop, pool = Stop(), pool_of(pulses=[BUSY, Pulse(stopping=True)])
+    stop, pool = StopRequest(), pool_of(statuses=[BUSY, WorkerStatus(stopping=True)])
     stop.ask(RunEnd.deadline, "it is time")
     started = time.monotonic()
     summary = driven(pool, stop=stop, grace_seconds=0.5)
@@ -125,21 +127,21 @@ def test_a_step_that_takes_longer_than_the_grace_is_left() -> None:
 
 
 def test_a_worker_that_has_not_heard_it_yet_is_not_idle() -> None:
-    heard, unheard = Pulse(stopping=True), Pulse()
-    assert pool_of(pulses=[heard]).idle and not pool_of(pulses=[heard, unheard]).idle
-    assert not pool_of(pulses=[Pulse(stopping=True, shards=1)]).idle
+    heard, unheard = WorkerStatus(stopping=True), WorkerStatus()
+    assert pool_of(statuses=[heard]).idle and not pool_of(statuses=[heard, unheard]).idle
+    assert not pool_of(statuses=[WorkerStatus(stopping=True, shards=1)]).idle
 
 
 def test_a_pool_is_not_idle_by_what_was_heard_before_it_was_told() -> None:
     """It may just have started: then no worker had said anything yet, and all of them are at a step."""
-    assert not Pool().idle and not Pool(pulses=[Pulse(stopping=True)]).idle
-    stop, pool = Stop(), Pool()
+    assert not Pool().idle and not Pool(statuses=[WorkerStatus(stopping=True)]).idle
+    stop, pool = StopRequest(), Pool()
     stop.ask(RunEnd.interrupted, "SIGTERM received")
 
     def told() -> None:
-        pool.pulses, pool.told = [BUSY], True
+        pool.statuses, pool.told = [BUSY], True
         time.sleep(0.5)
-        pool.pulses = [Pulse(stopping=True)]
+        pool.statuses = [WorkerStatus(stopping=True)]
 
     threading.Timer(0.5, told).start()
     started = time.monotonic()
@@ -148,13 +150,13 @@ def test_a_pool_is_not_idle_by_what_was_heard_before_it_was_told() -> None:
 
 
 def test_the_last_receipt_ends_a_run_that_is_being_stopped() -> None:
-    stop, pool = Stop(), pool_of(ok(0), ok(1), ok(2), pulses=[BUSY])
+    stop, pool = StopRequest(), pool_of(ok(0), ok(1), ok(2), statuses=[BUSY])
     stop.ask(RunEnd.interrupted, "SIGINT received")
     assert driven(pool, stop=stop, grace_seconds=600).complete
 
 
 def test_the_first_reason_to_stop_stands() -> None:
-    stop = Stop()
+    stop = StopRequest()
     stop.ask(RunEnd.deadline, "it is time")
     stop.ask(RunEnd.interrupted, "SIGINT received")
     assert (stop.end, stop.words) == (RunEnd.deadline, "it is time")
@@ -163,9 +165,9 @@ def test_the_first_reason_to_stop_stands() -> None:
 # Too many failures
 
 
-def failures(ended: int, failed: int, **limits: Any) -> Stop:
+def failures(ended: int, failed: int, **limits: Any) -> StopRequest:
     """Judges a call in which so many records ended, of a run in which others had failed before."""
-    stop = Stop()
+    stop = StopRequest()
     errors = {"policy_failed": failed - 1, "editor_failed": 1} if failed else {}
     before = RunSummary("out/run", "run", ok=1000, failed=1000, errors={"editor_failed": 1000})
     now = replace(before, ok=1000 + ended - failed, failed=1000 + failed)
@@ -209,22 +211,22 @@ def test_a_run_with_too_many_failures_ends_in_order() -> None:
 # The watchdog
 
 
-def stalled_for(seconds: float, pulses: Sequence[Pulse], **limits: Any) -> str:
+def stalled_for(seconds: float, statuses: Sequence[WorkerStatus], **limits: Any) -> str:
     watchdog = Watchdog(with_limits(stall_seconds=seconds, **limits))
-    assert watchdog.look(0, pulses) is None
+    assert watchdog.look(0, statuses) is None
     time.sleep(seconds)
-    note = watchdog.look(0, pulses)
+    note = watchdog.look(0, statuses)
     assert note is not None
     return note
 
 
 def test_a_stall_names_what_is_in_flight_longest_first() -> None:
     at = [("new", 1.0), ("oldest", 90.0), ("old", 30.0), ("newer", 0.5)]
-    pulses = [
-        Pulse(shards=1, in_flight={name: Activity(4, "editor", seconds) for name, seconds in at[:2]}),
-        Pulse(shards=1, in_flight={name: Activity(0, "policy", seconds) for name, seconds in at[2:]}),
+    statuses = [
+        WorkerStatus(shards=1, in_flight={name: Activity(4, "editor", seconds) for name, seconds in at[:2]}),
+        WorkerStatus(shards=1, in_flight={name: Activity(0, "policy", seconds) for name, seconds in at[2:]}),
     ]
-    note = stalled_for(0.05, pulses)
+    note = stalled_for(0.05, statuses)
     assert note.startswith("nothing has moved for 0 s: in flight on 2 workers are")
     named = "'oldest' at step 4 (editor) for 90 s, 'old' at step 0 (policy) for 30 s, 'new' at step 4"
     assert named in note and note.endswith("(editor) for 1 s and 1 more")
@@ -235,25 +237,25 @@ def test_a_stall_without_workers_says_what_each_needs() -> None:
 
 
 def test_a_stall_of_workers_that_hold_nothing_says_so() -> None:
-    assert stalled_for(0.05, [Pulse(), Pulse()]).endswith("2 workers, no record in flight")
+    assert stalled_for(0.05, [WorkerStatus(), WorkerStatus()]).endswith("2 workers, no record in flight")
 
 
 @pytest.mark.parametrize(
-    ("committed", "pulses"),
+    ("committed", "statuses"),
     [
         (10, [BUSY]),
-        (0, [Pulse(finished=1)]),
-        (0, [Pulse(steps=1)]),
+        (0, [WorkerStatus(finished=1)]),
+        (0, [WorkerStatus(steps=1)]),
         (0, [BUSY, BUSY]),  # a worker more has come
         (0, []),
     ],
 )
-def test_whatever_moves_ends_a_stall(committed: int, pulses: list[Pulse]) -> None:
+def test_whatever_moves_ends_a_stall(committed: int, statuses: list[WorkerStatus]) -> None:
     watchdog = Watchdog(with_limits(stall_seconds=0.3))
     watchdog.look(0, [BUSY])
     time.sleep(0.32)
-    assert watchdog.look(committed, pulses) is None
-    assert watchdog.look(committed, pulses) is None, "its patience begins anew"
+    assert watchdog.look(committed, statuses) is None
+    assert watchdog.look(committed, statuses) is None, "its patience begins anew"
 
 
 def test_a_stall_is_said_again_ever_more_rarely() -> None:
@@ -266,7 +268,7 @@ def test_a_stall_is_said_again_ever_more_rarely() -> None:
 
 
 def test_a_stalled_run_goes_on_and_says_so_once_a_patience() -> None:
-    watch, pool = Watch(), pool_of(ok(0), ok(1), pulses=[BUSY])
+    watch, pool = Watch(), pool_of(ok(0), ok(1), statuses=[BUSY])
     threading.Timer(2.5, pool.answers.put, (ok(2),)).start()
     assert driven(pool, watch, stall_seconds=1.0).complete
     assert 1 <= len(watch.notes) <= 2 and "'rec-7' at step 2 (editor) for 41 s" in watch.notes[0]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mira_batch.core.receipts import Receipt, RunSummary
-from mira_batch.core.types import Seconds
+from mira_batch.core.usage import Usage
 from mira_batch.runtime.ledger import FOOTER, Ledger, _ranges, read_receipt, total
 from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.run.results import results_file
@@ -82,4 +82,4 @@ def test_ranges_cover_exactly_the_shards(shards: set[int]) -> None:
 
 
 def test_seconds_add_up() -> None:
-    assert (Receipt(seconds=Seconds(editor=1)) + Receipt(seconds=Seconds(io=2))).seconds.total == 3
+    assert (Receipt(usage=Usage.of(editor=1)) + Receipt(usage=Usage.of(io=2))).seconds.total == 3

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from mira_batch import load_config, run
 from mira_batch.core.receipts import Receipt, RunSummary
-from mira_batch.core.spent import Spent
+from mira_batch.core.usage import Usage
 from mira_batch.report.progress import summary_table
 from mira_batch.report.spent import spent_table
 from mira_batch.runtime import trace
@@ -106,21 +106,21 @@ def test_without_profile_nothing_is_collected(tmp_path: Path) -> None:
     manifest = make_catalogue(tmp_path / "catalogue", 3)
     summary = run(load_config(settings(manifest, tmp_path / "out", **SIMULATED)))
     assert not Path(summary.run, "profile.json").exists()
-    assert summary.spent.editor > 0
+    assert summary.total.breakdown["editor"] > 0
 
 
 def test_calls_that_come_to_nothing_are_told_apart(tmp_path: Path) -> None:
     faults = [{"records": "*", "does": "out_of_memory", "above_batch": 2}]
     editor = {"type": "simulated", "service": {"seconds": 0.02}, "max_batch": 8, "faults": faults}
     _, summary, document = profiled(tmp_path, editor=editor)
-    assert summary.failed == 0 and summary.spent.retried > 0
+    assert summary.failed == 0 and summary.total.breakdown["retried"] > 0
     edits = [span["args"]["batch"] for span in spans(document, "model") if span["name"] == "editor"]
     assert 0 in edits and sum(edits) == summary.steps
 
 
 def test_gpu_hours_and_endpoints_make_the_cost_of_an_accepted_image() -> None:
     summary = RunSummary("out/r", "r", planned=10, committed=10, ok=8, failed=2, gpu_hour=3.6, cost=4.0)
-    summary = replace(summary, spent=Spent(worker=500, gpu=1000))
+    summary = replace(summary, spent=Usage.of(worker=500, gpu=1000))
     assert summary.gpu_cost == pytest.approx(1.0)
     assert summary.cost_per_accepted == pytest.approx(5 / 8)
     text = printed(summary_table(summary))
@@ -132,8 +132,8 @@ def test_gpu_hours_and_endpoints_make_the_cost_of_an_accepted_image() -> None:
 
 def test_workers_are_charged_the_gpus_they_hold(tmp_path: Path) -> None:
     _, summary, _ = profiled(tmp_path, records=3, workers={"gpus": 0.5}, prices={"gpu_hour": 2})
-    assert summary.spent.gpu == pytest.approx(summary.spent.worker / 2)
-    assert summary.gpu_cost == pytest.approx(summary.spent.gpu / 1800)
+    assert summary.total.breakdown["gpu"] == pytest.approx(summary.total.breakdown["worker"] / 2)
+    assert summary.gpu_cost == pytest.approx(summary.total.breakdown["gpu"] / 1800)
 
 
 def test_the_price_is_no_part_of_what_a_run_is(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_the_price_is_no_part_of_what_a_run_is(tmp_path: Path) -> None:
 
 
 def test_the_table_has_a_row_for_each_worker_their_sum_and_a_thousand_records() -> None:
-    one, two = Spent(10, 0, 1, 2, 8, policy_waiting=4, editor_waiting=40, io=3), Spent(10, 0, 1, 1, 6)
+    one, two = Usage.of(10, 0, 1, 2, 8, policy_waiting=4, editor_waiting=40, io=3), Usage.of(10, 0, 1, 1, 6)
     summary = RunSummary("out/r", "r", planned=50, committed=50, already=10, workers={"a-1": one, "b-2": two})
     text = printed(spent_table(summary))
     rows = {line.split("│")[1].strip(): line for line in text.splitlines() if line.startswith("│")}

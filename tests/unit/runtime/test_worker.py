@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from mira_batch import load_config, read_outputs, read_trajectories, run
 from mira_batch.config.edit import BulkEditConfig, WorkersConfig
 from mira_batch.core.errors import ConfigError
-from mira_batch.core.receipts import Pulse, Receipt, RunSummary
-from mira_batch.core.types import Seconds
+from mira_batch.core.receipts import Receipt, RunSummary, WorkerStatus
+from mira_batch.core.usage import Usage
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.admission import Gate
 from mira_batch.runtime.backends.ray import shards_in_hand
@@ -172,7 +172,7 @@ def test_shards_in_hand_keep_a_worker_full(in_flight: int, sizes: list[int]) -> 
 
 
 def test_receipts_travel_as_json() -> None:
-    receipt = Receipt(7, 10, 8, 25, 3, {"editor_failed": 2}, {"policy_stop": 8}, Seconds(editor=1.5), 1000)
+    receipt = Receipt(7, 10, 8, 25, 3, {"editor_failed": 2}, {"policy_stop": 8}, Usage.of(editor=1.5), 1000)
     assert Receipt.from_json(receipt.to_json()) == receipt
 
 
@@ -186,27 +186,27 @@ def test_a_summary_adds_receipts_up() -> None:
 
 
 def test_receipts_add_up() -> None:
-    one = Receipt(7, 10, 8, 25, 3, {"editor_failed": 2}, {"policy_stop": 8}, Seconds(editor=1.5), 1000)
+    one = Receipt(7, 10, 8, 25, 3, {"editor_failed": 2}, {"policy_stop": 8}, Usage.of(editor=1.5), 1000)
     both = one + Receipt(
-        8, 2, 1, 4, 0, {"editor_failed": 1}, {"max_steps": 1}, Seconds(io=1.0), 10, restarts=1
+        8, 2, 1, 4, 0, {"editor_failed": 1}, {"max_steps": 1}, Usage.of(io=1.0), 10, restarts=1
     )
     errors, stops = {"editor_failed": 3}, {"policy_stop": 8, "max_steps": 1}
-    seconds = Seconds(editor=1.5, io=1.0)
+    seconds = Usage.of(editor=1.5, io=1.0)
     assert both == Receipt(-1, 12, 9, 29, 3, errors, stops, seconds, 1010, restarts=1)
 
 
 def test_pulses_tell_what_is_in_flight(tmp_path: Path) -> None:
     slow = {"policy": {"type": "simulated"}, "editor": {"type": "simulated", "service": {"seconds": 0.3}}}
     config, where, shards = planned(tmp_path, records=16, **slow)
-    pulses: list[Pulse] = []
-    worker = ShardWorker(config, where, "a1", on_pulse=pulses.append)
+    statuses: list[WorkerStatus] = []
+    worker = ShardWorker(config, where, "a1", on_heartbeat=statuses.append)
     try:
         for shard in shards:
             worker(shard)
     finally:
         worker.close()
-    assert pulses and any(pulse.in_flight for pulse in pulses)
-    assert [p.steps for p in pulses] == sorted(p.steps for p in pulses)
+    assert statuses and any(status.in_flight for status in statuses)
+    assert [p.steps for p in statuses] == sorted(p.steps for p in statuses)
 
 
 def test_run_json_says_what_ran(tmp_path: Path) -> None:

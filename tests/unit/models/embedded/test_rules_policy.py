@@ -22,11 +22,11 @@ from mira_batch.core.types import (
     Frame,
     Limits,
     LoggedStep,
-    Seconds,
-    Stop,
+    StopAction,
     StopReason,
     Trajectory,
 )
+from mira_batch.core.usage import Usage
 from mira_batch.models.embedded import expected
 from mira_batch.models.embedded.grammar.parse import RESTORE, parse
 from mira_batch.models.embedded.pillow_editor import PillowEditor
@@ -86,14 +86,14 @@ def run(
         answer = policy.propose([request])[0]
         if isinstance(answer, Exception):
             raise answer
-        return Timed(answer, Seconds())
+        return Timed(answer, Usage())
 
     async def edit(request: EditRequest) -> Timed[Frame]:
         outcome = editor.apply([request])[0]
         if isinstance(outcome, Exception):
             raise outcome
         frame = frame_of(outcome)
-        return Timed(meddle(request, frame) if meddle else frame, Seconds())
+        return Timed(meddle(request, frame) if meddle else frame, Usage())
 
     task = EditTask("r", "w" * 32, instruction)
     return asyncio.run(run_record(task, original, Models(propose, edit), log or MemoryLog(), limits))
@@ -209,7 +209,7 @@ def test_bad_requests_fail_alone_in_their_slots() -> None:
         ]
     )
     assert isinstance(good, str) and isinstance(parse_action(good), Edit)
-    assert isinstance(done, str) and isinstance(parse_action(done), Stop)
+    assert isinstance(done, str) and isinstance(parse_action(done), StopAction)
     assert isinstance(unclear, RecordError) and unclear.kind == ErrorKind.instruction_unclear
     assert isinstance(large, RecordError) and large.kind == ErrorKind.policy_failed
     assert "at most 50 megapixels" in str(large)

@@ -376,10 +376,10 @@ def test_seconds_are_shared_out_and_add_up() -> None:
         return found, batching
 
     found, batching = run(main())
-    assert sum(timed.seconds.editor for timed in found) == pytest.approx(batching.busy_seconds)
+    assert sum(timed.usage["editor"] for timed in found) == pytest.approx(batching.busy_seconds)
     for batch in model.batches:
-        assert len({found[request].seconds.editor for request in batch}) == 1
-    assert all(timed.seconds.waiting >= 0 and timed.seconds.policy == 0 for timed in found)
+        assert len({found[request].usage["editor"] for request in batch}) == 1
+    assert all(timed.usage["waiting"] >= 0 and timed.usage["policy"] == 0 for timed in found)
 
 
 def test_each_call_is_told_of_and_one_that_came_to_nothing_answered_nobody() -> None:

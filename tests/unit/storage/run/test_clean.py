@@ -13,7 +13,7 @@ from mira_batch import load_config, run
 from mira_batch.config.edit import BulkEditConfig, StorageConfig
 from mira_batch.core.errors import RunConflict, RunStopped
 from mira_batch.core.receipts import Progress, RunSummary
-from mira_batch.core.stop import Stop
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.runtime.lease import Claim, lease
 from mira_batch.runtime.run import clean, committed_shards
@@ -87,7 +87,7 @@ class Breaker(Progress):
     """Ends the run in order once two shards are committed."""
 
     def __init__(self) -> None:
-        self.stop = Stop()
+        self.stop = StopRequest()
         self.notes: list[str] = []
 
     def committed(self, summary: RunSummary) -> None:

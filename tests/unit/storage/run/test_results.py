@@ -162,7 +162,7 @@ def test_trajectories_are_one_row_per_step(finished: Store) -> None:
             assert (row["goal"], row["instruction"]) == (f"make it “nicer” {index}", logged.step.instruction)
             assert (row["index"], row["seed"]) == (logged.step.index, logged.step.seed)
             assert (row["accepted"], row["score"]) == (logged.step.accepted, logged.step.score)
-            assert row["seconds"]["editor"] == logged.step.seconds.editor
+            assert row["seconds"]["editor"] == logged.step.usage["editor"]
             assert frame_of(image_of(row["image"])).digest == logged.step.after
     assert next(rows, None) is None
     bare = read_trajectories(finished.uri, images=False)
@@ -241,7 +241,7 @@ def test_hugging_face_datasets_show_images_as_images(
         assert [frame_of(step["image"]).digest for step in row["steps"]] == [
             logged.step.after for logged in trajectory.steps
         ]
-        assert row["seconds"]["editor"] == trajectory.seconds.editor
+        assert row["seconds"]["editor"] == trajectory.usage["editor"]
     plain = datasets.Dataset.from_parquet(files[0], cache_dir=str(tmp_path / "other"))
     assert isinstance(plain[0]["image"], Image.Image)
 

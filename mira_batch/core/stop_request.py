@@ -5,7 +5,7 @@ from __future__ import annotations
 from mira_batch.core.types import RunEnd
 
 
-class Stop:
+class StopRequest:
     """A request to end a run in order. The first reason stands.
 
     `ask` only assigns, so that it may be called from a signal handler.
