@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +111,9 @@ def run(config: dict[str, Any], step_state: bool = True, profile: bool = False) 
         "cpu_samples": cpu_samples,
         "steps": summary.steps,
         "records": summary.committed,
-        "written": summary.written,
+        "written": summary.total.written,
         "imported_rss": imported,
-        "seconds": asdict(summary.seconds),
+        "seconds": dict(summary.tally.usage.seconds),
         **(_start(Path(summary.run)) if profile else {}),
     }
 

@@ -15,7 +15,7 @@ from benchmarks.figure import Bench, Figure, at_most
 from benchmarks.workload import config, custom, photographs
 from mira_batch.config.load import load_config
 from mira_batch.core.identity import content_hash
-from mira_batch.core.receipts import Receipt, RunSummary
+from mira_batch.core.receipts import Receipt, RunSummary, Tally
 from mira_batch.runtime.ledger import Ledger
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import list_files
@@ -58,7 +58,7 @@ def _nearly_done(folder: Path, records: int) -> dict[str, Any]:
         if index:
             os.link(empty, store.location(result_key(index)))
         if index < done - _UNTOLD:
-            ledger.add(Receipt(index, size, size), size)
+            ledger.add(Receipt(index, Tally(size, size)), size)
     ledger.save()
     return settings
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 Span = tuple[str, str, str, float, float, dict[str, object]]
 """Something that took time: category (model, record, store or driver), name, lane (what can do one thing at a
@@ -35,7 +34,7 @@ class Usage:
     Records run side by side, so their seconds may add up to many times the worker's.
     """
 
-    seconds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    seconds: Mapping[str, float] = field(default_factory=dict)
     """Name -> seconds. A name that is not there counts 0."""
     cost: float = 0.0
     """US dollars that endpoints charged."""
@@ -71,7 +70,5 @@ class Usage:
         seconds = dict(self.seconds)
         for name, value in other.seconds.items():
             seconds[name] = seconds.get(name, 0.0) + sign * value
+        seconds = {name: value for name, value in seconds.items() if value}
         return Usage(seconds, self.cost + sign * other.cost, self.retries + sign * other.retries)
-
-    def __reduce__(self) -> tuple[type[Usage], tuple[dict[str, float], float, int]]:
-        return Usage, (dict(self.seconds), self.cost, self.retries)

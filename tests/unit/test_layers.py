@@ -60,7 +60,7 @@ def test_the_package_itself_loads_nothing() -> None:
     assert loaded_by("mira_batch") == set()
 
 
-@pytest.mark.parametrize("module", ["build", "simulated", "serving.microbatch"])
+@pytest.mark.parametrize("module", ["registry", "simulated", "serving.microbatch"])
 def test_building_a_model_needs_no_heavy_library(module: str) -> None:
     assert loaded_by(f"mira_batch.models.{module}") <= PYDANTIC_AND_YAML
 

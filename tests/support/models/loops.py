@@ -87,7 +87,11 @@ def afters(trajectory: Trajectory) -> list[str]:
 
 def untimed(trajectory: Trajectory) -> Trajectory:
     """Without what the clock and the resuming say, for comparison."""
-    return replace(trajectory, seconds=replace(trajectory.usage, io=0.0), resumed_steps=0)
+    return replace(trajectory, usage=without_io(trajectory.usage), resumed_steps=0)
+
+
+def without_io(usage: Usage) -> Usage:
+    return replace(usage, seconds={name: value for name, value in usage.seconds.items() if name != "io"})
 
 
 def failing_at(step: int, error: Exception) -> Callable[[EditRequest], str]:

@@ -52,7 +52,7 @@ def a_trajectory(steps: int, fails: bool = False, rejected: tuple[int, ...] = ()
         result=accepted[-1] if accepted else ORIGINAL,
         stop_reason=None if fails else StopReason.policy_stop,
         failure=Failure(ErrorKind.editor_failed, "ValueError: no") if fails else None,
-        seconds=SECONDS,
+        usage=SECONDS,
         final_thought="" if fails else "looks right",
     )
 

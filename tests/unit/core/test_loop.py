@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from mira_batch.core import identity
@@ -29,6 +27,7 @@ from tests.support.models.loops import (
     by_candidate,
     edits,
     failing_at,
+    without_io,
 )
 from tests.support.runs.steplogs import MemoryStepLog
 
@@ -211,7 +210,7 @@ def test_seconds_of_the_steps_and_of_the_rest_add_up() -> None:
     expected = Usage()
     for _ in range(2):
         expected += POLICY + EDITOR + JUDGE
-    assert replace(trajectory.usage, io=0.0) == expected + POLICY  # the last answer was the stop
+    assert without_io(trajectory.usage) == expected + POLICY  # the last answer was the stop
 
 
 def test_a_step_carries_the_seconds_of_its_retries() -> None:
@@ -228,7 +227,7 @@ def test_a_step_carries_the_seconds_of_its_retries() -> None:
 def test_a_failed_record_counts_the_seconds_of_its_unfinished_step() -> None:
     broken = failing_at(1, RecordError(ErrorKind.editor_failed, "no brush"))
     trajectory = Fakes(edits("a", "b"), broken).run()
-    assert replace(trajectory.usage, io=0.0) == POLICY + EDITOR + POLICY
+    assert without_io(trajectory.usage) == POLICY + EDITOR + POLICY
 
 
 # The limit of time: each step of the fakes takes POLICY and EDITOR, 3.75 s with the waiting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
@@ -15,18 +16,24 @@ from mira_batch.core.usage import Usage
 from tests.support.models.loops import ORIGINAL, TASK, Fakes, edits
 from tests.support.runs.steplogs import MemoryStepLog
 
+T = TypeVar("T")
+
+
+def charged(timed: Timed[T], dollars: float) -> Timed[T]:
+    return replace(timed, usage=timed.usage + Usage(cost=dollars))
+
 
 def run(fakes: Fakes, policy: float, editor: float, judge: float = 0.0, **limits: int) -> Trajectory:
     """Run with models that charge so much a call."""
 
     async def propose(request: PolicyRequest) -> Timed[str]:
-        return replace(await fakes._propose(request), cost=policy)
+        return charged(await fakes._propose(request), policy)
 
     async def edit(request: EditRequest) -> Timed[Frame]:
-        return replace(await fakes._edit(request), cost=editor)
+        return charged(await fakes._edit(request), editor)
 
     async def score(request: JudgeRequest) -> Timed[Judgement]:
-        return Timed(Judgement(0.1), Usage(), judge)
+        return Timed(Judgement(0.1), Usage(cost=judge))
 
     models = Models(propose, edit, score if judge else None)
     return asyncio.run(run_record(TASK, ORIGINAL, models, MemoryStepLog(), Limits(**limits)))

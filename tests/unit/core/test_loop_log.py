@@ -122,7 +122,7 @@ def test_a_step_that_another_worker_logged_first_is_adopted() -> None:
     assert trajectory.steps[1].frame.digest == "theirs"
     assert fakes.asked[2].current.digest == "theirs"
     assert fakes.asked[2].history[1].after == "theirs"
-    assert trajectory.usage["editor"] == 100 + 2 * EDITOR.editor
+    assert trajectory.usage["editor"] == 100 + 2 * EDITOR["editor"]
 
 
 def test_every_step_is_logged_before_the_next_begins() -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import RunConflict
 from mira_batch.core.identity import content_hash, frame_of
-from mira_batch.core.receipts import RunSummary
+from mira_batch.core.receipts import Receipt, RunSummary, Tally
 from mira_batch.core.types import (
     ErrorKind,
     Failure,
@@ -114,7 +114,14 @@ def row(
         steps.append(LoggedStep(step, frame))
         current = frame if taken else current
     stop = None if failure else StopReason.policy_stop
-    ended = Trajectory(tuple(steps), current, stop, failure, Usage.of(1, 2, 0, 3, 4), final_thought=words)
+    ended = Trajectory(
+        tuple(steps),
+        current,
+        stop,
+        failure,
+        Usage.of(policy=1, editor=2, waiting=3, io=4),
+        final_thought=words,
+    )
     planned = {
         "record_id": name,
         "work_id": content_hash(name),
@@ -325,8 +332,8 @@ def test_a_resumed_run_has_the_figures_of_the_whole(tmp_path: Path) -> None:
     source = run.image("a")
     run.commit(row("a", source), row("b", source, failure=Failure(ErrorKind.judge_failed, "no")))
     run.commit(row("c", source, (GREEN, BLUE, RED)))
-    once = run.report(ok=2, failed=1, steps=5, committed=3, wall=6.0)
-    resumed = run.report(ok=1, steps=3, committed=3, already=2, wall=2.0)
+    once = run.report(total=Receipt(tally=Tally(3, 2, 5)), committed=3, wall=6.0)
+    resumed = run.report(total=Receipt(tally=Tally(1, 1, 3)), committed=3, already=2, wall=2.0)
     idle = run.report(committed=3, already=3, wall=0.1)
     for page in (once, resumed, idle):
         assert page.names == once.names == ["b", "a", "c"]
@@ -353,7 +360,7 @@ def test_the_page_says_what_an_accepted_image_cost(tmp_path: Path) -> None:
         row("a", source), row("b", source), row("c", source, failure=Failure(ErrorKind.judge_failed, "no"))
     )
     assert "cost" not in run.report(committed=3).figures
-    page = run.report(committed=3, spent=Usage.of(gpu=7200), gpu_hour=1.5)
+    page = run.report(committed=3, total=Receipt(breakdown=Usage.of(gpu=7200)), gpu_hour=1.5)
     assert page.figures["cost"] == "$3.00 $1.5000 an accepted image"
 
 

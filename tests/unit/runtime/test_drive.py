@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ import pytest
 from mira_batch import load_config
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import StoreError
-from mira_batch.core.receipts import Activity, Progress, Receipt, RunSummary, WorkerStatus
+from mira_batch.core.receipts import Activity, Progress, Receipt, RunSummary, Tally, WorkerStatus
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.runtime.drive import Watchdog, check_failures, drive
@@ -68,7 +66,7 @@ def driven(
 
 
 def ok(shard: int) -> Receipt:
-    return Receipt(shard, records=10, ok=10, steps=20)
+    return Receipt(shard, Tally(records=10, ok=10, steps=20))
 
 
 # Receipts
@@ -169,9 +167,9 @@ def failures(ended: int, failed: int, **limits: Any) -> StopRequest:
     """Judges a call in which so many records ended, of a run in which others had failed before."""
     stop = StopRequest()
     errors = {"policy_failed": failed - 1, "editor_failed": 1} if failed else {}
-    before = RunSummary("out/run", "run", ok=1000, failed=1000, errors={"editor_failed": 1000})
-    now = replace(before, ok=1000 + ended - failed, failed=1000 + failed)
-    now = replace(now, errors=Counter(before.errors) + Counter(errors))
+    earlier = Tally(records=2000, ok=1000, errors={"editor_failed": 1000})
+    before = RunSummary("out/run", "run", total=Receipt(tally=earlier))
+    now = before.plus(Receipt(tally=Tally(records=ended, ok=ended - failed, errors=errors)), ended)
     check_failures(before, now, with_limits(**limits).limits, stop)
     return stop
 
@@ -201,7 +199,7 @@ def test_a_few_failures_are_enough_where_few_records_are() -> None:
 
 
 def test_a_run_with_too_many_failures_ends_in_order() -> None:
-    bad = Receipt(0, records=10, errors={"policy_failed": 10})
+    bad = Receipt(0, Tally(records=10, errors={"policy_failed": 10}))
     watch, pool = Watch(), pool_of(bad)
     summary = driven(pool, watch, max_failed_fraction=0.5, min_records=10)
     assert pool.stopping and summary.failed == 10 and not summary.complete
@@ -244,7 +242,7 @@ def test_a_stall_of_workers_that_hold_nothing_says_so() -> None:
     ("committed", "statuses"),
     [
         (10, [BUSY]),
-        (0, [WorkerStatus(finished=1)]),
+        (0, [WorkerStatus(ended=Tally(records=1))]),
         (0, [WorkerStatus(steps=1)]),
         (0, [BUSY, BUSY]),  # a worker more has come
         (0, []),

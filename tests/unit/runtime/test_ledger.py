@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mira_batch.core.receipts import Receipt, RunSummary
+from mira_batch.core.receipts import Receipt, RunSummary, Tally
 from mira_batch.core.usage import Usage
-from mira_batch.runtime.ledger import FOOTER, Ledger, _ranges, read_receipt, total
+from mira_batch.runtime.ledger import FOOTER, Ledger, _ranges, read_receipt, to_json, total
 from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.run.results import results_file
 from mira_batch.storage.stores.objects import Store, open_store
@@ -19,8 +19,8 @@ NEW = RunSummary("run", "run")
 
 
 def commit(store: Store, shard: int, **counts: int) -> Receipt:
-    receipt = Receipt(shard, records=shard + 1, ok=shard, errors={"editor_failed": 1}, **counts)
-    assert store.create(result_key(shard), results_file([], {FOOTER: receipt.to_json()}))
+    receipt = Receipt(shard, Tally(shard + 1, shard, errors={"editor_failed": 1}, **counts))
+    assert store.create(result_key(shard), results_file([], {FOOTER: to_json(receipt)}))
     return receipt
 
 
@@ -28,21 +28,21 @@ def test_a_result_file_carries_its_receipt(store: Store) -> None:
     receipt = commit(store, 3, steps=7)
     found = read_receipt(store, 3)
     size = next(entry.size for entry in store.list("results"))
-    assert (found.shard, found.records, found.steps, found.written) == (3, 4, 7, size)
-    assert found.errors == receipt.errors
+    assert (found.shard, found.tally.records, found.tally.steps, found.written) == (3, 4, 7, size)
+    assert found.tally == receipt.tally
 
 
 def test_totals_are_the_same_with_and_without_the_sums(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"), a_config(tmp_path).storage)
     receipts = [commit(store, shard) for shard in range(6)]
     read = total(store, set(range(6)))
-    assert (read.records, read.ok, read.errors) == (21, 15, {"editor_failed": 6})
+    assert (read.tally.records, read.tally.ok, read.tally.errors) == (21, 15, {"editor_failed": 6})
     for session, shards in (("aa", (0, 1, 3)), ("bb", (2, 4))):  # 5: its driver was killed before a save
         ledger = Ledger(store, session, NEW)
         for shard in shards:
-            ledger.add(receipts[shard], receipts[shard].records)
+            ledger.add(receipts[shard], receipts[shard].tally.records)
         ledger.save()
-    assert total(store, set(range(6))).records == 21
+    assert total(store, set(range(6))).tally.records == 21
 
 
 def test_what_another_driver_committed_is_counted_once(tmp_path: Path) -> None:
@@ -50,11 +50,11 @@ def test_what_another_driver_committed_is_counted_once(tmp_path: Path) -> None:
     first, second = Ledger(store, "aa", NEW), Ledger(store, "bb", NEW)
     receipt = commit(store, 0)
     first.add(receipt, 1)
-    second.add(Receipt(0, 1, committed=False), 1)
+    second.add(Receipt(0, Tally(1), committed=False), 1)
     second.add(commit(store, 1), 2)
     first.save()
     second.save()
-    assert (total(store, {0, 1}).records, second.summary.committed) == (3, 3)
+    assert (total(store, {0, 1}).tally.records, second.summary.committed) == (3, 3)
 
 
 def test_a_sum_over_a_removed_file_is_left_aside(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_damaged_file_counts_as_nothing(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"), a_config(tmp_path).storage)
     store.put(result_key(0), b"PAR1 no more")
     store.put(result_key(1), results_file([]))
-    assert total(store, {0, 1}).records == 0
+    assert total(store, {0, 1}).tally.records == 0
 
 
 @given(st.sets(st.integers(0, 200), min_size=1))
@@ -82,4 +82,5 @@ def test_ranges_cover_exactly_the_shards(shards: set[int]) -> None:
 
 
 def test_seconds_add_up() -> None:
-    assert (Receipt(usage=Usage.of(editor=1)) + Receipt(usage=Usage.of(io=2))).seconds.total == 3
+    one, other = Usage.of(editor=1), Usage.of(io=2)
+    assert (Receipt(tally=Tally(usage=one)) + Receipt(tally=Tally(usage=other))).tally.usage.total == 3

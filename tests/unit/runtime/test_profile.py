@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from mira_batch import load_config, run
-from mira_batch.core.receipts import Receipt, RunSummary
+from mira_batch.core.receipts import Receipt, RunSummary, Tally
 from mira_batch.core.usage import Usage
 from mira_batch.report.progress import summary_table
 from mira_batch.report.spent import spent_table
@@ -88,13 +88,15 @@ def test_seconds_add_up_and_last_in_the_receipts(tmp_path: Path) -> None:
     spent = summary.workers[worker]
     for name in ("policy", "editor", "judge"):
         calls = [span["dur"] for span in spans(document, "model") if span["name"] == name]
-        assert getattr(spent, name) == pytest.approx(sum(calls) / 1e6, abs=1e-5 * len(calls))
-        assert getattr(spent, f"{name}_waiting") >= 0
+        assert spent[name] == pytest.approx(sum(calls) / 1e6, abs=1e-5 * len(calls))
+        assert spent[f"{name}_waiting"] >= 0
     inside = [s["dur"] for s in spans(document, "record") if s["name"] in ("reading", "logging", "writing")]
-    assert 0 < spent.io <= (sum(inside) + sum(s["dur"] for s in spans(document, "store"))) / 1e6 + 0.01
-    assert spent.worker >= spent.load + spent.editor > spent.load > 0
-    assert spent.retried == spent.gpu == 0
-    assert status(config).spent == summary.spent == spent, "also from the result files alone"
+    assert 0 < spent["io"] <= (sum(inside) + sum(s["dur"] for s in spans(document, "store"))) / 1e6 + 0.01
+    assert spent["worker"] >= spent["load"] + spent["editor"] > spent["load"] > 0
+    assert spent["retried"] == spent["gpu"] == 0
+    assert status(config).total.breakdown == summary.total.breakdown == spent, (
+        "also from the result files alone"
+    )
     for path in Path(summary.run, "results").iterdir():
         assert (
             "spans" not in json.loads(pq.read_metadata(path).metadata[FOOTER])
@@ -119,13 +121,15 @@ def test_calls_that_come_to_nothing_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_gpu_hours_and_endpoints_make_the_cost_of_an_accepted_image() -> None:
-    summary = RunSummary("out/r", "r", planned=10, committed=10, ok=8, failed=2, gpu_hour=3.6, cost=4.0)
-    summary = replace(summary, spent=Usage.of(worker=500, gpu=1000))
+    total = Receipt(
+        tally=Tally(records=10, ok=8, usage=Usage(cost=4.0)), breakdown=Usage.of(worker=500, gpu=1000)
+    )
+    summary = RunSummary("out/r", "r", planned=10, committed=10, total=total, gpu_hour=3.6)
     assert summary.gpu_cost == pytest.approx(1.0)
     assert summary.cost_per_accepted == pytest.approx(5 / 8)
     text = printed(summary_table(summary))
     assert "$5.00  (GPUs $1.00, endpoints $4.00; $0.6250 an accepted image)" in text
-    nothing_yet = replace(summary, ok=0)
+    nothing_yet = replace(summary, total=replace(total, tally=replace(total.tally, ok=0)))
     assert nothing_yet.cost_per_accepted is None
     assert "accepted" not in printed(summary_table(nothing_yet))
 
@@ -143,7 +147,8 @@ def test_the_price_is_no_part_of_what_a_run_is(tmp_path: Path) -> None:
 
 
 def test_the_table_has_a_row_for_each_worker_their_sum_and_a_thousand_records() -> None:
-    one, two = Usage.of(10, 0, 1, 2, 8, policy_waiting=4, editor_waiting=40, io=3), Usage.of(10, 0, 1, 1, 6)
+    one = Usage.of(worker=10, load=1, policy=2, editor=8, policy_waiting=4, editor_waiting=40, io=3)
+    two = Usage.of(worker=10, load=1, policy=1, editor=6)
     summary = RunSummary("out/r", "r", planned=50, committed=50, already=10, workers={"a-1": one, "b-2": two})
     text = printed(spent_table(summary))
     rows = {line.split("│")[1].strip(): line for line in text.splitlines() if line.startswith("│")}

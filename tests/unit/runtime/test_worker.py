@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from mira_batch import load_config, read_outputs, read_trajectories, run
 from mira_batch.config.edit import BulkEditConfig, WorkersConfig
 from mira_batch.core.errors import ConfigError
-from mira_batch.core.receipts import Receipt, RunSummary, WorkerStatus
+from mira_batch.core.receipts import Receipt, RunSummary, Tally, WorkerStatus
 from mira_batch.core.usage import Usage
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.admission import Gate
 from mira_batch.runtime.backends.ray import shards_in_hand
+from mira_batch.runtime.ledger import from_json, to_json
 from mira_batch.runtime.run import committed_shards
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard, read_plan
@@ -171,28 +172,31 @@ def test_shards_in_hand_keep_a_worker_full(in_flight: int, sizes: list[int]) -> 
     assert hand == 4 or (hand - 1) * max(sizes) < 2 * in_flight <= hand * max(sizes)
 
 
+TALLY = Tally(10, 8, 25, 3, {"editor_failed": 2}, {"policy_stop": 8}, Usage.of(editor=1.5))
+
+
 def test_receipts_travel_as_json() -> None:
-    receipt = Receipt(7, 10, 8, 25, 3, {"editor_failed": 2}, {"policy_stop": 8}, Usage.of(editor=1.5), 1000)
-    assert Receipt.from_json(receipt.to_json()) == receipt
+    receipt = Receipt(7, TALLY, 1000)
+    assert from_json(json.loads(to_json(receipt))) == receipt
 
 
 def test_a_summary_adds_receipts_up() -> None:
     summary = RunSummary("out/x", "x", planned=30, committed=10, already=10)
-    summary = summary.plus(Receipt(0, 10, 8, 25, 3, {"editor_failed": 2}, {"policy_stop": 8}), 10)
+    summary = summary.plus(Receipt(0, TALLY), 10)
     assert (summary.committed, summary.ok, summary.failed, summary.steps) == (20, 8, 2, 25)
     assert not summary.complete
-    summary = summary.plus(Receipt(1, 10, 10, committed=False), 10)
+    summary = summary.plus(Receipt(1, Tally(10, 10), committed=False), 10)
     assert summary.complete and (summary.ok, summary.failed, summary.already) == (18, 2, 10)
 
 
 def test_receipts_add_up() -> None:
-    one = Receipt(7, 10, 8, 25, 3, {"editor_failed": 2}, {"policy_stop": 8}, Usage.of(editor=1.5), 1000)
-    both = one + Receipt(
-        8, 2, 1, 4, 0, {"editor_failed": 1}, {"max_steps": 1}, Usage.of(io=1.0), 10, restarts=1
-    )
+    one = Receipt(7, TALLY, 1000)
+    other = Tally(2, 1, 4, 0, {"editor_failed": 1}, {"max_steps": 1}, Usage.of(io=1.0))
+    both = one + Receipt(8, other, 10, restarts=1)
     errors, stops = {"editor_failed": 3}, {"policy_stop": 8, "max_steps": 1}
     seconds = Usage.of(editor=1.5, io=1.0)
-    assert both == Receipt(-1, 12, 9, 29, 3, errors, stops, seconds, 1010, restarts=1)
+    assert both == Receipt(-1, Tally(12, 9, 29, 3, errors, stops, seconds), 1010, restarts=1)
+    assert both.tally - other == TALLY
 
 
 def test_pulses_tell_what_is_in_flight(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_each_request_gets_its_own_answer_and_cost() -> None:
         served = endpoint(Model(), concurrency=4)
         found = await asyncio.gather(*(served.submit(i) for i in range(50)))
         assert [one.value for one in found] == [10 * i for i in range(50)]
-        assert [one.cost for one in found] == [i / 100 for i in range(50)]
+        assert [one.usage.cost for one in found] == [i / 100 for i in range(50)]
         assert (served.calls, served.retries, served.out_of_memory) == (50, 0, 0)
         assert served.busy_seconds > 0
 
@@ -352,7 +352,7 @@ def charged_fault(cost: float) -> EndpointFault:
 def test_tries_that_were_charged_are_part_of_the_price() -> None:
     async def main() -> None:
         timed = await endpoint(Model(_5=[charged_fault(0.5), BROKEN, charged_fault(0.25)])).submit(5)
-        assert (timed.value, timed.cost) == (50, pytest.approx(0.05 + 0.75))
+        assert (timed.value, timed.usage.cost) == (50, pytest.approx(0.05 + 0.75))
 
     run(main())
 
