@@ -1,0 +1,176 @@
+"""A run that the release before the reorganisation began, and that was killed, goes on with this one.
+
+What lies in `tests/data/old_run` was made by the old release; see the README there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mira_batch import load_config, read_catalogue, read_trajectories, run
+from tests.data.old_run.make import CONFIG, FILES, HERE, HOME, outcome, planned
+
+EXPECTED: dict[str, Any] = json.loads((HERE / "expected.json").read_text(encoding="utf-8"))
+"""What the old release said of the run, as it was left and after it had gone on itself."""
+RECORDS: dict[str, dict[str, Any]] = EXPECTED["records"]
+LEFT: dict[str, Any] = EXPECTED["interrupted"]["status"]
+DONE: dict[str, Any] = EXPECTED["complete"]["status"]
+COMMITTED = {
+    name: RECORDS[name]
+    for index, shard in enumerate(EXPECTED["plan"]["shards"])
+    if f"part-{index:05d}.parquet" in EXPECTED["interrupted"]["committed"]
+    for name in shard
+}
+"""Those of the old release's own result files."""
+COUNTS = ("run", "run_id", "planned", "committed", "rejected", "skipped", "shards", "ok", "failed", "steps")
+COUNTS += ("resumed_steps", "errors", "stops", "restarts", "retries", "results", "complete")
+
+
+@pytest.fixture
+def old() -> Iterator[Path]:
+    """The run's directory, as the old release left it, in the only place where it can go on."""
+    with _alone(HOME):
+        shutil.copytree(FILES, HOME, dirs_exist_ok=True)
+        yield HOME / "out" / EXPECTED["run_id"]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """An empty folder that no other test process uses; it is removed afterwards. It is its own lock."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            lock = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # another has just removed it
+            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists() and os.path.samestat(os.fstat(lock), os.stat(folder)):
+            break
+        os.close(lock)
+    try:
+        for left in folder.iterdir():  # by a test process that was killed
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield
+    finally:
+        shutil.rmtree(folder)
+        os.close(lock)
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below a folder: when it was written, and what it holds."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def cli(*arguments: str) -> Any:
+    """What the command line says of the run, in JSON."""
+    command = [sys.executable, "-m", "mira_batch.cli", *arguments, "--config", str(CONFIG), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def counts_of(summary: Any) -> dict[str, Any]:
+    return {name: getattr(summary, name) for name in COUNTS}
+
+
+def test_its_figures_are_the_old_ones(old: Path) -> None:
+    before = snapshot(old)
+    now = cli("status")
+    for name in ("seconds", "spent"):  # sums of floats, whose order may be another
+        assert now[name] == pytest.approx(LEFT[name]), name
+    assert {name: now[name] for name in LEFT} | {name: LEFT[name] for name in ("seconds", "spent")} == LEFT
+    assert snapshot(old) == before
+
+
+def test_its_files_can_be_read(old: Path) -> None:
+    assert outcome(str(old)) == COMMITTED
+    catalogue = read_catalogue(str(old.parent), columns=["record_id", "work_id", "status", "result_digest"])
+    assert {row.pop("record_id"): row for row in catalogue.to_pylist()} == {
+        name: {column: record[column] for column in ("work_id", "status", "result_digest")}
+        for name, record in COMMITTED.items()
+    }
+
+
+@pytest.mark.parametrize("named_by", ["config.yaml", "run.json"])
+def test_it_goes_on(old: Path, named_by: str) -> None:
+    before, logged = snapshot(old), _logged_steps(old)
+    config = load_config(CONFIG if named_by == "config.yaml" else old / "run.json")
+
+    summary = run(config)
+    assert [path.name for path in old.parent.iterdir()] == [EXPECTED["run_id"]]
+    assert counts_of(summary) == {name: DONE[name] for name in COUNTS}
+    assert summary.already == LEFT["committed"]
+    assert summary.written == sum(path.stat().st_size for path in old.glob("results/*"))
+    assert outcome(str(old)) == RECORDS
+
+    after = snapshot(old)
+    kept = {name: file for name, file in before.items() if not name.startswith("state/")}
+    assert {name for name in kept if name.startswith("results/")} == {
+        f"results/{name}" for name in EXPECTED["interrupted"]["committed"]
+    }
+    assert {name: after[name] for name in kept} == kept, "what stood is as it was, to the byte"
+    assert not [name for name in after if name.endswith(".step")]
+
+    assert summary.resumed_steps - LEFT["resumed_steps"] == len(logged) >= 1
+    assert logged.items() <= _seconds_of_steps(old).items(), "these very steps, not others with their pixels"
+
+    again = run(config)
+    assert again.already == DONE["committed"]
+    assert counts_of(again) == counts_of(summary) and snapshot(old) == after
+
+
+def _logged_steps(old: Path) -> dict[tuple[str, int], dict[str, float]]:
+    """(work_id, step) -> what it took, of the steps that the killed process has logged."""
+    logged = {}
+    for name in EXPECTED["interrupted"]["steps"]:
+        header = json.loads((old / name).read_bytes().split(b"\n", 3)[2])
+        logged[header["work_id"], header["step"]["index"]] = header["step"]["seconds"]
+    return logged
+
+
+def _seconds_of_steps(old: Path) -> dict[tuple[str, int], dict[str, float]]:
+    steps = read_trajectories(str(old), images=False).to_pylist()
+    return {(step["work_id"], step["index"]): step["seconds"] for step in steps}
+
+
+def test_it_is_whole_in_the_end(old: Path) -> None:
+    run(load_config(CONFIG))
+    assert cli("verify") == EXPECTED["complete"]["verdict"]
+
+
+def test_another_run_leaves_out_what_it_has(old: Path) -> None:
+    before = snapshot(old)
+    summary = run(load_config(CONFIG, ["run_id=another"]))
+    assert (summary.skipped, summary.planned) == (LEFT["ok"], DONE["planned"] - LEFT["ok"])
+    assert summary.complete and summary.resumed_steps == 0
+    done_before = {name for name, record in COMMITTED.items() if record["status"] == "ok"}
+    made = {name: record for name, record in RECORDS.items() if name not in done_before}
+    assert outcome(summary.run) == made, "by their work_ids, too"
+    assert snapshot(old) == before
+    columns = ["record_id", "work_id", "result_digest"]
+    assert {tuple(row.values()) for row in read_catalogue(str(old.parent), columns).to_pylist()} == {
+        (name, record["work_id"], record["result_digest"]) for name, record in RECORDS.items()
+    }
+
+
+def test_a_run_from_scratch_gives_the_same(old: Path) -> None:
+    """Under another output, where nothing is left out: each work_id, seed and pixel is the old release's."""
+    summary = run(load_config(CONFIG, [f"output.uri={HOME}/elsewhere"]))
+    assert summary.run_id == EXPECTED["run_id"] and summary.resumed_steps == 0
+    assert planned(Path(summary.run)) == planned(old) == EXPECTED["plan"]
+    assert outcome(summary.run) == RECORDS
