@@ -97,6 +97,21 @@ def test_its_figures_are_the_old_ones(old: Path) -> None:
     assert snapshot(old) == before
 
 
+def test_its_sums_are_taken_for_what_they_are(old: Path) -> None:
+    """They spare a read per shard of a large run; where one counts, its shards' own receipts don't."""
+    [file] = old.glob("receipts/*.json")
+    sums = json.loads(file.read_bytes())
+    assert sums["shards"] == [[0, 0]]
+    sums["total"]["steps"] += 1000
+    sums["total"]["errors"]["instruction_unclear"] += 100
+    file.write_text(json.dumps(sums))
+    summary = run(load_config(CONFIG))
+    assert summary.steps == DONE["steps"] + 1000
+    assert summary.errors == DONE["errors"] | {
+        "instruction_unclear": DONE["errors"]["instruction_unclear"] + 100
+    }
+
+
 def test_its_files_can_be_read(old: Path) -> None:
     assert outcome(str(old)) == COMMITTED
     catalogue = read_catalogue(str(old.parent), columns=["record_id", "work_id", "status", "result_digest"])
