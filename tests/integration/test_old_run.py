@@ -130,7 +130,6 @@ def test_it_goes_on(old: Path, named_by: str) -> None:
     assert [path.name for path in old.parent.iterdir()] == [EXPECTED["run_id"]]
     assert counts_of(summary) == {name: DONE[name] for name in COUNTS}
     assert summary.already == LEFT["committed"]
-    assert summary.written == sum(path.stat().st_size for path in old.glob("results/*"))
     assert outcome(str(old)) == RECORDS
 
     after = snapshot(old)
@@ -166,6 +165,12 @@ def _seconds_of_steps(old: Path) -> dict[tuple[str, int], dict[str, float]]:
 def test_it_is_whole_in_the_end(old: Path) -> None:
     run(load_config(CONFIG))
     assert cli("verify") == EXPECTED["complete"]["verdict"]
+    now = cli("status")
+    assert {name: now[name] for name in COUNTS} == {name: DONE[name] for name in COUNTS}
+    assert now["written"] == sum(path.stat().st_size for path in old.glob("results/*"))
+    for name in ("seconds", "spent"):  # what the old release took is in them
+        assert all(now[name][kind] >= seconds for kind, seconds in LEFT[name].items()), name
+    assert now["spent"]["worker"] > LEFT["spent"]["worker"]
 
 
 def test_another_run_leaves_out_what_it_has(old: Path) -> None:
