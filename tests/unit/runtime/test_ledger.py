@@ -64,7 +64,7 @@ def test_a_sum_over_a_removed_file_is_left_aside(tmp_path: Path) -> None:
         ledger.add(commit(store, shard), shard + 1)
     ledger.save()
     store.delete([result_key(1)])
-    assert total(store, {0, 2}).records == 1 + 3
+    assert total(store, {0, 2}).tally.records == 1 + 3
 
 
 def test_a_damaged_file_counts_as_nothing(tmp_path: Path) -> None:
