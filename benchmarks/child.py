@@ -128,7 +128,7 @@ def _start(run: Path) -> dict[str, float]:
 
 def runs(configs: list[dict[str, Any]], workers: int) -> dict[str, Any]:
     """Runs one after the other on one Ray with room for so many workers, so that only its start is shared."""
-    from mira_batch.config.edit import WorkersConfig
+    from mira_batch.config.shared import WorkersConfig
     from mira_batch.runtime.backends.cluster import ray_session
 
     with ray_session(WorkersConfig(min=workers)):

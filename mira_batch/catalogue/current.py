@@ -15,7 +15,8 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from mira_batch.config.base import absolute
-from mira_batch.config.edit import BulkEditConfig, StorageConfig
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.core.types import Status

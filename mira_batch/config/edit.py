@@ -1,14 +1,15 @@
-"""The configuration of the bulk edit job. One object of this class is all that a run depends on."""
+"""The configuration of the bulk edit job.
+
+It narrows sections of `shared.py`; pyright, which does not know that config models never change, is told so.
+"""
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from mira_batch.config.base import Location, Strict, secrets_in
+from mira_batch.config.base import Strict
 from mira_batch.config.models import (
     EditorConfig,
     JudgeConfig,
@@ -17,74 +18,26 @@ from mira_batch.config.models import (
     RulesPolicyConfig,
 )
 from mira_batch.config.models.local import TorchConfig
+from mira_batch.config.shared import Columns, ImageOutput, JobConfig, ManifestConfig, RunLimits, RunOutput
 from mira_batch.core.types import Limits
 
 PIPELINE_VERSION = 2
 """Raised when this package's code would give other pixels for the same settings, or rows of another form."""
 
 
-class Columns(Strict):
-    """The manifest's names for what the job needs; every other column is carried along as metadata."""
-
-    record_id: str = "record_id"
-    """Column with the record's own, unique name."""
-    image: str = "image"
-    """Column with the image: a URI or path, bytes, or a Hugging Face image struct {bytes, path}."""
-    instruction: str = "instruction"
-    """Column with the complex instruction."""
-
-
-class InputConfig(Strict):
+class InputConfig(ManifestConfig):
     """What to edit."""
 
-    manifest: Location
-    """A Parquet, JSONL or CSV file, a directory of them, or a glob; local or on an object store."""
-    columns: Columns = Columns()
+    columns: Columns = Columns()  # pyright: ignore[reportIncompatibleVariableOverride]
     """How the manifest calls its columns."""
-    allow: tuple[Location, ...] = ()
-    """Image URIs must lie under one of these prefixes. Empty: under the manifest's own directory."""
-    identity: Literal["etag", "uri"] = "etag"
-    """What tells that an image changed: its ETag (local: size and time), one look-up per image while
-    planning; or only its URI, which is free and right where an image never changes under its name."""
-    max_bytes: int = Field(default=50_000_000, ge=1, le=2_000_000_000)
-    """Encoded images above this size, in bytes, are refused before they are decoded."""
-    max_pixels: int = Field(default=50_000_000, ge=1, le=89_478_485)
-    """Images with more pixels are refused before they are decoded."""
-
-    @property
-    def allowed(self) -> tuple[str, ...]:
-        """The prefixes that image URIs must lie under."""
-        if self.allow:
-            return self.allow
-        fixed = re.split(r"[*?\[]", self.manifest, maxsplit=1)[0]
-        ends = re.compile(r"\.(parquet|pq|jsonl|ndjson|json|csv)(\.gz)?$", re.IGNORECASE)
-        is_file = fixed != self.manifest or ends.search(fixed)
-        return (fixed.rpartition("/")[0] if is_file else fixed,)
 
 
-class OutputConfig(Strict):
+class OutputConfig(RunOutput, ImageOutput):
     """Where results go and in which form."""
 
-    uri: Location
-    """Directory of all runs; a run writes under `<uri>/<run_id>/`."""
-    format: Literal["png", "webp", "jpeg"] = "png"
-    """Encoding of result images. png is lossless, and so is webp at quality 100; jpeg is not."""
-    quality: int = Field(default=90, ge=1, le=100)
-    """Quality of jpeg and webp; 100 makes webp lossless. png ignores it."""
-    background: str = "#ffffff"
-    """What shows through transparent pixels in jpeg, which has no alpha: `#rrggbb`."""
     step_images: Literal["embed", "drop", "reference"] = "embed"
     """The image after each step: inside the result row, not kept, or kept as an object of its own
     under `<run>/steps/` with its URI in the row."""
-    skip_done: bool = True
-    """Leave out records that an earlier run under the same `uri` already has with status ok."""
-
-    @field_validator("background")
-    @classmethod
-    def _colour(cls, value: str) -> str:
-        if not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
-            raise ValueError(f"{value!r} is not a colour of the form #rrggbb")
-        return value.lower()
 
 
 class AcceptConfig(Strict):
@@ -101,7 +54,7 @@ class AcceptConfig(Strict):
     """Stop when an accepted image scores at least this; None leaves stopping to the policy."""
 
 
-class LimitsConfig(Strict):
+class LimitsConfig(RunLimits):
     """What bounds each record and the whole run."""
 
     max_steps: int = Field(default=8, ge=1, le=1000)
@@ -114,144 +67,22 @@ class LimitsConfig(Strict):
     endpoint is cancelled instead, and made again if `timeout_seconds` is shorter than this."""
     edit_seconds: float = Field(default=900.0, gt=0)
     """Longest a call of the editor may take, a whole batch included."""
-    max_failed_fraction: float = Field(default=1.0, ge=0, le=1)
-    """The run stops, to be resumed, when more than this part of its records failed: a wrong prompt or a
-    broken model then costs hundreds of records and not a million. 1 never stops."""
-    min_records: int = Field(default=100, ge=1)
-    """Records that must have ended before `max_failed_fraction` is looked at."""
-
     max_seconds_per_record: float | None = Field(default=None, gt=0)
     """No further step of a record is begun once its steps took so long, waiting for the models included; it
     then ends with `time_limit` and the image it has. None sets no limit."""
-    deadline: str | None = None
-    """When the run is to end in order, to be resumed: so long after its start (`8h`, `90m`, `1h30m`, `45s`),
-    or at a time with its zone (`2026-12-01T06:00:00+01:00`). None sets none."""
-    grace_seconds: float = Field(default=25.0, ge=0)
-    """When a run is told to end (Ctrl-C, SIGTERM, a deadline), how long the steps in hand may take to be
-    finished and logged. Kubernetes leaves a pod 30 seconds by default."""
-    stall_seconds: float = Field(default=300.0, gt=0)
-    """When nothing has moved for so long, the run says so, and what is in flight. It changes nothing."""
 
-    OPERATIONAL: ClassVar[frozenset[str]] = frozenset(
-        {
-            "policy_seconds",
-            "edit_seconds",
-            "max_failed_fraction",
-            "min_records",
-            "deadline",
-            "grace_seconds",
-            "stall_seconds",
-        }
-    )
-    """What stops a run or a process, but changes no result; kept out of the fingerprint."""
-
-    @field_validator("deadline", mode="before")
-    @classmethod
-    def _when(cls, value: Any) -> Any:
-        if value is None:
-            return None
-        text = value.isoformat() if isinstance(value, datetime) else str(value)
-        if _until(text, datetime.now(UTC)) is None:
-            raise ValueError(
-                f"{text!r} is neither a length of time such as 8h or 1h30m nor a time with its zone such as "
-                "2026-12-01T06:00:00+01:00"
-            )
-        return text
-
-    def seconds_left(self, now: datetime) -> float | None:
-        """Seconds until the deadline of a run that starts at `now`; None without a deadline."""
-        return None if self.deadline is None else _until(self.deadline, now)
+    OPERATIONAL: ClassVar[frozenset[str]] = RunLimits.OPERATIONAL | {"policy_seconds", "edit_seconds"}
 
 
-def _until(text: str, now: datetime) -> float | None:
-    """Seconds from `now` to what a deadline names; None when it names nothing."""
-    length = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
-    if length and text:
-        hours, minutes, seconds = (int(part or 0) for part in length.groups())
-        return 3600.0 * hours + 60 * minutes + seconds
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return None if at.tzinfo is None else (at - now).total_seconds()
-
-
-class WorkersConfig(Strict):
-    """The actor pool."""
-
-    min: int = Field(default=1, ge=1)
-    """Workers that are always there."""
-    max: int | None = Field(default=None, ge=1)
-    """Workers the pool may grow to; None means `min`."""
-    cpus: float = Field(default=1, ge=0)
-    """CPUs that Ray reserves for each worker."""
-    gpus: float = Field(default=0, ge=0)
-    """GPUs that Ray reserves for each worker and makes visible to it alone."""
-    records_in_flight: int = Field(default=16, ge=1, le=4096)
-    """Records a worker runs at once: at least twice the editor's batch keeps the editor busy."""
-    runtime_env: dict[str, Any] = {}
-    """Ray's runtime environment of the workers alone: `{pip: [git+https://…]}` installs what an editor needs
-    beside the cluster's own packages, `{env_vars: {…}}` sets variables. Needs the ray backend."""
-    shard_size: int = Field(default=32, ge=1, le=4096)
-    """Most records in one shard, which is one result file. Shards shrink towards the end of the plan."""
-
-    @model_validator(mode="after")
-    def _range(self) -> WorkersConfig:
-        if self.max is not None and self.max < self.min:
-            raise ValueError(f"max ({self.max}) is below min ({self.min}): raise max or lower min")
-        if secrets := secrets_in(self.runtime_env):
-            raise ValueError(
-                f"runtime_env: {', '.join(secrets)} would be written to run.json; keep secrets on the "
-                "cluster's nodes instead"
-            )
-        return self
-
-    @property
-    def most(self) -> int:
-        return self.max or self.min
-
-
-class PricesConfig(Strict):
-    """What the machine costs, so that a run can say what it cost. Endpoints bring their models' `prices`."""
-
-    gpu_hour: float = Field(default=0.0, ge=0)
-    """US dollars for an hour of one GPU. A worker pays for `workers.gpus` of them from its start to its last
-    commit."""
-
-
-class StorageConfig(Strict):
-    """How object stores are reached. Credentials come from the environment or the cloud identity."""
-
-    endpoint_url: str | None = None
-    """Endpoint of an S3-compatible store; None uses AWS_ENDPOINT_URL or AWS itself."""
-    region: str | None = None
-    """Region; None uses AWS_REGION or AWS_DEFAULT_REGION."""
-    timeout_seconds: float = Field(default=30.0, gt=0)
-    """Longest a request may take."""
-    retry_seconds: float = Field(default=60.0, ge=0)
-    """How long transient faults (503, time-outs, resets) are retried, with back-off and jitter."""
-
-    @field_validator("endpoint_url")
-    @classmethod
-    def _no_secret(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"^https?://[^@]+$", value):
-            raise ValueError(
-                "must be http(s)://host[:port] without a user name or password; credentials belong "
-                "into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            )
-        return value
-
-
-class BulkEditConfig(Strict):
+class BulkEditConfig(JobConfig):
     """Edit every record of a manifest by the loop of policy and editor."""
 
+    job: Literal["edit"] = "edit"  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Which job it is; where it is left out, this one."""
     input: InputConfig
     """What to edit."""
-    output: OutputConfig
-    """Where results go."""
-    run_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
-    """Name of the run's directory. None derives it from the settings and the manifest's state, so that
-    the same command continues the same run and a changed manifest starts a new one."""
+    output: OutputConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Where results go and in which form."""
     policy: PolicyConfig = RulesPolicyConfig(type="rules")
     """What names the edits: `type` is rules, passthrough, qwen_vl, vllm, openai, simulated or custom."""
     editor: EditorConfig = PillowEditorConfig(type="pillow")
@@ -259,22 +90,8 @@ class BulkEditConfig(Strict):
     custom."""
     judge: AcceptConfig | None = None
     """Optional acceptance in the loop."""
-    limits: LimitsConfig = LimitsConfig()
+    limits: LimitsConfig = LimitsConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     """What bounds each record and the whole run."""
-    workers: WorkersConfig = WorkersConfig()
-    """The actor pool."""
-    prices: PricesConfig = PricesConfig()
-    """What the machine costs."""
-    backend: Literal["ray", "inline"] = "ray"
-    """ray: an actor pool; inline: the same worker in this process, without Ray, for debugging."""
-    storage: StorageConfig = StorageConfig()
-    """How object stores are reached."""
-
-    @model_validator(mode="after")
-    def _needs_ray(self) -> BulkEditConfig:
-        if self.workers.runtime_env and self.backend == "inline":
-            raise ValueError("workers.runtime_env needs backend: ray; the inline worker runs in this process")
-        return self
 
     @model_validator(mode="after")
     def _has_gpus(self) -> BulkEditConfig:

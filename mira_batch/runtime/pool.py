@@ -10,7 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mira_batch.config.edit import BulkEditConfig, WorkersConfig
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.receipts import Receipt, WorkerStatus
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard

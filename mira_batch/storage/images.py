@@ -26,7 +26,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from mira_batch.config.base import is_remote
-from mira_batch.config.edit import InputConfig, OutputConfig, StorageConfig
+from mira_batch.config.edit import InputConfig, OutputConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RecordError, describe
 from mira_batch.core.pixels import shared
 from mira_batch.core.types import ErrorKind

@@ -19,8 +19,8 @@ from typing import Any
 from filelock import FileLock
 
 from mira_batch.config.base import is_remote
-from mira_batch.config.edit import StorageConfig
 from mira_batch.config.models.base import hub_name
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Weights

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mira_batch.config.edit import StorageConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import StepLog
 from mira_batch.core.types import EditTask, LoggedStep

@@ -14,7 +14,8 @@ import yaml
 from PIL import Image
 
 from mira_batch import load_config, read_outputs, read_trajectories, run
-from mira_batch.config.edit import BulkEditConfig, WorkersConfig
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.actions import format_action
 from mira_batch.core.errors import RunStopped
 from mira_batch.core.receipts import RunSummary, WorkerStatus

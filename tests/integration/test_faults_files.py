@@ -16,7 +16,8 @@ import yaml
 
 from mira_batch import load_config, run
 from mira_batch.cli import main
-from mira_batch.config.edit import BulkEditConfig, StorageConfig
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict
 from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import Store, open_store

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mira_batch import load_config, read_outputs, run
-from mira_batch.config.edit import WorkersConfig
+from mira_batch.config.shared import WorkersConfig
 from mira_batch.runtime.backends.cluster import ray_session
 from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.run.planfile import read_plan, read_shard

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from mira_batch import load_config, run
-from mira_batch.config.edit import BulkEditConfig, WorkersConfig
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import RunStopped
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
 from mira_batch.core.stop_request import StopRequest

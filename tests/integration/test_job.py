@@ -118,7 +118,7 @@ def test_plain_readers_see_each_record_once(local: tuple[Path, RunSummary]) -> N
 def test_ray_data_sees_each_record_once(local: tuple[Path, RunSummary]) -> None:
     import ray
 
-    from mira_batch.config.edit import WorkersConfig
+    from mira_batch.config.shared import WorkersConfig
     from mira_batch.runtime.backends.cluster import ray_session
 
     with ray_session(WorkersConfig()):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mira_batch.config.edit import Columns
+from mira_batch.config.shared import Columns
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject, _metadata, _plain, validated
 from mira_batch.storage.manifest.scan import SCAN

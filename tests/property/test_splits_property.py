@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mira_batch.config.edit import StorageConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.storage.manifest import splits as module
 from mira_batch.storage.manifest.splits import Piece, numbered, raw_rows
 

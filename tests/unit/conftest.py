@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mira_batch.config.edit import StorageConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.servers.s3 import S3Server
 

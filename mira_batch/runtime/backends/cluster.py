@@ -15,7 +15,7 @@ import ray
 from ray._private import worker as ray_worker
 from ray.data import DataContext
 
-from mira_batch.config.edit import WorkersConfig
+from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ConfigError
 
 _CONNECT_SECONDS = 10.0

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mira_batch.config.edit import StorageConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ManifestError
 from mira_batch.storage.manifest.parquet import open_parquet, readable, stored_bytes
 from mira_batch.storage.manifest.rows import Place

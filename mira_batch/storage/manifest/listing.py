@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
 from mira_batch.config.base import is_remote
-from mira_batch.config.edit import Columns, InputConfig, StorageConfig
+from mira_batch.config.edit import InputConfig
+from mira_batch.config.shared import Columns, StorageConfig
 from mira_batch.core.errors import ManifestError
 from mira_batch.core.identity import content_hash
 from mira_batch.storage.manifest.parquet import holds_bytes, open_parquet, readable, stored_bytes

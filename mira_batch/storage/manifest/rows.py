@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from mira_batch.config.base import absolute, is_remote
-from mira_batch.config.edit import Columns
+from mira_batch.config.shared import Columns
 from mira_batch.core.identity import content_hash
 
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mira_batch.config.edit import StorageConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ManifestError
 from mira_batch.storage.manifest.parquet import holds_bytes, open_parquet, readable
 from mira_batch.storage.manifest.rows import Place

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError
 from fsspec import AbstractFileSystem
 
 from mira_batch.config.base import is_remote
-from mira_batch.config.edit import StorageConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError, describe
 from mira_batch.storage.stores.faults import is_passing, patience, refusal
 

@@ -31,7 +31,7 @@ from obstore import exceptions as oe
 from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 
 from mira_batch.config.base import is_remote
-from mira_batch.config.edit import StorageConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.stores.faults import advice, first_line, patience
 from mira_batch.storage.stores.files import endpoint

@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 from mira_batch import load_config, read_outputs, read_trajectories, run
-from mira_batch.config.edit import BulkEditConfig, StorageConfig
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.receipts import Progress
 from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import open_store

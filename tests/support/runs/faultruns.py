@@ -17,7 +17,8 @@ import yaml
 from PIL import Image
 
 from mira_batch import load_config, read_outputs, read_trajectories
-from mira_batch.config.edit import BulkEditConfig, StorageConfig
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest
 from mira_batch.models.embedded.pillow_editor import PillowEditor

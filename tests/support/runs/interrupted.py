@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
-from mira_batch.config.edit import BulkEditConfig, StorageConfig
+from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.models.simulated import SimulatedEditorConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.receipts import Receipt

@@ -13,7 +13,8 @@ import pytest
 
 from mira_batch import read_catalogue
 from mira_batch.catalogue.current import _tables, work_of_earlier_runs
-from mira_batch.config.edit import BulkEditConfig, StorageConfig
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import ManifestFile

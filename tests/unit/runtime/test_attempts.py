@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mira_batch.config.edit import StorageConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.types import ErrorKind, Failure
 from mira_batch.runtime.attempts import Tries
 from mira_batch.storage.run.steplog import ShardLog

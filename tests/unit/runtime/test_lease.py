@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mira_batch.config.edit import StorageConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict
 from mira_batch.runtime.lease import Claim, Pace, is_alive, lease, read_claim
 from mira_batch.storage.run.layout import LEASE

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mira_batch import load_config, read_outputs, read_trajectories, run
-from mira_batch.config.edit import BulkEditConfig, WorkersConfig
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.receipts import Receipt, RunSummary, Tally, WorkerStatus
 from mira_batch.core.usage import Usage

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from mira_batch.config.edit import InputConfig, OutputConfig, StorageConfig
+from mira_batch.config.edit import InputConfig, OutputConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.types import ErrorKind
 from mira_batch.storage.images import check_allowed, decode, encode, encode_png, fetch

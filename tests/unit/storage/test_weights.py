@@ -13,8 +13,8 @@ import pytest
 from fsspec import get_filesystem_class
 from pydantic import TypeAdapter, ValidationError
 
-from mira_batch.config.edit import StorageConfig
 from mira_batch.config.models.base import WeightsLocation, hub_name
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.storage.stores import files
 from mira_batch.storage.stores.objects import open_store

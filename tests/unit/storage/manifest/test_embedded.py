@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mira_batch.config.edit import InputConfig, StorageConfig
+from mira_batch.config.edit import InputConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ManifestError
 from mira_batch.core.identity import content_hash
 from mira_batch.storage.manifest.embedded import EmbeddedReader, read_embedded
@@ -155,7 +156,7 @@ def test_what_is_passed_over_is_held_within_bounds(tmp_path: Path) -> None:
 
 ONE_ROW_GROUP = """
 import sys
-from mira_batch.config.edit import StorageConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.storage.manifest.embedded import EmbeddedReader
 
 def peak():

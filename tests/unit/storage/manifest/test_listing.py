@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mira_batch.config.edit import InputConfig, StorageConfig
+from mira_batch.config.edit import InputConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ManifestError, StoreError
 from mira_batch.storage.manifest import listing
 from mira_batch.storage.manifest.listing import ManifestFile, cut, list_files, read_piece

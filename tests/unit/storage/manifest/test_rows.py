@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mira_batch.config.edit import Columns
+from mira_batch.config.shared import Columns
 from mira_batch.core.identity import content_hash
 from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject, resolve, validated
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from mira_batch import load_config, run
-from mira_batch.config.edit import BulkEditConfig, StorageConfig
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict, RunStopped
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest

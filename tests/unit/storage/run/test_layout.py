@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from mira_batch.config.edit import BulkEditConfig, StorageConfig
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import ManifestFile

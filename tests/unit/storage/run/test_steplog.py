@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from mira_batch.config.edit import StorageConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.identity import content_hash, frame_of
 from mira_batch.core.types import EditTask, LoggedStep, Step
 from mira_batch.storage import schema

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mira_batch.config.edit import StorageConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.stores.objects import Entry, Store, check_create_only, open_store
 from tests.support.servers.fault_proxy import FaultProxy, fault_proxy
@@ -390,7 +390,7 @@ def test_local_writes_leave_no_temporary_files(tmp_path: Path) -> None:
 
 KILLED = """
 import os, sys
-from mira_batch.config.edit import StorageConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.storage.stores import objects
 store = objects.open_store(sys.argv[1], StorageConfig())
 
