@@ -57,12 +57,13 @@ def side_by_side(task: str, *jobs: dict[str, Any]) -> list[dict[str, Any]]:
 
 def plan(config: dict[str, Any]) -> dict[str, Any]:
     from mira_batch.config.load import load_config
+    from mira_batch.launch import make_job
     from mira_batch.runtime import run as runner
 
     loaded = load_config(config)
     imported = peak_rss()
     started = time.perf_counter()
-    summary = runner.plan(loaded)
+    summary = runner.plan(make_job(loaded))
     took = time.perf_counter() - started
     return {"wall": took, "records": summary.planned, "shards": summary.shards, "imported_rss": imported}
 
@@ -76,6 +77,7 @@ def run(config: dict[str, Any], step_state: bool = True, profile: bool = False) 
     from benchmarks.models import NoLog
     from mira_batch.config.load import load_config
     from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
+    from mira_batch.launch import make_job
     from mira_batch.runtime import run as runner
     from mira_batch.runtime import shard
 
@@ -98,7 +100,7 @@ def run(config: dict[str, Any], step_state: bool = True, profile: bool = False) 
     loaded = load_config(config)
     imported = peak_rss()
     started = time.time()
-    summary = runner.run(loaded, Watch(), profile=profile)
+    summary = runner.run(make_job(loaded), Watch(), profile=profile)
     ended, cpu = time.time(), time.process_time() - marks["executing_cpu"]
     if summary.failed or not summary.complete:
         raise RuntimeError(f"the run is not whole: {summary}")
@@ -148,6 +150,7 @@ def resume(config: dict[str, Any]) -> dict[str, Any]:
     from mira_batch.core.receipts import Progress, RunSummary
     from mira_batch.core.stop_request import StopRequest
     from mira_batch.core.types import RunEnd
+    from mira_batch.launch import make_job
     from mira_batch.runtime import run as runner
 
     stop = StopRequest()
@@ -164,7 +167,7 @@ def resume(config: dict[str, Any]) -> dict[str, Any]:
     imported = peak_rss()
     started = time.time()
     try:
-        summary = runner.run(loaded, Watch(), stop)
+        summary = runner.run(make_job(loaded), Watch(), stop)
     except RunStopped as stopped:
         summary = stopped.summary
     return {

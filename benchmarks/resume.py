@@ -19,9 +19,9 @@ from mira_batch.core.receipts import Receipt, RunSummary, Tally
 from mira_batch.runtime.ledger import Ledger
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import list_files
-from mira_batch.storage.run.layout import open_run, result_key
+from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.run.planfile import PlanWriter
-from mira_batch.storage.run.results import results_file
+from tests.support.runs.edits import edit_results, open_edit_run
 
 CHUNK = 10_000
 _UNTOLD = 100
@@ -45,13 +45,13 @@ def _nearly_done(folder: Path, records: int) -> dict[str, Any]:
     editor = custom("noting_editor", notes=str(notes), settings={"type": "simulated"})
     settings = config(rows, folder / "out", editor=editor, workers={"min": 2}, run_id="large")
     loaded = load_config(settings)
-    store = open_run(loaded, list_files(loaded.input, loaded.storage))
+    store = open_edit_run(loaded, list_files(loaded.input, loaded.storage))
     writer = PlanWriter(store, loaded.workers.shard_size, loaded.workers.most)
     for first in range(0, records, CHUNK):
         writer.add(pa.table(_plan_columns(range(first, first + CHUNK), image), schema=schema.PLAN))
     plan = writer.finish(schema.REJECTS.empty_table(), skipped=0)
     empty = Path(store.location(result_key(0)))
-    assert store.create(result_key(0), results_file([]))
+    assert store.create(result_key(0), edit_results([]))
     done = round(0.99 * len(plan.sizes))
     ledger = Ledger(store, "0", RunSummary(store.uri, store.name))
     for index, size in enumerate(plan.sizes[:done]):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mira_batch.catalogue.current import read_catalogue as read_catalogue
     from mira_batch.config.load import load_config as load_config
-    from mira_batch.runtime.run import run as run
+    from mira_batch.launch import run as run
     from mira_batch.storage.run.results import read_outputs as read_outputs
     from mira_batch.storage.run.results import read_trajectories as read_trajectories
 
@@ -21,7 +21,7 @@ __all__ = ["__version__", "load_config", "read_catalogue", "read_outputs", "read
 
 _HOME = {
     "load_config": "mira_batch.config.load",
-    "run": "mira_batch.runtime.run",
+    "run": "mira_batch.launch",
     "read_catalogue": "mira_batch.catalogue.current",
     "read_outputs": "mira_batch.storage.run.results",
     "read_trajectories": "mira_batch.storage.run.results",

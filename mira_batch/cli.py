@@ -26,12 +26,12 @@ from mira_batch.core.receipts import RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.edit import preflight
+from mira_batch.launch import make_job
 from mira_batch.report.contact_sheet import write_report
 from mira_batch.report.progress import Terminal, summary_table
 from mira_batch.report.spent import spent_table
 from mira_batch.runtime import run as runner
 from mira_batch.storage.run.layout import PROFILE
-from mira_batch.storage.run.verify import verify as verify_run
 
 app = typer.Typer(
     help="Edit images in bulk by instruction: a policy names the edits, an editor carries them out.",
@@ -90,7 +90,7 @@ def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
 def plan(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Plan the run without running it: read the manifest, reject bad rows, cut shards."""
     with Terminal(_err) as progress:
-        summary = runner.plan(load_config(config, set_ or ()), progress)
+        summary = runner.plan(make_job(load_config(config, set_ or ())), progress)
     if as_json:
         _print_json(_summary_dict(summary))
     else:
@@ -121,7 +121,7 @@ def run(
     stopped: RunStopped | None = None
     with _stoppable() as stop, Terminal(_err) as progress:
         try:
-            summary = runner.run(settings, progress, stop, takeover, profile)
+            summary = runner.run(make_job(settings), progress, stop, takeover, profile)
         except RunStopped as early:
             stopped, summary = early, early.summary
         report = _report(settings, summary)
@@ -145,7 +145,7 @@ def run(
 @app.command()
 def status(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Say how far the run is, from its directory alone."""
-    summary = runner.status(load_config(config, set_ or ()))
+    summary = runner.status(make_job(load_config(config, set_ or ())))
     if as_json:
         _print_json(_summary_dict(summary))
     else:
@@ -155,7 +155,7 @@ def status(config: Config, set_: Sets = None, as_json: Json = False) -> None:
 @app.command()
 def verify(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Check a run against its plan: every record once, every image whole, every chain of steps too."""
-    verdict = verify_run(runner.open_existing(load_config(config, set_ or ())))
+    verdict = runner.verify(make_job(load_config(config, set_ or ())))
     if as_json:
         _print_json(asdict(verdict) | {"whole": verdict.whole})
     else:
@@ -181,7 +181,7 @@ def clean(
 ) -> None:
     """Delete what a run no longer needs: step state of what is committed, and what killed processes left."""
     with Terminal(_err) as progress:
-        cleaned = runner.clean(load_config(config, set_ or ()), progress, all_state)
+        cleaned = runner.clean(make_job(load_config(config, set_ or ())), progress, all_state)
     if as_json:
         _print_json(asdict(cleaned))
     else:

@@ -23,11 +23,11 @@ from typing import Any
 from rich.console import Console
 
 from mira_batch.storage.manifest.listing import list_files
-from mira_batch.storage.run.layout import run_id_for
 from mira_batch.storage.stores.objects import open_store
 from tests.support.models.counted import counted, read_edits
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.disturbed import assert_whole, config_file, left_alone, results, start
+from tests.support.runs.edits import edit_run_id
 from tests.support.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.support.servers.s3 import S3Server, s3_server
 
@@ -74,7 +74,7 @@ def one_round(
     ]
     happened = disturb(file, log, draw)
     proxy.remove(*faults)
-    run = f"{config.output.uri}/{run_id_for(config, list_files(config.input, config.storage))}"
+    run = f"{config.output.uri}/{edit_run_id(config, list_files(config.input, config.storage))}"
     assert_whole(run, config, RECORDS)
     assert results(run, config.storage) == expected
     state = list(open_store(run, config.storage).list("state"))

@@ -20,6 +20,11 @@ class StopRequest:
         """Whether a run now heeds it, having steps in hand to finish. Until then there is nothing to lose,
         and who wants to stop it just interrupts it."""
 
+    @property
+    def asked(self) -> bool:
+        """Whether the run is to end."""
+        return self.end is not None
+
     def ask(self, end: RunEnd, words: str) -> None:
         if self.end is None:
             self.words = words

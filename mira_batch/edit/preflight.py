@@ -10,8 +10,9 @@ from itertools import islice
 from mira_batch.config.base import is_remote
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.models.local import TorchConfig
-from mira_batch.core.errors import ConfigError, ManifestError, MiraError, RecordError
+from mira_batch.core.errors import ManifestError, MiraError, RecordError
 from mira_batch.models.registry import check_files, check_model
+from mira_batch.runtime.run import check_output
 from mira_batch.storage import images
 from mira_batch.storage.manifest.embedded import EmbeddedReader
 from mira_batch.storage.manifest.listing import Piece, cut, list_files, read_piece
@@ -146,21 +147,8 @@ def _weights(config: BulkEditConfig) -> str:
     return "; ".join(found)
 
 
-def check_output(config: BulkEditConfig) -> None:
-    """Refuse an output that Ray would delete: below its temporary copy of a job's working directory.
-
-    Raises:
-        ConfigError: naming the path.
-    """
-    if "/working_dir_files/_ray_pkg_" in config.output.uri:
-        raise ConfigError(
-            f"output.uri: {config.output.uri} lies in the temporary copy of the working directory that Ray "
-            "deletes after the job; give an absolute path that every node sees, or an object store"
-        )
-
-
 def _output(config: BulkEditConfig) -> str:
-    check_output(config)
+    check_output(config.output.uri)
     check_create_only(open_store(config.output.uri, config.storage))
     return f"{config.output.uri}: can be written; of sixteen racing creates exactly one won"
 

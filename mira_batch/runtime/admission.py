@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 
-class Gate:
+class Admission:
     """Admits so many at a time; of those waiting, the smallest priority first (the oldest shard).
 
     Who comes `alone` waits until all have left, and nobody enters before it has left again.
@@ -23,7 +23,8 @@ class Gate:
         self._waiting: list[tuple[tuple[int, ...], int, int, asyncio.Future[None]]] = []
 
     @asynccontextmanager
-    async def at(self, priority: tuple[int, ...], alone: bool = False) -> AsyncIterator[None]:
+    async def enter(self, priority: tuple[int, ...], alone: bool = False) -> AsyncIterator[None]:
+        """Wait for a place, and hold it inside; `alone` waits for all of them."""
         places = self._places if alone else 1
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (priority, next(self._order), places, future))
@@ -56,7 +57,7 @@ class Gate:
         self._admit()
 
 
-async def all_or_nothing(coroutines: list[Any]) -> list[Any]:
+async def gather_or_cancel(coroutines: list[Any]) -> list[Any]:
     """The results in order; the first error cancels the rest and is raised bare."""
     tasks: list[asyncio.Task[Any]] = []
     try:

@@ -1,13 +1,14 @@
-"""Notes by which a record that kills its worker is found, and its neighbours are not blamed.
+"""The attempt log: by it a poison record, which kills its worker, is found, and its neighbours are not
+blamed.
 
     state/<shard>/attempt-<session>-<n>           a worker of this driver began the shard
     state/<shard>/<work_id>/try-<session>-<n>     the record was begun, alone in its process
     state/<shard>/<work_id>/end-<session>-<n>     and that try came to its end
     state/<shard>/<work_id>/blame-<session>       why the process had to leave: kind and message
 
-A shard that the same driver hands out again comes from a worker that died: it runs in *careful mode*, one
-record at a time, each noting its try first. A session is one call of the driver, so a run that was merely
-interrupted and started again is not slowed down.
+A shard that the same driver hands out again comes from a worker that died: its records run in *isolation*,
+one at a time in the process, each noting its try first. A session is one call of the driver, so a run that
+was merely interrupted and started again is not slowed down.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _NOTE = re.compile(
 )
 
 
-class Tries:
-    """The notes of one shard, as one driver session sees them."""
+class AttemptLog:
+    """The attempts at one shard and its records, as one call of the driver sees them. All methods block."""
 
     def __init__(self, store: Store, shard: int, session: str) -> None:
         self._store = store
@@ -59,11 +60,11 @@ class Tries:
         self._note("", "attempt", self._attempts + 1)
 
     @property
-    def careful(self) -> bool:
+    def isolated(self) -> bool:
         """Whether a worker of this session began this shard before, and so must have died."""
         return self._attempts > 0
 
-    def verdict(self, work: str) -> Failure | None:
+    def find_verdict(self, work: str) -> Failure | None:
         """Why this record must not be tried again, if so."""
         if work in self._blamed:
             data = self._store.get(f"{self._prefix}/{work}/blame-{self._session}")

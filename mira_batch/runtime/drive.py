@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from mira_batch.config.edit import BulkEditConfig, LimitsConfig
+from mira_batch.config.shared import JobConfig, RunLimits
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
@@ -20,7 +20,7 @@ _NAMED = 3
 
 
 def drive(
-    config: BulkEditConfig,
+    config: JobConfig,
     pool: Pool,
     shards: Sequence[Shard],
     ledger: Ledger,
@@ -57,7 +57,7 @@ def drive(
             break
 
 
-def check_failures(before: RunSummary, now: RunSummary, limits: LimitsConfig, stop: StopRequest) -> None:
+def check_failures(before: RunSummary, now: RunSummary, limits: RunLimits, stop: StopRequest) -> None:
     """Ask for the run's end when too large a part of the records of this call failed."""
     here = now.tally - before.tally
     ended, failed = here.records, here.failed
@@ -76,7 +76,7 @@ class Watchdog:
     It says so again after twice the time, four times, and so on.
     """
 
-    def __init__(self, config: BulkEditConfig) -> None:
+    def __init__(self, config: JobConfig) -> None:
         self._workers = config.workers
         self._patience = config.limits.stall_seconds
         self._seen: tuple[int, ...] = ()

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import queue
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.receipts import Receipt, WorkerStatus
-from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard
 
 
@@ -66,7 +61,7 @@ class Pool:
         return self.told and all(status.idle for status in self.statuses)
 
 
-def shards_in_hand(workers: WorkersConfig, shards: Sequence[Shard]) -> int:
+def count_shards_in_hand(workers: WorkersConfig, shards: Sequence[Shard]) -> int:
     """How many shards a worker holds at once.
 
     Enough whole shards for twice the records in flight, so that a shard's last records don't idle the
@@ -75,42 +70,3 @@ def shards_in_hand(workers: WorkersConfig, shards: Sequence[Shard]) -> int:
     """
     largest = max(shard.records for shard in shards)
     return max(4, math.ceil(2 * workers.records_in_flight / largest))
-
-
-@contextmanager
-def in_process(
-    config: BulkEditConfig, run: str, session: str, shards: Sequence[Shard], profile: bool = False
-) -> Iterator[Pool]:
-    """One worker in this process, without Ray.
-
-    Raises:
-        UserError: a model can't be loaded as configured.
-    """
-    pool = Pool()
-
-    def heartbeat(status: WorkerStatus) -> bool:
-        pool.statuses, pool.told = [status], pool.stopping
-        return pool.told
-
-    worker = ShardWorker(config, run, session, heartbeat, profile)
-    pool.tell = worker.stop
-    threads = ThreadPoolExecutor(shards_in_hand(config.workers, shards), thread_name_prefix="shard")
-    returned = itertools.count(1)  # its next is atomic: calls return in threads of their own
-
-    def answer(call: Future[Receipt | None]) -> None:
-        if call.cancelled():
-            return
-        if error := call.exception():
-            pool.answers.put(error)
-        elif receipt := call.result():
-            pool.answers.put(receipt)
-        if next(returned) == len(shards):
-            pool.answers.put(None)
-
-    try:
-        for shard in shards:
-            threads.submit(worker, shard).add_done_callback(answer)
-        yield pool
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
-        worker.close()

@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from threading import Timer
+from typing import Any
 
-from mira_batch.config.edit import BulkEditConfig
-from mira_batch.core.errors import RunConflict, RunStopped
+from mira_batch.config.shared import JobConfig
+from mira_batch.core.errors import ConfigError, RunConflict, RunStopped
+from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
-from mira_batch.edit.preflight import check_models, check_output
-from mira_batch.runtime.backends.cluster import ray_session
-from mira_batch.runtime.backends.ray import on_ray
+from mira_batch.runtime.backends import Backend, make_backend
 from mira_batch.runtime.drive import drive
+from mira_batch.runtime.job import Job
 from mira_batch.runtime.lease import is_alive, lease, read_claim
 from mira_batch.runtime.ledger import Ledger, total
-from mira_batch.runtime.plan import make_plan, needs_ray
-from mira_batch.runtime.pool import Pool, in_process
+from mira_batch.runtime.plan import make_plan, needs_backend
+from mira_batch.runtime.pool import Pool
 from mira_batch.runtime.trace import Profile
-from mira_batch.storage.manifest.listing import Piece, cut, list_files
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
+from mira_batch.storage.run.layout import RunSpec
 from mira_batch.storage.run.planfile import Plan, Shard, read_plan
+from mira_batch.storage.run.verify import Verdict
+from mira_batch.storage.run.verify import verify as verify_run
+from mira_batch.storage.source import Source
 from mira_batch.storage.stores.objects import Store, check_create_only, open_store
 
 
 def run(
-    config: BulkEditConfig,
+    job: Job,
     progress: Progress | None = None,
     stop: StopRequest | None = None,
     takeover: bool = False,
@@ -41,7 +45,7 @@ def run(
     """Run the job to its end, going on from wherever an earlier call stopped.
 
     Args:
-        config: the job.
+        job: what to do with each record.
         progress: told what happens while it does.
         stop: by this another thread or a signal handler can end the run in order.
         takeover: take the run over from a driver that is at work on it; that one ends in order.
@@ -55,35 +59,37 @@ def run(
     """
     started, phases = time.monotonic(), Profile()
     watch, stop = progress or Progress(), stop or StopRequest()
-    check_models(config)
-    check_output(config)
+    job.check()
+    check_output(job.config.output.uri)
     with phases.phase("open"):
-        store, pieces = _opened(config)
+        prepared = _prepare(job)
+    store, backend = prepared.store, make_backend(job.config.backend)
 
     def lost(to: str) -> None:
         stop.ask(RunEnd.taken_over, f"another driver took the run over: {to}")
 
     with (
-        _deadline(config, stop),
+        _watch_deadline(job.config, stop),
         lease(store, lost, watch.note, takeover),
         ExitStack() as stack,  # the backend starts when there is work for it, and at most once
     ):
         with phases.phase("plan"):
-            found = _planned(config, store, pieces, watch, stack)
-            todo, summary = _so_far(config, store, found)
+            found = _plan(job, prepared, backend, watch, stack)
+            todo, summary = _look(job.config, store, found)
             delete_state(store, keep={shard.index for shard in todo})
         watch.executing(summary)
         if todo and stop.end is None:
             with phases.phase("start"):
-                _start_backend(config, stack)
+                _start(backend, job.config, stack)
             with phases.phase("work"):
-                backend = on_ray if config.backend == "ray" else in_process
                 session = secrets.token_hex(4)  # names this call of the driver; see runtime/attempts.py
                 ledger = Ledger(store, session, summary)
-                with backend(config, store.uri, session, todo, profile) as pool:
+                with backend.open_pool(job, store.uri, session, todo, profile) as pool:
                     pool.on_receipt = phases.add
-                    _drive(config, pool, todo, ledger, watch, stop)
-            todo, now = _so_far(config, store, found)  # from the store: others may have committed shards, too
+                    _drive(job.config, pool, todo, ledger, watch, stop)
+            todo, now = _look(
+                job.config, store, found
+            )  # from the store: others may have committed shards, too
             summary = replace(now, already=summary.already, workers=ledger.summary.workers)
             delete_state(store, keep={shard.index for shard in todo})
     summary = replace(summary, wall=time.monotonic() - started)
@@ -98,7 +104,7 @@ def run(
 
 
 def _drive(
-    config: BulkEditConfig, pool: Pool, todo: list[Shard], ledger: Ledger, watch: Progress, stop: StopRequest
+    config: JobConfig, pool: Pool, todo: list[Shard], ledger: Ledger, watch: Progress, stop: StopRequest
 ) -> None:
     stop.heeded = True
     try:
@@ -109,7 +115,7 @@ def _drive(
 
 
 @contextmanager
-def _deadline(config: BulkEditConfig, stop: StopRequest) -> Iterator[None]:
+def _watch_deadline(config: JobConfig, stop: StopRequest) -> Iterator[None]:
     """Ask for the run's end when `limits.deadline` comes."""
     seconds = config.limits.seconds_left(datetime.now(UTC))
     if seconds is None:
@@ -125,92 +131,146 @@ def _deadline(config: BulkEditConfig, stop: StopRequest) -> Iterator[None]:
         timer.cancel()
 
 
-def plan(config: BulkEditConfig, progress: Progress | None = None) -> RunSummary:
-    """Plan the run, if it isn't planned, and say what it will do. Nothing is edited."""
+def plan(job: Job, progress: Progress | None = None) -> RunSummary:
+    """Plan the run, if it isn't planned, and say what it will do. No record is run.
+
+    Raises:
+        UserError: the config, manifest or store can't be used.
+    """
     started = time.monotonic()
-    store, pieces = _opened(config)
+    prepared, backend = _prepare(job), make_backend(job.config.backend)
     with ExitStack() as stack:
-        summary = _so_far(config, store, _planned(config, store, pieces, progress or Progress(), stack))[1]
+        found = _plan(job, prepared, backend, progress or Progress(), stack)
+        summary = _look(job.config, prepared.store, found)[1]
     return replace(summary, wall=time.monotonic() - started)
 
 
-def status(config: BulkEditConfig) -> RunSummary:
+def status(job: Job) -> RunSummary:
     """How far a run is, read from its directory.
 
     Raises:
         RunConflict: there is no such run.
     """
-    store = open_existing(config)
+    store = open_existing(job)
     found, claim = read_plan(store), read_claim(store)
-    summary = _so_far(config, store, found)[1] if found else RunSummary(store.uri, store.name)
+    summary = _look(job.config, store, found)[1] if found else RunSummary(store.uri, store.name)
     return replace(summary, driver=str(claim) if claim else "")
 
 
-def clean(config: BulkEditConfig, progress: Progress | None = None, all_state: bool = False) -> Cleaned:
+def clean(job: Job, progress: Progress | None = None, all_state: bool = False) -> Cleaned:
     """Delete what a run no longer needs: step state of committed shards, and what killed processes left.
 
     Args:
-        config: names the run.
+        job: names the run.
         progress: told what a wait is for.
         all_state: delete the step state of shards that are still to run, too. Their steps are made again.
 
     Raises:
         RunConflict: there is no such run, or a driver is at work on it.
     """
-    store = open_existing(config)
+    store = open_existing(job)
     note = (progress or Progress()).note
     claim = read_claim(store)
     if claim is not None and is_alive(store, claim, note):
         raise RunConflict(f"{store.uri}: a driver is at work on this run: {claim}; stop it first")
     found = read_plan(store)
-    todo = [] if found is None or all_state else _todo(found, committed_shards(store))
+    todo = [] if found is None or all_state else _find_todo(found, find_committed_shards(store))
     return delete_state(store, keep={shard.index for shard in todo}) + delete_leftovers(store, found)
 
 
-def open_existing(config: BulkEditConfig) -> Store:
-    """The run's directory, which must be there.
+def verify(job: Job) -> Verdict:
+    """Check a run against its plan: every record once, every row as the job says it must be.
 
     Raises:
         RunConflict: there is no such run.
     """
-    files = [] if config.run_id else list_files(config.input, config.storage)
-    store = open_store(f"{config.output.uri}/{layout.run_id_for(config, files)}", config.storage, make=False)
-    layout.read_run(store)
+    return verify_run(open_existing(job), job.result_schema, job.check_row)
+
+
+def open_existing(job: Job) -> Store:
+    """The run's directory, which must be there.
+
+    Raises:
+        RunConflict: there is no such run, or it is of another job.
+    """
+    if job.config.run_id:  # then it needs no look at what it reads
+        spec = make_spec(job, [], "")
+    else:
+        source = job.find_source()
+        spec = make_spec(job, source.files, source.location)
+    store = open_store(spec.uri, job.config.storage, make=False)
+    standing = layout.job_of(layout.read_run(store))
+    if standing != job.name:
+        raise RunConflict(f"{store.uri}: is a run of the job {standing}, not of {job.name}")
     return store
 
 
-def _opened(config: BulkEditConfig) -> tuple[Store, list[Piece]]:
-    """The run's directory, and as long as it isn't planned its manifest in pieces.
+def make_spec(job: Job, files: Sequence[tuple[str, str]], source: str) -> RunSpec:
+    """What a run of this job over these files is.
+
+    Args:
+        job: the job.
+        files: path and version of each file that it reads.
+        source: where they are, as the user wrote it.
+    """
+    contents = content_hash(*(part for file in files for part in file))
+    return RunSpec(
+        job=job.name,
+        output=job.config.output.uri,
+        source=source,
+        files=files,
+        fingerprint=fingerprint(job.fingerprint_fields()),
+        settings={**job.settings(), "manifest_content": contents},
+        config=job.config.model_dump(mode="json"),
+        storage=job.config.storage,
+        run_id=job.config.run_id,
+    )
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A run whose directory is open."""
+
+    spec: RunSpec
+    source: Source
+    splits: Sequence[Any]
+    """Of what is to be planned; empty where there is a plan."""
+    store: Store
+
+
+def _prepare(job: Job) -> _Prepared:
+    """Open the run's directory, and as long as it isn't planned cut its source into splits.
 
     Cut before the directory is made: a manifest that can't be used leaves none behind.
     """
-    files = list_files(config.input, config.storage)
-    pieces = [] if layout.is_planned(config, files) else cut(files, config.input, config.storage)
-    return layout.open_run(config, files), pieces
+    source = job.find_source()
+    spec = make_spec(job, source.files, source.location)
+    splits = [] if layout.is_planned(spec) else source.split()
+    return _Prepared(spec, source, splits, layout.open_run(spec))
 
 
-def _planned(
-    config: BulkEditConfig, store: Store, pieces: list[Piece], watch: Progress, stack: ExitStack
-) -> Plan:
+def _plan(job: Job, run: _Prepared, backend: Backend, watch: Progress, stack: ExitStack) -> Plan:
     """The run's plan, made now where there is none."""
-    found = read_plan(store)
+    found = read_plan(run.store)
     if found is None:
-        check_create_only(store)
-        if needs_ray(config, pieces):
-            _start_backend(config, stack)
-        found = make_plan(config, pieces, store, watch.planning)
+        check_create_only(run.store)
+        if needs_backend(run.source, run.splits):
+            _start(backend, job.config, stack)
+            scanned = backend.scan(job, run.splits)
+        else:
+            scanned = (table for split in run.splits for table in job.scan(split))
+        found = make_plan(job, run.spec, scanned, run.store, watch.planning)
     return found
 
 
-def _start_backend(config: BulkEditConfig, stack: ExitStack) -> None:
-    if config.backend == "ray":
-        stack.enter_context(ray_session(config.workers))
+def _start(backend: Backend, config: JobConfig, stack: ExitStack) -> None:
+    stack.enter_context(backend.start(config.workers))
 
 
-def _so_far(config: BulkEditConfig, store: Store, plan: Plan) -> tuple[list[Shard], RunSummary]:
-    """The shards still to run, and the summary before anything more is done."""
-    done = committed_shards(store)
-    todo = _todo(plan, done)
+def _look(config: JobConfig, store: Store, plan: Plan) -> tuple[list[Shard], RunSummary]:
+    """The shards still to run, and how the run stands."""
+    done = find_committed_shards(store)
+    todo = _find_todo(plan, done)
     summary = RunSummary(
         run=store.uri,
         run_id=store.name,
@@ -225,11 +285,24 @@ def _so_far(config: BulkEditConfig, store: Store, plan: Plan) -> tuple[list[Shar
     return todo, replace(summary, already=committed)
 
 
-def _todo(plan: Plan, done: set[int]) -> list[Shard]:
+def _find_todo(plan: Plan, done: set[int]) -> list[Shard]:
     return [shard for shard in plan.shards() if shard.index not in done]
 
 
-def committed_shards(store: Store) -> set[int]:
+def find_committed_shards(store: Store) -> set[int]:
     """Shards whose result file exists: one LIST."""
     found = (layout.shard_of(entry.key) for entry in store.list("results"))
     return {shard for shard in found if shard is not None}
+
+
+def check_output(uri: str) -> None:
+    """Refuse an output that Ray would delete: below its temporary copy of a job's working directory.
+
+    Raises:
+        ConfigError: naming the path.
+    """
+    if "/working_dir_files/_ray_pkg_" in uri:
+        raise ConfigError(
+            f"output.uri: {uri} lies in the temporary copy of the working directory that Ray "
+            "deletes after the job; give an absolute path that every node sees, or an object store"
+        )

@@ -26,8 +26,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from mira_batch.config.base import is_remote
-from mira_batch.config.edit import InputConfig, OutputConfig
-from mira_batch.config.shared import StorageConfig
+from mira_batch.config.shared import ImageOutput, ManifestConfig, StorageConfig
 from mira_batch.core.errors import RecordError, describe
 from mira_batch.core.pixels import shared
 from mira_batch.core.types import ErrorKind
@@ -46,7 +45,7 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 
 
 def fetch(
-    uri: str, source: InputConfig, storage: StorageConfig, on_retry: Callable[[], None] | None = None
+    uri: str, source: ManifestConfig, storage: StorageConfig, on_retry: Callable[[], None] | None = None
 ) -> bytes:
     """An image's encoded bytes. `on_retry` is told of each passing fault that is waited out.
 
@@ -63,7 +62,7 @@ def fetch(
     return data
 
 
-def check_bytes(size: int, name: str, source: InputConfig) -> None:
+def check_bytes(size: int, name: str, source: ManifestConfig) -> None:
     """Refuse encoded images above `input.max_bytes`."""
     if size > source.max_bytes:
         raise RecordError(
@@ -102,7 +101,7 @@ def check_allowed(uri: str, allow: tuple[str, ...]) -> None:
     )
 
 
-def decode(data: bytes, name: str, source: InputConfig) -> Image.Image:
+def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
     """Decode to RGB or RGBA as the module describes.
 
     Raises:
@@ -225,7 +224,7 @@ def encode_png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def encode(image: Image.Image, output: OutputConfig) -> bytes:
+def encode(image: Image.Image, output: ImageOutput) -> bytes:
     """The bytes of a result image in the output's format."""
     match output.format:
         case "png":

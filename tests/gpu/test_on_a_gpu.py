@@ -15,10 +15,10 @@ from mira_batch.core.ports import EditRequest, PolicyRequest
 from mira_batch.core.types import Weights
 from mira_batch.models.diffusion.editor import DiffusersEditor
 from mira_batch.models.serving.outcome import free_memory, is_engine_dead, is_out_of_memory
-from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import open_store
 from tests.support.models.tiny import noise, policy_of, trained_policy
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.edits import verify_edits
 
 pytestmark = [
     pytest.mark.gpu,
@@ -48,7 +48,7 @@ def test_the_whole_job_runs_on_cuda(tiny_models: Path, tmp_path: Path) -> None:
     config = load_config(settings(manifest, tmp_path / "out", policy=policy, editor=editor))
     summary = run(config)
     assert summary.complete and summary.ok == summary.planned
-    assert verify(open_store(summary.run, config.storage)).whole
+    assert verify_edits(open_store(summary.run, config.storage)).whole
 
 
 def test_running_out_of_memory_is_known_for_what_it_is(tiny_models: Path) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from mira_batch import load_config, read_outputs, read_trajectories, run
-from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import open_store
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.edits import verify_edits
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 RECORDS = 16
@@ -23,7 +23,7 @@ def run_with(tmp_path: Path, workers: int, **more: Any) -> dict[str, dict[str, A
     config = load_config(settings(manifest, tmp_path / "out", backend="ray", workers=pool, **(models | more)))
     summary = run(config)
     assert summary.complete
-    verdict = verify(open_store(summary.run, config.storage))
+    verdict = verify_edits(open_store(summary.run, config.storage))
     assert verdict.problems == []
     steps = read_trajectories(summary.run, images=False)["record_id"].to_pylist()
     rows = {row["record_id"]: row | {"logged": steps.count(row["record_id"])} for row in

@@ -19,9 +19,9 @@ from mira_batch.cli import main
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict
-from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.runs.catalogue import settings
+from tests.support.runs.edits import verify_edits
 from tests.support.runs.faultruns import (
     RECORDS,
     Outcome,
@@ -146,7 +146,7 @@ def test_a_cut_result_file_is_named_by_verify_and_made_again_once_removed(
     missing.write_bytes(whole[: len(whole) // 2])
     done = cli(halted.file)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-    verdict = verify(halted.store)
+    verdict = verify_edits(halted.store)
     [problem] = verdict.problems
     assert problem.startswith(f"results/{missing.name}: is not whole Parquet")
     assert problem.endswith("remove it and run the job again")

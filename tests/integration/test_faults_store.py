@@ -16,9 +16,9 @@ from mira_batch import load_config, run
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import RunSummary
-from mira_batch.runtime import run as runner
 from mira_batch.storage.run.planfile import read_plan, read_shard
 from mira_batch.storage.stores.objects import Store, open_store
+from tests.support.runs.edits import plan_edits
 from tests.support.runs.faultruns import RECORDS, Outcome, Place, check_sound, check_whole, started
 
 pytestmark = [pytest.mark.faults, pytest.mark.s3]
@@ -61,7 +61,7 @@ def test_a_busy_store_is_waited_out(place: Place, undisturbed: Outcome) -> None:
     check_whole(place.store(), place.past, undisturbed)
     place.proxy.clear()
     elsewhere = {"output": {"uri": f"{place.uri}/calm"}}
-    calm = runner.plan(load_config(place.settings(editor=place.counting()) | elsewhere))
+    calm = plan_edits(load_config(place.settings(editor=place.counting()) | elsewhere))
     assert work_ids(open_store(summary.run, place.past)) == work_ids(open_store(calm.run, place.past))
 
 

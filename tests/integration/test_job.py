@@ -12,9 +12,9 @@ import pytest
 
 from mira_batch import load_config, read_outputs, read_trajectories, run
 from mira_batch.core.receipts import RunSummary
-from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import open_store
 from tests.support.runs.catalogue import copy_sample, make_catalogue, settings
+from tests.support.runs.edits import verify_edits
 from tests.support.servers.s3 import S3Server
 
 RECORDS = 300
@@ -35,7 +35,7 @@ def outcome(where: str, storage: Any = None) -> dict[str, dict[str, Any]]:
 
 def check_whole(summary: RunSummary, storage: Any = None, records: int = RECORDS) -> None:
     config = load_config({"input": {"manifest": "x.jsonl"}, "output": {"uri": "x"}} | (storage or {}))
-    verdict = verify(open_store(summary.run, config.storage))
+    verdict = verify_edits(open_store(summary.run, config.storage))
     assert verdict.problems == []
     assert verdict.planned == verdict.committed == records
     assert summary.complete and summary.planned == records

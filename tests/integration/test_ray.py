@@ -13,9 +13,9 @@ import pytest
 from mira_batch import load_config, run
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
-from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import open_store
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.edits import verify_edits
 
 pytestmark = pytest.mark.ray
 SLOW = {
@@ -59,7 +59,7 @@ def test_a_killed_worker_is_replaced_and_its_steps_are_kept(tmp_path: Path) -> N
     watch = Watch(kill=True)
     summary = run(load_config(settings(manifest, tmp_path / "out", workers=workers, **SLOW)), watch)
     assert watch.killed and summary.complete and summary.resumed_steps > 0
-    assert verify(open_store(summary.run, load_config(settings("m", "o")).storage)).whole
+    assert verify_edits(open_store(summary.run, load_config(settings("m", "o")).storage)).whole
 
 
 def test_an_error_in_a_worker_arrives_as_it_was_raised(tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ import yaml
 
 import mira_batch
 from mira_batch.runtime import run as runner
-from mira_batch.storage.run.verify import verify
 from tests.support import ROOT
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.edits import verify_edits
 from tests.support.servers.s3 import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -158,7 +158,7 @@ def test_a_submitted_job_runs_on_the_cluster_and_a_second_one_has_nothing_to_do(
     assert f"{RECORDS} of {RECORDS} committed" in done.stdout, done.stdout
     assert "instruction_unclear 1" in done.stdout and "image_unreadable 1" in done.stdout, done.stdout
 
-    verdict = verify(runner.open_existing(mira_batch.load_config(work / "job.yaml")))
+    verdict = verify_edits(runner.open_existing(mira_batch.load_config(work / "job.yaml")))
     assert verdict.problems == [] and verdict.committed == RECORDS
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("results/*")}
 

@@ -24,7 +24,6 @@ from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.runtime.lease import read_claim
 from mira_batch.runtime.run import plan
-from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import read_plan
 from mira_batch.storage.stores.objects import open_store
 from tests.support.models.counted import Edits, counted, read_edits
@@ -41,6 +40,7 @@ from tests.support.runs.disturbed import (
     start,
     until,
 )
+from tests.support.runs.edits import open_worker
 
 pytestmark = pytest.mark.faults
 RECORDS = 20
@@ -232,7 +232,7 @@ def test_a_worker_that_comes_when_the_run_is_to_end_begins_nothing(job: Job) -> 
     store = open_store(job.where, job.config.storage)
     found = read_plan(store)
     assert found is not None
-    worker = ShardWorker(job.config, job.where, "a1", on_heartbeat=lambda _: True)
+    worker = open_worker(job.config, job.where, "a1", on_heartbeat=lambda _: True)
     try:
         assert worker(next(found.shards())) is None
     finally:

@@ -17,7 +17,7 @@ from mira_batch.storage import schema
 from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject, _metadata, _plain, validated
 from mira_batch.storage.manifest.scan import SCAN
 from mira_batch.storage.run.planfile import next_size
-from mira_batch.storage.run.results import results_file
+from tests.support.runs.edits import edit_results
 
 any_text = st.text(st.characters(exclude_categories=()))
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | any_text | st.binary()
@@ -116,7 +116,7 @@ result_rows = st.fixed_dictionaries(
 @settings(max_examples=100, deadline=None)
 @given(st.lists(result_rows, max_size=4))
 def test_result_rows_read_back_equal(some: list[dict[str, Any]]) -> None:
-    table = pq.read_table(io.BytesIO(results_file(some)))
+    table = pq.read_table(io.BytesIO(edit_results(some)))
     assert table.schema.equals(schema.RESULTS)
     assert table.schema.metadata == schema.RESULTS.metadata
     assert table.to_pylist() == [{name: row[name] for name in schema.RESULTS.names} for row in some]

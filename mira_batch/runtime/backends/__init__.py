@@ -1,0 +1,63 @@
+"""Where workers run: in an actor pool on Ray, or in this process. `ray.py` and its neighbours `cluster.py`
+and `board.py` are the only importers of ray, and are imported only when a run asks for that backend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from mira_batch.config.shared import WorkersConfig
+from mira_batch.runtime.job import Job
+from mira_batch.runtime.pool import Pool
+from mira_batch.storage.run.planfile import Shard
+
+
+class Backend(Protocol):
+    """Runs tasks of a plan and workers of a pool."""
+
+    def start(self, workers: WorkersConfig) -> AbstractContextManager[None]:
+        """Be ready for `scan` and `open_pool` inside.
+
+        Raises:
+            ConfigError: it can't be reached, or can never hold the smallest pool.
+        """
+        ...
+
+    def scan(self, job: Job, splits: Sequence[Any]) -> Iterator[pa.Table]:
+        """`job.scan` of all splits, in their order.
+
+        Raises:
+            ManifestError: one can't be read to its end.
+        """
+        ...
+
+    def open_pool(
+        self, job: Job, run: str, session: str, shards: Sequence[Shard], profile: bool = False
+    ) -> AbstractContextManager[Pool]:
+        """Workers at work on these shards of a run's directory; they are ended on leaving.
+
+        Raises:
+            UserError: the job can't be opened as configured.
+        """
+        ...
+
+
+def make_backend(name: str) -> Backend:
+    """The backend that a config names: ray or inline."""
+    if name == "ray":
+        from mira_batch.runtime.backends.ray import RayBackend
+
+        return RayBackend()
+    from mira_batch.runtime.backends.inline import InlineBackend
+
+    return InlineBackend()
+
+
+# Ray reads this when it is imported. It keeps a Ray of our own on the loopback interface, where nobody
+# else on the network can reach it; on a cluster (RAY_ADDRESS is set there) nodes must see each other.
+if "RAY_ADDRESS" not in os.environ:
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

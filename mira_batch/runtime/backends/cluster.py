@@ -30,14 +30,14 @@ def ray_session(workers: WorkersConfig) -> Iterator[None]:
     Raises:
         ConfigError: the cluster can never place the smallest pool.
     """
-    _quiet()
+    _quieten()
     if ray.is_initialized():
         _check_room(workers)
         yield
         return
     if address := os.environ.get("RAY_ADDRESS"):
         _check_reachable(address)
-        with _hushed(), _kept_signals():
+        with _hush_stderr(), _keep_signals():
             try:
                 ray.init(logging_level=logging.ERROR, log_to_driver=False)
             except ConnectionError as error:
@@ -46,7 +46,7 @@ def ray_session(workers: WorkersConfig) -> Iterator[None]:
         # Ray's CPUs are a count, not a fence: enough of them that the whole pool and the plan's tasks
         # fit beside each other, also on a small laptop.
         cpus = max(os.cpu_count() or 1, int(workers.most * workers.cpus) + 1)
-        with _hushed(), _kept_signals():
+        with _hush_stderr(), _keep_signals():
             ray.init(
                 address="local",
                 num_cpus=cpus,
@@ -90,7 +90,7 @@ def _check_reachable(address: str) -> None:
 
 
 @contextmanager
-def _kept_signals() -> Iterator[None]:
+def _keep_signals() -> Iterator[None]:
     """Keep the handler of SIGTERM, which `ray.init` replaces by one of its own that exits at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -103,7 +103,7 @@ def _kept_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
+def _hush_stderr() -> Iterator[None]:
     """Start Ray's core without its notes on file descriptor 2, which pass Python by.
 
     Its log is cut to what is fatal, because it calls every actor pool of Ray Data's an error (the pool's
@@ -121,7 +121,7 @@ def _hushed() -> Iterator[None]:
         os.close(stderr)
 
 
-def _quiet() -> None:
+def _quieten() -> None:
     """Our own progress replaces Ray Data's bars and notes, and our watchdog its own, which would end a run
     in which no shard ends for half an hour, or no node comes."""
     context = DataContext.get_current()

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import JobConfig, WorkersConfig
 from mira_batch.core.errors import (
     ConfigError,
     EndpointError,
@@ -31,17 +33,21 @@ from mira_batch.core.errors import (
 )
 from mira_batch.core.receipts import WorkerStatus
 from mira_batch.runtime.backends.board import Board
-from mira_batch.runtime.backends.cluster import notes
+from mira_batch.runtime.backends.cluster import notes, ray_session
+from mira_batch.runtime.job import Job
 from mira_batch.runtime.ledger import from_json, to_json
-from mira_batch.runtime.pool import Pool, shards_in_hand
+from mira_batch.runtime.plan import scan_schema
+from mira_batch.runtime.pool import Pool, count_shards_in_hand
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard
+from mira_batch.storage.stores.objects import open_store
 
 _ERRORS = {
     kind.__name__: kind
     for kind in (ConfigError, ManifestError, StoreError, EndpointError, RunConflict, UserError)
 }
 """What a worker may refuse with, by name: errors travel to the driver as data."""
+_ERROR = pa.field("error", pa.string())
 _NOTHING = {"receipt": "", "spans": "", "error": "", "message": ""}
 """What a call returns, while it holds nothing."""
 _ENDING = 20.0
@@ -54,7 +60,7 @@ class _Actor:
     Errors of our own are returned as data: of a raised one Ray hands the driver only the traceback's text.
     """
 
-    def __init__(self, settings: dict[str, Any], run: str, session: str, board: Any, profile: bool) -> None:
+    def __init__(self, job: _PackedJob, run: str, session: str, board: Any, profile: bool) -> None:
         name = ray.get_runtime_context().get_actor_id()
 
         def heartbeat(status: WorkerStatus) -> bool:
@@ -63,10 +69,11 @@ class _Actor:
             except RayError:  # the board is moving to another node, or slow; the work goes on
                 return False
 
-        config = BulkEditConfig.model_validate(settings)
         self._broken: UserError | None = None
         try:
-            self._worker = ShardWorker(config, run, session, heartbeat, profile)
+            unpacked = job.unpack()
+            store = open_store(run, unpacked.config.storage)
+            self._worker = ShardWorker(unpacked, store, session, heartbeat, profile)
         except UserError as error:
             self._broken = error
 
@@ -91,17 +98,73 @@ def _refusal(error: UserError) -> dict[str, Any]:
     return _NOTHING | {"error": type(error).__name__, "message": str(error)}
 
 
+@dataclass(frozen=True)
+class _PackedJob:
+    """A job on its way to a worker, whose packages may be of other versions than the driver's: settings
+    travel as JSON data, classes by name."""
+
+    job: type[Job]
+    config: type[JobConfig]
+    settings: dict[str, Any]
+
+    @classmethod
+    def pack(cls, job: Job) -> _PackedJob:
+        return cls(type(job), type(job.config), job.config.model_dump(mode="json"))
+
+    def unpack(self) -> Job:
+        return self.job(self.config.model_validate(self.settings))
+
+
+class RayBackend:
+    """An actor pool of Ray Data, on the cluster there is or on a Ray of our own on this machine."""
+
+    def start(self, workers: WorkersConfig) -> AbstractContextManager[None]:
+        """Connect to Ray, or start one."""
+        return ray_session(workers)
+
+    def scan(self, job: Job, splits: Sequence[Any]) -> Iterator[pa.Table]:
+        """Splits in parallel, their tables in order (the first of two duplicates must be the first)."""
+        packed = _PackedJob.pack(job)
+
+        def scan(batch: pa.Table) -> Iterator[pa.Table]:
+            split = pickle.loads(batch["split"][0].as_py())
+            try:
+                for table in packed.unpack().scan(split):
+                    yield table.append_column(_ERROR, pa.nulls(table.num_rows, pa.string()))
+            except UserError as error:  # as data: of a raised one Ray hands over only the traceback's text
+                fields = scan_schema(job.plan_schema).append(_ERROR)
+                yield pa.Table.from_pylist([{_ERROR.name: str(error)}], schema=fields)
+
+        dataset = ray.data.from_items(
+            [{"split": pickle.dumps(split)} for split in splits], override_num_blocks=len(splits)
+        )
+        dataset.context.execution_options.preserve_order = True
+        # Else Ray gathers up to 128 MB of rows before the driver sees the first: no progress, and more
+        # memory. taset.context.target_max_block_size = 4 << 20
+        scanned = dataset.map_batches(scan, batch_size=1, batch_format="pyarrow")
+        for batch in scanned.iter_batches(batch_size=None, batch_format="pyarrow"):
+            table: pa.Table = batch  # type: ignore[assignment]
+            for message in table[_ERROR.name].drop_null().to_pylist():
+                raise ManifestError(message)
+            yield table.drop_columns(_ERROR.name)
+
+    @contextmanager
+    def open_pool(
+        self, job: Job, run: str, session: str, shards: Sequence[Shard], profile: bool = False
+    ) -> Iterator[Pool]:
+        """A pool of actors on the Ray that this process is connected to."""
+        with _open_pool(job, run, session, shards, profile) as pool:
+            yield pool
+
+
 @contextmanager
-def on_ray(
-    config: BulkEditConfig, run: str, session: str, shards: Sequence[Shard], profile: bool = False
-) -> Iterator[Pool]:
-    """A pool of actors on the Ray that this process is connected to."""
+def _open_pool(job: Job, run: str, session: str, shards: Sequence[Shard], profile: bool) -> Iterator[Pool]:
     pool = Pool()
     # On the driver's own node, so that no lost node takes it along.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     board: Any = Board.options(scheduling_strategy=here).remote()
-    dataset = _receipts(config, shards, (run, session, board, profile))
-    closed, executors = threading.Event(), _executors_of(dataset)
+    dataset = _make_dataset(job, shards, (run, session, board, profile))
+    closed, executors = threading.Event(), _watch_executors(dataset)
     feeding = threading.Thread(target=_feed, args=(dataset, pool, closed), name="receipts", daemon=True)
     listening = threading.Thread(target=_listen, args=(board, pool, closed), name="board", daemon=True)
     feeding.start()
@@ -112,14 +175,14 @@ def on_ray(
         closed.set()
         if not pool.ended:
             notes.disabled = True
-            _end(executors, feeding)
+            _end_pool(executors, feeding)
         listening.join(timeout=6)  # it may wait for an answer, for 5 s
 
 
-def _receipts(config: BulkEditConfig, shards: Sequence[Shard], more: tuple[Any, ...]) -> Dataset:
-    """The receipts of these shards, as they come. `more`: what an actor is made with besides the config."""
-    workers = config.workers
-    in_hand = shards_in_hand(workers, shards)
+def _make_dataset(job: Job, shards: Sequence[Shard], more: tuple[Any, ...]) -> Dataset:
+    """The receipts of these shards, as they come. `more`: what an actor is made with besides the job."""
+    workers = job.config.workers
+    in_hand = count_shards_in_hand(workers, shards)
     rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
     actor: Any = _Actor  # Ray Data makes one per worker and calls that; its types only know functions
     names = ray.data.from_items(rows, override_num_blocks=len(rows))
@@ -128,7 +191,7 @@ def _receipts(config: BulkEditConfig, shards: Sequence[Shard], more: tuple[Any, 
     names.context.autoscaling_config.actor_pool_util_upscaling_threshold = 0.9
     return names.map(
         actor,
-        fn_constructor_args=(config.model_dump(mode="json"), *more),
+        fn_constructor_args=(_PackedJob.pack(job), *more),
         compute=ActorPoolStrategy(
             min_size=workers.min,
             max_size=workers.most,
@@ -172,24 +235,27 @@ def _listen(board: Any, pool: Pool, closed: threading.Event) -> None:
             continue
 
 
-def _executors_of(dataset: Dataset) -> list[Any]:
-    """A list that fills with what runs the dataset, as soon as that is made.
+def _watch_executors(dataset: Dataset) -> list[Any] | None:
+    """A list that fills with what runs the dataset, as soon as that is made; None where this Ray has no such
+    thing, and only its own shutdown ends a pool.
 
     Ray Data itself hands it out only with the first result, and a run may have to end before there is one.
     """
     made: list[Any] = []
     source: Any = dataset
-    create = source._create_executor
+    create = getattr(source, "_create_executor", None)
+    if create is None:
+        return None
 
-    def created() -> Any:
+    def create_and_keep() -> Any:
         made.append(create())
         return made[-1]
 
-    source._create_executor = created
+    source._create_executor = create_and_keep
     return made
 
 
-def _end(executors: list[Any], feeding: threading.Thread) -> None:
+def _end_pool(executors: list[Any] | None, feeding: threading.Thread) -> None:
     """End the workers of a pool that has shards left.
 
     Ray Data ends a pool when its iterator is let go of, but ours waits in another thread, where nothing
@@ -197,7 +263,7 @@ def _end(executors: list[Any], feeding: threading.Thread) -> None:
     Ray that it finds.
     """
     until = time.monotonic() + _ENDING
-    while feeding.is_alive() and time.monotonic() < until:
-        for executor in executors:  # in vain while it is only just being set up
+    while executors is not None and feeding.is_alive() and time.monotonic() < until:
+        for executor in executors:  # does nothing while it is only just being set up
             executor.shutdown(force=True)
         feeding.join(timeout=0.1)

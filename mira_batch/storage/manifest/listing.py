@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
 from mira_batch.config.base import is_remote
-from mira_batch.config.edit import InputConfig
-from mira_batch.config.shared import Columns, StorageConfig
+from mira_batch.config.shared import ImageColumns, ManifestConfig, StorageConfig
 from mira_batch.core.errors import ManifestError
 from mira_batch.core.identity import content_hash
 from mira_batch.storage.manifest.parquet import holds_bytes, open_parquet, readable, stored_bytes
 from mira_batch.storage.manifest.rows import Place, Record, Reject, validated
-from mira_batch.storage.manifest.splits import Piece, raw_rows
+from mira_batch.storage.manifest.splits import Piece, numbered, raw_rows
+from mira_batch.storage.source import Source
 from mira_batch.storage.stores.faults import patience
 from mira_batch.storage.stores.files import READ_ERRORS, filesystem, one_line, version_of
 
@@ -46,7 +46,7 @@ class ManifestFile:
     """In bytes, as stored; None where the server doesn't say."""
 
 
-def list_files(source: InputConfig, storage: StorageConfig) -> list[ManifestFile]:
+def list_files(source: ManifestConfig, storage: StorageConfig) -> list[ManifestFile]:
     """The manifest's files, sorted by path.
 
     Raises:
@@ -76,6 +76,21 @@ def list_files(source: InputConfig, storage: StorageConfig) -> list[ManifestFile
             f"names must end in {', '.join(_FORMATS)} (.gz may follow for jsonl and csv)"
         )
     raise ManifestError(f"{location}: no such manifest file, directory or glob match")
+
+
+def find_manifest(source: ManifestConfig, storage: StorageConfig) -> Source:
+    """A manifest as what a job reads.
+
+    Raises:
+        ManifestError: there is none, or the location can't be read.
+    """
+    files = list_files(source, storage)
+    return Source(
+        location=source.manifest,
+        files=[(file.path, file.version) for file in files],
+        split=lambda: numbered(cut(files, source, storage), storage),
+        split_bytes=PIECE_BYTES,
+    )
 
 
 def _find(fs: AbstractFileSystem, path: str) -> dict[str, dict[str, Any]]:
@@ -113,7 +128,7 @@ def _full(fs: AbstractFileSystem, name: str, location: str) -> str:
     return str(fs.unstrip_protocol(name)) if is_remote(location) else name
 
 
-def cut(files: list[ManifestFile], source: InputConfig, storage: StorageConfig) -> list[Piece]:
+def cut(files: list[ManifestFile], source: ManifestConfig, storage: StorageConfig) -> list[Piece]:
     """Cut a manifest into pieces, in order, and check that each file has the columns.
 
     Raises:
@@ -173,7 +188,7 @@ def _first_keys(file: ManifestFile, storage: StorageConfig, rows: int = 20) -> s
     return keys
 
 
-def _check_columns(path: str, found: set[str], columns: Columns) -> None:
+def _check_columns(path: str, found: set[str], columns: ImageColumns) -> None:
     missing = [
         f"{name!r} (set input.columns.{field} if it has another name)"
         for field, name in columns.model_dump().items()
@@ -184,7 +199,7 @@ def _check_columns(path: str, found: set[str], columns: Columns) -> None:
         raise ManifestError(f"{path}: lacks the column {' and '.join(missing)}; columns found: {names}")
 
 
-def read_piece(piece: Piece, source: InputConfig, storage: StorageConfig) -> Iterator[Record | Reject]:
+def read_piece(piece: Piece, source: ManifestConfig, storage: StorageConfig) -> Iterator[Record | Reject]:
     """Every row of a piece, in order, as a valid record or as a reject with its reason.
 
     Raises:

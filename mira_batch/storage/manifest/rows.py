@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from mira_batch.config.base import absolute, is_remote
-from mira_batch.config.shared import Columns
+from mira_batch.config.shared import Columns, ImageColumns
 from mira_batch.core.identity import content_hash
 
 
@@ -81,8 +81,16 @@ _SIMPLE = {str, int, float, bool, type(None)}
 _write_strictly = json.JSONEncoder(allow_nan=False).encode
 
 
+class _ImageRow(BaseModel):
+    """What a row must hold for a job over images, under our names."""
+
+    record_id: Annotated[_Text, BeforeValidator(_text), Field(max_length=512)]
+    image: bytes | Annotated[_Text, Field(max_length=4096)]
+
+
 class _Row(BaseModel):
-    """What a row must hold, under our names."""
+    """What it must hold for a job that follows instructions. Of several problems the first field's is
+    told."""
 
     record_id: Annotated[_Text, BeforeValidator(_text), Field(max_length=512)]
     instruction: Annotated[_Text, Field(max_length=10_000)]
@@ -90,7 +98,7 @@ class _Row(BaseModel):
 
 
 def validated(
-    where: str, row: Mapping[str, Any], columns: Columns, base: str, place: Place | None
+    where: str, row: Mapping[str, Any], columns: ImageColumns, base: str, place: Place | None
 ) -> Record | Reject:
     """Check one row.
 
@@ -101,7 +109,10 @@ def validated(
         base: directory of the manifest file, where relative image paths start.
         place: where embedded bytes of this row can be read again; None where they can't be embedded.
     """
-    values = {"record_id": row.get(columns.record_id), "instruction": row.get(columns.instruction)}
+    values: dict[str, Any] = {"record_id": row.get(columns.record_id)}
+    model: type[_Row | _ImageRow] = _ImageRow
+    if isinstance(columns, Columns):
+        values["instruction"], model = row.get(columns.instruction), _Row
     image = row.get(columns.image)
     if isinstance(image, dict):  # a Hugging Face image: its bytes, else its path
         image = image.get("bytes") if image.get("bytes") is not None else image.get("path")
@@ -109,7 +120,7 @@ def validated(
     known = values["record_id"]
     record_id = str(known) if isinstance(known, str | int) and _encodable(str(known)) else None
     try:
-        valid = _Row.model_validate({k: v for k, v in values.items() if v is not None}, strict=True)
+        valid = model.model_validate({k: v for k, v in values.items() if v is not None}, strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False)
         field = str(problems[0]["loc"][0])
@@ -126,7 +137,8 @@ def validated(
         found: str | Embedded = Embedded(place, content_hash(valid.image))
     else:
         found = resolve(valid.image, base)
-    return Record(where, valid.record_id, valid.instruction, found, rest)
+    instruction = valid.instruction if isinstance(valid, _Row) else ""
+    return Record(where, valid.record_id, instruction, found, rest)
 
 
 def _encodable(text: str) -> bool:
@@ -163,13 +175,13 @@ def resolve(uri: str, base: str) -> str:
     return f"{base}/{uri.removeprefix('./')}"
 
 
-def _metadata(row: Mapping[str, Any], columns: Columns) -> str:
+def _metadata(row: Mapping[str, Any], columns: ImageColumns) -> str:
     """The columns that are not ours, as a JSON object.
 
     Raises:
         RecursionError: one of them is nested too deeply.
     """
-    ours = (columns.record_id, columns.instruction, columns.image)
+    ours = (columns.record_id, columns.image, getattr(columns, "instruction", None))
     rest = {name: value for name, value in row.items() if name not in ours}
     if all(
         type(value) in _SIMPLE for value in rest.values()

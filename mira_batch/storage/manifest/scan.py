@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 
 from mira_batch.config.base import is_remote
-from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import ManifestConfig, StorageConfig
 from mira_batch.core.errors import RecordError
-from mira_batch.core.identity import fingerprint, work_id
+from mira_batch.core.identity import work_id
 from mira_batch.storage import schema
 from mira_batch.storage.images import check_allowed
 from mira_batch.storage.manifest.listing import read_piece
@@ -33,27 +33,35 @@ _LOOKUPS = CONNECTIONS
 for each, so at a store's usual 20 to 50 ms more threads would hardly be served faster."""
 
 
-def scan_piece(piece: Piece, config: BulkEditConfig) -> Iterator[pa.Table]:
+def scan_piece(
+    piece: Piece, source: ManifestConfig, storage: StorageConfig, fingerprint: str
+) -> Iterator[pa.Table]:
     """The rows of a piece in order, in tables of schema `SCAN`.
+
+    Args:
+        piece: which part of the manifest.
+        source: the manifest.
+        storage: how object stores are reached.
+        fingerprint: the job's, which is part of each work id.
 
     Raises:
         ManifestError: the file can't be read to its end.
     """
-    pipeline = fingerprint(config.pixels())
-    local_version = _local_versions(config)
+    local_version = _local_versions(source)
     with ThreadPoolExecutor(_LOOKUPS) as pool:
-        stream = read_piece(piece, config.input, config.storage)
+        stream = read_piece(piece, source, storage)
         while rows := list(islice(stream, _ROWS)):
             identities: dict[str, str] = {}
-            if config.input.identity != "uri":
+            if source.identity != "uri":
                 uris = {r.image for r in rows if isinstance(r, Record) and isinstance(r.image, str)}
-                identities = _identities(sorted(uris), config, pool, local_version)
-            yield _table([_scanned(row, identities, pipeline) for row in rows])
+                identities = _identify(sorted(uris), source, storage, pool, local_version)
+            yield _table([_scan(row, identities, fingerprint) for row in rows])
 
 
-def _identities(
+def _identify(
     uris: Sequence[str],
-    config: BulkEditConfig,
+    source: ManifestConfig,
+    storage: StorageConfig,
     pool: ThreadPoolExecutor,
     local_version: Callable[[str], str | None],
 ) -> dict[str, str]:
@@ -61,8 +69,8 @@ def _identities(
 
     def look_up(uri: str) -> str:
         try:
-            check_allowed(uri, config.input.allowed)
-            return version(uri, config.storage)
+            check_allowed(uri, source.allowed)
+            return version(uri, storage)
         except (RecordError, *READ_ERRORS):
             return "unknown"
 
@@ -74,7 +82,7 @@ def _identities(
     return found
 
 
-def _local_versions(config: BulkEditConfig) -> Callable[[str], str | None]:
+def _local_versions(source: ManifestConfig) -> Callable[[str], str | None]:
     """A function that gives a local file's version as `look_up` would, with one system call, or None.
 
     `check_allowed` resolves every folder of a path. Here each folder is resolved once for a whole piece: a
@@ -84,7 +92,7 @@ def _local_versions(config: BulkEditConfig) -> Callable[[str], str | None]:
     @cache
     def is_allowed(folder: str) -> bool:
         try:
-            check_allowed(folder, config.input.allowed)
+            check_allowed(folder, source.allowed)
         except (RecordError, ValueError):
             return False
         return True
@@ -104,7 +112,7 @@ def _local_versions(config: BulkEditConfig) -> Callable[[str], str | None]:
     return local_version
 
 
-def _scanned(row: Record | Reject, identities: dict[str, str], pipeline: str) -> tuple[Any, ...]:
+def _scan(row: Record | Reject, identities: dict[str, str], fingerprint: str) -> tuple[Any, ...]:
     """A row's values in the order of `SCAN`."""
     if isinstance(row, Reject):
         return (row.record_id, *[None] * 7, row.where, row.field, row.reason, None)
@@ -114,7 +122,7 @@ def _scanned(row: Record | Reject, identities: dict[str, str], pipeline: str) ->
         file, group, index = place.file, place.row_group, place.row
     else:
         uri, identity = row.image, f"{row.image}\n{identities.get(row.image, '')}"
-    work = work_id(row.record_id, identity, row.instruction, pipeline)
+    work = work_id(row.record_id, identity, row.instruction, fingerprint)
     digest = blake2b(row.record_id.encode(), digest_size=16).digest()
     plan = (row.record_id, work, row.instruction, uri, file, group, index, row.metadata)
     return (*plan, row.where, None, None, digest)

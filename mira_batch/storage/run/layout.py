@@ -19,16 +19,16 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 from mira_batch import __version__
-from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict, StoreError, describe
-from mira_batch.core.identity import content_hash, fingerprint
-from mira_batch.storage.manifest.listing import ManifestFile
+from mira_batch.core.identity import fingerprint as hash_settings
 from mira_batch.storage.stores.objects import Store, open_store
 
 RUN = "run.json"
@@ -56,53 +56,75 @@ def state_prefix(shard: int) -> str:
     return f"state/{shard:05d}"
 
 
-def run_id_for(config: BulkEditConfig, files: list[ManifestFile]) -> str:
-    """The configured run id, or one made from the settings and the manifest's state."""
-    if config.run_id:
-        return config.run_id
-    settings = settings_of(config, files)
-    parts = [
-        re.sub(r"[^A-Za-z0-9]+", "-", part.split(".")[0]).strip("-")
-        for part in settings["input"]["manifest"].split("/")
-    ]
-    names = [part for part in parts if part and part != "manifest"]
-    return f"{names[-1][:40] if names else 'run'}-{fingerprint(settings)[:10]}"
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What a run is: all that decides its name, its directory and its `run.json`."""
+
+    job: str
+    """Name of the job."""
+    output: str
+    """Directory of all runs."""
+    source: str
+    """Where the job reads its records from; the run is named after it."""
+    files: Sequence[tuple[str, str]]
+    """What the job reads: path and version of each file."""
+    fingerprint: str
+    """Hash of what decides the work ids, and so the results."""
+    settings: Mapping[str, Any]
+    """What a run can't change half-way: everything that decides records, results and the rows' form."""
+    config: Mapping[str, Any]
+    """The resolved config, as JSON data."""
+    storage: StorageConfig
+    run_id: str | None = None
+    """The configured run id; None derives one from `settings`."""
+
+    @property
+    def name(self) -> str:
+        """The run's id: as configured, or made from the settings and the state of the files."""
+        if self.run_id:
+            return self.run_id
+        parts = [
+            re.sub(r"[^A-Za-z0-9]+", "-", part.split(".")[0]).strip("-") for part in self.source.split("/")
+        ]
+        names = [part for part in parts if part and part != "manifest"]
+        return f"{names[-1][:40] if names else 'run'}-{hash_settings(self.settings)[:10]}"
+
+    @property
+    def uri(self) -> str:
+        """The run's directory."""
+        return f"{self.output}/{self.name}"
 
 
-def settings_of(config: BulkEditConfig, files: list[ManifestFile]) -> dict[str, Any]:
-    """What a run can't change half-way: everything that decides records, pixels and the rows' form."""
-    return {
-        "input": config.input.model_dump(mode="json", exclude={"max_bytes", "max_pixels"}),
-        "pixels": config.pixels(),
-        "step_images": config.output.step_images,
-        "manifest_content": content_hash(*(part for file in files for part in (file.path, file.version))),
-    }
-
-
-def open_run(config: BulkEditConfig, files: list[ManifestFile]) -> Store:
+def open_run(spec: RunSpec) -> Store:
     """Open the run's directory, writing `run.json` when it is new.
 
     Raises:
         RunConflict: the run id is taken by a run of other settings; the message shows the difference.
         StoreError: the store can't be used, or `run.json` is damaged.
     """
-    run_id = run_id_for(config, files)
-    store = open_store(f"{config.output.uri}/{run_id}", config.storage)
+    store = open_store(spec.uri, spec.storage)
     document = {
         "mira_batch": __version__,
-        "run_id": run_id,
+        "run_id": spec.name,
+        "job": spec.job,
         "created": datetime.now(UTC).isoformat(),
-        "fingerprint": fingerprint(config.pixels()),
-        "settings": settings_of(config, files),
-        "manifest": [{"path": file.path, "version": file.version} for file in files],
+        "fingerprint": spec.fingerprint,
+        "settings": spec.settings,
+        "manifest": [{"path": path, "version": version} for path, version in spec.files],
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("ray", "pyarrow", "pillow", "obstore", "s3fs", "pydantic")},
         },
-        "config": config.model_dump(mode="json") | {"run_id": run_id},
+        "config": {**spec.config, "run_id": spec.name},
     }
     if not store.create(RUN, json.dumps(document, indent=2).encode()):
-        changed = list(_differences(read_run(store)["settings"], document["settings"]))
+        standing = read_run(store)
+        if job_of(standing) != spec.job:
+            raise RunConflict(
+                f"{store.uri}: this run is of another job, {job_of(standing)}; choose another run_id or "
+                "output.uri"
+            )
+        changed = list(_find_differences(standing["settings"], document["settings"]))
         if changed:
             lines = "\n".join(f"  {line}" for line in changed)
             raise RunConflict(
@@ -112,13 +134,18 @@ def open_run(config: BulkEditConfig, files: list[ManifestFile]) -> Store:
     return store
 
 
-def is_planned(config: BulkEditConfig, files: list[ManifestFile]) -> bool:
+def is_planned(spec: RunSpec) -> bool:
     """Whether this run has a whole plan. Makes nothing, not even the directory."""
     try:
-        store = open_store(f"{config.output.uri}/{run_id_for(config, files)}", config.storage, make=False)
+        store = open_store(spec.uri, spec.storage, make=False)
     except StoreError:  # no such directory; a scheme that can't be used is refused again by `open_run`
         return False
     return store.exists(PLAN)
+
+
+def job_of(run: Mapping[str, Any]) -> str:
+    """Which job a run is of, by its `run.json`; version 0.1 knew only one."""
+    return run.get("job", "edit")
 
 
 def read_run(store: Store) -> dict[str, Any]:
@@ -182,7 +209,7 @@ def check_identities(store: Store, identities: Mapping[str, str | None]) -> None
     if store.create(MODELS, json.dumps(dict(identities), indent=2).encode()):
         return
     noted = parse_document(store.get(MODELS) or b"", store.location(MODELS))
-    if changed := ", ".join(_changed_models(noted, identities)):
+    if changed := ", ".join(_find_changed_models(noted, identities)):
         raise RunConflict(
             f"{store.uri}: this run was begun with another model: {changed}; restore the model, or choose "
             "another run_id with output.skip_done: false"
@@ -196,7 +223,7 @@ def _check_skipped(store: Store, identities: Mapping[str, str | None]) -> None:
     others = [entry for entry in skipped if entry["models"] != dict(identities)]
     if others:
         records = sum(entry["records"] for entry in others)
-        changed = ", ".join(_changed_models(others[0]["models"], identities))
+        changed = ", ".join(_find_changed_models(others[0]["models"], identities))
         raise RunConflict(
             f"{store.uri}: {records:,} records were left out because an earlier run has them, but from "
             f"another model: {changed}; to make them anew set output.skip_done: false and choose another "
@@ -204,16 +231,16 @@ def _check_skipped(store: Store, identities: Mapping[str, str | None]) -> None:
         )
 
 
-def _changed_models(old: Mapping[str, str | None], new: Mapping[str, str | None]) -> Iterator[str]:
+def _find_changed_models(old: Mapping[str, str | None], new: Mapping[str, str | None]) -> Iterator[str]:
     for role in new:
         if old.get(role) != new[role]:
             yield f"{role} was {old.get(role)!r}, is now {new[role]!r}"
 
 
-def _differences(old: Any, new: Any, path: str = "") -> Any:
+def _find_differences(old: Any, new: Any, path: str = "") -> Any:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
-            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+            yield from _find_differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
     elif old != new and path == "manifest_content":
         yield "input.manifest: its files have changed since this run was planned"
     elif old != new:

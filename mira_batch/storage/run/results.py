@@ -17,11 +17,8 @@ import pyarrow.parquet as pq
 from mira_batch.config.base import absolute
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
-from mira_batch.core.types import Trajectory
 from mira_batch.storage import schema
-from mira_batch.storage.manifest.rows import Place
 from mira_batch.storage.run.layout import RUN, shard_of
-from mira_batch.storage.run.steplog import step_row, usage_row
 from mira_batch.storage.stores.files import READ_ERRORS, arrow_filesystem, filesystem, one_line
 
 _GROUP_BYTES = 64_000_000
@@ -31,106 +28,57 @@ _BOUNDED: Any = {"batch_size": _GROUP_ROWS, "cache_metadata": False}
 """Scans keep neither whole shards nor the footers of all files in memory."""
 
 
-def result_row(
-    plan: dict[str, Any],
-    trajectory: Trajectory,
-    image: bytes | None,
-    step_images: Sequence[dict[str, Any] | None],
-    models: dict[str, str | None],
-    source_digest: str | None,
-) -> dict[str, Any]:
-    """One record's row of schema `RESULTS`.
-
-    Args:
-        plan: the record's row of the plan.
-        trajectory: what its loop did.
-        image: the encoded result image; None when the input could not be decoded.
-        step_images: an `IMAGE` value, or None, for each step.
-        models: identity of policy, editor and judge.
-        source_digest: digest of the input's pixels; None when it could not be decoded.
-    """
-    failure = trajectory.failure
-    size = trajectory.result.size if image is not None else (None, None)
-    steps = [
-        step_row(logged.step, picture) for logged, picture in zip(trajectory.steps, step_images, strict=True)
-    ]
-    return {
-        "record_id": plan["record_id"],
-        "work_id": plan["work_id"],
-        "instruction": plan["instruction"],
-        "status": trajectory.status,
-        "stop_reason": trajectory.stop_reason,
-        "error_kind": failure.kind if failure else None,
-        "error_message": failure.message if failure else None,
-        "image": None if image is None else {"bytes": image, "path": None},
-        "width": size[0],
-        "height": size[1],
-        "num_steps": len(steps),
-        **usage_row(trajectory.usage),
-        "models": models,
-        "source": source_of(plan),
-        "source_digest": source_digest,
-        "result_digest": None if image is None else trajectory.result.digest,
-        "restored": trajectory.restored,
-        "final_thought": trajectory.final_thought or None,
-        "metadata": plan["metadata"],
-        "steps": steps,
-    }
-
-
-def source_of(plan: dict[str, Any]) -> str:
-    """Where a record's input image is: its URI, or its place in the manifest."""
-    if plan["image_uri"] is not None:
-        return plan["image_uri"]
-    return str(Place(plan["image_file"], plan["image_row_group"], plan["image_row"]))
-
-
-def results_file(rows: Iterable[dict[str, Any]], footer: Mapping[bytes, str] | None = None) -> memoryview:
+def results_file(
+    rows: Iterable[Mapping[str, Any]], fields: pa.Schema, footer: Mapping[bytes, str] | None = None
+) -> memoryview:
     """A shard's result file, whole, in memory: it is put once and never streamed.
 
-    `footer` goes into the file's own metadata, which can be read without its rows.
+    Args:
+        rows: the shard's rows.
+        fields: their schema.
+        footer: goes into the file's own metadata, which can be read without its rows.
     """
     sink = pa.BufferOutputStream()
     # Images are compressed already; compressing them again costs time and gains nothing.
-    plain = {"image.bytes", "steps.list.element.image.bytes"}
-    names = _leaves(schema.RESULTS)
-    compression: Any = {name: "NONE" if name in plain else "ZSTD" for name in names}
-    others: Any = [name for name in names if name not in plain]
+    leaves = dict(_find_leaves(fields))
+    compression: Any = {name: "NONE" if image else "ZSTD" for name, image in leaves.items()}
+    others: Any = [name for name, image in leaves.items() if not image]
     with pq.ParquetWriter(
         sink,
-        schema.RESULTS,
+        fields,
         compression=compression,
         use_dictionary=others,
         write_statistics=others,
         write_page_checksum=True,
     ) as writer:
-        for group in _groups(rows):
-            writer.write_table(pa.Table.from_pylist(group, schema=schema.RESULTS))
+        for group in _group(rows, pa.struct(fields)):
+            writer.write_table(pa.Table.from_pylist(group, schema=fields))
         writer.add_key_value_metadata(dict(footer or {}))
     return memoryview(sink.getvalue()).cast("B")
 
 
-def _leaves(fields: pa.Schema) -> list[str]:
-    """Parquet's names of the leaf columns."""
+def _find_leaves(fields: pa.Schema) -> Iterator[tuple[str, bool]]:
+    """Parquet's names of the leaf columns, and whether each holds images."""
 
-    def walk(kind: pa.DataType, name: str) -> Iterator[str]:
+    def walk(kind: pa.DataType, name: str, image: bool) -> Iterator[tuple[str, bool]]:
         if pa.types.is_struct(kind):
             for field in kind:
-                yield from walk(field.type, f"{name}.{field.name}")
+                yield from walk(field.type, f"{name}.{field.name}", kind == schema.IMAGE)
         elif pa.types.is_list(kind):
-            yield from walk(kind.value_type, f"{name}.list.element")
+            yield from walk(kind.value_type, f"{name}.list.element", False)
         else:
-            yield name
+            yield name, image and pa.types.is_binary(kind)
 
-    return [leaf for field in fields for leaf in walk(field.type, field.name)]
+    for field in fields:
+        yield from walk(field.type, field.name, False)
 
 
-def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    group: list[dict[str, Any]] = []
+def _group(rows: Iterable[Mapping[str, Any]], kind: pa.DataType) -> Iterator[list[Mapping[str, Any]]]:
+    """Rows by row group, which is closed at its size or number of rows."""
+    group: list[Mapping[str, Any]] = []
     size = 0
     for row in rows:
-        pictures = [row["image"], *(step["image"] for step in row["steps"])]
-        weight = sum(len(p["bytes"]) for p in pictures if p and p["bytes"])
+        weight = _weigh_images(row, kind)
         if group and (size + weight > _GROUP_BYTES or len(group) >= _GROUP_ROWS):
             yield group
             group, size = [], 0
@@ -140,8 +88,22 @@ def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield group
 
 
+def _weigh_images(value: Any, kind: pa.DataType) -> int:
+    """Bytes of the images in a value of this type."""
+    if value is None:
+        return 0
+    if kind == schema.IMAGE:
+        return len(value["bytes"] or b"")
+    if pa.types.is_struct(kind):
+        nested = [field for field in kind if pa.types.is_nested(field.type)]
+        return sum(_weigh_images(value[field.name], field.type) for field in nested)
+    if pa.types.is_list(kind) and pa.types.is_nested(kind.value_type):
+        return sum(_weigh_images(item, kind.value_type) for item in value)
+    return 0
+
+
 def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.Dataset:
-    """The committed results of a run as a pyarrow dataset, for scans with bounded memory.
+    """The committed results of a run of any job as a pyarrow dataset, for scans with bounded memory.
 
     Args:
         run: the run's directory (`<output>/<run_id>`), or the `results` directory in it.
@@ -152,9 +114,18 @@ def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.Datase
     """
     storage = storage or StorageConfig()
     fs, files = result_files(run, storage)
-    return ds.FileSystemDataset.from_paths(
-        files, schema=schema.RESULTS, format=ds.ParquetFileFormat(), filesystem=fs
-    )
+    fields = _declare_fields(fs, files)
+    return ds.FileSystemDataset.from_paths(files, schema=fields, format=ds.ParquetFileFormat(), filesystem=fs)
+
+
+def _declare_fields(fs: pafs.FileSystem, files: Sequence[str]) -> pa.Schema:
+    """The schema of a run's results: the edit job's, also where an older version wrote fewer columns; of
+    another job its own, which is the same in each of its files."""
+    if not files:
+        return schema.RESULTS
+    with pq.ParquetFile(files[0], filesystem=fs) as parquet:
+        found = parquet.schema_arrow
+    return schema.RESULTS if set(found.names) <= set(schema.RESULTS.names) else found
 
 
 def result_files(run: str, storage: StorageConfig) -> tuple[pafs.FileSystem, list[str]]:

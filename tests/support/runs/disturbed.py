@@ -17,8 +17,8 @@ from mira_batch import load_config, read_outputs, read_trajectories, run
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.receipts import Progress
-from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import open_store
+from tests.support.runs.edits import verify_edits
 
 CLI = [sys.executable, "-m", "mira_batch.cli"]
 Results = dict[str, tuple[Any, ...]]
@@ -77,7 +77,7 @@ def left_alone(config: BulkEditConfig, folder: Path, log: Path | None = None) ->
 
 def assert_whole(where: str, config: BulkEditConfig, records: int) -> None:
     """Every planned record is there exactly once, with images and steps that fit."""
-    verdict = verify(open_store(where, config.storage))
+    verdict = verify_edits(open_store(where, config.storage))
     assert verdict.problems == []
     assert verdict.planned == verdict.committed == records
 

@@ -24,10 +24,10 @@ from mira_batch.core.ports import EditRequest
 from mira_batch.models.embedded.pillow_editor import PillowEditor
 from mira_batch.storage.run.layout import shard_of
 from mira_batch.storage.run.planfile import read_plan
-from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support import ROOT
 from tests.support.runs.catalogue import settings
+from tests.support.runs.edits import verify_edits
 from tests.support.servers.fault_proxy import FaultProxy
 from tests.support.servers.s3 import S3Server
 
@@ -168,7 +168,7 @@ def digest(image: dict[str, Any] | None) -> str | None:
 
 def check_whole(store: Store, storage: StorageConfig | None, undisturbed: Outcome) -> None:
     """The run is complete and whole, one file a shard, no state left, and equals the undisturbed one."""
-    verdict = verify(store)
+    verdict = verify_edits(store)
     assert verdict.problems == []
     assert verdict.planned == verdict.committed == len(undisturbed)
     plan = read_plan(store)

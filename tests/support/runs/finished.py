@@ -11,13 +11,15 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.identity import work_id
 from mira_batch.core.types import ErrorKind, Failure, Frame, LoggedStep, StopReason, Trajectory
 from mira_batch.core.usage import Usage
+from mira_batch.edit.rows import result_row
 from mira_batch.storage import schema
 from mira_batch.storage.images import encode
 from mira_batch.storage.manifest.listing import ManifestFile
-from mira_batch.storage.run.layout import open_run, result_key
+from mira_batch.storage.manifest.planned import PlannedRecord
+from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.run.planfile import PlanWriter, read_shard
-from mira_batch.storage.run.results import result_row, results_file
 from mira_batch.storage.stores.objects import Store
+from tests.support.runs.edits import edit_results, open_edit_run
 from tests.support.runs.steplogs import a_frame, a_history
 
 ORIGINAL = a_frame((9, 9, 9))
@@ -74,7 +76,9 @@ def a_result(plan: dict[str, Any], trajectory: Trajectory, config: BulkEditConfi
     opened = trajectory.result.pixels is not None
     image = encode(trajectory.result.pixels, config.output) if opened else None
     pictures = [picture(logged) for logged in trajectory.steps]
-    return result_row(plan, trajectory, image, pictures, MODELS, ORIGINAL.digest if opened else None)
+    return result_row(
+        PlannedRecord.from_row(plan), trajectory, image, pictures, MODELS, ORIGINAL.digest if opened else None
+    )
 
 
 def mixed(index: int) -> Trajectory:
@@ -85,7 +89,7 @@ def mixed(index: int) -> Trajectory:
 
 def a_run(config: BulkEditConfig, records: int, shard_size: int = 4) -> Store:
     """A finished run of `mixed` records."""
-    store = open_run(config, [ManifestFile("/data/m.jsonl", "jsonl", "v1")])
+    store = open_edit_run(config, [ManifestFile("/data/m.jsonl", "jsonl", "v1")])
     writer = PlanWriter(store, shard_size, workers=1)
     rows = [a_plan_row(index) for index in range(records)]
     writer.add(pa.Table.from_pylist(rows, schema=schema.PLAN))
@@ -95,5 +99,5 @@ def a_run(config: BulkEditConfig, records: int, shard_size: int = 4) -> Store:
         for row in read_shard(store, shard):
             results.append(a_result(row, mixed(index), config))
             index += 1
-        assert store.create(result_key(shard.index), results_file(results))
+        assert store.create(result_key(shard.index), edit_results(results))
     return store

@@ -17,8 +17,10 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.receipts import Receipt
+from mira_batch.edit.job import EditJob
 from mira_batch.models.simulated import SimulatedEditor
 from mira_batch.runtime.worker import ShardWorker
+from mira_batch.storage.run.layout import MODELS
 from mira_batch.storage.run.planfile import Shard
 from mira_batch.storage.stores.objects import Entry, Store, open_store
 
@@ -59,12 +61,16 @@ class Disk(Store):
 class _Halting(Store):
     """The disk as a process sees it."""
 
-    def __init__(self, disk: Disk, process: Process) -> None:
+    def __init__(self, disk: Disk, process: Process, planned: Store) -> None:
+        """`planned` is the run's real directory: what is read of the plan is no operation of interest."""
         super().__init__(disk.uri, disk._store)
+        self._planned = planned
         self._disk = disk
         self._process = process
 
     def create(self, key: str, data: bytes, durable: bool = True) -> bool:
+        if key == MODELS:
+            return self._planned.create(key, data, durable)
         then = self._process.halt("create", key)
         if then == "half" and not durable:  # a file that a power cut tore
             super().create(key, data[: len(data) // 2])
@@ -83,6 +89,8 @@ class _Halting(Store):
         self._fail(then)
 
     def get(self, key: str) -> bytes | None:
+        if key.startswith("plan/"):
+            return self._planned.get(key)
         self._end(self._process.halt("get", key))
         return super().get(key)
 
@@ -137,8 +145,8 @@ class Process:
         self._then: Then | None = None
         self._dead = False
         self._turn = threading.Condition()
-        self._worker = ShardWorker(config, run, session)
-        self._worker.store = _Halting(disk, self)
+        planned = open_store(run, config.storage)
+        self._worker = ShardWorker(EditJob(config), _Halting(disk, self, planned), session)
         self._thread = threading.Thread(target=self._run, args=(shard,), daemon=True)
         self._thread.start()
         self._wait()

@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from mira_batch import read_catalogue
-from mira_batch.catalogue.current import _tables, work_of_earlier_runs
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import ManifestFile
-from mira_batch.storage.run.layout import RUN, open_run, result_key
-from mira_batch.storage.run.results import results_file
+from mira_batch.storage.run.history import EarlierWork, find_earlier_work, read_columns
+from mira_batch.storage.run.layout import RUN, result_key
 from mira_batch.storage.stores.objects import Store
+from tests.support.runs.edits import edit_results, open_edit_run, spec_of
 from tests.support.runs.finished import a_config, a_plan_row, a_result, a_trajectory
 from tests.support.servers.odd_s3 import OddS3, odd_s3
 from tests.support.servers.s3 import S3Server
@@ -31,9 +31,9 @@ OWN = "/nowhere/own"
 
 def a_run(config: BulkEditConfig, run_id: str, *shards: list[dict[str, Any]]) -> Store:
     """A run with these rows in its result files."""
-    store = open_run(config.model_copy(update={"run_id": run_id}), FILES)
+    store = open_edit_run(config.model_copy(update={"run_id": run_id}), FILES)
     for index, rows in enumerate(shards):
-        assert store.create(result_key(index), results_file(rows))
+        assert store.create(result_key(index), edit_results(rows))
     return store
 
 
@@ -46,8 +46,14 @@ def work(*indices: int) -> set[bytes]:
     return {bytes.fromhex(a_plan_row(i)["work_id"]) for i in indices}
 
 
+def find_earlier(config: BulkEditConfig, own: str) -> EarlierWork:
+    """What other runs have done, seen from the run in this directory."""
+    spec = spec_of(config.model_copy(update={"run_id": own.rpartition("/")[2]}), FILES)
+    return find_earlier_work(spec, schema.RESULTS)
+
+
 def done(config: BulkEditConfig, own: str = OWN) -> set[bytes]:
-    return set(work_of_earlier_runs(config, own).by)
+    return set(find_earlier(config, own).by)
 
 
 @pytest.fixture
@@ -87,7 +93,7 @@ def test_the_last_to_do_it_is_named(config: BulkEditConfig) -> None:
     """By time, not by name: `b` is older than `a`."""
     a_run(config, "b", [row(0), row(1), row(2, policy="rules/0")])
     a_run(config, "a", [row(1, policy="rules/2"), row(3, policy="rules/2")])
-    earlier = work_of_earlier_runs(config, OWN)
+    earlier = find_earlier(config, OWN)
     by = {i: earlier.models[earlier.by[key]]["policy"] for i in range(4) for key in work(i)}
     assert by == {0: "rules/1", 1: "rules/2", 2: "rules/0", 3: "rules/2"}
     assert len(earlier.models) == 3
@@ -139,10 +145,12 @@ def test_a_busy_store_is_no_damaged_file(monkeypatch: pytest.MonkeyPatch) -> Non
         damaged: list[StoreError] = []
         server.get_faults = ["busy"] * 100
         with pytest.raises(StoreError, match=r"part-00000\.parquet: can't be read: .*AWS Error"):
-            list(_tables(run.uri, ["work_id"], storage, on_damaged=damaged.append))
+            list(read_columns(run.uri, ["work_id"], schema.RESULTS, storage, on_damaged=damaged.append))
         server.get_faults = []
         server.objects[f"bucket/out/one/{result_key(0)}"] = b"no Parquet"
-        assert list(_tables(run.uri, ["work_id"], storage, on_damaged=damaged.append)) == []
+        assert (
+            list(read_columns(run.uri, ["work_id"], schema.RESULTS, storage, on_damaged=damaged.append)) == []
+        )
     assert len(damaged) == 1 and "part-00000.parquet: is damaged" in str(damaged[0])
 
 

@@ -30,13 +30,15 @@ from mira_batch.core.types import (
     Trajectory,
 )
 from mira_batch.core.usage import Usage
+from mira_batch.edit.rows import result_row
 from mira_batch.report.contact_sheet import choose, write_report
 from mira_batch.storage import schema
 from mira_batch.storage.images import encode_png
 from mira_batch.storage.manifest.listing import list_files
-from mira_batch.storage.run.layout import open_run, result_key
+from mira_batch.storage.manifest.planned import PlannedRecord
+from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.run.planfile import PlanWriter
-from mira_batch.storage.run.results import result_row, results_file
+from tests.support.runs.edits import edit_results, open_edit_run
 
 RED, GREEN, BLUE = (200, 30, 30), (30, 160, 60), (40, 60, 200)
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror='alert(2)'> & </style>"
@@ -55,7 +57,7 @@ class Run:
         self.config = BulkEditConfig.model_validate(
             {"input": {"manifest": self.manifest}, "output": {"uri": str(folder / "out")}, "run_id": "r"}
         )
-        self.store = open_run(self.config, list_files(self.config.input, self.config.storage))
+        self.store = open_edit_run(self.config, list_files(self.config.input, self.config.storage))
         self.shards = 0
 
     def image(self, name: str, colour: tuple[int, ...] = RED, size: tuple[int, int] = (60, 40)) -> str:
@@ -64,7 +66,7 @@ class Run:
         return path
 
     def commit(self, *rows: dict[str, Any]) -> None:
-        self.store.create(result_key(self.shards), results_file(rows))
+        self.store.create(result_key(self.shards), edit_results(rows))
         self.shards += 1
 
     def reject(self, rows: list[dict[str, Any]]) -> None:
@@ -130,14 +132,16 @@ def row(
         "metadata": "{}",
     }
     kept = [keep(step.step, encode_png(step.frame.pixels)) for step in steps]
-    return result_row(planned | (plan or {}), ended, encode_png(current.pixels), kept, MODELS, start.digest)
+    record = PlannedRecord.from_row(planned | (plan or {}))
+    return result_row(record, ended, encode_png(current.pixels), kept, MODELS, start.digest)
 
 
 def unopened(name: str, message: str = "no such file") -> dict[str, Any]:
     """The row of a record whose image could not be opened."""
     failure = Failure(ErrorKind.image_unreadable, message)
     plan = {"record_id": name, "work_id": name, "instruction": "x", "image_uri": "/no", "metadata": "{}"}
-    return result_row(plan, Trajectory((), Frame(None, ""), None, failure, Usage()), None, [], MODELS, None)
+    record = PlannedRecord.from_row(plan)
+    return result_row(record, Trajectory((), Frame(None, ""), None, failure, Usage()), None, [], MODELS, None)
 
 
 @dataclass

@@ -11,8 +11,8 @@ from mira_batch.core.receipts import Receipt, RunSummary, Tally
 from mira_batch.core.usage import Usage
 from mira_batch.runtime.ledger import FOOTER, Ledger, _ranges, read_receipt, to_json, total
 from mira_batch.storage.run.layout import result_key
-from mira_batch.storage.run.results import results_file
 from mira_batch.storage.stores.objects import Store, open_store
+from tests.support.runs.edits import edit_results
 from tests.support.runs.finished import a_config
 
 NEW = RunSummary("run", "run")
@@ -20,7 +20,7 @@ NEW = RunSummary("run", "run")
 
 def commit(store: Store, shard: int, **counts: int) -> Receipt:
     receipt = Receipt(shard, Tally(shard + 1, shard, errors={"editor_failed": 1}, **counts))
-    assert store.create(result_key(shard), results_file([], {FOOTER: to_json(receipt)}))
+    assert store.create(result_key(shard), edit_results([], {FOOTER: to_json(receipt)}))
     return receipt
 
 
@@ -70,7 +70,7 @@ def test_a_sum_over_a_removed_file_is_left_aside(tmp_path: Path) -> None:
 def test_a_damaged_file_counts_as_nothing(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"), a_config(tmp_path).storage)
     store.put(result_key(0), b"PAR1 no more")
-    store.put(result_key(1), results_file([]))
+    store.put(result_key(1), edit_results([]))
     assert total(store, {0, 1}).tally.records == 0
 
 

@@ -14,15 +14,16 @@ import ray
 
 from mira_batch import load_config, read_outputs, run
 from mira_batch.core.errors import ManifestError, RunConflict, RunStopped
-from mira_batch.runtime import run as runner
-from mira_batch.runtime.plan import make_plan, needs_ray
+from mira_batch.edit.job import EditJob
+from mira_batch.runtime.plan import make_plan, needs_backend
 from mira_batch.storage.manifest import listing
-from mira_batch.storage.manifest.listing import cut, list_files
+from mira_batch.storage.manifest.listing import find_manifest, list_files
 from mira_batch.storage.manifest.splits import Piece
 from mira_batch.storage.run.layout import check_identities, open_run
 from mira_batch.storage.run.planfile import read_plan, read_rejects, read_shard
 from mira_batch.storage.stores.objects import open_store
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.edits import plan_edits, read_status, spec_of
 
 
 def write(folder: Path, name: str, rows: list[Any]) -> None:
@@ -42,7 +43,7 @@ def test_bad_rows_and_duplicates_become_rejects_and_the_rest_runs(
     monkeypatch.setattr(listing, "PIECE_BYTES", 50)  # else it is too small for Ray
     write(tmp_path / "m", "a.jsonl", [row("a"), row("b"), "{not json", row("a", instruction="invert it")])
     write(tmp_path / "m", "b.jsonl", [row("b"), row("c"), {"record_id": "d", "image": "d.png"}, row("e")])
-    summary = runner.plan(load_config(settings(tmp_path / "m", tmp_path / "out", backend=backend)))
+    summary = plan_edits(load_config(settings(tmp_path / "m", tmp_path / "out", backend=backend)))
     assert (summary.planned, summary.rejected) == (4, 4)
     store = open_store(summary.run, load_config(settings("m", "o")).storage)
     plan = read_plan(store)
@@ -74,9 +75,9 @@ def test_the_plan_is_the_same_on_both_backends(tmp_path: Path, monkeypatch: pyte
     found = []
     for backend in ("inline", "ray"):
         config = load_config(settings(tmp_path / "m", tmp_path / backend, backend=backend))
-        pieces = cut(list_files(config.input, config.storage), config.input, config.storage)
-        assert len(pieces) > 5 and needs_ray(config, pieces) == (backend == "ray")
-        store = open_store(runner.plan(config).run, config.storage)
+        source = find_manifest(config.input, config.storage)
+        assert len(source.split()) > 5 and needs_backend(source, source.split())
+        store = open_store(plan_edits(config).run, config.storage)
         found.append((read_plan(store), read_rejects(store)))
     assert found[0] == found[1], "plan files are named by content, so equal names are equal plans"
     plan, rejects = found[0]
@@ -92,16 +93,18 @@ def test_the_plan_is_the_same_on_both_backends(tmp_path: Path, monkeypatch: pyte
 def test_a_small_manifest_is_read_without_ray(tmp_path: Path) -> None:
     write(tmp_path / "m", "a.jsonl", [row("a"), row("b")])
     config = load_config(settings(tmp_path / "m", tmp_path / "out", backend="ray"))
-    files = list_files(config.input, config.storage)
-    pieces = cut(files, config.input, config.storage)
-    assert not needs_ray(config, pieces)
+    source = find_manifest(config.input, config.storage)
+    splits = source.split()
+    assert not needs_backend(source, splits)
     large = [Piece("m.csv", "csv", listing.PIECE_BYTES), Piece("n.csv", "csv", listing.PIECE_BYTES)]
-    assert needs_ray(config, large)
-    assert not needs_ray(config.model_copy(update={"backend": "inline"}), large)
-    store = open_run(config, files)
+    assert needs_backend(source, large)
+    job = EditJob(config)
+    spec = spec_of(config, list_files(config.input, config.storage))
+    scanned = (table for split in splits for table in job.scan(split))
     read: list[int] = []
-    assert make_plan(config, pieces, store, read.append).records == 2
-    assert read == [2] and not ray.is_initialized()
+    assert make_plan(job, spec, scanned, open_run(spec), read.append).records == 2
+    assert read == [2]
+    assert plan_edits(config).planned == 2 and not ray.is_initialized()
 
 
 @pytest.mark.parametrize("backend", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
@@ -113,12 +116,12 @@ def test_a_file_that_breaks_off_is_named(
     (tmp_path / "m.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     config = load_config(settings(tmp_path / "m.jsonl.gz", tmp_path / "out", backend=backend))
     with pytest.raises(ManifestError, match=r"m\.jsonl\.gz: can't be read to its end"):
-        runner.plan(config)
+        plan_edits(config)
 
 
 def test_sizes_shrink_to_single_records(tmp_path: Path) -> None:
     write(tmp_path / "m", "a.jsonl", [row(f"r{i}") for i in range(500)])
-    summary = runner.plan(load_config(settings(tmp_path / "m", tmp_path / "out")))
+    summary = plan_edits(load_config(settings(tmp_path / "m", tmp_path / "out")))
     plan = read_plan(open_store(summary.run, load_config(settings("m", "o")).storage))
     assert plan is not None and plan.records == 500
     assert list(plan.sizes) == sorted(plan.sizes, reverse=True)
@@ -128,7 +131,7 @@ def test_sizes_shrink_to_single_records(tmp_path: Path) -> None:
 def test_nothing_to_plan_is_an_error_with_its_reason(tmp_path: Path) -> None:
     write(tmp_path / "m", "a.jsonl", [{"record_id": "a", "image": "a.png", "instruction": 7}])
     with pytest.raises(ManifestError, match=r"none of its 1 rows can be used.*a\.jsonl:1: instruction"):
-        runner.plan(load_config(settings(tmp_path / "m", tmp_path / "out")))
+        plan_edits(load_config(settings(tmp_path / "m", tmp_path / "out")))
 
 
 def test_skip_done_can_be_turned_off(tmp_path: Path) -> None:
@@ -138,7 +141,7 @@ def test_skip_done_can_be_turned_off(tmp_path: Path) -> None:
     assert first.failed == 2, "their images are missing, and failed records are tried again"
     write(tmp_path / "m", "a.jsonl", [row("a"), row("b"), row("c")])
     for skip in (True, False):
-        summary = runner.plan(load_config(config, [f"output.skip_done={skip}", f"run_id=skip-{skip}"]))
+        summary = plan_edits(load_config(config, [f"output.skip_done={skip}", f"run_id=skip-{skip}"]))
         assert (summary.planned, summary.skipped) == (3, 0)
 
 
@@ -149,7 +152,7 @@ def test_a_manifest_without_a_column_leaves_nothing_behind(tmp_path: Path, name:
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
     else:
         (tmp_path / name).write_text(json.dumps(rows[0]))
-    for call in (run, runner.plan):
+    for call in (run, plan_edits):
         with pytest.raises(
             ManifestError, match=r"lacks the column 'record_id' \(set input\.columns\.record_id"
         ):
@@ -164,7 +167,7 @@ def test_the_plan_names_the_models_whose_work_it_leaves_out(tmp_path: Path) -> N
     [models] = {tuple(entry.items()) for entry in read_outputs(first.run, ["models"])["models"].to_pylist()}
     rows = path.read_text().splitlines()
     path.write_text("\n".join([*rows[2:], rows[2].replace("rec-00002", "rec-new")]) + "\n")
-    second = runner.plan(load_config(settings(path, tmp_path / "out")))
+    second = plan_edits(load_config(settings(path, tmp_path / "out")))
     assert (second.planned, second.skipped) == (1, 10)
     document = json.loads(Path(second.run, "plan", "plan.json").read_text())
     assert document["skipped_models"] == [{"models": dict(models), "records": 10}]
@@ -179,7 +182,7 @@ def test_the_plan_names_the_models_whose_work_it_leaves_out(tmp_path: Path) -> N
 def test_a_run_that_is_not_there_has_no_status(tmp_path: Path) -> None:
     with pytest.raises(RunConflict, match="holds no run"):
         (tmp_path / "out" / "mine").mkdir(parents=True)
-        runner.status(load_config(settings(tmp_path / "m.jsonl", tmp_path / "out", run_id="mine")))
+        read_status(load_config(settings(tmp_path / "m.jsonl", tmp_path / "out", run_id="mine")))
 
 
 def test_too_many_failures_stop_the_run_and_it_can_be_resumed(tmp_path: Path) -> None:
@@ -189,7 +192,7 @@ def test_too_many_failures_stop_the_run_and_it_can_be_resumed(tmp_path: Path) ->
     )
     with pytest.raises(RunStopped, match=r"of \d+ records failed \(image_unreadable \d+\), more than limits"):
         run(load_config(strict))
-    so_far = runner.status(load_config(strict))
+    so_far = read_status(load_config(strict))
     assert 10 <= so_far.committed < 600
     lenient = run(load_config(strict, ["limits.max_failed_fraction=1"]))
     assert lenient.complete and lenient.already == so_far.committed, (

@@ -20,10 +20,10 @@ from mira_batch.report.progress import summary_table
 from mira_batch.report.spent import spent_table
 from mira_batch.runtime import trace
 from mira_batch.runtime.ledger import FOOTER
-from mira_batch.runtime.run import status
 from mira_batch.runtime.trace import Profile, Trace
 from mira_batch.storage.stores.objects import open_store
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.edits import read_status
 
 SIMULATED = {
     "policy": {"type": "simulated", "service": {"seconds": 0.005}},
@@ -94,7 +94,7 @@ def test_seconds_add_up_and_last_in_the_receipts(tmp_path: Path) -> None:
     assert 0 < spent["io"] <= (sum(inside) + sum(s["dur"] for s in spans(document, "store"))) / 1e6 + 0.01
     assert spent["worker"] >= spent["load"] + spent["editor"] > spent["load"] > 0
     assert spent["retried"] == spent["gpu"] == 0
-    assert status(config).total.breakdown == summary.total.breakdown == spent, (
+    assert read_status(config).total.breakdown == summary.total.breakdown == spent, (
         "also from the result files alone"
     )
     for path in Path(summary.run, "results").iterdir():

@@ -20,16 +20,14 @@ from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.receipts import Receipt, RunSummary, Tally, WorkerStatus
 from mira_batch.core.usage import Usage
-from mira_batch.runtime import run as runner
-from mira_batch.runtime.admission import Gate
-from mira_batch.runtime.backends.ray import shards_in_hand
+from mira_batch.runtime.admission import Admission
+from mira_batch.runtime.backends.ray import count_shards_in_hand
 from mira_batch.runtime.ledger import from_json, to_json
-from mira_batch.runtime.run import committed_shards
-from mira_batch.runtime.worker import ShardWorker
+from mira_batch.runtime.run import find_committed_shards
 from mira_batch.storage.run.planfile import Shard, read_plan
-from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import Entry, Store, open_store
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.edits import open_worker, plan_edits, verify_edits
 
 SIMULATED = {"policy": {"type": "simulated"}, "editor": {"type": "simulated"}}
 
@@ -39,7 +37,7 @@ def planned(tmp_path: Path, records: int = 12, **more: Any) -> tuple[BulkEditCon
     if not manifest.exists():
         make_catalogue(tmp_path / "catalogue", records)
     config = load_config(settings(manifest, tmp_path / more.pop("out", "out"), **more))
-    summary = runner.plan(config)
+    summary = plan_edits(config)
     plan = read_plan(open_store(summary.run, config.storage))
     assert plan is not None
     return config, summary.run, list(plan.shards())
@@ -64,24 +62,26 @@ def test_broken_off_and_resumed_it_gives_the_same(tmp_path: Path, logged: int) -
     whole = run(planned(tmp_path, out="whole", **slow)[0])
     config, broken, shards = planned(tmp_path, out="broken", **slow)
     store = open_store(broken, config.storage)
-    worker = ShardWorker(config, broken, "a1")
+    worker = open_worker(config, broken, "a1")
     with ThreadPoolExecutor(len(shards)) as pool:
         calls = [pool.submit(worker, shard) for shard in shards]
         while sum(1 for _ in steps_of(store)) < logged and not all(call.done() for call in calls):
             time.sleep(0.005)
         worker.close()
         assert any(isinstance(call.exception(), CancelledError) for call in calls if not call.cancelled())
-    left = sum(1 for entry in steps_of(store) if int(entry.key.split("/")[1]) not in committed_shards(store))
+    left = sum(
+        1 for entry in steps_of(store) if int(entry.key.split("/")[1]) not in find_committed_shards(store)
+    )
     summary = run(config)
     assert summary.resumed_steps == left >= 1
     assert summary.steps > left, "the worker was ended before it was done"
     assert contents(broken) == contents(whole.run)
-    assert not list(store.list("state")) and verify(store).whole
+    assert not list(store.list("state")) and verify_edits(store).whole
 
 
 def test_a_committed_shard_is_left_alone(tmp_path: Path) -> None:
     config, where, shards = planned(tmp_path)
-    first, second = ShardWorker(config, where, "a1"), ShardWorker(config, where, "a1")
+    first, second = open_worker(config, where, "a1"), open_worker(config, where, "a1")
     try:
         receipt = first(shards[0])
         assert receipt is not None and receipt.committed
@@ -97,7 +97,7 @@ def test_a_committed_shard_is_left_alone(tmp_path: Path) -> None:
 def test_two_workers_on_one_shard_commit_it_once(tmp_path: Path) -> None:
     slow = {"policy": {"type": "simulated"}, "editor": {"type": "simulated", "service": {"seconds": 0.05}}}
     config, where, shards = planned(tmp_path, records=3, **slow)
-    workers = [ShardWorker(config, where, "a1") for _ in range(3)]
+    workers = [open_worker(config, where, "a1") for _ in range(3)]
 
     async def race() -> list[Receipt]:
         return await asyncio.gather(*(asyncio.to_thread(worker, shards[0]) for worker in workers))
@@ -109,25 +109,25 @@ def test_two_workers_on_one_shard_commit_it_once(tmp_path: Path) -> None:
             worker.close()
     assert sum(receipt.committed for receipt in receipts) == 1
     rest = run(config)
-    assert rest.complete and verify(open_store(where, config.storage)).whole
+    assert rest.complete and verify_edits(open_store(where, config.storage)).whole
 
 
 def test_a_model_that_cannot_be_built_is_the_users_error(tmp_path: Path) -> None:
     factory = {"type": "custom", "factory": "tests.contract.custom_models:no_such_function"}
     config, where, _ = planned(tmp_path)
     with pytest.raises(ConfigError, match="no_such_function"):
-        ShardWorker(config.model_copy(update={"policy": load_config(
+        open_worker(config.model_copy(update={"policy": load_config(
             {"input": {"manifest": "m"}, "output": {"uri": "o"}, "policy": factory}
         ).policy}), where, "a1")  # fmt: skip
 
 
 def test_records_in_flight_are_bounded_and_the_oldest_shard_goes_first() -> None:
     async def scenario() -> tuple[int, list[int]]:
-        gate, running, most, order, go = Gate(2), 0, 0, [], asyncio.Event()
+        gate, running, most, order, go = Admission(2), 0, 0, [], asyncio.Event()
 
         async def record(shard: int) -> None:
             nonlocal running, most
-            async with gate.at((shard,)):
+            async with gate.enter((shard,)):
                 running += 1
                 most = max(most, running)
                 order.append(shard)
@@ -146,10 +146,10 @@ def test_records_in_flight_are_bounded_and_the_oldest_shard_goes_first() -> None
 
 def test_a_cancelled_record_gives_its_place_back() -> None:
     async def scenario() -> list[str]:
-        gate, done = Gate(1), []
+        gate, done = Admission(1), []
 
         async def record(name: str) -> None:
-            async with gate.at((0,)):
+            async with gate.enter((0,)):
                 await asyncio.sleep(0.01)
                 done.append(name)
 
@@ -166,9 +166,9 @@ def test_a_cancelled_record_gives_its_place_back() -> None:
     in_flight=st.integers(1, 256),
     sizes=st.lists(st.integers(1, 64), min_size=1, max_size=40),
 )
-def test_shards_in_hand_keep_a_worker_full(in_flight: int, sizes: list[int]) -> None:
+def test_count_shards_in_hand_keep_a_worker_full(in_flight: int, sizes: list[int]) -> None:
     shards = [Shard(i, "f", i, size) for i, size in enumerate(sizes)]
-    hand = shards_in_hand(WorkersConfig(records_in_flight=in_flight), shards)
+    hand = count_shards_in_hand(WorkersConfig(records_in_flight=in_flight), shards)
     assert hand >= 4
     assert hand == 4 or (hand - 1) * max(sizes) < 2 * in_flight <= hand * max(sizes)
 
@@ -204,7 +204,7 @@ def test_pulses_tell_what_is_in_flight(tmp_path: Path) -> None:
     slow = {"policy": {"type": "simulated"}, "editor": {"type": "simulated", "service": {"seconds": 0.3}}}
     config, where, shards = planned(tmp_path, records=16, **slow)
     statuses: list[WorkerStatus] = []
-    worker = ShardWorker(config, where, "a1", on_heartbeat=statuses.append)
+    worker = open_worker(config, where, "a1", on_heartbeat=statuses.append)
     try:
         for shard in shards:
             worker(shard)
@@ -224,11 +224,11 @@ def test_run_json_says_what_ran(tmp_path: Path) -> None:
 
 def test_who_comes_alone_runs_alone_and_nobody_overtakes() -> None:
     async def scenario() -> list[tuple[str, int]]:
-        gate, running, seen = Gate(3), 0, []
+        gate, running, seen = Admission(3), 0, []
 
         async def record(name: str, priority: int, alone: bool = False) -> None:
             nonlocal running
-            async with gate.at((priority,), alone):
+            async with gate.enter((priority,), alone):
                 running += 1
                 seen.append((name, running))
                 for _ in range(3):
@@ -253,10 +253,10 @@ def test_who_comes_alone_runs_alone_and_nobody_overtakes() -> None:
 
 def test_one_that_waits_alone_and_is_cancelled_lets_the_others_in() -> None:
     async def scenario() -> list[str]:
-        gate, done, go = Gate(2), [], asyncio.Event()
+        gate, done, go = Admission(2), [], asyncio.Event()
 
         async def record(name: str, alone: bool = False) -> None:
-            async with gate.at((0,), alone):
+            async with gate.enter((0,), alone):
                 done.append(name)
                 await go.wait()
 

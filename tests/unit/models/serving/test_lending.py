@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw
 from mira_batch import load_config, read_outputs, read_trajectories, run
 from mira_batch.core.pixels import shared
 from mira_batch.core.ports import EditRequest
-from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import open_store
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.edits import verify_edits
 
 
 class _Drawing:
@@ -61,7 +61,7 @@ def test_images_are_lent_and_taken_over(tmp_path: Path, factory: str) -> None:
     config = load_config(settings(manifest, tmp_path / "out", policy=policy, editor=editor))
     summary = run(config)
     assert summary.ok == 6 and summary.steps == 18
-    verdict = verify(open_store(summary.run, config.storage))
+    verdict = verify_edits(open_store(summary.run, config.storage))
     assert verdict.whole, verdict.problems
     steps = read_trajectories(summary.run).select(["after", "before"]).to_pylist()
     assert len({step["after"] for step in steps}) == 18

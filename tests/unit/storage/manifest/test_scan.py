@@ -26,7 +26,11 @@ def config(manifest: object, **settings: Any) -> BulkEditConfig:
 
 def scan(settings: BulkEditConfig) -> list[dict[str, Any]]:
     pieces = cut(list_files(settings.input, settings.storage), settings.input, settings.storage)
-    tables = [table for piece in pieces for table in scan_piece(piece, settings)]
+    tables = [
+        table
+        for piece in pieces
+        for table in scan_piece(piece, settings.input, settings.storage, fingerprint(settings.pixels()))
+    ]
     assert all(table.schema.equals(SCAN) for table in tables)
     return pa.concat_tables([SCAN.empty_table(), *tables]).to_pylist()
 
@@ -147,7 +151,10 @@ def test_embedded_images_are_known_by_their_content(tmp_path: Path) -> None:
 def test_many_rows_come_in_several_tables(tmp_path: Path) -> None:
     settings = config(write(tmp_path, *(row(f"r{i}") for i in range(5_001))))
     [piece] = cut(list_files(settings.input, settings.storage), settings.input, settings.storage)
-    assert [table.num_rows for table in scan_piece(piece, settings)] == [5_000, 1]
+    assert [
+        table.num_rows
+        for table in scan_piece(piece, settings.input, settings.storage, fingerprint(settings.pixels()))
+    ] == [5_000, 1]
 
 
 def test_a_file_that_is_damaged_further_down_is_an_error(tmp_path: Path) -> None:

@@ -16,14 +16,15 @@ from mira_batch.core.errors import RunConflict, RunStopped
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
+from mira_batch.edit.job import EditJob
 from mira_batch.runtime.lease import Claim, lease
-from mira_batch.runtime.run import clean, committed_shards
+from mira_batch.runtime.run import clean, find_committed_shards
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
 from mira_batch.storage.run.layout import LEASE
 from mira_batch.storage.run.planfile import Plan
-from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import CHECK, Store, open_store
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.edits import verify_edits
 
 DEAD = Claim("beef", "far-away", 4242, "another machine", "2026-01-01T06:00:00", "2026-01-01T07:00:00")
 HALF = "results/.part-00001.parquet.0123456789abcdef.tmp"
@@ -113,7 +114,7 @@ def broken_off(tmp_path: Path) -> tuple[BulkEditConfig, Store]:
 
 def leftovers(store: Store) -> set[str]:
     """What a driver and a worker leave that are killed in their last moments; the keys of it all."""
-    done = min(committed_shards(store))
+    done = min(find_committed_shards(store))
     fill(store, f"state/{done:05d}/w/0.step", f"state/{done:05d}/attempt-ab-1", f"{CHECK}0123/object")
     Path(store.uri, HALF).write_bytes(b"12345")
     store.put(LEASE, json.dumps(asdict(replace(DEAD, place=_place_of_lease(store), pid=2**22 + 1))).encode())
@@ -136,23 +137,23 @@ def test_cleaning_takes_the_leftovers_and_no_step_that_is_still_of_use(
     assert any(name.endswith(".step") for name in steps)
     everything = keys(store)
     left = leftovers(store)
-    cleaned = clean(config)
+    cleaned = clean(EditJob(config))
     assert cleaned.objects == len(left) + 1, "and the half-written file"
     assert keys(store) == everything and not Path(store.uri, HALF).exists()
     logged = sum(name.endswith(".step") for name in steps)
     summary = run(config)
     assert summary.complete and summary.resumed_steps == logged
-    assert verify(store).whole
-    assert clean(config) == Cleaned()
+    assert verify_edits(store).whole
+    assert clean(EditJob(config)) == Cleaned()
 
 
 def test_all_state_may_be_given_up_and_is_made_again(broken_off: tuple[BulkEditConfig, Store]) -> None:
     config, store = broken_off
     steps = keys(store, "state")
-    assert clean(config, all_state=True).objects == len(steps) > 0
+    assert clean(EditJob(config), all_state=True).objects == len(steps) > 0
     assert keys(store, "state") == set()
     summary = run(config)
-    assert summary.complete and summary.resumed_steps == 0 and verify(store).whole
+    assert summary.complete and summary.resumed_steps == 0 and verify_edits(store).whole
 
 
 def test_a_run_that_somebody_works_on_is_not_cleaned(broken_off: tuple[BulkEditConfig, Store]) -> None:
@@ -171,7 +172,7 @@ def test_a_run_that_somebody_works_on_is_not_cleaned(broken_off: tuple[BulkEditC
     thread.start()
     try:
         with pytest.raises(RunConflict, match="far-away, process 4242.*stop it first"):
-            clean(config, watch)
+            clean(EditJob(config), watch)
     finally:
         ended.set()
         thread.join()
@@ -182,7 +183,7 @@ def test_a_run_that_is_not_there_cannot_be_cleaned(tmp_path: Path) -> None:
     (tmp_path / "out" / "mine").mkdir(parents=True)
     config = load_config(settings(make_catalogue(tmp_path / "c", 2), tmp_path / "out", run_id="mine"))
     with pytest.raises(RunConflict, match="holds no run"):
-        clean(config)
+        clean(EditJob(config))
 
 
 def test_a_run_that_is_resumed_sweeps_the_state_of_committed_shards_itself(

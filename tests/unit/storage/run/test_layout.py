@@ -15,9 +15,10 @@ from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import ManifestFile
 from mira_batch.storage.run import layout
-from mira_batch.storage.run.layout import check_identities, is_planned, open_run, read_run, run_id_for
+from mira_batch.storage.run.layout import check_identities, is_planned, read_run
 from mira_batch.storage.run.planfile import PlanWriter, SkippedBy
 from mira_batch.storage.stores.objects import Store, open_store
+from tests.support.runs.edits import edit_run_id, open_edit_run, spec_of
 
 FILES = [ManifestFile("/data/shop/manifest.jsonl", "jsonl", "v1")]
 
@@ -38,14 +39,14 @@ def test_a_run_is_named_after_its_manifest() -> None:
         "/manifest.csv": "run-",
     }
     for manifest, start in names.items():
-        name = run_id_for(config(input={"manifest": manifest}), FILES)
+        name = edit_run_id(config(input={"manifest": manifest}), FILES)
         assert name.startswith(start) and len(name) == len(start) + 10
         config(run_id=name)
-    assert run_id_for(config(run_id="mine"), FILES) == "mine"
+    assert edit_run_id(config(run_id="mine"), FILES) == "mine"
 
 
 def test_the_name_changes_with_what_the_run_gives_and_with_nothing_else() -> None:
-    name = run_id_for(config(), FILES)
+    name = edit_run_id(config(), FILES)
     same = [
         config("/elsewhere"),
         config(workers={"max": 7, "shard_size": 3}),
@@ -53,7 +54,7 @@ def test_the_name_changes_with_what_the_run_gives_and_with_nothing_else() -> Non
         config(storage={"timeout_seconds": 3}),
         config(output={"skip_done": False}),
     ]
-    assert {run_id_for(other, FILES) for other in same} == {name}
+    assert {edit_run_id(other, FILES) for other in same} == {name}
     others = [
         config(limits={"max_steps": 3}),
         config(output={"format": "webp"}),
@@ -62,14 +63,14 @@ def test_the_name_changes_with_what_the_run_gives_and_with_nothing_else() -> Non
         config(input={"allow": ["/data"]}),
     ]
     changed = [ManifestFile("/data/shop/manifest.jsonl", "jsonl", "v2")]
-    found = {run_id_for(other, FILES) for other in others} | {run_id_for(config(), changed)}
+    found = {edit_run_id(other, FILES) for other in others} | {edit_run_id(config(), changed)}
     assert len(found - {name}) == 6
 
 
 def test_a_run_may_be_opened_again(tmp_path: Path) -> None:
-    first = open_run(config(tmp_path), FILES)
+    first = open_edit_run(config(tmp_path), FILES)
     before = (Path(first.uri) / "run.json").read_bytes()
-    assert open_run(config(tmp_path, workers={"max": 3}), FILES).uri == first.uri
+    assert open_edit_run(config(tmp_path, workers={"max": 3}), FILES).uri == first.uri
     assert (Path(first.uri) / "run.json").read_bytes() == before
     about = read_run(first)
     assert about["run_id"] == first.name and about["manifest"] == [
@@ -79,10 +80,10 @@ def test_a_run_may_be_opened_again(tmp_path: Path) -> None:
 
 
 def test_other_settings_under_the_same_name_are_shown(tmp_path: Path) -> None:
-    open_run(config(tmp_path, run_id="mine"), FILES)
+    open_edit_run(config(tmp_path, run_id="mine"), FILES)
     other = config(tmp_path, run_id="mine", limits={"max_steps": 3}, output={"step_images": "drop"})
     with pytest.raises(RunConflict) as error:
-        open_run(other, FILES)
+        open_edit_run(other, FILES)
     assert str(error.value) == (
         f"{tmp_path}/mine: this run was started with other settings:\n"
         "  pixels.limits.max_steps: was 8, now 3\n"
@@ -90,12 +91,14 @@ def test_other_settings_under_the_same_name_are_shown(tmp_path: Path) -> None:
         "choose another run_id (or leave it out), or restore the settings"
     )
     with pytest.raises(RunConflict, match="input.manifest: its files have changed since this run was plan"):
-        open_run(config(tmp_path, run_id="mine"), [ManifestFile("/data/shop/manifest.jsonl", "jsonl", "v2")])
+        open_edit_run(
+            config(tmp_path, run_id="mine"), [ManifestFile("/data/shop/manifest.jsonl", "jsonl", "v2")]
+        )
 
 
 def test_drivers_that_start_together_open_one_run(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        stores = list(pool.map(lambda _: open_run(config(tmp_path), FILES), range(8)))
+        stores = list(pool.map(lambda _: open_edit_run(config(tmp_path), FILES), range(8)))
     assert len({store.uri for store in stores}) == 1
     assert json.loads((Path(stores[0].uri) / "run.json").read_text())["run_id"] == stores[0].name
 
@@ -107,16 +110,16 @@ def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
 
 def test_run_json_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-hush")
-    store = open_run(config(tmp_path), FILES)
+    store = open_edit_run(config(tmp_path), FILES)
     assert "hush-hush" not in (Path(store.uri) / "run.json").read_text()
 
 
 def test_a_run_knows_when_it_was_created_and_is_the_same_whenever(tmp_path: Path) -> None:
     before = datetime.now(UTC)
-    store = open_run(config(tmp_path), FILES)
+    store = open_edit_run(config(tmp_path), FILES)
     created = datetime.fromisoformat(read_run(store)["created"])
     assert before <= created <= datetime.now(UTC)
-    open_run(config(tmp_path), FILES)
+    open_edit_run(config(tmp_path), FILES)
     assert datetime.fromisoformat(read_run(store)["created"]) == created
 
 
@@ -132,20 +135,20 @@ def test_a_run_knows_when_it_was_created_and_is_the_same_whenever(tmp_path: Path
     ],
 )
 def test_a_damaged_run_json_is_named(tmp_path: Path, damage: bytes, problem: str) -> None:
-    store = open_run(config(tmp_path, run_id="mine"), FILES)
+    store = open_edit_run(config(tmp_path, run_id="mine"), FILES)
     store.put("run.json", damage)
-    for read in (lambda: read_run(store), lambda: open_run(config(tmp_path, run_id="mine"), FILES)):
+    for read in (lambda: read_run(store), lambda: open_edit_run(config(tmp_path, run_id="mine"), FILES)):
         with pytest.raises(StoreError, match=re.escape(f"{tmp_path}/mine/run.json: is damaged ({problem}")):
             read()
 
 
 def test_whether_a_run_is_planned_is_asked_without_a_trace(tmp_path: Path) -> None:
     settings = config(tmp_path / "out")
-    assert not is_planned(settings, FILES) and not (tmp_path / "out").exists()
-    store = open_run(settings, FILES)
-    assert not is_planned(settings, FILES)
+    assert not is_planned(spec_of(settings, FILES)) and not (tmp_path / "out").exists()
+    store = open_edit_run(settings, FILES)
+    assert not is_planned(spec_of(settings, FILES))
     a_plan(store)
-    assert is_planned(settings, FILES)
+    assert is_planned(spec_of(settings, FILES))
 
 
 def a_plan(store: Store, *skipped: SkippedBy) -> None:
@@ -158,7 +161,7 @@ OURS = {"policy": "p/1", "editor": "e/1", "judge": None}
 
 @pytest.fixture
 def planned(tmp_path: Path) -> Store:
-    store = open_run(config(tmp_path, run_id="mine"), FILES)
+    store = open_edit_run(config(tmp_path, run_id="mine"), FILES)
     a_plan(store, SkippedBy(OURS, 7))
     return store
 
@@ -181,7 +184,7 @@ def test_the_models_of_a_run_are_noted_once_and_may_come_again(planned: Store) -
     ],
 )
 def test_a_run_does_not_go_on_with_another_model(tmp_path: Path, changed: Any, words: str) -> None:
-    store = open_run(config(tmp_path, run_id="mine"), FILES)
+    store = open_edit_run(config(tmp_path, run_id="mine"), FILES)
     a_plan(store)
     check_identities(store, OURS)
     with pytest.raises(RunConflict) as error:
@@ -192,7 +195,7 @@ def test_a_run_does_not_go_on_with_another_model(tmp_path: Path, changed: Any, w
 
 
 def test_what_another_model_has_done_is_not_passed_for_this_ones_work(tmp_path: Path) -> None:
-    store = open_run(config(tmp_path, run_id="mine"), FILES)
+    store = open_edit_run(config(tmp_path, run_id="mine"), FILES)
     older = OURS | {"editor": "e/0"}
     a_plan(store, SkippedBy(OURS, 4_000), SkippedBy(older, 1_234))
     with pytest.raises(RunConflict) as error:

@@ -16,14 +16,14 @@ from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.types import Trajectory
 from mira_batch.storage import schema
+from mira_batch.storage.manifest.planned import PlannedRecord
 from mira_batch.storage.run.results import (
     read_outputs,
     read_trajectories,
     results_dataset,
-    results_file,
-    source_of,
 )
 from mira_batch.storage.stores.objects import Store
+from tests.support.runs.edits import edit_results
 from tests.support.runs.finished import (
     ORIGINAL,
     a_config,
@@ -46,7 +46,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def file_of(*trajectories: Trajectory) -> bytes:
     config = a_config("/out")
-    return results_file([a_result(a_plan_row(i), one, config) for i, one in enumerate(trajectories)])
+    return edit_results([a_result(a_plan_row(i), one, config) for i, one in enumerate(trajectories)])
 
 
 def image_of(picture: dict[str, Any]) -> Image.Image:
@@ -96,9 +96,9 @@ def test_a_failed_row_keeps_its_best_image_and_its_steps() -> None:
 
 
 def test_the_source_is_a_uri_or_a_place() -> None:
-    assert source_of(a_plan_row(3)) == "/data/3.png"
+    assert PlannedRecord.from_row(a_plan_row(3)).source == "/data/3.png"
     place = {"image_uri": None, "image_file": "/m.parquet", "image_row_group": 2, "image_row": 5}
-    assert source_of(a_plan_row(3) | place) == "/m.parquet#row_group=2&row=5"
+    assert PlannedRecord.from_row(a_plan_row(3) | place).source == "/m.parquet#row_group=2&row=5"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_large_images_close_a_group() -> None:
     config = a_config("/out")
     row = a_result(a_plan_row(0), a_trajectory(0), config)
     row["image"] = {"bytes": bytes(25_000_000), "path": None}
-    file = pq.ParquetFile(io.BytesIO(results_file([row] * 4)))
+    file = pq.ParquetFile(io.BytesIO(edit_results([row] * 4)))
     assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [2, 2]
 
 

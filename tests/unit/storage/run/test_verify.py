@@ -16,11 +16,9 @@ from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.core.identity import frame_of
 from mira_batch.storage.images import encode_png
 from mira_batch.storage.manifest.listing import ManifestFile
-from mira_batch.storage.run.layout import open_run
 from mira_batch.storage.run.planfile import read_plan
-from mira_batch.storage.run.results import results_file
-from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import Store, open_store
+from tests.support.runs.edits import edit_results, open_edit_run, verify_edits
 from tests.support.runs.finished import a_config, a_run, mixed
 from tests.support.servers.s3 import S3Server
 
@@ -40,7 +38,7 @@ def store(config: BulkEditConfig) -> Store:
 
 
 def problems(store: Store) -> list[str]:
-    return verify(store).problems
+    return verify_edits(store).problems
 
 
 def rows_of(store: Store, key: str = PART) -> list[Row]:
@@ -52,11 +50,11 @@ def rows_of(store: Store, key: str = PART) -> list[Row]:
 def change(store: Store, edit: Callable[[list[Row]], Any], key: str = PART) -> None:
     rows = rows_of(store, key)
     edit(rows)
-    store.put(key, results_file(rows))
+    store.put(key, edit_results(rows))
 
 
 def test_a_whole_run_has_no_problems(store: Store) -> None:
-    verdict = verify(store)
+    verdict = verify_edits(store)
     assert verdict.problems == [] and verdict.whole
     assert verdict.planned == verdict.committed == 24
     steps = sum(len(mixed(i).steps) for i in range(24))
@@ -74,7 +72,7 @@ def test_a_whole_run_has_no_problems(store: Store) -> None:
     ],
 )
 def test_every_form_of_output_is_checked(tmp_path: Path, output: Row) -> None:
-    verdict = verify(a_run(a_config(tmp_path, **output), 24))
+    verdict = verify_edits(a_run(a_config(tmp_path, **output), 24))
     assert verdict.problems == []
     assert verdict.images > 0
 
@@ -94,17 +92,17 @@ def test_a_run_on_s3(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_empty_directory_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunConflict, match="holds no run"):
-        verify(open_store(str(tmp_path), StorageConfig()))
+        verify_edits(open_store(str(tmp_path), StorageConfig()))
 
 
 def test_a_run_that_is_not_planned(config: BulkEditConfig) -> None:
-    store = open_run(config, [ManifestFile("/m", "jsonl", "v1")])
+    store = open_edit_run(config, [ManifestFile("/m", "jsonl", "v1")])
     assert problems(store) == [f"{store.uri}/plan/plan.json: the run is not planned yet; run it again"]
 
 
 def test_a_missing_part(store: Store) -> None:
     store.delete([PART])
-    verdict = verify(store)
+    verdict = verify_edits(store)
     assert verdict.problems == [f"{PART}: is missing (4 records); run the job again"]
     assert (verdict.planned, verdict.committed) == (24, 20)
 
@@ -285,7 +283,7 @@ def test_a_lost_plan_file_is_an_error(store: Store) -> None:
     assert plan is not None
     store.delete(plan.files)
     with pytest.raises(StoreError, match="this plan file is missing"):
-        verify(store)
+        verify_edits(store)
 
 
 def test_problems_are_told_up_to_a_bound(config: BulkEditConfig) -> None:

@@ -1,0 +1,71 @@
+"""The bulk edit as a job of the runner: what it reads, what names its work, and how its models are opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.core.identity import fingerprint
+from mira_batch.edit.preflight import check_models
+from mira_batch.edit.record import EditRunner
+from mira_batch.edit.verify import check_row
+from mira_batch.models.serving.replicas import load_replicas
+from mira_batch.runtime.job import WorkerContext
+from mira_batch.storage import schema
+from mira_batch.storage.manifest.images import ManifestImages
+from mira_batch.storage.manifest.listing import find_manifest
+from mira_batch.storage.manifest.scan import scan_piece
+from mira_batch.storage.run.verify import RowCheck
+from mira_batch.storage.source import Source
+from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.weights import fetch_weights
+
+
+class EditJob:
+    """Edits every record of a manifest by the loop of policy and editor."""
+
+    name = "edit"
+    plan_schema: pa.Schema = schema.PLAN
+    result_schema: pa.Schema = schema.RESULTS
+
+    def __init__(self, config: BulkEditConfig) -> None:
+        self.config = config
+        self._fingerprint = fingerprint(config.pixels())
+
+    def fingerprint_fields(self) -> Mapping[str, Any]:
+        """Everything that changes what a record's result looks like."""
+        return self.config.pixels()
+
+    def settings(self) -> Mapping[str, Any]:
+        """What a run can't change half-way: the manifest, what changes pixels, and the form of the rows."""
+        return {
+            "input": self.config.input.model_dump(mode="json", exclude={"max_bytes", "max_pixels"}),
+            "pixels": self.config.pixels(),
+            "step_images": self.config.output.step_images,
+        }
+
+    def check(self) -> None:
+        """Refuse models that can't be built."""
+        check_models(self.config)
+
+    def find_source(self) -> Source:
+        """The manifest."""
+        return find_manifest(self.config.input, self.config.storage)
+
+    def scan(self, split: Any) -> Iterator[pa.Table]:
+        """Validated rows of a part of the manifest, with a work_id each."""
+        return scan_piece(split, self.config.input, self.config.storage, self._fingerprint)
+
+    async def open(self, context: WorkerContext) -> EditRunner:
+        """Load policy, editor and judge."""
+        config = self.config
+        models = await load_replicas(config, lambda place: fetch_weights(place, config.storage))
+        images = ManifestImages(config.input, config.storage, self._fingerprint, context.readers)
+        return EditRunner(config, context, models, images)
+
+    def check_row(self, store: Store, row: Mapping[str, Any]) -> RowCheck:
+        """Images that decode, and steps that follow from each other."""
+        return check_row(store, row, self.config.output)

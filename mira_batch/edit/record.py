@@ -1,0 +1,218 @@
+"""One record of a bulk edit: its image, its loop over the worker's models, and the row it ends in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.core.errors import RecordError, boundary
+from mira_batch.core.identity import frame_of
+from mira_batch.core.loop import run_record
+from mira_batch.core.pixels import shared
+from mira_batch.core.ports import (
+    EditRequest,
+    Judgement,
+    JudgeRequest,
+    Models,
+    PolicyRequest,
+    Timed,
+)
+from mira_batch.core.receipts import Tally
+from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, LoggedStep, Status, Trajectory
+from mira_batch.core.usage import Usage
+from mira_batch.edit.rows import result_row
+from mira_batch.models.serving.replicas import Replicas
+from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
+from mira_batch.storage.images import encode
+from mira_batch.storage.manifest.images import ManifestImages
+from mira_batch.storage.manifest.planned import PlannedRecord
+from mira_batch.storage.run.steplog import ShardLog
+
+_NONE = Frame(None, "")
+"""In place of an image that can't be had."""
+
+
+class EditRunner(RecordRunner):
+    """Runs the loop of policy, editor and judge on one record at a time, for many at once."""
+
+    def __init__(
+        self, config: BulkEditConfig, context: WorkerContext, models: Replicas, images: ManifestImages
+    ) -> None:
+        self._config = config
+        self._context = context
+        self._models = models
+        self._images = images
+
+    @property
+    def identities(self) -> Mapping[str, str | None]:
+        """Policy, editor and judge; None where there is no judge."""
+        return self._models.identities
+
+    @property
+    def usage(self) -> Usage:
+        """Seconds of all model calls so far."""
+        return self._models.usage
+
+    @property
+    def out_of_memory(self) -> int:
+        """How many calls of any model ran out of memory so far."""
+        return self._models.out_of_memory
+
+    def listen(self, on_call: OnCall) -> None:
+        """Have each model call told of when it has ended."""
+        self._models.listen(on_call)
+
+    async def run(self, row: PlanRow, steps: ShardLog) -> RecordResult:
+        """Fetch the image, run the loop, encode what it gave."""
+        started = time.perf_counter()
+        record = PlannedRecord.from_row(row.columns)
+        self._context.activity.move(record.record_id, "reading", 0)
+        try:
+            original, retries = await self._images.open(record)
+        except RecordError as error:
+            usage = Usage.of(io=time.perf_counter() - started)
+            return self._end(record, _without_image(error.failure, usage))
+        opened = Usage.of(io=time.perf_counter() - started, retries=retries)
+        task = EditTask(record.record_id, record.work_id, record.instruction)
+        loop = _Loop(self._context, self._models, row.shard, steps)
+        trajectory = await run_record(task, original, loop.models, loop, self._config.loop_limits())
+        trajectory = replace(trajectory, usage=trajectory.usage + opened)
+        self._context.activity.move(record.record_id, "writing", len(trajectory.steps))
+        return await asyncio.to_thread(self._finish, record, trajectory, original, steps)
+
+    async def fail(self, row: PlanRow, steps: ShardLog, failure: Failure) -> RecordResult:
+        """The row of a record that is not run again: its logged steps, and its best image so far."""
+        record = PlannedRecord.from_row(row.columns)
+        history = await steps.load(EditTask(record.record_id, record.work_id, record.instruction))
+        if not history:
+            return self._end(record, _without_image(failure, Usage()))
+        best = next((s.frame for s in reversed(history) if s.step.accepted), history[0].frame)
+        cost = Usage(cost=sum(logged.step.usage.cost for logged in history))
+        trajectory = Trajectory(history, best, None, failure, cost, resumed_steps=len(history))
+        original = _NONE
+        if self._models.restore is not None:
+            with suppress(RecordError):  # gone or changed by now: then the image stays as the editor made it
+                original, _ = await self._images.open(record)
+        return await asyncio.to_thread(self._finish, record, trajectory, original, steps)
+
+    async def close(self) -> None:
+        """End the models, and close the file of embedded images."""
+        await self._models.close()
+        await asyncio.to_thread(self._images.close)
+
+    def _end(self, record: PlannedRecord, trajectory: Trajectory) -> RecordResult:
+        """The row of a record whose image can't be opened."""
+        row = result_row(record, trajectory, None, [], self.identities, None)
+        return RecordResult(row, count_trajectory(trajectory))
+
+    def _finish(
+        self, record: PlannedRecord, trajectory: Trajectory, original: Frame, steps: ShardLog
+    ) -> RecordResult:
+        """Encode what a record gave. An image that the output format can't hold fails the record."""
+        started = time.perf_counter()
+        trajectory = self._restore(trajectory, original)
+        try:
+            pictures = [self._keep_step_image(record.work_id, step, steps) for step in trajectory.steps]
+            image = self._encode(trajectory.result, steps)
+        except RecordError as error:
+            trajectory = replace(trajectory, failure=error.failure, stop_reason=None)
+            pictures, image = [None] * len(trajectory.steps), None
+        encoding = Usage.of(io=time.perf_counter() - started)
+        trajectory = replace(trajectory, usage=trajectory.usage + encoding)
+        steps.forget([step.step.after for step in trajectory.steps])
+        source = trajectory.steps[0].step.before if trajectory.steps else original.digest
+        row = result_row(record, trajectory, image, pictures, self.identities, source)
+        return RecordResult(row, count_trajectory(trajectory))
+
+    def _restore(self, trajectory: Trajectory, original: Frame) -> Trajectory:
+        """Bring the result to the size the user expects, where the editor works at one of its own."""
+        restore = self._models.restore
+        if restore is None or original.pixels is None or trajectory.result is original:
+            return trajectory
+        try:
+            with boundary(ErrorKind.editor_failed):
+                restored = restore(shared(trajectory.result.pixels), shared(original.pixels))
+                result = frame_of(shared(restored))
+        except RecordError as error:
+            return replace(trajectory, failure=error.failure, stop_reason=None)
+        return replace(trajectory, result=result, restored=result.digest != trajectory.result.digest)
+
+    def _encode(self, frame: Frame, steps: ShardLog) -> bytes:
+        output = self._config.output
+        known = steps.png(frame.digest) if output.format == "png" else None
+        return known or encode(frame.pixels, output)
+
+    def _keep_step_image(self, work: str, logged: LoggedStep, steps: ShardLog) -> dict[str, Any] | None:
+        output, store = self._config.output, self._context.store
+        match output.step_images:
+            case "drop":
+                return None
+            case "embed":
+                return {"bytes": self._encode(logged.frame, steps), "path": None}
+            case "reference":
+                # By content: whoever is first, and however late another is, the row's image stands there.
+                key = f"steps/{work}/{logged.step.index}-{logged.step.after[:8]}.{output.format}"
+                store.create(key, self._encode(logged.frame, steps))
+                return {"bytes": None, "path": store.location(key)}
+
+
+class _Loop:
+    """The loop's models and step log for one record: each move is reported, and a run that ends stops it."""
+
+    def __init__(self, context: WorkerContext, models: Replicas, shard: int, steps: ShardLog) -> None:
+        self._context = context
+        self._clients = models
+        self._shard = shard
+        self._steps = steps
+        self.models = Models(self._propose, self._edit, self._score if models.judge is not None else None)
+
+    async def load(self, task: EditTask) -> tuple[LoggedStep, ...]:
+        """What is logged of a record."""
+        return await self._steps.load(task)
+
+    async def append(self, task: EditTask, logged: LoggedStep) -> LoggedStep:
+        """Log a step more."""
+        self._context.activity.move(task.record_id, "logging", logged.step.index)
+        standing = await self._steps.append(task, logged)
+        self._context.activity.count_step()
+        return standing
+
+    async def _propose(self, request: PolicyRequest) -> Timed[str]:
+        if self._context.stop.asked:
+            raise RecordPostponed
+        depth = len(request.history)
+        self._context.activity.move(request.record_id, "policy", depth)
+        return await self._clients.policy.submit(request, (self._shard, -depth))
+
+    async def _edit(self, request: EditRequest) -> Timed[Frame]:
+        self._context.activity.move(request.record_id, "editor", request.step)
+        return await self._clients.editor.submit(request, (self._shard, -request.step))
+
+    async def _score(self, request: JudgeRequest) -> Timed[Judgement]:
+        assert self._clients.judge is not None
+        self._context.activity.move(request.record_id, "judge")
+        return await self._clients.judge.submit(request, (self._shard,))
+
+
+def count_trajectory(trajectory: Trajectory) -> Tally:
+    """A record as counts."""
+    failure, stop = trajectory.failure, trajectory.stop_reason
+    return Tally(
+        records=1,
+        ok=int(trajectory.status is Status.ok),
+        steps=len(trajectory.steps),
+        resumed_steps=trajectory.resumed_steps,
+        errors={failure.kind: 1} if failure else {},
+        stops={stop: 1} if stop else {},
+        usage=trajectory.usage,
+    )
+
+
+def _without_image(failure: Failure, usage: Usage) -> Trajectory:
+    """The trajectory of a record whose image can't be opened."""
+    return Trajectory((), _NONE, None, failure, usage)

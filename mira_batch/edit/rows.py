@@ -1,0 +1,57 @@
+"""The rows that a bulk edit's records end in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mira_batch.core.types import Trajectory
+from mira_batch.storage.manifest.planned import PlannedRecord
+from mira_batch.storage.run.steplog import step_row, usage_row
+
+
+def result_row(
+    record: PlannedRecord,
+    trajectory: Trajectory,
+    image: bytes | None,
+    step_images: Sequence[dict[str, Any] | None],
+    models: Mapping[str, str | None],
+    source_digest: str | None,
+) -> dict[str, Any]:
+    """One record's row of schema `RESULTS`.
+
+    Args:
+        record: the record as planned.
+        trajectory: what its loop did.
+        image: the encoded result image; None when the input could not be decoded.
+        step_images: an `IMAGE` value, or None, for each step.
+        models: identity of policy, editor and judge.
+        source_digest: digest of the input's pixels; None when it could not be decoded.
+    """
+    failure = trajectory.failure
+    size = trajectory.result.size if image is not None else (None, None)
+    steps = [
+        step_row(logged.step, picture) for logged, picture in zip(trajectory.steps, step_images, strict=True)
+    ]
+    return {
+        "record_id": record.record_id,
+        "work_id": record.work_id,
+        "instruction": record.instruction,
+        "status": trajectory.status,
+        "stop_reason": trajectory.stop_reason,
+        "error_kind": failure.kind if failure else None,
+        "error_message": failure.message if failure else None,
+        "image": None if image is None else {"bytes": image, "path": None},
+        "width": size[0],
+        "height": size[1],
+        "num_steps": len(steps),
+        **usage_row(trajectory.usage),
+        "models": dict(models),
+        "source": record.source,
+        "source_digest": source_digest,
+        "result_digest": None if image is None else trajectory.result.digest,
+        "restored": trajectory.restored,
+        "final_thought": trajectory.final_thought or None,
+        "metadata": record.metadata,
+        "steps": steps,
+    }

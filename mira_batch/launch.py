@@ -1,0 +1,36 @@
+"""From a config to the run of its job: the one place that knows which jobs there are."""
+
+from __future__ import annotations
+
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import JobConfig
+from mira_batch.core.receipts import Progress, RunSummary
+from mira_batch.core.stop_request import StopRequest
+from mira_batch.runtime import run as runner
+from mira_batch.runtime.job import Job
+
+
+def make_job(config: JobConfig) -> Job:
+    """The job that a config is of."""
+    match config:
+        case BulkEditConfig():
+            from mira_batch.edit.job import EditJob
+
+            return EditJob(config)
+        case _:
+            raise TypeError(f"no job has a config of type {type(config).__name__}")
+
+
+def run(
+    config: JobConfig,
+    progress: Progress | None = None,
+    stop: StopRequest | None = None,
+    takeover: bool = False,
+    profile: bool = False,
+) -> RunSummary:
+    """Run the job that `config` is of to its end, going on from wherever an earlier call stopped.
+
+    Arguments, result and errors are those of `mira_batch.runtime.run.run`, which also takes a job of your
+    own.
+    """
+    return runner.run(make_job(config), progress, stop, takeover, profile)

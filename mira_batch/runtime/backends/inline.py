@@ -1,0 +1,69 @@
+"""The inline backend: one worker in this process, without Ray. For debugging, small jobs and notebooks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from mira_batch.config.shared import WorkersConfig
+from mira_batch.core.receipts import Receipt, WorkerStatus
+from mira_batch.runtime.job import Job
+from mira_batch.runtime.pool import Pool, count_shards_in_hand
+from mira_batch.runtime.worker import ShardWorker
+from mira_batch.storage.run.planfile import Shard
+from mira_batch.storage.stores.objects import open_store
+
+
+class InlineBackend:
+    """Everything in this process."""
+
+    @contextmanager
+    def start(self, workers: WorkersConfig) -> Iterator[None]:
+        """Nothing has to be started."""
+        yield
+
+    def scan(self, job: Job, splits: Sequence[Any]) -> Iterator[pa.Table]:
+        """One split after the other."""
+        for split in splits:
+            yield from job.scan(split)
+
+    @contextmanager
+    def open_pool(
+        self, job: Job, run: str, session: str, shards: Sequence[Shard], profile: bool = False
+    ) -> Iterator[Pool]:
+        """One worker, with a thread for each shard in hand."""
+        pool = Pool()
+
+        def heartbeat(status: WorkerStatus) -> bool:
+            pool.statuses, pool.told = [status], pool.stopping
+            return pool.told
+
+        worker = ShardWorker(job, open_store(run, job.config.storage), session, heartbeat, profile)
+        pool.tell = worker.stop
+        threads = ThreadPoolExecutor(
+            count_shards_in_hand(job.config.workers, shards), thread_name_prefix="shard"
+        )
+        returned = itertools.count(1)  # its next is atomic: calls return in threads of their own
+
+        def answer(call: Future[Receipt | None]) -> None:
+            if call.cancelled():
+                return
+            if error := call.exception():
+                pool.answers.put(error)
+            elif receipt := call.result():
+                pool.answers.put(receipt)
+            if next(returned) == len(shards):
+                pool.answers.put(None)
+
+        try:
+            for shard in shards:
+                threads.submit(worker, shard).add_done_callback(answer)
+            yield pool
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+            worker.close()

@@ -1,0 +1,113 @@
+"""Opens the images of planned records, wherever they lie: at a URI of their own, or embedded in the
+manifest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import partial
+from typing import TypeVar
+
+from mira_batch.config.shared import ManifestConfig, StorageConfig
+from mira_batch.core.errors import RecordError
+from mira_batch.core.identity import content_hash, frame_of, work_id
+from mira_batch.core.types import ErrorKind, Frame
+from mira_batch.storage import images
+from mira_batch.storage.manifest.embedded import EmbeddedReader
+from mira_batch.storage.manifest.planned import PlannedRecord
+from mira_batch.storage.manifest.rows import Place
+
+T = TypeVar("T")
+
+
+class ManifestImages:
+    """Reads images for many records at once, on one event loop.
+
+    Embedded images are asked for one by one, and read together: one pass over a row group serves all records
+    that wait for it, in the order of its rows.
+    """
+
+    def __init__(
+        self, source: ManifestConfig, storage: StorageConfig, fingerprint: str, readers: Executor
+    ) -> None:
+        """
+        Args:
+            source: the manifest, and which images may be read.
+            storage: how object stores are reached.
+            fingerprint: the job's, by which an embedded image is known to be the one that was planned.
+            readers: threads that fetch and decode.
+        """
+        self._source = source
+        self._storage = storage
+        self._fingerprint = fingerprint
+        self._readers = readers
+        self._embedded = EmbeddedReader(source.columns.image, storage)
+        self._waiting: dict[tuple[str, int], dict[int, asyncio.Future[bytes]]] = {}
+        """(file, row group) -> row -> who waits for it."""
+        self._reading: asyncio.Task[None] | None = None
+
+    async def open(self, record: PlannedRecord) -> tuple[Frame, int]:
+        """A record's image, decoded, and how many passing faults of its store were waited out.
+
+        Raises:
+            RecordError: it can't be had.
+            StoreError: its store could not be reached, also after retries.
+            ManifestError: the manifest can't be read.
+        """
+        return await self.read(record, partial(self._decode, record.source))
+
+    async def read(self, record: PlannedRecord, use: Callable[[bytes], T]) -> tuple[T, int]:
+        """What `use` makes of the image's encoded bytes, in a thread; raises and counts as `open`."""
+        loop = asyncio.get_running_loop()
+        if isinstance(record.image, Place):
+            data = await self._read_embedded(record.image)
+            return await loop.run_in_executor(self._readers, self._use_embedded, record, data, use), 0
+        return await loop.run_in_executor(self._readers, self._fetch, record.image, use)
+
+    def close(self) -> None:
+        """Close the file that is open. Blocks while it is read."""
+        self._embedded.close()
+
+    def _decode(self, name: str, data: bytes) -> Frame:
+        return frame_of(images.decode(data, name, self._source))
+
+    def _fetch(self, uri: str, use: Callable[[bytes], T]) -> tuple[T, int]:
+        retries = 0
+
+        def count() -> None:
+            nonlocal retries
+            retries += 1
+
+        return use(images.fetch(uri, self._source, self._storage, count)), retries
+
+    def _use_embedded(self, record: PlannedRecord, data: bytes, use: Callable[[bytes], T]) -> T:
+        planned = work_id(record.record_id, content_hash(data), record.instruction, self._fingerprint)
+        if planned != record.work_id:
+            problem = "the manifest has changed since this run was planned, and holds another image here"
+            raise RecordError(ErrorKind.image_unreadable, f"{record.source}: {problem}")
+        images.check_bytes(len(data), record.source, self._source)
+        return use(data)
+
+    async def _read_embedded(self, place: Place) -> bytes:
+        rows = self._waiting.setdefault((place.file, place.row_group), {})
+        future = rows.setdefault(place.row, asyncio.get_running_loop().create_future())
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_waiting())
+        return await asyncio.shield(future)
+
+    async def _read_waiting(self) -> None:
+        """One pass after the other, each for all who wait for its row group by then."""
+        while self._waiting:
+            file, group = min(self._waiting)
+            rows = self._waiting.pop((file, group))
+            try:
+                found = await asyncio.to_thread(self._embedded.read, file, group, set(rows))
+            except Exception as error:  # whatever it is, it is theirs who wait
+                for future in rows.values():
+                    future.set_exception(error)
+                    future.exception()  # it is known, also where nobody waits any more
+            else:
+                for row, future in rows.items():
+                    future.set_result(found[row])
+        self._reading = None

@@ -1,0 +1,36 @@
+"""A record of a manifest as the plan holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mira_batch.storage.manifest.rows import Place
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRecord:
+    """One row of a plan of schema `PLAN`."""
+
+    record_id: str
+    work_id: str
+    instruction: str
+    """Empty where the job has none."""
+    image: str | Place
+    """URI or path of the image, or the row of the manifest that holds it."""
+    metadata: str
+    """The manifest's other columns, a JSON object."""
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> PlannedRecord:
+        """A row of the plan, as Arrow gives it."""
+        image = row["image_uri"]
+        if image is None:
+            image = Place(row["image_file"], row["image_row_group"], row["image_row"])
+        return cls(row["record_id"], row["work_id"], row["instruction"], image, row["metadata"])
+
+    @property
+    def source(self) -> str:
+        """Where the image is, in words: its URI, or its place in the manifest."""
+        return str(self.image)

@@ -1,0 +1,152 @@
+"""All runs under one output: which there are, what is in their results, and which work they have done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from mira_batch.config.shared import StorageConfig
+from mira_batch.core.errors import StoreError
+from mira_batch.core.types import Status
+from mira_batch.storage.run.layout import RUN, RunSpec, job_of, parse_run
+from mira_batch.storage.run.results import result_files
+from mira_batch.storage.stores.files import one_line
+from mira_batch.storage.stores.objects import open_store
+
+_log = logging.getLogger(__name__)
+_THREADS = 16
+_FILES_AT_ONCE = 256
+"""Result files read ahead of their use; of each only the columns asked for."""
+_NO_PART = ("input", "manifest_content")
+"""Settings of a run that say what it read, not what it made of a record."""
+
+
+@dataclass(frozen=True)
+class EarlierWork:
+    """Work that other runs have done with status ok."""
+
+    models: Sequence[Mapping[str, str | None]] = ()
+    """Who did it: each set of identities once."""
+    by: Mapping[bytes, int] = field(default_factory=dict)
+    """work_id -> place in `models` of who did it last."""
+
+
+def find_earlier_work(spec: RunSpec, fields: pa.Schema) -> EarlierWork:
+    """What other runs under the same output have done that this one would do alike.
+
+    Those are runs of the same fingerprint whose rows have the same form. Others are not read. A run or a
+    result file that is damaged counts as not done, and the log names it.
+
+    Args:
+        spec: this run.
+        fields: schema of its results.
+
+    Raises:
+        StoreError: the store can't be used.
+    """
+    names = ("work_id", "status", *(["models"] if "models" in fields.names else []))
+    models: list[Mapping[str, str | None]] = []
+    places: dict[tuple[str | None, ...], int] = {}
+    by: dict[bytes, int] = {}
+    for run, about in list_runs(spec.output, spec.storage, on_damaged=_warn):
+        if run == spec.uri or not _is_alike(spec, about):
+            continue
+        for _, table in read_columns(run, names, fields, spec.storage, on_damaged=_warn):
+            for row in table.filter(pc.field("status") == Status.ok).to_pylist():
+                identities = row.get("models") or {}
+                place = places.setdefault(tuple(identities.values()), len(places))
+                if place == len(models):
+                    models.append(identities)
+                by[bytes.fromhex(row["work_id"])] = place
+    return EarlierWork(models, by)
+
+
+def _is_alike(spec: RunSpec, about: Mapping[str, Any]) -> bool:
+    """Whether a run, by its `run.json`, makes the same of a record, in the same form."""
+
+    def form(settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in settings.items() if name not in _NO_PART}
+
+    same_job = job_of(about) == spec.job and about["fingerprint"] == spec.fingerprint
+    return same_job and form(about["settings"]) == form(spec.settings)
+
+
+def list_runs(
+    output_uri: str, storage: StorageConfig, on_damaged: Callable[[StoreError], None]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each run's directory and its `run.json`, the oldest first."""
+    root = open_store(output_uri, storage, make=False)
+    found = []
+    for name in root.children():
+        if (data := root.get(f"{name}/{RUN}")) is not None:
+            try:
+                found.append((name, parse_run(data, root.location(f"{name}/{RUN}"))))
+            except StoreError as error:
+                on_damaged(error)
+    for name, about in sorted(found, key=lambda run: (str(run[1].get("created", "")), run[0])):
+        yield root.location(name), about
+
+
+class _Damaged(StoreError):
+    """A run or result file is there, but is not what it should be."""
+
+
+def read_columns(
+    run: str,
+    columns: Sequence[str],
+    fields: pa.Schema,
+    storage: StorageConfig,
+    on_damaged: Callable[[StoreError], None],
+) -> Iterator[tuple[str, pa.Table]]:
+    """These columns of each result file of a run, file by file, as `fields` declares them."""
+    fs, files = result_files(run, storage)
+
+    def read(file: str) -> pa.Table | _Damaged:
+        try:
+            with open_results(fs, run, file, [fields.field(name) for name in columns]) as parquet:
+                return parquet.read(columns=list(columns), use_threads=False)
+        except _Damaged as error:
+            return error
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for first in range(0, len(files), _FILES_AT_ONCE):
+            some = files[first : first + _FILES_AT_ONCE]
+            for file, table in zip(some, pool.map(read, some), strict=True):
+                if isinstance(table, _Damaged):
+                    on_damaged(table)
+                else:
+                    yield file, table
+
+
+@contextmanager
+def open_results(
+    fs: pafs.FileSystem, run: str, file: str, columns: Sequence[pa.Field]
+) -> Iterator[pq.ParquetFile]:
+    """A result file that has these columns. The boundary of what lies in it."""
+    where = f"{run}/results/{file.rsplit('/', 1)[1]}"
+    try:
+        with pq.ParquetFile(file, filesystem=fs) as parquet:
+            found = {field.name: field.type for field in parquet.schema_arrow}
+            for column in columns:
+                if found.get(column.name) != column.type:
+                    raise pa.ArrowInvalid(f"its column {column.name} is missing or of another type")
+            yield parquet
+    except (pa.ArrowException, OSError) as error:
+        if "AWS Error" in str(error):  # the store's fault, not the file's
+            raise StoreError(f"{where}: can't be read: {one_line(error)}") from error
+        raise _Damaged(
+            f"{where}: is damaged ({one_line(error)}); remove it and run that run again"
+        ) from error
+
+
+def _warn(error: StoreError) -> None:
+    _log.warning("%s. Its records count as not done.", error)
