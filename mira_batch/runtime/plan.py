@@ -15,17 +15,15 @@ from mira_batch.catalogue.current import EarlierWork, work_of_earlier_runs
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import ManifestError, UserError
 from mira_batch.storage import schema
-from mira_batch.storage.manifest import listing
-from mira_batch.storage.manifest.scan import SCAN, scan_piece
-from mira_batch.storage.manifest.splits import Piece, numbered
+from mira_batch.storage.manifest import SCAN, SPLIT_BYTES, Split, number_lines, scan_split
 from mira_batch.storage.run.planfile import Plan, PlanWriter, SkippedBy
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import Store
 
 _ERROR = pa.field("error", pa.string())
 
 
 def make_plan(
-    config: BulkEditConfig, pieces: list[Piece], store: Store, on_rows: Callable[[int], None]
+    config: BulkEditConfig, pieces: list[Split], store: Store, on_rows: Callable[[int], None]
 ) -> Plan:
     """Read the whole manifest and write the plan.
 
@@ -49,7 +47,7 @@ def make_plan(
     skipped: Counter[int] = Counter()
     read = 0
     scan = _scan_on_ray if needs_ray(config, pieces) else _scan_here
-    for table in scan(numbered(pieces, config.storage), config):
+    for table in scan(number_lines(pieces, config.storage), config):
         read += table.num_rows
         on_rows(read)
         records, bad, left_out = _select(table, seen, earlier.by)
@@ -69,29 +67,29 @@ def make_plan(
     return writer.finish(refused, skipped.total(), by_models)
 
 
-def needs_ray(config: BulkEditConfig, pieces: Iterable[Piece]) -> bool:
+def needs_ray(config: BulkEditConfig, pieces: Iterable[Split]) -> bool:
     """Whether `make_plan` reads these pieces with Ray, which must have started by then.
 
     What makes less than two pieces is read here in less time than Ray takes to start its tasks.
     """
-    return config.backend == "ray" and sum(piece.size for piece in pieces) >= 2 * listing.PIECE_BYTES
+    return config.backend == "ray" and sum(piece.size for piece in pieces) >= 2 * SPLIT_BYTES
 
 
-def _scan_here(pieces: Iterable[Piece], config: BulkEditConfig) -> Iterator[pa.Table]:
+def _scan_here(pieces: Iterable[Split], config: BulkEditConfig) -> Iterator[pa.Table]:
     for piece in pieces:
-        yield from scan_piece(piece, config)
+        yield from scan_split(piece, config)
 
 
-def _scan_on_ray(pieces: list[Piece], config: BulkEditConfig) -> Iterator[pa.Table]:
+def _scan_on_ray(pieces: list[Split], config: BulkEditConfig) -> Iterator[pa.Table]:
     """The same in parallel, in the same order (the first of two duplicates must be the first)."""
     settings = config.model_dump(mode="json")
 
     def scan(batch: pa.Table) -> Iterator[pa.Table]:
         for text in batch["piece"].to_pylist():
             fields = json.loads(text)
-            piece = Piece(**fields | {"row_groups": tuple(fields["row_groups"])})
+            piece = Split(**fields | {"row_groups": tuple(fields["row_groups"])})
             try:
-                for table in scan_piece(piece, BulkEditConfig.model_validate(settings)):
+                for table in scan_split(piece, BulkEditConfig.model_validate(settings)):
                     yield table.append_column(_ERROR, pa.nulls(table.num_rows, pa.string()))
             except UserError as error:  # as data: of a raised one Ray hands over only the traceback's text
                 schema_with_error = SCAN.append(_ERROR)

@@ -24,11 +24,11 @@ from mira_batch.runtime.ledger import Ledger, total
 from mira_batch.runtime.plan import make_plan, needs_ray
 from mira_batch.runtime.pool import Pool, in_process
 from mira_batch.runtime.trace import Profile
-from mira_batch.storage.manifest.listing import Piece, cut, list_files
+from mira_batch.storage.manifest import Split, list_files, split_manifest
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
 from mira_batch.storage.run.planfile import Plan, Shard, read_plan
-from mira_batch.storage.stores.objects import Store, check_create_only, open_store
+from mira_batch.storage.stores import Store, check_create_only, open_store
 
 
 def run(
@@ -179,18 +179,18 @@ def open_existing(config: BulkEditConfig) -> Store:
     return store
 
 
-def _opened(config: BulkEditConfig) -> tuple[Store, list[Piece]]:
+def _opened(config: BulkEditConfig) -> tuple[Store, list[Split]]:
     """The run's directory, and as long as it isn't planned its manifest in pieces.
 
     Cut before the directory is made: a manifest that can't be used leaves none behind.
     """
     files = list_files(config.input, config.storage)
-    pieces = [] if layout.is_planned(config, files) else cut(files, config.input, config.storage)
+    pieces = [] if layout.is_planned(config, files) else split_manifest(files, config.input, config.storage)
     return layout.open_run(config, files), pieces
 
 
 def _planned(
-    config: BulkEditConfig, store: Store, pieces: list[Piece], watch: Progress, stack: ExitStack
+    config: BulkEditConfig, store: Store, pieces: list[Split], watch: Progress, stack: ExitStack
 ) -> Plan:
     """The run's plan, made now where there is none."""
     found = read_plan(store)

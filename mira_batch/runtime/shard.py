@@ -249,7 +249,7 @@ class ShardWork:
                 # By content: whoever is first, and however late another is, the row's image stands there.
                 key = f"steps/{work}/{logged.step.index}-{logged.step.after[:8]}.{output.format}"
                 self._worker.store.create(key, self._encoded(logged.frame))
-                return {"bytes": None, "path": self._worker.store.location(key)}
+                return {"bytes": None, "path": self._worker.store.locate(key)}
 
     def _count(self, trajectory: Trajectory) -> None:
         failure, stop = trajectory.failure, trajectory.stop_reason

@@ -32,11 +32,11 @@ from mira_batch.runtime.admission import Gate, all_or_nothing
 from mira_batch.runtime.ledger import FOOTER, read_receipt, to_json
 from mira_batch.runtime.shard import ShardWork
 from mira_batch.runtime.trace import Trace
-from mira_batch.storage.manifest.embedded import EmbeddedReader
+from mira_batch.storage.manifest import EmbeddedReader
 from mira_batch.storage.run.layout import check_identities, result_key
 from mira_batch.storage.run.planfile import Shard, read_shard
 from mira_batch.storage.run.results import results_file
-from mira_batch.storage.stores.objects import open_store
+from mira_batch.storage.stores import open_store
 from mira_batch.storage.weights import fetch_weights
 
 _IO = frozenset({"reading", "logging", "writing"})

@@ -1,4 +1,4 @@
-"""Turns a piece of a manifest into plan rows: validated, with a work_id each. Runs on any worker."""
+"""Turns a split of a manifest into plan rows: validated, with a work_id each. Runs on any worker."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import fingerprint, work_id
 from mira_batch.storage import schema
 from mira_batch.storage.images import check_allowed
-from mira_batch.storage.manifest.listing import read_piece
 from mira_batch.storage.manifest.rows import Embedded, Record, Reject
-from mira_batch.storage.manifest.splits import Piece
-from mira_batch.storage.stores.files import CONNECTIONS, READ_ERRORS, version
+from mira_batch.storage.manifest.splits import Split, read_split
+from mira_batch.storage.stores import CONNECTIONS, READ_ERRORS, read_version
 
 SCAN = pa.schema([*schema.PLAN, *schema.REJECTS.remove(1), ("digest", pa.binary(16))])
 """Plan rows and rejects in one table: of a reject `reason` is set, of a record it is null. `digest` is the
@@ -33,8 +32,8 @@ _LOOKUPS = CONNECTIONS
 for each, so at a store's usual 20 to 50 ms more threads would hardly be served faster."""
 
 
-def scan_piece(piece: Piece, config: BulkEditConfig) -> Iterator[pa.Table]:
-    """The rows of a piece in order, in tables of schema `SCAN`.
+def scan_split(split: Split, config: BulkEditConfig) -> Iterator[pa.Table]:
+    """The rows of a split in order, in tables of schema `SCAN`.
 
     Raises:
         ManifestError: the file can't be read to its end.
@@ -42,7 +41,7 @@ def scan_piece(piece: Piece, config: BulkEditConfig) -> Iterator[pa.Table]:
     pipeline = fingerprint(config.pixels())
     local_version = _local_versions(config)
     with ThreadPoolExecutor(_LOOKUPS) as pool:
-        stream = read_piece(piece, config.input, config.storage)
+        stream = read_split(split, config.input, config.storage)
         while rows := list(islice(stream, _ROWS)):
             identities: dict[str, str] = {}
             if config.input.identity != "uri":
@@ -62,7 +61,7 @@ def _identities(
     def look_up(uri: str) -> str:
         try:
             check_allowed(uri, config.input.allowed)
-            return version(uri, config.storage)
+            return read_version(uri, config.storage)
         except (RecordError, *READ_ERRORS):
             return "unknown"
 
@@ -77,7 +76,7 @@ def _identities(
 def _local_versions(config: BulkEditConfig) -> Callable[[str], str | None]:
     """A function that gives a local file's version as `look_up` would, with one system call, or None.
 
-    `check_allowed` resolves every folder of a path. Here each folder is resolved once for a whole piece: a
+    `check_allowed` resolves every folder of a path. Here each folder is resolved once for a whole split: a
     file in it that is no link is allowed if the folder is. None stands for all that is not so plain.
     """
 

@@ -24,8 +24,7 @@ from mira_batch.core.types import ErrorKind
 from mira_batch.storage import schema
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import read_plan, read_shard
-from mira_batch.storage.stores.files import one_line
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import Store, shorten_error
 
 _MOST_PROBLEMS = 1_000
 _THREADS = 4
@@ -61,7 +60,7 @@ def verify(store: Store) -> Verdict:
     verdict = Verdict()
     plan = read_plan(store)
     if plan is None:
-        verdict.problems.append(f"{store.location(layout.PLAN)}: the run is not planned yet; run it again")
+        verdict.problems.append(f"{store.locate(layout.PLAN)}: the run is not planned yet; run it again")
         return verdict
     verdict.planned = plan.records
     keys = {entry.key for entry in store.list("results")}
@@ -91,7 +90,7 @@ def verify(store: Store) -> Verdict:
                     verdict.problems += [f"{key}: {problem}" for problem in problems]
             except (pa.ArrowException, OSError) as error:
                 verdict.problems.append(
-                    f"{key}: is damaged ({one_line(error)}); remove it and run the job again"
+                    f"{key}: is damaged ({shorten_error(error)}); remove it and run the job again"
                 )
     return verdict
 
@@ -101,7 +100,7 @@ def _open(store: Store, key: str) -> pq.ParquetFile | str:
     try:
         file = pq.ParquetFile(io.BytesIO(data or b""), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        return f"{key}: is not whole Parquet ({one_line(error)}); remove it and run the job again"
+        return f"{key}: is not whole Parquet ({shorten_error(error)}); remove it and run the job again"
     if not file.schema_arrow.equals(schema.RESULTS):
         return f"{key}: has another schema than results have; remove it and run the job again"
     return file

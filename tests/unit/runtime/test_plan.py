@@ -14,11 +14,12 @@ import ray
 
 from mira_batch import load_config, read_outputs, run
 from mira_batch.core.errors import ManifestError, RunConflict, RunStopped
+from mira_batch.runtime import plan as planning
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.plan import make_plan, needs_ray
-from mira_batch.storage.manifest import listing
-from mira_batch.storage.manifest.listing import cut, list_files
-from mira_batch.storage.manifest.splits import Piece
+from mira_batch.storage.manifest import SPLIT_BYTES, listing
+from mira_batch.storage.manifest.listing import list_files, split_manifest
+from mira_batch.storage.manifest.splits import Split
 from mira_batch.storage.run.layout import check_identities, open_run
 from mira_batch.storage.run.planfile import read_plan, read_rejects, read_shard
 from mira_batch.storage.stores.objects import open_store
@@ -35,11 +36,16 @@ def row(name: str, **more: Any) -> dict[str, Any]:
     return {"record_id": name, "image": f"{name}.png", "instruction": "mirror it"} | more
 
 
+def split_finely(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    for module in (listing, planning):
+        monkeypatch.setattr(module, "SPLIT_BYTES", size)
+
+
 @pytest.mark.parametrize("backend", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
 def test_bad_rows_and_duplicates_become_rejects_and_the_rest_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    monkeypatch.setattr(listing, "PIECE_BYTES", 50)  # else it is too small for Ray
+    split_finely(monkeypatch, 50)  # else it is too small for Ray
     write(tmp_path / "m", "a.jsonl", [row("a"), row("b"), "{not json", row("a", instruction="invert it")])
     write(tmp_path / "m", "b.jsonl", [row("b"), row("c"), {"record_id": "d", "image": "d.png"}, row("e")])
     summary = runner.plan(load_config(settings(tmp_path / "m", tmp_path / "out", backend=backend)))
@@ -66,7 +72,7 @@ def test_bad_rows_and_duplicates_become_rejects_and_the_rest_runs(
 
 @pytest.mark.ray
 def test_the_plan_is_the_same_on_both_backends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "PIECE_BYTES", 2_000)  # so that Ray has something to do
+    split_finely(monkeypatch, 2_000)  # so that Ray has something to do
     rows: list[Any] = [row(f"r{i}") for i in range(300)]
     rows[100:100] = ["nonsense", row("r7"), ""]
     write(tmp_path / "m", "a.jsonl", rows)
@@ -74,7 +80,7 @@ def test_the_plan_is_the_same_on_both_backends(tmp_path: Path, monkeypatch: pyte
     found = []
     for backend in ("inline", "ray"):
         config = load_config(settings(tmp_path / "m", tmp_path / backend, backend=backend))
-        pieces = cut(list_files(config.input, config.storage), config.input, config.storage)
+        pieces = split_manifest(list_files(config.input, config.storage), config.input, config.storage)
         assert len(pieces) > 5 and needs_ray(config, pieces) == (backend == "ray")
         store = open_store(runner.plan(config).run, config.storage)
         found.append((read_plan(store), read_rejects(store)))
@@ -93,9 +99,9 @@ def test_a_small_manifest_is_read_without_ray(tmp_path: Path) -> None:
     write(tmp_path / "m", "a.jsonl", [row("a"), row("b")])
     config = load_config(settings(tmp_path / "m", tmp_path / "out", backend="ray"))
     files = list_files(config.input, config.storage)
-    pieces = cut(files, config.input, config.storage)
+    pieces = split_manifest(files, config.input, config.storage)
     assert not needs_ray(config, pieces)
-    large = [Piece("m.csv", "csv", listing.PIECE_BYTES), Piece("n.csv", "csv", listing.PIECE_BYTES)]
+    large = [Split("m.csv", "csv", SPLIT_BYTES), Split("n.csv", "csv", SPLIT_BYTES)]
     assert needs_ray(config, large)
     assert not needs_ray(config.model_copy(update={"backend": "inline"}), large)
     store = open_run(config, files)
@@ -108,7 +114,7 @@ def test_a_small_manifest_is_read_without_ray(tmp_path: Path) -> None:
 def test_a_file_that_breaks_off_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    monkeypatch.setattr(listing, "PIECE_BYTES", 1_000)  # else it is too small for Ray
+    split_finely(monkeypatch, 1_000)  # else it is too small for Ray
     whole = gzip.compress(b"".join(json.dumps(row(f"r{i}")).encode() + b"\n" for i in range(20_000)))
     (tmp_path / "m.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     config = load_config(settings(tmp_path / "m.jsonl.gz", tmp_path / "out", backend=backend))
