@@ -102,7 +102,7 @@ class EmbeddedReader:
                     found[row] = data
             missing = rows - found.keys()
             if missing:
-                found |= self._read_on(path, row_group, missing)
+                found |= self._read_forward(path, row_group, missing)
                 # The allocator would keep the pages of all that was read, most of a row group, for later.
                 pa.default_memory_pool().release_unused()
         if missing := rows - found.keys():
@@ -123,7 +123,7 @@ class EmbeddedReader:
             self._file.close()
             self._file = None
 
-    def _read_on(self, path: str, row_group: int, wanted: set[int]) -> dict[int, bytes]:
+    def _read_forward(self, path: str, row_group: int, wanted: set[int]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
         try:
             with explain_read_errors(path):

@@ -1,12 +1,12 @@
 """Reads and writes a run directory: create-only put, put, get, list, delete on any object store.
 
 `create` is what the design rests on (docs/architecture.md): it makes an object under a name that does
-not exist yet, whole or not at all, and says whether it did. Exactly one of any number of racing
-creators is told True. Nothing here ever deletes after a failed create: the object that stands may be
-our own, its answer lost.
+not exist yet, whole or not at all, and says whether it did. Of any number of racing creators exactly
+one gets True. Nothing here ever deletes after a failed create: the object that exists may be our own,
+its answer lost.
 
-All calls bear repeating, so all are tried again while a connection breaks off; obstore by itself tries
-only some of them again.
+Every call may be repeated, so every call is tried again while a connection breaks off; obstore by itself
+tries only some of them again.
 
 obstore (Rust object_store) does the work on s3, gcs, azure and memory. Local files are written by
 `local`, because a commit must also survive a power cut.
@@ -113,10 +113,10 @@ class Store:
                     )
                     return True
                 except oe.AlreadyExistsError:
-                    if (standing := self.get(key)) is not None:
-                        return standing == data
+                    if (existing := self.get(key)) is not None:
+                        return existing == data
                     # obstore tells S3's 409 alike, which answers a conflict with another request and
-                    # does not mean that an object stands
+                    # does not mean that an object exists
                     time.sleep(pause)
             raise StoreError(f"{self.locate(key)}: the store says again and again that it is in conflict")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import os
 import threading
 import time
@@ -15,7 +16,17 @@ from fsspec.implementations.local import LocalFileSystem
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.stores.faults import READ_ERRORS, describe_read_error, shorten_error
-from mira_batch.storage.stores.files import _derive_version, read_bytes, read_version
+from mira_batch.storage.stores.files import (
+    FileInfo,
+    _derive_version,
+    file_exists,
+    find_files,
+    list_files_below,
+    open_unpacked,
+    read_bytes,
+    read_range,
+    read_version,
+)
 from mira_batch.storage.stores.filesystems import find_endpoint, open_filesystem
 from tests.support.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.support.servers.odd_s3 import OddS3, odd_s3
@@ -31,8 +42,9 @@ def test_a_plain_path_is_a_local_file(tmp_path: Path) -> None:
 
 
 def test_an_unknown_scheme_is_named() -> None:
-    with pytest.raises(StoreError, match="^nonsense://bucket/a: can't use this scheme: "):
-        open_filesystem("nonsense://bucket/a", LOCAL)
+    for ask in (open_filesystem, find_files, list_files_below, file_exists, open_unpacked, read_version):
+        with pytest.raises(StoreError, match="^nonsense://bucket/a: can't use this scheme: "):
+            ask("nonsense://bucket/a", LOCAL)
 
 
 def test_one_byte_more_than_asked_tells_that_a_file_is_too_large(tmp_path: Path) -> None:
@@ -40,6 +52,39 @@ def test_one_byte_more_than_asked_tells_that_a_file_is_too_large(tmp_path: Path)
     location = str(tmp_path / "file")
     assert read_bytes(location, LOCAL, 10) == b"0123456789"
     assert read_bytes(location, LOCAL, 5) == b"012345"
+
+
+def test_a_location_stands_for_a_file_a_directory_or_a_glob(tmp_path: Path) -> None:
+    for name in ("b", "a", "sub/c", "_b", ".b", "_sub/d", "sub/.e"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+
+    def found(location: str) -> list[str]:
+        return [file.location.removeprefix(f"{tmp_path}/") for file in find_files(location, LOCAL)]
+
+    assert found(f"{tmp_path}/a") == ["a"]
+    assert found(str(tmp_path)) == ["a", "b", "sub/c"]
+    assert found(f"{tmp_path}/*") == [".b", "_b", "a", "b"], "a glob's matches are taken as they are"
+    assert found(f"{tmp_path}/none") == found(f"{tmp_path}/n*") == []
+    below = list_files_below(str(tmp_path), LOCAL)
+    assert set(below) == {"b", "a", "sub/c", "_b", ".b", "_sub/d", "sub/.e"}
+    assert isinstance(below["sub/c"], FileInfo)
+    assert (below["sub/c"].location, below["sub/c"].size) == (f"{tmp_path}/sub/c", 5)
+    assert list_files_below(f"{tmp_path}/none", LOCAL) == {}
+    assert file_exists(f"{tmp_path}/a", LOCAL) and not file_exists(f"{tmp_path}/none", LOCAL)
+
+
+def test_parts_of_a_file_and_what_is_packed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    assert read_range(str(tmp_path / "file"), LOCAL, 2, 5) == b"234"
+    assert read_range(str(tmp_path / "file"), LOCAL, 8, 20) == b"89", "it ends there"
+    (tmp_path / "file.gz").write_bytes(gzip.compress(b"0123456789"))
+    for name in ("file", "file.gz"):
+        with open_unpacked(str(tmp_path / name), LOCAL) as file:
+            assert file.read() == b"0123456789"
+    for read in (lambda path: read_range(path, LOCAL, 0, 1), lambda path: open_unpacked(path, LOCAL)):
+        with pytest.raises(FileNotFoundError):
+            read(str(tmp_path / "none"))
 
 
 def test_a_local_version_changes_with_size_or_time(tmp_path: Path) -> None:
@@ -102,6 +147,11 @@ def test_s3_files(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     client.put_object(Bucket=s3.bucket, Key="files/a", Body=b"9876543210")
     assert read_version(location, storage) != first, "an answer of yesterday must not be remembered"
     assert read_bytes(location, storage, 10) == b"9876543210"
+    assert read_range(location, storage, 2, 4) == b"76"
+    listed = FileInfo(location, 10, read_version(location, storage))
+    assert find_files(location, storage) == find_files(f"{location[:-1]}*", storage) == [listed]
+    assert list_files_below(location[:-2], storage) == {"a": listed}
+    assert file_exists(location, storage) and not file_exists(f"{location}b", storage)
     for missing in (f"s3://{s3.bucket}/files/none", "s3://no-such-bucket/a"):
         with pytest.raises(FileNotFoundError):
             read_bytes(missing, storage, 10)
