@@ -184,7 +184,7 @@ def fetch_from_hub(location: str, endpoint: str, home: Path, *more: str) -> dict
     """In a process of its own: the hub's client reads its environment when it is imported."""
     code = (
         "import json, sys\n"
-        "from mira_batch.config.edit import StorageConfig\n"
+        "from mira_batch.config.shared import StorageConfig\n"
         "from mira_batch.core.errors import ConfigError\n"
         "from mira_batch.storage.weights import describe_weights, fetch_weights\n"
         "try:\n"
