@@ -16,10 +16,10 @@ from PIL import Image
 
 from benchmarks.timeline import Call
 from mira_batch.config.models.simulated import SimulatedEditorConfig, SimulatedPolicyConfig, StepCounts
+from mira_batch.core.pixels import encode_png
 from mira_batch.core.ports import EditRequest, PolicyRequest
 from mira_batch.core.types import EditTask, LoggedStep
 from mira_batch.models.simulated import SimulatedEditor, SimulatedPolicy, step_count
-from mira_batch.storage.images import encode_png
 from mira_batch.storage.run.steplog import ShardLog
 
 _TOGETHER = 180.0

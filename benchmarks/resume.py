@@ -18,7 +18,7 @@ from mira_batch.core.identity import content_hash
 from mira_batch.core.receipts import Receipt, RunSummary, Tally
 from mira_batch.runtime.ledger import Ledger
 from mira_batch.storage import schema
-from mira_batch.storage.manifest.listing import list_files
+from mira_batch.storage.manifest import list_files
 from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.run.planfile import PlanWriter
 from tests.support.runs.edits import edit_results, open_edit_run
@@ -50,13 +50,13 @@ def _nearly_done(folder: Path, records: int) -> dict[str, Any]:
     for first in range(0, records, CHUNK):
         writer.add(pa.table(_plan_columns(range(first, first + CHUNK), image), schema=schema.PLAN))
     plan = writer.finish(schema.REJECTS.empty_table(), skipped=0)
-    empty = Path(store.location(result_key(0)))
+    empty = Path(store.locate(result_key(0)))
     assert store.create(result_key(0), edit_results([]))
     done = round(0.99 * len(plan.sizes))
     ledger = Ledger(store, "0", RunSummary(store.uri, store.name))
     for index, size in enumerate(plan.sizes[:done]):
         if index:
-            os.link(empty, store.location(result_key(index)))
+            os.link(empty, store.locate(result_key(index)))
         if index < done - _UNTOLD:
             ledger.add(Receipt(index, Tally(size, size)), size)
     ledger.save()

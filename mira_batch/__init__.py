@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mira_batch.core.version import __version__
+
 if TYPE_CHECKING:
     from mira_batch.catalogue.current import read_catalogue as read_catalogue
     from mira_batch.config.load import load_config as load_config
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from mira_batch.storage.run.results import read_outputs as read_outputs
     from mira_batch.storage.run.results import read_trajectories as read_trajectories
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "load_config", "read_catalogue", "read_outputs", "read_trajectories", "run"]
 
 _HOME = {

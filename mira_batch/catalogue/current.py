@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 
 from mira_batch.config.base import absolute
 from mira_batch.config.shared import StorageConfig
@@ -16,6 +15,7 @@ from mira_batch.storage import schema
 from mira_batch.storage.run.history import list_runs, open_results, read_columns
 from mira_batch.storage.run.layout import job_of
 from mira_batch.storage.run.results import result_files
+from mira_batch.storage.stores import ArrowFileSystem
 
 
 def read_catalogue(
@@ -78,7 +78,7 @@ def _find_current_rows(runs: Sequence[str], storage: StorageConfig) -> dict[str,
 
 
 def _take(
-    fs: pafs.FileSystem, run: str, file: str, rows: Sequence[int], columns: Sequence[str]
+    fs: ArrowFileSystem, run: str, file: str, rows: Sequence[int], columns: Sequence[str]
 ) -> Iterator[pa.Table]:
     """These rows of a result file; only their row groups are read, one at a time."""
     with open_results(fs, run, file, [schema.RESULTS.field(name) for name in columns]) as parquet:

@@ -1,7 +1,8 @@
-"""Images lent to models, which are not to change ours."""
+"""What is done to images everywhere. They are typed `Any`, since `core` doesn't import Pillow."""
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 
@@ -15,3 +16,15 @@ def shared(image: Any) -> Any:
     other.info = {}
     other.readonly = 1
     return other
+
+
+def has_alpha(image: Any) -> bool:
+    """Whether a `PIL.Image.Image` of any mode may have transparent pixels."""
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+
+
+def encode_png(image: Any) -> bytes:
+    """A `PIL.Image.Image` as PNG. Level 1 takes a third of the default's time, for few bytes more."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -15,12 +15,10 @@ from mira_batch.edit.verify import check_row
 from mira_batch.models.serving.replicas import load_replicas
 from mira_batch.runtime.job import WorkerContext
 from mira_batch.storage import schema
-from mira_batch.storage.manifest.images import ManifestImages
-from mira_batch.storage.manifest.listing import find_manifest
-from mira_batch.storage.manifest.scan import scan_piece
+from mira_batch.storage.manifest import ManifestImages, find_manifest, scan_split
 from mira_batch.storage.run.verify import RowCheck
 from mira_batch.storage.source import Source
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import Store
 from mira_batch.storage.weights import fetch_weights
 
 
@@ -57,7 +55,7 @@ class EditJob:
 
     def scan(self, split: Any) -> Iterator[pa.Table]:
         """Validated rows of a part of the manifest, with a work_id each."""
-        return scan_piece(split, self.config.input, self.config.storage, self._fingerprint)
+        return scan_split(split, self.config.input, self.config.storage, self._fingerprint)
 
     async def open(self, context: WorkerContext) -> EditRunner:
         """Load policy, editor and judge."""

@@ -14,11 +14,18 @@ from mira_batch.core.errors import ManifestError, MiraError, RecordError
 from mira_batch.models.registry import check_files, check_model
 from mira_batch.runtime.run import check_output
 from mira_batch.storage import images
-from mira_batch.storage.manifest.embedded import EmbeddedReader
-from mira_batch.storage.manifest.listing import Piece, cut, list_files, read_piece
-from mira_batch.storage.manifest.rows import Embedded, Record, Reject
-from mira_batch.storage.stores.objects import check_create_only, open_store
-from mira_batch.storage.weights import look_at_weights
+from mira_batch.storage.manifest import (
+    Embedded,
+    EmbeddedReader,
+    Record,
+    Reject,
+    Split,
+    list_files,
+    read_split,
+    split_manifest,
+)
+from mira_batch.storage.stores import check_create_only, open_store
+from mira_batch.storage.weights import describe_weights
 
 _ROWS = 1_000
 _IMAGES = 8
@@ -53,14 +60,14 @@ def validate(config: BulkEditConfig) -> Iterator[Finding]:
             yield Finding(what, False, str(error))
 
 
-def _sample(config: BulkEditConfig) -> tuple[list[Piece], list[Record | Reject]]:
+def _sample(config: BulkEditConfig) -> tuple[list[Split], list[Record | Reject]]:
     """The manifest's pieces, and its first rows."""
-    pieces = cut(list_files(config.input, config.storage), config.input, config.storage)
-    rows = (row for piece in pieces for row in read_piece(piece, config.input, config.storage))
+    pieces = split_manifest(list_files(config.input, config.storage), config.input, config.storage)
+    rows = (row for piece in pieces for row in read_split(piece, config.input, config.storage))
     return pieces, list(islice(rows, _ROWS))
 
 
-def _manifest(config: BulkEditConfig, pieces: Sequence[Piece], rows: Sequence[Record | Reject]) -> str:
+def _manifest(config: BulkEditConfig, pieces: Sequence[Split], rows: Sequence[Record | Reject]) -> str:
     bad = [row for row in rows if isinstance(row, Reject)]
     if not rows or len(bad) == len(rows):
         reason = f"; the first: {bad[0].where}: {bad[0].field} {bad[0].reason}" if bad else ""
@@ -140,7 +147,7 @@ def _locations(config: BulkEditConfig) -> list[str]:
 
 def _weights(config: BulkEditConfig) -> str:
     """Look at all weights, and into those of models that lie on this machine."""
-    found = [look_at_weights(location, config.storage) for location in _locations(config)]
+    found = [describe_weights(location, config.storage) for location in _locations(config)]
     for model in (config.policy, config.editor):
         if isinstance(model, TorchConfig) and not is_remote(model.weights):
             check_files(model)

@@ -29,8 +29,7 @@ from mira_batch.edit.rows import result_row
 from mira_batch.models.serving.replicas import Replicas
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage.images import encode
-from mira_batch.storage.manifest.images import ManifestImages
-from mira_batch.storage.manifest.planned import PlannedRecord
+from mira_batch.storage.manifest import ManifestImages, PlannedRecord
 from mira_batch.storage.run.steplog import ShardLog
 
 _NONE = Frame(None, "")
@@ -158,7 +157,7 @@ class EditRunner(RecordRunner):
                 # By content: whoever is first, and however late another is, the row's image stands there.
                 key = f"steps/{work}/{logged.step.index}-{logged.step.after[:8]}.{output.format}"
                 store.create(key, self._encode(logged.frame, steps))
-                return {"bytes": None, "path": store.location(key)}
+                return {"bytes": None, "path": store.locate(key)}
 
 
 class _Loop:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mira_batch.core.types import Trajectory
-from mira_batch.storage.manifest.planned import PlannedRecord
+from mira_batch.storage.manifest import PlannedRecord
 from mira_batch.storage.run.steplog import step_row, usage_row
 
 

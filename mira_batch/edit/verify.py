@@ -18,7 +18,7 @@ from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import frame_of
 from mira_batch.core.types import ErrorKind
 from mira_batch.storage.run.verify import RowCheck
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import Store
 
 
 def check_row(store: Store, row: Mapping[str, Any], output: ImageOutput) -> RowCheck:

@@ -28,8 +28,7 @@ from mira_batch.storage import schema
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import read_rejects
 from mira_batch.storage.run.results import results_dataset
-from mira_batch.storage.stores.files import READ_ERRORS
-from mira_batch.storage.stores.objects import Store, open_store
+from mira_batch.storage.stores import READ_ERRORS, Store, open_store
 
 _READERS = 4
 _ROWS_PER_READ = 8
@@ -53,7 +52,7 @@ def write_report(config: BulkEditConfig, summary: RunSummary, most: int = 48) ->
     run = layout.read_run(store)
     here = summary.committed - summary.already
     if not here and store.exists(layout.REPORT):  # a call that did nothing leaves the times of one that did
-        return store.location(layout.REPORT)
+        return store.locate(layout.REPORT)
     reader = CardReader(config, store, frozenset(file["path"] for file in run["manifest"]))
     try:
         census = _census(store, config, summary)
@@ -73,7 +72,7 @@ def write_report(config: BulkEditConfig, summary: RunSummary, most: int = 48) ->
         rejected=len(rejects),
     )
     store.put(layout.REPORT, render(page).encode("utf-8", "replace"))
-    return store.location(layout.REPORT)
+    return store.locate(layout.REPORT)
 
 
 @dataclass(frozen=True)

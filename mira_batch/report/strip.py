@@ -20,11 +20,9 @@ from mira_batch.core.identity import frame_of
 from mira_batch.core.types import Status
 from mira_batch.report.page import Card, Picture, Still
 from mira_batch.storage import images
-from mira_batch.storage.manifest.embedded import read_embedded
-from mira_batch.storage.manifest.rows import Place
+from mira_batch.storage.manifest import Place, read_embedded
 from mira_batch.storage.run.results import results_dataset
-from mira_batch.storage.stores.files import READ_ERRORS
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import READ_ERRORS, Store
 
 _CARD_BYTES = 80_000
 """Encoded pictures of one card, together: 48 cards stay below 5.2 MB in base64."""

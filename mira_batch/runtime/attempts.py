@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 from mira_batch.core.types import ErrorKind, Failure
 from mira_batch.storage.run.layout import state_prefix
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import Store
 
 MOST = 2
 """Tries without an end before a record is given up."""

@@ -23,7 +23,7 @@ from mira_batch.runtime.activity import ActivityReport
 from mira_batch.storage.run.steplog import ShardLog
 from mira_batch.storage.run.verify import RowCheck
 from mira_batch.storage.source import Source
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import Store
 
 OnCall = Callable[[str, float, float, int], None]
 """Told of each call of a model: which replica, its begin and end (`time.perf_counter()`), how many

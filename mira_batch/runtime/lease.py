@@ -23,7 +23,7 @@ from pathlib import Path
 
 from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.storage.run.layout import LEASE
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import Store
 
 _held: set[str] = set()
 """Holders of this process that live; any other claim of this process outlived its driver."""

@@ -26,7 +26,7 @@ from pydantic import TypeAdapter
 from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import Receipt, RunSummary
 from mira_batch.storage.run.layout import RECEIPTS, result_key
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import Store
 
 FOOTER = b"mira_batch.receipt"
 """Key of the receipt in a result file's metadata."""
@@ -93,10 +93,10 @@ def total(store: Store, committed: set[int]) -> Receipt:
 def read_receipt(store: Store, shard: int) -> Receipt:
     """The receipt in a result file's footer; an empty one where the file is damaged, as `verify` will say."""
     try:
-        tail, size = store.tail(result_key(shard), _TAIL)
+        tail, size = store.get_tail(result_key(shard), _TAIL)
         footer = int.from_bytes(tail[-8:-4], "little") + 8
         if footer > len(tail):
-            tail, size = store.tail(result_key(shard), footer)
+            tail, size = store.get_tail(result_key(shard), footer)
         metadata = pq.read_metadata(io.BytesIO(tail)).metadata
         return replace(from_json(json.loads(metadata[FOOTER])), shard=shard, written=size)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):

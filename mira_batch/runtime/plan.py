@@ -15,7 +15,7 @@ from mira_batch.storage.run.history import EarlierWork, find_earlier_work
 from mira_batch.storage.run.layout import RunSpec
 from mira_batch.storage.run.planfile import Plan, PlanWriter, SkippedBy
 from mira_batch.storage.source import Source
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import Store
 
 
 def make_plan(

@@ -32,7 +32,7 @@ from mira_batch.storage.run.planfile import Plan, Shard, read_plan
 from mira_batch.storage.run.verify import Verdict
 from mira_batch.storage.run.verify import verify as verify_run
 from mira_batch.storage.source import Source
-from mira_batch.storage.stores.objects import Store, check_create_only, open_store
+from mira_batch.storage.stores import Store, check_create_only, open_store
 
 
 def run(

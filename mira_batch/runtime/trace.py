@@ -17,7 +17,7 @@ from typing import Any
 from mira_batch.core.receipts import Receipt
 from mira_batch.core.usage import Span
 from mira_batch.storage.run.layout import PROFILE
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import Store
 
 MOST_SPANS = 300_000
 """Kept of a run, the first ones: a file of some 50 MB, which viewers still open."""

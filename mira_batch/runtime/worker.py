@@ -36,7 +36,7 @@ from mira_batch.runtime.trace import Trace
 from mira_batch.storage.run.layout import check_identities, result_key
 from mira_batch.storage.run.planfile import Shard, read_shard
 from mira_batch.storage.run.results import results_file
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import Store
 
 T = TypeVar("T")
 

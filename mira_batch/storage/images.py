@@ -28,12 +28,12 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import ImageOutput, ManifestConfig, StorageConfig
 from mira_batch.core.errors import RecordError, describe
-from mira_batch.core.pixels import shared
+from mira_batch.core.pixels import encode_png, has_alpha, shared
 from mira_batch.core.types import ErrorKind
-from mira_batch.storage.stores.files import READ_ERRORS, read_bytes, unreadable
+from mira_batch.storage.stores import READ_ERRORS, describe_read_error, read_bytes
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-"""What is decoded; Pillow's other, rarer decoders are not offered to untrusted bytes."""
+"""What is decoded. Pillow's other, rarer decoders never see untrusted bytes."""
 _SRGB = ImageCms.createProfile("sRGB")
 _LEVELS = np.arange(256, dtype=np.uint8)
 _PROBE = Image.fromarray(
@@ -47,7 +47,13 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 def fetch(
     uri: str, source: ManifestConfig, storage: StorageConfig, on_retry: Callable[[], None] | None = None
 ) -> bytes:
-    """An image's encoded bytes. `on_retry` is told of each passing fault that is waited out.
+    """Read an image's encoded bytes.
+
+    Args:
+        uri: a local path or URI.
+        source: which locations are allowed, and how many bytes.
+        storage: how an object store is reached.
+        on_retry: called for each passing fault that is waited out.
 
     Raises:
         RecordError: forbidden, unreadable or too large.
@@ -57,13 +63,22 @@ def fetch(
     try:
         data = read_bytes(uri, storage, source.max_bytes, on_retry)
     except READ_ERRORS as error:
-        raise RecordError(ErrorKind.image_unreadable, unreadable(uri, error)) from error
+        raise RecordError(ErrorKind.image_unreadable, describe_read_error(uri, error)) from error
     check_bytes(len(data), uri, source)
     return data
 
 
 def check_bytes(size: int, name: str, source: ManifestConfig) -> None:
-    """Refuse encoded images above `input.max_bytes`."""
+    """Refuse encoded images above `input.max_bytes`.
+
+    Args:
+        size: of the encoded image, in bytes.
+        name: the image's, for the message.
+        source: the bound.
+
+    Raises:
+        RecordError: image_too_large.
+    """
     if size > source.max_bytes:
         raise RecordError(
             ErrorKind.image_too_large,
@@ -72,27 +87,35 @@ def check_bytes(size: int, name: str, source: ManifestConfig) -> None:
 
 
 @lru_cache(maxsize=4096)
-def _real(folder: str) -> str:
+def _resolve_folder(folder: str) -> str:
     return os.path.realpath(folder)
 
 
-def _resolved(path: str) -> str:
-    """`os.path.realpath`, which asks the system about every part of the path, with folders remembered."""
+def _resolve_path(path: str) -> str:
+    """As `os.path.realpath`, which asks the system about every part of the path; folders are cached."""
     folder, name = os.path.split(path)
-    there = os.path.join(_real(folder), name)
+    there = os.path.join(_resolve_folder(folder), name)
     return os.path.realpath(there) if name in ("", ".") or os.path.islink(there) else there
 
 
 def check_allowed(uri: str, allow: tuple[str, ...]) -> None:
-    """Refuse URIs outside the prefixes, chained URLs, and paths that climb out or follow links out."""
+    """Refuse URIs outside the prefixes, chained URLs, and paths with '..' or links that lead outside.
+
+    Args:
+        uri: a local path or URI.
+        allow: the prefixes, local directories or URIs, as `input.allow`.
+
+    Raises:
+        RecordError: image_forbidden, with the reason.
+    """
     path = unquote(uri) if is_remote(uri) else uri  # HTTP clients resolve %2e%2e as they do ..
     if "::" in path or "\0" in path or ".." in path.replace("\\", "/").split("/"):
         raise RecordError(
             ErrorKind.image_forbidden, f"{uri!r}: '..', '::' and NUL are not allowed in image URIs"
         )
-    target = uri if is_remote(uri) else _resolved(uri)
+    target = uri if is_remote(uri) else _resolve_path(uri)
     for prefix in allow:
-        base = (prefix if is_remote(prefix) else _real(prefix)).rstrip("/")
+        base = (prefix if is_remote(prefix) else _resolve_folder(prefix)).rstrip("/")
         if target == base or target.startswith(base + "/"):
             return
     raise RecordError(
@@ -103,6 +126,14 @@ def check_allowed(uri: str, allow: tuple[str, ...]) -> None:
 
 def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
     """Decode to RGB or RGBA as the module describes.
+
+    Args:
+        data: the encoded image.
+        name: the image's, for messages.
+        source: the bound on pixels.
+
+    Returns:
+        The image, without metadata.
 
     Raises:
         RecordError: image_unreadable or image_too_large, with the reason.
@@ -118,7 +149,7 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
             )
         _refuse_frames(image, name)
         image.load()
-        return _normalised(_at_8_bits(image, data, name), name)
+        return _normalise(_scale_to_8_bits(image, data, name), name)
     except RecordError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -135,26 +166,30 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
 def _refuse_frames(image: Image.Image, name: str) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a camera's MPO holds previews beside its one picture
-        raise _inexact(name, f"has {frames} frames; an animation or multi-page file can't be edited as one")
+        raise _make_refusal(
+            name, f"has {frames} frames; an animation or multi-page file can't be edited as one"
+        )
 
 
-def _inexact(name: str, why: str) -> RecordError:
+def _make_refusal(name: str, why: str) -> RecordError:
     return RecordError(ErrorKind.image_unreadable, f"{name}: {why}")
 
 
-def _at_8_bits(image: Image.Image, data: bytes, name: str) -> Image.Image:
+def _scale_to_8_bits(image: Image.Image, data: bytes, name: str) -> Image.Image:
     """Bring other depths to 8 bits, where that is exact; Pillow leaves this, or half of it, to us."""
     key = image.info.get("transparency")
     depth = data[24] if image.format == "PNG" else 8
     if depth < 8 and image.mode == "L" and isinstance(key, int):  # Pillow scales the pixels, not the key
         image.info["transparency"] = key * 255 // (2**depth - 1)
     if depth == 16 and image.mode == "RGB" and key is not None:
-        raise _inexact(name, "has a transparent colour of 16 bits; give it an alpha channel instead")
+        raise _make_refusal(name, "has a transparent colour of 16 bits; give it an alpha channel instead")
     if not image.mode.startswith("I;16"):
         return image
     tags = getattr(image, "tag_v2", {})
     if tags.get(_BITS_PER_SAMPLE, (16,)) != (16,):
-        raise _inexact(name, f"has {tags[_BITS_PER_SAMPLE][0]} bits per pixel; convert it to 8 or 16 first")
+        raise _make_refusal(
+            name, f"has {tags[_BITS_PER_SAMPLE][0]} bits per pixel; convert it to 8 or 16 first"
+        )
     values = np.asarray(image).astype(np.int32)
     if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow undoes at 8 bits only
         values = 65535 - values
@@ -165,25 +200,25 @@ def _at_8_bits(image: Image.Image, data: bytes, name: str) -> Image.Image:
     return gray
 
 
-def _normalised(image: Image.Image, name: str) -> Image.Image:
+def _normalise(image: Image.Image, name: str) -> Image.Image:
+    """Bring an image of 8 bits to RGB or RGBA, upright, in sRGB, without metadata."""
     profile = image.info.get("icc_profile")
     image = ImageOps.exif_transpose(image)
     if image.mode in ("F", "I", "LAB", "HSV"):
-        raise _inexact(name, f"pixel mode {image.mode} has no exact form in 8-bit RGB; convert it first")
+        raise _make_refusal(name, f"pixel mode {image.mode} has no exact form in 8-bit RGB; convert it first")
     if image.mode == "CMYK" and not profile:
-        raise _inexact(
+        raise _make_refusal(
             name, "is CMYK without an ICC profile, so its colours can't be known; convert it to RGB"
         )
     is_gray = image.mode in ("1", "L", "LA", "La")
-    has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
     alpha = None
-    if has_alpha:
+    if has_alpha(image):
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
     if image.mode not in ("CMYK", "RGB"):
         image = image.convert("RGB")
     if profile and (is_gray or image.mode == "CMYK" or not _is_gray(profile)):
-        image = _to_srgb(image, profile, name)
+        image = _convert_to_srgb(image, profile, name)
     if alpha is not None:
         image.putalpha(alpha)
     return shared(image)
@@ -193,7 +228,7 @@ def _is_gray(profile: bytes) -> bool:
     return profile[16:20] == b"GRAY"
 
 
-def _to_srgb(image: Image.Image, profile: bytes, name: str) -> Image.Image:
+def _convert_to_srgb(image: Image.Image, profile: bytes, name: str) -> Image.Image:
     """Through the profile. One that gives sRGB back within rounding leaves the pixels as they are."""
     if image.mode == "RGB" and _is_gray(profile):
         image = image.convert("L")
@@ -204,7 +239,7 @@ def _to_srgb(image: Image.Image, profile: bytes, name: str) -> Image.Image:
             return image
         converted = ImageCms.applyTransform(image, transform)
     except (ImageCms.PyCMSError, OSError) as error:
-        raise _inexact(name, f"its ICC profile can't be applied: {error}") from error
+        raise _make_refusal(name, f"its ICC profile can't be applied: {error}") from error
     assert converted is not None
     return converted
 
@@ -217,15 +252,16 @@ def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
     return int(np.abs(moved).max()) <= 2
 
 
-def encode_png(image: Image.Image) -> bytes:
-    """Lossless and quick: the form of the step log. Level 1 costs a third of the default's time."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
 def encode(image: Image.Image, output: ImageOutput) -> bytes:
-    """The bytes of a result image in the output's format."""
+    """Encode a result image in the output's format.
+
+    Args:
+        image: RGB or RGBA.
+        output: format, quality, and the background for transparent pixels where the format is jpeg.
+
+    Raises:
+        RecordError: editor_failed: the format can't hold an image of this size.
+    """
     match output.format:
         case "png":
             return encode_png(image)

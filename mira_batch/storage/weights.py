@@ -24,13 +24,12 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Weights
-from mira_batch.storage.stores.files import (
+from mira_batch.storage.stores import (
     READ_ERRORS,
+    describe_read_error,
     download,
-    filesystem,
-    one_line,
-    unreadable,
-    version_of,
+    list_files_below,
+    shorten_error,
 )
 
 KINDS = (".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken")
@@ -44,21 +43,28 @@ _STREAMS = 4
 
 
 def fetch_weights(location: str, storage: StorageConfig) -> Weights:
-    """The files of a model, on this node.
+    """The files of a model, on this node, downloaded where need be.
+
+    Args:
+        location: a local directory, a URI of an object store, or `hf://owner/name@revision`.
+        storage: how an object store is reached.
+
+    Returns:
+        The directory of the files, and what tells this model from others.
 
     Raises:
         ConfigError: there is no such place, revision or model, or it can't be read; naming it and the fix.
         StoreError: the object store failed beyond retries.
     """
     if hub := hub_name(location):
-        return _from_hub(*hub)
+        return _fetch_from_hub(*hub)
     if is_remote(location):
-        path = _from_store(location, storage)
-        return Weights(str(path), digest_of(path))
-    return Weights(location, digest_of(_directory(location)))
+        path = _fetch_from_store(location, storage)
+        return Weights(str(path), digest_weights(path))
+    return Weights(location, digest_weights(_check_directory(location)))
 
 
-def _directory(location: str) -> Path:
+def _check_directory(location: str) -> Path:
     path = Path(location)
     if not path.is_dir():
         what = "is a file, not the directory that holds it" if path.exists() else "no such directory"
@@ -69,22 +75,29 @@ def _directory(location: str) -> Path:
     return path
 
 
-def look_at_weights(location: str, storage: StorageConfig) -> str:
-    """What is there, in words, without downloading it.
+def describe_weights(location: str, storage: StorageConfig) -> str:
+    """Say how large a model's weights are and how they come to a node, without downloading them.
+
+    Args:
+        location: as `fetch_weights`.
+        storage: how an object store is reached.
+
+    Returns:
+        Words for a user: "s3://… (15.2 GB, downloaded once to each node)".
 
     Raises:
         ConfigError, StoreError: as `fetch_weights`.
     """
     if hub := hub_name(location):
-        commit, sizes = _hub_listing(*hub)
+        commit, sizes = _list_hub(*hub)
         pinned = "" if commit == hub[1] else f"; {hub[1]} is commit {commit} now: pin that"
         where = f"downloaded to each node{pinned}"
     elif is_remote(location):
-        sizes = {name: info["size"] for name, info in _listing(location, storage).items()}
+        sizes = {name: info["size"] for name, info in _list_store(location, storage).items()}
         where = "downloaded once to each node"
     else:
-        path = _directory(location)
-        sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in _files(path)}
+        path = _check_directory(location)
+        sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in _list_local(path)}
         where = "to be seen by every worker's node"
     weights = sum(size for name, size in sizes.items() if name.endswith(".safetensors"))
     if not weights:
@@ -92,26 +105,30 @@ def look_at_weights(location: str, storage: StorageConfig) -> str:
     return f"{location} ({weights / 1e9:,.1f} GB, {where})"
 
 
-def digest_of(directory: Path) -> str:
+def digest_weights(directory: Path) -> str:
     """Digest of a model's files by their names and content.
 
     Of files over a megabyte the beginning and 64 blocks spread evenly are read, not all of it, so that tens
-    of gigabytes need not be read twice at each start. It tells models apart, and proves nothing of each bit.
+    of gigabytes need not be read twice at each start. It tells models apart; it doesn't prove that every byte
+    is the same.
+
+    Raises:
+        ConfigError: the directory holds no model files.
     """
     parts: list[str] = []
-    for path in _files(directory):
-        parts += [path.relative_to(directory).as_posix(), _digest_of_file(path)]
+    for path in _list_local(directory):
+        parts += [path.relative_to(directory).as_posix(), _digest_file(path)]
     if not parts:
         raise ConfigError(f"weights: {directory}: holds no model files ({', '.join(KINDS)})")
     return f"blake2b:{content_hash(*parts)}"
 
 
-def _files(directory: Path) -> list[Path]:
+def _list_local(directory: Path) -> list[Path]:
     found = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
-    return [found[name] for name in sorted(_of_the_model(found))]
+    return [found[name] for name in sorted(_select_model_files(found))]
 
 
-def _of_the_model(names: Iterable[str]) -> list[str]:
+def _select_model_files(names: Iterable[str]) -> list[str]:
     """Those names that belong to a model. Beside a pipeline's folders the hub's repositories often hold the
     same weights once more in one file, which would double the download."""
     kept = [name for name in names if name.endswith(KINDS)]
@@ -120,7 +137,7 @@ def _of_the_model(names: Iterable[str]) -> list[str]:
     return kept
 
 
-def _digest_of_file(path: Path) -> str:
+def _digest_file(path: Path) -> str:
     size = path.stat().st_size
     digest = hashlib.blake2b(str(size).encode(), digest_size=16)
     with path.open("rb") as file:
@@ -131,30 +148,30 @@ def _digest_of_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _from_hub(repository: str, revision: str) -> Weights:
+def _fetch_from_hub(repository: str, revision: str) -> Weights:
     from huggingface_hub import snapshot_download
 
     small = [f"*{kind}" for kind in KINDS if kind != ".safetensors"]
-    with _hub_errors(repository, revision):
+    with _explain_hub_errors(repository, revision):
         path = Path(snapshot_download(repository, revision=revision, allow_patterns=small))
         weights = "*/*.safetensors" if (path / "model_index.json").is_file() else "*.safetensors"
         snapshot_download(repository, revision=path.name, allow_patterns=weights)
     return Weights(str(path), f"{repository}@{path.name}")
 
 
-def _hub_listing(repository: str, revision: str) -> tuple[str, dict[str, int]]:
+def _list_hub(repository: str, revision: str) -> tuple[str, dict[str, int]]:
     """The commit that a revision is now, and its files with their sizes."""
     from huggingface_hub import HfApi
 
-    with _hub_errors(repository, revision):
+    with _explain_hub_errors(repository, revision):
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
-    return info.sha or revision, {name: sizes[name] for name in _of_the_model(sizes)}
+    return info.sha or revision, {name: sizes[name] for name in _select_model_files(sizes)}
 
 
 @contextmanager
-def _hub_errors(repository: str, revision: str) -> Iterator[None]:
-    """Say what the hub's refusals mean."""
+def _explain_hub_errors(repository: str, revision: str) -> Iterator[None]:
+    """Turn the hub's refusals into errors that say what to do."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
@@ -169,46 +186,45 @@ def _hub_errors(repository: str, revision: str) -> Iterator[None]:
         problem = "no such model; a private one needs a token as HF_TOKEN on the workers"
         raise ConfigError(f"weights: hf://{repository}@{revision}: {problem}") from error
     except Exception as error:  # a boundary: what of its HTTP client's errors comes through, the hub decides
-        problem = f"the hub can't be reached, and this node's cache does not hold it ({one_line(error)})"
+        problem = f"the hub can't be reached, and this node's cache does not hold it ({shorten_error(error)})"
         raise ConfigError(f"weights: hf://{repository}@{revision}: {problem}") from error
 
 
-def _cache() -> Path:
+def _find_cache() -> Path:
     return Path(os.environ.get("MIRA_BATCH_WEIGHTS") or "~/.cache/mira_batch/weights").expanduser()
 
 
-def _from_store(location: str, storage: StorageConfig) -> Path:
+def _fetch_from_store(location: str, storage: StorageConfig) -> Path:
     """A copy of a prefix in this node's cache, named by what the store holds now."""
-    listing = _listing(location, storage)
+    listing = _list_store(location, storage)
     name = content_hash(location, json.dumps(listing, sort_keys=True))
-    cache = _cache()
+    cache = _find_cache()
     cache.mkdir(parents=True, exist_ok=True)
     target = cache / name
     with FileLock(cache / f"{name}.lock"):
         if not (target.is_dir() and _is_whole(target, listing)):
-            _copy(location, storage, listing, target)
+            _download_all(location, storage, listing, target)
     return target
 
 
-def _listing(location: str, storage: StorageConfig) -> dict[str, dict[str, Any]]:
+def _list_store(location: str, storage: StorageConfig) -> dict[str, dict[str, Any]]:
     """Size and version of each model file below a prefix, by relative path."""
-    fs, root = filesystem(location, storage)
     try:
-        found = fs.find(root, detail=True)
+        found = list_files_below(location, storage)
     except READ_ERRORS as error:
-        raise ConfigError(f"weights: {unreadable(location, error)}") from error
-    assert isinstance(found, dict)
-    by_name = {path.removeprefix(root).lstrip("/"): info for path, info in found.items()}
+        raise ConfigError(f"weights: {describe_read_error(location, error)}") from error
     listing = {
-        name: {"size": by_name[name]["size"], "version": version_of(by_name[name])}
-        for name in _of_the_model(by_name)
+        name: {"size": found[name].size, "version": found[name].version}
+        for name in _select_model_files(found)
     }
     if not listing:
         raise ConfigError(f"weights: {location}: holds no model files ({', '.join(KINDS)})")
     return listing
 
 
-def _copy(location: str, storage: StorageConfig, listing: dict[str, dict[str, Any]], target: Path) -> None:
+def _download_all(
+    location: str, storage: StorageConfig, listing: dict[str, dict[str, Any]], target: Path
+) -> None:
     """Download beside the target, check, and only then give it its name. What is there of an earlier try that
     broke off is kept: the name stands for these very versions of the files."""
     partial = target.with_suffix(".partial")
@@ -220,16 +236,16 @@ def _copy(location: str, storage: StorageConfig, listing: dict[str, dict[str, An
         try:
             download(f"{location}/{name}", storage, str(file), listing[name]["size"])
         except READ_ERRORS as error:
-            raise ConfigError(f"weights: {unreadable(f'{location}/{name}', error)}") from error
+            raise ConfigError(f"weights: {describe_read_error(f'{location}/{name}', error)}") from error
 
     with ThreadPoolExecutor(_STREAMS, thread_name_prefix="weights") as pool:
         list(pool.map(fetch, listing))
-    if not _is_whole(partial, listing) or _listing(location, storage) != listing:
+    if not _is_whole(partial, listing) or _list_store(location, storage) != listing:
         shutil.rmtree(partial)
         raise ConfigError(f"weights: {location}: was changed while it was downloaded; run again")
     partial.rename(target)
 
 
 def _is_whole(directory: Path, listing: dict[str, dict[str, Any]]) -> bool:
-    sizes = {path.relative_to(directory).as_posix(): path.stat().st_size for path in _files(directory)}
+    sizes = {path.relative_to(directory).as_posix(): path.stat().st_size for path in _list_local(directory)}
     return sizes == {name: info["size"] for name, info in listing.items()}

@@ -147,7 +147,7 @@ def test_a_long_record_delays_its_own_shard_and_no_other(tmp_path: Path) -> None
     plan = read_plan(store)
     assert plan is not None
     committed = {
-        shard.index: os.stat(store.location(result_key(shard.index))).st_mtime_ns for shard in plan.shards()
+        shard.index: os.stat(store.locate(result_key(shard.index))).st_mtime_ns for shard in plan.shards()
     }
     own = next(
         shard.index

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from mira_batch.config.shared import Columns
 from mira_batch.storage import schema
-from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject, _metadata, _plain, validated
+from mira_batch.storage.manifest.rows import (
+    Embedded,
+    Place,
+    Record,
+    Reject,
+    _dump_metadata,
+    _make_plain,
+    validate_row,
+)
 from mira_batch.storage.manifest.scan import SCAN
 from mira_batch.storage.run.planfile import next_size
 from tests.support.runs.edits import edit_results
@@ -37,7 +45,7 @@ rows = st.fixed_dictionaries({}, optional=likely).flatmap(
 @given(rows, st.sampled_from(["/data", "s3://bucket/in"]), st.booleans())
 def test_any_row_is_a_record_or_a_reject(row: dict[str, Any], base: str, is_parquet: bool) -> None:
     place = Place("/data/m.parquet", 0, 7) if is_parquet else None
-    found = validated("here", row, Columns(), base, place)
+    found = validate_row("here", row, Columns(), base, place)
     if isinstance(found, Reject):
         assert found.field in ("record_id", "instruction", "image", "row") and found.reason
         table = [{"where": found.where, "record_id": found.record_id}]
@@ -63,7 +71,7 @@ def test_any_row_is_a_record_or_a_reject(row: dict[str, Any], base: str, is_parq
 @given(st.dictionaries(any_text, values, max_size=4))
 def test_metadata_is_written_as_by_the_careful_way(row: dict[str, Any]) -> None:
     columns = Columns(record_id="r\0", instruction="i\0", image="p\0")
-    assert _metadata(row, columns) == json.dumps(_plain(row), ensure_ascii=True)
+    assert _dump_metadata(row, columns) == json.dumps(_make_plain(row), ensure_ascii=True)
 
 
 texts = st.text(max_size=5)

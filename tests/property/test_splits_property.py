@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.storage.manifest import splits as module
-from mira_batch.storage.manifest.splits import Piece, numbered, raw_rows
+from mira_batch.storage.manifest.splits import Split, number_lines, read_raw_rows
 
 STORAGE = StorageConfig()
 values = st.text(max_size=30) | st.integers() | st.sampled_from(["x" * 200, "ü🌅", "\u2028", "\x85"])
@@ -43,9 +43,9 @@ def whole(path: Path) -> list[Any]:
     return found
 
 
-def cut_at(path: Path, bounds: Sequence[int], size: int) -> list[Piece]:
+def cut_at(path: Path, bounds: Sequence[int], size: int) -> list[Split]:
     ranges = pairwise([0, *sorted(bounds), size])
-    return [Piece(str(path), "jsonl", end - start, start=start, file_size=size) for start, end in ranges]
+    return [Split(str(path), "jsonl", end - start, start=start, file_size=size) for start, end in ranges]
 
 
 @pytest.mark.parametrize("line_step", [1, 7, 1 << 16])
@@ -65,8 +65,8 @@ def test_pieces_give_exactly_the_rows_of_the_file(
     bounds = data.draw(st.sets(st.integers(1, max(1, len(text) - 1)), max_size=8)) - {len(text)}
     pieces = cut_at(path, sorted(bounds), len(text))
     expected = whole(path)
-    for some in (pieces, numbered(pieces, STORAGE)):
-        assert [found for piece in some for found in raw_rows(piece, STORAGE)] == expected
+    for some in (pieces, number_lines(pieces, STORAGE)):
+        assert [found for piece in some for found in read_raw_rows(piece, STORAGE)] == expected
 
 
 def test_the_numbers_start_again_with_every_file(tmp_path: Path) -> None:
@@ -74,6 +74,6 @@ def test_the_numbers_start_again_with_every_file(tmp_path: Path) -> None:
     for name in ("a", "b"):
         path = tmp_path / f"{name}.jsonl"
         path.write_bytes(b"{}\n" * 10)
-        pieces += [Piece(str(tmp_path / "c.csv"), "csv", 5), *cut_at(path, [7, 20], 30)]
-    found = numbered(pieces, STORAGE)
+        pieces += [Split(str(tmp_path / "c.csv"), "csv", 5), *cut_at(path, [7, 20], 30)]
+    found = number_lines(pieces, STORAGE)
     assert [piece.first_line for piece in found] == [None, 1, 4, 8, 1, 1, 4, 8]

@@ -1,10 +1,12 @@
-"""What importing each layer loads, seen in a clean interpreter."""
+"""What importing each layer loads, seen in a clean interpreter, and who imports what, as it is written."""
 
 from __future__ import annotations
 
+import ast
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,10 @@ PYDANTIC_AND_YAML = {
 }
 NOT_IMPORTED = ("_sysconfigdata", "_cython", "cython_runtime")
 """The standard library's own data, and what compiled extensions enter by themselves."""
+STORES = "mira_batch.storage.stores"
+STORE_CLIENTS = {"aiohttp", "botocore", "fsspec", "obstore", "pyarrow.fs", "s3fs"}
+ROOMS = (STORES, "mira_batch.storage.manifest")
+"""Packages that others import as a whole: what they leave out is their own."""
 
 
 def modules_of(package: str) -> list[str]:
@@ -67,3 +73,79 @@ def test_building_a_model_needs_no_heavy_library(module: str) -> None:
 
 def test_the_check_itself_sees_third_parties() -> None:
     assert "yaml" in loaded_by("yaml")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Every name that a file imports, with its module: in functions and for type checkers, too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module and not node.level, f"{path}: relative imports are not followed here"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def all_imports() -> Iterator[tuple[str, str]]:
+    """(module, what it imports) of everything that is not a test."""
+    for folder in ("mira_batch", "jobs", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+            yield from ((name.removesuffix(".__init__"), found) for found in imports_of(path))
+
+
+def is_within(name: str, package: str) -> bool:
+    return f"{name}.".startswith(f"{package}.")
+
+
+def test_only_the_stores_know_the_clients_of_object_stores() -> None:
+    importers: dict[str, set[str]] = {client: set() for client in STORE_CLIENTS}
+    for module, found in all_imports():
+        # Google's client of models takes a session of aiohttp: it speaks to an endpoint, not to a store.
+        if is_within(module, "mira_batch.models.remote") and is_within(found, "aiohttp"):
+            continue
+        for client in STORE_CLIENTS:
+            if is_within(found, client):
+                importers[client].add(module)
+    assert all(is_within(module, STORES) for modules in importers.values() for module in modules), importers
+    assert all(importers[client] for client in STORE_CLIENTS - {"s3fs"}), "nobody imports it: is it needed?"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_is_imported_by_its_own_name(room: str) -> None:
+    inside = {f"{room}.{path.stem}" for path in (ROOT / room.replace(".", "/")).glob("[!_]*.py")}
+    assert len(inside) > 3
+    past_the_door = [
+        (module, found)
+        for module, found in all_imports()
+        if not is_within(module, room) and any(is_within(found, name) for name in inside)
+    ]
+    assert past_the_door == []
+
+
+def test_storage_has_no_circles() -> None:
+    """Of its modules and rooms; imports for type checkers and within functions count."""
+    graph: dict[str, set[str]] = {}
+    for module, found in all_imports():
+        if is_within(module, "mira_batch.storage") and is_within(found, "mira_batch.storage"):
+            graph.setdefault(module, set()).add(found)
+    names = graph.keys() | {found.rpartition(".")[0] for targets in graph.values() for found in targets}
+    order: list[str] = []
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, f"a circle: {above[above.index(module) :]}"
+        if module in order:
+            return
+        for found in sorted(graph.get(module, ())):
+            visit(found if found in names else found.rpartition(".")[0], (*above, module))
+        order.append(module)
+
+    for module in sorted(graph):
+        visit(module, ())
+    assert {*ROOMS, "mira_batch.storage.images"} <= set(order)
+
+
+def test_the_stores_load_their_clients_and_no_more() -> None:
+    """s3fs is loaded for the first s3:// location, torch and Pillow by nothing here."""
+    loaded = loaded_by(STORES)
+    assert {"obstore", "fsspec", "pyarrow"} <= loaded
+    assert not loaded & {"PIL", "ray", "s3fs", "torch"}

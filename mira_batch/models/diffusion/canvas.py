@@ -12,6 +12,8 @@ from itertools import product
 
 from PIL import Image
 
+from mira_batch.core.pixels import has_alpha
+
 MAX_RATIO = 4.0
 """Longer side over shorter: beyond it the models fail, and Flux.2 refuses at 8. A more extreme image is
 squeezed into this ratio, and its result stretched again."""
@@ -55,23 +57,19 @@ def restore(image: Image.Image, original: Image.Image) -> Image.Image:
 
     An image with transparency of its own was never on a canvas and comes back as it is.
     """
-    if _has_alpha(image):
+    if has_alpha(image):
         return image
     if image.mode != "RGB":
         image = image.convert("RGB")
     if image.size != original.size:
         image = image.resize(original.size, Image.Resampling.LANCZOS)
-    if not _has_alpha(original):
+    if not has_alpha(original):
         return image
     return _off_white(image, original.convert("RGBA").getchannel("A"))
 
 
-def _has_alpha(image: Image.Image) -> bool:
-    return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
-
-
 def _over_white(image: Image.Image) -> Image.Image:
-    if not _has_alpha(image):
+    if not has_alpha(image):
         return image if image.mode == "RGB" else image.convert("RGB")
     layer = image.convert("RGBA")
     white = Image.new("RGBA", layer.size, (255, 255, 255, 255))

@@ -10,6 +10,7 @@ import math
 from PIL import Image
 
 from mira_batch.core.errors import RecordError, describe
+from mira_batch.core.pixels import encode_png, has_alpha
 from mira_batch.core.types import ErrorKind
 
 MOST_PIXELS = 64_000_000
@@ -25,9 +26,7 @@ def png_of(image: Image.Image, max_pixels: int | None = None) -> bytes:
         scale = math.sqrt(max_pixels / (width * height))
         size = max(1, int(width * scale)), max(1, int(height * scale))
         image = image.resize(size, Image.Resampling.LANCZOS)
-    out = io.BytesIO()
-    image.save(out, "PNG", compress_level=1)  # the level costs time and spares few bytes of a photograph
-    return out.getvalue()
+    return encode_png(image)
 
 
 def data_url(image: Image.Image, max_pixels: int | None = None) -> str:
@@ -69,8 +68,7 @@ def from_bytes(data: bytes) -> Image.Image:
         raise RecordError(
             ErrorKind.editor_failed, f"the endpoint's image can't be read: {describe(error)}"
         ) from None
-    alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-    plain = image.convert("RGBA" if alpha else "RGB")
+    plain = image.convert("RGBA" if has_alpha(image) else "RGB")
     plain.info = {}  # the resolution and comments of whoever made it
     return plain
 

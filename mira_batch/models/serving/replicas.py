@@ -18,7 +18,7 @@ from mira_batch.config.models.local import TorchConfig
 from mira_batch.config.models.served import ServedConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import frame_of
-from mira_batch.core.pixels import shared
+from mira_batch.core.pixels import has_alpha, shared
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
 from mira_batch.core.types import ErrorKind, Frame
 from mira_batch.core.usage import Usage
@@ -178,8 +178,7 @@ def _frame(image: Any) -> Frame:
             ErrorKind.editor_failed, f"the editor returned a {type(image).__name__}, not a PIL image"
         )
     if image.mode not in ("RGB", "RGBA"):
-        has_alpha = "transparency" in image.info or image.mode in ("LA", "PA")
-        image = shared(image.convert("RGBA" if has_alpha else "RGB"))
+        image = shared(image.convert("RGBA" if has_alpha(image) else "RGB"))
     if min(image.size) < 1:
         raise RecordError(ErrorKind.editor_failed, f"the editor returned an empty image {image.size}")
     return frame_of(image)

@@ -40,7 +40,7 @@ from mira_batch.runtime.plan import scan_schema
 from mira_batch.runtime.pool import Pool, count_shards_in_hand
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard
-from mira_batch.storage.stores.objects import open_store
+from mira_batch.storage.stores import open_store
 
 _ERRORS = {
     kind.__name__: kind

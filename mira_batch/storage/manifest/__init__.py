@@ -1,0 +1,43 @@
+"""Manifests: what a user wants done to which image, a row each.
+
+Owns how a manifest is found, split, read and validated (`list_files`, `split_manifest`, `read_split`), how
+its rows become rows of a plan (`scan_split`), and how images that are embedded in it are read again.
+
+Leaves to others how files are reached (`storage.stores`), what an image is (`storage.images`), and the plan
+itself (`storage.run`). It starts no task: a split is read by whoever asks.
+"""
+
+from mira_batch.storage.manifest.embedded import EmbeddedReader, read_embedded
+from mira_batch.storage.manifest.images import ManifestImages
+from mira_batch.storage.manifest.listing import (
+    SPLIT_BYTES,
+    ManifestFile,
+    find_manifest,
+    list_files,
+    split_manifest,
+)
+from mira_batch.storage.manifest.planned import PlannedRecord
+from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject
+from mira_batch.storage.manifest.scan import SCAN, scan_split
+from mira_batch.storage.manifest.splits import Split, number_lines, read_split
+
+__all__ = [
+    "SCAN",
+    "SPLIT_BYTES",
+    "Embedded",
+    "EmbeddedReader",
+    "ManifestFile",
+    "ManifestImages",
+    "Place",
+    "PlannedRecord",
+    "Record",
+    "Reject",
+    "Split",
+    "find_manifest",
+    "list_files",
+    "number_lines",
+    "read_embedded",
+    "read_split",
+    "scan_split",
+    "split_manifest",
+]

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ManifestError
-from mira_batch.storage.manifest.parquet import open_parquet, readable, stored_bytes
+from mira_batch.storage.manifest.parquet import explain_read_errors, open_parquet, sum_stored_bytes
 from mira_batch.storage.manifest.rows import Place
 
 _ROWS_AT_ONCE = 16
 _HELD_BYTES = 64_000_000
-"""Images passed over that are kept for those who come late."""
+"""Of images that were read before they were asked for: how many bytes are kept."""
 _SMALL_GROUP = _HELD_BYTES // 2
 """Row groups up to this size are read to their end at once, so that shards may come in any order."""
 
@@ -24,7 +24,22 @@ _SMALL_GROUP = _HELD_BYTES // 2
 def read_embedded(
     path: str, row_group: int, rows: set[int], column: str, storage: StorageConfig
 ) -> dict[int, bytes]:
-    """`EmbeddedReader.read` for a single time."""
+    """Read embedded images once, as `EmbeddedReader.read` does.
+
+    Args:
+        path: the Parquet file.
+        row_group: its row group.
+        rows: which rows of the row group.
+        column: the manifest's name of the image column.
+        storage: how an object store is reached.
+
+    Returns:
+        Row within the group -> encoded bytes.
+
+    Raises:
+        ManifestError: the file can't be read, or these rows are no longer there.
+        StoreError: no such scheme, or the package for it isn't installed.
+    """
     reader = EmbeddedReader(column, storage)
     try:
         return reader.read(path, row_group, rows)
@@ -33,13 +48,16 @@ def read_embedded(
 
 
 class EmbeddedReader:
-    """Hands out embedded images, reading each row group once where it is asked for in order.
+    """Reads embedded images, each row group once where its images are asked for in order.
 
-    A row group can only be read from its start. Shards follow the manifest, so in a large one this stays
-    where the last shard ended and goes on from there, and keeps some of the images it passes over for shards
-    that were overtaken. Only who asks for what is long past makes it start again. One row group is open at a
-    time, and of that a few pages: pyarrow makes them of a thousand images, so a large row group may take as
-    much memory as three thousand images. Safe to share by threads, which take turns.
+    A row group can only be read from its start. Shards follow the manifest, so in a large one the reader
+    stays where the last shard ended and goes on from there. Of the images it passes over it keeps some, for
+    shards that are read out of order. It starts again only for an image that it no longer keeps.
+
+    One row group is open at a time, and of that a few pages. pyarrow makes pages of a thousand images, so a
+    large row group may take as much memory as three thousand images.
+
+    Safe to share by threads, which take turns.
     """
 
     def __init__(self, column: str, storage: StorageConfig) -> None:
@@ -62,10 +80,19 @@ class EmbeddedReader:
         self._held_bytes = 0
 
     def read(self, path: str, row_group: int, rows: set[int]) -> dict[int, bytes]:
-        """The encoded bytes of embedded images: row within the group -> bytes.
+        """Read embedded images.
+
+        Args:
+            path: the Parquet file.
+            row_group: its row group.
+            rows: which rows of the row group.
+
+        Returns:
+            Row within the group -> encoded bytes.
 
         Raises:
             ManifestError: the file can't be read, or these rows are no longer there.
+            StoreError: no such scheme, or the package for it isn't installed.
         """
         with self._lock:
             found: dict[int, bytes] = {}
@@ -75,7 +102,7 @@ class EmbeddedReader:
                     found[row] = data
             missing = rows - found.keys()
             if missing:
-                found |= self._read_on(path, row_group, missing)
+                found |= self._read_forward(path, row_group, missing)
                 # The allocator would keep the pages of all that was read, most of a row group, for later.
                 pa.default_memory_pool().release_unused()
         if missing := rows - found.keys():
@@ -86,7 +113,7 @@ class EmbeddedReader:
         return found
 
     def close(self) -> None:
-        """Close the file that is open."""
+        """Close the file that is open, if any. The reader can be used again."""
         with self._lock:
             self._close()
 
@@ -96,10 +123,10 @@ class EmbeddedReader:
             self._file.close()
             self._file = None
 
-    def _read_on(self, path: str, row_group: int, wanted: set[int]) -> dict[int, bytes]:
+    def _read_forward(self, path: str, row_group: int, wanted: set[int]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
         try:
-            with readable(path):
+            with explain_read_errors(path):
                 at = self._next
                 if self._file is None or (at.file, at.row_group) != (path, row_group) or min(wanted) < at.row:
                     self._open(path, row_group)
@@ -124,8 +151,8 @@ class EmbeddedReader:
         file = self._file = open_parquet(path, self._storage)
         if row_group < file.num_row_groups and self._column in file.schema_arrow.names:
             self._rows = file.metadata.row_group(row_group).num_rows
-            self._small = stored_bytes(file, row_group, self._column) <= _SMALL_GROUP
-            self._images = _images(file, row_group, self._column)
+            self._small = sum_stored_bytes(file, row_group, self._column) <= _SMALL_GROUP
+            self._images = _iterate_images(file, row_group, self._column)
 
     def _hold(self, place: Place, data: bytes) -> None:
         self._held_bytes += len(data) - len(self._held.pop(place, b""))
@@ -134,7 +161,7 @@ class EmbeddedReader:
             self._held_bytes -= len(self._held.popitem(last=False)[1])
 
 
-def _images(file: pq.ParquetFile, row_group: int, column: str) -> Iterator[bytes | None]:
+def _iterate_images(file: pq.ParquetFile, row_group: int, column: str) -> Iterator[bytes | None]:
     """The images of a row group in order; None where a row has none."""
     batches = file.iter_batches(_ROWS_AT_ONCE, row_groups=[row_group], columns=[column], use_threads=False)
     for batch in batches:

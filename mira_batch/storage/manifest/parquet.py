@@ -1,4 +1,4 @@
-"""Opens Parquet manifests as streams, and turns whatever is wrong with one into a `ManifestError`."""
+"""Opens Parquet manifests as streams, and turns the errors of reading any manifest into `ManifestError`."""
 
 from __future__ import annotations
 
@@ -11,42 +11,51 @@ import pyarrow.parquet as pq
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ManifestError
-from mira_batch.storage.stores.files import READ_ERRORS, arrow_filesystem, one_line
+from mira_batch.storage.stores import READ_ERRORS, open_arrow_filesystem, shorten_error
 
 _BUFFER = 1 << 20
 """Bytes read ahead of a column. pyarrow's default reads a row group's columns whole before the first row."""
 
 
 def open_parquet(path: str, storage: StorageConfig) -> pq.ParquetFile:
-    """Open a file for reading page by page.
+    """Open a Parquet file for reading page by page.
+
+    Args:
+        path: its absolute path or URI.
+        storage: how an object store is reached.
 
     Raises:
         ManifestError: it can't be opened as Parquet.
+        StoreError: no such scheme, or the package for it isn't installed.
     """
-    fs, name = arrow_filesystem(path, storage)
+    fs, name = open_arrow_filesystem(path, storage)
     try:
         return pq.ParquetFile(name, filesystem=fs, pre_buffer=False, buffer_size=_BUFFER)
     except (*READ_ERRORS, pa.ArrowException) as error:
-        raise ManifestError(f"{path}: can't be read as Parquet: {one_line(error)}") from error
+        raise ManifestError(f"{path}: can't be read as Parquet: {shorten_error(error)}") from error
 
 
 @contextmanager
-def readable(path: str) -> Iterator[None]:
-    """The boundary of a manifest file's contents, Parquet or text."""
+def explain_read_errors(path: str) -> Iterator[None]:
+    """Turn what reading a manifest file raises, Parquet or text, into an error that names the file.
+
+    Raises:
+        ManifestError: instead of the reader's own errors.
+    """
     try:
         yield
     except (*READ_ERRORS, EOFError, zlib.error, pa.ArrowException) as error:
-        raise ManifestError(f"{path}: can't be read to its end: {one_line(error)}") from error
+        raise ManifestError(f"{path}: can't be read to its end: {shorten_error(error)}") from error
 
 
-def holds_bytes(kind: pa.DataType) -> bool:
+def may_hold_images(kind: pa.DataType) -> bool:
     """Whether a column of this type may hold images: bytes, or bytes somewhere inside."""
     binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
-    return binary or any(holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
+    return binary or any(may_hold_images(kind.field(i).type) for i in range(kind.num_fields))
 
 
-def stored_bytes(parquet: pq.ParquetFile, row_group: int, column: str) -> int:
-    """What a column of a row group takes in the file, all its leaves together."""
+def sum_stored_bytes(parquet: pq.ParquetFile, row_group: int, column: str) -> int:
+    """How many bytes a column of a row group takes in the file, compressed, all its leaves together."""
     group = parquet.metadata.row_group(row_group)
     chunks = (group.column(index) for index in range(group.num_columns))
     return sum(

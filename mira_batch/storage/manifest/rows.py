@@ -20,7 +20,9 @@ class Place:
     """A row of a Parquet manifest."""
 
     file: str
+    """Absolute path or URI."""
     row_group: int
+    """Within the file."""
     row: int
     """Within the row group."""
 
@@ -33,6 +35,7 @@ class Embedded:
     """An image whose bytes are in the manifest itself."""
 
     place: Place
+    """Where it can be read again."""
     digest: str
     """Of the encoded bytes."""
 
@@ -42,8 +45,11 @@ class Record:
     """A valid row."""
 
     where: str
+    """Its place in the manifest, for messages."""
     record_id: str
+    """What names the record in every output."""
     instruction: str
+    """What is to be done to the image."""
     image: str | Embedded
     """An absolute path or URI, or the place of embedded bytes."""
     metadata: str
@@ -55,25 +61,29 @@ class Reject:
     """A row that can't be used, and why."""
 
     where: str
+    """Its place in the manifest, for messages."""
     record_id: str | None
+    """None where the row has none that can be read."""
     field: str
+    """The manifest's name of the column that is wrong; "row" for the row as a whole."""
     reason: str
+    """What is wrong, to be read after the field: "is empty"."""
 
 
-def _text(value: Any) -> Any:
+def _write_whole_number(value: Any) -> Any:
     """Whole numbers are fine as ids; other types are not text."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _clean(value: str) -> str:
-    if not _encodable(value):
+def _check_text(value: str) -> str:
+    if not _is_encodable(value):
         raise ValueError("is not valid Unicode (a lone surrogate, or bytes that are not UTF-8)")
     if not value.strip():
         raise ValueError("is empty")
     return value
 
 
-_Text = Annotated[str, AfterValidator(_clean)]
+_Text = Annotated[str, AfterValidator(_check_text)]
 
 
 _SIMPLE = {str, int, float, bool, type(None)}
@@ -84,7 +94,7 @@ _write_strictly = json.JSONEncoder(allow_nan=False).encode
 class _ImageRow(BaseModel):
     """What a row must hold for a job over images, under our names."""
 
-    record_id: Annotated[_Text, BeforeValidator(_text), Field(max_length=512)]
+    record_id: Annotated[_Text, BeforeValidator(_write_whole_number), Field(max_length=512)]
     image: bytes | Annotated[_Text, Field(max_length=4096)]
 
 
@@ -92,12 +102,12 @@ class _Row(BaseModel):
     """What it must hold for a job that follows instructions. Of several problems the first field's is
     told."""
 
-    record_id: Annotated[_Text, BeforeValidator(_text), Field(max_length=512)]
+    record_id: Annotated[_Text, BeforeValidator(_write_whole_number), Field(max_length=512)]
     instruction: Annotated[_Text, Field(max_length=10_000)]
     image: bytes | Annotated[_Text, Field(max_length=4096)]
 
 
-def validated(
+def validate_row(
     where: str, row: Mapping[str, Any], columns: ImageColumns, base: str, place: Place | None
 ) -> Record | Reject:
     """Check one row.
@@ -105,9 +115,12 @@ def validated(
     Args:
         where: the row's place, for messages.
         row: column name -> value.
-        columns: how the manifest calls its columns.
+        columns: what the manifest calls its columns.
         base: directory of the manifest file, where relative image paths start.
         place: where embedded bytes of this row can be read again; None where they can't be embedded.
+
+    Returns:
+        The record, or a reject that names the first field that is wrong.
     """
     values: dict[str, Any] = {"record_id": row.get(columns.record_id)}
     model: type[_Row | _ImageRow] = _ImageRow
@@ -118,7 +131,7 @@ def validated(
         image = image.get("bytes") if image.get("bytes") is not None else image.get("path")
     values["image"] = image
     known = values["record_id"]
-    record_id = str(known) if isinstance(known, str | int) and _encodable(str(known)) else None
+    record_id = str(known) if isinstance(known, str | int) and _is_encodable(str(known)) else None
     try:
         valid = model.model_validate({k: v for k, v in values.items() if v is not None}, strict=True)
     except ValidationError as error:
@@ -126,9 +139,9 @@ def validated(
         field = str(problems[0]["loc"][0])
         # Of an image the last one: as text, not bytes.
         last = [problem for problem in problems if problem["loc"][0] == field][-1]
-        return Reject(where, record_id, getattr(columns, field), _reason(last))
+        return Reject(where, record_id, getattr(columns, field), _explain_problem(last))
     try:
-        rest = _metadata(row, columns)
+        rest = _dump_metadata(row, columns)
     except RecursionError:
         return Reject(where, record_id, "row", "is nested too deeply")
     if isinstance(valid.image, bytes):
@@ -136,12 +149,12 @@ def validated(
             return Reject(where, record_id, columns.image, "embedded bytes need a Parquet manifest")
         found: str | Embedded = Embedded(place, content_hash(valid.image))
     else:
-        found = resolve(valid.image, base)
+        found = resolve_image(valid.image, base)
     instruction = valid.instruction if isinstance(valid, _Row) else ""
     return Record(where, valid.record_id, instruction, found, rest)
 
 
-def _encodable(text: str) -> bool:
+def _is_encodable(text: str) -> bool:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -149,7 +162,7 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _reason(problem: Any) -> str:
+def _explain_problem(problem: Any) -> str:
     match problem["type"]:
         case "missing":
             return "is missing or null"
@@ -161,10 +174,14 @@ def _reason(problem: Any) -> str:
             return f"should be text, found {type(problem['input']).__name__} {str(problem['input'])[:80]!r}"
 
 
-def resolve(uri: str, base: str) -> str:
+def resolve_image(uri: str, base: str) -> str:
     """An image's absolute location; a relative one starts at its manifest file's directory.
 
     '..' is kept as written: `images.check_allowed` refuses it by name.
+
+    Args:
+        uri: the image as the manifest names it.
+        base: directory of the manifest file, a path or URI.
     """
     if is_remote(uri) or "::" in uri:
         return uri
@@ -175,7 +192,7 @@ def resolve(uri: str, base: str) -> str:
     return f"{base}/{uri.removeprefix('./')}"
 
 
-def _metadata(row: Mapping[str, Any], columns: ImageColumns) -> str:
+def _dump_metadata(row: Mapping[str, Any], columns: ImageColumns) -> str:
     """The columns that are not ours, as a JSON object.
 
     Raises:
@@ -183,9 +200,7 @@ def _metadata(row: Mapping[str, Any], columns: ImageColumns) -> str:
     """
     ours = (columns.record_id, columns.image, getattr(columns, "instruction", None))
     rest = {name: value for name, value in row.items() if name not in ours}
-    if all(
-        type(value) in _SIMPLE for value in rest.values()
-    ):  # of most catalogues, and then `_plain` is slow
+    if all(type(value) in _SIMPLE for value in rest.values()):  # mostly, and `_make_plain` is slow
         try:
             text = _write_strictly(rest)
         except ValueError:  # not a finite number
@@ -193,19 +208,19 @@ def _metadata(row: Mapping[str, Any], columns: ImageColumns) -> str:
         else:
             if "\\ud" not in text:  # else it may hold a lone surrogate
                 return text
-    return json.dumps(_plain(rest), ensure_ascii=True)
+    return json.dumps(_make_plain(rest), ensure_ascii=True)
 
 
-def _plain(value: Any) -> Any:
+def _make_plain(value: Any) -> Any:
     """A metadata value as JSON data."""
     if isinstance(value, bytes):
         return f"<{len(value)} bytes>"
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if isinstance(value, str) and not _encodable(value):
+    if isinstance(value, str) and not _is_encodable(value):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):
-        return {_plain(str(k)): _plain(v) for k, v in value.items()}
+        return {_make_plain(str(k)): _make_plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [_make_plain(v) for v in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)

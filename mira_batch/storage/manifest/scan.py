@@ -1,4 +1,4 @@
-"""Turns a piece of a manifest into plan rows: validated, with a work_id each. Runs on any worker."""
+"""Turns a split of a manifest into plan rows: validated, with a work_id each. Runs on any worker."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import work_id
 from mira_batch.storage import schema
 from mira_batch.storage.images import check_allowed
-from mira_batch.storage.manifest.listing import read_piece
 from mira_batch.storage.manifest.rows import Embedded, Record, Reject
-from mira_batch.storage.manifest.splits import Piece
-from mira_batch.storage.stores.files import CONNECTIONS, READ_ERRORS, version
+from mira_batch.storage.manifest.splits import Split, read_split
+from mira_batch.storage.stores import CONNECTIONS, READ_ERRORS, read_version
 
 SCAN = pa.schema([*schema.PLAN, *schema.REJECTS.remove(1), ("digest", pa.binary(16))])
 """Plan rows and rejects in one table: of a reject `reason` is set, of a record it is null. `digest` is the
@@ -33,13 +32,13 @@ _LOOKUPS = CONNECTIONS
 for each, so at a store's usual 20 to 50 ms more threads would hardly be served faster."""
 
 
-def scan_piece(
-    piece: Piece, source: ManifestConfig, storage: StorageConfig, fingerprint: str
+def scan_split(
+    split: Split, source: ManifestConfig, storage: StorageConfig, fingerprint: str
 ) -> Iterator[pa.Table]:
-    """The rows of a piece in order, in tables of schema `SCAN`.
+    """The rows of a split in order, in tables of schema `SCAN`.
 
     Args:
-        piece: which part of the manifest.
+        split: which part of the manifest.
         source: the manifest.
         storage: how object stores are reached.
         fingerprint: the job's, which is part of each work id.
@@ -49,7 +48,7 @@ def scan_piece(
     """
     local_version = _local_versions(source)
     with ThreadPoolExecutor(_LOOKUPS) as pool:
-        stream = read_piece(piece, source, storage)
+        stream = read_split(split, source, storage)
         while rows := list(islice(stream, _ROWS)):
             identities: dict[str, str] = {}
             if source.identity != "uri":
@@ -70,7 +69,7 @@ def _identify(
     def look_up(uri: str) -> str:
         try:
             check_allowed(uri, source.allowed)
-            return version(uri, storage)
+            return read_version(uri, storage)
         except (RecordError, *READ_ERRORS):
             return "unknown"
 
@@ -85,7 +84,7 @@ def _identify(
 def _local_versions(source: ManifestConfig) -> Callable[[str], str | None]:
     """A function that gives a local file's version as `look_up` would, with one system call, or None.
 
-    `check_allowed` resolves every folder of a path. Here each folder is resolved once for a whole piece: a
+    `check_allowed` resolves every folder of a path. Here each folder is resolved once for a whole split: a
     file in it that is no link is allowed if the folder is. None stands for all that is not so plain.
     """
 

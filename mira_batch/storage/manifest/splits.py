@@ -1,4 +1,7 @@
-"""Reads the rows of a piece of a manifest as they are written; `rows` says which of them can be used."""
+"""Reads the rows of a split of a manifest, and numbers the lines of splits.
+
+How a manifest is split is up to `listing`, and which rows can be used up to `rows`.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,14 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mira_batch.config.shared import StorageConfig
+from mira_batch.config.shared import ManifestConfig, StorageConfig
 from mira_batch.core.errors import ManifestError
-from mira_batch.storage.manifest.parquet import holds_bytes, open_parquet, readable
-from mira_batch.storage.manifest.rows import Place
-from mira_batch.storage.stores.faults import patience
-from mira_batch.storage.stores.files import filesystem
+from mira_batch.storage.manifest.parquet import explain_read_errors, may_hold_images, open_parquet
+from mira_batch.storage.manifest.rows import Place, Record, Reject, validate_row
+from mira_batch.storage.stores import open_unpacked, read_range
 
 _ROWS_WITH_IMAGES = 16
 """Rows in memory at once where a Parquet file holds embedded images."""
@@ -27,56 +28,90 @@ _BLOCK, _REQUESTS = 8_000_000, 4
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Split:
     """A part of a manifest that one task reads."""
 
     path: str
+    """Of its file: an absolute path or URI."""
     format: str
+    """Of its file: parquet, jsonl or csv."""
     size: int
     """Bytes that it takes in the file, as stored."""
     row_groups: tuple[int, ...] = ()
-    """Of a Parquet file."""
+    """Of a Parquet file, those that belong to the split; empty: all."""
     image_bytes: int = 0
     """Of its row groups' image columns the largest, in bytes as stored; 0 where none holds images."""
     start: int | None = None
-    """Of a JSONL file that may be cut, the first byte: its lines are those that start in the `size` bytes
+    """Of a JSONL file that may be split, the first byte: its lines are those that start in the `size` bytes
     from here. None: it is the whole file."""
     file_size: int = 0
     """Of such a file, in bytes."""
     first_line: int | None = None
-    """The number of its first line in the file, once `numbered` has counted. None: not counted yet."""
+    """The number of its first line in the file, once `number_lines` has counted. None: not counted yet."""
 
 
-def raw_rows(piece: Piece, storage: StorageConfig) -> Iterator[tuple[Place | str, dict[str, Any] | str]]:
-    """(where, row), or (where, problem) for what is not even a row."""
-    match piece.format:
+def read_split(split: Split, source: ManifestConfig, storage: StorageConfig) -> Iterator[Record | Reject]:
+    """Every row of a split, in order, as a valid record or as a reject with its reason.
+
+    Args:
+        split: which rows of which file.
+        source: what the manifest calls its columns.
+        storage: how an object store is reached.
+
+    Raises:
+        ManifestError: the file can't be read to its end.
+        StoreError: no such scheme, or the package for it isn't installed.
+    """
+    base = split.path.rsplit("/", 1)[0]
+    with explain_read_errors(split.path):
+        for where, row in read_raw_rows(split, storage):
+            if isinstance(row, str):
+                yield Reject(str(where), None, "row", row)
+            else:
+                place = where if isinstance(where, Place) else None
+                yield validate_row(str(where), row, source.columns, base, place)
+
+
+def read_raw_rows(split: Split, storage: StorageConfig) -> Iterator[tuple[Place | str, dict[str, Any] | str]]:
+    """The rows of a split as they are written, in order.
+
+    Yields:
+        (where, row), with the row by column; or (where, problem) for what is not even a row. `where` is a
+        `Place` in a Parquet file, else "path:line".
+
+    Raises:
+        ManifestError: the file can't be opened as Parquet, has an invalid CSV header, or was changed.
+        READ_ERRORS, EOFError, zlib.error, pa.ArrowException: it can't be read to its end.
+    """
+    match split.format:
         case "parquet":
-            yield from _parquet_rows(piece, storage)
+            yield from _read_parquet_rows(split, storage)
         case "jsonl":
-            yield from _json_rows(piece, storage)
+            yield from _read_json_rows(split, storage)
         case _:
-            yield from _csv_rows(piece.path, storage)
+            yield from _read_csv_rows(split.path, storage)
 
 
-def _parquet_rows(piece: Piece, storage: StorageConfig) -> Iterator[tuple[Place, dict[str, Any]]]:
-    with open_parquet(piece.path, storage) as parquet:
+def _read_parquet_rows(split: Split, storage: StorageConfig) -> Iterator[tuple[Place, dict[str, Any]]]:
+    with open_parquet(split.path, storage) as parquet:
         schema = parquet.schema_arrow
-        light = not any(holds_bytes(field.type) for field in schema)
+        light = not any(may_hold_images(field.type) for field in schema)
         rows_per_read = 4096 if light else _ROWS_WITH_IMAGES
-        for group in piece.row_groups or range(parquet.num_row_groups):
+        for group in split.row_groups or range(parquet.num_row_groups):
             index = 0
             for batch in parquet.iter_batches(rows_per_read, row_groups=[group]):
                 for row in batch.to_pylist():
-                    yield Place(piece.path, group, index), row
+                    yield Place(split.path, group, index), row
                     index += 1
 
 
-def _json_rows(piece: Piece, storage: StorageConfig) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    with _opened(piece.path, storage) if piece.start is None else _own_lines(piece, storage) as lines:
-        for number, line in enumerate(lines, _first_line(piece, storage)):
+def _read_json_rows(split: Split, storage: StorageConfig) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    whole = split.start is None
+    with open_unpacked(split.path, storage) if whole else _read_own_lines(split, storage) as lines:
+        for number, line in enumerate(lines, _find_first_line(split, storage)):
             if not line.strip():
                 continue
-            where = f"{piece.path}:{number}"
+            where = f"{split.path}:{number}"
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
@@ -85,25 +120,19 @@ def _json_rows(piece: Piece, storage: StorageConfig) -> Iterator[tuple[str, dict
             yield where, row if isinstance(row, dict) else "is JSON, but not an object {…}"
 
 
-def _opened(path: str, storage: StorageConfig) -> AbstractContextManager[Any]:
-    """A text file from its start, unpacked."""
-    fs, name = filesystem(path, storage)
-    return patience(storage.retry_seconds)(fs.open, name, "rb", compression="infer")
-
-
-def _own_lines(piece: Piece, storage: StorageConfig) -> io.BytesIO:
-    """The lines that start in a piece, the last one to its end.
+def _read_own_lines(split: Split, storage: StorageConfig) -> io.BytesIO:
+    """The lines that start in a split, the last one to its end.
 
     They are fetched in one request: of its open files s3fs copies megabytes for each line that is read.
     """
-    begin, end = _bounds(piece)
-    data = _fetch(piece.path, begin, end, storage)
-    if piece.start:
+    begin, end = _find_bounds(split)
+    data = _read_whole_range(split.path, begin, end, storage)
+    if split.start:
         data = data[data.find(b"\n") + 1 :] if b"\n" in data else b""  # the rest of the line before
     lines, more = io.BytesIO(data), _LINE
     lines.seek(0, io.SEEK_END)
-    while data and not data.endswith(b"\n") and end < piece.file_size:
-        data = _fetch(piece.path, end, min(end + more, piece.file_size), storage)
+    while data and not data.endswith(b"\n") and end < split.file_size:
+        data = _read_whole_range(split.path, end, min(end + more, split.file_size), storage)
         end, more = end + len(data), 2 * more
         data = data[: data.find(b"\n") + 1] or data
         lines.write(data)
@@ -111,64 +140,68 @@ def _own_lines(piece: Piece, storage: StorageConfig) -> io.BytesIO:
     return lines
 
 
-def _bounds(piece: Piece) -> tuple[int, int]:
-    """The bytes to look at: with the one in front, which tells whether a line starts at the piece's first."""
-    start = piece.start or 0
-    return max(start - 1, 0), start + piece.size
+def _find_bounds(split: Split) -> tuple[int, int]:
+    """The bytes to look at: with the one in front, which tells whether a line starts at the split's first."""
+    start = split.start or 0
+    return max(start - 1, 0), start + split.size
 
 
-def _fetch(path: str, begin: int, end: int, storage: StorageConfig) -> bytes:
-    """A byte range.
+def _read_whole_range(path: str, begin: int, end: int, storage: StorageConfig) -> bytes:
+    """A byte range that the file must have.
 
     Raises:
-        ManifestError: the file is shorter than it was when it was cut.
+        ManifestError: the file is shorter than it was when it was split.
     """
-    fs, name = filesystem(path, storage)
-    data: Any = patience(storage.retry_seconds)(fs.cat_file, name, start=begin, end=end)
+    data = read_range(path, storage, begin, end)
     if len(data) != end - begin:
         raise ManifestError(f"{path}: was changed while it was read; run the same command again")
     return data
 
 
-def numbered(pieces: Sequence[Piece], storage: StorageConfig) -> list[Piece]:
-    """The same pieces (all those of each file, in order), knowing the numbers of their first lines.
+def number_lines(splits: Sequence[Split], storage: StorageConfig) -> list[Split]:
+    """The same splits, with the numbers of their first lines.
 
-    Files that are cut are read for it once, local ones in half a second for a million rows.
+    Files that are split are read for it once, local ones in half a second for a million rows.
+
+    Args:
+        splits: all those of each file, in order.
+        storage: how an object store is reached.
 
     Raises:
         ManifestError: one can't be read to its end.
+        StoreError: no such scheme, or the package for it isn't installed.
     """
 
-    def line_ends(one: Piece, following: Piece) -> int:
+    def count_line_ends(one: Split, following: Split) -> int:
         if not following.start:  # another file
             return 0
-        with readable(one.path):
-            return _line_ends(one.path, _bounds(one)[0], _bounds(following)[0], storage)
+        with explain_read_errors(one.path):
+            return _count_line_ends(one.path, _find_bounds(one)[0], _find_bounds(following)[0], storage)
 
-    found, ends = list(pieces[:1]), 0
+    found, ends = list(splits[:1]), 0
     with ThreadPoolExecutor(_REQUESTS) as pool:
-        counts = pool.map(line_ends, pieces, pieces[1:])
-        for piece, count in zip(pieces[1:], counts, strict=True):
-            ends = ends + count if piece.start else 0
-            found.append(replace(piece, first_line=ends + 2 if piece.start else 1))
+        counts = pool.map(count_line_ends, splits, splits[1:])
+        for split, count in zip(splits[1:], counts, strict=True):
+            ends = ends + count if split.start else 0
+            found.append(replace(split, first_line=ends + 2 if split.start else 1))
     return found
 
 
-def _first_line(piece: Piece, storage: StorageConfig) -> int:
-    """The number of a piece's first line: two more than the line ends before the byte in front of it, since
+def _find_first_line(split: Split, storage: StorageConfig) -> int:
+    """The number of a split's first line: two more than the line ends before the byte in front of it, since
     the first that follows ends the line before."""
-    if piece.first_line or not piece.start:
-        return piece.first_line or 1
-    return _line_ends(piece.path, 0, _bounds(piece)[0], storage) + 2
+    if split.first_line or not split.start:
+        return split.first_line or 1
+    return _count_line_ends(split.path, 0, _find_bounds(split)[0], storage) + 2
 
 
-def _line_ends(path: str, begin: int, end: int, storage: StorageConfig) -> int:
+def _count_line_ends(path: str, begin: int, end: int, storage: StorageConfig) -> int:
     blocks = range(begin, end, _BLOCK)
-    return sum(_fetch(path, at, min(at + _BLOCK, end), storage).count(b"\n") for at in blocks)
+    return sum(_read_whole_range(path, at, min(at + _BLOCK, end), storage).count(b"\n") for at in blocks)
 
 
-def _csv_rows(path: str, storage: StorageConfig) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    with _opened(path, storage) as file:
+def _read_csv_rows(path: str, storage: StorageConfig) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    with open_unpacked(path, storage) as file:
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
         rows = csv.reader(text, strict=True)
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import Plan
-from mira_batch.storage.stores.objects import CHECK, Entry, Store
+from mira_batch.storage.stores import CHECK_PREFIX, Entry, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def delete_state(store: Store, keep: set[int]) -> Cleaned:
     the two, or that wrote a step after another had committed the shard.
     """
     cleaned = Cleaned()
-    for name in store.children("state"):
+    for name in store.list_folders("state"):
         if name.isdigit() and int(name) not in keep:
             cleaned += _delete(store, f"state/{name}")
     return cleaned
@@ -37,7 +37,9 @@ def delete_state(store: Store, keep: set[int]) -> Cleaned:
 def delete_leftovers(store: Store, plan: Plan | None) -> Cleaned:
     """Delete what killed processes left: a dead driver's claim, plan files that no plan names, test objects
     of the store's check, half-written local files. Nobody may be at work on the run."""
-    found = [entry for name in store.children() if name.startswith(CHECK) for entry in store.list(name)]
+    found = [
+        entry for name in store.list_folders() if name.startswith(CHECK_PREFIX) for entry in store.list(name)
+    ]
     claim = store.get(layout.LEASE)
     found += [Entry(layout.LEASE, len(claim))] if claim is not None else []
     if plan is not None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from mira_batch.config.shared import StorageConfig
@@ -19,8 +18,7 @@ from mira_batch.core.errors import StoreError
 from mira_batch.core.types import Status
 from mira_batch.storage.run.layout import RUN, RunSpec, job_of, parse_run
 from mira_batch.storage.run.results import result_files
-from mira_batch.storage.stores.files import one_line
-from mira_batch.storage.stores.objects import open_store
+from mira_batch.storage.stores import ArrowFileSystem, open_store, shorten_error
 
 _log = logging.getLogger(__name__)
 _THREADS = 16
@@ -86,14 +84,14 @@ def list_runs(
     """Each run's directory and its `run.json`, the oldest first."""
     root = open_store(output_uri, storage, make=False)
     found = []
-    for name in root.children():
+    for name in root.list_folders():
         if (data := root.get(f"{name}/{RUN}")) is not None:
             try:
-                found.append((name, parse_run(data, root.location(f"{name}/{RUN}"))))
+                found.append((name, parse_run(data, root.locate(f"{name}/{RUN}"))))
             except StoreError as error:
                 on_damaged(error)
     for name, about in sorted(found, key=lambda run: (str(run[1].get("created", "")), run[0])):
-        yield root.location(name), about
+        yield root.locate(name), about
 
 
 class _Damaged(StoreError):
@@ -129,7 +127,7 @@ def read_columns(
 
 @contextmanager
 def open_results(
-    fs: pafs.FileSystem, run: str, file: str, columns: Sequence[pa.Field]
+    fs: ArrowFileSystem, run: str, file: str, columns: Sequence[pa.Field]
 ) -> Iterator[pq.ParquetFile]:
     """A result file that has these columns. The boundary of what lies in it."""
     where = f"{run}/results/{file.rsplit('/', 1)[1]}"
@@ -142,9 +140,9 @@ def open_results(
             yield parquet
     except (pa.ArrowException, OSError) as error:
         if "AWS Error" in str(error):  # the store's fault, not the file's
-            raise StoreError(f"{where}: can't be read: {one_line(error)}") from error
+            raise StoreError(f"{where}: can't be read: {shorten_error(error)}") from error
         raise _Damaged(
-            f"{where}: is damaged ({one_line(error)}); remove it and run that run again"
+            f"{where}: is damaged ({shorten_error(error)}); remove it and run that run again"
         ) from error
 
 

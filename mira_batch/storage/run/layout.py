@@ -25,11 +25,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from mira_batch import __version__
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict, StoreError, describe
 from mira_batch.core.identity import fingerprint as hash_settings
-from mira_batch.storage.stores.objects import Store, open_store
+from mira_batch.core.version import __version__
+from mira_batch.storage.stores import Store, open_store
 
 RUN = "run.json"
 MODELS = "models.json"
@@ -158,7 +158,7 @@ def read_run(store: Store) -> dict[str, Any]:
     data = store.get(RUN)
     if data is None:
         raise RunConflict(f"{store.uri}: holds no run (no {RUN}); check output.uri and run_id")
-    return parse_run(data, store.location(RUN))
+    return parse_run(data, store.locate(RUN))
 
 
 def parse_run(data: bytes, where: str) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def check_identities(store: Store, identities: Mapping[str, str | None]) -> None
     _check_skipped(store, identities)
     if store.create(MODELS, json.dumps(dict(identities), indent=2).encode()):
         return
-    noted = parse_document(store.get(MODELS) or b"", store.location(MODELS))
+    noted = parse_document(store.get(MODELS) or b"", store.locate(MODELS))
     if changed := ", ".join(_find_changed_models(noted, identities)):
         raise RunConflict(
             f"{store.uri}: this run was begun with another model: {changed}; restore the model, or choose "
@@ -219,7 +219,7 @@ def check_identities(store: Store, identities: Mapping[str, str | None]) -> None
 def _check_skipped(store: Store, identities: Mapping[str, str | None]) -> None:
     """By the plan: whose results stand in for the records it left out."""
     plan = store.get(PLAN)
-    skipped = parse_document(plan, store.location(PLAN)).get("skipped_models", []) if plan else []
+    skipped = parse_document(plan, store.locate(PLAN)).get("skipped_models", []) if plan else []
     others = [entry for entry in skipped if entry["models"] != dict(identities)]
     if others:
         records = sum(entry["records"] for entry in others)

@@ -19,8 +19,7 @@ import pyarrow.parquet as pq
 from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import content_hash
 from mira_batch.storage.run import layout
-from mira_batch.storage.stores.files import one_line
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import Store, shorten_error
 
 SHARDS_PER_FILE = 256
 TAPER = 4
@@ -171,7 +170,7 @@ def read_plan(store: Store) -> Plan | None:
     if data is None:
         return None
     keys = ("files", "sizes", "rejected", "skipped")
-    found = layout.parse_document(data, store.location(layout.PLAN), *keys)
+    found = layout.parse_document(data, store.locate(layout.PLAN), *keys)
     return Plan(tuple(found["files"]), tuple(found["sizes"]), found["rejected"], found["skipped"])
 
 
@@ -188,9 +187,9 @@ def read_shard(
         with pq.ParquetFile(io.BytesIO(data or b"")) as file:
             return file.read_row_group(shard.row_group).to_pylist()
     except (pa.ArrowException, OSError) as error:
-        state = "missing" if data is None else f"damaged ({one_line(error)})"
+        state = "missing" if data is None else f"damaged ({shorten_error(error)})"
         raise StoreError(
-            f"{store.location(shard.file)}: this plan file is {state}; restore it, or remove the run's "
+            f"{store.locate(shard.file)}: this plan file is {state}; restore it, or remove the run's "
             "directory and start again"
         ) from error
 

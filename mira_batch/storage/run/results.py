@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from mira_batch.config.base import absolute
@@ -19,7 +18,14 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage import schema
 from mira_batch.storage.run.layout import RUN, shard_of
-from mira_batch.storage.stores.files import READ_ERRORS, arrow_filesystem, filesystem, one_line
+from mira_batch.storage.stores import (
+    READ_ERRORS,
+    ArrowFileSystem,
+    file_exists,
+    list_files_below,
+    open_arrow_filesystem,
+    shorten_error,
+)
 
 _GROUP_BYTES = 64_000_000
 """Row groups are closed at about this size, so that readers can stream and no column chunk nears 2 GiB."""
@@ -118,7 +124,7 @@ def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.Datase
     return ds.FileSystemDataset.from_paths(files, schema=fields, format=ds.ParquetFileFormat(), filesystem=fs)
 
 
-def _declare_fields(fs: pafs.FileSystem, files: Sequence[str]) -> pa.Schema:
+def _declare_fields(fs: ArrowFileSystem, files: Sequence[str]) -> pa.Schema:
     """The schema of a run's results: the edit job's, also where an older version wrote fewer columns; of
     another job its own, which is the same in each of its files."""
     if not files:
@@ -128,23 +134,22 @@ def _declare_fields(fs: pafs.FileSystem, files: Sequence[str]) -> pa.Schema:
     return schema.RESULTS if set(found.names) <= set(schema.RESULTS.names) else found
 
 
-def result_files(run: str, storage: StorageConfig) -> tuple[pafs.FileSystem, list[str]]:
+def result_files(run: str, storage: StorageConfig) -> tuple[ArrowFileSystem, list[str]]:
     """The result files of a run by shard, and the file system that their paths belong to.
 
     Raises:
         StoreError: there are no results, or they can't be listed.
     """
     root = absolute(run).rstrip("/").removesuffix("/results")
-    fs, path = filesystem(f"{root}/results", storage)
     try:
-        listed: Any = fs.find(path)
+        listed = list_files_below(f"{root}/results", storage)
     except READ_ERRORS as error:
-        raise StoreError(f"{root}/results: can't be listed: {one_line(error)}") from error
-    home = path.removesuffix("results")
-    shards = {shard: name for name in listed if (shard := shard_of(name.removeprefix(home))) is not None}
-    if not shards and not fs.exists(f"{home}{RUN}"):
+        raise StoreError(f"{root}/results: can't be listed: {shorten_error(error)}") from error
+    shards = {shard: name for name in listed if (shard := shard_of(f"results/{name}")) is not None}
+    if not shards and not file_exists(f"{root}/{RUN}", storage):
         raise StoreError(f"{root}: holds no results; give the run's directory, <output>/<run_id>")
-    return arrow_filesystem(f"{root}/results", storage)[0], [shards[shard] for shard in sorted(shards)]
+    fs, path = open_arrow_filesystem(f"{root}/results", storage)
+    return fs, [f"{path}/{shards[shard]}" for shard in sorted(shards)]
 
 
 def read_outputs(

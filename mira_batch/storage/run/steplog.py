@@ -20,13 +20,12 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from mira_batch.core.identity import content_hash, frame_of
-from mira_batch.core.pixels import shared
+from mira_batch.core.pixels import encode_png, shared
 from mira_batch.core.types import EditTask, LoggedStep, Step
 from mira_batch.core.usage import Usage
 from mira_batch.storage import schema
-from mira_batch.storage.images import encode_png
 from mira_batch.storage.run.layout import state_prefix
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import Store
 
 _NAMES = tuple(field.name for field in fields(Step) if field.name != "usage")
 _SECONDS = tuple(field.name for field in schema.SECONDS)

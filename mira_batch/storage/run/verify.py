@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import read_plan, read_shard
-from mira_batch.storage.stores.files import one_line
-from mira_batch.storage.stores.objects import Store
+from mira_batch.storage.stores import Store, shorten_error
 
 _MOST_PROBLEMS = 1_000
 _THREADS = 4
@@ -70,7 +69,7 @@ def verify(
     verdict = Verdict()
     plan = read_plan(store)
     if plan is None:
-        verdict.problems.append(f"{store.location(layout.PLAN)}: the run is not planned yet; run it again")
+        verdict.problems.append(f"{store.locate(layout.PLAN)}: the run is not planned yet; run it again")
         return verdict
     verdict.planned = plan.records
     keys = {entry.key for entry in store.list("results")}
@@ -98,7 +97,7 @@ def verify(
                     verdict.problems += [f"{key}: {problem}" for problem in found.problems]
             except (pa.ArrowException, OSError) as error:
                 verdict.problems.append(
-                    f"{key}: is damaged ({one_line(error)}); remove it and run the job again"
+                    f"{key}: is damaged ({shorten_error(error)}); remove it and run the job again"
                 )
     return verdict
 
@@ -108,7 +107,7 @@ def _open(store: Store, key: str, fields: pa.Schema) -> pq.ParquetFile | str:
     try:
         file = pq.ParquetFile(io.BytesIO(data or b""), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        return f"{key}: is not whole Parquet ({one_line(error)}); remove it and run the job again"
+        return f"{key}: is not whole Parquet ({shorten_error(error)}); remove it and run the job again"
     if not file.schema_arrow.equals(fields):
         return f"{key}: has another schema than results have; remove it and run the job again"
     return file

@@ -1,0 +1,48 @@
+"""Object stores and file systems: the only room that knows their clients.
+
+Owns how bytes are reached, wherever they are: a run directory (`Store`, with its create-only put), files that
+users point at, by any scheme (`find_files`, `read_bytes` and the like), and Arrow's file systems for Parquet.
+It owns retries, and what a store's errors mean to a user. docs/adr/0005 says which client does what.
+
+Leaves to others what the bytes mean: manifests to `storage.manifest`, a run's layout and files to
+`storage.run`, images and weights to `storage.images` and `storage.weights`.
+"""
+
+from mira_batch.storage.stores.check import CHECK_PREFIX, check_create_only
+from mira_batch.storage.stores.faults import READ_ERRORS, describe_read_error, shorten_error
+from mira_batch.storage.stores.files import (
+    FileInfo,
+    download,
+    file_exists,
+    find_files,
+    list_files_below,
+    open_unpacked,
+    read_bytes,
+    read_range,
+    read_version,
+)
+from mira_batch.storage.stores.filesystems import CONNECTIONS, ArrowFileSystem, open_arrow_filesystem
+from mira_batch.storage.stores.objects import Entry, Store, open_store
+
+__all__ = [
+    "CHECK_PREFIX",
+    "CONNECTIONS",
+    "READ_ERRORS",
+    "ArrowFileSystem",
+    "Entry",
+    "FileInfo",
+    "Store",
+    "check_create_only",
+    "describe_read_error",
+    "download",
+    "file_exists",
+    "find_files",
+    "list_files_below",
+    "open_arrow_filesystem",
+    "open_store",
+    "open_unpacked",
+    "read_bytes",
+    "read_range",
+    "read_version",
+    "shorten_error",
+]

@@ -11,6 +11,10 @@ import botocore.exceptions as be
 from obstore import exceptions as oe
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from mira_batch.core.errors import describe
+
+READ_ERRORS = (OSError, ValueError, be.BotoCoreError, aiohttp.ClientError)
+"""What reading a file through fsspec may raise, whatever its scheme."""
 CREDENTIALS = {
     "ExpiredToken",
     "InvalidAccessKeyId",
@@ -20,7 +24,7 @@ CREDENTIALS = {
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",
 }
-"""S3's codes for credentials that are good for nothing (any more), whatever is asked for."""
+"""S3's codes for credentials that are invalid or expired, whatever is asked for."""
 _FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"}
 _REFUSED = (
     "the store refused the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where there is "
@@ -37,10 +41,16 @@ _NO_CREDENTIALS = (
 )
 
 
-def patience(seconds: float, on_retry: Callable[[], None] | None = None) -> Retrying:
-    """Calls again what fails by a passing fault, with back-off and jitter; begins no try after `seconds`.
+def retry_passing_faults(seconds: float, on_retry: Callable[[], None] | None = None) -> Retrying:
+    """Call again what fails by a passing fault, with back-off and jitter.
 
-    `on_retry` is told of each fault that is waited out.
+    Args:
+        seconds: no try begins later than this after the first one. 0: there is one try.
+        on_retry: called before each wait for the next try.
+
+    Returns:
+        What makes the call: `retry_passing_faults(60)(function, argument)` returns what the function returns.
+        It raises the error of the last try.
     """
     return Retrying(
         retry=retry_if_exception(is_passing),
@@ -69,17 +79,17 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _PASSING
 
 
-def refusal(error: BaseException) -> str | None:
-    """What to do about an s3fs error that is no fault of the one file; None for any other error."""
+def explain_refusal(error: BaseException) -> str | None:
+    """What to do about an s3fs error that concerns the credentials, so every file; None for any other."""
     answer = getattr(error.__cause__, "response", {})
     if isinstance(error, _NO_CREDENTIALS) or answer.get("Error", {}).get("Code") in CREDENTIALS:
         return _REFUSED
     return None
 
 
-def advice(error: Exception) -> str:
-    """What to do about an error of obstore's or of a local disk, before its own words."""
-    text, words = str(error), first_line(error)
+def explain_store_error(error: Exception) -> str:
+    """What to do about an error of obstore's or of a local disk, followed by the error's own words."""
+    text, words = str(error), shorten_store_error(error)
     found = re.search(r"<Code>(\w+)</Code>", text)
     code = found[1] if found else ""
     if code == "NoSuchBucket":
@@ -87,7 +97,7 @@ def advice(error: Exception) -> str:
     if code in _FULL or "status code: 507" in text:
         return f"the store is full; make room or raise its quota, then run the same command again ({words})"
     denied = isinstance(error, oe.PermissionDeniedError | oe.UnauthenticatedError)
-    # The answer to a HEAD has no body to name a code. AWS answers 400 to credentials that ran out.
+    # The answer to a HEAD has no body to name a code. AWS answers 400 to expired credentials.
     nameless = "performing HEAD" in text and "status code: 400" in text
     if denied or code == "AccessDenied" or code in CREDENTIALS or nameless:
         return f"{_REFUSED} ({words})"
@@ -103,11 +113,27 @@ def advice(error: Exception) -> str:
     return words
 
 
-def first_line(error: Exception) -> str:
-    """An error's first line in at most 300 characters, with the code of the XML that follows it, and of the
-    URL only the host: the message says of what object it is."""
+def shorten_store_error(error: Exception) -> str:
+    """The first line of an obstore error in at most 300 characters, with the code of the XML that follows it.
+
+    Of a URL only the host is kept, since the message that quotes this names the object.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[0].split(": <?xml")[0] if lines else type(error).__name__
     line = re.sub(r"(https?://[^/\s]+)/\S*", r"\1", line)[:300]
     found = re.search(r"<Code>(\w+)</Code>", str(error))
     return f"{line}: {found[1]}" if found else line
+
+
+def describe_read_error(location: str, error: Exception) -> str:
+    """One line that says why the file at `location` could not be read."""
+    if isinstance(error, FileNotFoundError):
+        return f"{location}: no such file"
+    if isinstance(error, PermissionError):
+        return f"{location}: access denied; check the credentials and their rights ({shorten_error(error)})"
+    return f"{location}: {shorten_error(error)}"
+
+
+def shorten_error(error: Exception) -> str:
+    """An error's type and text as one line of at most 300 characters. Arrow's texts have several lines."""
+    return " ".join(describe(error).split())[:300]

@@ -1,109 +1,112 @@
-"""Files that users point at (manifests, images), of any scheme, through fsspec (s3fs for s3://) or Arrow."""
+"""Finds and reads files that users point at (manifests, images, weights), of any scheme.
+
+Whole files, ranges and listings go through fsspec (s3fs for s3://). Parquet is read through Arrow instead:
+`filesystems.open_arrow_filesystem`.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import IO, Any
 
-import aiohttp
-import fsspec
-import pyarrow.fs as pafs
-from botocore.exceptions import BotoCoreError
 from fsspec import AbstractFileSystem
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import StorageConfig
-from mira_batch.core.errors import StoreError, describe
-from mira_batch.storage.stores.faults import is_passing, patience, refusal
+from mira_batch.core.errors import StoreError
+from mira_batch.storage.stores.faults import (
+    READ_ERRORS,
+    explain_refusal,
+    is_passing,
+    retry_passing_faults,
+    shorten_error,
+)
+from mira_batch.storage.stores.filesystems import open_filesystem
 
-READ_ERRORS = (OSError, ValueError, BotoCoreError, aiohttp.ClientError)
-"""What reading a file through fsspec may raise, whatever its scheme."""
-CONNECTIONS = 32
-"""Most requests of one file system at once."""
-_PIECE = 64_000_000
-"""Bytes of a large file that are fetched in one request."""
+_PART_BYTES = 64_000_000
+"""Of a large file, what is fetched in one request."""
+_GLOB = re.compile(r"[*?\[]")
+_HIDDEN = re.compile(r"(^|/)[._]")
 
 
-def filesystem(location: str, config: StorageConfig, once: bool = False) -> tuple[AbstractFileSystem, str]:
-    """The file system that holds `location`, and the location's path in it.
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """A file as its store lists it."""
 
-    With `once` it tries nothing again by itself: for calls that the caller tries again.
+    location: str
+    """Absolute path or URI."""
+    size: int | None
+    """In bytes, as stored; None where the server doesn't say."""
+    version: str
+    """What tells that it changed: its ETag, or its size and time where there is none."""
+
+
+def find_files(location: str, config: StorageConfig) -> list[FileInfo]:
+    """The files that a location stands for, sorted by path.
+
+    Those are the matches of a glob, the files below a directory apart from hidden ones (a name or a folder
+    that begins with '.' or '_'), or the file itself. None where there is nothing.
+
+    Passing faults are tried again for `config.retry_seconds`.
 
     Raises:
         StoreError: no such scheme, or the package for it isn't installed.
+        READ_ERRORS: the location can't be listed.
     """
-    scheme = location.split("://", 1)[0].lower() if is_remote(location) else "file"
+    fs, path = open_filesystem(location, config)
+    found = retry_passing_faults(config.retry_seconds)(_find, fs, path)
+    remote = is_remote(location)
+    return [_make_info(fs, name, info, remote) for name, info in sorted(found.items())]
+
+
+def _find(fs: AbstractFileSystem, path: str) -> dict[str, dict[str, Any]]:
+    if _GLOB.search(path):
+        matches: Any = fs.glob(path, detail=True)
+        return {name: info for name, info in matches.items() if info["type"] == "file"}
+    if fs.isdir(path):
+        listing: Any = fs.find(path, detail=True)
+        return {name: info for name, info in listing.items() if not _HIDDEN.search(name[len(path) :])}
     try:
-        fs = _open(scheme, config, once)
-    except (ImportError, ValueError) as error:
-        raise StoreError(f"{location}: can't use this scheme: {error}") from error
-    return fs, str(fs._strip_protocol(location))
+        return {path: fs.info(path)}
+    except FileNotFoundError:
+        return {}
 
 
-def _open(scheme: str, config: StorageConfig, once: bool) -> AbstractFileSystem:
-    if scheme in ("http", "https"):
-        # A redirect could lead anywhere, past input.allow.
-        return fsspec.filesystem(scheme, allow_redirects=False)
-    if scheme not in ("s3", "s3a"):
-        return fsspec.filesystem(scheme)
-    options: dict[str, Any] = {
-        "use_listings_cache": False,
-        "default_fill_cache": False,
-        # botocore retries by itself and s3fs retries around it; both at their defaults multiply to 25
-        # requests and 42 s on a store that is down.
-        "config_kwargs": {
-            "max_pool_connections": CONNECTIONS,
-            "connect_timeout": min(10.0, config.timeout_seconds),
-            "read_timeout": config.timeout_seconds,
-            "retries": {"max_attempts": 0 if once else 1},
-            "request_checksum_calculation": "when_required",
-            "response_checksum_validation": "when_required",
-        },
-        "client_kwargs": {"region_name": config.region} if config.region else {},
-    }
-    if host := endpoint(config):
-        options["endpoint_url"] = host
-    fs = fsspec.filesystem("s3", **options)
-    if once:
-        fs.retries = 1  # s3fs nests its five: 25 tries of a time-out, however long that is
-    return fs
-
-
-def arrow_filesystem(location: str, config: StorageConfig) -> tuple[pafs.FileSystem, str]:
-    """The same for Arrow: its own file system where it has one.
-
-    That reads the ranges asked for and no more, and its threads don't hold a Python object when the process
-    ends, which could abort it.
+def list_files_below(location: str, config: StorageConfig) -> dict[str, FileInfo]:
+    """All files below a directory or prefix, by their path relative to it. Empty where it doesn't exist.
 
     Raises:
         StoreError: no such scheme, or the package for it isn't installed.
+        READ_ERRORS: it can't be listed.
     """
-    fs, path = filesystem(location, config)
-    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
-    if "file" in protocols:
-        return pafs.LocalFileSystem(), path
-    if "s3" not in protocols:
-        return pafs.PyFileSystem(pafs.FSSpecHandler(fs)), path
-    host = endpoint(config)
-    s3 = pafs.S3FileSystem(
-        endpoint_override=host,
-        scheme="http" if host and host.startswith("http://") else "https",
-        region=config.region,
-        request_timeout=config.timeout_seconds,
-    )
-    return s3, path
+    fs, root = open_filesystem(location, config)
+    listing: Any = fs.find(root, detail=True)
+    remote = is_remote(location)
+    return {
+        name.removeprefix(root).lstrip("/"): _make_info(fs, name, info, remote)
+        for name, info in listing.items()
+    }
 
 
-def endpoint(config: StorageConfig) -> str | None:
-    """The S3 endpoint: from the config, else from the usual variables, else None for AWS itself."""
-    return (
-        config.endpoint_url
-        or os.environ.get("AWS_ENDPOINT_URL_S3")
-        or os.environ.get("AWS_ENDPOINT_URL")
-        or None
-    )
+def _make_info(fs: AbstractFileSystem, name: str, info: dict[str, Any], remote: bool) -> FileInfo:
+    location = str(fs.unstrip_protocol(name)) if remote else name
+    return FileInfo(location, info.get("size"), _derive_version(info))
+
+
+def file_exists(location: str, config: StorageConfig) -> bool:
+    """Whether something exists at a location.
+
+    Raises:
+        StoreError: no such scheme, or the package for it isn't installed.
+        READ_ERRORS: the store can't be asked.
+    """
+    fs, path = open_filesystem(location, config)
+    return bool(fs.exists(path))
 
 
 def read_bytes(
@@ -111,77 +114,94 @@ def read_bytes(
 ) -> bytes:
     """A file's first `most` + 1 bytes, in one request; longer than `most` means that it is too large.
 
-    Passing faults of a store or network are tried again for `config.retry_seconds`; `on_retry` is told each.
+    Passing faults of a store or network are tried again.
+
+    Args:
+        location: a local path or URI.
+        config: how an object store is reached, and for how long faults are tried again.
+        most: the largest file accepted, in bytes.
+        on_retry: called for each passing fault that is waited out.
 
     Raises:
-        StoreError: an object store could not be reached for all that time, or refuses the credentials
-            whatever is asked for. That is no fault of the file.
-        OSError: it does not exist or can't be read.
+        StoreError: an object store could not be reached for `config.retry_seconds`, or refuses the
+            credentials whatever is asked for. That is no fault of the file.
+        READ_ERRORS: it does not exist or can't be read.
     """
     if not is_remote(location):
-        with open(filesystem(location, config)[1], "rb") as file:
+        with open(open_filesystem(location, config)[1], "rb") as file:
             return file.read(most + 1)
-    fs, path = filesystem(location, config, once=True)
-    return _patiently(location, config, lambda: fs.cat_file(path, start=0, end=most + 1), on_retry)
+    fs, path = open_filesystem(location, config, once=True)
+    return _call_with_retries(location, config, lambda: fs.cat_file(path, start=0, end=most + 1), on_retry)
+
+
+def read_range(location: str, config: StorageConfig, start: int, end: int) -> bytes:
+    """A file's bytes from `start` to before `end`, in one request; fewer where it ends earlier.
+
+    Passing faults are tried again for `config.retry_seconds`.
+
+    Raises:
+        StoreError: no such scheme, or the package for it isn't installed.
+        READ_ERRORS: it does not exist or can't be read.
+    """
+    fs, path = open_filesystem(location, config)
+    data: Any = retry_passing_faults(config.retry_seconds)(fs.cat_file, path, start=start, end=end)
+    return data
+
+
+def open_unpacked(location: str, config: StorageConfig) -> AbstractContextManager[IO[bytes]]:
+    """Open a file for reading from its start; one whose name ends in .gz or the like is unpacked.
+
+    Opening is tried again as in `read_range`.
+
+    Raises:
+        StoreError, READ_ERRORS: as `read_range`.
+    """
+    fs, path = open_filesystem(location, config)
+    file: Any = retry_passing_faults(config.retry_seconds)(fs.open, path, "rb", compression="infer")
+    return file
 
 
 def download(location: str, config: StorageConfig, target: str, size: int) -> None:
-    """Copy a file of `size` bytes to a local path, in pieces; what is there of it already is kept.
+    """Copy a file to a local path, in parts; the bytes that are there already are kept.
 
-    Passing faults are tried again as in `read_bytes`, each piece for `config.retry_seconds`.
+    Passing faults are tried again as in `read_bytes`, each part for `config.retry_seconds`.
+
+    Args:
+        location: the file's path or URI.
+        config: how an object store is reached.
+        target: the local path; its directory must exist.
+        size: of the file, in bytes.
 
     Raises:
-        StoreError, OSError: as `read_bytes`.
+        StoreError, READ_ERRORS: as `read_bytes`.
     """
-    fs, path = filesystem(location, config, once=True)
+    fs, path = open_filesystem(location, config, once=True)
     with open(target, "ab") as file:
         while (start := file.tell()) < size:
-            piece = partial(fs.cat_file, path, start=start, end=min(start + _PIECE, size))
-            file.write(_patiently(location, config, piece))
+            fetch = partial(fs.cat_file, path, start=start, end=min(start + _PART_BYTES, size))
+            file.write(_call_with_retries(location, config, fetch))
 
 
-def version(location: str, config: StorageConfig) -> str:
-    """What tells that a file changed: its ETag, or its size and time where there is none.
+def read_version(location: str, config: StorageConfig) -> str:
+    """What tells that a file changed: its ETag, or its size and time where there is none. One request.
+
+    Passing faults of an object store are tried again for `config.retry_seconds`.
 
     Raises:
         StoreError: as `read_bytes`.
-        OSError: it does not exist or can't be asked.
+        READ_ERRORS: it does not exist or can't be asked.
     """
     if not is_remote(location):
         stat = os.stat(location)
         return f"{stat.st_size}-{stat.st_mtime_ns}"
-    fs, path = filesystem(location, config, once=True)
+    fs, path = open_filesystem(location, config, once=True)
     if _is_web(location):
-        return version_of(fs.info(path))  # asked for each image of a catalogue; many may be gone
-    return version_of(_patiently(location, config, lambda: fs.info(path)))
+        return _derive_version(fs.info(path))  # asked for each image of a catalogue; many may be gone
+    return _derive_version(_call_with_retries(location, config, lambda: fs.info(path)))
 
 
-def _patiently(
-    location: str, config: StorageConfig, call: Callable[[], Any], on_retry: Callable[[], None] | None = None
-) -> Any:
-    """The call's answer, also after tries that failed by a passing fault."""
-    try:
-        return patience(config.retry_seconds, on_retry)(call)
-    except READ_ERRORS as error:
-        if _is_web(location):  # the server of one image may be gone for good
-            raise
-        # A bucket that fails so long fails every record, and so do credentials that are good for nothing.
-        if is_passing(error):
-            raise StoreError(
-                f"{location}: the store has failed for {config.retry_seconds:g} s; run the same command "
-                f"again when it is back ({one_line(error)})"
-            ) from error
-        if what := refusal(error):
-            raise StoreError(f"{location}: {what} ({one_line(error)})") from error
-        raise
-
-
-def _is_web(location: str) -> bool:
-    return location.startswith("http")
-
-
-def version_of(info: dict[str, Any]) -> str:
-    """The same from an fsspec listing entry."""
+def _derive_version(info: dict[str, Any]) -> str:
+    """The version of a file from its fsspec listing entry."""
     tag = info.get("ETag") or info.get("etag")
     if tag:
         return str(tag).strip('"')
@@ -189,15 +209,30 @@ def version_of(info: dict[str, Any]) -> str:
     return f"{info.get('size')}-{changed}"
 
 
-def unreadable(location: str, error: Exception) -> str:
-    """One line that says why a file could not be read."""
-    if isinstance(error, FileNotFoundError):
-        return f"{location}: no such file"
-    if isinstance(error, PermissionError):
-        return f"{location}: access denied; check the credentials and their rights ({one_line(error)})"
-    return f"{location}: {one_line(error)}"
+def _call_with_retries(
+    location: str, config: StorageConfig, call: Callable[[], Any], on_retry: Callable[[], None] | None = None
+) -> Any:
+    """The call's answer, also after tries that failed by a passing fault.
+
+    Raises:
+        StoreError: the object store itself fails or refuses the credentials.
+        READ_ERRORS: any other fault of the call.
+    """
+    try:
+        return retry_passing_faults(config.retry_seconds, on_retry)(call)
+    except READ_ERRORS as error:
+        if _is_web(location):  # the server of one image may be gone for good
+            raise
+        # A bucket that fails so long fails every record, and so do credentials that are never accepted.
+        if is_passing(error):
+            raise StoreError(
+                f"{location}: the store has failed for {config.retry_seconds:g} s; run the same command "
+                f"again when it is back ({shorten_error(error)})"
+            ) from error
+        if what := explain_refusal(error):
+            raise StoreError(f"{location}: {what} ({shorten_error(error)})") from error
+        raise
 
 
-def one_line(error: Exception) -> str:
-    """An error in at most 300 characters of one line; Arrow's, for one, have several."""
-    return " ".join(describe(error).split())[:300]
+def _is_web(location: str) -> bool:
+    return location.startswith("http")

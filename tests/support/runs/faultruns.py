@@ -113,7 +113,7 @@ class Place:
 
     def store(self) -> Store:
         """The run's directory, past the proxy."""
-        [name] = open_store(f"{self.uri}/out", self.past).children()
+        [name] = open_store(f"{self.uri}/out", self.past).list_folders()
         return open_store(f"{self.uri}/out/{name}", self.past)
 
     def durable_edits(self) -> int:

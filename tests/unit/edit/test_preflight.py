@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from mira_batch import load_config
+from mira_batch.core.pixels import encode_png
 from mira_batch.edit.preflight import Finding, validate
-from mira_batch.storage.images import encode_png
 from mira_batch.storage.schema import IMAGE
 from tests.support.runs.catalogue import settings
 

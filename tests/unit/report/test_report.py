@@ -19,6 +19,7 @@ from PIL import Image
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import RunConflict
 from mira_batch.core.identity import content_hash, frame_of
+from mira_batch.core.pixels import encode_png
 from mira_batch.core.receipts import Receipt, RunSummary, Tally
 from mira_batch.core.types import (
     ErrorKind,
@@ -33,7 +34,6 @@ from mira_batch.core.usage import Usage
 from mira_batch.edit.rows import result_row
 from mira_batch.report.contact_sheet import choose, write_report
 from mira_batch.storage import schema
-from mira_batch.storage.images import encode_png
 from mira_batch.storage.manifest.listing import list_files
 from mira_batch.storage.manifest.planned import PlannedRecord
 from mira_batch.storage.run.layout import result_key
@@ -75,7 +75,7 @@ class Run:
     def report(self, most: int = 48, **figures: Any) -> Shown:
         summary = RunSummary(self.store.uri, "r", planned=100, **figures)
         location = write_report(self.config, summary, most)
-        assert location == self.store.location("report.html")
+        assert location == self.store.locate("report.html")
         return shown(Path(location).read_text(encoding="utf-8"))
 
 

@@ -18,7 +18,7 @@ from mira_batch.edit.job import EditJob
 from mira_batch.runtime.plan import make_plan, needs_backend
 from mira_batch.storage.manifest import listing
 from mira_batch.storage.manifest.listing import find_manifest, list_files
-from mira_batch.storage.manifest.splits import Piece
+from mira_batch.storage.manifest.splits import Split
 from mira_batch.storage.run.layout import check_identities, open_run
 from mira_batch.storage.run.planfile import read_plan, read_rejects, read_shard
 from mira_batch.storage.stores.objects import open_store
@@ -40,7 +40,7 @@ def row(name: str, **more: Any) -> dict[str, Any]:
 def test_bad_rows_and_duplicates_become_rejects_and_the_rest_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    monkeypatch.setattr(listing, "PIECE_BYTES", 50)  # else it is too small for Ray
+    monkeypatch.setattr(listing, "SPLIT_BYTES", 50)  # else it is too small for Ray
     write(tmp_path / "m", "a.jsonl", [row("a"), row("b"), "{not json", row("a", instruction="invert it")])
     write(tmp_path / "m", "b.jsonl", [row("b"), row("c"), {"record_id": "d", "image": "d.png"}, row("e")])
     summary = plan_edits(load_config(settings(tmp_path / "m", tmp_path / "out", backend=backend)))
@@ -67,7 +67,7 @@ def test_bad_rows_and_duplicates_become_rejects_and_the_rest_runs(
 
 @pytest.mark.ray
 def test_the_plan_is_the_same_on_both_backends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "PIECE_BYTES", 2_000)  # so that Ray has something to do
+    monkeypatch.setattr(listing, "SPLIT_BYTES", 2_000)  # so that Ray has something to do
     rows: list[Any] = [row(f"r{i}") for i in range(300)]
     rows[100:100] = ["nonsense", row("r7"), ""]
     write(tmp_path / "m", "a.jsonl", rows)
@@ -96,7 +96,7 @@ def test_a_small_manifest_is_read_without_ray(tmp_path: Path) -> None:
     source = find_manifest(config.input, config.storage)
     splits = source.split()
     assert not needs_backend(source, splits)
-    large = [Piece("m.csv", "csv", listing.PIECE_BYTES), Piece("n.csv", "csv", listing.PIECE_BYTES)]
+    large = [Split("m.csv", "csv", listing.SPLIT_BYTES), Split("n.csv", "csv", listing.SPLIT_BYTES)]
     assert needs_backend(source, large)
     job = EditJob(config)
     spec = spec_of(config, list_files(config.input, config.storage))
@@ -111,7 +111,7 @@ def test_a_small_manifest_is_read_without_ray(tmp_path: Path) -> None:
 def test_a_file_that_breaks_off_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    monkeypatch.setattr(listing, "PIECE_BYTES", 1_000)  # else it is too small for Ray
+    monkeypatch.setattr(listing, "SPLIT_BYTES", 1_000)  # else it is too small for Ray
     whole = gzip.compress(b"".join(json.dumps(row(f"r{i}")).encode() + b"\n" for i in range(20_000)))
     (tmp_path / "m.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     config = load_config(settings(tmp_path / "m.jsonl.gz", tmp_path / "out", backend=backend))

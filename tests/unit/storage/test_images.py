@@ -15,8 +15,9 @@ from PIL import Image, ImageCms
 from mira_batch.config.edit import InputConfig, OutputConfig
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RecordError
+from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import ErrorKind
-from mira_batch.storage.images import check_allowed, decode, encode, encode_png, fetch
+from mira_batch.storage.images import check_allowed, decode, encode, fetch
 from tests.support.pictures import (
     SIGNATURE,
     chunk,

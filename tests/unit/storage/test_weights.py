@@ -18,7 +18,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.storage.stores import files
 from mira_batch.storage.stores.objects import open_store
-from mira_batch.storage.weights import digest_of, fetch_weights, look_at_weights
+from mira_batch.storage.weights import describe_weights, digest_weights, fetch_weights
 from tests.support.servers.fault_proxy import fault_proxy
 from tests.support.servers.hub import COMMIT, hub
 from tests.support.servers.s3 import S3Server
@@ -41,21 +41,21 @@ def model(tmp_path: Path) -> Path:
 
 def test_a_directory_is_used_where_it_is(model: Path) -> None:
     found = fetch_weights(str(model), HERE)
-    assert (found.path, found.identity) == (str(model), digest_of(model))
+    assert (found.path, found.identity) == (str(model), digest_weights(model))
 
 
 @pytest.mark.parametrize("at", [0, 700_000, len(LARGE) - 1])
 def test_other_weights_have_another_digest(model: Path, at: int) -> None:
-    before = digest_of(model)
+    before = digest_weights(model)
     file = model / "vae" / "model.safetensors"
     data = bytearray(LARGE)
     data[at : at + 60_000] = bytes(60_000)
     file.write_bytes(data)
-    assert digest_of(model) != before
+    assert digest_weights(model) != before
     file.write_bytes(LARGE)
-    assert digest_of(model) == before
+    assert digest_weights(model) == before
     file.rename(model / "model.safetensors")
-    assert digest_of(model) != before
+    assert digest_weights(model) != before
 
 
 def test_files_of_the_same_name_count_each(model: Path) -> None:
@@ -63,7 +63,7 @@ def test_files_of_the_same_name_count_each(model: Path) -> None:
         (model / part).mkdir()
         with (model / part / "model.safetensors").open("wb") as file:
             file.truncate(2_000_000_000)
-    assert look_at_weights(str(model), HERE).startswith(f"{model} (4.0 GB, ")
+    assert describe_weights(str(model), HERE).startswith(f"{model} (4.0 GB, ")
 
 
 def test_what_is_no_model_directory_is_named(model: Path, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_prefix_is_downloaded_once_and_is_the_same_model(stored: str, model: P
     assert sorted(p.name for p in copy.rglob("*") if p.is_file()) == ["config.json", "model.safetensors"]
     kept = (copy / "config.json").stat().st_ino
     again = fetch_weights(stored, HERE)
-    assert again.identity == digest_of(model) == digest_of(copy)
+    assert again.identity == digest_weights(model) == digest_weights(copy)
     assert (Path(again.path) / "config.json").stat().st_ino == kept
 
 
@@ -140,7 +140,7 @@ def test_a_copy_that_is_not_whole_is_made_again_and_a_changed_model_is_another(
 def test_a_download_that_broke_off_goes_on_where_it_was(
     stored: str, cache: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_PIECE", 1_000_000)
+    monkeypatch.setattr(files, "_PART_BYTES", 1_000_000)
     with fault_proxy(s3.endpoint) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         storage = StorageConfig(endpoint_url=proxy.endpoint, retry_seconds=0.3)
@@ -184,12 +184,12 @@ def fetch_from_hub(location: str, endpoint: str, home: Path, *more: str) -> dict
     """In a process of its own: the hub's client reads its environment when it is imported."""
     code = (
         "import json, sys\n"
-        "from mira_batch.config.edit import StorageConfig\n"
+        "from mira_batch.config.shared import StorageConfig\n"
         "from mira_batch.core.errors import ConfigError\n"
-        "from mira_batch.storage.weights import fetch_weights, look_at_weights\n"
+        "from mira_batch.storage.weights import describe_weights, fetch_weights\n"
         "try:\n"
         "    w = fetch_weights(sys.argv[1], StorageConfig())\n"
-        "    about = '' if sys.argv[2:] else look_at_weights(sys.argv[1], StorageConfig())\n"
+        "    about = '' if sys.argv[2:] else describe_weights(sys.argv[1], StorageConfig())\n"
         "    print(json.dumps({'path': w.path, 'identity': w.identity, 'about': about}))\n"
         "except ConfigError as error:\n"
         "    print(json.dumps({'error': str(error)}))\n"

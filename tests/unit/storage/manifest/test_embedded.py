@@ -19,8 +19,9 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ManifestError
 from mira_batch.core.identity import content_hash
 from mira_batch.storage.manifest.embedded import EmbeddedReader, read_embedded
-from mira_batch.storage.manifest.listing import cut, list_files, read_piece
+from mira_batch.storage.manifest.listing import list_files, split_manifest
 from mira_batch.storage.manifest.rows import Embedded, Record
+from mira_batch.storage.manifest.splits import read_split
 from mira_batch.storage.schema import IMAGE
 from tests.support.servers.s3 import S3Server
 
@@ -41,8 +42,8 @@ def embedded_table(count: int, kind: pa.DataType) -> tuple[pa.Table, list[bytes]
 
 def records(manifest: object, storage: StorageConfig = LOCAL) -> list[Record]:
     source = InputConfig(manifest=str(manifest))
-    pieces = cut(list_files(source, storage), source, storage)
-    rows = [row for piece in pieces for row in read_piece(piece, source, storage)]
+    pieces = split_manifest(list_files(source, storage), source, storage)
+    rows = [row for piece in pieces for row in read_split(piece, source, storage)]
     assert all(isinstance(row, Record) for row in rows)
     return [row for row in rows if isinstance(row, Record)]
 

@@ -7,13 +7,13 @@ import pytest
 
 from mira_batch.config.shared import Columns
 from mira_batch.core.identity import content_hash
-from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject, resolve, validated
+from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject, resolve_image, validate_row
 
 PLACE = Place("/data/m.parquet", 3, 14)
 
 
 def check(row: dict[str, Any], place: Place | None = None, **columns: str) -> Record | Reject:
-    return validated("here", row, Columns(**columns), "/data", place)
+    return validate_row("here", row, Columns(**columns), "/data", place)
 
 
 def test_a_valid_row_is_a_record() -> None:
@@ -80,4 +80,4 @@ def test_nesting_beyond_any_reader_rejects_the_row() -> None:
     ],
 )
 def test_images_are_made_absolute(uri: str, base: str, expected: str) -> None:
-    assert resolve(uri, base) == expected
+    assert resolve_image(uri, base) == expected

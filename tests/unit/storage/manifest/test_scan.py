@@ -13,9 +13,9 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import ManifestError, RecordError
 from mira_batch.core.identity import content_hash, fingerprint, work_id
 from mira_batch.storage.images import check_allowed
-from mira_batch.storage.manifest.listing import cut, list_files
-from mira_batch.storage.manifest.scan import SCAN, scan_piece
-from mira_batch.storage.stores.files import version
+from mira_batch.storage.manifest.listing import list_files, split_manifest
+from mira_batch.storage.manifest.scan import SCAN, scan_split
+from mira_batch.storage.stores.files import read_version
 from tests.support.servers.s3 import S3Server
 
 
@@ -25,11 +25,11 @@ def config(manifest: object, **settings: Any) -> BulkEditConfig:
 
 
 def scan(settings: BulkEditConfig) -> list[dict[str, Any]]:
-    pieces = cut(list_files(settings.input, settings.storage), settings.input, settings.storage)
+    pieces = split_manifest(list_files(settings.input, settings.storage), settings.input, settings.storage)
     tables = [
         table
         for piece in pieces
-        for table in scan_piece(piece, settings.input, settings.storage, fingerprint(settings.pixels()))
+        for table in scan_split(piece, settings.input, settings.storage, fingerprint(settings.pixels()))
     ]
     assert all(table.schema.equals(SCAN) for table in tables)
     return pa.concat_tables([SCAN.empty_table(), *tables]).to_pylist()
@@ -52,7 +52,7 @@ def test_records_and_rejects_come_in_the_order_of_the_manifest(tmp_path: Path) -
     first, bad, second, lacking = scan(settings)
     pipeline = fingerprint(settings.pixels())
     image = f"{tmp_path}/a.png"
-    identity = f"{image}\n{version(image, settings.storage)}"
+    identity = f"{image}\n{read_version(image, settings.storage)}"
     assert first == {
         "record_id": "r1",
         "work_id": work_id("r1", identity, "x", pipeline),
@@ -127,7 +127,7 @@ def test_a_local_image_is_known_however_it_is_reached(tmp_path: Path) -> None:
         uri = found["image_uri"]
         try:
             check_allowed(uri, settings.input.allowed)
-            known = version(uri, settings.storage)
+            known = read_version(uri, settings.storage)
         except (RecordError, OSError):
             known = "unknown"
         assert found["work_id"] == work_id(found["record_id"], f"{uri}\n{known}", "x", pipeline), name
@@ -150,10 +150,10 @@ def test_embedded_images_are_known_by_their_content(tmp_path: Path) -> None:
 
 def test_many_rows_come_in_several_tables(tmp_path: Path) -> None:
     settings = config(write(tmp_path, *(row(f"r{i}") for i in range(5_001))))
-    [piece] = cut(list_files(settings.input, settings.storage), settings.input, settings.storage)
+    [piece] = split_manifest(list_files(settings.input, settings.storage), settings.input, settings.storage)
     assert [
         table.num_rows
-        for table in scan_piece(piece, settings.input, settings.storage, fingerprint(settings.pixels()))
+        for table in scan_split(piece, settings.input, settings.storage, fingerprint(settings.pixels()))
     ] == [5_000, 1]
 
 

@@ -22,7 +22,7 @@ from mira_batch.runtime.run import clean, find_committed_shards
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
 from mira_batch.storage.run.layout import LEASE
 from mira_batch.storage.run.planfile import Plan
-from mira_batch.storage.stores.objects import CHECK, Store, open_store
+from mira_batch.storage.stores import CHECK_PREFIX, Store, open_store
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.edits import verify_edits
 
@@ -31,7 +31,7 @@ HALF = "results/.part-00001.parquet.0123456789abcdef.tmp"
 
 
 def keys(store: Store, prefix: str = "") -> set[str]:
-    tops = [prefix] if prefix else [*store.children(), "run.json", "lease.json"]
+    tops = [prefix] if prefix else [*store.list_folders(), "run.json", "lease.json"]
     return {entry.key for top in tops for entry in store.list(top)}
 
 
@@ -57,7 +57,7 @@ def test_shards_are_known_by_number_however_it_is_written(store: Store) -> None:
 
 
 def test_what_killed_processes_left_is_deleted(store: Store) -> None:
-    left = (f"{CHECK}0123/object", LEASE, "plan/plan-dead-00000.parquet")
+    left = (f"{CHECK_PREFIX}0123/object", LEASE, "plan/plan-dead-00000.parquet")
     kept = ("plan/plan.json", "plan/rejects.parquet", "plan/plan-good-00000.parquet", "results/x.parquet")
     fill(store, *left, *kept)
     plan = Plan(("plan/plan-good-00000.parquet",), (1,), rejected=0, skipped=0)
@@ -115,10 +115,15 @@ def broken_off(tmp_path: Path) -> tuple[BulkEditConfig, Store]:
 def leftovers(store: Store) -> set[str]:
     """What a driver and a worker leave that are killed in their last moments; the keys of it all."""
     done = min(find_committed_shards(store))
-    fill(store, f"state/{done:05d}/w/0.step", f"state/{done:05d}/attempt-ab-1", f"{CHECK}0123/object")
+    fill(store, f"state/{done:05d}/w/0.step", f"state/{done:05d}/attempt-ab-1", f"{CHECK_PREFIX}0123/object")
     Path(store.uri, HALF).write_bytes(b"12345")
     store.put(LEASE, json.dumps(asdict(replace(DEAD, place=_place_of_lease(store), pid=2**22 + 1))).encode())
-    return {f"state/{done:05d}/w/0.step", f"state/{done:05d}/attempt-ab-1", f"{CHECK}0123/object", LEASE}
+    return {
+        f"state/{done:05d}/w/0.step",
+        f"state/{done:05d}/attempt-ab-1",
+        f"{CHECK_PREFIX}0123/object",
+        LEASE,
+    }
 
 
 def _place_of_lease(store: Store) -> str:
@@ -193,4 +198,6 @@ def test_a_run_that_is_resumed_sweeps_the_state_of_committed_shards_itself(
     left = leftovers(store)
     assert run(config).complete
     assert keys(store, "state") == set()
-    assert keys(store) & left == {f"{CHECK}0123/object"}, "a store check may be somebody's of this moment"
+    assert keys(store) & left == {f"{CHECK_PREFIX}0123/object"}, (
+        "a store check may be somebody's of this moment"
+    )

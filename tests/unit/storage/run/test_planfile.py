@@ -128,7 +128,7 @@ def test_a_lost_or_damaged_plan_file_is_named(store: Store) -> None:
     with pytest.raises(StoreError, match=r"plan-0000-\w+.parquet: this plan file is damaged"):
         read_shard(store, shard)
     store.delete([shard.file])
-    with pytest.raises(StoreError, match=f"{store.location(shard.file)}: this plan file is missing"):
+    with pytest.raises(StoreError, match=f"{store.locate(shard.file)}: this plan file is missing"):
         read_shard(store, Shard(0, shard.file, 0, 1))
 
 

@@ -15,9 +15,9 @@ from PIL import Image
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.identity import content_hash, frame_of
+from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import EditTask, LoggedStep, Step
 from mira_batch.storage import schema
-from mira_batch.storage.images import encode_png
 from mira_batch.storage.run.steplog import ShardLog, pack, step_row, unpack
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.runs.steplogs import a_frame, a_history, a_task, another

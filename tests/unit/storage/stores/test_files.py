@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import os
 import threading
 import time
@@ -14,16 +15,19 @@ from fsspec.implementations.local import LocalFileSystem
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
+from mira_batch.storage.stores.faults import READ_ERRORS, describe_read_error, shorten_error
 from mira_batch.storage.stores.files import (
-    READ_ERRORS,
-    endpoint,
-    filesystem,
-    one_line,
+    FileInfo,
+    _derive_version,
+    file_exists,
+    find_files,
+    list_files_below,
+    open_unpacked,
     read_bytes,
-    unreadable,
-    version,
-    version_of,
+    read_range,
+    read_version,
 )
+from mira_batch.storage.stores.filesystems import find_endpoint, open_filesystem
 from tests.support.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.support.servers.odd_s3 import OddS3, odd_s3
 from tests.support.servers.s3 import S3Server, free_port
@@ -32,14 +36,15 @@ LOCAL = StorageConfig()
 
 
 def test_a_plain_path_is_a_local_file(tmp_path: Path) -> None:
-    fs, path = filesystem(str(tmp_path / "a b%20c"), LOCAL)
+    fs, path = open_filesystem(str(tmp_path / "a b%20c"), LOCAL)
     assert isinstance(fs, LocalFileSystem)
     assert path == str(tmp_path / "a b%20c")
 
 
 def test_an_unknown_scheme_is_named() -> None:
-    with pytest.raises(StoreError, match="^nonsense://bucket/a: can't use this scheme: "):
-        filesystem("nonsense://bucket/a", LOCAL)
+    for ask in (open_filesystem, find_files, list_files_below, file_exists, open_unpacked, read_version):
+        with pytest.raises(StoreError, match="^nonsense://bucket/a: can't use this scheme: "):
+            ask("nonsense://bucket/a", LOCAL)
 
 
 def test_one_byte_more_than_asked_tells_that_a_file_is_too_large(tmp_path: Path) -> None:
@@ -49,47 +54,80 @@ def test_one_byte_more_than_asked_tells_that_a_file_is_too_large(tmp_path: Path)
     assert read_bytes(location, LOCAL, 5) == b"012345"
 
 
+def test_a_location_stands_for_a_file_a_directory_or_a_glob(tmp_path: Path) -> None:
+    for name in ("b", "a", "sub/c", "_b", ".b", "_sub/d", "sub/.e"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+
+    def found(location: str) -> list[str]:
+        return [file.location.removeprefix(f"{tmp_path}/") for file in find_files(location, LOCAL)]
+
+    assert found(f"{tmp_path}/a") == ["a"]
+    assert found(str(tmp_path)) == ["a", "b", "sub/c"]
+    assert found(f"{tmp_path}/*") == [".b", "_b", "a", "b"], "a glob's matches are taken as they are"
+    assert found(f"{tmp_path}/none") == found(f"{tmp_path}/n*") == []
+    below = list_files_below(str(tmp_path), LOCAL)
+    assert set(below) == {"b", "a", "sub/c", "_b", ".b", "_sub/d", "sub/.e"}
+    assert isinstance(below["sub/c"], FileInfo)
+    assert (below["sub/c"].location, below["sub/c"].size) == (f"{tmp_path}/sub/c", 5)
+    assert list_files_below(f"{tmp_path}/none", LOCAL) == {}
+    assert file_exists(f"{tmp_path}/a", LOCAL) and not file_exists(f"{tmp_path}/none", LOCAL)
+
+
+def test_parts_of_a_file_and_what_is_packed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    assert read_range(str(tmp_path / "file"), LOCAL, 2, 5) == b"234"
+    assert read_range(str(tmp_path / "file"), LOCAL, 8, 20) == b"89", "it ends there"
+    (tmp_path / "file.gz").write_bytes(gzip.compress(b"0123456789"))
+    for name in ("file", "file.gz"):
+        with open_unpacked(str(tmp_path / name), LOCAL) as file:
+            assert file.read() == b"0123456789"
+    for read in (lambda path: read_range(path, LOCAL, 0, 1), lambda path: open_unpacked(path, LOCAL)):
+        with pytest.raises(FileNotFoundError):
+            read(str(tmp_path / "none"))
+
+
 def test_a_local_version_changes_with_size_or_time(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"one")
     os.utime(path, ns=(1, 1_000_000_001))
-    first = version(str(path), LOCAL)
-    assert version(str(path), LOCAL) == first
+    first = read_version(str(path), LOCAL)
+    assert read_version(str(path), LOCAL) == first
     os.utime(path, ns=(1, 1_000_000_002))
-    second = version(str(path), LOCAL)
+    second = read_version(str(path), LOCAL)
     path.write_bytes(b"three")
     os.utime(path, ns=(1, 1_000_000_001))
-    assert len({first, second, version(str(path), LOCAL)}) == 3
+    assert len({first, second, read_version(str(path), LOCAL)}) == 3
     with pytest.raises(FileNotFoundError):
-        version(str(tmp_path / "missing"), LOCAL)
+        read_version(str(tmp_path / "missing"), LOCAL)
 
 
 def test_the_version_is_the_etag_where_there_is_one() -> None:
-    assert version_of({"ETag": '"abc"', "size": 5}) == "abc"
-    assert version_of({"etag": "abc"}) == "abc"
-    assert version_of({"size": 5, "mtime": 1.5}) == "5-1.5"
-    assert version_of({"size": 5, "LastModified": "then"}) == "5-then"
-    assert version_of({"size": 5}) == "5-"
+    assert _derive_version({"ETag": '"abc"', "size": 5}) == "abc"
+    assert _derive_version({"etag": "abc"}) == "abc"
+    assert _derive_version({"size": 5, "mtime": 1.5}) == "5-1.5"
+    assert _derive_version({"size": 5, "LastModified": "then"}) == "5-then"
+    assert _derive_version({"size": 5}) == "5-"
 
 
 def test_the_endpoint_is_from_the_config_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
-    assert endpoint(LOCAL) is None
+    assert find_endpoint(LOCAL) is None
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://all")
-    assert endpoint(LOCAL) == "http://all"
+    assert find_endpoint(LOCAL) == "http://all"
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://s3")
-    assert endpoint(LOCAL) == "http://s3"
-    assert endpoint(StorageConfig(endpoint_url="http://config")) == "http://config"
+    assert find_endpoint(LOCAL) == "http://s3"
+    assert find_endpoint(StorageConfig(endpoint_url="http://config")) == "http://config"
 
 
 def test_errors_are_told_in_one_line() -> None:
-    assert unreadable("a", FileNotFoundError()) == "a: no such file"
-    denied = unreadable("a", PermissionError("Forbidden\nfor you"))
+    assert describe_read_error("a", FileNotFoundError()) == "a: no such file"
+    denied = describe_read_error("a", PermissionError("Forbidden\nfor you"))
     assert denied == (
         "a: access denied; check the credentials and their rights (PermissionError: Forbidden for you)"
     )
-    assert len(one_line(ValueError("x\n" * 1_000))) == 300
+    assert len(shorten_error(ValueError("x\n" * 1_000))) == 300
 
 
 @pytest.mark.s3
@@ -104,16 +142,21 @@ def test_s3_files(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
         assert read_bytes(location, storage, 10) == b"0123456789"
         assert read_bytes(location, storage, 3) == b"0123"
     location = f"s3://{s3.bucket}/files/a"
-    first = version(location, storage)
+    first = read_version(location, storage)
     assert first == client.head_object(Bucket=s3.bucket, Key="files/a")["ETag"].strip('"')
     client.put_object(Bucket=s3.bucket, Key="files/a", Body=b"9876543210")
-    assert version(location, storage) != first, "an answer of yesterday must not be remembered"
+    assert read_version(location, storage) != first, "an answer of yesterday must not be remembered"
     assert read_bytes(location, storage, 10) == b"9876543210"
+    assert read_range(location, storage, 2, 4) == b"76"
+    listed = FileInfo(location, 10, read_version(location, storage))
+    assert find_files(location, storage) == find_files(f"{location[:-1]}*", storage) == [listed]
+    assert list_files_below(location[:-2], storage) == {"a": listed}
+    assert file_exists(location, storage) and not file_exists(f"{location}b", storage)
     for missing in (f"s3://{s3.bucket}/files/none", "s3://no-such-bucket/a"):
         with pytest.raises(FileNotFoundError):
             read_bytes(missing, storage, 10)
         with pytest.raises(FileNotFoundError):
-            version(missing, storage)
+            read_version(missing, storage)
 
 
 @pytest.mark.s3
@@ -147,7 +190,7 @@ def test_passing_faults_are_waited_out_also_when_a_version_is_asked(proxied: Fau
     assert read_bytes(A, storage, 100) == b"0123456789"
     assert rule.count == 4
     asked = proxied.add(fault if fault != "cut_body" else "reset", "HEAD", times=4)
-    assert version(A, storage) == "781e5e245d69b566979b86e28d23f2c7"
+    assert read_version(A, storage) == "781e5e245d69b566979b86e28d23f2c7"
     assert asked.count == (1 if fault == "reset_body" else 4), "an answer to HEAD has no body to reset"
 
 
@@ -156,7 +199,7 @@ def test_passing_faults_are_waited_out_also_when_a_version_is_asked(proxied: Fau
 def test_a_store_that_stays_away_is_given_up_in_time(proxied: FaultProxy, fault: Any) -> None:
     storage = StorageConfig(endpoint_url=proxied.endpoint, timeout_seconds=0.5, retry_seconds=0.5)
     proxied.add(fault)
-    for ask in (lambda: read_bytes(A, storage, 100), lambda: version(A, storage)):
+    for ask in (lambda: read_bytes(A, storage, 100), lambda: read_version(A, storage)):
         started = time.monotonic()
         with pytest.raises(StoreError, match=f"^{A}: the store has failed for 0.5 s; run the same command"):
             ask()
@@ -199,7 +242,7 @@ def test_whatever_a_location_says_the_error_is_one_of_the_known(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     nobody = f"http://127.0.0.1:{free_port()}"
     storage = StorageConfig(endpoint_url=nobody, timeout_seconds=1, retry_seconds=0.1)
-    for ask in (lambda: read_bytes(location, storage, 10), lambda: version(location, storage)):
+    for ask in (lambda: read_bytes(location, storage, 10), lambda: read_version(location, storage)):
         with suppress(StoreError, *READ_ERRORS):
             ask()
 

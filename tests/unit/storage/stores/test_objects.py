@@ -14,7 +14,8 @@ import pytest
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
-from mira_batch.storage.stores.objects import Entry, Store, check_create_only, open_store
+from mira_batch.storage.stores.check import check_create_only
+from mira_batch.storage.stores.objects import Entry, Store, open_store
 from tests.support.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.support.servers.odd_s3 import OddS3, odd_s3
 from tests.support.servers.s3 import S3Server, free_port
@@ -108,10 +109,10 @@ def test_list_takes_whole_path_parts(store: Store) -> None:
 
 
 def test_children_are_the_directories_below_the_root(store: Store) -> None:
-    assert store.children() == []
+    assert store.list_folders() == []
     for key in ("b/run.json", "a/x/y", "file"):
         store.create(key, b"x")
-    assert store.children() == ["a", "b"]
+    assert store.list_folders() == ["a", "b"]
 
 
 def test_list_goes_beyond_one_page(store: Store) -> None:
@@ -190,7 +191,7 @@ def do_everything(store: Store) -> None:
     assert store.exists("d/a") and not store.exists("d/c")
     assert store.get("d/a") == b"ours" and store.get("d/c") is None
     assert {entry.key for entry in store.list("")} == {"d/a", "d/b"}
-    assert store.children() == ["d"]
+    assert store.list_folders() == ["d"]
     store.delete(["d/a", "d/b", "d/c"])
     assert list(store.list("")) == []
 
@@ -319,7 +320,7 @@ def test_a_wrong_secret_says_what_to_check(s3: S3Server, environment: Environmen
         lambda: store.get("a"),
         lambda: list(store.list("")),
         lambda: store.delete(["a"]),
-        store.children,
+        store.list_folders,
         lambda: check_create_only(store),
     ]
     for action in actions:
@@ -363,7 +364,7 @@ def test_a_local_root_is_made_or_asked_for(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "a" / "b"), StorageConfig())
     assert (tmp_path / "a" / "b").is_dir()
     assert store.name == "b"
-    assert store.location("x/y") == str(tmp_path / "a" / "b" / "x" / "y")
+    assert store.locate("x/y") == str(tmp_path / "a" / "b" / "x" / "y")
 
 
 def test_a_root_below_a_file_is_refused(tmp_path: Path) -> None:

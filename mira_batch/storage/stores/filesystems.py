@@ -1,0 +1,113 @@
+"""Opens the file system that a location belongs to: fsspec's for every scheme, and Arrow's for Parquet."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import fsspec
+import pyarrow.fs as pafs
+from fsspec import AbstractFileSystem
+from pyarrow.fs import FileSystem as ArrowFileSystem
+
+from mira_batch.config.base import is_remote
+from mira_batch.config.shared import StorageConfig
+from mira_batch.core.errors import StoreError
+
+CONNECTIONS = 32
+"""Most requests of one file system at once."""
+
+
+def open_filesystem(
+    location: str, config: StorageConfig, once: bool = False
+) -> tuple[AbstractFileSystem, str]:
+    """Open fsspec's file system for a location. No request is made yet.
+
+    Args:
+        location: a local path or a URI of any scheme that fsspec knows.
+        config: how an object store is reached.
+        once: the file system tries nothing again by itself: for calls that the caller tries again.
+
+    Returns:
+        The file system, and the location's path in it.
+
+    Raises:
+        StoreError: no such scheme, or the package for it isn't installed.
+    """
+    scheme = location.split("://", 1)[0].lower() if is_remote(location) else "file"
+    try:
+        fs = _open_scheme(scheme, config, once)
+    except (ImportError, ValueError) as error:
+        raise StoreError(f"{location}: can't use this scheme: {error}") from error
+    return fs, str(fs._strip_protocol(location))
+
+
+def _open_scheme(scheme: str, config: StorageConfig, once: bool) -> AbstractFileSystem:
+    if scheme in ("http", "https"):
+        # A redirect could lead anywhere, past input.allow.
+        return fsspec.filesystem(scheme, allow_redirects=False)
+    if scheme not in ("s3", "s3a"):
+        return fsspec.filesystem(scheme)
+    options: dict[str, Any] = {
+        "use_listings_cache": False,
+        "default_fill_cache": False,
+        # botocore retries by itself and s3fs retries around it; both at their defaults multiply to 25
+        # requests and 42 s on a store that is down.
+        "config_kwargs": {
+            "max_pool_connections": CONNECTIONS,
+            "connect_timeout": min(10.0, config.timeout_seconds),
+            "read_timeout": config.timeout_seconds,
+            "retries": {"max_attempts": 0 if once else 1},
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
+        },
+        "client_kwargs": {"region_name": config.region} if config.region else {},
+    }
+    if host := find_endpoint(config):
+        options["endpoint_url"] = host
+    fs = fsspec.filesystem("s3", **options)
+    if once:
+        fs.retries = 1  # s3fs nests its five: 25 tries of a time-out, however long that is
+    return fs
+
+
+def open_arrow_filesystem(location: str, config: StorageConfig) -> tuple[ArrowFileSystem, str]:
+    """Open Arrow's file system for a location: its own for local files and S3, fsspec's for other schemes.
+
+    Arrow's own reads the ranges asked for and no more, and its threads don't hold a Python object when the
+    process ends, which could abort it.
+
+    Args:
+        location: as `open_filesystem`.
+        config: how an object store is reached.
+
+    Returns:
+        The file system, which threads may share, and the location's path in it.
+
+    Raises:
+        StoreError: no such scheme, or the package for it isn't installed.
+    """
+    fs, path = open_filesystem(location, config)
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    if "file" in protocols:
+        return pafs.LocalFileSystem(), path
+    if "s3" not in protocols:
+        return pafs.PyFileSystem(pafs.FSSpecHandler(fs)), path
+    host = find_endpoint(config)
+    s3 = pafs.S3FileSystem(
+        endpoint_override=host,
+        scheme="http" if host and host.startswith("http://") else "https",
+        region=config.region,
+        request_timeout=config.timeout_seconds,
+    )
+    return s3, path
+
+
+def find_endpoint(config: StorageConfig) -> str | None:
+    """The S3 endpoint: from the config, else from the usual variables, else None for AWS itself."""
+    return (
+        config.endpoint_url
+        or os.environ.get("AWS_ENDPOINT_URL_S3")
+        or os.environ.get("AWS_ENDPOINT_URL")
+        or None
+    )

@@ -1,0 +1,125 @@
+"""Writes and deletes the files of a local store, so that a commit survives a power cut.
+
+A file is written under a temporary name, synced, and then linked or renamed to its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+_TEMPORARY = re.compile(r"(^|/)\.[^/]+\.[0-9a-f]{16}\.tmp$")
+
+
+def write_file(
+    path: Path, data: bytes | memoryview, publish: Callable[[str, str], None], durable: bool = True
+) -> bool:
+    """Write a file that appears under its name only when it is whole.
+
+    Plain system calls on plain strings: this runs once for every step.
+
+    Args:
+        path: the file; its directory is made where it is missing.
+        data: all its bytes.
+        publish: `os.link`, which leaves a file that is there, or `os.replace`.
+        durable: also survive a power cut: file and directory are synced.
+
+    Returns:
+        Whether the file was written; False: one is there already, and `publish` is `os.link`.
+
+    Raises:
+        OSError: the disk is full, read-only or the like.
+    """
+    folder, name = os.path.split(path)
+    temporary = f"{folder}/.{name}.{secrets.token_hex(8)}.tmp"
+    try:
+        file = _open_new(temporary, folder)
+        try:
+            rest = memoryview(data)
+            while rest:  # one call writes 2 GB at most
+                rest = rest[os.write(file, rest) :]
+            if durable:
+                os.fsync(file)
+        finally:
+            os.close(file)
+        try:
+            publish(temporary, str(path))
+        except FileExistsError:
+            return False
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+    if durable:
+        _sync_folder(folder)
+    return True
+
+
+def _sync_folder(folder: str) -> None:
+    with suppress(FileNotFoundError):  # deleted since, with its files
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _open_new(path: str, folder: str, tries: int = 8) -> int:
+    """Open a new file; make its directory if need be, again if a clean-up takes the empty one in between."""
+    for left in reversed(range(tries)):
+        try:
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:
+            if not left:
+                raise
+            with suppress(FileExistsError, FileNotFoundError):  # another may delete what is empty meanwhile
+                os.makedirs(folder, exist_ok=True)
+    raise AssertionError("unreachable")
+
+
+def delete_files(root: Path, keys: Iterable[str]) -> None:
+    """Delete the files `keys` below `root`, and the directories that this leaves empty.
+
+    Files that don't exist count as deleted.
+
+    Raises:
+        OSError: one can't be deleted.
+    """
+    folders: set[str] = set()
+    for key in keys:
+        with suppress(FileNotFoundError):
+            os.unlink(root / key)
+        folders.add(os.path.dirname(key))
+    for folder in folders:
+        while folder:
+            try:
+                os.rmdir(root / folder)
+            except FileNotFoundError:
+                pass
+            except OSError:  # not empty
+                break
+            folder = os.path.dirname(folder)
+
+
+def is_temporary(path: str) -> bool:
+    """Whether a path is of a file that `write_file` writes, or that a killed process left half-written."""
+    return _TEMPORARY.search(path) is not None
+
+
+def delete_temporaries(root: Path) -> dict[str, int]:
+    """Delete the half-written files below `root`.
+
+    Returns:
+        Their sizes in bytes, by path relative to `root`.
+
+    Raises:
+        OSError: one can't be deleted.
+    """
+    found = [path for path in root.rglob(".*.tmp") if is_temporary(path.as_posix())]
+    sizes = {str(path.relative_to(root)): path.stat().st_size for path in found}
+    for path in found:
+        path.unlink(missing_ok=True)
+    return sizes

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+from mira_batch.core.pixels import encode_png, has_alpha
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "RGBa", "La"])
+def test_modes_with_alpha(mode: str) -> None:
+    assert has_alpha(Image.new(mode, (2, 2)))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "I", "F", "I;16"])
+def test_other_modes_have_alpha_only_by_a_transparent_colour(mode: str) -> None:
+    image = Image.new(mode, (2, 2))
+    assert not has_alpha(image)
+    image.info["transparency"] = 0
+    assert has_alpha(image)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_png_keeps_every_pixel(mode: str) -> None:
+    image = Image.linear_gradient("L").convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.radial_gradient("L"))
+    again = Image.open(io.BytesIO(encode_png(image)))
+    assert (again.format, again.mode, again.tobytes()) == ("PNG", mode, image.tobytes())
