@@ -20,16 +20,18 @@ import typer
 from rich.console import Console
 
 from mira_batch.config.edit import BulkEditConfig
-from mira_batch.config.load import load_config
-from mira_batch.core.errors import MiraError, RunStopped, StoreError, UserError
+from mira_batch.config.load import load_job_config
+from mira_batch.config.shared import JobConfig
+from mira_batch.core.errors import ConfigError, MiraError, RunStopped, StoreError, UserError
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
-from mira_batch.edit import preflight
 from mira_batch.launch import make_job
 from mira_batch.report.contact_sheet import write_report
+from mira_batch.report.facts import facts_table, summarise_facts
 from mira_batch.report.progress import Terminal, summary_table
 from mira_batch.report.spent import spent_table
+from mira_batch.runtime import preflight
 from mira_batch.runtime import run as runner
 from mira_batch.storage.run.layout import PROFILE
 
@@ -42,6 +44,9 @@ app = typer.Typer(
 Config = Annotated[Path, typer.Option("--config", "-c", help="YAML or JSON file, or a run.json.")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="a.b=c", help="Override one setting; may be repeated.")
+]
+Takeover = Annotated[
+    bool, typer.Option("--takeover", help="Take the run over from a driver that is at work on it.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
@@ -74,7 +79,7 @@ def make_tiny(
 def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Check everything that can be checked before spending: settings, manifest, store, models."""
     findings = []
-    for finding in preflight.validate(load_config(config, set_ or ())):
+    for finding in preflight.validate(make_job(load_job_config(config, set_ or ()))):
         findings.append(finding)
         if not as_json:
             mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
@@ -90,7 +95,7 @@ def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
 def plan(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Plan the run without running it: read the manifest, reject bad rows, cut shards."""
     with Terminal(_err) as progress:
-        summary = runner.plan(make_job(load_config(config, set_ or ())), progress)
+        summary = runner.plan(make_job(load_job_config(config, set_ or ())), progress)
     if as_json:
         _print_json(_summary_dict(summary))
     else:
@@ -105,9 +110,7 @@ def plan(config: Config, set_: Sets = None, as_json: Json = False) -> None:
 def run(
     config: Config,
     set_: Sets = None,
-    takeover: Annotated[
-        bool, typer.Option("--takeover", help="Take the run over from a driver that is at work on it.")
-    ] = False,
+    takeover: Takeover = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Write and print where the time of this call went.")
     ] = False,
@@ -117,19 +120,50 @@ def run(
 
     Ctrl-C or SIGTERM finishes the steps in hand; a second one leaves at once. Neither loses anything.
     """
-    settings = load_config(config, set_ or ())
+    _run(load_job_config(config, set_ or ()), takeover, profile, as_json)
+
+
+@app.command()
+def inspect(
+    source: Annotated[
+        str | None, typer.Argument(help="A manifest, or the directory of a run: then its result images.")
+    ] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="Directory of all runs of it.")] = "facts",
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML or JSON file of the job, in place of SOURCE.")
+    ] = None,
+    set_: Sets = None,
+    takeover: Takeover = False,
+    as_json: Json = False,
+) -> None:
+    """Look at every image before spending on it: format, size, colour, sharpness, borders, a row each.
+
+    Images that an edit would refuse are named with the reason. It goes on from wherever an earlier call
+    stopped.
+    """
+    if (source is None) == (config is None):
+        raise ConfigError("inspect: give a SOURCE, or --config with the settings of the job, one of them")
+    given = config or {"input": {"manifest": source}, "output": {"uri": output}}
+    _run(load_job_config(given, set_ or (), "inspect"), takeover, False, as_json)
+
+
+def _run(settings: JobConfig, takeover: bool, profile: bool, as_json: bool) -> None:
+    """Run a job, and print what came of it."""
     stopped: RunStopped | None = None
     with _stoppable() as stop, Terminal(_err) as progress:
         try:
             summary = runner.run(make_job(settings), progress, stop, takeover, profile)
         except RunStopped as early:
             stopped, summary = early, early.summary
-        report = _report(settings, summary)
+        more = _look_at_results(settings, summary)
     if as_json:
-        _print_json(_summary_dict(summary) | {"report": report})
+        _print_json(_summary_dict(summary) | (more if isinstance(more, dict) else {"report": more}))
     else:
         _out.print()
-        _out.print(summary_table(summary, report))
+        _out.print(summary_table(summary, more if isinstance(more, str) else ""))
+        if isinstance(more, dict):
+            _out.print()
+            _out.print(facts_table(more["facts"]))
         if profile:
             _out.print()
             _out.print(spent_table(summary))
@@ -145,7 +179,7 @@ def run(
 @app.command()
 def status(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Say how far the run is, from its directory alone."""
-    summary = runner.status(make_job(load_config(config, set_ or ())))
+    summary = runner.status(make_job(load_job_config(config, set_ or ())))
     if as_json:
         _print_json(_summary_dict(summary))
     else:
@@ -155,7 +189,7 @@ def status(config: Config, set_: Sets = None, as_json: Json = False) -> None:
 @app.command()
 def verify(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Check a run against its plan: every record once, every image whole, every chain of steps too."""
-    verdict = runner.verify(make_job(load_config(config, set_ or ())))
+    verdict = runner.verify(make_job(load_job_config(config, set_ or ())))
     if as_json:
         _print_json(asdict(verdict) | {"whole": verdict.whole})
     else:
@@ -181,11 +215,18 @@ def clean(
 ) -> None:
     """Delete what a run no longer needs: step state of what is committed, and what killed processes left."""
     with Terminal(_err) as progress:
-        cleaned = runner.clean(make_job(load_config(config, set_ or ())), progress, all_state)
+        cleaned = runner.clean(make_job(load_job_config(config, set_ or ())), progress, all_state)
     if as_json:
         _print_json(asdict(cleaned))
     else:
         _out.print(f"{cleaned.objects:,} objects deleted, {cleaned.size / 1e6:,.1f} MB")
+
+
+def _look_at_results(settings: JobConfig, summary: RunSummary) -> str | dict[str, Any]:
+    """Of an edit its report's location, of an inspection what the facts add up to."""
+    if isinstance(settings, BulkEditConfig):
+        return _report(settings, summary)
+    return {"facts": summarise_facts(summary.run, settings.storage)}
 
 
 def _report(settings: BulkEditConfig, summary: RunSummary) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.inspect import InspectConfig
 from mira_batch.config.shared import JobConfig
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
@@ -17,6 +18,10 @@ def make_job(config: JobConfig) -> Job:
             from mira_batch.edit.job import EditJob
 
             return EditJob(config)
+        case InspectConfig():
+            from mira_batch.inspect.job import InspectJob
+
+            return InspectJob(config)
         case _:
             raise TypeError(f"no job has a config of type {type(config).__name__}")
 

@@ -13,40 +13,76 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.inspect import InspectConfig
 from mira_batch.config.models import EditorConfig, JudgeConfig, PolicyConfig
+from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import ConfigError
 
 Lines = dict[tuple[str, ...], int]
 """Where each key stands in the file: path of keys -> line, from 1."""
 
 
+JOBS: Mapping[str, type[JobConfig]] = {"edit": BulkEditConfig, "inspect": InspectConfig}
+"""The config of each job, by the name that `job` has in it."""
+
+
 def load_config(
     source: str | os.PathLike[str] | Mapping[str, Any], overrides: Iterable[str] = ()
 ) -> BulkEditConfig:
-    """Load a bulk edit config.
+    """Load the config of a bulk edit; see `load_job_config`.
+
+    Raises:
+        ConfigError: also where it is of another job.
+    """
+    config = load_job_config(source, overrides)
+    if not isinstance(config, BulkEditConfig):
+        raise ConfigError(
+            f"{_name(source)}: job: is {config.job}, but a bulk edit is wanted here (job: edit)"
+        )
+    return config
+
+
+def load_job_config(
+    source: str | os.PathLike[str] | Mapping[str, Any], overrides: Iterable[str] = (), job: str | None = None
+) -> JobConfig:
+    """Load the config of any job, which its `job` names: edit, where it is left out.
 
     Args:
         source: a YAML or JSON file, the `run.json` of an earlier run, or the settings as a mapping.
         overrides: settings of the form `workers.max=4`; the value is read as YAML.
+        job: the job that is wanted, where the config does not say.
 
     Raises:
         ConfigError: naming the file, line, field and value, and what would be right.
     """
+    name, lines = _name(source), {}
     if isinstance(source, Mapping):
-        name, data, lines = "config", _plain(source), {}
+        data = _copy(source)
     else:
-        name = os.fspath(source)
         data, lines = _read(Path(source))
     for override in overrides:
         lines.pop(_apply(data, override), None)
+    wanted = data.setdefault("job", job or "edit")
+    if not isinstance(wanted, str) or wanted not in JOBS:
+        place = name if ("job",) not in lines else f"{name}:{lines['job',]}"
+        raise ConfigError(f"{place}: job: {wanted!r} is no job; there are {', '.join(JOBS)}")
+    if job is not None and wanted != job:
+        raise ConfigError(
+            f"{name}: job: is {wanted}, but {job} is wanted here; leave it out, or make a config of its own"
+        )
+    model = JOBS[wanted]
     try:
-        return BulkEditConfig.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_explain(error, name, lines)) from None
+        raise ConfigError(_explain(error, model, name, lines)) from None
 
 
-def _plain(source: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _plain(value) if isinstance(value, Mapping) else value for key, value in source.items()}
+def _name(source: str | os.PathLike[str] | Mapping[str, Any]) -> str:
+    return "config" if isinstance(source, Mapping) else os.fspath(source)
+
+
+def _copy(source: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in source.items()}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Lines]:
@@ -105,14 +141,14 @@ def _apply(data: dict[str, Any], override: str) -> tuple[str, ...]:
     return keys
 
 
-def _explain(error: ValidationError, name: str, lines: Lines) -> str:
+def _explain(error: ValidationError, model: type[BaseModel], name: str, lines: Lines) -> str:
     """One line per problem: file:line: field: what is wrong, and the fix where it is known."""
     problems = []
     for item in error.errors(include_url=False):
         path = tuple(str(part) for part in item["loc"])
         keys = _without_tags(path, lines)
         place = name if keys not in lines else f"{name}:{lines[keys]}"
-        problems.append(f"{place}: {'.'.join(keys) or 'config'}: {_message(item, path)}")
+        problems.append(f"{place}: {'.'.join(keys) or 'config'}: {_describe(item, path, model)}")
     return "\n".join(problems)
 
 
@@ -151,11 +187,11 @@ def _without_tags(path: tuple[str, ...], lines: Lines) -> tuple[str, ...]:
     return keys
 
 
-def _message(item: Any, path: tuple[str, ...]) -> str:
+def _describe(item: Any, path: tuple[str, ...], model: type[BaseModel]) -> str:
     value = item.get("input")
     match item["type"]:
         case "extra_forbidden":
-            known = _known_keys(path[:-1])
+            known = _find_known_keys(path[:-1], model)
             near = difflib.get_close_matches(path[-1], known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}"
             return f"unknown key; {hint}"
@@ -171,9 +207,9 @@ def _message(item: Any, path: tuple[str, ...]) -> str:
             return f"{item['msg']}, found {value!r}"
 
 
-def _known_keys(path: tuple[str, ...]) -> list[str]:
+def _find_known_keys(path: tuple[str, ...], root: type[BaseModel]) -> list[str]:
     """The field names of the config model at a path (union tags included), by walking annotations."""
-    models: list[type[BaseModel]] = [BulkEditConfig]
+    models: list[type[BaseModel]] = [root]
     for part in path:
         if part.isdigit():  # an index: the models of the list's items are already at hand
             continue

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.identity import fingerprint
-from mira_batch.edit.preflight import check_models
+from mira_batch.edit.preflight import check_models, make_checks
 from mira_batch.edit.record import EditRunner
 from mira_batch.edit.verify import check_row
 from mira_batch.models.serving.replicas import load_replicas
@@ -48,6 +48,10 @@ class EditJob:
     def check(self) -> None:
         """Refuse models that can't be built."""
         check_models(self.config)
+
+    def checks(self) -> list[tuple[str, Callable[[], str]]]:
+        """Manifest, images, models and weights."""
+        return make_checks(self.config)
 
     def find_source(self) -> Source:
         """The manifest."""

@@ -7,7 +7,7 @@ knows no column beyond `record_id`, `work_id` and `status`. What happens to ONE 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -155,6 +155,12 @@ class Job(Protocol):
         Raises:
             ConfigError: naming the field and the fix.
         """
+        ...
+
+    def checks(self) -> Sequence[tuple[str, Callable[[], str]]]:
+        """What `mira-batch validate` checks besides the store and the workers: a name each, and a function
+        that
+        returns what it found, in words, or raises a `MiraError`."""
         ...
 
     def find_source(self) -> Source:

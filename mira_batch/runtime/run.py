@@ -12,7 +12,7 @@ from threading import Timer
 from typing import Any
 
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import ConfigError, RunConflict, RunStopped
+from mira_batch.core.errors import RunConflict, RunStopped
 from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
@@ -24,6 +24,7 @@ from mira_batch.runtime.lease import is_alive, lease, read_claim
 from mira_batch.runtime.ledger import Ledger, total
 from mira_batch.runtime.plan import make_plan, needs_backend
 from mira_batch.runtime.pool import Pool
+from mira_batch.runtime.preflight import check_output
 from mira_batch.runtime.trace import Profile
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
@@ -293,16 +294,3 @@ def find_committed_shards(store: Store) -> set[int]:
     """Shards whose result file exists: one LIST."""
     found = (layout.shard_of(entry.key) for entry in store.list("results"))
     return {shard for shard in found if shard is not None}
-
-
-def check_output(uri: str) -> None:
-    """Refuse an output that Ray would delete: below its temporary copy of a job's working directory.
-
-    Raises:
-        ConfigError: naming the path.
-    """
-    if "/working_dir_files/_ray_pkg_" in uri:
-        raise ConfigError(
-            f"output.uri: {uri} lies in the temporary copy of the working directory that Ray "
-            "deletes after the job; give an absolute path that every node sees, or an object store"
-        )

@@ -10,6 +10,7 @@ import heapq
 import itertools
 import json
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,7 +28,7 @@ class Trace:
     """What one worker collects. Spans may come from any of its threads."""
 
     def __init__(self) -> None:
-        self._spans: list[Span] = []
+        self._spans: deque[Span] = deque()
         self._epoch = time.time() - time.perf_counter()
         self._lanes: dict[str | int, int] = {}
         """The lane of each record and commit in flight."""
@@ -58,8 +59,8 @@ class Trace:
 
     def drain(self) -> tuple[Span, ...]:
         """The spans since the last call."""
-        spans, self._spans = self._spans, []
-        return tuple(spans)
+        # One by one: of a list that is swapped, a thread that is about to append to the old one loses a span.
+        return tuple(self._spans.popleft() for _ in range(len(self._spans)))
 
     def _lane(self, name: str | int) -> str:
         return f"record-{self._lanes[name]:03d}"

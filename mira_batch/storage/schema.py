@@ -77,6 +77,37 @@ def _with_features(schema: pa.Schema) -> pa.Schema:
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
 
+FACTS = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("work_id", pa.string()),
+        ("status", pa.string()),
+        ("error_kind", pa.string()),  # why the edit job would refuse this image
+        ("error_message", pa.string()),
+        ("source", pa.string()),  # its URI, or its place in the manifest
+        # What the file says:
+        ("format", pa.string()),  # PNG, JPEG …, by its content
+        ("bytes", pa.int64()),  # encoded
+        ("mode", pa.string()),  # Pillow's: RGB, L, P, CMYK …
+        ("depth", pa.int32()),  # bits per channel
+        ("frames", pa.int32()),
+        ("icc_profile", pa.string()),  # its description
+        ("exif_orientation", pa.int32()),  # 1 to 8; 1 is upright
+        ("file_digest", pa.string()),  # of the encoded bytes
+        # Of the decoded image, as an edit would see it: upright, 8 bits a channel, sRGB:
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("pixels", pa.int64()),
+        ("has_alpha", pa.bool_()),
+        ("pixel_digest", pa.string()),  # equal images have equal digests, whatever file they came in
+        ("sharpness", pa.float64()),  # variance of the Laplacian of luma
+        ("luminance", pa.float64()),  # mean luma, 0 to 1
+        ("white_border", pa.float64()),  # share of the border's pixels that are near white, 0 to 1
+        ("seconds", pa.float64()),
+    ]
+)
+"""What the inspect job writes of each image. A fact that can't be had is null."""
+
 RESULTS = _with_features(
     pa.schema(
         [

@@ -17,6 +17,7 @@ from mira_batch.storage.manifest.listing import (
     split_manifest,
 )
 from mira_batch.storage.manifest.planned import PlannedRecord
+from mira_batch.storage.manifest.preflight import make_manifest_checks
 from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject
 from mira_batch.storage.manifest.scan import SCAN, scan_split
 from mira_batch.storage.manifest.splits import Split, number_lines, read_split
@@ -35,6 +36,7 @@ __all__ = [
     "Split",
     "find_manifest",
     "list_files",
+    "make_manifest_checks",
     "number_lines",
     "read_embedded",
     "read_split",

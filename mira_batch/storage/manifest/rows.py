@@ -141,7 +141,7 @@ def validate_row(
         last = [problem for problem in problems if problem["loc"][0] == field][-1]
         return Reject(where, record_id, getattr(columns, field), _explain_problem(last))
     try:
-        rest = _dump_metadata(row, columns)
+        rest = _dump_metadata(row, columns) if isinstance(columns, Columns) else "{}"
     except RecursionError:
         return Reject(where, record_id, "row", "is nested too deeply")
     if isinstance(valid.image, bytes):
@@ -192,13 +192,13 @@ def resolve_image(uri: str, base: str) -> str:
     return f"{base}/{uri.removeprefix('./')}"
 
 
-def _dump_metadata(row: Mapping[str, Any], columns: ImageColumns) -> str:
+def _dump_metadata(row: Mapping[str, Any], columns: Columns) -> str:
     """The columns that are not ours, as a JSON object.
 
     Raises:
         RecursionError: one of them is nested too deeply.
     """
-    ours = (columns.record_id, columns.image, getattr(columns, "instruction", None))
+    ours = (columns.record_id, columns.instruction, columns.image)
     rest = {name: value for name, value in row.items() if name not in ours}
     if all(type(value) in _SIMPLE for value in rest.values()):  # mostly, and `_make_plain` is slow
         try:

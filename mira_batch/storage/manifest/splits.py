@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mira_batch.config.shared import ManifestConfig, StorageConfig
+from mira_batch.config.shared import Columns, ManifestConfig, StorageConfig
 from mira_batch.core.errors import ManifestError
 from mira_batch.storage.manifest.parquet import explain_read_errors, may_hold_images, open_parquet
 from mira_batch.storage.manifest.rows import Place, Record, Reject, validate_row
@@ -64,7 +64,9 @@ def read_split(split: Split, source: ManifestConfig, storage: StorageConfig) -> 
     """
     base = split.path.rsplit("/", 1)[0]
     with explain_read_errors(split.path):
-        for where, row in read_raw_rows(split, storage):
+        # A job over images alone keeps no other column, and need not read one.
+        wanted = None if isinstance(source.columns, Columns) else list(source.columns.model_dump().values())
+        for where, row in read_raw_rows(split, storage, wanted):
             if isinstance(row, str):
                 yield Reject(str(where), None, "row", row)
             else:
@@ -72,8 +74,15 @@ def read_split(split: Split, source: ManifestConfig, storage: StorageConfig) -> 
                 yield validate_row(str(where), row, source.columns, base, place)
 
 
-def read_raw_rows(split: Split, storage: StorageConfig) -> Iterator[tuple[Place | str, dict[str, Any] | str]]:
+def read_raw_rows(
+    split: Split, storage: StorageConfig, columns: Sequence[str] | None = None
+) -> Iterator[tuple[Place | str, dict[str, Any] | str]]:
     """The rows of a split as they are written, in order.
+
+    Args:
+        split: which rows of which file.
+        storage: how an object store is reached.
+        columns: of a Parquet file, the columns to read; None reads all.
 
     Yields:
         (where, row), with the row by column; or (where, problem) for what is not even a row. `where` is a
@@ -85,21 +94,25 @@ def read_raw_rows(split: Split, storage: StorageConfig) -> Iterator[tuple[Place 
     """
     match split.format:
         case "parquet":
-            yield from _read_parquet_rows(split, storage)
+            yield from _read_parquet_rows(split, storage, columns)
         case "jsonl":
             yield from _read_json_rows(split, storage)
         case _:
             yield from _read_csv_rows(split.path, storage)
 
 
-def _read_parquet_rows(split: Split, storage: StorageConfig) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _read_parquet_rows(
+    split: Split, storage: StorageConfig, columns: Sequence[str] | None
+) -> Iterator[tuple[Place, dict[str, Any]]]:
     with open_parquet(split.path, storage) as parquet:
-        schema = parquet.schema_arrow
-        light = not any(may_hold_images(field.type) for field in schema)
+        fields = [field for field in parquet.schema_arrow if columns is None or field.name in columns]
+        light = not any(may_hold_images(field.type) for field in fields)
         rows_per_read = 4096 if light else _ROWS_WITH_IMAGES
         for group in split.row_groups or range(parquet.num_row_groups):
             index = 0
-            for batch in parquet.iter_batches(rows_per_read, row_groups=[group]):
+            for batch in parquet.iter_batches(
+                rows_per_read, row_groups=[group], columns=list(columns) if columns is not None else None
+            ):
                 for row in batch.to_pylist():
                     yield Place(split.path, group, index), row
                     index += 1

@@ -13,7 +13,8 @@ from PIL import Image
 
 from mira_batch import load_config
 from mira_batch.core.pixels import encode_png
-from mira_batch.edit.preflight import Finding, validate
+from mira_batch.launch import make_job
+from mira_batch.runtime.preflight import Finding, validate
 from mira_batch.storage.schema import IMAGE
 from tests.support.runs.catalogue import settings
 
@@ -34,7 +35,7 @@ def a_catalogue(folder: Path, count: int, bad: tuple[int, ...] = ()) -> Path:
 
 def finding(what: str, manifest: Path, **more: Any) -> Finding:
     config = load_config(settings(manifest, manifest.parent / "out", **more))
-    findings = {found.what: found for found in validate(config)}
+    findings = {found.what: found for found in validate(make_job(config))}
     assert list(findings) == ["manifest", "images", "models", "output", "workers"]
     return findings[what]
 
