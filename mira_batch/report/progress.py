@@ -160,7 +160,8 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
             table.add_row("failed", Text(f"{summary.failed:,}", "red") + _counts(summary.errors))
         resumed = f", {summary.resumed_steps:,} of them resumed" if summary.resumed_steps else ""
         each = summary.steps / summary.committed
-        table.add_row("edits", f"{summary.steps:,}  ({each:.1f} a record{resumed})")
+        if summary.steps:
+            table.add_row("edits", f"{summary.steps:,}  ({each:.1f} a record{resumed})")
     if summary.cost or summary.gpu_cost:
         table.add_row("cost", cost_line(summary))
     if summary.skipped:
