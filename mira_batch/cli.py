@@ -27,9 +27,9 @@ from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.edit import preflight
 from mira_batch.launch import make_job
-from mira_batch.report.contact_sheet import write_report
 from mira_batch.report.progress import Terminal, summary_table
-from mira_batch.report.spent import spent_table
+from mira_batch.report.time_breakdown import breakdown_table
+from mira_batch.report.write import write_report
 from mira_batch.runtime import run as runner
 from mira_batch.storage.run.layout import PROFILE
 
@@ -132,7 +132,7 @@ def run(
         _out.print(summary_table(summary, report))
         if profile:
             _out.print()
-            _out.print(spent_table(summary))
+            _out.print(breakdown_table(summary))
             _out.print(
                 f"moment by moment: {summary.run}/{PROFILE} (open it in ui.perfetto.dev)", markup=False
             )
