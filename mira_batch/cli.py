@@ -27,10 +27,10 @@ from mira_batch.core.receipts import RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
-from mira_batch.report.contact_sheet import write_report
 from mira_batch.report.facts import facts_table, summarise_facts
 from mira_batch.report.progress import Terminal, summary_table
-from mira_batch.report.spent import spent_table
+from mira_batch.report.time_breakdown import breakdown_table
+from mira_batch.report.write import write_report
 from mira_batch.runtime import preflight
 from mira_batch.runtime import run as runner
 from mira_batch.storage.run.layout import PROFILE
@@ -166,7 +166,7 @@ def _run(settings: JobConfig, takeover: bool, profile: bool, as_json: bool) -> N
             _out.print(facts_table(more["facts"]))
         if profile:
             _out.print()
-            _out.print(spent_table(summary))
+            _out.print(breakdown_table(summary))
             _out.print(
                 f"moment by moment: {summary.run}/{PROFILE} (open it in ui.perfetto.dev)", markup=False
             )

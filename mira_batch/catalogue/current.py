@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -14,8 +14,7 @@ from mira_batch.core.types import Status
 from mira_batch.storage import schema
 from mira_batch.storage.run.history import list_runs, open_results, read_columns
 from mira_batch.storage.run.layout import job_of
-from mira_batch.storage.run.results import result_files
-from mira_batch.storage.stores import ArrowFileSystem
+from mira_batch.storage.run.results import result_files, take_rows
 
 
 def read_catalogue(
@@ -51,7 +50,8 @@ def read_catalogue(
         fs, files = result_files(run, storage)
         for file in files:
             if file in rows:
-                tables += [table.cast(whole) for table in _take(fs, run, file, rows[file], names)]
+                with open_results(fs, run, file, list(whole)) as parquet:
+                    tables += [table.cast(whole) for table in take_rows(parquet, rows[file], names)]
     return pa.concat_tables(tables)
 
 
@@ -75,19 +75,6 @@ def _find_current_rows(runs: Sequence[str], storage: StorageConfig) -> dict[str,
         run, file = files[packed >> 32]
         chosen[run].setdefault(file, []).append((packed & 0xFFFFFFFF) >> 1)
     return chosen
-
-
-def _take(
-    fs: ArrowFileSystem, run: str, file: str, rows: Sequence[int], columns: Sequence[str]
-) -> Iterator[pa.Table]:
-    """These rows of a result file; only their row groups are read, one at a time."""
-    with open_results(fs, run, file, [schema.RESULTS.field(name) for name in columns]) as parquet:
-        start = 0
-        for group in range(parquet.num_row_groups):
-            count = parquet.metadata.row_group(group).num_rows
-            if inside := [row - start for row in rows if start <= row < start + count]:
-                yield parquet.read_row_group(group, columns=list(columns)).take(inside)
-            start += count
 
 
 def _raise(error: StoreError) -> None:

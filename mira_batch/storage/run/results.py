@@ -152,6 +152,26 @@ def result_files(run: str, storage: StorageConfig) -> tuple[ArrowFileSystem, lis
     return fs, [f"{path}/{shards[shard]}" for shard in sorted(shards)]
 
 
+def take_rows(
+    parquet: pq.ParquetFile, rows: Sequence[int], columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """Some rows of a result file, a table for each row group that holds any; no other row group is read.
+
+    Args:
+        parquet: the file.
+        rows: their numbers in it, ascending.
+        columns: which columns to read; None reads all.
+    """
+    start = 0
+    for group in range(parquet.num_row_groups):
+        count = parquet.metadata.row_group(group).num_rows
+        if inside := [row - start for row in rows if start <= row < start + count]:
+            yield parquet.read_row_group(group, columns=None if columns is None else list(columns)).take(
+                inside
+            )
+        start += count
+
+
 def read_outputs(
     run: str, columns: Sequence[str] | None = None, storage: StorageConfig | None = None
 ) -> pa.Table:

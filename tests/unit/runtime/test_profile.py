@@ -17,7 +17,7 @@ from mira_batch import load_config, run
 from mira_batch.core.receipts import Receipt, RunSummary, Tally
 from mira_batch.core.usage import Usage
 from mira_batch.report.progress import summary_table
-from mira_batch.report.spent import spent_table
+from mira_batch.report.time_breakdown import breakdown_table
 from mira_batch.runtime import trace
 from mira_batch.runtime.ledger import FOOTER
 from mira_batch.runtime.trace import Profile, Trace
@@ -150,14 +150,14 @@ def test_the_table_has_a_row_for_each_worker_their_sum_and_a_thousand_records() 
     one = Usage.of(worker=10, load=1, policy=2, editor=8, policy_waiting=4, editor_waiting=40, io=3)
     two = Usage.of(worker=10, load=1, policy=1, editor=6)
     summary = RunSummary("out/r", "r", planned=50, committed=50, already=10, workers={"a-1": one, "b-2": two})
-    text = printed(spent_table(summary))
+    text = printed(breakdown_table(summary))
     rows = {line.split("│")[1].strip(): line for line in text.splitlines() if line.startswith("│")}
     assert list(rows) == ["a-1", "b-2", "this call", "1,000 records"]
     assert "8.0 (80%)" in rows["a-1"] and "14.0 (70%)" in rows["this call"]
     assert "350.0 (70%)" in rows["1,000 records"], "14 s for 40 records"
     assert "judge" not in text and "retried" not in text, "empty columns are left out"
     many = {f"w-{i:03d}": one for i in range(100)}
-    assert "and 76 more" in printed(spent_table(replace(summary, workers=many)))
+    assert "and 76 more" in printed(breakdown_table(replace(summary, workers=many)))
 
 
 def test_a_long_run_keeps_the_first_spans_and_says_how_many_it_left_out(

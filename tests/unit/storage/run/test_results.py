@@ -21,6 +21,7 @@ from mira_batch.storage.run.results import (
     read_outputs,
     read_trajectories,
     results_dataset,
+    take_rows,
 )
 from mira_batch.storage.stores.objects import Store
 from tests.support.runs.edits import edit_results
@@ -253,3 +254,16 @@ def test_a_file_of_failures_alone_joins_others(finished: Store, tmp_path: Path) 
     assert len(pd.read_parquet(tmp_path)) == 3
     parts = [pq.read_table(tmp_path / name) for name in ("ok.parquet", "failed.parquet")]
     assert pa.concat_tables(parts).num_rows == 3
+
+
+def test_rows_are_taken_from_their_row_groups_alone(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    table = pa.table({"name": [f"r{k}" for k in range(10)], "other": list(range(10))})
+    pq.write_table(table, path, row_group_size=3)
+    with pq.ParquetFile(path) as parquet:
+        tables = list(take_rows(parquet, [1, 2, 8, 9], ["name"]))
+        assert [table.to_pydict() for table in tables] == [
+            {"name": names} for names in (["r1", "r2"], ["r8"], ["r9"])
+        ]
+        assert [table.column_names for table in take_rows(parquet, [4])] == [["name", "other"]]
+        assert not list(take_rows(parquet, []))

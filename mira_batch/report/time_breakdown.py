@@ -25,8 +25,12 @@ _OPTIONAL = ("judge", "judge_waiting", "retried")
 """Columns left out where they are empty."""
 
 
-def spent_table(summary: RunSummary) -> Table:
-    """Seconds of this call by worker, their sum, and what a thousand records took of it."""
+def breakdown_table(summary: RunSummary) -> Table:
+    """Seconds of this call by worker, their sum, and what a thousand records took of it.
+
+    Args:
+        summary: what the call did; of more than 24 workers only the first by name have rows of their own.
+    """
     total = sum(summary.workers.values(), Usage())
     names = {name: title for name, title in _COLUMNS.items() if name not in _OPTIONAL or total[name]}
     table = Table(

@@ -1,11 +1,14 @@
-"""Film strips: reads the rows of chosen records and makes small pictures of before, each step and after."""
+"""Cards of the chosen records: reads their rows and makes small pictures of before, each step and after.
+
+An image that can't be had never stops the report; its place says why.
+"""
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 from itertools import groupby
 from typing import Any
@@ -18,11 +21,11 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import ManifestError, RecordError, StoreError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.types import Status
-from mira_batch.report.page import Card, Picture, Still
+from mira_batch.report.contents import Card, Entry, Picture
 from mira_batch.storage import images
 from mira_batch.storage.manifest import Place, read_embedded
-from mira_batch.storage.run.results import results_dataset
-from mira_batch.storage.stores import READ_ERRORS, Store
+from mira_batch.storage.run.results import take_rows
+from mira_batch.storage.stores import READ_ERRORS, Store, open_arrow_filesystem
 
 _CARD_BYTES = 80_000
 """Encoded pictures of one card, together: 48 cards stay below 5.2 MB in base64."""
@@ -35,37 +38,48 @@ _STEP_KEY = re.compile(r"(?:^|/)(steps/[0-9A-Za-z_-]+/\d+\.\w+)$")
 
 
 class CardReader:
-    """Makes cards of result rows: holds what is needed to get at their pictures."""
+    """Makes cards of result rows: holds what is needed to get at their pictures. Threads may share one."""
 
     def __init__(self, config: BulkEditConfig, store: Store, manifest: frozenset[str]) -> None:
+        """A reader of one run.
+
+        Args:
+            config: the run's config.
+            store: the run's directory.
+            manifest: paths of the run's manifest files, the only ones that embedded originals are read from.
+
+        Raises:
+            StoreError: the store can't be used.
+        """
         self._config = config
         self._store = store
         self._manifest = manifest
-        self._fs: Any = None
+        self._filesystem, _ = open_arrow_filesystem(store.uri, config.storage)
 
-    def cards(self, file: str, first: int, positions: Sequence[int]) -> dict[int, Card]:
-        """The cards of these records of one result file, by position in the run."""
-        rows = dict(zip(positions, self._rows(file, [p - first for p in positions]), strict=True))
-        embedded = self._embedded([row["source"] for row in rows.values() if row["source_digest"]])
-        return {position: self._card(row, embedded) for position, row in rows.items()}
+    def read_cards(self, file: str, first: int, positions: Sequence[int]) -> dict[int, Card]:
+        """The cards of some records of one result file, by position in the run.
 
-    def _rows(self, file: str, wanted: Sequence[int]) -> Iterator[dict[str, Any]]:
-        """Rows of a result file by their (ascending) number in it; only their row groups are read."""
-        if self._fs is None:
-            self._fs = results_dataset(self._store.uri, self._config.storage).filesystem
-        with pq.ParquetFile(file, filesystem=self._fs) as parquet:
-            start = 0
-            for group in range(parquet.num_row_groups):
-                count = parquet.metadata.row_group(group).num_rows
-                if inside := [row - start for row in wanted if start <= row < start + count]:
-                    yield from parquet.read_row_group(group).take(inside).to_pylist()
-                start += count
+        Args:
+            file: the result file.
+            first: the position of its first row.
+            positions: those wanted, ascending.
 
-    def _embedded(self, sources: Sequence[str]) -> dict[str, bytes]:
+        Raises:
+            pa.ArrowException, OSError: the result file can't be read.
+        """
+        with pq.ParquetFile(file, filesystem=self._filesystem) as parquet:
+            tables = take_rows(parquet, [position - first for position in positions])
+            rows = [row for table in tables for row in table.to_pylist()]
+        embedded = self._read_embedded([row["source"] for row in rows if row["source_digest"]])
+        return {
+            position: self._make_card(row, embedded) for position, row in zip(positions, rows, strict=True)
+        }
+
+    def _read_embedded(self, sources: Sequence[str]) -> dict[str, bytes]:
         """Encoded originals that lie in the manifest, by source: one pass over each row group."""
         groups: dict[tuple[str, int], dict[int, str]] = defaultdict(dict)
         for source in sources:
-            if place := self._place(source):
+            if place := self._parse_place(source):
                 groups[place.file, place.row_group][place.row] = source
         found: dict[str, bytes] = {}
         column, storage = self._config.input.columns.image, self._config.storage
@@ -77,7 +91,7 @@ class CardReader:
             found |= {rows[row]: data for row, data in read.items() if isinstance(data, bytes)}
         return found
 
-    def _place(self, source: str) -> Place | None:
+    def _parse_place(self, source: str) -> Place | None:
         """The place an embedded image's source names. Only in the run's own manifest: an image URI is
         free to look like a place, and would otherwise get around `input.allow`."""
         match = _PLACE.fullmatch(source)
@@ -85,7 +99,7 @@ class CardReader:
             return None
         return Place(match[1], int(match[2]), int(match[3]))
 
-    def _card(self, row: dict[str, Any], embedded: dict[str, bytes]) -> Card:
+    def _make_card(self, row: dict[str, Any], embedded: dict[str, bytes]) -> Card:
         failed = row["status"] == Status.failed
         return Card(
             record_id=row["record_id"],
@@ -98,17 +112,17 @@ class CardReader:
             size=(row["width"], row["height"]) if row["width"] else None,
             models=row["models"],
             final_thought=row["final_thought"] or "",
-            strip=self._strip(row, embedded),
+            trajectory=self._make_entries(row, embedded),
         )
 
-    def _strip(self, row: dict[str, Any], embedded: dict[str, bytes]) -> tuple[Still, ...]:
-        """The film strip: the original, the steps, and the result where it is none of the steps shown."""
+    def _make_entries(self, row: dict[str, Any], embedded: dict[str, bytes]) -> tuple[Entry, ...]:
+        """The trajectory: the original, the steps, and the result where it is none of the steps shown."""
         steps: list[dict[str, Any]] = row["steps"]
         hidden = range(_ENDS, len(steps) - _ENDS) if len(steps) > 2 * _ENDS + 1 else range(0)
         shown = [step for step in steps if step["image"] and step["index"] not in hidden]
-        data = {s["index"]: s["image"]["bytes"] or self._referenced(s["image"]["path"]) for s in shown}
+        data = {s["index"]: s["image"]["bytes"] or self._read_referenced(s["image"]["path"]) for s in shown}
         most = _CARD_BYTES // (len(shown) + 2)
-        strip = [Still("Before", self._original(row, embedded, most))]
+        entries = [Entry("Before", self._shrink_original(row, embedded, most))]
         result = (row["image"] or {}).get("bytes")
         failed = row["status"] == Status.failed
         name = "Best so far" if failed else "Result"
@@ -116,22 +130,24 @@ class CardReader:
         same = [s["index"] for s in shown if s["accepted"] and result and data[s["index"]] == result]
         for pictured, group in groupby(steps, key=lambda step: step["index"] in data):
             if not pictured:
-                strip.append(_words(list(group)))
+                entries.append(_words_entry(list(group)))
                 continue
             for step in group:
-                thumbnail = self._thumbnail(data[step["index"]], most)
-                strip.append(_step(step, thumbnail, name if step["index"] == max(same, default=-1) else ""))
+                thumbnail = self._shrink_bytes(data[step["index"]], most)
+                entries.append(
+                    _step_entry(step, thumbnail, name if step["index"] == max(same, default=-1) else "")
+                )
         if result and not same and (steps or not failed):
-            strip.append(Still(name, self._thumbnail(result, most), result=True))
-        return tuple(strip)
+            entries.append(Entry(name, self._shrink_bytes(result, most), result=True))
+        return tuple(entries)
 
-    def _original(self, row: dict[str, Any], embedded: dict[str, bytes], most: int) -> Picture | str:
+    def _shrink_original(self, row: dict[str, Any], embedded: dict[str, bytes], most: int) -> Picture | str:
         """The image before editing, which results don't hold, or in words why it can't be shown."""
         source, settings = row["source"], self._config.input
         if row["source_digest"] is None:
             return "could not be opened"
         try:
-            if self._place(source) is None:
+            if self._parse_place(source) is None:
                 data = images.fetch(source, settings, self._config.storage)
             elif (data := embedded.get(source)) is None:
                 return "no longer in the manifest"
@@ -140,25 +156,25 @@ class CardReader:
             return "can no longer be read"
         if frame_of(image).digest != row["source_digest"]:
             return "has changed since the run"
-        return _picture(image, most)
+        return _shrink(image, most)
 
-    def _referenced(self, path: str | None) -> bytes | None:
+    def _read_referenced(self, path: str | None) -> bytes | None:
         """A step image kept as an object of its own. Found by its key, so that a run may be moved."""
         match = _STEP_KEY.search(path or "")
         return self._store.get(match[1]) if match else None
 
-    def _thumbnail(self, data: bytes | None, most: int) -> Picture | str:
+    def _shrink_bytes(self, data: bytes | None, most: int) -> Picture | str:
         if data is None:
             return "not found"
         try:
-            return _picture(images.decode(data, "image", self._config.input), most)
+            return _shrink(images.decode(data, "image", self._config.input), most)
         except RecordError:
             return "can't be read"
 
 
-def _step(step: dict[str, Any], picture: Picture | str, result: str) -> Still:
+def _step_entry(step: dict[str, Any], picture: Picture | str, result: str) -> Entry:
     number = f"Step {step['index'] + 1}"
-    return Still(
+    return Entry(
         f"{number} · {result}" if result else number,
         picture,
         caption=step["instruction"],
@@ -169,14 +185,14 @@ def _step(step: dict[str, Any], picture: Picture | str, result: str) -> Still:
     )
 
 
-def _words(steps: Sequence[dict[str, Any]]) -> Still:
+def _words_entry(steps: Sequence[dict[str, Any]]) -> Entry:
     """Steps of which no picture is shown."""
     first, last = steps[0]["index"] + 1, steps[-1]["index"] + 1
     label = f"Steps {first} to {last}" if last > first else f"Step {first}"
-    return Still(label, first=first, words=tuple(step["instruction"] for step in steps))
+    return Entry(label, first=first, words=tuple(step["instruction"] for step in steps))
 
 
-def _picture(image: Image.Image, most: int) -> Picture:
+def _shrink(image: Image.Image, most: int) -> Picture:
     """A thumbnail of at most about `most` bytes. Changes the image it is given."""
     data = b""
     for side, quality in _SIZES:

@@ -1,0 +1,99 @@
+"""What the report's page shows, as frozen data.
+
+`cards.py` and `write.py` find it, `render.py` makes HTML of it. Record ids, instructions, thoughts and
+messages are untrusted text here, and stay text on the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import geometric_mean
+from typing import Any
+
+from mira_batch.core.receipts import RunSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A thumbnail, ready to be shown."""
+
+    uri: str
+    """Data URI."""
+    width: int
+    height: int
+    transparent: bool
+    """Whether any of its pixels is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One place of a trajectory: the image before, a step, several steps in words, or the result."""
+
+    label: str
+    picture: Picture | str = ""
+    """The image; or why there is none, as it goes on after "Image"."""
+    caption: str = ""
+    """The step's edit."""
+    thought: str = ""
+    score: float | None = None
+    """The judge's."""
+    accepted: bool = True
+    """False: the step was rolled back."""
+    result: bool = False
+    """Whether this is the record's result."""
+    first: int = 1
+    """Number of the first of `words`."""
+    words: tuple[str, ...] = ()
+    """Edits of steps that are not pictured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One record with its trajectory."""
+
+    record_id: str
+    instruction: str
+    failed: bool
+    outcome: str
+    """Stop reason, or error kind."""
+    message: str
+    """What the error says; empty of a record that ended well."""
+    steps: int
+    seconds: float
+    size: tuple[int, int] | None
+    """Width and height of the result; None where there is none."""
+    models: Mapping[str, str | None]
+    """Role -> identity of who answered."""
+    final_thought: str
+    trajectory: tuple[Entry, ...]
+
+    @property
+    def ratio(self) -> float:
+        """Width / height of the places its pictures are shown in: the pictures' own, or between them where
+        edits change it."""
+        pictures = [entry.picture for entry in self.trajectory if isinstance(entry.picture, Picture)]
+        ratios = [picture.width / picture.height for picture in pictures]
+        return min(max(geometric_mean(ratios or [1.5]), 0.8), 1.6)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All that the page shows."""
+
+    summary: RunSummary
+    """Its record figures are those of all results."""
+    pace: float | None
+    """Images per minute of the last call; None when it edited none."""
+    manifest: str
+    models: Mapping[str, str]
+    """Role -> identity."""
+    version: str
+    """Of mira_batch, that made the run."""
+    written: datetime
+    cards: Sequence[Card]
+    rejects: Sequence[Mapping[str, Any]]
+    """Rows of `plan/rejects.parquet`, some or all."""
+    rejected: int
+    """How many there are."""

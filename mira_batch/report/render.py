@@ -1,0 +1,105 @@
+"""The report's page as HTML: Jinja2 templates with `style.css` and `page.js` put in.
+
+Owns how values are written; the markup is in `templates/`. All text is escaped, and the page's own policy
+lets a browser run that one script, apply that one style sheet and load nothing from anywhere.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mira_batch.report.contents import Page
+
+_MOST = 1_200
+"""Characters shown of one text: instructions may have 10,000 and a model's thoughts any number."""
+
+
+def render_page(page: Page) -> str:
+    """The page as one self-contained HTML document."""
+    style, script = _read("style.css"), _read("page.js")
+    return (
+        load_templates()
+        .get_template("report.html.j2")
+        .render(page=page, style=style, script=script, policy=_policy(style, script))
+    )
+
+
+@cache
+def load_templates() -> Environment:
+    """The package's templates: they escape every value, and a name they don't know is an error."""
+    environment = Environment(
+        loader=PackageLoader("mira_batch.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "by_count": sort_by_count,
+        "clip": clip,
+        "clock": split_time,
+        "number": format_number,
+        "plain": replace_underscores,
+    }
+    return environment
+
+
+def _read(name: str) -> Markup:
+    """A file of the package, put into the page as it is."""
+    return Markup(files("mira_batch.report").joinpath(name).read_text(encoding="utf-8"))
+
+
+def _policy(style: str, script: str) -> str:
+    """The Content-Security-Policy: this style, this script, images in the page itself, nothing else. Style
+    attributes hold numbers only (a bar's length, a picture's shape); they can't be allowed by hash."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src '{_digest(script)}'",
+            f"style-src '{_digest(style)}'",
+            "style-src-attr 'unsafe-inline'",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+def split_time(seconds: float) -> tuple[str, str]:
+    """A time, and its unit: ("6.0", "s"), ("2:05", "min"), ("1:30", "h")."""
+    if seconds < 120:
+        return f"{seconds:.1f}" if seconds < 10 else f"{seconds:.0f}", "s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    return (f"{hours}:{left:02d}", "h") if hours else (f"{minutes}:{rest:02d}", "min")
+
+
+def format_number(value: float, decimals: int = 0) -> str:
+    """A number with commas between thousands."""
+    return f"{value:,.{decimals}f}"
+
+
+def clip(text: str) -> str:
+    """The beginning of a text too long to be shown whole."""
+    return text if len(text) <= _MOST else f"{text[:_MOST]} …"
+
+
+def replace_underscores(name: str) -> str:
+    """A name of the code as words: "policy stop"."""
+    return name.replace("_", " ")
+
+
+def sort_by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Names and counts, the most frequent first; by name where they are equal."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
