@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -24,15 +24,20 @@ Lines = dict[tuple[str, ...], int]
 
 JOBS: Mapping[str, type[JobConfig]] = {"edit": BulkEditConfig, "inspect": InspectConfig}
 """The config of each job, by the name that `job` has in it."""
+Source = str | os.PathLike[str] | Mapping[str, Any]
+"""A YAML or JSON file, the `run.json` of an earlier run, or the settings as a mapping."""
+C = TypeVar("C", bound=JobConfig)
 
 
-def load_config(
-    source: str | os.PathLike[str] | Mapping[str, Any], overrides: Iterable[str] = ()
-) -> BulkEditConfig:
-    """Load the config of a bulk edit; see `load_job_config`.
+def load_config(source: Source, overrides: Iterable[str] = ()) -> BulkEditConfig:
+    """Load the config of a bulk edit.
+
+    Args:
+        source: a YAML or JSON file, the `run.json` of an earlier run, or the settings as a mapping.
+        overrides: settings of the form `workers.max=4`; the value is read as YAML.
 
     Raises:
-        ConfigError: also where it is of another job.
+        ConfigError: naming the file, line, field and value, and what would be right.
     """
     config = load_job_config(source, overrides)
     if not isinstance(config, BulkEditConfig):
@@ -42,26 +47,17 @@ def load_config(
     return config
 
 
-def load_job_config(
-    source: str | os.PathLike[str] | Mapping[str, Any], overrides: Iterable[str] = (), job: str | None = None
-) -> JobConfig:
-    """Load the config of any job, which its `job` names: edit, where it is left out.
+def load_job_config(source: Source, overrides: Iterable[str] = (), job: str | None = None) -> JobConfig:
+    """Load the config of any job of this package, which its `job` names: edit, where it is left out.
 
     Args:
-        source: a YAML or JSON file, the `run.json` of an earlier run, or the settings as a mapping.
-        overrides: settings of the form `workers.max=4`; the value is read as YAML.
+        source, overrides: as `load_config` takes them.
         job: the job that is wanted, where the config does not say.
 
     Raises:
-        ConfigError: naming the file, line, field and value, and what would be right.
+        ConfigError: as `load_config`; also where the config is of another job than is wanted.
     """
-    name, lines = _name(source), {}
-    if isinstance(source, Mapping):
-        data = _copy(source)
-    else:
-        data, lines = _read(Path(source))
-    for override in overrides:
-        lines.pop(_apply(data, override), None)
+    name, data, lines = _read(source, overrides)
     wanted = data.setdefault("job", job or "edit")
     if not isinstance(wanted, str) or wanted not in JOBS:
         place = name if ("job",) not in lines else f"{name}:{lines['job',]}"
@@ -70,14 +66,42 @@ def load_job_config(
         raise ConfigError(
             f"{name}: job: is {wanted}, but {job} is wanted here; leave it out, or make a config of its own"
         )
-    model = JOBS[wanted]
+    return _validate(JOBS[wanted], name, data, lines)
+
+
+def load_own_config(model: type[C], source: Source, overrides: Iterable[str] = ()) -> C:
+    """Load the config of a job of your own.
+
+    Args:
+        model: its class.
+        source, overrides: as `load_config` takes them.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    return _validate(model, *_read(source, overrides))
+
+
+def _read(source: Source, overrides: Iterable[str]) -> tuple[str, dict[str, Any], Lines]:
+    """What to call it in messages, the settings, overrides applied, and where each stands."""
+    name, lines = _name(source), {}
+    if isinstance(source, Mapping):
+        data = _copy(source)
+    else:
+        data, lines = _read_file(Path(source))
+    for override in overrides:
+        lines.pop(_apply(data, override), None)
+    return name, data, lines
+
+
+def _validate(model: type[C], name: str, data: dict[str, Any], lines: Lines) -> C:
     try:
         return model.model_validate(data)
     except ValidationError as error:
         raise ConfigError(_explain(error, model, name, lines)) from None
 
 
-def _name(source: str | os.PathLike[str] | Mapping[str, Any]) -> str:
+def _name(source: Source) -> str:
     return "config" if isinstance(source, Mapping) else os.fspath(source)
 
 
@@ -85,7 +109,7 @@ def _copy(source: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in source.items()}
 
 
-def _read(path: Path) -> tuple[dict[str, Any], Lines]:
+def _read_file(path: Path) -> tuple[dict[str, Any], Lines]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -110,6 +110,26 @@ def test_simulated_models_example(workplace: Path) -> None:
     assert rows["sku-0"]["status"] == "ok"
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize("backend", ["inline", "ray"])
+def test_a_job_in_sixty_lines(workplace: Path, backend: str) -> None:
+    write_files("docs/jobs.md", workplace)
+    code = (workplace / "palette.py").read_text()
+    assert sum(1 for line in code.splitlines() if line.strip() and "import" not in line) <= 60
+    with open(workplace / "palette.yaml", "a") as config:
+        config.write(f"backend: {backend}\n")
+    for line in commands("docs/jobs.md"):
+        shell(line, workplace)
+    (run,) = (workplace / "palettes").iterdir()
+    rows = read_outputs(str(run), columns=["record_id", "status", "colour"]).to_pylist()
+    assert len(rows) == 12 and all(row["status"] == "ok" for row in rows)
+    assert all(re.fullmatch("#[0-9a-f]{6}", row["colour"]) for row in rows)
+    assert len({row["colour"] for row in rows}) == 8, "as many as there are photographs"
+    before = sorted(path.stat().st_mtime_ns for path in (run / "results").iterdir())
+    shell(commands("docs/jobs.md")[0], workplace)
+    assert sorted(path.stat().st_mtime_ns for path in (run / "results").iterdir()) == before
+
+
 def test_phrases_of_the_embedded_models() -> None:
     text = (ROOT / "docs/embedded-models.md").read_text()
     rows = re.findall(r"^\| (.+?) \| (.+?) \|$", text, re.MULTILINE)

@@ -71,6 +71,20 @@ def test_building_a_model_needs_no_heavy_library(module: str) -> None:
     assert loaded_by(f"mira_batch.models.{module}") <= PYDANTIC_AND_YAML
 
 
+def test_the_command_line_and_the_inline_backend_need_no_ray(tmp_path: Path) -> None:
+    assert "ray" not in loaded_by("mira_batch.cli", "mira_batch.edit.job", "mira_batch.inspect.job")
+    code = (
+        "import sys; from mira_batch.cli import main\n"
+        "assert main(['--help']) == 0\n"
+        "more = ['--set', 'backend=inline', '--set', f'output.uri={sys.argv[1]}']\n"
+        "assert main(['run', '--config', 'configs/quickstart.yaml', *more]) == 0\n"
+        "print('ray' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
 def test_the_check_itself_sees_third_parties() -> None:
     assert "yaml" in loaded_by("yaml")
 
