@@ -109,16 +109,16 @@ def to_json(receipt: Receipt) -> str:
 
 
 def from_json(data: Any) -> Receipt:
-    """What `to_json` wrote, parsed from JSON, of this version or of 0.1.
+    """What `to_json` wrote, parsed from JSON, in this form or in the first.
 
     Raises:
         ValueError: it is something else.
     """
-    return _RECEIPT.validate_python(data if "tally" in data else _of_0_1(data))
+    return _RECEIPT.validate_python(data if "tally" in data else _from_first_form(data))
 
 
-def _of_0_1(data: dict[str, Any]) -> dict[str, Any]:
-    """A receipt of version 0.1, in which all figures stood side by side."""
+def _from_first_form(data: dict[str, Any]) -> dict[str, Any]:
+    """A receipt of the first form, in which all figures stood side by side."""
     names = ("records", "ok", "steps", "resumed_steps", "errors", "stops")
     usage = {"seconds": data["seconds"], "cost": data.get("cost", 0.0)}
     return {

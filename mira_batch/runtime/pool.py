@@ -1,4 +1,4 @@
-"""What a driver sees of its workers, whatever they run on: answers, pulses, and a way to end them."""
+"""What a driver sees of its workers, whatever they run on: answers, heartbeats, and a way to end them."""
 
 from __future__ import annotations
 

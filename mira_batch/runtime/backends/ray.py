@@ -85,7 +85,7 @@ class _Actor:
         except UserError as error:
             return _refusal(error)
         except EngineDead as error:
-            # A clean process is the only cure. Ray starts one and hands the shard out again; careful mode
+            # A clean process is the only cure. Ray starts one and hands the shard out again; isolation
             # then finds the record that is to blame, if one is.
             print(f"worker leaves: {error}", file=sys.stderr, flush=True)
             os._exit(1)

@@ -144,7 +144,7 @@ def is_planned(spec: RunSpec) -> bool:
 
 
 def job_of(run: Mapping[str, Any]) -> str:
-    """Which job a run is of, by its `run.json`; version 0.1 knew only one."""
+    """Which job a run is of, by its `run.json`; the first runs knew only one."""
     return run.get("job", "edit")
 
 
