@@ -25,6 +25,7 @@ import pytest
 import yaml
 
 import mira_batch
+from mira_batch.edit.job import EditJob
 from mira_batch.runtime import run as runner
 from tests.support import ROOT
 from tests.support.runs.catalogue import make_catalogue, settings
@@ -158,7 +159,7 @@ def test_a_submitted_job_runs_on_the_cluster_and_a_second_one_has_nothing_to_do(
     assert f"{RECORDS} of {RECORDS} committed" in done.stdout, done.stdout
     assert "instruction_unclear 1" in done.stdout and "image_unreadable 1" in done.stdout, done.stdout
 
-    verdict = verify_edits(runner.open_existing(mira_batch.load_config(work / "job.yaml")))
+    verdict = verify_edits(runner.open_existing(EditJob(mira_batch.load_config(work / "job.yaml"))))
     assert verdict.problems == [] and verdict.committed == RECORDS
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("results/*")}
 

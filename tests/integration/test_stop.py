@@ -23,7 +23,6 @@ from mira_batch.core.receipts import Progress, WorkerStatus
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.runtime.lease import read_claim
-from mira_batch.runtime.run import plan
 from mira_batch.storage.run.planfile import read_plan
 from mira_batch.storage.stores.objects import open_store
 from tests.support.models.counted import Edits, counted, read_edits
@@ -40,7 +39,7 @@ from tests.support.runs.disturbed import (
     start,
     until,
 )
-from tests.support.runs.edits import open_worker
+from tests.support.runs.edits import open_worker, plan_edits
 
 pytestmark = pytest.mark.faults
 RECORDS = 20
@@ -98,7 +97,7 @@ def job(tmp_path: Path) -> Job:
         workers={"min": 1, "max": 1, "records_in_flight": IN_FLIGHT, "shard_size": 2},
     )
     file, config = config_file(tmp_path, base)
-    plan(config)  # here, since planning is not what is tested and takes Ray a while
+    plan_edits(config)  # here, since planning is not what is tested and takes Ray a while
     expected = left_alone(config, tmp_path / "alone", log)
     hold.mkdir()
     return Job(file, config, log, hold, expected)
