@@ -13,7 +13,7 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import frame_of
 from mira_batch.core.loop import run_record
-from mira_batch.core.pixels import shared
+from mira_batch.core.pixels import read_only_view
 from mira_batch.core.ports import (
     EditRequest,
     Judgement,
@@ -135,8 +135,8 @@ class EditRunner(RecordRunner):
             return trajectory
         try:
             with boundary(ErrorKind.editor_failed):
-                restored = restore(shared(trajectory.result.pixels), shared(original.pixels))
-                result = frame_of(shared(restored))
+                restored = restore(read_only_view(trajectory.result.pixels), read_only_view(original.pixels))
+                result = frame_of(read_only_view(restored))
         except RecordError as error:
             return replace(trajectory, failure=error.failure, stop_reason=None)
         return replace(trajectory, result=result, restored=result.digest != trajectory.result.digest)

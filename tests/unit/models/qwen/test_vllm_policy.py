@@ -25,7 +25,7 @@ from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import build_prompt
 from mira_batch.core.types import Weights
 from mira_batch.models.qwen.vllm_policy import VllmPolicy, chat_of, draw_of, engine_settings, within
-from mira_batch.models.serving.outcome import outcome_of
+from mira_batch.models.serving.outcome import call_model
 
 CONFIG = VllmConfig.model_validate({"type": "vllm", "weights": "/models/qwen", "max_context": 4096})
 RED = frame_of(Image.new("RGB", (40, 20), "red"))
@@ -173,7 +173,7 @@ def test_an_engine_that_died_is_no_fault_of_its_requests(policy: VllmPolicy) -> 
     """Else it would fail every record that is left."""
     engine: Any = policy._engine
     engine.error = EngineDeadError("EngineCore encountered an issue.")
-    answers = outcome_of(policy.propose, [REQUEST, REQUEST]).answers
+    answers = call_model(policy.propose, [REQUEST, REQUEST]).answers
     assert answers is not None and [type(answer) for answer in answers] == [EngineDead] * 2
 
 
