@@ -138,7 +138,7 @@ def write_policy(directory: Path, sizes: Sizes, device: str) -> None:
     prepare()
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-    _, tokenizer, processor = qwen.tiny_qwen_parts()
+    _, tokenizer, processor = qwen.build_tiny_qwen()
     processor.image_processor.size = {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1_280}
     ids = {
         f"{name}_token_id": tokenizer.convert_tokens_to_ids(token)

@@ -17,12 +17,17 @@ from mira_batch.config.models.local import TorchConfig
 from mira_batch.config.models.served import ServedConfig
 from mira_batch.core.usage import Usage
 from mira_batch.models.registry import Fetch, build_model, no_weights
-from mira_batch.models.serving.batch_limits import CallsInProgress
-from mira_batch.models.serving.client import ModelClient, OnCall
-from mira_batch.models.serving.endpoint import Endpoint
-from mira_batch.models.serving.images import guard_images
-from mira_batch.models.serving.microbatch import MicroBatcher
-from mira_batch.models.serving.roles import EDITOR, ROLES, Role
+from mira_batch.models.serving import (
+    EDITOR,
+    ROLES,
+    CallsInProgress,
+    Endpoint,
+    MicroBatcher,
+    ModelClient,
+    OnCall,
+    Role,
+    guard_images,
+)
 
 ModelSpec = tuple[ModelConfig, float | None]
 """A model of a job: its config, and the seconds that a call may take (None: any time)."""

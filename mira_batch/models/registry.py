@@ -42,7 +42,7 @@ from mira_batch.core.errors import ConfigError, MiraError, describe
 from mira_batch.core.ports import Editor, Judge, Policy, ServedEditor, ServedJudge, ServedPolicy
 from mira_batch.core.types import Weights
 from mira_batch.models.imports import import_foreign
-from mira_batch.models.serving.roles import EDITOR, JUDGE, POLICY, Role
+from mira_batch.models.serving import EDITOR, JUDGE, POLICY, Role
 
 Fetch = Callable[[str], Weights]
 """From where weights are kept (`weights` of a config) to their files on this node. It blocks."""
@@ -86,24 +86,24 @@ def build_policy(
     """
     match config:
         case RulesPolicyConfig():
-            from mira_batch.models.embedded.rules_policy import RulesPolicy
+            from mira_batch.models.embedded import RulesPolicy
 
             return RulesPolicy()
         case PassthroughPolicyConfig():
-            from mira_batch.models.embedded.passthrough import PassthroughPolicy
+            from mira_batch.models.embedded import PassthroughPolicy
 
             return PassthroughPolicy()
         case QwenVLConfig():
-            from mira_batch.models.qwen.policy import QwenVLPolicy
+            from mira_batch.models.qwen import QwenVLPolicy
 
             adapter = fetch(config.adapter.weights) if config.adapter else None
             return QwenVLPolicy(config, fetch(config.weights), device, adapter)
         case VllmConfig():
-            from mira_batch.models.qwen.vllm_policy import VllmPolicy
+            from mira_batch.models.qwen import VllmPolicy
 
             return VllmPolicy(config, fetch(config.weights), device)
         case OpenAIPolicyConfig():
-            from mira_batch.models.remote.openai_policy import OpenAIPolicy
+            from mira_batch.models.remote import OpenAIPolicy
 
             return OpenAIPolicy(config)
         case SimulatedPolicyConfig():
@@ -125,20 +125,20 @@ def build_editor(
     """
     match config:
         case PillowEditorConfig():
-            from mira_batch.models.embedded.pillow_editor import PillowEditor
+            from mira_batch.models.embedded import PillowEditor
 
             return PillowEditor()
         case DiffusersConfig():
-            from mira_batch.models.diffusion.editor import DiffusersEditor
+            from mira_batch.models.diffusion import DiffusersEditor
 
             loras = [fetch(lora.weights) for lora in config.loras]
             return DiffusersEditor(config, fetch(config.weights), device, loras)
         case OpenAIImagesConfig():
-            from mira_batch.models.remote.openai_images import OpenAIImages
+            from mira_batch.models.remote import OpenAIImages
 
             return OpenAIImages(config)
         case GeminiImagesConfig():
-            from mira_batch.models.remote.gemini_images import GeminiImages
+            from mira_batch.models.remote import GeminiImages
 
             return GeminiImages(config)
         case SimulatedEditorConfig():
@@ -158,11 +158,11 @@ def build_judge(config: JudgeConfig, fetch: Fetch = no_weights, device: str = "a
     """
     match config:
         case RulesJudgeConfig():
-            from mira_batch.models.embedded.rules_judge import RulesJudge
+            from mira_batch.models.embedded import RulesJudge
 
             return RulesJudge()
         case OpenAIJudgeConfig():
-            from mira_batch.models.remote.openai_judge import OpenAIJudge
+            from mira_batch.models.remote import OpenAIJudge
 
             return OpenAIJudge(config)
         case SimulatedJudgeConfig():
@@ -231,17 +231,17 @@ def check_files(config: ModelConfig) -> None:
     """
     match config:
         case QwenVLConfig():
-            from mira_batch.models.qwen.files import check_adapter_files, check_qwen_files
+            from mira_batch.models.qwen import check_adapter_files, check_qwen_files
 
             check_qwen_files(config.weights)
             if config.adapter is not None and not is_remote(config.adapter.weights):
                 check_adapter_files(config.adapter.weights)
         case VllmConfig():
-            from mira_batch.models.qwen.files import check_qwen_files
+            from mira_batch.models.qwen import check_qwen_files
 
             check_qwen_files(config.weights)
         case DiffusersConfig():
-            from mira_batch.models.diffusion.pipelines.families import check_pipeline_files
+            from mira_batch.models.diffusion import check_pipeline_files
 
             check_pipeline_files(Path(config.weights), config.pipeline)
 

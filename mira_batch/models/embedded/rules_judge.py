@@ -34,7 +34,7 @@ class RulesJudge:
 
     def _judge(self, request: JudgeRequest) -> Judgement | Exception:
         try:
-            operations, digests = self._expected.of(request.original, request.instruction)
+            operations, digests = self._expected.digest_edits(request.original, request.instruction)
         except RecordError as error:
             return error
         done = [k for k, digest in enumerate(digests) if digest == request.candidate.digest]

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import aiohttp
 from PIL import Image
 
 from mira_batch.config.models.served import GeminiImagesConfig
@@ -23,7 +22,8 @@ from mira_batch.core.types import ErrorKind
 from mira_batch.models.imports import import_extra
 from mira_batch.models.remote.openai_client import price_call, read_key
 from mira_batch.models.remote.pictures import fit_to, read_image, write_png
-from mira_batch.models.serving.faults import (
+from mira_batch.models.serving import (
+    EDITOR,
     EndpointFault,
     Meaning,
     charge_errors,
@@ -31,7 +31,6 @@ from mira_batch.models.serving.faults import (
     parse_retry_after,
     quote,
 )
-from mira_batch.models.serving.roles import EDITOR
 
 VENDOR = "https://generativelanguage.googleapis.com/"
 KEY = "GEMINI_API_KEY"
@@ -46,6 +45,8 @@ class GeminiImages:
             ConfigError: the google-genai package or the key is missing.
         """
         self._config = config
+        import aiohttp
+
         needed_by = f"{EDITOR.field}.type {config.type}"
         genai = import_extra("google.genai", needed_by, "google-genai", "gemini")
         types = genai.types
@@ -138,6 +139,7 @@ def _refuse(words: str, key: str | None) -> RecordError:
 @contextmanager
 def _turn_faults(key: str | None) -> Iterator[None]:
     """Turns the client's errors into faults."""
+    import aiohttp
     from google.genai import errors
     from pydantic import ValidationError
 

@@ -16,9 +16,7 @@ from mira_batch.core.ports import Priced
 from mira_batch.core.prompt import Prompt
 from mira_batch.models.remote.openai_client import open_client, price_call, take_first, turn_openai_faults
 from mira_batch.models.remote.pictures import write_data_url
-from mira_batch.models.serving.faults import MOST_TEXT, charge_errors, quote
-from mira_batch.models.serving.images import lay_on_white
-from mira_batch.models.serving.roles import Role
+from mira_batch.models.serving import MOST_TEXT, Role, charge_errors, lay_on_white, quote
 
 
 class OpenAIChat:

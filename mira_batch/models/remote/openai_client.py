@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mira_batch.config.models.served import Prices, ServedConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.models.imports import import_extra
-from mira_batch.models.serving.faults import (
+from mira_batch.models.serving import (
     UNSUPPORTED,
     EndpointFault,
     Meaning,

@@ -16,8 +16,7 @@ from mira_batch.core.ports import EditRequest, Priced
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.remote.openai_client import open_client, price_call, take_first, turn_openai_faults
 from mira_batch.models.remote.pictures import fit_to, read_base64, write_png
-from mira_batch.models.serving.faults import charge_errors
-from mira_batch.models.serving.roles import EDITOR
+from mira_batch.models.serving import EDITOR, charge_errors
 
 
 class OpenAIImages:

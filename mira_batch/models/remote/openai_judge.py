@@ -13,8 +13,7 @@ from mira_batch.core.judge_prompt import (
 )
 from mira_batch.core.ports import Judgement, JudgeRequest, Priced
 from mira_batch.models.remote.openai_chat import OpenAIChat
-from mira_batch.models.serving.faults import charge_errors, quote
-from mira_batch.models.serving.roles import JUDGE
+from mira_batch.models.serving import JUDGE, charge_errors, quote
 
 
 class OpenAIJudge:

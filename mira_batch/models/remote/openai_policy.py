@@ -6,7 +6,7 @@ from mira_batch.config.models.served import OpenAIPolicyConfig
 from mira_batch.core.ports import PolicyRequest, Priced
 from mira_batch.core.prompt import PROMPT_VERSION, build_prompt
 from mira_batch.models.remote.openai_chat import OpenAIChat
-from mira_batch.models.serving.roles import POLICY
+from mira_batch.models.serving import POLICY
 
 
 class OpenAIPolicy:

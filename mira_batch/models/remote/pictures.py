@@ -12,7 +12,7 @@ from PIL import Image
 from mira_batch.core.errors import RecordError, describe
 from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.serving.images import to_rgb_or_rgba
+from mira_batch.models.serving import to_rgb_or_rgba
 
 MOST_PIXELS = 64_000_000
 """An answer with more pixels is refused before it is decoded."""

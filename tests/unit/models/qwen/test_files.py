@@ -14,7 +14,7 @@ from mira_batch.config.models.local import QwenVLConfig, SamplingConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.types import Weights
-from mira_batch.models.qwen.draws import Draws, nucleus
+from mira_batch.models.qwen.draws import Draws, keep_nucleus
 from mira_batch.models.qwen.files import check_adapter_files, check_qwen_files
 from mira_batch.models.qwen.policy import QwenVLPolicy
 from tests.support.models.tiny import a_step, noise, policy_of
@@ -63,7 +63,7 @@ def test_of_the_nucleus_the_likeliest_token_always_stays() -> None:
     import torch
 
     scores = torch.tensor([[0.1, 3.0, 0.2]]).log()
-    assert nucleus(scores, 1e-6).isfinite().tolist() == [[False, True, False]]
+    assert keep_nucleus(scores, 1e-6).isfinite().tolist() == [[False, True, False]]
 
 
 # Adapters
