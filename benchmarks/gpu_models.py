@@ -169,11 +169,11 @@ def write_editor(directory: Path, sizes: Sizes, device: str) -> None:
     from diffusers import AutoencoderKL, FluxKontextPipeline, FluxTransformer2DModel
     from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
-    clip, t5 = diffusion._clip_tokenizer(), diffusion._t5_tokenizer()
+    clip, t5 = diffusion.build_clip_tokenizer(), diffusion.build_t5_tokenizer()
     text = CLIPTextConfig(vocab_size=len(clip), **_ends(clip), **sizes.clip)
     with _in_bfloat16(device):
         pipe = FluxKontextPipeline(
-            scheduler=diffusion._scheduler(),
+            scheduler=diffusion.build_scheduler(),
             vae=AutoencoderKL(
                 down_block_types=("DownEncoderBlock2D",) * 4,
                 up_block_types=("UpDecoderBlock2D",) * 4,

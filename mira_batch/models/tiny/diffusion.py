@@ -75,7 +75,7 @@ def _build_kontext() -> Any:
     diffusers = _import_diffusers()
     from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
-    clip, t5 = _build_clip_tokenizer(), _build_t5_tokenizer()
+    clip, t5 = build_clip_tokenizer(), build_t5_tokenizer()
     vae = diffusers.AutoencoderKL(
         **_list_blocks("DownEncoderBlock2D", "UpDecoderBlock2D"),
         latent_channels=8,
@@ -109,7 +109,7 @@ def _build_kontext() -> Any:
         axes_dims_rope=(4, 4, 8),
     )
     return diffusers.FluxKontextPipeline(
-        scheduler=_build_scheduler(),
+        scheduler=build_scheduler(),
         vae=vae,
         text_encoder=CLIPTextModel(text),
         tokenizer=clip,
@@ -143,7 +143,7 @@ def _build_qwen(name: str) -> Any:
         axes_dims_rope=(4, 4, 8),
     )
     return getattr(diffusers, name)(
-        scheduler=_build_scheduler(),
+        scheduler=build_scheduler(),
         vae=vae,
         text_encoder=encoder,
         tokenizer=tokenizer,
@@ -187,7 +187,7 @@ def _build_klein() -> Any:
         guidance_embeds=False,
     )
     return diffusers.Flux2KleinPipeline(
-        scheduler=_build_scheduler(),
+        scheduler=build_scheduler(),
         vae=vae,
         text_encoder=Qwen3ForCausalLM(text),
         tokenizer=tokenizer,
@@ -214,7 +214,7 @@ def _list_blocks(down: str, up: str) -> dict[str, Any]:
     }
 
 
-def _build_scheduler() -> Any:
+def build_scheduler() -> Any:
     diffusers = _import_diffusers()
 
     return diffusers.FlowMatchEulerDiscreteScheduler(
@@ -232,7 +232,7 @@ def _make_louder(transformer: Any) -> Any:
     return transformer.eval()
 
 
-def _build_clip_tokenizer() -> Any:
+def build_clip_tokenizer() -> Any:
     """CLIP's tokenizer over single bytes: each within and at the end of a word, `<|endoftext|>` last."""
     from tokenizers import pre_tokenizers
     from transformers import CLIPTokenizer
@@ -243,7 +243,7 @@ def _build_clip_tokenizer() -> Any:
     return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77)
 
 
-def _build_t5_tokenizer() -> Any:
+def build_t5_tokenizer() -> Any:
     """T5's tokenizer over printable ASCII and a few words."""
     from transformers import T5Tokenizer
 

@@ -66,6 +66,27 @@ def test_of_the_nucleus_the_likeliest_token_always_stays() -> None:
     assert keep_nucleus(scores, 1e-6).isfinite().tolist() == [[False, True, False]]
 
 
+def test_of_equal_scores_the_same_tokens_are_kept_as_ever() -> None:
+    """In bfloat16 many are equal, and which of them stay decides the texts that a seed gives."""
+    import torch
+
+    scores = torch.tensor([[0.0, 1.0, 0.0, 1.0, 0.0, 0.0]])
+    kept = keep_nucleus(scores, 0.75).isfinite().tolist()
+    assert kept == [[True, True, True, True, False, False]]
+
+
+def test_a_seed_draws_the_tokens_that_it_always_drew() -> None:
+    import torch
+
+    generator = torch.Generator().manual_seed(7)
+    scores = (torch.randn(3, 1_000, generator=generator) * 4).bfloat16().float()
+    never = torch.zeros(1_000, dtype=torch.bool)
+    never[990:] = True
+    draws = Draws(SamplingConfig(temperature=0.8, top_p=0.9), [1, 2, 3], never)
+    drawn = [draws(never, scores).argmax(-1).tolist() for _ in range(4)]
+    assert drawn == [[405, 373, 860], [405, 445, 383], [405, 445, 152], [405, 373, 435]]
+
+
 # Adapters
 
 
