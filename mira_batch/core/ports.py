@@ -70,7 +70,6 @@ class EditRequest:
     """Carry out one atomic edit on `image`. Images are read-only, as in `PolicyRequest`."""
 
     record_id: str
-    """The user's own name for the record, for messages. Pixels must not depend on it."""
     instruction: str
     """The atomic edit, in the policy's words."""
     image: Frame
@@ -91,11 +90,9 @@ class JudgeRequest:
     """
 
     record_id: str
-    """The user's own name for the record, for messages. A score must not depend on it."""
     instruction: str
     """The complex instruction, whole, as the user wrote it: untrusted text."""
     original: Frame
-    """The image as it was given."""
     candidate: Frame
     """The image to score. In the loop it may have a part of the edits only."""
     edit: str
@@ -107,11 +104,9 @@ class Axis:
     """A judge's raw value on one of its own scales, before anything was made of it."""
 
     value: float
-    """Within [low, high]."""
+    """Within [low, high], which is all that the scale allows."""
     low: float
-    """The least that the scale allows."""
     high: float
-    """The most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,10 +252,7 @@ class ServedEditor(Protocol):
     """An editor behind an endpoint. As `ServedPolicy`; it may have `restore`, as an `Editor`."""
 
     @property
-    def identity(self) -> str:
-        """What changes the pixels, as far as the endpoint's name and settings tell."""
-        ...
-
+    def identity(self) -> str: ...
     async def apply(self, request: EditRequest) -> Priced[object]:
         """One edited image, a `PIL.Image.Image`. Makes one call, and raises as `ServedPolicy.propose`."""
         ...
@@ -274,10 +266,7 @@ class ServedJudge(Protocol):
     """A judge behind an endpoint. As `ServedPolicy`."""
 
     @property
-    def identity(self) -> str:
-        """What changes the scores, as far as the endpoint's name and settings tell."""
-        ...
-
+    def identity(self) -> str: ...
     async def score(self, request: JudgeRequest) -> Priced[Judgement]:
         """One judgement. Makes one call, and raises as `ServedPolicy.propose`; an answer that holds no score
         is a `RecordError` of kind judge_failed."""

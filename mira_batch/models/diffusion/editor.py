@@ -83,7 +83,7 @@ class DiffusersEditor:
         steps = self._family.steps if config.steps is None else config.steps
         guidance = self._family.guidance if config.guidance is None else config.guidance
         self._settings = Settings(steps, guidance, config.negative_prompt, config.options)
-        self._identity = _write_identity(config, weights, loras, self._settings)
+        self.identity = _write_identity(config, weights, loras, self._settings)
         self._pipe = _load(kind, path, config)
         _check_options(self._pipe, self._family, config)
         set_scheduler(self._pipe, config.scheduler)
@@ -99,21 +99,13 @@ class DiffusersEditor:
         speed.speed_up(self._pipe, config, steps)
         self._pipe.set_progress_bar_config(disable=True)
         self._finite = watch(self._pipe)
-        self._max_batch = _choose_max_batch(config, self._family)
+        self.max_batch = _choose_max_batch(config, self._family)
         self._counter = _make_prompt_counter(self._pipe, config, self._family)
         self._threads = torch.get_num_threads()
         # On the device's default stream the kernels of two models of one process would wait for each other.
         self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
         if self._device.type == "cuda":  # on a CPU it would double the time of a small job
             self.warm_up()
-
-    @property
-    def identity(self) -> str:
-        return self._identity
-
-    @property
-    def max_batch(self) -> int:
-        return self._max_batch
 
     def bucket(self, request: EditRequest) -> Hashable:
         """The canvas; and the length of the prompt where attention takes no mask."""
@@ -131,7 +123,7 @@ class DiffusersEditor:
             buckets.setdefault(self.bucket(request), []).append(index)
         answers: dict[int, Any] = {}
         together = (
-            self._max_batch if _resolve_batching(self._config, self._family) == "none" else len(requests)
+            self.max_batch if _resolve_batching(self._config, self._family) == "none" else len(requests)
         )
         for members in buckets.values():
             for start in range(0, len(members), together):

@@ -94,17 +94,10 @@ class QwenVLPolicy:
             torch.cuda.synchronize(self._device)  # weights are copied on another stream than ours
         self._one_at_a_time = threading.Lock()  # generate() keeps M-RoPE offsets on the model itself
         made_by = f"qwen-vl/1 transformers={transformers.__version__}"
-        self._identity = write_identity(made_by, config, weights, adapter)
+        self.max_batch = config.max_batch or MAX_BATCH
+        self.identity = write_identity(made_by, config, weights, adapter)
         if on_gpu:
             self.warm_up()
-
-    @property
-    def identity(self) -> str:
-        return self._identity
-
-    @property
-    def max_batch(self) -> int:
-        return self._config.max_batch or MAX_BATCH
 
     def bucket(self, request: PolicyRequest) -> Hashable:
         """All share a batch: the padding takes care of sizes."""

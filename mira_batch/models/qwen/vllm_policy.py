@@ -52,15 +52,8 @@ class VllmPolicy:
         tokenizer = self._engine.get_tokenizer()
         self._never = find_special_tokens(tokenizer, [tokenizer.eos_token_id])
         made_by = f"vllm/1 vllm={vllm.__version__} transformers={transformers.__version__}"
-        self._identity = write_identity(made_by, config, weights, None)
-
-    @property
-    def identity(self) -> str:
-        return self._identity
-
-    @property
-    def max_batch(self) -> int:
-        return self._config.max_batch or MAX_BATCH
+        self.max_batch = config.max_batch or MAX_BATCH
+        self.identity = write_identity(made_by, config, weights, None)
 
     def bucket(self, request: PolicyRequest) -> Hashable:
         """All share a call: vLLM schedules them by itself."""
