@@ -22,9 +22,9 @@ from mira_batch.core.judge_prompt import JUDGE_FORM
 from mira_batch.core.ports import Axis, Judgement, JudgeRequest, Priced
 from mira_batch.core.types import ErrorKind, Frame
 from mira_batch.models.remote.openai_judge import OpenAIJudge
-from mira_batch.storage.run.verify import verify
 from mira_batch.storage.stores.objects import open_store
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.edits import verify_edits
 from tests.support.servers.models import Answer, Asked, ModelServer, judged, model_server
 
 PRICES = {"call": 0.25}
@@ -144,7 +144,7 @@ def test_a_run_accepts_and_rejects_by_it_and_books_its_price(tmp_path: Path, ser
         )
     )
     summary = run(config)
-    assert verify(open_store(summary.run, config.storage)).whole
+    assert verify_edits(open_store(summary.run, config.storage)).whole
     steps = read_trajectories(summary.run).select(["record_id", "accepted", "score", "attempt"]).to_pylist()
     assert {step["accepted"] for step in steps} == {True, False}
     assert all(step["score"] in (0.0, 0.9) for step in steps)
