@@ -138,7 +138,7 @@ def write_policy(directory: Path, sizes: Sizes, device: str) -> None:
     prepare()
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-    _, tokenizer, processor = qwen.tiny_qwen_parts()
+    _, tokenizer, processor = qwen.build_tiny_qwen()
     processor.image_processor.size = {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1_280}
     ids = {
         f"{name}_token_id": tokenizer.convert_tokens_to_ids(token)
@@ -169,11 +169,11 @@ def write_editor(directory: Path, sizes: Sizes, device: str) -> None:
     from diffusers import AutoencoderKL, FluxKontextPipeline, FluxTransformer2DModel
     from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
-    clip, t5 = diffusion._clip_tokenizer(), diffusion._t5_tokenizer()
+    clip, t5 = diffusion.build_clip_tokenizer(), diffusion.build_t5_tokenizer()
     text = CLIPTextConfig(vocab_size=len(clip), **_ends(clip), **sizes.clip)
     with _in_bfloat16(device):
         pipe = FluxKontextPipeline(
-            scheduler=diffusion._scheduler(),
+            scheduler=diffusion.build_scheduler(),
             vae=AutoencoderKL(
                 down_block_types=("DownEncoderBlock2D",) * 4,
                 up_block_types=("UpDecoderBlock2D",) * 4,

@@ -17,6 +17,7 @@ from mira_batch.config.models import (
     PolicyConfig,
     RulesPolicyConfig,
 )
+from mira_batch.config.models.base import ModelConfig
 from mira_batch.config.models.local import TorchConfig
 from mira_batch.config.shared import Columns, ImageOutput, JobConfig, ManifestConfig, RunLimits, RunOutput
 from mira_batch.core.types import Limits
@@ -62,16 +63,27 @@ class LimitsConfig(RunLimits):
     malformed_retries: int = Field(default=2, ge=0, le=10)
     """How often the policy is asked again after a malformed answer, before the record fails."""
     policy_seconds: float = Field(default=300.0, gt=0)
-    """Longest a call of the policy or the judge may take. After that it counts as hung: the worker
-    process leaves, and the record that hangs when it runs alone fails with `step_timeout`. A call of an
-    endpoint is cancelled instead, and made again if `timeout_seconds` is shorter than this."""
+    """Longest a call of the policy may take. After that it counts as hung: the worker process leaves, and the
+    record that hangs when it runs alone fails with `step_timeout`. A call of an endpoint is cancelled
+    instead, and made again if `timeout_seconds` is shorter than this."""
     edit_seconds: float = Field(default=900.0, gt=0)
     """Longest a call of the editor may take, a whole batch included."""
+    judge_seconds: float | None = Field(default=None, gt=0)
+    """Longest a call of the judge may take; None takes `policy_seconds`."""
     max_seconds_per_record: float | None = Field(default=None, gt=0)
     """No further step of a record is begun once its steps took so long, waiting for the models included; it
     then ends with `time_limit` and the image it has. None sets no limit."""
 
-    OPERATIONAL: ClassVar[frozenset[str]] = RunLimits.OPERATIONAL | {"policy_seconds", "edit_seconds"}
+    OPERATIONAL: ClassVar[frozenset[str]] = RunLimits.OPERATIONAL | {
+        "policy_seconds",
+        "edit_seconds",
+        "judge_seconds",
+    }
+
+    def seconds_of(self, field: str) -> float:
+        """The limit of a model's calls; `policy_seconds` where that field is None."""
+        seconds = getattr(self, field)
+        return self.policy_seconds if seconds is None else seconds
 
 
 class BulkEditConfig(JobConfig):
@@ -98,15 +110,21 @@ class BulkEditConfig(JobConfig):
         """Ray shows a worker no more GPUs than it reserves, and a large model on a CPU takes for ever."""
         if self.backend == "inline":
             return self
-        for role, model in (("policy", self.policy), ("editor", self.editor)):
+        for role, model in self.models().items():
+            where = "judge.model" if role == "judge" else role
             for device in model.devices if isinstance(model, TorchConfig) else ():
                 number = 0 if device in ("auto", "cuda") else int(device.partition(":")[2] or -1)
                 if number >= self.workers.gpus:
                     raise ValueError(
-                        f"{role}.devices: {device} needs workers.gpus of at least {number + 1}, and it is "
-                        f"{self.workers.gpus:g}; raise it, or set {role}.devices: [cpu]"
+                        f"{where}.devices: {device} needs workers.gpus of at least {number + 1}, and it is "
+                        f"{self.workers.gpus:g}; raise it, or set {where}.devices: [cpu]"
                     )
         return self
+
+    def models(self) -> dict[str, ModelConfig]:
+        """The models that the job loads, by role."""
+        judge = {} if self.judge is None else {"judge": self.judge.model}
+        return {"policy": self.policy, "editor": self.editor, **judge}
 
     def pixels(self) -> dict[str, Any]:
         """Everything that changes what a record's result looks like, as plain JSON data."""

@@ -6,8 +6,8 @@ import io
 from typing import Any
 
 
-def shared(image: Any) -> Any:
-    """Another `PIL.Image.Image` of the same pixels, without metadata.
+def read_only_view(image: Any) -> Any:
+    """Another `PIL.Image.Image` over the same pixels, without metadata.
 
     It costs a microsecond. Whoever draws on it gets a copy of the pixels first, as on any image that Pillow
     holds for read-only.

@@ -1,21 +1,37 @@
 """What the loop needs from outside, as Protocols. Implement one to bring your own model.
 
-Models are synchronous and take a batch: they run in a thread of their own, fed by
-`models/serving/microbatch.py`. A batch answers in order, one outcome per request. An outcome may be an
-exception *instance*: that fails its request alone. Raising fails the whole call; the micro-batcher then
-splits the batch to find out which request is to blame.
+Models are synchronous and take a batch: a `Policy`, an `Editor` or a `Judge` needs no base class, only these
+members:
 
-    identity     what changes the pixels: name, weights' revision, prompt, sampler. Written to every row, and
+    identity     what changes the answers: name, weights' revision, prompt, sampler. Written to every row, and
                  a run that was begun with another one doesn't go on. It does not enter work_id, which is
                  made from the config before any model is loaded.
     max_batch    the most requests one call takes.
-    bucket(r)    requests share a batch only if their buckets are equal (the resolution, say).
+    bucket(r)    requests share a batch only if their buckets are equal (the resolution, say). Called on the
+                 event loop for each request, so it must be quick.
+    propose, apply or score
+                 a batch in, one outcome per request out, in order.
+
+**Batches.** A call gets 1 to `max_batch` requests of one bucket. An outcome may be an exception *instance*:
+that fails its request alone. Raising fails the whole call; the micro-batcher (`models/serving/microbatch.py`)
+then splits the batch to find out which request is to blame. `MemoryError`, or torch's own error for it, makes
+later batches of that bucket smaller. A `RecordError` is kept as it is; any other error becomes the role's
+(`policy_failed`, say) with its text.
+
+**Threads.** Each copy of a model has a thread of its own, and no other calls it there; `bucket` alone is
+called from another. With `replicas` or `devices` there are several copies, each built for itself.
+
+**Randomness.** Draw from a request's `seed` only, with one generator per request. Then an answer depends
+neither on its neighbours in the batch nor on whether the run was interrupted.
+
+Models behind an endpoint (`ServedPolicy`, `ServedEditor`, `ServedJudge`) are awaited one request at a time,
+many at once, on one event loop. They make no retries of their own: `models/serving/endpoint.py` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from mira_batch.core.types import EditTask, Frame, LoggedStep, Step
@@ -26,16 +42,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class PolicyRequest:
-    """Ask for the next action on one record."""
+    """Ask for the next action on one record.
+
+    Images are read-only: whoever draws on their pixels draws on a copy.
+    """
 
     record_id: str
+    """The user's own name for the record, for messages. An answer must not depend on it."""
     instruction: str
-    """The complex instruction, whole."""
+    """The complex instruction, whole, as the user wrote it: untrusted text."""
     original: Frame
+    """The image as it was given."""
     current: Frame
+    """The image the next edit will start from; `original` itself before the first one."""
     history: tuple[Step, ...]
     """Edits so far, oldest first; those with `accepted=False` were rolled back."""
     seed: int
+    """For whatever is drawn: 63 bits, a function of the record, the step and the attempt."""
     attempt: int = 0
     """0, or how often this answer was malformed before."""
     problem: str = ""
@@ -44,74 +67,149 @@ class PolicyRequest:
 
 @dataclass(frozen=True, slots=True)
 class EditRequest:
-    """Carry out one atomic edit on `image`."""
+    """Carry out one atomic edit on `image`. Images are read-only, as in `PolicyRequest`."""
 
     record_id: str
     instruction: str
-    """The atomic edit."""
+    """The atomic edit, in the policy's words."""
     image: Frame
+    """What to edit: `original`, or what an earlier edit of this editor gave."""
     original: Frame
+    """The image as it was given: it decides the size of the whole trajectory, say."""
     seed: int
+    """For whatever is drawn: 63 bits, a function of the record, the step and the attempt."""
     step: int
+    """Which edit of the trajectory, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeRequest:
-    """Score how well `candidate` fulfils the complex instruction, seen against `original`."""
+    """Score how well `candidate` fulfils the complex instruction, seen against `original`.
+
+    Images are read-only, as in `PolicyRequest`.
+    """
 
     record_id: str
     instruction: str
+    """The complex instruction, whole, as the user wrote it: untrusted text."""
     original: Frame
     candidate: Frame
+    """The image to score. In the loop it may have a part of the edits only."""
     edit: str
     """The atomic edit that gave the candidate."""
 
 
 @dataclass(frozen=True, slots=True)
+class Axis:
+    """A judge's raw value on one of its own scales, before anything was made of it."""
+
+    value: float
+    """Within [low, high], which is all that the scale allows."""
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
-    """A judge's verdict."""
+    """A judge's verdict. Only `score` must be given; a judge that can't give one raises, or returns an
+    error."""
 
     score: float
     """In [0, 1]; 1 is a faithful and clean result."""
     reason: str = ""
+    """In words, for people."""
+    axes: Mapping[str, Axis] = field(default_factory=dict)
+    """What the score was made of, by name: semantic consistency, perceptual quality, say."""
+    protocol: str = ""
+    """By which procedure it was scored, as name/version; scores of different ones don't compare."""
+    raw: tuple[str, ...] = ()
+    """The judge's answers as they came, before anything was read from them."""
+    validity: Mapping[str, float] = field(default_factory=dict)
+    """How far the score can be trusted, by name. Of one read from logits: `digit_mass`, the probability of
+    all digits together, and `entropy` over them, in nats."""
 
 
 class Policy(Protocol):
-    """Names the next atomic edit, or stops. Answers in the format of `core/actions.py`."""
+    """Names the next atomic edit, or stops. What holds for all models is in the module's docstring."""
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """What changes the answers; not empty, and the same for every copy of the model."""
+        ...
+
     @property
-    def max_batch(self) -> int: ...
-    def bucket(self, request: PolicyRequest) -> Hashable: ...
-    def propose(self, requests: Sequence[PolicyRequest]) -> Sequence[str | Exception]: ...
+    def max_batch(self) -> int:
+        """The most requests in one call, 1 or more. The config's own `max_batch` goes before it."""
+        ...
+
+    def bucket(self, request: PolicyRequest) -> Hashable:
+        """What requests must have in common to share a batch; None where any may."""
+        ...
+
+    def propose(self, requests: Sequence[PolicyRequest]) -> Sequence[str | Exception]:
+        """B requests -> B answers in order, each a text in the format of `core/actions.py` or an exception.
+
+        A text in any other form is malformed: the loop asks again and says why, in `problem`.
+        """
+        ...
 
 
 class Editor(Protocol):
-    """Carries out one atomic edit. Returns a `PIL.Image.Image` (RGB or RGBA) per request.
+    """Carries out one atomic edit. What holds for all models is in the module's docstring.
 
     An editor that works at a size of its own may also have `restore(image, original)`, both PIL images: it
-    is called once, with the result of a trajectory, and returns it at the size that the user expects. Between
-    the steps images stay as the editor made them, so that nothing is resampled again and again.
+    is called once, from any thread, with the result of a trajectory, and returns it at the size that the user
+    expects. Between the steps images stay as the editor made them, so that nothing is resampled again and
+    again.
     """
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """What changes the pixels; not empty, and the same for every copy of the model."""
+        ...
+
     @property
-    def max_batch(self) -> int: ...
-    def bucket(self, request: EditRequest) -> Hashable: ...
-    def apply(self, requests: Sequence[EditRequest]) -> Sequence[object]: ...
+    def max_batch(self) -> int:
+        """The most requests in one call, 1 or more. The config's own `max_batch` goes before it."""
+        ...
+
+    def bucket(self, request: EditRequest) -> Hashable:
+        """What requests must have in common to share a batch: the size of the image, say."""
+        ...
+
+    def apply(self, requests: Sequence[EditRequest]) -> Sequence[object]:
+        """B requests -> B images in order, each a `PIL.Image.Image` or an exception.
+
+        RGB or RGBA; other modes are converted. The image of the request itself means that nothing changed.
+        """
+        ...
 
 
 class Judge(Protocol):
-    """Scores candidates while the loop runs."""
+    """Scores candidates. What holds for all models is in the module's docstring.
+
+    A judge's fault fails the record (`judge_failed`) and is never a low score: one that can't say returns an
+    exception.
+    """
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """What changes the scores; not empty, and the same for every copy of the model."""
+        ...
+
     @property
-    def max_batch(self) -> int: ...
-    def bucket(self, request: JudgeRequest) -> Hashable: ...
-    def score(self, requests: Sequence[JudgeRequest]) -> Sequence[Judgement | Exception]: ...
+    def max_batch(self) -> int:
+        """The most requests in one call, 1 or more. The config's own `max_batch` goes before it."""
+        ...
+
+    def bucket(self, request: JudgeRequest) -> Hashable:
+        """What requests must have in common to share a batch; None where any may."""
+        ...
+
+    def score(self, requests: Sequence[JudgeRequest]) -> Sequence[Judgement | Exception]:
+        """B requests -> B judgements in order, each a `Judgement` (or any object with a `score`) or an
+        exception."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,32 +227,70 @@ class Priced(Generic[T]):
 
 
 class ServedPolicy(Protocol):
-    """A policy behind an endpoint: awaited one by one; `models/serving/endpoint.py` runs several at once."""
+    """A policy behind an endpoint. Built, awaited and closed on one event loop, with many calls at once."""
 
     @property
-    def identity(self) -> str: ...
-    async def propose(self, request: PolicyRequest) -> Priced[str]: ...
-    async def close(self) -> None: ...
+    def identity(self) -> str:
+        """What changes the answers, as far as the endpoint's name and settings tell."""
+        ...
+
+    async def propose(self, request: PolicyRequest) -> Priced[str]:
+        """The text of one answer, in the format of `core/actions.py`. Makes one call, without retries.
+
+        Raises:
+            EndpointFault: the call failed; its meaning decides what follows (`models/serving/faults.py`).
+            RecordError: the endpoint refuses this request, or its answer is of no use.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close the connections. No call is in flight any more."""
+        ...
 
 
 class ServedEditor(Protocol):
-    """An editor behind an endpoint. Its value is a `PIL.Image.Image`."""
+    """An editor behind an endpoint. As `ServedPolicy`; it may have `restore`, as an `Editor`."""
 
     @property
     def identity(self) -> str: ...
-    async def apply(self, request: EditRequest) -> Priced[object]: ...
-    async def close(self) -> None: ...
+    async def apply(self, request: EditRequest) -> Priced[object]:
+        """One edited image, a `PIL.Image.Image`. Makes one call, and raises as `ServedPolicy.propose`."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections. No call is in flight any more."""
+        ...
+
+
+class ServedJudge(Protocol):
+    """A judge behind an endpoint. As `ServedPolicy`."""
+
+    @property
+    def identity(self) -> str: ...
+    async def score(self, request: JudgeRequest) -> Priced[Judgement]:
+        """One judgement. Makes one call, and raises as `ServedPolicy.propose`; an answer that holds no score
+        is a `RecordError` of kind judge_failed."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections. No call is in flight any more."""
+        ...
 
 
 class StepLog(Protocol):
-    """The append-only history of the records of one shard."""
+    """The append-only history of the records of one shard. Awaited on the event loop, for many records at
+    once, but for one record one call after another.
+
+    Raises:
+        StoreError: the store failed beyond its retries; it ends the run, to be resumed.
+    """
 
     async def load(self, task: EditTask) -> tuple[LoggedStep, ...]:
         """The whole steps logged so far, in order from step 0; empty for a fresh record."""
         ...
 
     async def append(self, task: EditTask, logged: LoggedStep) -> LoggedStep:
-        """Log a step and return the one that stands.
+        """Log a step and return the one that stands. It is durable when this returns.
 
         A record has one history: where another worker logged this step first, its step is returned
         and ours is forgotten.
@@ -168,12 +304,20 @@ class Timed(Generic[T]):
 
     value: T
     usage: Usage
+    """Seconds under the role's name (this record's share of the call) and `waiting`; US dollars as `cost`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The models as the loop calls them: one request at a time, awaited; batching is behind it."""
+    """The models as the loop calls them: one request at a time, awaited; batching is behind it.
+
+    Each raises `RecordError` where the record is to fail, and any other error where the run or the process
+    can't go on.
+    """
 
     propose: Callable[[PolicyRequest], Awaitable[Timed[str]]]
+    """The policy's answer as text; the loop parses it."""
     edit: Callable[[EditRequest], Awaitable[Timed[Frame]]]
+    """The edited image, in RGB or RGBA, with its digest."""
     score: Callable[[JudgeRequest], Awaitable[Timed[Judgement]]] | None = None
+    """The judge's verdict; None without a judge: then every edit is accepted."""

@@ -55,13 +55,13 @@ def build_prompt(request: PolicyRequest, guidance: str = "", history: bool = Tru
         guidance: rules of the user's own, added to the system text.
         history: whether the edits made so far are listed.
     """
-    own_rules = f"\n\nFurther rules:\n{_no_special(guidance.strip())}" if guidance.strip() else ""
-    texts = [f"<instruction>{quoted(request.instruction)}</instruction>"]
+    own_rules = f"\n\nFurther rules:\n{escape_special_tokens(guidance.strip())}" if guidance.strip() else ""
+    texts = [f"<instruction>{quote(request.instruction)}</instruction>"]
     if history:
         texts.append(_past(request.history))
     if request.problem:
         texts.append(
-            f"Your last answer could not be used: {_no_special(request.problem)}. "
+            f"Your last answer could not be used: {escape_special_tokens(request.problem)}. "
             "Answer again, in exactly the form that was described."
         )
     texts.append(_QUESTION)
@@ -71,7 +71,7 @@ def build_prompt(request: PolicyRequest, guidance: str = "", history: bool = Tru
     )
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """Text of a person or a model, made so that it can't close a tag of ours or name a special token.
 
     Every `<` that begins a word becomes `&lt;`, which `parse_action` reads back where a policy repeats it;
@@ -81,7 +81,7 @@ def quoted(text: str) -> str:
     return re.sub(r"<(?![\s\d=])", "&lt;", whole.strip())
 
 
-def _no_special(text: str) -> str:
+def escape_special_tokens(text: str) -> str:
     """Text of whoever runs the job: tags are meant as they stand, but special tokens can't be."""
     return text.encode("utf-8", "replace").decode("utf-8").replace("<|", "&lt;|")
 
@@ -101,7 +101,7 @@ def _past(history: tuple[Step, ...]) -> str:
     if not history:
         return "No edit has been made yet."
     lines = [
-        f"{number}. {' '.join(quoted(step.instruction).split())}"  # one line, or it could pass for two edits
+        f"{number}. {' '.join(quote(step.instruction).split())}"  # one line, or it could pass for two edits
         + ("" if step.accepted else " (its result was rejected and taken back: try another way)")
         for number, step in enumerate(history, 1)
     ]

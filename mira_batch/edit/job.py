@@ -12,7 +12,8 @@ from mira_batch.core.identity import fingerprint
 from mira_batch.edit.preflight import check_models, make_checks
 from mira_batch.edit.record import EditRunner
 from mira_batch.edit.verify import check_row
-from mira_batch.models.serving.replicas import load_replicas
+from mira_batch.models.loader import load_models
+from mira_batch.models.serving import ROLES
 from mira_batch.runtime.job import WorkerContext
 from mira_batch.storage import schema
 from mira_batch.storage.manifest import ManifestImages, find_manifest, scan_split
@@ -64,7 +65,11 @@ class EditJob:
     async def open(self, context: WorkerContext) -> EditRunner:
         """Load policy, editor and judge."""
         config = self.config
-        models = await load_replicas(config, lambda place: fetch_weights(place, config.storage))
+        specs = {
+            role: (model, config.limits.seconds_of(ROLES[role].limit))
+            for role, model in config.models().items()
+        }
+        models = await load_models(specs, lambda place: fetch_weights(place, config.storage))
         images = ManifestImages(config.input, config.storage, self._fingerprint, context.readers)
         return EditRunner(config, context, models, images)
 

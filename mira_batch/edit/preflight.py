@@ -27,24 +27,18 @@ def check_models(config: BulkEditConfig) -> str:
     Raises:
         ConfigError: one can't.
     """
-    models = [config.policy, config.editor, *([config.judge.model] if config.judge else [])]
-    return ", ".join(check_model(model) for model in models)
+    return ", ".join(check_model(model) for model in config.models().values())
 
 
 def _locations(config: BulkEditConfig) -> list[str]:
     """Where the weights of the models are, adapters included."""
-    found: list[str] = []
-    for model in (config.policy, config.editor):
-        if isinstance(model, TorchConfig):
-            adapters = [getattr(model, "adapter", None), *getattr(model, "loras", ())]
-            found += [model.weights, *(adapter.weights for adapter in adapters if adapter)]
-    return found
+    return [place for model in config.models().values() for place in model.weight_locations()]
 
 
 def _weights(config: BulkEditConfig) -> str:
     """Look at all weights, and into those of models that lie on this machine."""
     found = [describe_weights(location, config.storage) for location in _locations(config)]
-    for model in (config.policy, config.editor):
+    for model in config.models().values():
         if isinstance(model, TorchConfig) and not is_remote(model.weights):
             check_files(model)
     return "; ".join(found)

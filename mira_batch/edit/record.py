@@ -13,7 +13,7 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import frame_of
 from mira_batch.core.loop import run_record
-from mira_batch.core.pixels import shared
+from mira_batch.core.pixels import read_only_view
 from mira_batch.core.ports import (
     EditRequest,
     Judgement,
@@ -26,7 +26,7 @@ from mira_batch.core.receipts import Tally
 from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, LoggedStep, Status, Trajectory
 from mira_batch.core.usage import Usage
 from mira_batch.edit.rows import result_row
-from mira_batch.models.serving.replicas import Replicas
+from mira_batch.models.loader import ModelClients
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage.images import encode
 from mira_batch.storage.manifest import ManifestImages, PlannedRecord
@@ -40,7 +40,7 @@ class EditRunner(RecordRunner):
     """Runs the loop of policy, editor and judge on one record at a time, for many at once."""
 
     def __init__(
-        self, config: BulkEditConfig, context: WorkerContext, models: Replicas, images: ManifestImages
+        self, config: BulkEditConfig, context: WorkerContext, models: ModelClients, images: ManifestImages
     ) -> None:
         self._config = config
         self._context = context
@@ -135,8 +135,8 @@ class EditRunner(RecordRunner):
             return trajectory
         try:
             with boundary(ErrorKind.editor_failed):
-                restored = restore(shared(trajectory.result.pixels), shared(original.pixels))
-                result = frame_of(shared(restored))
+                restored = restore(read_only_view(trajectory.result.pixels), read_only_view(original.pixels))
+                result = frame_of(read_only_view(restored))
         except RecordError as error:
             return replace(trajectory, failure=error.failure, stop_reason=None)
         return replace(trajectory, result=result, restored=result.digest != trajectory.result.digest)
@@ -163,12 +163,12 @@ class EditRunner(RecordRunner):
 class _Loop:
     """The loop's models and step log for one record: each move is reported, and a run that ends stops it."""
 
-    def __init__(self, context: WorkerContext, models: Replicas, shard: int, steps: ShardLog) -> None:
+    def __init__(self, context: WorkerContext, models: ModelClients, shard: int, steps: ShardLog) -> None:
         self._context = context
         self._clients = models
         self._shard = shard
         self._steps = steps
-        self.models = Models(self._propose, self._edit, self._score if models.judge is not None else None)
+        self.models = Models(self._propose, self._edit, self._score if "judge" in models else None)
 
     async def load(self, task: EditTask) -> tuple[LoggedStep, ...]:
         """What is logged of a record."""
@@ -186,16 +186,15 @@ class _Loop:
             raise RecordPostponed
         depth = len(request.history)
         self._context.activity.move(request.record_id, "policy", depth)
-        return await self._clients.policy.submit(request, (self._shard, -depth))
+        return await self._clients["policy"].submit(request, (self._shard, -depth))
 
     async def _edit(self, request: EditRequest) -> Timed[Frame]:
         self._context.activity.move(request.record_id, "editor", request.step)
-        return await self._clients.editor.submit(request, (self._shard, -request.step))
+        return await self._clients["editor"].submit(request, (self._shard, -request.step))
 
     async def _score(self, request: JudgeRequest) -> Timed[Judgement]:
-        assert self._clients.judge is not None
         self._context.activity.move(request.record_id, "judge")
-        return await self._clients.judge.submit(request, (self._shard,))
+        return await self._clients["judge"].submit(request, (self._shard,))
 
 
 def count_trajectory(trajectory: Trajectory) -> Tally:

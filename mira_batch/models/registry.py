@@ -1,16 +1,16 @@
-"""From a config to the policy, editor or judge it names.
+"""From a config to the policy, editor or judge it names, and what can be checked of it without loading it.
 
 `max_batch` of the config, where it is set, goes before the model's own: callers take
 `config.max_batch or model.max_batch`. Implementations are imported only when they are asked for. Weights are
-fetched by a function that the caller brings, since where they are kept is the business of storage/.
+fetched by a function that the caller brings, since where they are kept is the business of storage/. Copies,
+batches and calls are the business of `loader.py` and serving/.
 """
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +25,54 @@ from mira_batch.config.models import (
     RulesJudgeConfig,
     RulesPolicyConfig,
 )
-from mira_batch.config.models.local import DiffusersConfig, QwenVLConfig, TorchConfig, VllmConfig
-from mira_batch.config.models.served import GeminiImagesConfig, OpenAIImagesConfig, OpenAIPolicyConfig
+from mira_batch.config.models.base import ModelConfig
+from mira_batch.config.models.local import DiffusersConfig, QwenVLConfig, VllmConfig
+from mira_batch.config.models.served import (
+    GeminiImagesConfig,
+    OpenAIImagesConfig,
+    OpenAIJudgeConfig,
+    OpenAIPolicyConfig,
+)
 from mira_batch.config.models.simulated import (
     SimulatedEditorConfig,
     SimulatedJudgeConfig,
     SimulatedPolicyConfig,
 )
 from mira_batch.core.errors import ConfigError, MiraError, describe
-from mira_batch.core.ports import Editor, Judge, Policy, ServedEditor, ServedPolicy
+from mira_batch.core.ports import Editor, Judge, Policy, ServedEditor, ServedJudge, ServedPolicy
 from mira_batch.core.types import Weights
+from mira_batch.models.imports import import_foreign
+from mira_batch.models.serving import EDITOR, JUDGE, POLICY, Role
 
 Fetch = Callable[[str], Weights]
-"""From where weights are kept to their files on this node."""
+"""From where weights are kept (`weights` of a config) to their files on this node. It blocks."""
 
 
 def no_weights(location: str) -> Weights:
-    """For models without any."""
+    """A `Fetch` for models that have no weights.
+
+    Raises:
+        ConfigError: always.
+    """
     raise ConfigError(f"weights: {location}: nothing that fetches weights was given")
+
+
+def build_model(role: str, config: ModelConfig, fetch: Fetch = no_weights, device: str = "auto") -> Any:
+    """Load one copy of the model that a role's config names.
+
+    Args:
+        role: policy, editor or judge.
+        config: one of the role's configs in `config/models`.
+        fetch: brings its weights to this node.
+        device: auto, cpu or cuda:N; models that torch doesn't run pass over it.
+
+    Returns:
+        What the role's Protocol asks for; for an endpoint's config the served one.
+
+    Raises:
+        ConfigError: as the role's own function below.
+    """
+    return _BUILDERS[role](config, fetch, device)
 
 
 def build_policy(
@@ -56,24 +86,24 @@ def build_policy(
     """
     match config:
         case RulesPolicyConfig():
-            from mira_batch.models.embedded.rules_policy import RulesPolicy
+            from mira_batch.models.embedded import RulesPolicy
 
             return RulesPolicy()
         case PassthroughPolicyConfig():
-            from mira_batch.models.embedded.passthrough import PassthroughPolicy
+            from mira_batch.models.embedded import PassthroughPolicy
 
             return PassthroughPolicy()
         case QwenVLConfig():
-            from mira_batch.models.qwen.policy import QwenVLPolicy
+            from mira_batch.models.qwen import QwenVLPolicy
 
             adapter = fetch(config.adapter.weights) if config.adapter else None
             return QwenVLPolicy(config, fetch(config.weights), device, adapter)
         case VllmConfig():
-            from mira_batch.models.qwen.vllm_policy import VllmPolicy
+            from mira_batch.models.qwen import VllmPolicy
 
             return VllmPolicy(config, fetch(config.weights), device)
         case OpenAIPolicyConfig():
-            from mira_batch.models.remote.openai_policy import OpenAIPolicy
+            from mira_batch.models.remote import OpenAIPolicy
 
             return OpenAIPolicy(config)
         case SimulatedPolicyConfig():
@@ -81,7 +111,7 @@ def build_policy(
 
             return SimulatedPolicy(config)
         case CustomConfig():
-            return _build_custom(config, "policy", "propose")
+            return _build_custom(config, POLICY)
 
 
 def build_editor(
@@ -95,20 +125,20 @@ def build_editor(
     """
     match config:
         case PillowEditorConfig():
-            from mira_batch.models.embedded.pillow_editor import PillowEditor
+            from mira_batch.models.embedded import PillowEditor
 
             return PillowEditor()
         case DiffusersConfig():
-            from mira_batch.models.diffusion.editor import DiffusersEditor
+            from mira_batch.models.diffusion import DiffusersEditor
 
             loras = [fetch(lora.weights) for lora in config.loras]
             return DiffusersEditor(config, fetch(config.weights), device, loras)
         case OpenAIImagesConfig():
-            from mira_batch.models.remote.openai_images import OpenAIImages
+            from mira_batch.models.remote import OpenAIImages
 
             return OpenAIImages(config)
         case GeminiImagesConfig():
-            from mira_batch.models.remote.gemini_images import GeminiImages
+            from mira_batch.models.remote import GeminiImages
 
             return GeminiImages(config)
         case SimulatedEditorConfig():
@@ -116,27 +146,38 @@ def build_editor(
 
             return SimulatedEditor(config)
         case CustomConfig():
-            return _build_custom(config, "editor", "apply")
+            return _build_custom(config, EDITOR)
 
 
-def build_judge(config: JudgeConfig) -> Judge:
-    """Load the judge.
+def build_judge(config: JudgeConfig, fetch: Fetch = no_weights, device: str = "auto") -> Judge | ServedJudge:
+    """Load the judge onto a device: auto, cpu or cuda:N.
 
     Raises:
-        ConfigError: a custom factory can't be imported, raises, or returns no judge.
+        ConfigError: its weights can't be found or don't fit, a package is missing, or a custom factory
+            can't be imported, raises, or returns no judge.
     """
     match config:
         case RulesJudgeConfig():
-            from mira_batch.models.embedded.rules_judge import RulesJudge
+            from mira_batch.models.embedded import RulesJudge
 
             return RulesJudge()
+        case OpenAIJudgeConfig():
+            from mira_batch.models.remote import OpenAIJudge
+
+            return OpenAIJudge(config)
         case SimulatedJudgeConfig():
             from mira_batch.models.simulated import SimulatedJudge
 
             return SimulatedJudge(config)
         case CustomConfig():
-            return _build_custom(config, "judge", "score")
+            return _build_custom(config, JUDGE)
 
+
+_BUILDERS: Mapping[str, Callable[[Any, Fetch, str], Any]] = {
+    POLICY.name: build_policy,
+    EDITOR.name: build_editor,
+    JUDGE.name: build_judge,
+}
 
 _PACKAGES = {
     "openai": ("openai", "openai"),
@@ -147,9 +188,9 @@ _PACKAGES = {
 looked for in the workers alone, which may have it where the driver has not."""
 
 
-def check_model(config: PolicyConfig | EditorConfig | JudgeConfig) -> str:
-    """Check what can be checked without loading a model: that a custom factory can be imported and takes
-    its options. Says in words what was checked.
+def check_model(config: Any) -> str:
+    """Check what can be checked of a model's config without loading it: that its package is installed, and
+    that a custom factory can be imported and takes its options. Says in words what was checked.
 
     Raises:
         ConfigError: naming the factory, and why it can't be imported or what of its options doesn't fit.
@@ -181,57 +222,56 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def check_files(config: TorchConfig) -> None:
-    """Look whether a directory on this machine holds the model that is asked for; no weights are loaded.
+def check_files(config: ModelConfig) -> None:
+    """Look whether a directory on this machine holds the model that is asked for; no weights are loaded. A
+    config without weights passes.
 
     Raises:
         ConfigError: it doesn't, naming what is missing.
     """
     match config:
         case QwenVLConfig():
-            from mira_batch.models.qwen.files import check_adapter_files, check_qwen_files
+            from mira_batch.models.qwen import check_adapter_files, check_qwen_files
 
             check_qwen_files(config.weights)
             if config.adapter is not None and not is_remote(config.adapter.weights):
                 check_adapter_files(config.adapter.weights)
         case VllmConfig():
-            from mira_batch.models.qwen.files import check_qwen_files
+            from mira_batch.models.qwen import check_qwen_files
 
             check_qwen_files(config.weights)
         case DiffusersConfig():
-            from mira_batch.models.diffusion.pipelines.families import check_pipeline_files
+            from mira_batch.models.diffusion import check_pipeline_files
 
             check_pipeline_files(Path(config.weights), config.pipeline)
 
 
-def _build_custom(config: CustomConfig, role: str, method: str) -> Any:
+def _build_custom(config: CustomConfig, role: Role) -> Any:
     """Call the user's factory and see that what it returns can serve. A boundary: it is foreign code."""
     factory = _import_factory(config.factory)
     try:
         model = factory(**config.options)
-        problems = _problems(model, method)
+        problems = _find_problems(model, role.method)
     except MiraError:
         raise
     except Exception as error:
-        raise ConfigError(f"factory {config.factory} of the {role} raised {describe(error)}") from error
+        raise ConfigError(f"factory {config.factory} of the {role.name} raised {describe(error)}") from error
     if problems:
         raise ConfigError(
-            f"factory {config.factory} returned {type(model).__name__}, which is no {role}: "
-            f"{'; '.join(problems)} (see mira_batch.core.ports.{role.capitalize()})"
+            f"factory {config.factory} returned {type(model).__name__}, which is no {role.name}: "
+            f"{'; '.join(problems)} (see mira_batch.core.ports.{role.name.capitalize()})"
         )
     return model
 
 
 def _import_factory(factory: str) -> Callable[..., Any]:
-    """The function of a `package.module:function`. A boundary: importing runs foreign code."""
+    """The function of a `package.module:function`."""
     module_name, _, name = factory.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise ConfigError(
-            f"factory {factory}: module {module_name} can't be imported ({describe(error)}); it must be "
-            "importable here and on the workers: install it there or put its folder on PYTHONPATH"
-        ) from error
+    module = import_foreign(
+        module_name,
+        f"factory {factory}: module {module_name}",
+        "it must be importable here and on the workers: install it there or put its folder on PYTHONPATH",
+    )
     found = getattr(module, name, None)
     if not callable(found):
         what = (
@@ -241,7 +281,7 @@ def _import_factory(factory: str) -> Callable[..., Any]:
     return found
 
 
-def _problems(model: object, method: str) -> list[str]:
+def _find_problems(model: object, method: str) -> list[str]:
     """What the object lacks of its Protocol."""
     problems = []
     identity = getattr(model, "identity", None)

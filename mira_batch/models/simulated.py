@@ -2,7 +2,7 @@
 
 They implement the real Protocols and ship with the package, so that benchmarks and users' own tests can
 try a pipeline, its throughput and its way with faults. Answers depend on the request alone, never on
-the process, the batch or the time. What can be scripted is declared in `config/models.py`.
+the process, the batch or the time. What can be scripted is declared in `config/models/simulated.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mira_batch.config.models.simulated import (
 )
 from mira_batch.core.actions import format_action
 from mira_batch.core.identity import content_hash, fingerprint
-from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
+from mira_batch.core.ports import Axis, EditRequest, Judgement, JudgeRequest, PolicyRequest
 from mira_batch.core.types import Edit, StopAction
 
 MAX_BATCH = 8
@@ -134,7 +134,7 @@ class SimulatedPolicy(_Simulated[SimulatedPolicyConfig]):
     def _answer(self, request: PolicyRequest, fault: Fault | None) -> str | Exception:
         match fault.does if fault else None:
             case "raise":
-                return _scripted(request.record_id, len(request.history))
+                return _script_error(request.record_id, len(request.history))
             case "malformed":
                 return MALFORMED
             case "nothing":
@@ -161,14 +161,14 @@ class SimulatedEditor(_Simulated[SimulatedEditorConfig]):
 
     def apply(self, requests: Sequence[EditRequest]) -> Sequence[object]:
         faults = self.serve((r.record_id, r.step) for r in requests)
-        return [self._edited(r, fault) for r, fault in zip(requests, faults, strict=True)]
+        return [self._edit(r, fault) for r, fault in zip(requests, faults, strict=True)]
 
-    def _edited(self, request: EditRequest, fault: Fault | None) -> object:
+    def _edit(self, request: EditRequest, fault: Fault | None) -> object:
         if fault is None:
             return paint_mark(request.image.pixels, request.seed)
         if fault.does == "nothing":
             return request.image.pixels
-        return _scripted(request.record_id, request.step)
+        return _script_error(request.record_id, request.step)
 
 
 class SimulatedJudge(_Simulated[SimulatedJudgeConfig]):
@@ -182,16 +182,20 @@ class SimulatedJudge(_Simulated[SimulatedJudgeConfig]):
 
     def score(self, requests: Sequence[JudgeRequest]) -> Sequence[Judgement | Exception]:
         faults = self.serve((r.record_id, None) for r in requests)
-        return [self._judged(r, fault) for r, fault in zip(requests, faults, strict=True)]
+        return [self._judge(r, fault) for r, fault in zip(requests, faults, strict=True)]
 
-    def _judged(self, request: JudgeRequest, fault: Fault | None) -> Judgement | Exception:
+    def _judge(self, request: JudgeRequest, fault: Fault | None) -> Judgement | Exception:
         low, high = self.config.low, self.config.high
         if fault is None:
-            drawn = low + (high - low) * _uniform("judge", request.candidate.digest)
-            return Judgement(min(drawn, high), "drawn from the candidate's pixels")
+            drawn = min(low + (high - low) * _draw_uniform("judge", request.candidate.digest), high)
+            return self._give(drawn, "drawn from the candidate's pixels")
         if fault.does == "nothing":
-            return Judgement(low, "the least score, as scripted")
-        return _scripted(request.record_id, None)
+            return self._give(low, "the least score, as scripted")
+        return _script_error(request.record_id, None)
+
+    def _give(self, score: float, reason: str) -> Judgement:
+        axes = {"drawn": Axis(score, self.config.low, self.config.high)}
+        return Judgement(score, reason, axes, "simulated-judge/1")
 
 
 def step_count(record_id: str, steps: StepCounts) -> int:
@@ -202,7 +206,7 @@ def step_count(record_id: str, steps: StepCounts) -> int:
     if steps.mean == 1:
         return 1
     # The inverse of the geometric distribution on 1, 2, 3 … whose mean is `mean`.
-    drawn = 1 + int(math.log(_uniform("steps", record_id)) / math.log(1 - 1 / steps.mean))
+    drawn = 1 + int(math.log(_draw_uniform("steps", record_id)) / math.log(1 - 1 / steps.mean))
     return min(drawn, steps.max)
 
 
@@ -220,12 +224,12 @@ def paint_mark(image: Any, seed: int) -> Any:
     return marked
 
 
-def _uniform(*parts: str) -> float:
+def _draw_uniform(*parts: str) -> float:
     """A number in (0, 1] drawn from the parts."""
     return (int(content_hash(*parts, size=8), 16) + 1) / 2**64
 
 
-def _scripted(record: str, step: int | None) -> RuntimeError:
+def _script_error(record: str, step: int | None) -> RuntimeError:
     return RuntimeError(f"scripted failure of {record}" + ("" if step is None else f" at step {step}"))
 
 

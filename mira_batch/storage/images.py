@@ -28,7 +28,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import ImageOutput, ManifestConfig, StorageConfig
 from mira_batch.core.errors import RecordError, describe
-from mira_batch.core.pixels import encode_png, has_alpha, shared
+from mira_batch.core.pixels import encode_png, has_alpha, read_only_view
 from mira_batch.core.types import ErrorKind
 from mira_batch.storage.stores import READ_ERRORS, describe_read_error, read_bytes
 
@@ -221,7 +221,7 @@ def _normalise(image: Image.Image, name: str) -> Image.Image:
         image = _convert_to_srgb(image, profile, name)
     if alpha is not None:
         image.putalpha(alpha)
-    return shared(image)
+    return read_only_view(image)
 
 
 def _is_gray(profile: bytes) -> bool:

@@ -239,12 +239,12 @@ def test_where_attention_takes_no_mask_prompts_of_one_length_share_a_batch(edito
     editor = editors("QwenImageEditPlusPipeline")
     masked = DiffusersEditor.__new__(DiffusersEditor)
     masked.__dict__ |= vars(editor)
-    from mira_batch.models.diffusion.editor import _prompt_counter
+    from mira_batch.models.diffusion.editor import _make_prompt_counter
 
     config = editor._config.model_copy(
         update={"speed": editor._config.speed.model_copy(update={"attention": "sage"})}
     )
-    masked._counter = _prompt_counter(editor._pipe, config, editor._family)
+    masked._counter = _make_prompt_counter(editor._pipe, config, editor._family)
     assert editor.bucket(request(0)) == editor.bucket(request(1)) == editor.bucket(request(2))
     assert masked.bucket(request(0)) != masked.bucket(request(2))
     assert masked.bucket(request(0)) == masked.bucket(request(3))

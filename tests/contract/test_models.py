@@ -20,6 +20,7 @@ from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
 from mira_batch.core.types import Edit, Frame, Step, StopAction
 from mira_batch.models.registry import build_editor, build_judge, build_policy
+from mira_batch.models.serving.answers import check_judgement
 
 FAULTS = [{"records": "bad-*", "does": "raise"}]
 SIMULATED = {"type": "simulated", "faults": FAULTS, "max_batch": 4}
@@ -252,3 +253,16 @@ def test_a_judge_scores_between_0_and_1(settings: Any) -> None:
     for judgement in served(JUDGE, JUDGE.build(settings), judge_requests()):
         assert isinstance(judgement, Judgement)
         assert 0.0 <= judgement.score <= 1.0
+        assert check_judgement(judgement) == judgement
+
+
+@pytest.mark.parametrize(
+    ("settings", "protocol", "axis"),
+    [(JUDGES[0], "rules-judge/1", "edits"), (JUDGES[1], "simulated-judge/1", "drawn")],
+    ids=["rules", "simulated"],
+)
+def test_our_judges_name_their_protocol_and_what_the_score_is_made_of(
+    settings: Any, protocol: str, axis: str
+) -> None:
+    for judgement in served(JUDGE, JUDGE.build(settings), judge_requests()):
+        assert judgement.protocol == protocol and list(judgement.axes) == [axis]

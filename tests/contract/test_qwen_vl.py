@@ -202,8 +202,8 @@ def test_bfloat16_answers_too(model: Path) -> None:
 def test_the_prompt_shows_why_an_answer_was_malformed(greedy: QwenVLPolicy) -> None:
     request = requests()[0]
     again = replace(request, attempt=1, problem="2 actions were given; exactly one is wanted")
-    assert again.problem in greedy.prompt(again)
-    assert "could not be used" not in greedy.prompt(request)
+    assert again.problem in greedy.write_prompt(again)
+    assert "could not be used" not in greedy.write_prompt(request)
 
 
 def test_no_instruction_brings_an_image_or_a_turn_of_its_own(greedy: QwenVLPolicy) -> None:

@@ -16,17 +16,26 @@ import pytest
 from PIL import Image, ImageOps
 from pydantic import TypeAdapter
 
-from mira_batch.config.models import EditorConfig, PolicyConfig
+from mira_batch.config.models import EditorConfig, JudgeConfig, PolicyConfig
 from mira_batch.core.errors import ConfigError, EndpointError, RecordError, UserError
 from mira_batch.core.identity import frame_of
-from mira_batch.core.ports import EditRequest, PolicyRequest, ServedEditor, ServedPolicy
+from mira_batch.core.ports import (
+    EditRequest,
+    JudgeRequest,
+    PolicyRequest,
+    ServedEditor,
+    ServedJudge,
+    ServedPolicy,
+)
 from mira_batch.core.types import ErrorKind, Frame, Step
 from mira_batch.models.remote.gemini_images import GeminiImages
 from mira_batch.models.remote.openai_images import OpenAIImages
+from mira_batch.models.remote.openai_judge import OpenAIJudge
 from mira_batch.models.remote.openai_policy import OpenAIPolicy
-from mira_batch.models.remote.pictures import restored
+from mira_batch.models.remote.pictures import fit_to
 from mira_batch.models.serving.endpoint import Endpoint
-from mira_batch.models.serving.microbatch import EDITOR, POLICY, Role
+from mira_batch.models.serving.roles import Role
+from tests.support.models.roles import EDITOR, JUDGE, POLICY
 from tests.support.servers.models import (
     Answer,
     Asked,
@@ -58,14 +67,22 @@ class Served:
     cost: float
     """Of a call of the test server by `PRICES`."""
 
+    @property
+    def name(self) -> str:
+        return f"{self.type}-{self.role.name}"
+
 
 POLICY_SERVED = Served("openai", POLICY, OpenAIPolicy, "OPENAI_API_KEY", 0.5 + 1.0 + 0.5)
+JUDGE_SERVED = Served("openai", JUDGE, OpenAIJudge, "OPENAI_API_KEY", 0.5 + 1.0 + 0.5)
 OPENAI_IMAGES = Served("openai_images", EDITOR, OpenAIImages, "OPENAI_API_KEY", 0.5 + 0.5 + 2.0 + 0.25)
 GEMINI_IMAGES = Served("gemini_images", EDITOR, GeminiImages, "GEMINI_API_KEY", 0.5 + 0.3 + 13.0 + 0.25)
-SERVED = [POLICY_SERVED, OPENAI_IMAGES, GEMINI_IMAGES]
+SERVED = [POLICY_SERVED, JUDGE_SERVED, OPENAI_IMAGES, GEMINI_IMAGES]
+CHATS = [POLICY_SERVED, JUDGE_SERVED]
 EDITORS = [OPENAI_IMAGES, GEMINI_IMAGES]
-every_model = pytest.mark.parametrize("served", SERVED, ids=lambda served: served.type)
-every_editor = pytest.mark.parametrize("served", EDITORS, ids=lambda served: served.type)
+every_model = pytest.mark.parametrize("served", SERVED, ids=lambda served: served.name)
+every_chat = pytest.mark.parametrize("served", CHATS, ids=lambda served: served.name)
+every_editor = pytest.mark.parametrize("served", EDITORS, ids=lambda served: served.name)
+CONFIGS = {"policy": PolicyConfig, "editor": EditorConfig, "judge": JudgeConfig}
 
 
 @pytest.fixture(autouse=True)
@@ -101,15 +118,15 @@ def edits(image: Frame = IMAGE) -> EditRequest:
     return EditRequest("r1", "invert the colors", image, image, 2**40 + 7, 0)
 
 
+def judges(candidate: Frame = OTHER) -> JudgeRequest:
+    return JudgeRequest("r1", "make it shine", IMAGE, candidate, "brighten the sky")
+
+
 def config_of(served: Served, server: ModelServer, **settings: Any) -> Any:
     url = server.gemini_url if served is GEMINI_IMAGES else server.url
-    adapter: TypeAdapter[Any] = TypeAdapter(PolicyConfig if served is POLICY_SERVED else EditorConfig)
+    adapter: TypeAdapter[Any] = TypeAdapter(CONFIGS[served.role.name])
     values = {"type": served.type, "model": "tiny", "base_url": url, "api_key_env": "SECRET_KEY"}
     return adapter.validate_python({**values, "prices": PRICES, **settings})
-
-
-def call_of(model: Any) -> Callable[[Any], Any]:
-    return model.propose if hasattr(model, "propose") else model.apply
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -122,7 +139,7 @@ def once(served: Served, server: ModelServer, request: Any = None, **settings: A
     async def main() -> Any:
         model = served.model(config_of(served, server, **settings))
         try:
-            return await call_of(model)(request or a_request(served))
+            return await getattr(model, served.role.method)(request or a_request(served))
         finally:
             await model.close()
 
@@ -130,7 +147,7 @@ def once(served: Served, server: ModelServer, request: Any = None, **settings: A
 
 
 def a_request(served: Served) -> Any:
-    return asks() if served is POLICY_SERVED else edits()
+    return {"policy": asks, "editor": edits, "judge": judges}[served.role.name]()
 
 
 @asynccontextmanager
@@ -140,12 +157,12 @@ async def opened(
     config = config_of(served, server, **settings)
     model = served.model(config)
     endpoint: Endpoint[Any, Any] = Endpoint(
-        served.role, call_of(model), lambda answer: answer, config, limit_seconds, model.close, 0.001
+        served.role, getattr(model, served.role.method), config, limit_seconds, model.close, 0.001
     )
     try:
         yield endpoint
     finally:
-        await endpoint.aclose()
+        await endpoint.close()
 
 
 def patiently(served: Served, server: ModelServer, times: int = 1, **settings: Any) -> tuple[list[Any], int]:
@@ -155,7 +172,7 @@ def patiently(served: Served, server: ModelServer, times: int = 1, **settings: A
         async with opened(served, server, **settings) as endpoint:
             calls = [endpoint.submit(a_request(served)) for _ in range(times)]
             found = await asyncio.gather(*calls, return_exceptions=True)
-            return found, endpoint.retries
+            return found, endpoint.usage.retries
 
     return run(main())
 
@@ -185,6 +202,11 @@ def test_they_are_what_the_ports_ask_for(server: ModelServer) -> None:
             OpenAIImages(config_of(OPENAI_IMAGES, server, quality="low", input_fidelity="high")),
             GeminiImages(config_of(GEMINI_IMAGES, server)),
         ]
+        judge: ServedJudge = OpenAIJudge(config_of(JUDGE_SERVED, server))
+        strict = OpenAIJudge(config_of(JUDGE_SERVED, server, prompt={"guidance": "Look at the hands."}))
+        assert judge.identity.startswith("openai tiny mira-judge-form/1 ")
+        assert judge.identity.endswith(" temperature=0 top_p=1 max_tokens=512")
+        assert strict.identity != judge.identity
         prompted = OpenAIPolicy(config_of(POLICY_SERVED, server, prompt={"guidance": "No hats."}))
         bare = OpenAIPolicy(config_of(POLICY_SERVED, server, sampling={"temperature": None, "top_p": None}))
         assert policy.identity.startswith("openai tiny mira-prompt/")
@@ -195,7 +217,7 @@ def test_they_are_what_the_ports_ask_for(server: ModelServer) -> None:
             "openai-images tiny quality=low input_fidelity=high",
             "gemini-images tiny",
         ]
-        for model in (policy, prompted, bare, *editors):
+        for model in (policy, prompted, bare, judge, strict, *editors):
             await model.close()
 
     run(main())
@@ -209,6 +231,8 @@ def test_the_answer_its_price_and_the_key(served: Served, server: ModelServer) -
     answer = once(served, server)
     if served is POLICY_SERVED:
         assert answer.value == "<edit>invert the colors</edit>"
+    elif served is JUDGE_SERVED:
+        assert (answer.value.score, answer.value.reason) == (0.2, "it isn't inverted")
     else:
         assert same(answer.value, ImageOps.invert(IMAGE.pixels))
     assert answer.cost == pytest.approx(served.cost)
@@ -222,11 +246,11 @@ def test_no_usage_costs_what_the_call_does(served: Served, server: ModelServer) 
     whole = {"openai": chat_json, "openai_images": edit_json, "gemini_images": gemini_json}[served.type]
 
     def script(asked: Asked) -> Answer:
-        body = whole("<stop>done</stop>" if served is POLICY_SERVED else IMAGE.pixels)
+        body = whole('{"score": 1}' if served in CHATS else IMAGE.pixels)
         return Answer({name: value for name, value in body.items() if not name.startswith("usage")})
 
     server.script = script
-    assert once(served, server).cost == (0.5 if served is POLICY_SERVED else 0.75)
+    assert once(served, server).cost == (0.5 if served in CHATS else 0.75)
 
 
 def test_a_policy_is_shown_both_images_the_history_and_the_problem(server: ModelServer) -> None:
@@ -320,7 +344,7 @@ def test_drafts_of_gemini_are_passed_over(server: ModelServer) -> None:
 def test_a_result_is_brought_back_to_the_original_without_distortion(
     answered: tuple[int, int], original: tuple[int, int], expected: tuple[int, int]
 ) -> None:
-    assert restored(Image.new("RGBA", answered), Image.new("RGB", original)).size == expected
+    assert fit_to(Image.new("RGBA", answered), Image.new("RGB", original)).size == expected
 
 
 # The environment
@@ -389,11 +413,11 @@ def test_a_missing_package_is_named(
     ],
 )
 def test_passing_faults_are_waited_out(served: Served, server: ModelServer, fault: Answer) -> None:
-    if served is POLICY_SERVED and isinstance(fault.value, Image.Image):
+    if served in CHATS and isinstance(fault.value, Image.Image):
         fault = Answer("<stop>done</stop>" * 100, how=fault.how)
     server.script = first(fault, fault)
     (found,), retries = patiently(served, server)
-    assert found.cost == pytest.approx(served.cost)
+    assert found.usage.cost == pytest.approx(served.cost)
     assert (retries, len(server.asked)) == (2, 3)
 
 
@@ -401,7 +425,7 @@ def test_passing_faults_are_waited_out(served: Served, server: ModelServer, faul
 def test_a_hung_call_is_made_again_and_its_connection_let_go(served: Served, server: ModelServer) -> None:
     server.script = first(Answer(how="hang"))
     (found,), retries = patiently(served, server, timeout_seconds=0.5)
-    assert found.cost == pytest.approx(served.cost)
+    assert found.usage.cost == pytest.approx(served.cost)
     assert retries >= 1  # a busy machine may be late with the second answer, too
     server.until(lambda: server.dropped == retries)
 
@@ -464,7 +488,7 @@ def after_an_answer(served: Served, server: ModelServer, fault: Answer) -> list[
 def test_a_refusal_among_answers_fails_its_record(served: Served, server: ModelServer, status: int) -> None:
     """OpenRouter says 403 of an input that it moderates."""
     answered, refused, next_one = after_an_answer(served, server, failing(status, "flagged"))
-    assert answered.cost == next_one.cost == pytest.approx(served.cost)
+    assert answered.usage.cost == next_one.usage.cost == pytest.approx(served.cost)
     assert isinstance(refused, RecordError) and refused.kind is served.role.failed
     assert str(refused) == f"HTTP {status}: flagged"
 
@@ -476,12 +500,14 @@ def test_a_key_that_is_withdrawn_ends_the_run(served: Served, server: ModelServe
     assert len(server.asked) == 2
 
 
+@every_chat
 @pytest.mark.parametrize("code", ["unsupported_value", "unsupported_parameter"])
-def test_sampling_that_a_model_does_not_take_is_named(server: ModelServer, code: str) -> None:
+def test_sampling_that_a_model_does_not_take_is_named(served: Served, server: ModelServer, code: str) -> None:
     words = "'temperature' does not support 0.0 with this model. " + "x" * 400
-    error = error_of(POLICY_SERVED, server, lambda asked: failing(400, words, code))
+    error = error_of(served, server, lambda asked: failing(400, words, code))
     assert isinstance(error, ConfigError)
-    for part in ("'temperature' does not support 0.0", "policy.sampling", "set it to null"):
+    field = {"policy": "policy.sampling", "judge": "judge.model.sampling"}[served.role.name]
+    for part in ("'temperature' does not support 0.0", field, "set it to null"):
         assert part in str(error)
     edited = error_of(OPENAI_IMAGES, server, lambda asked: failing(400, "'quality' isn't taken", code))
     assert isinstance(edited, ConfigError) and "policy.sampling" not in str(edited)
@@ -503,7 +529,7 @@ def test_gemini_names_wrong_keys_and_daily_quotas_in_its_details(server: ModelSe
     assert isinstance(error, EndpointError) and "quota" in str(error)
 
 
-@pytest.mark.parametrize("served", [POLICY_SERVED, OPENAI_IMAGES], ids=lambda served: served.type)
+@pytest.mark.parametrize("served", [*CHATS, OPENAI_IMAGES], ids=lambda served: served.name)
 def test_a_used_up_quota_ends_the_run(served: Served, server: ModelServer) -> None:
     error = error_of(served, server, lambda asked: failing(429, "buy credits", "insufficient_quota"))
     assert isinstance(error, EndpointError) and "SECRET_KEY is used up" in str(error)
@@ -527,12 +553,15 @@ def test_a_refused_request_fails_its_record_in_the_endpoints_words(
     [{"refusal": "I can't help with that"}, {"finish_reason": "content_filter"}],
     ids=["refusal", "filter"],
 )
-def test_a_policy_that_refuses_fails_the_record(message: dict[str, str], server: ModelServer) -> None:
+@every_chat
+def test_a_model_that_refuses_fails_the_record(
+    served: Served, message: dict[str, str], server: ModelServer
+) -> None:
     body = chat_json(None, **message)
-    error = error_of(POLICY_SERVED, server, lambda asked: Answer(body))
-    assert isinstance(error, RecordError) and error.kind is ErrorKind.policy_failed
+    error = error_of(served, server, lambda asked: Answer(body))
+    assert isinstance(error, RecordError) and error.kind is served.role.failed
     assert "refused to answer" in str(error)
-    assert error.cost == pytest.approx(POLICY_SERVED.cost)
+    assert error.cost == pytest.approx(served.cost)
 
 
 def test_an_answer_cut_off_at_its_limit_is_passed_on(server: ModelServer) -> None:
@@ -546,10 +575,11 @@ def test_an_empty_answer_is_passed_on(server: ModelServer) -> None:
     assert once(POLICY_SERVED, server).value == ""
 
 
-def test_an_answer_without_end_fails_the_record(server: ModelServer) -> None:
-    error = error_of(POLICY_SERVED, server, lambda asked: Answer("ha " * 500_000))
+@every_chat
+def test_an_answer_without_end_fails_the_record(served: Served, server: ModelServer) -> None:
+    error = error_of(served, server, lambda asked: Answer("ha " * 500_000))
     assert isinstance(error, RecordError) and "1,500,000 characters" in str(error)
-    assert error.cost == pytest.approx(POLICY_SERVED.cost)
+    assert error.cost == pytest.approx(served.cost)
 
 
 def test_a_fault_told_in_a_good_answer_is_a_fault(server: ModelServer) -> None:
@@ -558,7 +588,7 @@ def test_a_fault_told_in_a_good_answer_is_a_fault(server: ModelServer) -> None:
     server.script = first(busy, empty)
     (found,), retries = patiently(POLICY_SERVED, server)
     assert (found.value, retries) == ("<edit>invert the colors</edit>", 2)
-    assert found.cost == pytest.approx(2 * POLICY_SERVED.cost)  # the empty one had its tokens counted
+    assert found.usage.cost == pytest.approx(2 * POLICY_SERVED.cost)  # the empty one had its tokens counted
     blocked = Answer({"error": {"message": "blocked"}})
     assert isinstance(error_of(POLICY_SERVED, server, lambda asked: blocked), RecordError)
 
@@ -594,7 +624,7 @@ def test_an_image_behind_a_url_is_not_fetched(server: ModelServer) -> None:
 def test_an_answer_without_images_is_charged_by_its_tokens(server: ModelServer) -> None:
     server.script = first(Answer({**edit_json(IMAGE.pixels), "data": []}))
     (found,), retries = patiently(OPENAI_IMAGES, server)
-    assert (found.cost, retries) == (pytest.approx(2 * OPENAI_IMAGES.cost - 0.25), 1)
+    assert (found.usage.cost, retries) == (pytest.approx(2 * OPENAI_IMAGES.cost - 0.25), 1)
 
 
 @pytest.mark.parametrize(
@@ -649,7 +679,7 @@ def test_closing_lets_go_of_the_connections(served: Served, server: ModelServer)
         async with opened(served, server, concurrency=2) as endpoint:
             calls = [asyncio.create_task(endpoint.submit(a_request(served))) for _ in range(4)]
             await asyncio.to_thread(server.until, lambda: len(server.asked) == 2)
-            await endpoint.aclose()
+            await endpoint.close()
             return await asyncio.gather(*calls, return_exceptions=True)
 
     assert [type(one) for one in run(main())] == [asyncio.CancelledError] * 4

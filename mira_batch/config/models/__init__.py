@@ -8,7 +8,12 @@ from pydantic import Field, field_validator
 
 from mira_batch.config.models.base import BatchedConfig
 from mira_batch.config.models.local import DiffusersConfig, QwenVLConfig, VllmConfig
-from mira_batch.config.models.served import GeminiImagesConfig, OpenAIImagesConfig, OpenAIPolicyConfig
+from mira_batch.config.models.served import (
+    GeminiImagesConfig,
+    OpenAIImagesConfig,
+    OpenAIJudgeConfig,
+    OpenAIPolicyConfig,
+)
 from mira_batch.config.models.simulated import (
     SimulatedEditorConfig,
     SimulatedJudgeConfig,
@@ -77,4 +82,6 @@ EditorConfig = Annotated[
     | CustomConfig,
     Field(discriminator="type"),
 ]
-JudgeConfig = Annotated[RulesJudgeConfig | SimulatedJudgeConfig | CustomConfig, Field(discriminator="type")]
+JudgeConfig = Annotated[
+    RulesJudgeConfig | OpenAIJudgeConfig | SimulatedJudgeConfig | CustomConfig, Field(discriminator="type")
+]

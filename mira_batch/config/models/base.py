@@ -16,6 +16,10 @@ class ModelConfig(Strict):
     OPERATIONAL: ClassVar[frozenset[str]] = frozenset()
     """Fields that say how a model runs but never what it answers; kept out of the fingerprint."""
 
+    def weight_locations(self) -> tuple[str, ...]:
+        """Where its weights are, adapters included; empty for a model without any."""
+        return ()
+
     def pixels(self) -> dict[str, Any]:
         """The settings that decide the model's answers, as plain JSON data."""
         return self.model_dump(mode="json", exclude=set(self.OPERATIONAL))

@@ -49,6 +49,9 @@ class TorchConfig(BatchedConfig):
     devices: tuple[Device, ...] = Field(default=("auto",), min_length=1)
     """Where copies of the model go: auto, cpu, or cuda:N as the worker counts its own GPUs."""
 
+    def weight_locations(self) -> tuple[str, ...]:
+        return (self.weights,)
+
 
 class QwenVLConfig(TorchConfig):
     """A Qwen2.5-VL or Qwen3-VL policy, run by transformers in the worker."""
@@ -62,6 +65,9 @@ class QwenVLConfig(TorchConfig):
     """Attention kernels; flash_attention_2 needs the flash-attn package."""
     adapter: AdapterConfig | None = None
     """A LoRA adapter: what SFT or GRPO training of the policy gave."""
+
+    def weight_locations(self) -> tuple[str, ...]:
+        return (self.weights, *((self.adapter.weights,) if self.adapter else ()))
 
     @field_validator("adapter")
     @classmethod
@@ -136,6 +142,9 @@ class DiffusersConfig(TorchConfig):
     """Ways to make it faster."""
     offload: Literal["none", "model", "sequential"] = "none"
     """Keep weights in main memory: part by part (model) or layer by layer (sequential, very slow)."""
+
+    def weight_locations(self) -> tuple[str, ...]:
+        return (self.weights, *(lora.weights for lora in self.loras))
 
     @field_validator("options")
     @classmethod

@@ -1,4 +1,5 @@
-"""Models behind an HTTP endpoint: a policy on vLLM or SGLang, hosted models, image-editing APIs."""
+"""Models behind an HTTP endpoint: a policy or a judge on vLLM or SGLang, hosted models, image-editing
+APIs."""
 
 from __future__ import annotations
 
@@ -77,6 +78,26 @@ class OpenAIPolicyConfig(ServedConfig):
     """What it is shown and told."""
     sampling: SamplingConfig = SamplingConfig()
     """How its text is drawn; the seed is passed on, and kept to as far as the endpoint does."""
+
+
+class JudgePromptConfig(Strict):
+    """What a vision-language judge is shown and told."""
+
+    guidance: str = ""
+    """Your own rules, added to the system prompt: `A changed face spoils the image.`"""
+    max_pixels: int = Field(default=1_003_520, ge=3_136)
+    """Images larger than this, in pixels, are shown smaller."""
+
+
+class OpenAIJudgeConfig(ServedConfig):
+    """A judge behind an OpenAI-compatible chat endpoint: any vision-language model, asked in our own form for
+    a score of 0 to 10 and a reason."""
+
+    type: Literal["openai"]
+    prompt: JudgePromptConfig = JudgePromptConfig()
+    """What it is shown and told."""
+    sampling: SamplingConfig = SamplingConfig()
+    """How its text is drawn; the seed follows from the images and the instruction."""
 
 
 class OpenAIImagesConfig(ServedConfig):

@@ -13,6 +13,7 @@ from itertools import product
 from PIL import Image
 
 from mira_batch.core.pixels import has_alpha
+from mira_batch.models.serving import lay_on_white
 
 MAX_RATIO = 4.0
 """Longer side over shorter: beyond it the models fail, and Flux.2 refuses at 8. A more extreme image is
@@ -22,7 +23,7 @@ _NEAR = 0.1
 """Up to a tenth more or less in area, resampling would cost more than the size gains."""
 
 
-def canonical(size: tuple[int, int], area: int, multiple: int, min_side: int = 0) -> tuple[int, int]:
+def choose_canvas(size: tuple[int, int], area: int, multiple: int, min_side: int = 0) -> tuple[int, int]:
     """The canvas (width, height) in pixels for an image of `size`.
 
     About `area` pixels, both sides multiples of `multiple`, none below `min_side`; of those the one whose
@@ -48,7 +49,7 @@ def canonical(size: tuple[int, int], area: int, multiple: int, min_side: int = 0
 
 def fit(image: Image.Image, canvas: tuple[int, int]) -> Image.Image:
     """The image in RGB and at the size of the canvas. What is transparent is laid over white."""
-    image = _over_white(image)
+    image = lay_on_white(image)
     return image if image.size == canvas else image.resize(canvas, Image.Resampling.LANCZOS)
 
 
@@ -65,18 +66,10 @@ def restore(image: Image.Image, original: Image.Image) -> Image.Image:
         image = image.resize(original.size, Image.Resampling.LANCZOS)
     if not has_alpha(original):
         return image
-    return _off_white(image, original.convert("RGBA").getchannel("A"))
+    return _take_white_out(image, original.convert("RGBA").getchannel("A"))
 
 
-def _over_white(image: Image.Image) -> Image.Image:
-    if not has_alpha(image):
-        return image if image.mode == "RGB" else image.convert("RGB")
-    layer = image.convert("RGBA")
-    white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, layer).convert("RGB")
-
-
-def _off_white(image: Image.Image, alpha: Image.Image) -> Image.Image:
+def _take_white_out(image: Image.Image, alpha: Image.Image) -> Image.Image:
     """Take the white out of half-transparent pixels again; otherwise their edges would be whitened twice."""
     import numpy as np
 

@@ -26,18 +26,31 @@ from mira_batch.core.ports import EditRequest
 from mira_batch.core.types import Weights
 from mira_batch.models.diffusion import canvas, speed, warmup
 from mira_batch.models.diffusion.loras import add_loras
-from mira_batch.models.diffusion.pipelines.batch import Batch, Family, Settings, outcomes, takes, watch
+from mira_batch.models.diffusion.pipelines.batch import (
+    Batch,
+    Family,
+    Settings,
+    read_outcomes,
+    read_parameters,
+    watch,
+)
 from mira_batch.models.diffusion.pipelines.families import (
     check_pipeline_files,
-    family_of,
-    pipeline_class,
+    find_family,
+    import_pipeline,
     read_index,
 )
 from mira_batch.models.diffusion.pipelines.qwen_edit import check_options
 from mira_batch.models.diffusion.schedulers import set_scheduler
-from mira_batch.models.serving.outcome import free_memory
-from mira_batch.models.torch_support.memory import check_memory, loaded_bytes, weight_files
-from mira_batch.models.torch_support.setup import device_of, dtype_of, prepare
+from mira_batch.models.serving import free_memory
+from mira_batch.models.torch_support import (
+    check_memory,
+    count_loaded_bytes,
+    find_device,
+    find_dtype,
+    list_weight_files,
+    prepare,
+)
 
 _FULL_GPU = 800_000
 """Pixels from which one image keeps a GPU busy: at 1024² a batch of two is 1.02 times as fast as one after
@@ -59,18 +72,18 @@ class DiffusersEditor:
         import torch
 
         self._config = config
-        self._device = device_of(device)
+        self._device = find_device(device)
         path = Path(weights.path)
-        kind = pipeline_class(config.pipeline)
+        kind = import_pipeline(config.pipeline)
         folders = check_pipeline_files(path, config.pipeline)
-        self._family = family_of(config.pipeline.rpartition(".")[2], read_index(path))
+        self._family = find_family(config.pipeline.rpartition(".")[2], read_index(path))
         speed.check_speed(config, self._family, self._device)
-        _check_room(config, folders, self._device)
+        _check_memory(config, folders, self._device)
 
         steps = self._family.steps if config.steps is None else config.steps
         guidance = self._family.guidance if config.guidance is None else config.guidance
         self._settings = Settings(steps, guidance, config.negative_prompt, config.options)
-        self._identity = _identity(config, weights, loras, self._settings)
+        self.identity = _write_identity(config, weights, loras, self._settings)
         self._pipe = _load(kind, path, config)
         _check_options(self._pipe, self._family, config)
         set_scheduler(self._pipe, config.scheduler)
@@ -86,25 +99,17 @@ class DiffusersEditor:
         speed.speed_up(self._pipe, config, steps)
         self._pipe.set_progress_bar_config(disable=True)
         self._finite = watch(self._pipe)
-        self._max_batch = _max_batch(config, self._family)
-        self._counter = _prompt_counter(self._pipe, config, self._family)
+        self.max_batch = _choose_max_batch(config, self._family)
+        self._counter = _make_prompt_counter(self._pipe, config, self._family)
         self._threads = torch.get_num_threads()
         # On the device's default stream the kernels of two models of one process would wait for each other.
         self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
         if self._device.type == "cuda":  # on a CPU it would double the time of a small job
             self.warm_up()
 
-    @property
-    def identity(self) -> str:
-        return self._identity
-
-    @property
-    def max_batch(self) -> int:
-        return self._max_batch
-
     def bucket(self, request: EditRequest) -> Hashable:
         """The canvas; and the length of the prompt where attention takes no mask."""
-        size = self._canvas(request)
+        size = self._choose_canvas(request)
         return (size, self._counter(request.instruction)) if self._counter else size
 
     def apply(self, requests: Sequence[EditRequest]) -> Sequence[Image.Image | Exception]:
@@ -117,11 +122,13 @@ class DiffusersEditor:
         for index, request in enumerate(requests):
             buckets.setdefault(self.bucket(request), []).append(index)
         answers: dict[int, Any] = {}
-        together = self._max_batch if _batching(self._config, self._family) == "none" else len(requests)
+        together = (
+            self.max_batch if _resolve_batching(self._config, self._family) == "none" else len(requests)
+        )
         for members in buckets.values():
             for start in range(0, len(members), together):
                 part = members[start : start + together]
-                answers |= dict(zip(part, self._edited([requests[i] for i in part]), strict=True))
+                answers |= dict(zip(part, self._edit([requests[i] for i in part]), strict=True))
         return [answers[index] for index in range(len(requests))]
 
     def warm_up(self) -> None:
@@ -131,9 +138,9 @@ class DiffusersEditor:
             ConfigError: the call failed, or gave no numbers; every record would.
         """
         steps = min(warmup.STEPS, self._settings.steps or warmup.STEPS)
-        settings, request = replace(self._settings, steps=steps), warmup.probe(self._config.area)
+        settings, request = replace(self._settings, steps=steps), warmup.make_probe(self._config.area)
         warmup.check_call(
-            lambda: self._edited([request], settings),
+            lambda: self._edit([request], settings),
             self._finite,
             self._config,
             str(self._device),
@@ -146,15 +153,17 @@ class DiffusersEditor:
         """The result of a trajectory at the original's size, with its transparency."""
         return canvas.restore(image, original)
 
-    def _canvas(self, request: EditRequest) -> tuple[int, int]:
+    def _choose_canvas(self, request: EditRequest) -> tuple[int, int]:
         family = self._family
-        return canvas.canonical(request.original.size, self._config.area, family.multiple, family.min_side)
+        return canvas.choose_canvas(
+            request.original.size, self._config.area, family.multiple, family.min_side
+        )
 
-    def _edited(self, requests: Sequence[EditRequest], settings: Settings | None = None) -> list[Any]:
+    def _edit(self, requests: Sequence[EditRequest], settings: Settings | None = None) -> list[Any]:
         """One call of the pipeline, for requests of one bucket."""
         import torch
 
-        size = self._canvas(requests[0])
+        size = self._choose_canvas(requests[0])
         batch = Batch(
             [canvas.fit(request.image.pixels, size) for request in requests],
             [request.instruction for request in requests],
@@ -169,7 +178,7 @@ class DiffusersEditor:
             torch.set_num_threads(self._threads)  # in this thread too: sums depend on it
         speed.forget_steps(self._pipe)
         self._finite.clear()
-        with self._on_stream(), torch.inference_mode():
+        with self._use_stream(), torch.inference_mode():
             try:
                 output = self._family.call(self._pipe, batch, settings or self._settings)
             finally:
@@ -177,9 +186,9 @@ class DiffusersEditor:
                 # the part it was in would stay on the GPU, and leave the next call no room.
                 if self._config.offload == "model":
                     self._pipe.maybe_free_model_hooks()
-            return outcomes(output, self._finite, len(requests))
+            return read_outcomes(output, self._finite, len(requests))
 
-    def _on_stream(self) -> AbstractContextManager[Any]:
+    def _use_stream(self) -> AbstractContextManager[Any]:
         import torch
 
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
@@ -192,11 +201,13 @@ _GPU_WAYS_OUT = (
 )
 
 
-def _check_room(config: DiffusersConfig, folders: dict[str, Path], device: Any) -> None:
+def _check_memory(config: DiffusersConfig, folders: dict[str, Path], device: Any) -> None:
     """See that the weights fit in main memory, where they are read to, and on the device."""
     import torch
 
-    sizes = {name: loaded_bytes(weight_files(folder), config.dtype) for name, folder in folders.items()}
+    sizes = {
+        name: count_loaded_bytes(list_weight_files(folder), config.dtype) for name, folder in folders.items()
+    }
     if config.speed.quantization != "none" and "transformer" in sizes:
         sizes["transformer"] //= 4 if config.dtype == "float32" else 2
     check_memory(sum(sizes.values()), torch.device("cpu"), "editor.weights", _WAYS_OUT)
@@ -210,7 +221,7 @@ def _load(kind: Any, path: Path, config: DiffusersConfig) -> Any:
     import diffusers
 
     diffusers.utils.logging.disable_progress_bar()  # of loading: a worker's log is no place for it
-    dtype = dtype_of(config.dtype)
+    dtype = find_dtype(config.dtype)
     # Older diffusers, as forks of it are, would pass over the new name and load in float32.
     name = "dtype" if tuple(map(int, diffusers.__version__.split(".")[:2])) >= (0, 42) else "torch_dtype"
     try:
@@ -219,7 +230,7 @@ def _load(kind: Any, path: Path, config: DiffusersConfig) -> Any:
             use_safetensors=True,
             local_files_only=True,
             **{name: dtype},
-            **speed.quantized(config.speed),
+            **speed.choose_quantization(config.speed),
         )
     except MiraError:
         raise
@@ -235,7 +246,7 @@ def _check_options(pipe: Any, family: Family, config: DiffusersConfig) -> None:
     if family.masks:
         check_options(config.options)
         return
-    names, others = takes(pipe)
+    names, others = read_parameters(pipe)
     if not others and (unknown := sorted(config.options.keys() - names)):
         raise ConfigError(
             f"editor.options: {', '.join(unknown)} can't be given to {config.pipeline}; it takes "
@@ -247,7 +258,7 @@ def _check_options(pipe: Any, family: Family, config: DiffusersConfig) -> None:
         )
 
 
-def _batching(config: DiffusersConfig, family: Family) -> str:
+def _resolve_batching(config: DiffusersConfig, family: Family) -> str:
     """per_sample or none: whether a call may hold several requests.
 
     References that are shared are told apart by the known families only.
@@ -260,13 +271,13 @@ def _batching(config: DiffusersConfig, family: Family) -> str:
     return asked
 
 
-def _max_batch(config: DiffusersConfig, family: Family) -> int:
-    if _batching(config, family) == "none" or config.speed.cache == "first_block":
+def _choose_max_batch(config: DiffusersConfig, family: Family) -> int:
+    if _resolve_batching(config, family) == "none" or config.speed.cache == "first_block":
         return 1
     return 1 if config.area >= _FULL_GPU else max(1, min(8, round(8 * 512 * 512 / config.area)))
 
 
-def _prompt_counter(pipe: Any, config: DiffusersConfig, family: Family) -> Any:
+def _make_prompt_counter(pipe: Any, config: DiffusersConfig, family: Family) -> Any:
     """Counts the tokens of a prompt, where prompts of different length can't share a batch."""
     if not family.masks or not speed.refuses_masks(config.speed.attention):
         return None
@@ -277,7 +288,9 @@ def _prompt_counter(pipe: Any, config: DiffusersConfig, family: Family) -> Any:
     return lambda prompt: len(tokenizer(prompt).input_ids)
 
 
-def _identity(config: DiffusersConfig, weights: Weights, loras: Sequence[Weights], settings: Settings) -> str:
+def _write_identity(
+    config: DiffusersConfig, weights: Weights, loras: Sequence[Weights], settings: Settings
+) -> str:
     import diffusers
     import transformers
 

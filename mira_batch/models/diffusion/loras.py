@@ -11,7 +11,7 @@ from typing import Any
 from mira_batch.config.models.base import AdapterConfig
 from mira_batch.core.errors import ConfigError, describe
 from mira_batch.core.types import Weights
-from mira_batch.models.diffusion.speed import denoiser
+from mira_batch.models.diffusion.speed import find_denoiser
 
 _PEFT = "base_model.model."
 
@@ -28,7 +28,7 @@ def add_loras(pipe: Any, loras: Sequence[Weights], configs: Sequence[AdapterConf
         with warnings.catch_warnings():
             # Several adapters are what is wanted here.
             warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
-            _load(pipe, _file(Path(lora.path), config.file, field), name, field)
+            _load(pipe, _find_file(Path(lora.path), config.file, field), name, field)
         # diffusers only warns where no weight of a file fits, and the plain model would do the edits.
         if not any(name in adapters for adapters in pipe.get_list_adapters().values()):
             raise ConfigError(
@@ -61,10 +61,10 @@ def _load_peft(pipe: Any, file: Path, name: str) -> None:
 
     weights = {key.removeprefix(_PEFT): value for key, value in load_file(file).items()}
     config = json.loads((file.parent / "adapter_config.json").read_text())
-    denoiser(pipe).load_lora_adapter(weights, prefix=None, adapter_name=name, metadata=config)
+    find_denoiser(pipe).load_lora_adapter(weights, prefix=None, adapter_name=name, metadata=config)
 
 
-def _file(folder: Path, wanted: str | None, field: str) -> Path:
+def _find_file(folder: Path, wanted: str | None, field: str) -> Path:
     """The file of weights in an adapter's folder: the one that is wanted, else the only one."""
     found = sorted(folder.glob("*.safetensors"))
     names = ", ".join(path.name for path in found) or "none"

@@ -65,7 +65,7 @@ def check_speed(config: DiffusersConfig, family: Family, device: torch.device) -
         )
 
 
-def quantized(speed: SpeedConfig) -> dict[str, Any]:
+def choose_quantization(speed: SpeedConfig) -> dict[str, Any]:
     """The arguments of from_pretrained that quantize the transformer while it is loaded."""
     if speed.quantization == "none":
         return {}
@@ -100,16 +100,23 @@ def speed_up(pipe: Any, config: DiffusersConfig, steps: int | None) -> None:
         ConfigError: an option doesn't go with this pipeline or this machine.
     """
     speed = config.speed
-    _attend(pipe, speed.attention)
+    _set_attention(pipe, speed.attention)
     if speed.vae_tiling:
-        _tried("vae_tiling", pipe.vae.enable_tiling)
+        _switch_on("vae_tiling", pipe.vae.enable_tiling)
     if speed.cache != "none":
-        _tried("cache", lambda: denoiser(pipe).enable_cache(_cache(speed.cache, steps, denoiser(pipe).dtype)))
+        _switch_on(
+            "cache",
+            lambda: find_denoiser(pipe).enable_cache(
+                _build_cache(speed.cache, steps, find_denoiser(pipe).dtype)
+            ),
+        )
     if speed.compile:
-        _tried("compile", lambda: denoiser(pipe).compile_repeated_blocks(fullgraph=True, dynamic=True))
+        _switch_on(
+            "compile", lambda: find_denoiser(pipe).compile_repeated_blocks(fullgraph=True, dynamic=True)
+        )
 
 
-def denoiser(pipe: Any) -> Any:
+def find_denoiser(pipe: Any) -> Any:
     """The part of a pipeline that is run at each step."""
     found = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
     if found is None:
@@ -132,7 +139,7 @@ def forget_steps(pipe: Any) -> None:
             part._reset_stateful_cache()
 
 
-def _attend(pipe: Any, backend: str | None) -> None:
+def _set_attention(pipe: Any, backend: str | None) -> None:
     others = set(_backends.values()) - {backend}
     if others:
         taken = others.pop()
@@ -141,15 +148,15 @@ def _attend(pipe: Any, backend: str | None) -> None:
             f"process has {taken or 'the default'}, and a process has one only; give both the same"
         )
     if backend is not None:
-        _tried("attention", lambda: denoiser(pipe).set_attention_backend(backend))
+        _switch_on("attention", lambda: find_denoiser(pipe).set_attention_backend(backend))
         _left_behind.add(backend)
     elif _left_behind:
-        _default_attention()
+        _reset_attention()
         _left_behind.clear()
     _backends[pipe] = backend
 
 
-def _default_attention() -> None:
+def _reset_attention() -> None:
     """Undo what a pipeline that is gone by now has set for the process."""
     from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
     from diffusers.utils.constants import DIFFUSERS_ATTN_BACKEND
@@ -159,7 +166,7 @@ def _default_attention() -> None:
         activate(AttentionBackendName(DIFFUSERS_ATTN_BACKEND))
 
 
-def _cache(name: str, steps: int | None, dtype: torch.dtype) -> Any:
+def _build_cache(name: str, steps: int | None, dtype: torch.dtype) -> Any:
     from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
     from diffusers.hooks.mag_cache import FLUX_MAG_RATIOS, MagCacheConfig
     from diffusers.hooks.taylorseer_cache import TaylorSeerCacheConfig
@@ -173,7 +180,7 @@ def _cache(name: str, steps: int | None, dtype: torch.dtype) -> Any:
             return FirstBlockCacheConfig()
 
 
-def _tried(option: str, switch: Any) -> None:
+def _switch_on(option: str, switch: Any) -> None:
     """Switch an option on. A boundary: what packages and hardware an option needs, diffusers says."""
     try:
         switch()

@@ -16,14 +16,14 @@ from mira_batch.config.models.local import DiffusersConfig
 from mira_batch.core.errors import ConfigError, MiraError, describe
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest
-from mira_batch.models.serving.outcome import is_out_of_memory
+from mira_batch.models.serving import is_out_of_memory
 
 STEPS = 2
 """Denoising steps: a cache makes the second of the first. Nor would one do without a cache: a schedule with a
 `shift_terminal`, as Qwen-Image's, is stretched by the distance of its ends, which would be nought."""
 
 
-def probe(area: int) -> EditRequest:
+def make_probe(area: int) -> EditRequest:
     """A request for an edit of a square image of about `area` pixels."""
     side = round(math.sqrt(area))
     image = frame_of(Image.linear_gradient("L").resize((side, side)).convert("RGB"))
@@ -55,7 +55,7 @@ def check_call(
             ) from error
         raise ConfigError(
             f"editor.pipeline: the first call of {config.pipeline} on {device} failed: {describe(error)}; "
-            f"{_suspects(config)}"
+            f"{_name_suspects(config)}"
         ) from error
     if not all(finite):
         raise ConfigError(
@@ -70,7 +70,7 @@ def check_call(
         )
 
 
-def _suspects(config: DiffusersConfig) -> str:
+def _name_suspects(config: DiffusersConfig) -> str:
     """The options that reach into the call, if any are set."""
     speed = config.speed.model_dump(exclude_defaults=True)
     fields = [f"editor.speed.{name}" for name in speed]

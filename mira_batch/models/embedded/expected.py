@@ -22,7 +22,9 @@ class Expected:
         self._digests: OrderedDict[tuple[str, str], tuple[str, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, original: Frame, instruction: str) -> tuple[tuple[Operation, ...], tuple[str, ...]]:
+    def digest_edits(
+        self, original: Frame, instruction: str
+    ) -> tuple[tuple[Operation, ...], tuple[str, ...]]:
         """The instruction's edits, and the digests after the first k of them, for k from 0 to all.
 
         Raises:

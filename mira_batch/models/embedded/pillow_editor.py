@@ -36,18 +36,18 @@ class PillowEditor:
         return None
 
     def apply(self, requests: Sequence[EditRequest]) -> Sequence[object]:
-        return [_outcome(request) for request in requests]
+        return [_try_edit(request) for request in requests]
 
 
-def _outcome(request: EditRequest) -> Image | RecordError:
+def _try_edit(request: EditRequest) -> Image | RecordError:
     try:
         with boundary(ErrorKind.editor_failed):
-            return _edited(request)
+            return _edit(request)
     except RecordError as error:
         return error
 
 
-def _edited(request: EditRequest) -> Image:
+def _edit(request: EditRequest) -> Image:
     image: Image = request.image.pixels
     restore = _RESTORE.match(request.instruction)
     rest = request.instruction[restore.end() :] if restore else request.instruction

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 from mira_batch.core.errors import RecordError
-from mira_batch.core.ports import Judgement, JudgeRequest
+from mira_batch.core.ports import Axis, Judgement, JudgeRequest
 from mira_batch.models.embedded.expected import Expected
 from mira_batch.models.embedded.grammar.parse import VERSION
+
+PROTOCOL = "rules-judge/1"
+"""How it scores; the grammar, which its identity names too, decides what is understood."""
 
 
 class RulesJudge:
@@ -17,7 +20,7 @@ class RulesJudge:
     it has those of no such image.
     """
 
-    identity = f"rules-judge/1 grammar-{VERSION}"
+    identity = f"{PROTOCOL} grammar-{VERSION}"
     max_batch = 64
 
     def __init__(self) -> None:
@@ -27,15 +30,16 @@ class RulesJudge:
         return None
 
     def score(self, requests: Sequence[JudgeRequest]) -> Sequence[Judgement | Exception]:
-        return [self._judgement(request) for request in requests]
+        return [self._judge(request) for request in requests]
 
-    def _judgement(self, request: JudgeRequest) -> Judgement | Exception:
+    def _judge(self, request: JudgeRequest) -> Judgement | Exception:
         try:
-            operations, digests = self._expected.of(request.original, request.instruction)
+            operations, digests = self._expected.digest_edits(request.original, request.instruction)
         except RecordError as error:
             return error
         done = [k for k, digest in enumerate(digests) if digest == request.candidate.digest]
+        count, most = len(operations), done[-1] if done else 0
+        axes = {"edits": Axis(most, 0, count)}
         if not done:
-            return Judgement(0.0, "the image is not what any of the edits should give")
-        count = len(operations)
-        return Judgement(done[-1] / count if count else 1.0, f"{done[-1]} of {count} edits are done")
+            return Judgement(0.0, "the image is not what any of the edits should give", axes, PROTOCOL)
+        return Judgement(most / count if count else 1.0, f"{most} of {count} edits are done", axes, PROTOCOL)

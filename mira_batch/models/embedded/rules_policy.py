@@ -46,11 +46,11 @@ class RulesPolicy:
             return error
 
     def _look(self, request: PolicyRequest) -> Edit | StopAction:
-        operations, digests = self._expected.of(request.original, request.instruction)
+        operations, digests = self._expected.digest_edits(request.original, request.instruction)
         if request.current.digest not in digests:
             return _undo(operations, digests, request.history)
         done = max(k for k, digest in enumerate(digests) if digest == request.current.digest)
-        thought = _progress(operations, done)
+        thought = _describe_progress(operations, done)
         if done == len(operations):
             return StopAction("nothing is left to do", thought)
         return Edit(operations[done].describe(), thought)
@@ -73,7 +73,7 @@ def _undo(operations: Sequence[Operation], digests: Sequence[str], history: Sequ
     )
 
 
-def _progress(operations: Sequence[Operation], done: int) -> str:
+def _describe_progress(operations: Sequence[Operation], done: int) -> str:
     """In words: which edits the image shows, and which comes next."""
     count = f"{done} of {len(operations)} edits {'is' if done == 1 else 'are'} done"
     names = f" ({'; '.join(o.describe() for o in operations[:done])})" if done else ""

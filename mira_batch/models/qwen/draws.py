@@ -24,7 +24,7 @@ class Draws:
     def __init__(self, sampling: SamplingConfig, seeds: Sequence[int], never_V: Tensor) -> None:
         import torch
 
-        self._temperature, self._top_p = drawn_with(sampling)
+        self._temperature, self._top_p = resolve_sampling(sampling)
         self._never_V = never_V
         self._generators = [torch.Generator(never_V.device).manual_seed(seed) for seed in seeds]
 
@@ -35,21 +35,25 @@ class Draws:
         scores_B_V = scores.masked_fill(self._never_V, -torch.inf)
         if self._temperature == 0:
             return scores_B_V
-        scores_B_V = nucleus(scores_B_V / self._temperature, self._top_p)
+        scores_B_V = keep_nucleus(scores_B_V / self._temperature, self._top_p)
         noise_B_V = torch.empty_like(scores_B_V)
         for noise_V, generator in zip(noise_B_V, self._generators, strict=True):
             noise_V.exponential_(generator=generator)
         return scores_B_V - noise_B_V.clamp_min(torch.finfo(noise_B_V.dtype).tiny).log()
 
 
-def drawn_with(sampling: SamplingConfig) -> tuple[float, float]:
+def resolve_sampling(sampling: SamplingConfig) -> tuple[float, float]:
     """Temperature and top-p, null being 0 and 1."""
     temperature, top_p = sampling.temperature, sampling.top_p
     return 0.0 if temperature is None else temperature, 1.0 if top_p is None else top_p
 
 
-def nucleus(scores_B_V: Tensor, top_p: float) -> Tensor:
-    """Rule out all but the likeliest tokens of a row that make up probability `top_p`: (B, V) -> (B, V)."""
+def keep_nucleus(scores_B_V: Tensor, top_p: float) -> Tensor:
+    """Rule out all but the likeliest tokens of a row that make up probability `top_p`: (B, V) -> (B, V).
+
+    transformers' own warper keeps other tokens where scores are equal, as they often are in bfloat16, and so
+    would draw other texts (docs/adr/0014).
+    """
     import torch
 
     if top_p >= 1:

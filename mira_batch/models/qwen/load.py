@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from mira_batch.config.models.local import QwenVLConfig
 from mira_batch.core.errors import ConfigError, RecordError, describe
-from mira_batch.models.serving.outcome import is_engine_dead, is_out_of_memory
-from mira_batch.models.torch_support.setup import dtype_of
+from mira_batch.models.serving import is_engine_dead, is_out_of_memory
+from mira_batch.models.torch_support import find_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,7 @@ def load_model(config: QwenVLConfig, path: str, device: torch.device) -> Any:
     try:
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             path,
-            dtype=dtype_of(config.dtype),
+            dtype=find_dtype(config.dtype),
             attn_implementation=config.attention,
             device_map=device,
             use_safetensors=True,
@@ -66,7 +66,7 @@ def load_model(config: QwenVLConfig, path: str, device: torch.device) -> Any:
     return model
 
 
-def cannot_run(error: BaseException, device: torch.device, pixels: int) -> ConfigError:
+def explain_first_call(error: BaseException, device: torch.device, pixels: int) -> ConfigError:
     """What the user can do about a first call that failed: one request, with two images of so many pixels."""
     if is_out_of_memory(error):
         return ConfigError(

@@ -20,17 +20,27 @@ from typing import TYPE_CHECKING, Any
 
 from mira_batch.config.models.local import QwenVLConfig
 from mira_batch.core.errors import RecordError, boundary
-from mira_batch.core.identity import fingerprint, frame_of
+from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
-from mira_batch.core.prompt import PROMPT_VERSION, Prompt, build_prompt
+from mira_batch.core.prompt import Prompt, build_prompt
 from mira_batch.core.types import ErrorKind, Weights
-from mira_batch.models.pictures import on_white
 from mira_batch.models.qwen.draws import Draws
 from mira_batch.models.qwen.files import check_adapter_files, check_attention, check_qwen_files
-from mira_batch.models.qwen.load import add_adapter, cannot_run, load_model, load_processor
-from mira_batch.models.serving.outcome import free_memory
-from mira_batch.models.torch_support.memory import check_memory, loaded_bytes, weight_files
-from mira_batch.models.torch_support.setup import device_of, prepare
+from mira_batch.models.qwen.load import add_adapter, explain_first_call, load_model, load_processor
+from mira_batch.models.qwen.shared import (
+    answer_rows,
+    find_special_tokens,
+    make_opaque,
+    write_identity,
+)
+from mira_batch.models.serving import free_memory
+from mira_batch.models.torch_support import (
+    check_memory,
+    count_loaded_bytes,
+    find_device,
+    list_weight_files,
+    prepare,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,8 +49,6 @@ MAX_BATCH = 8
 """Requests in a call, unless the config says otherwise: at 7B about the point where decoding is no longer
 bound by reading the weights."""
 _WAYS_OUT = "set dtype: bfloat16, put the editor on another GPU (editor.devices), or take a smaller model"
-_WIDEST = 200
-"""The processors refuse images with a longer side of more than so many shorter ones."""
 
 
 class QwenVLPolicy:
@@ -64,39 +72,32 @@ class QwenVLPolicy:
         check_qwen_files(weights.path)
         if adapter is not None:
             check_adapter_files(adapter.path)
-        self._device = device_of(device)
+        self._device = find_device(device)
         check_attention(config, self._device.type == "cuda")
         prepare()
         import torch
         import transformers
 
         self._config = config
-        needed = loaded_bytes(weight_files(Path(weights.path)), config.dtype)
+        needed = count_loaded_bytes(list_weight_files(Path(weights.path)), config.dtype)
         check_memory(needed, self._device, "policy.weights", _WAYS_OUT)
         self.processor = load_processor(config, weights.path)
         self.model = load_model(config, weights.path, self._device)
         if adapter is not None and config.adapter is not None:
             add_adapter(self.model, adapter.path, config.adapter.scale)
         self.model.eval()
-        self._ends = _end_tokens(self.model, self.processor.tokenizer)
-        self._never_V = _never_said(self.model, self.processor.tokenizer, self._ends)
+        self._ends = _find_end_tokens(self.model, self.processor.tokenizer)
+        self._never_V = _mask_never_said(self.model, self.processor.tokenizer, self._ends)
         on_gpu = self._device.type == "cuda"
         self._stream = torch.cuda.Stream(self._device) if on_gpu else None
         if on_gpu:
             torch.cuda.synchronize(self._device)  # weights are copied on another stream than ours
         self._one_at_a_time = threading.Lock()  # generate() keeps M-RoPE offsets on the model itself
         made_by = f"qwen-vl/1 transformers={transformers.__version__}"
-        self._identity = identity_of(made_by, config, weights, adapter)
+        self.max_batch = config.max_batch or MAX_BATCH
+        self.identity = write_identity(made_by, config, weights, adapter)
         if on_gpu:
             self.warm_up()
-
-    @property
-    def identity(self) -> str:
-        return self._identity
-
-    @property
-    def max_batch(self) -> int:
-        return self._config.max_batch or MAX_BATCH
 
     def bucket(self, request: PolicyRequest) -> Hashable:
         """All share a batch: the padding takes care of sizes."""
@@ -104,15 +105,10 @@ class QwenVLPolicy:
 
     def propose(self, requests: Sequence[PolicyRequest]) -> Sequence[str | Exception]:
         """The model's text for each request; a `RecordError` for one that can't be asked."""
-        encoded = [self.encode(request) for request in requests]
-        good = [i for i, row in enumerate(encoded) if not isinstance(row, RecordError)]
-        answers: list[str | Exception] = [row if isinstance(row, RecordError) else "" for row in encoded]
-        if good:
-            rows: list[Any] = [encoded[i] for i in good]
-            texts = self._generate(rows, [requests[i].seed for i in good])
-            for i, text in zip(good, texts, strict=True):
-                answers[i] = text
-        return answers
+        rows = [self.encode(request) for request in requests]
+        return answer_rows(
+            rows, lambda good, places: self._generate(good, [requests[place].seed for place in places])
+        )
 
     def warm_up(self) -> None:
         """Answer one request of two images as large as they are ever shown, with one token: what can't run is
@@ -132,17 +128,17 @@ class QwenVLPolicy:
                     raise row
                 self._generate([row], [0], 1)
         except RecordError as error:
-            raise cannot_run(error.__cause__ or error, self._device, side * side) from error
+            raise explain_first_call(error.__cause__ or error, self._device, side * side) from error
         free_memory()  # or the editor, which is loaded next and runs on another stream, would find less
 
-    def prompt(self, request: PolicyRequest) -> str:
+    def write_prompt(self, request: PolicyRequest) -> str:
         """The text of a request as the model's own template writes it; an image is one placeholder."""
-        return self._templated(self._build(request))
+        return self._apply_template(self._build_prompt(request))
 
-    def _build(self, request: PolicyRequest) -> Prompt:
+    def _build_prompt(self, request: PolicyRequest) -> Prompt:
         return build_prompt(request, self._config.prompt.guidance, self._config.prompt.history)
 
-    def _templated(self, prompt: Prompt) -> str:
+    def _apply_template(self, prompt: Prompt) -> str:
         content = [
             {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
             for part in prompt.parts
@@ -157,9 +153,9 @@ class QwenVLPolicy:
         """One request as the model takes it, in a batch of one: its faults are its own."""
         try:
             with boundary(ErrorKind.policy_failed):
-                prompt = self._build(request)
-                images = [opaque(frame.pixels) for frame in prompt.frames]
-                row = self.processor(text=[self._templated(prompt)], images=images, return_tensors="pt")
+                prompt = self._build_prompt(request)
+                images = [make_opaque(frame.pixels) for frame in prompt.frames]
+                row = self.processor(text=[self._apply_template(prompt)], images=images, return_tensors="pt")
                 self._check_length(row["input_ids"].shape[1])
                 return row
         except RecordError as error:
@@ -180,20 +176,20 @@ class QwenVLPolicy:
     ) -> list[str]:
         import torch
 
-        with self._one_at_a_time, torch.inference_mode(), self._on_stream():
+        with self._one_at_a_time, torch.inference_mode(), self._use_stream():
             pad = self.processor.tokenizer.pad_token_id
             batch = {name: value.to(self._device) for name, value in collate(rows, pad).items()}
             if "pixel_values" in batch:
                 batch["pixel_values"] = batch["pixel_values"].to(self.model.dtype)
             ids_B_T = self.model.generate(
                 **batch,
-                generation_config=self._greedy(pad, longest or self._config.sampling.max_tokens),
+                generation_config=self._configure_greedy(pad, longest or self._config.sampling.max_tokens),
                 logits_processor=[Draws(self._config.sampling, seeds, self._never_V)],
             )
             answers = ids_B_T[:, batch["input_ids"].shape[1] :].cpu()
         return self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
 
-    def _greedy(self, pad: int, longest: int) -> Any:
+    def _configure_greedy(self, pad: int, longest: int) -> Any:
         """Take the largest score: the draw is in the scores already. What a checkpoint's own generation
         config says of sampling and penalties must not count."""
         from transformers import GenerationConfig
@@ -208,7 +204,7 @@ class QwenVLPolicy:
             pad_token_id=pad,
         )
 
-    def _on_stream(self) -> AbstractContextManager[Any]:
+    def _use_stream(self) -> AbstractContextManager[Any]:
         import torch
 
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
@@ -233,50 +229,21 @@ def collate(rows: Sequence[Mapping[str, Tensor]], pad: int) -> dict[str, Tensor]
     return batch
 
 
-def identity_of(made_by: str, config: Any, weights: Weights, adapter: Weights | None) -> str:
-    """What decides a policy's answers. Where the weights came from doesn't count, only what they are.
-    `made_by` names our code and the versions of the packages that run the model."""
-    settings = {key: value for key, value in config.pixels().items() if key not in ("weights", "adapter")}
-    tuned = f" adapter={adapter.identity} scale={config.adapter.scale:g}" if adapter else ""
-    return f"{made_by} weights={weights.identity}{tuned} {PROMPT_VERSION} settings={fingerprint(settings)}"
-
-
-def opaque(image: Any) -> Any:
-    """An image on white, in RGB.
-
-    Raises:
-        RecordError: it is too long and narrow for the model.
-    """
-    short, long = sorted(image.size)
-    if long > _WIDEST * short:
-        raise RecordError(
-            ErrorKind.policy_failed,
-            f"the image is {image.size[0]}x{image.size[1]}: the model takes sides of at most {_WIDEST} to 1",
-        )
-    return on_white(image)
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> list[int]:
+def _find_end_tokens(model: Any, tokenizer: Any) -> list[int]:
     """Ids that end an answer."""
     declared = model.generation_config.eos_token_id
     found = declared if isinstance(declared, list) else [declared]
     return sorted({token for token in [*found, tokenizer.eos_token_id] if token is not None})
 
 
-def special_tokens(tokenizer: Any, ends: Sequence[int]) -> list[int]:
-    """Ids of special tokens that are no part of an answer: all but those that end it."""
-    special = {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
-    return sorted(special - set(ends))
-
-
-def _never_said(model: Any, tokenizer: Any, ends: Sequence[int]) -> Tensor:
+def _mask_never_said(model: Any, tokenizer: Any, ends: Sequence[int]) -> Tensor:
     """(V,) true for ids that are no part of an answer. An image placeholder would crash the next step, and
     the last ids of the vocabulary have no token at all."""
     import torch
 
     vocabulary = model.get_output_embeddings().weight.shape[0]
     never_V = torch.zeros(vocabulary, dtype=torch.bool)
-    never_V[special_tokens(tokenizer, ends)] = True
+    never_V[find_special_tokens(tokenizer, ends)] = True
     for name in ("image", "video", "vision_start", "vision_end"):
         never_V[getattr(model.config, f"{name}_token_id")] = True
     never_V[len(tokenizer) :] = True

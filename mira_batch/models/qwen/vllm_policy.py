@@ -16,9 +16,9 @@ from mira_batch.core.errors import ConfigError, RecordError, boundary, describe
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import Prompt, build_prompt
 from mira_batch.core.types import ErrorKind, Weights
-from mira_batch.models.qwen.draws import drawn_with
+from mira_batch.models.qwen.draws import resolve_sampling
 from mira_batch.models.qwen.files import check_qwen_files
-from mira_batch.models.qwen.policy import identity_of, opaque, special_tokens
+from mira_batch.models.qwen.shared import answer_rows, find_special_tokens, make_opaque, write_identity
 
 MAX_BATCH = 64
 """Requests in a call, unless the config says otherwise; vLLM runs as many at once as its memory holds."""
@@ -43,24 +43,17 @@ class VllmPolicy:
 
         self._config = config
         try:
-            self._engine = vllm.LLM(**engine_settings(config, weights.path))
+            self._engine = vllm.LLM(**build_engine_settings(config, weights.path))
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"policy.type: vLLM can't start with {weights.path}: {describe(error)}; where memory is "
                 "short, lower policy.gpu_memory_fraction or policy.max_context"
             ) from error
         tokenizer = self._engine.get_tokenizer()
-        self._never = special_tokens(tokenizer, [tokenizer.eos_token_id])
+        self._never = find_special_tokens(tokenizer, [tokenizer.eos_token_id])
         made_by = f"vllm/1 vllm={vllm.__version__} transformers={transformers.__version__}"
-        self._identity = identity_of(made_by, config, weights, None)
-
-    @property
-    def identity(self) -> str:
-        return self._identity
-
-    @property
-    def max_batch(self) -> int:
-        return self._config.max_batch or MAX_BATCH
+        self.max_batch = config.max_batch or MAX_BATCH
+        self.identity = write_identity(made_by, config, weights, None)
 
     def bucket(self, request: PolicyRequest) -> Hashable:
         """All share a call: vLLM schedules them by itself."""
@@ -69,30 +62,30 @@ class VllmPolicy:
     def propose(self, requests: Sequence[PolicyRequest]) -> Sequence[str | Exception]:
         """The model's text for each request. One that is too long fails the call, and is found by halves.
 
-        When the engine has died, vLLM's EngineDeadError passes; `calls.is_engine_dead` knows it.
+        When the engine has died, vLLM's EngineDeadError passes; `serving.is_engine_dead` knows it.
         """
         from vllm import SamplingParams  # type: ignore[import-not-found]
 
         shown = self._config.prompt
-        asked = [
-            chat_of(build_prompt(request, shown.guidance, shown.history), shown.max_pixels)
+        rows = [
+            build_chat(build_prompt(request, shown.guidance, shown.history), shown.max_pixels)
             for request in requests
         ]
-        good = [i for i, messages in enumerate(asked) if not isinstance(messages, RecordError)]
-        answers: list[str | Exception] = [m if isinstance(m, RecordError) else "" for m in asked]
-        if good:
+
+        def answer(good: list[Any], places: list[int]) -> list[str]:
+            sampling = [
+                SamplingParams(**build_sampling(self._config.sampling, requests[place].seed, self._never))
+                for place in places
+            ]
             outputs = self._engine.chat(
-                [asked[i] for i in good],
-                sampling_params=[
-                    SamplingParams(**draw_of(self._config.sampling, requests[i].seed, self._never))
-                    for i in good
-                ],
+                good,
+                sampling_params=sampling,
                 chat_template_content_format="openai",  # keeps text and images in their order
                 use_tqdm=False,
             )
-            for i, output in zip(good, outputs, strict=True):
-                answers[i] = output.outputs[0].text
-        return answers
+            return [output.outputs[0].text for output in outputs]
+
+        return answer_rows(rows, answer)
 
 
 def check_vllm(device: str) -> None:
@@ -110,7 +103,7 @@ def check_vllm(device: str) -> None:
         )
 
 
-def engine_settings(config: VllmConfig, path: str) -> dict[str, Any]:
+def build_engine_settings(config: VllmConfig, path: str) -> dict[str, Any]:
     """Arguments of `vllm.LLM`."""
     return {
         "model": path,
@@ -125,14 +118,14 @@ def engine_settings(config: VllmConfig, path: str) -> dict[str, Any]:
     }
 
 
-def chat_of(prompt: Prompt, max_pixels: int) -> list[dict[str, Any]] | RecordError:
+def build_chat(prompt: Prompt, max_pixels: int) -> list[dict[str, Any]] | RecordError:
     """A prompt as the messages of `LLM.chat`, or why it can't be asked."""
     try:
         with boundary(ErrorKind.policy_failed):
             content = [
                 {"type": "text", "text": part}
                 if isinstance(part, str)
-                else {"type": "image_pil", "image_pil": within(opaque(part.pixels), max_pixels)}
+                else {"type": "image_pil", "image_pil": shrink_to(make_opaque(part.pixels), max_pixels)}
                 for part in prompt.parts
             ]
     except RecordError as error:
@@ -140,9 +133,9 @@ def chat_of(prompt: Prompt, max_pixels: int) -> list[dict[str, Any]] | RecordErr
     return [{"role": "system", "content": prompt.system}, {"role": "user", "content": content}]
 
 
-def draw_of(sampling: SamplingConfig, seed: int, never: Sequence[int]) -> dict[str, Any]:
+def build_sampling(sampling: SamplingConfig, seed: int, never: Sequence[int]) -> dict[str, Any]:
     """Arguments of `SamplingParams` for one request."""
-    temperature, top_p = drawn_with(sampling)
+    temperature, top_p = resolve_sampling(sampling)
     return {
         "temperature": temperature,
         "top_p": top_p,
@@ -152,7 +145,7 @@ def draw_of(sampling: SamplingConfig, seed: int, never: Sequence[int]) -> dict[s
     }
 
 
-def within(image: Any, max_pixels: int) -> Any:
+def shrink_to(image: Any, max_pixels: int) -> Any:
     """A `PIL.Image.Image` of at most `max_pixels`, in its own proportions."""
     from PIL import Image
 

@@ -13,22 +13,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import aiohttp
 from PIL import Image
 
 from mira_batch.config.models.served import GeminiImagesConfig
-from mira_batch.core.errors import ConfigError, RecordError
+from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import EditRequest, Priced
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.remote.openai_client import key_of, priced
-from mira_batch.models.remote.pictures import from_bytes, png_of, restored
-from mira_batch.models.serving.faults import (
+from mira_batch.models.imports import import_extra
+from mira_batch.models.remote.openai_client import price_call, read_key
+from mira_batch.models.remote.pictures import fit_to, read_image, write_png
+from mira_batch.models.serving import (
+    EDITOR,
     EndpointFault,
     Meaning,
-    charged,
-    meaning_of,
-    quoted,
-    retry_after,
+    charge_errors,
+    classify_status,
+    parse_retry_after,
+    quote,
 )
 
 VENDOR = "https://generativelanguage.googleapis.com/"
@@ -44,15 +45,12 @@ class GeminiImages:
             ConfigError: the google-genai package or the key is missing.
         """
         self._config = config
-        try:
-            from google import genai
-            from google.genai import types
-        except ImportError as error:
-            raise ConfigError(
-                "editor.type gemini_images needs the google-genai package on every worker: "
-                "pip install mira-batch[gemini]"
-            ) from error
-        self._key = key_of(config, "editor", KEY)
+        import aiohttp
+
+        needed_by = f"{EDITOR.field}.type {config.type}"
+        genai = import_extra("google.genai", needed_by, "google-genai", "gemini")
+        types = genai.types
+        self._key = read_key(config, EDITOR.field, KEY)
         # The client's own session is of a class of which aiohttp warns.
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), trust_env=True)
         options = types.HttpOptions(
@@ -77,8 +75,8 @@ class GeminiImages:
         """
         from google.genai import types
 
-        png = await asyncio.to_thread(png_of, request.image.pixels)
-        with _faults(self._key):
+        png = await asyncio.to_thread(write_png, request.image.pixels)
+        with _turn_faults(self._key):
             answer = await self._client.aio.models.generate_content(
                 model=self._config.model,
                 contents=[types.Part.from_bytes(data=png, mime_type="image/png"), request.instruction],
@@ -90,18 +88,18 @@ class GeminiImages:
                     automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
                 ),
             )
-        with charged(self._cost(answer, images=0)):
-            data = _image_of(answer, self._key)
-        with charged(cost := self._cost(answer, images=1)):
-            return Priced(await asyncio.to_thread(from_bytes, data), cost)
+        with charge_errors(self._price(answer, images=0)):
+            data = _take_image(answer, self._key)
+        with charge_errors(cost := self._price(answer, images=1)):
+            return Priced(await asyncio.to_thread(read_image, data), cost)
 
     def restore(self, image: Image.Image, original: Image.Image) -> Image.Image:
         """The result at the original's size, or in another shape as large as fits into it."""
-        return restored(image, original)
+        return fit_to(image, original)
 
-    def _cost(self, answer: Any, images: int) -> float:
+    def _price(self, answer: Any, images: int) -> float:
         given = ("candidates_token_count", "thoughts_token_count")
-        return priced(self._config.prices, answer.usage_metadata, "prompt_token_count", given, images)
+        return price_call(self._config.prices, answer.usage_metadata, "prompt_token_count", given, images)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -110,7 +108,7 @@ class GeminiImages:
         self._client.close()
 
 
-def _image_of(answer: Any, key: str | None) -> bytes:
+def _take_image(answer: Any, key: str | None) -> bytes:
     """The bytes of the last image that is no draft.
 
     Raises:
@@ -119,10 +117,10 @@ def _image_of(answer: Any, key: str | None) -> bytes:
     blocked = getattr(answer.prompt_feedback, "block_reason", None)
     if blocked:
         reason = answer.prompt_feedback.block_reason_message or blocked.value
-        raise _refused(f"the endpoint blocked the request: {blocked.value}: {reason}", key)
+        raise _refuse(f"the endpoint blocked the request: {blocked.value}: {reason}", key)
     candidate = next(iter(answer.candidates or ()), None)
     if candidate is None:
-        raise _refused("the endpoint answered without a candidate", key)
+        raise _refuse("the endpoint answered without a candidate", key)
     parts = (candidate.content.parts if candidate.content else None) or []
     kept = [part for part in parts if not part.thought]
     images = [part.inline_data.data for part in kept if part.inline_data and part.inline_data.data]
@@ -131,44 +129,45 @@ def _image_of(answer: Any, key: str | None) -> bytes:
     text = " ".join(part.text for part in kept if part.text)
     reason = candidate.finish_reason.value if candidate.finish_reason else "no reason given"
     words = candidate.finish_message or text
-    raise _refused(f"the endpoint made no image: {reason}{': ' + words if words else ''}", key)
+    raise _refuse(f"the endpoint made no image: {reason}{': ' + words if words else ''}", key)
 
 
-def _refused(words: str, key: str | None) -> RecordError:
-    return RecordError(ErrorKind.editor_failed, quoted(words, key))
+def _refuse(words: str, key: str | None) -> RecordError:
+    return RecordError(ErrorKind.editor_failed, quote(words, key))
 
 
 @contextmanager
-def _faults(key: str | None) -> Iterator[None]:
+def _turn_faults(key: str | None) -> Iterator[None]:
     """Turns the client's errors into faults."""
+    import aiohttp
     from google.genai import errors
     from pydantic import ValidationError
 
     try:
         yield
     except errors.APIError as error:
-        raise _fault(error, key) from None
+        raise _read_fault(error, key) from None
     except aiohttp.ClientConnectorError as error:
-        raise EndpointFault(Meaning.busy, quoted(str(error), key)) from None
+        raise EndpointFault(Meaning.busy, quote(str(error), key)) from None
     except (aiohttp.ClientError, ConnectionError) as error:
-        words = quoted(f"{type(error).__name__}: {error}", key)
+        words = quote(f"{type(error).__name__}: {error}", key)
         raise EndpointFault(Meaning.broken, words) from None
     except (errors.UnknownApiResponseError, json.JSONDecodeError) as error:
         words = f"the answer is no JSON (is base_url right?), or was cut off: {error}"
-        raise EndpointFault(Meaning.broken, quoted(words, key)) from None
+        raise EndpointFault(Meaning.broken, quote(words, key)) from None
     except ValidationError as error:
         words = f"the answer has another form: {error.errors()[0]['msg']}"
-        raise RecordError(ErrorKind.editor_failed, quoted(words, key)) from None
+        raise RecordError(ErrorKind.editor_failed, quote(words, key)) from None
 
 
-def _fault(error: Any, key: str | None) -> EndpointFault:
+def _read_fault(error: Any, key: str | None) -> EndpointFault:
     details = json.dumps(error.details, default=str)
     reasons = re.findall(r'"reason": "(\w+)"', details)
-    meaning = meaning_of(error.code, *reasons)
+    meaning = classify_status(error.code, *reasons)
     if error.code == 429 and "PerDay" in details:  # QuotaFailure names the quota that was exceeded
         meaning = Meaning.quota
     asked = re.search(r'"retryDelay": "([\d.]+)s"', details)
     headers = getattr(error.response, "headers", None) or {}
-    after = retry_after(asked[1] if asked else headers.get("Retry-After"))
+    after = parse_retry_after(asked[1] if asked else headers.get("Retry-After"))
     words = error.message or error.status or details
-    return EndpointFault(meaning, f"HTTP {error.code}: {quoted(str(words), key)}", after)
+    return EndpointFault(meaning, f"HTTP {error.code}: {quote(str(words), key)}", after)

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from mira_batch.config.models.served import Prices, ServedConfig
 from mira_batch.core.errors import ConfigError
-from mira_batch.models.serving.faults import (
+from mira_batch.models.imports import import_extra
+from mira_batch.models.serving import (
     UNSUPPORTED,
     EndpointFault,
     Meaning,
-    charged,
-    meaning_of,
-    quoted,
-    retry_after,
+    charge_errors,
+    classify_status,
+    parse_retry_after,
+    quote,
 )
 
 if TYPE_CHECKING:
@@ -32,21 +33,20 @@ VENDOR = "https://api.openai.com/v1"
 KEY = "OPENAI_API_KEY"
 
 
-def open_client(config: ServedConfig, role: str) -> tuple[AsyncOpenAI, str | None]:
+def open_client(config: ServedConfig, field: str) -> tuple[AsyncOpenAI, str | None]:
     """A client and its key, None where the endpoint needs none.
+
+    Args:
+        config: where the endpoint is.
+        field: where the job's config has it, for errors.
 
     Raises:
         ConfigError: the package isn't installed, or there is no key for an endpoint that needs one.
     """
-    try:
-        from openai import AsyncOpenAI
-    except ImportError as error:
-        raise ConfigError(
-            f"{role}.type {getattr(config, 'type', 'openai')} needs the openai package on every worker: "
-            "pip install mira-batch[openai]"
-        ) from error
-    key = key_of(config, role, KEY)
-    client = AsyncOpenAI(
+    kind = getattr(config, "type", "openai")
+    openai = import_extra("openai", f"{field}.type {kind}", "openai", "openai")
+    key = read_key(config, field, KEY)
+    client: AsyncOpenAI = openai.AsyncOpenAI(
         api_key=key or "none",
         base_url=config.base_url or VENDOR,
         max_retries=0,
@@ -59,8 +59,8 @@ def open_client(config: ServedConfig, role: str) -> tuple[AsyncOpenAI, str | Non
     return client, key
 
 
-def key_of(config: ServedConfig, role: str, usual: str) -> str | None:
-    """The endpoint's key, from the variable that the config names or else from the usual one.
+def read_key(config: ServedConfig, field: str, usual: str) -> str | None:
+    """The endpoint's key, from the variable that the config names or else from the usual one; None without.
 
     Raises:
         ConfigError: it isn't set, although the config names it or the endpoint is the vendor's own.
@@ -69,13 +69,13 @@ def key_of(config: ServedConfig, role: str, usual: str) -> str | None:
     key = os.environ.get(name, "").strip() or None
     if key is None and (config.api_key_env or config.base_url is None):
         raise ConfigError(
-            f"{role}.api_key_env: the environment variable {name} is not set on this worker; set it to the "
+            f"{field}.api_key_env: the environment variable {name} is not set on this worker; set it to the "
             f"key for model {config.model}, or name another variable"
         )
     return key
 
 
-def priced(prices: Prices, usage: Any, taken: str, given: tuple[str, ...], images: int = 0) -> float:
+def price_call(prices: Prices, usage: Any, taken: str, given: tuple[str, ...], images: int = 0) -> float:
     """US dollars of one call.
 
     Args:
@@ -92,11 +92,11 @@ def priced(prices: Prices, usage: Any, taken: str, given: tuple[str, ...], image
 
 
 @contextmanager
-def openai_faults(key: str | None, unsupported: str = "") -> Iterator[None]:
+def turn_openai_faults(key: str | None, unsupported: str = "") -> Iterator[None]:
     """Turns the client's errors into faults.
 
     Args:
-        key: never quoted.
+        key: never quote.
         unsupported: what to do about a setting that the model doesn't take.
 
     Raises:
@@ -107,51 +107,51 @@ def openai_faults(key: str | None, unsupported: str = "") -> Iterator[None]:
     try:
         yield
     except openai.APIStatusError as error:
-        words = quoted(_words(error), key)
-        meaning = meaning_of(error.status_code, error.code, error.type)
+        words = quote(_quote_error(error), key)
+        meaning = classify_status(error.status_code, error.code, error.type)
         if unsupported and not UNSUPPORTED.isdisjoint((error.code, error.type)):
             words = f"{words} ({unsupported})"
-        after = retry_after(error.response.headers.get("retry-after"))
+        after = parse_retry_after(error.response.headers.get("retry-after"))
         raise EndpointFault(meaning, f"HTTP {error.status_code}: {words}", after) from None
     except openai.APIConnectionError as error:
         cause = error.__cause__ or error
         refused = type(cause).__name__ in ("ConnectError", "ConnectTimeout")
-        words = quoted(f"{error}: {cause}", key)
+        words = quote(f"{error}: {cause}", key)
         raise EndpointFault(Meaning.busy if refused else Meaning.broken, words) from None
     except json.JSONDecodeError as error:
         raise EndpointFault(Meaning.broken, f"the answer is no JSON, or was cut off: {error}") from None
     except openai.OpenAIError as error:
-        raise EndpointFault(Meaning.broken, quoted(f"{type(error).__name__}: {error}", key)) from None
+        raise EndpointFault(Meaning.broken, quote(f"{type(error).__name__}: {error}", key)) from None
 
 
-def whole(answer: Any, field: str, key: str | None, cost: float) -> Any:
+def take_first(answer: Any, field: str, key: str | None, cost: float) -> Any:
     """The first of an answer's choices or images. The client checks neither form nor content.
 
     Args:
         answer: what the client made of the body.
         field: where the list is.
-        key: never quoted.
+        key: never quote.
         cost: US dollars of the call, where it was the model that answered.
 
     Raises:
         EndpointFault: it isn't what was asked for. Some gateways answer 200 and say in the body what failed.
     """
     if isinstance(answer, str):
-        words = f"the answer is no JSON (is base_url right?): {quoted(answer[:1000], key)}"
+        words = f"the answer is no JSON (is base_url right?): {quote(answer[:1000], key)}"
         raise EndpointFault(Meaning.broken, words)
     failed = (getattr(answer, "model_extra", None) or {}).get("error")
     if isinstance(failed, dict):
         status, code = failed.get("code"), failed.get("type")
-        meaning = meaning_of(status, code) if isinstance(status, int) else Meaning.request
-        raise EndpointFault(meaning, quoted(str(failed.get("message") or failed), key))
+        meaning = classify_status(status, code) if isinstance(status, int) else Meaning.request
+        raise EndpointFault(meaning, quote(str(failed.get("message") or failed), key))
     found = getattr(answer, field, None)
     if not isinstance(found, list) or not found:
-        with charged(cost):
+        with charge_errors(cost):
             raise EndpointFault(Meaning.broken, f"the answer has no {field}")
     return found[0]
 
 
-def _words(error: Any) -> str:
+def _quote_error(error: Any) -> str:
     """The endpoint's own words of a status error."""
     body = error.body
     if isinstance(body, dict) and isinstance(body.get("message"), str):

@@ -14,9 +14,9 @@ from mira_batch.config.models.served import OpenAIImagesConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import EditRequest, Priced
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.remote.openai_client import open_client, openai_faults, priced, whole
-from mira_batch.models.remote.pictures import from_base64, png_of, restored
-from mira_batch.models.serving.faults import charged
+from mira_batch.models.remote.openai_client import open_client, price_call, take_first, turn_openai_faults
+from mira_batch.models.remote.pictures import fit_to, read_base64, write_png
+from mira_batch.models.serving import EDITOR, charge_errors
 
 
 class OpenAIImages:
@@ -28,7 +28,7 @@ class OpenAIImages:
             ConfigError: the openai package or the key is missing.
         """
         self._config = config
-        self._client, self._key = open_client(config, "editor")
+        self._client, self._key = open_client(config, EDITOR.field)
 
     @property
     def identity(self) -> str:
@@ -44,8 +44,8 @@ class OpenAIImages:
         """
         from openai import omit
 
-        png = await asyncio.to_thread(png_of, request.image.pixels)
-        with openai_faults(self._key):
+        png = await asyncio.to_thread(write_png, request.image.pixels)
+        with turn_openai_faults(self._key):
             answer = await self._client.images.edit(
                 model=self._config.model,
                 image=("image.png", png, "image/png"),
@@ -56,20 +56,20 @@ class OpenAIImages:
             )
         usage = getattr(answer, "usage", None)
         made = 1 if getattr(answer, "data", None) else 0
-        cost = priced(self._config.prices, usage, "input_tokens", ("output_tokens",), made)
-        data = whole(answer, "data", self._key, cost)
-        with charged(cost):
+        cost = price_call(self._config.prices, usage, "input_tokens", ("output_tokens",), made)
+        data = take_first(answer, "data", self._key, cost)
+        with charge_errors(cost):
             encoded = getattr(data, "b64_json", None)
             if not isinstance(encoded, str):
                 raise RecordError(
                     ErrorKind.editor_failed,
                     "the endpoint gave no image in base64 (b64_json); one behind a URL isn't fetched",
                 )
-            return Priced(await asyncio.to_thread(from_base64, encoded), cost)
+            return Priced(await asyncio.to_thread(read_base64, encoded), cost)
 
     def restore(self, image: Image.Image, original: Image.Image) -> Image.Image:
         """The result at the original's size, or in another shape as large as fits into it."""
-        return restored(image, original)
+        return fit_to(image, original)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -10,8 +10,9 @@ import math
 from PIL import Image
 
 from mira_batch.core.errors import RecordError, describe
-from mira_batch.core.pixels import encode_png, has_alpha
+from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import ErrorKind
+from mira_batch.models.serving import to_rgb_or_rgba
 
 MOST_PIXELS = 64_000_000
 """An answer with more pixels is refused before it is decoded."""
@@ -19,7 +20,7 @@ _SAME_ASPECT = 0.02
 """Endpoints round sizes to multiples of 16 or 64: shapes that differ by less than this are the same."""
 
 
-def png_of(image: Image.Image, max_pixels: int | None = None) -> bytes:
+def write_png(image: Image.Image, max_pixels: int | None = None) -> bytes:
     """An image as PNG, scaled down to `max_pixels` where it has more."""
     width, height = image.size
     if max_pixels is not None and width * height > max_pixels:
@@ -29,12 +30,12 @@ def png_of(image: Image.Image, max_pixels: int | None = None) -> bytes:
     return encode_png(image)
 
 
-def data_url(image: Image.Image, max_pixels: int | None = None) -> str:
+def write_data_url(image: Image.Image, max_pixels: int | None = None) -> str:
     """An image as a data URL: PNG, so that the policy sees every pixel of a faint edit."""
-    return "data:image/png;base64," + base64.b64encode(png_of(image, max_pixels)).decode("ascii")
+    return "data:image/png;base64," + base64.b64encode(write_png(image, max_pixels)).decode("ascii")
 
 
-def from_base64(text: str) -> Image.Image:
+def read_base64(text: str) -> Image.Image:
     """The image of an answer in base64.
 
     Raises:
@@ -46,10 +47,10 @@ def from_base64(text: str) -> Image.Image:
         raise RecordError(
             ErrorKind.editor_failed, f"the endpoint's image is no valid base64: {error}"
         ) from None
-    return from_bytes(data)
+    return read_image(data)
 
 
-def from_bytes(data: bytes) -> Image.Image:
+def read_image(data: bytes) -> Image.Image:
     """The image of an answer, as RGB or RGBA.
 
     Raises:
@@ -68,12 +69,12 @@ def from_bytes(data: bytes) -> Image.Image:
         raise RecordError(
             ErrorKind.editor_failed, f"the endpoint's image can't be read: {describe(error)}"
         ) from None
-    plain = image.convert("RGBA" if has_alpha(image) else "RGB")
+    plain = to_rgb_or_rgba(image)
     plain.info = {}  # the resolution and comments of whoever made it
     return plain
 
 
-def restored(image: Image.Image, original: Image.Image) -> Image.Image:
+def fit_to(image: Image.Image, original: Image.Image) -> Image.Image:
     """A result at the size of the original.
 
     An endpoint that keeps the shape and changes the size gives back exactly the original's size. One that

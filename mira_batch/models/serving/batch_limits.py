@@ -1,4 +1,4 @@
-"""What fits into memory: learned from calls that ran out of it.
+"""How much fits into memory: learned from calls that ran out of it.
 
 `BatchLimits` remembers per bucket how many requests one call can take. Only running out of memory teaches
 it. A limit falls at once and rises slowly, one request at a time, after many calls that used it whole; a
@@ -48,7 +48,7 @@ class BatchLimits:
         known = self._learned.get(bucket)
         return known.limit if known else self._max_batch
 
-    def ran_out(self, bucket: Hashable, size: int) -> None:
+    def record_out_of_memory(self, bucket: Hashable, size: int) -> None:
         """A call of so many requests ran out of memory, and none of them is too large by itself."""
         known = self._learned.pop(bucket, None) or _Learned(self._max_batch)
         self._learned[bucket] = known
@@ -63,7 +63,7 @@ class BatchLimits:
             known.limit = max(1, size // 2)
         known.fitted, known.raised = 0, False
 
-    def fitted(self, bucket: Hashable, size: int) -> None:
+    def record_fit(self, bucket: Hashable, size: int) -> None:
         """A call of so many requests fitted."""
         known = self._learned.pop(bucket, None)
         if known is None:
@@ -78,8 +78,12 @@ class BatchLimits:
         self._learned[bucket] = known
 
 
-class Room:
-    """The calls in progress of a process's models: any number at once, or a single one that comes alone."""
+class CallsInProgress:
+    """The calls that the models of a process are making: any number at once, or one that must run alone.
+
+    A readers-writer lock: whoever runs alone keeps others out, so that it finds all the memory there is.
+    Shared by the threads of all models.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -89,10 +93,17 @@ class Room:
 
     @contextmanager
     def enter(self, alone: bool = False) -> Iterator[Callable[[], bool]]:
-        """Be inside. Gives a function that tells whether anybody else has been inside meanwhile."""
+        """Wait until a call may begin, and hold its place inside the block.
+
+        Args:
+            alone: wait until no other call is in progress, and let none begin meanwhile.
+
+        Yields:
+            A function that tells whether any other call has been in progress meanwhile.
+        """
         with self._changed:
             self._changed.wait_for(lambda: not self._reserved)
-            self._reserved = alone  # nobody may enter any more; those inside are waited for
+            self._reserved = alone  # none may begin any more; those in progress are waited for
             if alone:
                 self._changed.wait_for(lambda: self._inside == 0)
             self._inside += 1

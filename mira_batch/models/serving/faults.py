@@ -16,7 +16,7 @@ from mira_batch.core.errors import RecordError
 MOST_WORDS = 300
 """Characters of an endpoint's own words that an error quotes."""
 MOST_TEXT = 1_000_000
-"""Characters of a policy's answer: a longer one is no answer, and every row would carry it."""
+"""Characters of a chat model's answer: a longer one is no answer, and every row would carry it."""
 _KEYS = re.compile(r"\b(?:sk|pk|rk)-[\w*.\-]{4,}|\bAIza[\w*\-]{4,}|(?<=Bearer )\S+", re.IGNORECASE)
 """What looks like a key, also where the endpoint has masked a part of it."""
 
@@ -51,23 +51,23 @@ _SETTINGS_CODES = {"model_not_found", "unknown_parameter", *UNSUPPORTED}
 
 
 class EndpointFault(Exception):
-    """A call of an endpoint came to nothing."""
+    """A call of an endpoint gave no answer that is of use."""
 
     def __init__(self, meaning: Meaning, words: str, retry_after: float | None = None) -> None:
         """
         Args:
             meaning: what it says.
-            words: what the endpoint or the connection said; see `quoted`.
+            words: what the endpoint or the connection said; see `quote`.
             retry_after: seconds after which the endpoint asks to be called again.
         """
         super().__init__(words)
         self.meaning = meaning
         self.retry_after = retry_after
         self.cost = 0.0
-        """US dollars that the call was charged all the same; see `charged`."""
+        """US dollars that the call was charged all the same; see `charge_errors`."""
 
 
-def meaning_of(status: int, *codes: str | None) -> Meaning:
+def classify_status(status: int, *codes: str | None) -> Meaning:
     """What an HTTP status means, together with the codes that the body gives for it."""
     if status == 402 or not _QUOTA_CODES.isdisjoint(codes):
         return Meaning.quota
@@ -83,8 +83,8 @@ def meaning_of(status: int, *codes: str | None) -> Meaning:
 
 
 @contextmanager
-def charged(cost: float) -> Iterator[None]:
-    """What is raised inside is about an answer for which the endpoint charged so many US dollars."""
+def charge_errors(cost: float) -> Iterator[None]:
+    """Add to what is raised inside the US dollars that the endpoint charged for its answer."""
     try:
         yield
     except (EndpointFault, RecordError) as error:
@@ -92,7 +92,7 @@ def charged(cost: float) -> Iterator[None]:
         raise
 
 
-def retry_after(header: str | None) -> float | None:
+def parse_retry_after(header: str | None) -> float | None:
     """Seconds of a Retry-After header; None where there is none, or a date."""
     try:
         seconds = float(header) if header else -1.0
@@ -101,7 +101,7 @@ def retry_after(header: str | None) -> float | None:
     return seconds if 0 <= seconds < 1e6 else None
 
 
-def quoted(text: str, key: str | None) -> str:
+def quote(text: str, key: str | None) -> str:
     """An endpoint's words for an error message: on one line, cut short, and without anything like a key."""
     if key:
         text = text.replace(key, "***")

@@ -1,8 +1,9 @@
-"""Who may call an endpoint next: the most urgent, not too many at once, not too often, not in a storm.
+"""A concurrency limiter (AIMD): which call of an endpoint may begin next, how many at once, how often.
 
-Owns the places, the pace and the pauses of one endpoint; what a call is and what its faults mean are
-`endpoint.py`'s. An endpoint that is too busy closes the way for everybody for a while, each time for longer,
-and then lets in half as many calls as before, one more after each answer, as TCP does with its window.
+Owns the slots, the pace and the pauses of one endpoint; what a call is and what its faults mean are
+`endpoint.py`'s. Slots go to the most urgent. An endpoint that is too busy stops all calls for a while, each
+time for longer, and then gets half as many at once as before, one more after each answer, as TCP does with
+its window.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ DOUBLINGS = 5
 """Back-off doubles so often: from 1 s to 32 s."""
 
 
-def backoff(first: float, nth: int) -> float:
+def draw_backoff(first: float, nth: int) -> float:
     """Seconds to wait after the nth fault in a row, n from 1: `first` doubled each time, half of it drawn."""
     return first * 2.0 ** min(nth - 1, DOUBLINGS) * random.uniform(0.5, 1.0)
 
@@ -29,11 +30,12 @@ def backoff(first: float, nth: int) -> float:
 class _Waiting:
     priority: tuple[int, ...]
     order: int
-    turn: asyncio.Future[None] = field(compare=False)
+    slot: asyncio.Future[None] = field(compare=False)
+    """Done when it is given."""
 
 
-class Turns:
-    """Gives turns out on one event loop."""
+class ConcurrencyLimiter:
+    """Gives slots for calls, on one event loop."""
 
     def __init__(self, most: int, per_minute: float | None = None, first_backoff: float = 1.0) -> None:
         """
@@ -51,22 +53,22 @@ class Turns:
         self._order = itertools.count()
         self._next = 0.0
         """When the pace allows the next call."""
-        self._closed_until = 0.0
-        self._storms = 0
+        self._paused_until = 0.0
+        self._pauses = 0
         """Pauses in a row, without an answer between them."""
-        self._last_storm = 0.0
+        self._last_pause = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
-    async def turn(self, priority: tuple[int, ...]) -> AsyncIterator[float]:
-        """Wait for a turn, and hold it inside. Gives the time at which it began."""
-        turn = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, _Waiting(priority, next(self._order), turn))
+    async def acquire(self, priority: tuple[int, ...]) -> AsyncIterator[float]:
+        """Wait for a slot, and hold it inside the block. Yields when it was given (`time.monotonic()`)."""
+        slot = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, _Waiting(priority, next(self._order), slot))
         self._admit()
         try:
-            await turn
+            await slot
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # given, but its task was cancelled before it ran
+            if slot.done() and not slot.cancelled():  # given, but its task was cancelled before it ran
                 self._leave()
             raise
         try:
@@ -74,30 +76,36 @@ class Turns:
         finally:
             self._leave()
 
-    def answered(self) -> None:
-        """A call was answered: the endpoint is well."""
-        self._storms = 0
+    def record_answer(self) -> None:
+        """A call was answered: the endpoint is well, and one more may be in flight."""
+        self._pauses = 0
         self._allowed = min(self._most, self._allowed + 1)
         self._admit()
 
-    def too_busy(self, began: float, asked: float | None) -> float:
-        """A call that began then was refused since the endpoint is busy. `asked` are the seconds the endpoint
-        wants to be left alone. Returns the seconds until calls are let in again.
+    def record_busy(self, began: float, asked: float | None) -> float:
+        """A call was refused since the endpoint is busy: stop all calls for a while, and halve them.
 
-        Calls refused by the same storm close the way once only.
+        Calls that were in flight together count once.
+
+        Args:
+            began: when that call began (`time.monotonic()`).
+            asked: the seconds that the endpoint wants to be left alone; None where it doesn't say.
+
+        Returns:
+            The seconds until calls are let in again.
         """
         now = time.monotonic()
-        if began > self._last_storm:
-            self._last_storm = now
-            self._storms += 1
+        if began > self._last_pause:
+            self._last_pause = now
+            self._pauses += 1
             self._allowed = max(1, self._inside // 2)
-        wait = backoff(self._first, self._storms) if asked is None else asked
-        if asked is not None or self._closed_until <= now:
-            self._closed_until = max(self._closed_until, now + wait)
-        return max(0.0, self._closed_until - now)
+        wait = draw_backoff(self._first, self._pauses) if asked is None else asked
+        if asked is not None or self._paused_until <= now:
+            self._paused_until = max(self._paused_until, now + wait)
+        return max(0.0, self._paused_until - now)
 
     def close(self) -> None:
-        """Give no turn any more."""
+        """Give no slot any more."""
         if self._timer is not None:
             self._timer.cancel()
         self._waiting.clear()
@@ -107,19 +115,19 @@ class Turns:
         self._admit()
 
     def _admit(self) -> None:
-        """Give turns to those that may have one now, and come back when the next may."""
+        """Give slots to those that may have one now, and come back when the next may."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._waiting and self._inside < self._allowed:
-            if self._waiting[0].turn.done():  # cancelled while it waited
+            if self._waiting[0].slot.done():  # cancelled while it waited
                 heapq.heappop(self._waiting)
                 continue
             now = time.monotonic()
-            wait = max(self._next, self._closed_until) - now
+            wait = max(self._next, self._paused_until) - now
             if wait > 0:
                 self._timer = asyncio.get_running_loop().call_later(wait, self._admit)
                 return
             self._next = max(self._next, now) + self._every
             self._inside += 1
-            heapq.heappop(self._waiting).turn.set_result(None)
+            heapq.heappop(self._waiting).slot.set_result(None)

@@ -27,37 +27,20 @@ from mira_batch.core.errors import EngineDead, RecordError, boundary, describe
 from mira_batch.core.ports import Timed
 from mira_batch.core.types import ErrorKind
 from mira_batch.core.usage import Usage
-from mira_batch.models.serving.batch_limits import BatchLimits, Room
+from mira_batch.models.serving.batch_limits import BatchLimits, CallsInProgress
+from mira_batch.models.serving.client import OnCall, ignore_call
 from mira_batch.models.serving.outcome import (
     Call,
     Outcome,
+    call_model,
     free_memory,
     is_engine_dead,
     is_out_of_memory,
-    outcome_of,
 )
+from mira_batch.models.serving.roles import Role
 
 Q = TypeVar("Q")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """Which model it is: how its seconds and its failures are booked."""
-
-    name: str
-    """policy, editor or judge: under this name its seconds are counted."""
-    failed: ErrorKind
-    out_of_memory: ErrorKind
-
-
-POLICY = Role("policy", ErrorKind.policy_failed, ErrorKind.policy_failed)
-EDITOR = Role("editor", ErrorKind.editor_failed, ErrorKind.editor_out_of_memory)
-JUDGE = Role("judge", ErrorKind.judge_failed, ErrorKind.judge_failed)
-
-
-OnCall = Callable[[str, float, float, int], None]
-"""Which replica, its begin and end (`time.perf_counter()`), and how many requests were answered."""
 
 
 @dataclass(order=True, slots=True)
@@ -71,52 +54,47 @@ class _Waiting(Generic[Q]):
 
 
 class MicroBatcher(Generic[Q, R]):
-    """Awaitable access to a batched model. Create it, await `submit` and `close` on one event loop."""
+    """A `ModelClient` of a model in this process, in one or more replicas."""
 
     def __init__(
         self,
         role: Role,
-        replicas: Sequence[Call[Q, R]],
+        replicas: Sequence[Call[Q, Any]],
         bucket: Callable[[Q], Hashable],
         max_batch: int,
         limit_seconds: float | None = None,
-        room: Room | None = None,
-        finish: Callable[[Any], R] = lambda answer: answer,
-        finish_apart: bool = False,
+        in_progress: CallsInProgress | None = None,
     ) -> None:
-        """
+        """Start a thread for each replica.
+
         Args:
-            role: which model it is.
+            role: what the model is; its `check` makes what `submit` returns of an answer.
             replicas: the call of each copy of the model.
             bucket: requests share a batch only if their buckets are equal.
             max_batch: the most requests in a call.
             limit_seconds: a call that takes longer is hung; None waits for ever.
-            room: shared with the other models of the process, whose calls may have the memory that one lacks.
-            finish: makes what `submit` returns of an answer of the model's; raises where it can't.
-            finish_apart: do so in another thread, while the model is at its next call.
+            in_progress: shared with the other models of the process, whose calls may have the memory that one
+                lacks.
         """
-        self._role = role
+        self.role = role
         self._limit = limit_seconds
         self._running: dict[int, tuple[float, list[_Waiting[Q]]]] = {}
         self._bucket = bucket
         self._limits = BatchLimits(max_batch)
-        self._room = room or Room()
+        self._in_progress = in_progress or CallsInProgress()
         self._waiting: list[_Waiting[Q]] = []
         self._order = itertools.count()
         self._ready = threading.Condition()
         self._closed = False
         self._wake_due = False
         self._loop = asyncio.get_running_loop()
-        self._finish = finish
-        self._finishing = ThreadPoolExecutor(len(replicas), f"{role.name}-finish") if finish_apart else None
-        self.on_call: OnCall = lambda *_: None
+        self._checking = (
+            ThreadPoolExecutor(len(replicas), f"{role.name}-finish") if role.check_apart else None
+        )
+        self.on_call: OnCall = ignore_call
         """Told of each call when it has ended, from its thread."""
-        self.busy_seconds = 0.0
-        """Seconds of calls that gave answers, over all replicas."""
-        self.wasted_seconds = 0.0
-        """Seconds of calls that came to nothing, and had to be made again in pieces or not at all."""
-        self.waiting_seconds = 0.0
-        """Seconds that requests waited for their call to begin, all together."""
+        self.usage = Usage()
+        """What all calls took so far; see `ModelClient.usage`."""
         self.out_of_memory = 0
         """Calls that ran out of memory."""
         self._threads = [
@@ -128,14 +106,14 @@ class MicroBatcher(Generic[Q, R]):
         self._watch = self._loop.create_task(self._watch_calls()) if limit_seconds else None
 
     async def submit(self, request: Q, priority: tuple[int, ...] = ()) -> Timed[R]:
-        """The model's answer to one request. Cancelled when the batcher is closed before it was begun.
+        """The model's answer to one request; see `ModelClient.submit`.
 
         Raises:
             RecordError: the model failed on this request, alone in its batch.
             EngineDead: the model can't go on.
         """
         future: asyncio.Future[Timed[R]] = self._loop.create_future()
-        with boundary(self._role.failed):
+        with boundary(self.role.failed):
             bucket = self._bucket(request)
             hash(bucket)  # what can't be hashed, like an array, can't be compared either
         item = _Waiting(priority, next(self._order), request, bucket, future, time.perf_counter())
@@ -150,8 +128,9 @@ class MicroBatcher(Generic[Q, R]):
             self._loop.call_soon(self._wake)
         return await future
 
-    def close(self) -> None:
-        """Let the threads end after the call they are in. Requests still waiting are cancelled."""
+    async def close(self) -> None:
+        """Let the threads end after the call they are in, which isn't waited for. Requests that wait are
+        cancelled."""
         if self._watch is not None:
             self._watch.cancel()
         with self._ready:
@@ -160,15 +139,15 @@ class MicroBatcher(Generic[Q, R]):
                 item.future.cancel()
             self._waiting.clear()
             self._ready.notify_all()
-        if self._finishing is not None:
-            self._finishing.shutdown(wait=False)
+        if self._checking is not None:
+            self._checking.shutdown(wait=False)
 
     def _wake(self) -> None:
         self._wake_due = False
         with self._ready:
             self._ready.notify_all()
 
-    def _serve(self, call: Call[Q, R]) -> None:
+    def _serve(self, call: Call[Q, Any]) -> None:
         while True:
             with self._ready:
                 while not self._waiting and not self._closed:
@@ -195,7 +174,7 @@ class MicroBatcher(Generic[Q, R]):
             heapq.heappush(self._waiting, item)
         return batch
 
-    def _run(self, call: Call[Q, R], batch: list[_Waiting[Q]]) -> bool:
+    def _run(self, call: Call[Q, Any], batch: list[_Waiting[Q]]) -> bool:
         """Call the model and hand out its answers; on a fault, cut the batch to find whose it is.
 
         Returns whether a request ran out of memory alone: then the batch's size was not the cause.
@@ -206,7 +185,7 @@ class MicroBatcher(Generic[Q, R]):
         if size > fits:  # learned since the batch was taken
             return self._run_pieces(call, batch, fits)
         outcome = self._call(call, batch)
-        if outcome.ran_out and outcome.crowded and size == 1:
+        if outcome.ran_out and outcome.met_others and size == 1:
             # The others may have had the memory, and no request fails on account of others.
             outcome = self._call(call, batch, alone=True)
         if outcome.answers is not None:
@@ -215,60 +194,62 @@ class MicroBatcher(Generic[Q, R]):
         too_large_alone = self._run_pieces(call, batch, size // 2)
         if outcome.ran_out and not too_large_alone:
             with self._ready:
-                self._limits.ran_out(bucket, size)
+                self._limits.record_out_of_memory(bucket, size)
         return too_large_alone
 
-    def _run_pieces(self, call: Call[Q, R], batch: list[_Waiting[Q]], size: int) -> bool:
+    def _run_pieces(self, call: Call[Q, Any], batch: list[_Waiting[Q]], size: int) -> bool:
         found = [self._run(call, batch[at : at + size]) for at in range(0, len(batch), size)]
         return any(found)
 
-    def _call(self, call: Call[Q, R], batch: list[_Waiting[Q]], alone: bool = False) -> Outcome[R]:
-        """One call of the model, watched. `alone` waits until the others in this room are done."""
+    def _call(self, call: Call[Q, Any], batch: list[_Waiting[Q]], alone: bool = False) -> Outcome[Any]:
+        """One call of the model, watched. `alone` waits until no other call is in progress."""
         me = threading.get_ident()
-        with self._room.enter(alone) as met_others:
+        with self._in_progress.enter(alone) as met_others:
             started = time.perf_counter()
             self._running[me] = (started, batch)
-            outcome = outcome_of(call, [item.request for item in batch])
+            outcome = call_model(call, [item.request for item in batch])
             self._running.pop(me, None)
-            outcome.took = time.perf_counter() - started
-            outcome.crowded = met_others()
+            outcome.seconds = time.perf_counter() - started
+            outcome.met_others = met_others()
         self._book(started, outcome, batch)
         if outcome.ran_out:
             free_memory()
         return outcome
 
-    def _book(self, started: float, outcome: Outcome[R], batch: list[_Waiting[Q]]) -> None:
+    def _book(self, started: float, outcome: Outcome[Any], batch: list[_Waiting[Q]]) -> None:
         answered = sum(not isinstance(answer, Exception) for answer in outcome.answers or ())
+        name = self.role.name
+        if answered:
+            waited = sum(started - item.since for item in batch)
+            took = Usage({name: outcome.seconds, f"{name}_waiting": waited})
+        else:
+            took = Usage({"retried": outcome.seconds})
         with self._ready:  # replicas count together
             self.out_of_memory += outcome.ran_out
-            if answered:
-                self.busy_seconds += outcome.took
-                self.waiting_seconds += sum(started - item.since for item in batch)
-            else:
-                self.wasted_seconds += outcome.took
-        self.on_call(threading.current_thread().name, started, started + outcome.took, answered)
+            self.usage += took
+        self.on_call(threading.current_thread().name, started, started + outcome.seconds, answered)
 
     def _answer(
-        self, batch: list[_Waiting[Q]], answers: Sequence[R | Exception], outcome: Outcome[R]
+        self, batch: list[_Waiting[Q]], answers: Sequence[Any | Exception], outcome: Outcome[Any]
     ) -> None:
         if not outcome.ran_out:
             with self._ready:
-                self._limits.fitted(batch[0].bucket, len(batch))
-        if self._finishing is None:
-            self._finish_all(batch, answers, outcome.took)
+                self._limits.record_fit(batch[0].bucket, len(batch))
+        if self._checking is None:
+            self._check(batch, answers, outcome.seconds)
         else:
             with suppress(RuntimeError):  # it is closed: nobody waits for the answers
-                self._finishing.submit(self._finish_all, batch, answers, outcome.took)
+                self._checking.submit(self._check, batch, answers, outcome.seconds)
 
-    def _finish_all(self, batch: list[_Waiting[Q]], answers: Sequence[Any], took: float) -> None:
-        finished: list[R | Exception] = []
+    def _check(self, batch: list[_Waiting[Q]], answers: Sequence[Any], seconds: float) -> None:
+        checked: list[R | Exception] = []
         for answer in answers:
             try:
-                finished.append(answer if isinstance(answer, Exception) else self._finish(answer))
+                checked.append(answer if isinstance(answer, Exception) else self.role.check(answer))
             except Exception as error:  # the boundary of what a model gives, as of what it raises
-                finished.append(error)
+                checked.append(error)
         with suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._hand_out, batch, finished, took)
+            self._loop.call_soon_threadsafe(self._hand_out, batch, checked, seconds)
 
     async def _watch_calls(self) -> None:
         """Give up on calls that are over their time. Their thread can't be stopped; the process must go."""
@@ -279,32 +260,32 @@ class MicroBatcher(Generic[Q, R]):
                 if time.perf_counter() - started > self._limit:
                     names = f"{len(batch)} request{'s' if len(batch) > 1 else ''}"
                     error = EngineDead(
-                        f"one {self._role.name} call of {names} took longer than {self._limit:g} s",
+                        f"one {self.role.name} call of {names} took longer than {self._limit:g} s",
                         ErrorKind.step_timeout,
                     )
                     for item in batch:
                         if not item.future.done():
                             item.future.set_exception(error)
 
-    def _hand_out(self, batch: list[_Waiting[Q]], answers: Sequence[R | Exception], took: float) -> None:
-        now, share = time.perf_counter(), took / len(batch)
+    def _hand_out(self, batch: list[_Waiting[Q]], answers: Sequence[R | Exception], seconds: float) -> None:
+        now, share = time.perf_counter(), seconds / len(batch)
         for item, answer in zip(batch, answers, strict=True):
             if item.future.done():
                 continue
             if isinstance(answer, Exception):
-                item.future.set_exception(self._classified(answer))
+                item.future.set_exception(self._classify(answer))
             else:
                 waiting = max(0.0, now - item.since - share)
-                usage = Usage({self._role.name: share, "waiting": waiting})
+                usage = Usage({self.role.name: share, "waiting": waiting})
                 item.future.set_result(Timed(answer, usage))
 
-    def _classified(self, error: Exception) -> Exception:
+    def _classify(self, error: Exception) -> Exception:
         """Foreign errors become the record's failure; this is the models' boundary."""
         if isinstance(error, RecordError | EngineDead):
             return error
         if is_engine_dead(error):
             return EngineDead(describe(error))
-        kind = self._role.out_of_memory if is_out_of_memory(error) else self._role.failed
+        kind = self.role.out_of_memory if is_out_of_memory(error) else self.role.failed
         wrapped = RecordError(kind, describe(error))
         wrapped.__cause__ = error
         return wrapped

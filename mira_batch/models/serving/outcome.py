@@ -1,4 +1,4 @@
-"""One call of a model: what it came to, and what its errors mean."""
+"""One call of a model in this process: its answers or its fault, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OUT_OF_MEMORY = re.compile(
     r"(CUDA|HIP)( driver)? error: out of memory"  # torch.AcceleratorError, code cudaErrorMemoryAllocation
     r"|Triton Error \[(CUDA|HIP)\]: out of memory"
     r"|out of memory\. Tried to allocate"
-    r"|\bCU[A-Z]+_\w*ALLOC\w*_FAILED"  # cuBLAS, cuDNN, cuFFT … have no room for a workspace
+    r"|\bCU[A-Z]+_\w*ALLOC\w*_FAILED"  # cuBLAS, cuDNN, cuFFT … find no memory for a workspace
     r"|CPUAllocator: (can't allocate|not enough) memory",
     re.IGNORECASE,
 )
@@ -28,21 +28,20 @@ _OUT_OF_MEMORY = re.compile(
 
 @dataclass(slots=True)
 class Outcome(Generic[R]):
-    """What a call came to. An error that ran out of memory is kept without its traceback: that holds the
+    """How a call ended. An error that ran out of memory is kept without its traceback: that holds the
     call's tensors, and while they live the next call would run out of memory too."""
 
     answers: Sequence[R | Exception] | None
     """One per request; None when the call raised and several requests may be to blame."""
     ran_out: bool = False
     """Whether the call ran out of memory."""
-    crowded: bool = False
-    """Whether other replicas ran meanwhile."""
-    took: float = 0.0
-    """Seconds."""
+    met_others: bool = False
+    """Whether calls of other replicas or models were in progress meanwhile."""
+    seconds: float = 0.0
 
 
-def outcome_of(call: Call[Q, R], requests: list[Q]) -> Outcome[R]:
-    """Call a model. This is the boundary of what it may raise."""
+def call_model(call: Call[Q, R], requests: list[Q]) -> Outcome[R]:
+    """Call a model. This is the boundary of what it may raise; it never raises itself."""
     try:
         answers = list(call(requests))
         if len(answers) != len(requests):

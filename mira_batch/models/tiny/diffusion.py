@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mira_batch.models.tiny.qwen import CHAT_TEMPLATE, HIDDEN, tiny_qwen_parts
-from mira_batch.models.torch_support.setup import prepare
+from mira_batch.models.tiny.qwen import CHAT_TEMPLATE, HIDDEN, build_tiny_qwen
+from mira_batch.models.torch_support import prepare
 
 PIPELINES = (
     "FluxKontextPipeline",
@@ -23,6 +23,8 @@ PIPELINES = (
 _LOUDER = 3.0
 """Factor of the transformers' matrices: at the usual initialisation the image moves the result by less than
 one grey level, and crossed wires would go unnoticed."""
+_HEADS: dict[str, Any] = {"attention_head_dim": 16, "num_attention_heads": 2}
+"""Of the transformers."""
 _WORDS = [
     "make",
     "turn",
@@ -54,10 +56,10 @@ def write_pipelines(directory: Path) -> dict[str, Path]:
     import torch
 
     makers: dict[str, Callable[[], Any]] = {
-        "FluxKontextPipeline": _kontext,
-        "QwenImageEditPipeline": lambda: _qwen("QwenImageEditPipeline"),
-        "QwenImageEditPlusPipeline": lambda: _qwen("QwenImageEditPlusPipeline"),
-        "Flux2KleinPipeline": _klein,
+        "FluxKontextPipeline": _build_kontext,
+        "QwenImageEditPipeline": lambda: _build_qwen("QwenImageEditPipeline"),
+        "QwenImageEditPlusPipeline": lambda: _build_qwen("QwenImageEditPlusPipeline"),
+        "Flux2KleinPipeline": _build_klein,
     }
     folders = {}
     for name in PIPELINES:
@@ -69,13 +71,13 @@ def write_pipelines(directory: Path) -> dict[str, Path]:
     return folders
 
 
-def _kontext() -> Any:
-    diffusers = _diffusers()
+def _build_kontext() -> Any:
+    diffusers = _import_diffusers()
     from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
-    clip, t5 = _clip_tokenizer(), _t5_tokenizer()
+    clip, t5 = build_clip_tokenizer(), build_t5_tokenizer()
     vae = diffusers.AutoencoderKL(
-        **_blocks("DownEncoderBlock2D", "UpDecoderBlock2D"),
+        **_list_blocks("DownEncoderBlock2D", "UpDecoderBlock2D"),
         latent_channels=8,
         scaling_factor=0.3611,
         shift_factor=0.1159,
@@ -100,30 +102,29 @@ def _kontext() -> Any:
         in_channels=32,
         num_layers=2,
         num_single_layers=2,
-        attention_head_dim=16,
-        num_attention_heads=2,
+        **_HEADS,
         joint_attention_dim=32,
         pooled_projection_dim=32,
         guidance_embeds=True,
         axes_dims_rope=(4, 4, 8),
     )
     return diffusers.FluxKontextPipeline(
-        scheduler=_scheduler(),
+        scheduler=build_scheduler(),
         vae=vae,
         text_encoder=CLIPTextModel(text),
         tokenizer=clip,
         text_encoder_2=T5EncoderModel(text_2),
         tokenizer_2=t5,
-        transformer=_louder(transformer),
+        transformer=_make_louder(transformer),
     )
 
 
-def _qwen(name: str) -> Any:
-    diffusers = _diffusers()
+def _build_qwen(name: str) -> Any:
+    diffusers = _import_diffusers()
     import torch
     from transformers import Qwen2VLProcessor
 
-    encoder, tokenizer, parts = tiny_qwen_parts()
+    encoder, tokenizer, parts = build_tiny_qwen()
     processor = Qwen2VLProcessor(
         image_processor=parts.image_processor,
         tokenizer=tokenizer,
@@ -137,29 +138,30 @@ def _qwen(name: str) -> Any:
         in_channels=64,
         out_channels=16,
         num_layers=2,
-        attention_head_dim=16,
-        num_attention_heads=2,
+        **_HEADS,
         joint_attention_dim=HIDDEN,
         axes_dims_rope=(4, 4, 8),
     )
     return getattr(diffusers, name)(
-        scheduler=_scheduler(),
+        scheduler=build_scheduler(),
         vae=vae,
         text_encoder=encoder,
         tokenizer=tokenizer,
         processor=processor,
-        transformer=_louder(transformer),
+        transformer=_make_louder(transformer),
     )
 
 
-def _klein() -> Any:
-    diffusers = _diffusers()
+def _build_klein() -> Any:
+    diffusers = _import_diffusers()
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    _, tokenizer, _ = tiny_qwen_parts()
+    _, tokenizer, _ = build_tiny_qwen()
     tokenizer.chat_template = CHAT_TEMPLATE
     vae = diffusers.AutoencoderKLFlux2(
-        **_blocks("DownEncoderBlock2D", "UpDecoderBlock2D"), latent_channels=8, mid_block_add_attention=False
+        **_list_blocks("DownEncoderBlock2D", "UpDecoderBlock2D"),
+        latent_channels=8,
+        mid_block_add_attention=False,
     )
     # The pipeline reads the hidden states of layers 9, 18 and 27.
     text = Qwen3Config(
@@ -178,31 +180,30 @@ def _klein() -> Any:
         in_channels=32,
         num_layers=1,
         num_single_layers=2,
-        attention_head_dim=16,
-        num_attention_heads=2,
+        **_HEADS,
         joint_attention_dim=48,
         timestep_guidance_channels=32,
         axes_dims_rope=(4, 4, 4, 4),
         guidance_embeds=False,
     )
     return diffusers.Flux2KleinPipeline(
-        scheduler=_scheduler(),
+        scheduler=build_scheduler(),
         vae=vae,
         text_encoder=Qwen3ForCausalLM(text),
         tokenizer=tokenizer,
-        transformer=_louder(transformer),
+        transformer=_make_louder(transformer),
         is_distilled=True,
     )
 
 
-def _diffusers() -> Any:
+def _import_diffusers() -> Any:
     """The package, whose classes are there only once they are asked for, which a type checker can't see."""
     import importlib
 
     return importlib.import_module("diffusers")
 
 
-def _blocks(down: str, up: str) -> dict[str, Any]:
+def _list_blocks(down: str, up: str) -> dict[str, Any]:
     """Four levels, so that a latent stands for 8 × 8 pixels as in the real models."""
     return {
         "down_block_types": (down,) * 4,
@@ -213,15 +214,15 @@ def _blocks(down: str, up: str) -> dict[str, Any]:
     }
 
 
-def _scheduler() -> Any:
-    diffusers = _diffusers()
+def build_scheduler() -> Any:
+    diffusers = _import_diffusers()
 
     return diffusers.FlowMatchEulerDiscreteScheduler(
         use_dynamic_shifting=True, base_shift=0.5, max_shift=1.15, base_image_seq_len=256, shift=3.0
     )
 
 
-def _louder(transformer: Any) -> Any:
+def _make_louder(transformer: Any) -> Any:
     import torch
 
     with torch.no_grad():
@@ -231,7 +232,7 @@ def _louder(transformer: Any) -> Any:
     return transformer.eval()
 
 
-def _clip_tokenizer() -> Any:
+def build_clip_tokenizer() -> Any:
     """CLIP's tokenizer over single bytes: each within and at the end of a word, `<|endoftext|>` last."""
     from tokenizers import pre_tokenizers
     from transformers import CLIPTokenizer
@@ -242,7 +243,7 @@ def _clip_tokenizer() -> Any:
     return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=77)
 
 
-def _t5_tokenizer() -> Any:
+def build_t5_tokenizer() -> Any:
     """T5's tokenizer over printable ASCII and a few words."""
     from transformers import T5Tokenizer
 

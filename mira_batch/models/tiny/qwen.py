@@ -13,7 +13,7 @@ from typing import Any
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import build_prompt
 from mira_batch.core.types import Frame
-from mira_batch.models.torch_support.setup import prepare
+from mira_batch.models.torch_support import prepare
 
 SPECIAL = (
     "<|endoftext|>",
@@ -46,6 +46,14 @@ CHAT_TEMPLATE = (
 )
 HIDDEN = 64
 """Width of the text model; the pipelines' transformers take its hidden states."""
+_VISION: dict[str, Any] = {
+    "depth": 2,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_heads": 2,
+    "out_hidden_size": HIDDEN,
+}
+"""The vision tower of both."""
 LAYERS = 2
 HEADS = 4
 MROPE = [2, 3, 3]
@@ -69,7 +77,7 @@ _TEXTS = (
 )
 
 
-def _corpus() -> list[str]:
+def _collect_corpus() -> list[str]:
     """What the tokenizers learn their words from, a policy's own prompt included, which gets short by it."""
     request = PolicyRequest("", "", Frame(None, "original"), Frame(None, "current"), (), seed=0)
     prompt = build_prompt(request)
@@ -78,7 +86,7 @@ def _corpus() -> list[str]:
 
 def write_qwen2_5_vl(directory: Path) -> None:
     """Write a tiny Qwen2.5-VL as `save_pretrained` does: model, tokenizer, processor, chat template."""
-    model, _, processor = tiny_qwen_parts()
+    model, _, processor = build_tiny_qwen()
     model.save_pretrained(directory)
     processor.save_pretrained(directory)
 
@@ -94,7 +102,7 @@ def write_qwen3_vl(directory: Path) -> None:
         Qwen3VLVideoProcessor,
     )
 
-    tokenizer = _tokenizer()
+    tokenizer = _build_tokenizer()
     size = {"shortest_edge": 32 * 32, "longest_edge": 32 * 32 * 16}
     processor = Qwen3VLProcessor(
         image_processor=Qwen2VLImageProcessor(
@@ -104,25 +112,17 @@ def write_qwen3_vl(directory: Path) -> None:
         video_processor=Qwen3VLVideoProcessor(size=size),
         chat_template=CHAT_TEMPLATE,
     )
-    vision = {
-        "depth": 2,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_heads": 2,
-        "out_hidden_size": HIDDEN,
-        "num_position_embeddings": 16,
-        "deepstack_visual_indexes": [0],
-    }
-    text = {**_text_settings(tokenizer), "head_dim": HIDDEN // HEADS}
+    vision = _VISION | {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]}
+    text = {**_size_text_model(tokenizer), "head_dim": HIDDEN // HEADS}
     text["rope_parameters"] = {**text["rope_parameters"], "mrope_interleaved": True}
     config = Qwen3VLConfig(
-        text_config=text, vision_config=vision, tie_word_embeddings=False, **_token_ids(tokenizer)
+        text_config=text, vision_config=vision, tie_word_embeddings=False, **_find_token_ids(tokenizer)
     )
-    _seeded(Qwen3VLForConditionalGeneration, config, tokenizer).save_pretrained(directory)
+    _build_seeded(Qwen3VLForConditionalGeneration, config, tokenizer).save_pretrained(directory)
     processor.save_pretrained(directory)
 
 
-def tiny_qwen_parts() -> tuple[Any, Any, Any]:
+def build_tiny_qwen() -> tuple[Any, Any, Any]:
     """A tiny Qwen2.5-VL as (model, tokenizer, processor), for a pipeline that has one inside."""
     prepare()
     from transformers import (
@@ -133,7 +133,7 @@ def tiny_qwen_parts() -> tuple[Any, Any, Any]:
         Qwen2VLVideoProcessor,
     )
 
-    tokenizer = _tokenizer()
+    tokenizer = _build_tokenizer()
     size = {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS}
     processor = Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=size),
@@ -141,25 +141,17 @@ def tiny_qwen_parts() -> tuple[Any, Any, Any]:
         video_processor=Qwen2VLVideoProcessor(size=size),
         chat_template=CHAT_TEMPLATE,
     )
-    vision = {
-        "depth": 2,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_heads": 2,
-        "out_hidden_size": HIDDEN,
-        "window_size": 56,
-        "fullatt_block_indexes": [1],
-    }
+    vision = _VISION | {"window_size": 56, "fullatt_block_indexes": [1]}
     config = Qwen2_5_VLConfig(
-        text_config=_text_settings(tokenizer),
+        text_config=_size_text_model(tokenizer),
         vision_config=vision,
         tie_word_embeddings=False,
-        **_token_ids(tokenizer),
+        **_find_token_ids(tokenizer),
     )
-    return _seeded(Qwen2_5_VLForConditionalGeneration, config, tokenizer), tokenizer, processor
+    return _build_seeded(Qwen2_5_VLForConditionalGeneration, config, tokenizer), tokenizer, processor
 
 
-def _text_settings(tokenizer: Any) -> dict[str, Any]:
+def _size_text_model(tokenizer: Any) -> dict[str, Any]:
     return {
         # Rounded up as with the real models, whose last ids have no token either.
         "vocab_size": -(-(len(tokenizer) + 1) // 64) * 64,
@@ -176,7 +168,7 @@ def _text_settings(tokenizer: Any) -> dict[str, Any]:
     }
 
 
-def _token_ids(tokenizer: Any) -> dict[str, Any]:
+def _find_token_ids(tokenizer: Any) -> dict[str, Any]:
     return {
         f"{name}_token_id": tokenizer.convert_tokens_to_ids(token)
         for name, token in [
@@ -188,7 +180,7 @@ def _token_ids(tokenizer: Any) -> dict[str, Any]:
     }
 
 
-def _seeded(kind: Any, config: Any, tokenizer: Any) -> Any:
+def _build_seeded(kind: Any, config: Any, tokenizer: Any) -> Any:
     """A model with weights drawn from a fixed seed, in float32; torch's own generator is left as it was."""
     import torch
 
@@ -206,7 +198,7 @@ def _seeded(kind: Any, config: Any, tokenizer: Any) -> Any:
     return model
 
 
-def _tokenizer() -> Any:
+def _build_tokenizer() -> Any:
     """Qwen's tokenizer with a vocabulary of its own: all bytes and some merges of English."""
     prepare()
     import json
@@ -223,7 +215,7 @@ def _tokenizer() -> Any:
         ]
     )
     trained.train_from_iterator(
-        _corpus(),
+        _collect_corpus(),
         trainers.BpeTrainer(
             vocab_size=1_000,
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),

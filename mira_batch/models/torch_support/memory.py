@@ -28,7 +28,7 @@ _MAX_HEADER = 100_000_000
 """Longest header in bytes that the format allows."""
 
 
-def weight_files(folder: Path) -> list[Path]:
+def list_weight_files(folder: Path) -> list[Path]:
     """The safetensors files that loading the model in `folder` reads: the shards of its index, else the file
     of the usual name, else all there are. Files may be missing; empty if there are none.
 
@@ -48,7 +48,7 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 
 
-def loaded_bytes(files: Iterable[Path], dtype: str) -> int:
+def count_loaded_bytes(files: Iterable[Path], dtype: str) -> int:
     """Bytes of the weights in `files` once they are loaded in `dtype`, by their headers.
 
     Raises:
@@ -63,13 +63,13 @@ def loaded_bytes(files: Iterable[Path], dtype: str) -> int:
     return math.ceil(total)
 
 
-def free_bytes(device: torch.device) -> int | None:
+def measure_free_memory(device: torch.device) -> int | None:
     """Bytes that this process could still take on a GPU, or of main memory; None where nobody says."""
     import torch
 
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return free_main_memory()
+    return measure_free_main_memory()
 
 
 def check_memory(needed: int, device: torch.device, field: str, ways_out: str) -> None:
@@ -78,7 +78,7 @@ def check_memory(needed: int, device: torch.device, field: str, ways_out: str) -
     Raises:
         ConfigError: they don't; says how much is missing, and what to change.
     """
-    free = free_bytes(device)
+    free = measure_free_memory(device)
     if free is None or needed <= free:
         return
     where = "main memory" if device.type == "cpu" else f"the memory of {device}"
@@ -109,7 +109,7 @@ def _header(path: Path) -> Mapping[str, Any]:
     return header
 
 
-def free_main_memory(group: Path = _CONTAINER) -> int | None:
+def measure_free_main_memory(group: Path = _CONTAINER) -> int | None:
     """Bytes that the machine has available, or the container where that is less (Linux only)."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()

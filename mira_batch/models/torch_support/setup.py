@@ -52,7 +52,7 @@ def _extension_loads() -> bool:
     return False
 
 
-def device_of(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
     """The device that a config names: auto (the first GPU, else the CPU), cpu or cuda:N.
 
     Raises:
@@ -78,7 +78,7 @@ def device_of(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def dtype_of(name: str) -> torch.dtype:
+def find_dtype(name: str) -> torch.dtype:
     """The number format that a config names.
 
     Raises:

@@ -20,7 +20,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from mira_batch.core.identity import content_hash, frame_of
-from mira_batch.core.pixels import encode_png, shared
+from mira_batch.core.pixels import encode_png, read_only_view
 from mira_batch.core.types import EditTask, LoggedStep, Step
 from mira_batch.core.usage import Usage
 from mira_batch.storage import schema
@@ -173,4 +173,4 @@ def _decode_own(png: bytes) -> Image.Image:
     image.load()
     if image.mode not in ("RGB", "RGBA"):
         raise ValueError(f"mode {image.mode}")
-    return shared(image)
+    return read_only_view(image)

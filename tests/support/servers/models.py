@@ -5,7 +5,8 @@
         GeminiImagesConfig(type="gemini_images", model="tiny", base_url=server.gemini_url)
 
 A script is asked for each request, in the order in which they arrive, and says what the server does. Without
-one it is `obliging`: the policy names one edit and then stops, and the editors invert the image.
+one it is `obliging`: the policy names one edit and then stops, the editors invert the image, and the judge
+likes inverted ones.
 """
 
 from __future__ import annotations
@@ -65,12 +66,26 @@ class Answer:
 Script = Callable[[Asked], Answer]
 
 
+JUDGING = "You judge"
+"""How the system text of a judge begins, which shares its endpoint with policies."""
+
+
 def obliging(asked: Asked) -> Answer:
-    """A policy that stops when the image has changed, and editors that invert it."""
+    """A policy that stops when the image has changed, editors that invert it, and a judge that looks for
+    it."""
     if asked.kind != "chat":
         return Answer(ImageOps.invert(asked.images[0].convert("RGB")))
+    if asked.system.startswith(JUDGING):
+        first, second = (image.convert("RGB") for image in asked.images)
+        good = ImageOps.invert(first).tobytes() == second.tobytes()
+        return Answer(judged(10, "it is inverted") if good else judged(2, "it isn't inverted"))
     done = len(asked.images) > 1
     return Answer("<stop>it is inverted</stop>" if done else "<edit>invert the colors</edit>")
+
+
+def judged(score: Any, reason: str = "") -> str:
+    """A judge's answer in our own form."""
+    return json.dumps({"reason": reason, "score": score})
 
 
 def failing(status: int, message: str, code: str | None = None, **headers: str) -> Answer:

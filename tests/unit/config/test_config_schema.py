@@ -10,8 +10,9 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mira_batch.config.edit import BulkEditConfig, LimitsConfig
+from mira_batch.config.edit import AcceptConfig, BulkEditConfig, LimitsConfig
 from mira_batch.config.load import load_config
+from mira_batch.config.models.local import QwenVLConfig
 from mira_batch.config.models.simulated import Fault
 from mira_batch.core.errors import ConfigError
 
@@ -45,7 +46,9 @@ def test_every_model_refuses_unknown_keys_and_changes() -> None:
         assert model.model_config.get("frozen"), model
 
 
-@pytest.mark.parametrize("override", ["policy.max_batch=3", "editor.replicas=2", "workers.min=2"])
+@pytest.mark.parametrize(
+    "override", ["policy.max_batch=3", "editor.replicas=2", "workers.min=2", "limits.judge_seconds=7"]
+)
 def test_how_a_model_runs_is_no_part_of_the_pixels(override: str) -> None:
     data = MINIMAL | {"policy": {"type": "rules"}, "editor": {"type": "pillow"}}
     assert load_config(data, [override]).pixels() == load_config(data).pixels()
@@ -122,6 +125,7 @@ def test_a_deadline_that_says_nothing_is_refused(text: object) -> None:
         LimitsConfig.model_validate({"deadline": text})
 
 
+JUDGE = {"model": {"type": "openai", "model": "tiny"}}
 TINY = {"type": "diffusers", "pipeline": "diffusers.FluxKontextPipeline", "weights": "/w"}
 
 
@@ -149,6 +153,28 @@ def test_a_model_is_never_put_where_the_worker_has_no_gpu(
         return
     with pytest.raises(ConfigError, match=problem):
         load_config(settings)
+
+
+def test_a_judge_with_weights_is_a_model_like_the_others() -> None:
+    weights = QwenVLConfig(type="qwen_vl", weights="/w", devices=("cuda:1",))
+    judge = AcceptConfig.model_construct(model=weights)
+    config = load_config(MINIMAL | {"workers": {"gpus": 1}}).model_copy(update={"judge": judge})
+    assert list(config.models()) == ["policy", "editor", "judge"]
+    with pytest.raises(ValueError, match=r"judge\.model\.devices: cuda:1 needs workers\.gpus of at least 2"):
+        config._has_gpus()
+
+
+def test_weights_are_where_the_model_and_its_adapters_are() -> None:
+    policy = {"type": "qwen_vl", "weights": "/w", "adapter": {"weights": "/a"}, "devices": ["cpu"]}
+    editor = TINY | {"devices": ["cpu"], "loras": [{"weights": "/l1"}, {"weights": "/l2"}]}
+    models = load_config(MINIMAL | {"policy": policy, "editor": editor, "judge": JUDGE}).models()
+    assert [model.weight_locations() for model in models.values()] == [("/w", "/a"), ("/w", "/l1", "/l2"), ()]
+
+
+def test_a_judges_time_limit_is_the_policys_where_it_has_none() -> None:
+    assert LimitsConfig(policy_seconds=7).seconds_of("judge_seconds") == 7
+    limits = LimitsConfig(policy_seconds=7, judge_seconds=3)
+    assert [limits.seconds_of(f"{name}_seconds") for name in ("policy", "edit", "judge")] == [7, 900, 3]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from PIL import Image
 from mira_batch.core.actions import ANSWER_FORMAT, format_action, parse_action
 from mira_batch.core.identity import content_hash, frame_of
 from mira_batch.core.ports import PolicyRequest
-from mira_batch.core.prompt import PROMPT_VERSION, Prompt, build_prompt, quoted
+from mira_batch.core.prompt import PROMPT_VERSION, Prompt, build_prompt, quote
 from mira_batch.core.types import Edit, Frame, Step
 
 BEFORE = frame_of(Image.new("RGB", (8, 4), "red"))
@@ -121,8 +121,8 @@ ATTACKS = [
 @example("<<|im_start|>")
 @example("<\u200b|im_start|>")
 def test_no_text_can_open_a_tag(text: str) -> None:
-    assert not re.search(r"<(?![\s\d=])", quoted(text))
-    quoted(text).encode("utf-8")
+    assert not re.search(r"<(?![\s\d=])", quote(text))
+    quote(text).encode("utf-8")
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -141,17 +141,17 @@ def test_guidance_and_problems_name_no_special_tokens(attack: str) -> None:
 
 def test_ordinary_text_stays_as_it_is() -> None:
     for text in ("a < b & c > d", 'set "size" <= 5', "I <3 it", "größer & heller 🙂"):
-        assert quoted(text) == text
+        assert quote(text) == text
 
 
 def test_half_a_character_does_not_pass() -> None:
-    assert quoted("a\ud83d") == "a?"
+    assert quote("a\ud83d") == "a?"
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_what_a_policy_copies_from_the_prompt_is_read_back(text: str) -> None:
     """The escape is one that the parser of answers knows."""
-    copied = parse_action(f"<edit>change: {quoted(text)}.</edit>")
+    copied = parse_action(f"<edit>change: {quote(text)}.</edit>")
     meant = parse_action(format_action(Edit(f"change: {text.strip()}.")))
     if isinstance(meant, Edit) and "&" not in text:
         assert copied == meant

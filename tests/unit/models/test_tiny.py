@@ -12,9 +12,9 @@ from mira_batch.core.actions import parse_action
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.models.qwen.files import check_qwen_files
-from mira_batch.models.tiny import MARKER, claim
-from mira_batch.models.tiny.qwen import tiny_qwen_parts, write_qwen2_5_vl, write_qwen3_vl
-from mira_batch.models.torch_support.setup import device_of, dtype_of, prepare
+from mira_batch.models.tiny.qwen import build_tiny_qwen, write_qwen2_5_vl, write_qwen3_vl
+from mira_batch.models.tiny.write import MARKER, claim
+from mira_batch.models.torch_support.setup import find_device, find_dtype, prepare
 from tests.support.models.tiny import FIRST, THEN, a_step, noise, policy_of, trained_policy
 
 QWEN = {"qwen2.5-vl": write_qwen2_5_vl, "qwen3-vl": write_qwen3_vl}
@@ -58,7 +58,7 @@ def test_the_editing_pipelines_cut_off_their_template_exactly() -> None:
     prepare()
     from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit import QwenImageEditPipeline
 
-    _, tokenizer, processor = tiny_qwen_parts()
+    _, tokenizer, processor = build_tiny_qwen()
     pipeline = QwenImageEditPipeline(
         scheduler=None,
         vae=None,
@@ -106,22 +106,22 @@ def test_the_trained_policy_goes_through_the_loop(tiny_models: Path) -> None:
 def test_devices_have_the_names_of_the_config() -> None:
     import torch
 
-    assert device_of("cpu") == torch.device("cpu")
+    assert find_device("cpu") == torch.device("cpu")
     expected = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    assert device_of("auto") == expected
+    assert find_device("auto") == expected
     with pytest.raises(ConfigError, match=r"cuda:99 .* workers\.gpus .* at least 100"):
-        device_of("cuda:99")
+        find_device("cuda:99")
     with pytest.raises(ConfigError, match="'tpu' is no device"):
-        device_of("tpu")
+        find_device("tpu")
 
 
 def test_number_formats_have_the_names_of_the_config() -> None:
     import torch
 
-    assert dtype_of("bfloat16") is torch.bfloat16
+    assert find_dtype("bfloat16") is torch.bfloat16
     for wrong in ("bfloat17", "Tensor"):
         with pytest.raises(ConfigError, match=wrong):
-            dtype_of(wrong)
+            find_dtype(wrong)
 
 
 def test_preparing_twice_is_preparing_once() -> None:

@@ -69,19 +69,33 @@ class Family:
     """Parameters of the call that `call` sets by the size of the canvas."""
 
 
-def takes(pipe: Any) -> tuple[frozenset[str], bool]:
+def write_arguments(batch: Batch, settings: Settings) -> dict[str, Any]:
+    """The arguments of a pipeline's call that all families of FLUX share."""
+    width, height = batch.size
+    return {
+        "image": batch.images,
+        "prompt": batch.prompts,
+        "generator": batch.generators,
+        "height": height,
+        "width": width,
+        "num_inference_steps": settings.steps,
+        "guidance_scale": settings.guidance,
+    }
+
+
+def read_parameters(pipe: Any) -> tuple[frozenset[str], bool]:
     """The names of the parameters of a pipeline's call, and whether it takes any others."""
     parameters = inspect.signature(type(pipe).__call__).parameters.values()
     names = frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
     return names - {"self"}, any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def given(**arguments: Any) -> dict[str, Any]:
+def drop_unset(**arguments: Any) -> dict[str, Any]:
     """The arguments that are set."""
     return {name: value for name, value in arguments.items() if value is not None}
 
 
-def images_of(output: Any) -> list[Any]:
+def collect_images(output: Any) -> list[Any]:
     """The images of a pipeline's output: the chosen ones where it tried several, one list where they are
     nested by prompt."""
     if isinstance(output, tuple):
@@ -96,22 +110,22 @@ def images_of(output: Any) -> list[Any]:
     return flat
 
 
-def outcomes(output: Any, finite: Sequence[bool] | None, count: int) -> list[Any]:
+def read_outcomes(output: Any, finite: Sequence[bool] | None, count: int) -> list[Any]:
     """One image or error for each of `count` requests.
 
     `finite` says of each row whether its pixels were numbers, as `watch` saw them. A class that runs several
     rounds for a request has more rows than images; then the last rows count.
     """
-    images = images_of(output)
+    images = collect_images(output)
     if len(images) != count:
         raise ValueError(f"the pipeline gave {len(images)} images for {count} prompts")
     rows = list(finite or [])[-count:]
     rows += [True] * (count - len(rows))
     flagged = list(getattr(output, "nsfw_content_detected", None) or [False] * count)
-    return [_checked(image, good, bad) for image, good, bad in zip(images, rows, flagged, strict=True)]
+    return [_check_image(image, good, bad) for image, good, bad in zip(images, rows, flagged, strict=True)]
 
 
-def _checked(image: Any, finite: bool, flagged: bool) -> Any:
+def _check_image(image: Any, finite: bool, flagged: bool) -> Any:
     if not finite:
         message = (
             "the image is not a number (NaN): the weights overflow in this dtype; take bfloat16 or float32"

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from mira_batch.core.errors import ConfigError, describe
+from mira_batch.core.errors import ConfigError
 from mira_batch.models.diffusion.pipelines.batch import Family
 from mira_batch.models.diffusion.pipelines.flux2 import FLUX2, KLEIN
 from mira_batch.models.diffusion.pipelines.generic import GENERIC, PIX2PIX, PIX2PIX_XL
 from mira_batch.models.diffusion.pipelines.kontext import KONTEXT
 from mira_batch.models.diffusion.pipelines.qwen_edit import QWEN_EDIT, QWEN_EDIT_PLUS
 from mira_batch.models.diffusion.pipelines.step1x import STEP1X
-from mira_batch.models.torch_support.memory import loaded_bytes, weight_files
+from mira_batch.models.imports import import_foreign
+from mira_batch.models.torch_support import count_loaded_bytes, list_weight_files
 
 _NO_WEIGHTS = re.compile(r"(Tokenizer(Fast)?|Processor(Fast)?|Scheduler|FeatureExtractor)$")
 
 
-def family_of(name: str, index: dict[str, Any]) -> Family:
+def find_family(name: str, index: dict[str, Any]) -> Family:
     """The family of the class `name`, given its `model_index.json`."""
     match name:
         case "FluxKontextPipeline":
@@ -45,20 +45,18 @@ def family_of(name: str, index: dict[str, Any]) -> Family:
             return GENERIC
 
 
-def pipeline_class(path: str) -> Any:
-    """The class at a dotted path. A boundary: importing runs foreign code.
+def import_pipeline(path: str) -> Any:
+    """The class at a dotted path.
 
     Raises:
         ConfigError: the module or the class is missing, or is no pipeline.
     """
     module_name, _, name = path.rpartition(".")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise ConfigError(
-            f"editor.pipeline: module {module_name} of {path} can't be imported ({describe(error)}); install "
-            "it on the workers, or put its folder on their PYTHONPATH"
-        ) from error
+    module = import_foreign(
+        module_name,
+        f"editor.pipeline: module {module_name} of {path}",
+        "install it on the workers, or put its folder on their PYTHONPATH",
+    )
     found = getattr(module, name, None)
     if found is None:
         close = difflib.get_close_matches(name, [n for n in dir(module) if n.endswith("Pipeline")], 3)
@@ -130,7 +128,7 @@ def read_index(path: Path) -> dict[str, Any]:
 
 
 def _check_component(folder: Path, class_name: str) -> None:
-    files = weight_files(folder)
+    files = list_weight_files(folder)
     if not files:
         others = sorted(p.name for pattern in ("*.bin", "*.pt", "*.ckpt") for p in folder.glob(pattern))
         what = f"only {', '.join(others[:3])}, which may run code when it is read" if others else "no weights"
@@ -138,4 +136,4 @@ def _check_component(folder: Path, class_name: str) -> None:
             f"editor.weights: {folder} has {what}; safetensors are wanted for its {class_name} "
             "(save_pretrained writes them)"
         )
-    loaded_bytes(files, "float32")
+    count_loaded_bytes(files, "float32")

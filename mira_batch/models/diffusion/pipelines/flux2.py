@@ -5,25 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from mira_batch.models.diffusion.pipelines.batch import Batch, Family, Settings
+from mira_batch.models.diffusion.pipelines.batch import Batch, Family, Settings, write_arguments
 
 
 def edit(pipe: Any, batch: Batch, settings: Settings) -> Any:
-    """Runs the pipeline at the batch's size. `one_reference_per_row` must have been called on it."""
-    width, height = batch.size
-    arguments: dict[str, Any] = {
-        "image": batch.images,
-        "prompt": batch.prompts,
-        "generator": batch.generators,
-        "height": height,
-        "width": width,
-        "num_inference_steps": settings.steps,
-        "guidance_scale": settings.guidance,
-    }
-    return pipe(**arguments | settings.options)
+    """Runs the pipeline at the batch's size. `give_each_row_its_reference` must have been called on it."""
+    return pipe(**write_arguments(batch, settings) | settings.options)
 
 
-def one_reference_per_row(pipe: Any) -> None:
+def give_each_row_its_reference(pipe: Any) -> None:
     """Make the i-th image the reference of the i-th prompt alone; left alone, all rows see all images."""
     import torch
 
@@ -47,7 +37,7 @@ _CACHES = ("taylorseer",)
 FLUX2 = Family(
     batching="shared_refs",
     call=edit,
-    prepare=one_reference_per_row,
+    prepare=give_each_row_its_reference,
     steps=50,
     guidance=4.0,
     min_side=64,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mira_batch.models.diffusion.pipelines.batch import Batch, Family, Settings, given, takes
+from mira_batch.models.diffusion.pipelines.batch import Batch, Family, Settings, drop_unset, read_parameters
 
 
 def edit(pipe: Any, batch: Batch, settings: Settings) -> Any:
@@ -13,7 +13,7 @@ def edit(pipe: Any, batch: Batch, settings: Settings) -> Any:
     A guidance scale is the true CFG scale where there is one. A model's own second look at its result is
     switched off: whether a result is good is for the policy and the judge to say.
     """
-    names, _ = takes(pipe)
+    names, _ = read_parameters(pipe)
     width, height = batch.size
     single = len(batch.images) == 1
     scale = "true_cfg_scale" if "true_cfg_scale" in names else "guidance_scale"
@@ -22,7 +22,7 @@ def edit(pipe: Any, batch: Batch, settings: Settings) -> Any:
         "prompt": batch.prompts[0] if single else batch.prompts,
         "generator": batch.generators[0] if single else batch.generators,
     }
-    optional = given(height=height, width=width, num_inference_steps=settings.steps)
+    optional = drop_unset(height=height, width=width, num_inference_steps=settings.steps)
     if settings.guidance is not None:
         optional[scale] = settings.guidance
     if settings.negative_prompt.strip():

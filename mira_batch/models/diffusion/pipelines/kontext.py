@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mira_batch.models.diffusion.pipelines.batch import Batch, Family, Settings
+from mira_batch.models.diffusion.pipelines.batch import Batch, Family, Settings, write_arguments
 
 
 def edit(pipe: Any, batch: Batch, settings: Settings) -> Any:
@@ -15,19 +15,9 @@ def edit(pipe: Any, batch: Batch, settings: Settings) -> Any:
     pass it is in.
     """
     width, height = batch.size
-    arguments: dict[str, Any] = {
-        "image": batch.images,
-        "prompt": batch.prompts,
-        "generator": batch.generators,
-        "height": height,
-        "width": width,
-        "max_area": height * width,
-        "_auto_resize": False,
-        "num_inference_steps": settings.steps,
-        "guidance_scale": settings.guidance,
-    }
+    sized = {"max_area": height * width, "_auto_resize": False}
     with pipe.transformer.cache_context("cond"):
-        return pipe(**arguments | settings.options)
+        return pipe(**write_arguments(batch, settings) | sized | settings.options)
 
 
 KONTEXT = Family(

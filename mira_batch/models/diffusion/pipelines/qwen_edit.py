@@ -37,7 +37,10 @@ def edit(
     assert settings.steps and settings.guidance is not None, "the family has both"
     width, height = batch.size
     device, kind = pipe._execution_device, pipe.transformer.dtype
-    seen = [pipe.image_processor.resize(image, *_seen(image.size, seen_area)) for image in batch.images]
+    seen = [
+        pipe.image_processor.resize(image, *_choose_seen_size(image.size, seen_area))
+        for image in batch.images
+    ]
     contexts = {"cond": _encode(pipe, batch.prompts, seen)}
     if settings.guidance > 1:
         contexts["uncond"] = _encode(pipe, [settings.negative_prompt] * len(seen), seen)
@@ -57,14 +60,16 @@ def edit(
     patch = pipe.vae_scale_factor * 2
     grids = [(1, height // patch, width // patch), (1, ref_height // patch, ref_width // patch)]
     sigmas = np.linspace(1.0, 1 / settings.steps, settings.steps)
-    pipe.scheduler.set_timesteps(sigmas=sigmas, device=device, mu=_shift(pipe, latents_B_N_C.shape[1]))
+    pipe.scheduler.set_timesteps(
+        sigmas=sigmas, device=device, mu=_compute_shift(pipe, latents_B_N_C.shape[1])
+    )
     pipe.scheduler.set_begin_index(0)
     for time in pipe.scheduler.timesteps:
         predicted = {
             name: _predict(pipe, name, latents_B_N_C, image_B_M_C, time, grids, context, settings)
             for name, context in contexts.items()
         }
-        noise = _guided(predicted, settings.guidance)
+        noise = _combine_guidance(predicted, settings.guidance)
         latents_B_N_C = pipe.scheduler.step(noise, time, latents_B_N_C, return_dict=False)[0]
     images = _decode(pipe, latents_B_N_C, height, width)
     pipe.maybe_free_model_hooks()
@@ -89,7 +94,7 @@ def restore_rope(pipe: Any) -> None:
     pipe.text_encoder.register_forward_pre_hook(told, with_kwargs=True)
 
 
-def _seen(size: tuple[int, int], area: int) -> tuple[int, int]:
+def _choose_seen_size(size: tuple[int, int], area: int) -> tuple[int, int]:
     """(height, width) at which the text encoder sees an image, by the authors' formula."""
     ratio = size[0] / size[1]
     width = math.sqrt(area * ratio)
@@ -139,7 +144,7 @@ def _predict(
     return noise[:, : latents.shape[1]]
 
 
-def _guided(predicted: dict[str, Any], guidance: float) -> Any:
+def _combine_guidance(predicted: dict[str, Any], guidance: float) -> Any:
     """Classifier-free guidance, at the length that the prediction has without it."""
     noise = predicted["cond"]
     if "uncond" not in predicted:
@@ -148,7 +153,7 @@ def _guided(predicted: dict[str, Any], guidance: float) -> Any:
     return combined * (noise.norm(dim=-1, keepdim=True) / combined.norm(dim=-1, keepdim=True))
 
 
-def _shift(pipe: Any, length: int) -> float:
+def _compute_shift(pipe: Any, length: int) -> float:
     """How far the scheduler's noise levels are shifted for `length` tokens of image."""
     from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit import calculate_shift
 

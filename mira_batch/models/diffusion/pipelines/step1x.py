@@ -24,7 +24,7 @@ def edit(pipe: Any, batch: Batch, settings: Settings) -> Any:
         "prompt": prompt,
         "negative_prompt": settings.negative_prompt.strip(),
         "generator": generator,
-        "size_level": size_level(batch.size),
+        "size_level": compute_size_level(batch.size),
         "num_inference_steps": settings.steps,
         "true_cfg_scale": settings.guidance,
         "enable_thinking_mode": False,
@@ -33,7 +33,7 @@ def edit(pipe: Any, batch: Batch, settings: Settings) -> Any:
     return pipe(**arguments | settings.options)
 
 
-def size_level(size: tuple[int, int]) -> int:
+def compute_size_level(size: tuple[int, int]) -> int:
     """The level at which an image of `size` (width, height), both multiples of 16, keeps its size.
 
     Rounded up, so that no side falls below its multiple.

@@ -75,7 +75,7 @@ class Clause:
         at = self.left.index(token)
         return at > 0 and self.left[at - 1].kind == "word" and self.left[at - 1].value == word
 
-    def paired(self, names: Sequence[str], *kinds: str) -> dict[str, Token]:
+    def pair_amounts(self, names: Sequence[str], *kinds: str) -> dict[str, Token]:
         """Which name goes with which amount: "10 px off the left, 20 px off the top and bottom" or "the
         left by 10 px, the top and bottom by 20 px". The tokens stay until `take_all`."""
         row = [t for t in self.left if t.kind in kinds or (t.kind == "word" and t.value in names)]
@@ -97,17 +97,17 @@ class Clause:
         self.left = [t for t in self.left if t.kind not in kinds]
 
 
-def value_of(amount: Token | None, default: float = 0) -> float:
+def read_value(amount: Token | None, default: float = 0) -> float:
     return amount.value if amount and isinstance(amount.value, float) else default
 
 
-def whole(value: float) -> int:
+def read_whole(value: float) -> int:
     if value != int(value):
         raise ValueError(f"{value:g} is not a whole number")
     return int(value)
 
 
-def open_amount(c: Clause, kinds: tuple[str, ...], slightly: float, plain: float, strongly: float) -> float:
+def read_amount(c: Clause, kinds: tuple[str, ...], slightly: float, plain: float, strongly: float) -> float:
     """An amount that may be a number, "a bit", "a lot" or left open."""
     amount = c.take(*kinds)
-    return value_of(amount) if amount else c.choice({"slightly": slightly, "strongly": strongly}) or plain
+    return read_value(amount) if amount else c.choice({"slightly": slightly, "strongly": strongly}) or plain

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from mira_batch.models.embedded.grammar.clause import CHANGES, Clause, open_amount, value_of, whole
+from mira_batch.models.embedded.grammar.clause import CHANGES, Clause, read_amount, read_value, read_whole
 from mira_batch.models.embedded.grammar.words import Token
 from mira_batch.models.embedded.operations import colour
 from mira_batch.models.embedded.operations.operation import Operation
@@ -74,7 +74,7 @@ def tone(c: Clause) -> Operation | tuple[Operation, ...]:
         named = {name: amount}
         way = sign * (way or 1)
     else:
-        named = c.paired(tuple(makes), *kinds) or {n: None for n in makes if c.has(n)}
+        named = c.pair_amounts(tuple(makes), *kinds) or {n: None for n in makes if c.has(n)}
         way = way or (1 if c.has("add", "give") else None)
     made = tuple(makes[n](_change(c, way, amount, loosely)) for n, amount in named.items())
     c.drop(*makes)
@@ -89,7 +89,7 @@ def _change(c: Clause, way: int | None, amount: Token | None, loosely: float | N
         if way is None or amount:
             raise ValueError("say how to change it, such as increase by 20%")
         return way * (loosely or 25.0)
-    value = value_of(amount) * (100 if amount.kind == "times" else 1)
+    value = read_value(amount) * (100 if amount.kind == "times" else 1)
     relative = c.after("by", amount) and value < 100
     to = not relative if amount.kind == "times" else c.after("to", amount)
     if to:
@@ -113,12 +113,12 @@ _ADJECTIVES = {
 
 def blur(c: Clause) -> Operation:
     c.drop("blur", "gaussian", "radius")
-    return colour.Blur(open_amount(c, ("px", "number"), 1.5, 4, 8))
+    return colour.Blur(read_amount(c, ("px", "number"), 1.5, 4, 8))
 
 
 def sharpen(c: Clause) -> Operation:
     c.drop("sharpen", "increase")
-    return colour.Sharpen(open_amount(c, ("percent", "number"), 80, 150, 300))
+    return colour.Sharpen(read_amount(c, ("percent", "number"), 80, 150, 300))
 
 
 def tint(c: Clause) -> Operation:
@@ -126,12 +126,12 @@ def tint(c: Clause) -> Operation:
     paint = c.colour()
     if not paint:
         raise ValueError("say in which color, such as tint it orange")
-    return colour.Tint(paint, open_amount(c, ("percent", "number"), 20, 40, 70))
+    return colour.Tint(paint, read_amount(c, ("percent", "number"), 20, 40, 70))
 
 
 def posterize(c: Clause) -> Operation:
     c.drop("posterize", "levels", "level", "per", "channel", "color")
-    return colour.Posterize(whole(value_of(c.take("number"), 4)))
+    return colour.Posterize(read_whole(read_value(c.take("number"), 4)))
 
 
 def autocontrast(c: Clause) -> Operation:

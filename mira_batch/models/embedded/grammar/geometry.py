@@ -6,7 +6,7 @@ what is missing. Left open: a turn has 90 degrees, a border 10 pixels ("thin" 4,
 
 from __future__ import annotations
 
-from mira_batch.models.embedded.grammar.clause import CHANGES, Clause, value_of, whole
+from mira_batch.models.embedded.grammar.clause import CHANGES, Clause, read_value, read_whole
 from mira_batch.models.embedded.operations import geometry
 from mira_batch.models.embedded.operations.operation import Operation
 
@@ -21,7 +21,7 @@ def rotate(c: Clause) -> Operation:
     amount = None if upside_down else c.take("degrees", "turn", "number")
     if not (amount or way or upside_down):
         raise ValueError("say how far, such as 90 degrees clockwise")
-    degrees = 180.0 if upside_down else value_of(amount, 90) * (way or 1)
+    degrees = 180.0 if upside_down else read_value(amount, 90) * (way or 1)
     degrees %= 360
     return geometry.Rotate(round(degrees - 360 if degrees > 180 else degrees, 3), fill)
 
@@ -44,11 +44,11 @@ def crop(c: Clause) -> Operation:
         return _crop_sides(c, trim)
     c.drop("center", "proportions", "format")
     if square and not size and (side := c.take("px")):
-        size = (value_of(side), value_of(side))
+        size = (read_value(side), read_value(side))
     if square and size and size[0] != size[1]:
         raise ValueError("a square has two equal sides")
     if size:
-        return geometry.CropSize(whole(size[0]), whole(size[1]))
+        return geometry.CropSize(read_whole(size[0]), read_whole(size[1]))
     return geometry.CropRatio(*(ratio or (1, 1)))
 
 
@@ -56,9 +56,9 @@ def _crop_sides(c: Clause, trim: bool) -> Operation:
     centre = c.drop("center")
     sides = ("left", "top", "right", "bottom")
     if (centre or c.has("to")) and not c.has("everyside", *sides) and (kept := c.take("percent")):
-        off = round((100 - value_of(kept)) / 2, 3)
+        off = round((100 - read_value(kept)) / 2, 3)
         return geometry.CropSides(off, off, off, off, "%")
-    amounts = c.paired(("everyside", *sides), "px", "percent")
+    amounts = c.pair_amounts(("everyside", *sides), "px", "percent")
     if not amounts or len({t.kind for t in amounts.values()}) > 1:
         raise ValueError("say what to crop, such as 10% off the left, to 640x480, to 16:9 or square")
     if not (trim or "everyside" in amounts or c.has("off", "from", "by")) or c.has("to"):
@@ -67,7 +67,7 @@ def _crop_sides(c: Clause, trim: bool) -> Operation:
         raise ValueError("every side and single sides contradict each other")
     c.drop("everyside", "off", "away", "side", *sides)
     c.take_all("px", "percent")
-    per_side = [value_of(amounts.get("everyside") or amounts.get(side)) for side in sides]
+    per_side = [read_value(amounts.get("everyside") or amounts.get(side)) for side in sides]
     percent = any(t.kind == "percent" for t in amounts.values())
     return geometry.CropSides(*per_side, unit="%" if percent else "px")
 
@@ -75,16 +75,18 @@ def _crop_sides(c: Clause, trim: bool) -> Operation:
 def resize(c: Clause) -> Operation:
     c.drop("resize", "size", "original", "current", "dimensions", "large", "exactly")
     if size := c.pair("size"):
-        return geometry.Resize(whole(size[0]), whole(size[1]))
+        return geometry.Resize(read_whole(size[0]), read_whole(size[1]))
     way = c.choice({"enlarge": 1, "up": 1, "increase": 1, "shrink": -1, "down": -1, "decrease": -1})
     c.drop("proportionally")
-    amounts = c.paired(("width", "height"), "px", "number")
+    amounts = c.pair_amounts(("width", "height"), "px", "number")
     if amounts:
         _refuse_by(c)
         c.drop("width", "height")
         c.take_all("px", "number")
         width, height = (amounts.get(side) for side in ("width", "height"))
-        return geometry.Resize(width and whole(value_of(width)), height and whole(value_of(height)))
+        return geometry.Resize(
+            width and read_whole(read_value(width)), height and read_whole(read_value(height))
+        )
     if c.has("side"):
         _refuse_by(c)
     if c.has("side") and (pixels := c.take("px", "number")):
@@ -92,7 +94,7 @@ def resize(c: Clause) -> Operation:
         if not c.drop(side) and side == "longest":
             raise ValueError("say which side: the longest or the shortest")
         c.drop("side")
-        return geometry.ResizeSide(whole(value_of(pixels)), side)
+        return geometry.ResizeSide(read_whole(read_value(pixels)), side)
     return geometry.Scale(round(_scale(c, way), 3))
 
 
@@ -112,7 +114,7 @@ def _scale(c: Clause, way: int | None) -> float:
         raise ValueError("say enlarge or shrink, without a sign")
     by, to = c.after("by", amount), c.after("to", amount)
     c.left.remove(amount)
-    value = value_of(amount)
+    value = read_value(amount)
     if amount.kind == "times" and value >= 1:
         return 100 / value if way == -1 else 100 * value
     percent = value if amount.kind == "percent" else 100 * value
@@ -133,7 +135,7 @@ def surround(c: Clause) -> Operation:
     thickness = c.choice({"thin": 4.0, "thick": 24.0})
     paint = c.colour() or ("white" if margin else "black")
     if amount:
-        return geometry.Border(value_of(amount), "%" if amount.kind == "percent" else "px", paint)
+        return geometry.Border(read_value(amount), "%" if amount.kind == "percent" else "px", paint)
     if margin and not bordered and not thickness:
         return geometry.Border(5, "%", paint)
     return geometry.Border(thickness or 10, "px", paint)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 from mira_batch.models.embedded.grammar import colour, geometry
 from mira_batch.models.embedded.grammar.clause import LIGHT, VERBS, Clause, NotUnderstood
-from mira_batch.models.embedded.grammar.words import Token, tokens_of
+from mira_batch.models.embedded.grammar.words import Token, read_tokens
 from mira_batch.models.embedded.operations.operation import Operation
 
 VERSION = "1"
@@ -57,7 +57,7 @@ def parse(instruction: str) -> tuple[Operation, ...]:
         words = f"{instruction[:60]}…"
         raise InstructionUnclear(words, f"it has {len(instruction)} characters; at most {MAX_INSTRUCTION}")
     operations: list[Operation] = []
-    for sentence in _split(tokens_of(instruction), "strong"):
+    for sentence in _split(read_tokens(instruction), "strong"):
         segments = [s for s in _split(sentence, "weak") if not _announces(s)]
         while segments:
             try:

@@ -181,14 +181,14 @@ _PHRASES: dict[tuple[str, ...], tuple[str, str | float]] = {
 _LONGEST_PHRASE = max(map(len, _PHRASES))
 
 
-def tokens_of(text: str) -> list[Token]:
+def read_tokens(text: str) -> list[Token]:
     """All tokens of an instruction that carry meaning, in order."""
-    read = [_token(match) for match in _TOKEN.finditer(text) if match.lastgroup != "ignored"]
-    read = _joined([_respelled(t) for t in read])
-    return _measured([t for t in read if not (t.kind == "word" and t.value in FILLER)])
+    read = [_read_token(match) for match in _TOKEN.finditer(text) if match.lastgroup != "ignored"]
+    read = _join_phrases([_respell(t) for t in read])
+    return _attach_units([t for t in read if not (t.kind == "word" and t.value in FILLER)])
 
 
-def _token(match: re.Match[str]) -> Token:
+def _read_token(match: re.Match[str]) -> Token:
     kind, raw = match.lastgroup or "mark", match[0]
     value: str | float | tuple[float, float] = raw.lower()
     match kind:
@@ -208,7 +208,7 @@ def _token(match: re.Match[str]) -> Token:
     return Token(kind, value, match.start(), match.end(), raw[0] in "+-−")
 
 
-def _respelled(token: Token) -> Token:
+def _respell(token: Token) -> Token:
     """One spelling for a word and its forms; words that separate become separators."""
     if token.kind != "word" or not isinstance(token.value, str):
         return token
@@ -221,20 +221,20 @@ def _respelled(token: Token) -> Token:
     return replace(token, value=word)
 
 
-def _joined(tokens: list[Token]) -> list[Token]:
+def _join_phrases(tokens: list[Token]) -> list[Token]:
     """Phrases of several words, and colour names of one to three words, become one token each."""
     done: list[Token] = []
     at = 0
     while at < len(tokens):
         token, length = tokens[at], 1
         if token.kind == "word":
-            token, length = _phrase(tokens, at)
+            token, length = _find_phrase(tokens, at)
         done.append(token)
         at += length
     return done
 
 
-def _phrase(tokens: list[Token], at: int) -> tuple[Token, int]:
+def _find_phrase(tokens: list[Token], at: int) -> tuple[Token, int]:
     """The longest phrase that starts here, and how many tokens it takes; filler within is passed over."""
     first, values, found = tokens[at], [], (tokens[at], 1)
     for count, token in enumerate(tokens[at : at + 2 * _LONGEST_PHRASE], 1):
@@ -253,7 +253,7 @@ def _phrase(tokens: list[Token], at: int) -> tuple[Token, int]:
     return found
 
 
-def _measured(tokens: list[Token]) -> list[Token]:
+def _attach_units(tokens: list[Token]) -> list[Token]:
     """Numbers take the unit after them, and "640 by 480" becomes a size."""
     done: list[Token] = []
     for token in tokens:
@@ -264,12 +264,12 @@ def _measured(tokens: list[Token]) -> list[Token]:
             done[-1] = replace(last, end=token.end)
         else:
             done.append(token)
-        if len(done) >= 3 and (size := _size(*done[-3:])):
+        if len(done) >= 3 and (size := _read_size(*done[-3:])):
             done[-3:] = [size]
     return done
 
 
-def _size(width: Token, by: Token, height: Token) -> Token | None:
+def _read_size(width: Token, by: Token, height: Token) -> Token | None:
     if by.value != "by" or width.kind not in ("number", "px") or height.kind not in ("number", "px"):
         return None
     assert isinstance(width.value, float) and isinstance(height.value, float)

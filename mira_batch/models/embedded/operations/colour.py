@@ -32,10 +32,10 @@ class Sepia:
     """The brown tone of an old print."""
 
     def apply(self, image: Image) -> Image:
-        def toned(rgb: Image) -> Image:
+        def tone(rgb: Image) -> Image:
             return ImageOps.colorize(rgb.convert("L"), (20, 10, 0), (255, 240, 205), mid=(160, 120, 80))
 
-        return _recolour(image, toned)
+        return _recolour(image, tone)
 
     def describe(self) -> str:
         return "make the image sepia"
@@ -63,7 +63,7 @@ class Brightness:
         _check_change(self.percent, "brightness")
 
     def apply(self, image: Image) -> Image:
-        return _recolour(image, lambda rgb: _mapped(rgb, lambda v: v * (1 + self.percent / 100)))
+        return _recolour(image, lambda rgb: _map_channels(rgb, lambda v: v * (1 + self.percent / 100)))
 
     def describe(self) -> str:
         return _change("brightness", self.percent)
@@ -79,10 +79,10 @@ class Contrast:
         _check_change(self.percent, "contrast")
 
     def apply(self, image: Image) -> Image:
-        seen = _seen(image)
+        seen = _mask_visible(image)
         mean = ImageStat.Stat(image.convert("L"), seen).mean[0] if seen is None or seen.getbbox() else 128
         spread = 1 + self.percent / 100
-        return _recolour(image, lambda rgb: _mapped(rgb, lambda v: mean + (v - mean) * spread))
+        return _recolour(image, lambda rgb: _map_channels(rgb, lambda v: mean + (v - mean) * spread))
 
     def describe(self) -> str:
         return _change("contrast", self.percent)
@@ -157,11 +157,11 @@ class Tint:
         check(0 < self.strength <= 100, "a tint has a strength above 0% and at most 100%")
 
     def apply(self, image: Image) -> Image:
-        def tinted(rgb: Image) -> Image:
+        def tint(rgb: Image) -> Image:
             wash = ImageOps.colorize(rgb.convert("L"), "black", "white", mid=ink(self.colour, "RGB"))
             return blend(rgb, wash, self.strength / 100)
 
-        return _recolour(image, tinted)
+        return _recolour(image, tint)
 
     def describe(self) -> str:
         return f"tint the image {self.colour} by {number(self.strength)}%"
@@ -178,7 +178,7 @@ class Posterize:
 
     def apply(self, image: Image) -> Image:
         top = self.levels - 1
-        return _recolour(image, lambda rgb: _mapped(rgb, lambda v: round(v * top / 255) * 255 / top))
+        return _recolour(image, lambda rgb: _map_channels(rgb, lambda v: round(v * top / 255) * 255 / top))
 
     def describe(self) -> str:
         return f"posterize the image to {self.levels} levels"
@@ -189,7 +189,7 @@ class Autocontrast:
     """Stretch the tones to the full range, leaving out the outer half percent at either end."""
 
     def apply(self, image: Image) -> Image:
-        seen = _seen(image)
+        seen = _mask_visible(image)
         if seen is not None and not seen.getbbox():
             return image.copy()
         return _recolour(
@@ -232,13 +232,13 @@ def _gray(rgb: Image) -> Image:
     return merge("RGB", (luma, luma, luma))
 
 
-def _mapped(rgb: Image, value: Callable[[int], float]) -> Image:
+def _map_channels(rgb: Image, value: Callable[[int], float]) -> Image:
     """Send every channel value through one table."""
     table = [max(0, min(255, round(value(v)))) for v in range(256)]
     return rgb.point(table * 3)
 
 
-def _seen(image: Image) -> Image | None:
+def _mask_visible(image: Image) -> Image | None:
     """A mask of the pixels that are not fully transparent; None where all are seen."""
     if image.mode == "RGB":
         return None

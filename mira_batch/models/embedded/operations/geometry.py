@@ -12,9 +12,9 @@ from PIL.Image import Image, Resampling, Transpose, new
 from mira_batch.models.embedded.operations.operation import (
     MAX_SIDE,
     Unit,
-    bounded,
     check,
     check_colour,
+    check_size,
     ink,
     number,
 )
@@ -42,7 +42,7 @@ class Rotate:
             return image.transpose(exact[int(self.degrees)])
         sine, cosine = (abs(f(math.radians(self.degrees))) for f in (math.sin, math.cos))
         width, height = image.size
-        bounded(math.ceil(width * cosine + height * sine), math.ceil(width * sine + height * cosine))
+        check_size(math.ceil(width * cosine + height * sine), math.ceil(width * sine + height * cosine))
         corners = (0, 0, 0, 0) if self.fill is None and image.mode == "RGBA" else None
         fill = corners or ink(self.fill or "white", image.mode)
         return image.rotate(-self.degrees, Resampling.BICUBIC, expand=True, fillcolor=fill)
@@ -103,7 +103,7 @@ class CropRatio:
     def apply(self, image: Image) -> Image:
         width = min(image.width, round(image.height * self.width / self.height))
         height = min(image.height, round(image.width * self.height / self.width))
-        return _centre(image, *bounded(width, height))
+        return _centre(image, *check_size(width, height))
 
     def describe(self) -> str:
         return f"crop the image to the aspect ratio {number(self.width)}:{number(self.height)}"
@@ -132,7 +132,7 @@ class CropSides:
         across, down = (1.0, 1.0) if self.unit == "px" else (image.width / 100, image.height / 100)
         left, top = round(self.left * across), round(self.top * down)
         right, bottom = image.width - round(self.right * across), image.height - round(self.bottom * down)
-        bounded(right - left, bottom - top)
+        check_size(right - left, bottom - top)
         return image.crop((left, top, right, bottom))
 
     def describe(self) -> str:
@@ -158,7 +158,7 @@ class Resize:
     def apply(self, image: Image) -> Image:
         width = self.width or round(image.width * (self.height or 1) / image.height)
         height = self.height or round(image.height * (self.width or 1) / image.width)
-        return image.resize(bounded(width, height), Resampling.LANCZOS)
+        return image.resize(check_size(width, height), Resampling.LANCZOS)
 
     def describe(self) -> str:
         if self.width and self.height:
@@ -179,7 +179,7 @@ class ResizeSide:
 
     def apply(self, image: Image) -> Image:
         side = max(image.size) if self.side == "longest" else min(image.size)
-        return _scaled(image, self.pixels / side)
+        return _scale(image, self.pixels / side)
 
     def describe(self) -> str:
         return f"resize the image so that its {self.side} side is {self.pixels} pixels"
@@ -195,7 +195,7 @@ class Scale:
         check(0 < self.percent <= 10_000, "scale to more than 0% and at most 10000%")
 
     def apply(self, image: Image) -> Image:
-        return _scaled(image, self.percent / 100)
+        return _scale(image, self.percent / 100)
 
     def describe(self) -> str:
         return f"scale the image to {number(self.percent)}%"
@@ -212,7 +212,7 @@ class PadSquare:
 
     def apply(self, image: Image) -> Image:
         side = max(image.size)
-        canvas = new(image.mode, bounded(side, side), ink(self.colour, image.mode))
+        canvas = new(image.mode, check_size(side, side), ink(self.colour, image.mode))
         canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
         return canvas
 
@@ -237,7 +237,7 @@ class Border:
     def apply(self, image: Image) -> Image:
         share = min(image.size) / 100 if self.unit == "%" else 1
         pixels = max(1, round(self.width * share))
-        bounded(image.width + 2 * pixels, image.height + 2 * pixels)
+        check_size(image.width + 2 * pixels, image.height + 2 * pixels)
         return ImageOps.expand(image, pixels, ink(self.colour, image.mode))
 
     def describe(self) -> str:
@@ -254,6 +254,6 @@ def _centre(image: Image, width: int, height: int) -> Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def _scaled(image: Image, factor: float) -> Image:
-    size = bounded(round(image.width * factor), round(image.height * factor))
+def _scale(image: Image, factor: float) -> Image:
+    size = check_size(round(image.width * factor), round(image.height * factor))
     return image.resize(size, Resampling.LANCZOS)

@@ -44,7 +44,7 @@ class Operation(Protocol):
         ...
 
 
-def bounded(width: int, height: int) -> tuple[int, int]:
+def check_size(width: int, height: int) -> tuple[int, int]:
     """The size itself, if an image may have it."""
     if width < 1 or height < 1:
         raise ValueError(f"this would give an image of {width}x{height} pixels; each side needs at least 1")

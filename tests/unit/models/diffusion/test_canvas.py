@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mira_batch.models.diffusion.canvas import MAX_RATIO, canonical, fit, restore
+from mira_batch.models.diffusion.canvas import MAX_RATIO, choose_canvas, fit, restore
 
 MEGAPIXEL = 1024 * 1024
 sides = st.integers(1, 20_000)
@@ -29,14 +29,14 @@ sides = st.integers(1, 20_000)
 def test_the_canvas_has_the_images_shape_and_the_area_asked_for(
     size: tuple[int, int], canvas: tuple[int, int]
 ) -> None:
-    assert canonical(size, MEGAPIXEL, 32) == canvas
+    assert choose_canvas(size, MEGAPIXEL, 32) == canvas
 
 
 @given(sides, sides, st.sampled_from([4096, 512 * 512, MEGAPIXEL]), st.sampled_from([8, 16, 32]))
 def test_any_image_has_a_canvas_near_its_shape_and_area(
     width: int, height: int, area: int, step: int
 ) -> None:
-    wide, high = canonical((width, height), area, step)
+    wide, high = choose_canvas((width, height), area, step)
     assert wide % step == high % step == 0
     assert min(wide, high) >= step
     ratio = min(max(width / height, 1 / MAX_RATIO), MAX_RATIO)
@@ -47,23 +47,23 @@ def test_any_image_has_a_canvas_near_its_shape_and_area(
 
 @given(sides, sides)
 def test_a_canvas_is_its_own_canvas(width: int, height: int) -> None:
-    canvas = canonical((width, height), MEGAPIXEL, 32)
+    canvas = choose_canvas((width, height), MEGAPIXEL, 32)
     if max(canvas) / min(canvas) <= MAX_RATIO:
-        assert canonical(canvas, MEGAPIXEL, 32) == canvas
+        assert choose_canvas(canvas, MEGAPIXEL, 32) == canvas
 
 
 def test_extreme_shapes_are_squeezed_and_stretched_again() -> None:
-    assert canonical((10_000, 10), 256 * 256, 16) == (512, 128)
-    assert canonical((10, 10_000), 256 * 256, 16) == (128, 512)
+    assert choose_canvas((10_000, 10), 256 * 256, 16) == (512, 128)
+    assert choose_canvas((10, 10_000), 256 * 256, 16) == (128, 512)
     banner = Image.new("RGB", (1000, 10), "red")
-    edited = fit(banner, canonical(banner.size, 256 * 256, 16))
+    edited = fit(banner, choose_canvas(banner.size, 256 * 256, 16))
     assert restore(edited, banner).size == banner.size
 
 
 def test_no_side_is_below_the_least_that_a_model_takes() -> None:
-    assert canonical((400, 100), 64 * 64, 16) == (128, 32)
-    assert min(canonical((400, 100), 64 * 64, 16, min_side=64)) == 64
-    assert canonical((400, 100), 64 * 64, 48, min_side=64)[1] == 96
+    assert choose_canvas((400, 100), 64 * 64, 16) == (128, 32)
+    assert min(choose_canvas((400, 100), 64 * 64, 16, min_side=64)) == 64
+    assert choose_canvas((400, 100), 64 * 64, 48, min_side=64)[1] == 96
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16", "CMYK"])

@@ -14,14 +14,14 @@ from mira_batch.config.models.local import DiffusersConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.types import Weights
 from mira_batch.models.diffusion.editor import DiffusersEditor
-from mira_batch.models.diffusion.pipelines.families import check_pipeline_files, pipeline_class
+from mira_batch.models.diffusion.pipelines.families import check_pipeline_files, import_pipeline
 from mira_batch.models.tiny.diffusion import write_pipelines
 from mira_batch.models.torch_support.memory import (
     check_memory,
-    free_bytes,
-    free_main_memory,
-    loaded_bytes,
-    weight_files,
+    count_loaded_bytes,
+    list_weight_files,
+    measure_free_main_memory,
+    measure_free_memory,
 )
 
 KONTEXT = "diffusers.FluxKontextPipeline"
@@ -148,7 +148,7 @@ def test_what_the_loader_refuses_is_said_with_its_place(folder: Path) -> None:
 
 
 def test_a_class_is_found_by_its_path() -> None:
-    assert pipeline_class(KONTEXT).__name__ == "FluxKontextPipeline"
+    assert import_pipeline(KONTEXT).__name__ == "FluxKontextPipeline"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_class_is_found_by_its_path() -> None:
 )
 def test_a_class_that_is_none_is_named(path: str, message: str) -> None:
     with pytest.raises(ConfigError, match=rf"editor\.pipeline: {message}"):
-        pipeline_class(path)
+        import_pipeline(path)
 
 
 # Memory
@@ -179,14 +179,14 @@ def test_weights_are_counted_as_they_will_be_loaded(tmp_path: Path) -> None:
         path,
         {"w": ("F32", [100], 400), "h": ("BF16", [100], 200), "ids": ("I64", [10], 80), "e": ("F32", [0], 0)},
     )
-    assert loaded_bytes([path], "bfloat16") == 200 + 200 + 80
-    assert loaded_bytes([path], "float32") == 400 + 400 + 80
+    assert count_loaded_bytes([path], "bfloat16") == 200 + 200 + 80
+    assert count_loaded_bytes([path], "float32") == 400 + 400 + 80
 
 
 def test_only_the_files_that_are_loaded_count(tmp_path: Path) -> None:
     for name in ("model.safetensors", "model.fp16.safetensors"):
         write_header(tmp_path / name, {"w": ("F16", [1], 2)})
-    assert [path.name for path in weight_files(tmp_path)] == ["model.safetensors"]
+    assert [path.name for path in list_weight_files(tmp_path)] == ["model.safetensors"]
 
 
 def test_weights_that_do_not_fit_are_refused_before_they_are_loaded(folder: Path) -> None:
@@ -204,7 +204,7 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_loaded(folder: Path
 
 
 def test_weights_that_fit_pass() -> None:
-    free = free_bytes(CPU)
+    free = measure_free_memory(CPU)
     assert free is not None and free > 0
     check_memory(free // 2, CPU, "policy.weights", "…")
     with pytest.raises(ConfigError, match=r"policy\.weights: .* of main memory are free; buy more"):
@@ -215,6 +215,8 @@ def test_files_that_a_container_keeps_in_its_cache_are_room(tmp_path: Path) -> N
     (tmp_path / "memory.max").write_text("5000\n")
     (tmp_path / "memory.current").write_text("4900\n")
     (tmp_path / "memory.stat").write_text("anon 1000\nactive_file 2500\ninactive_file 1300\n")
-    assert free_main_memory(tmp_path) == 100 + 2500 + 1300
+    assert measure_free_main_memory(tmp_path) == 100 + 2500 + 1300
     (tmp_path / "memory.max").write_text("max\n")
-    assert free_main_memory(tmp_path) == pytest.approx(free_main_memory(tmp_path / "none"), rel=0.2)
+    assert measure_free_main_memory(tmp_path) == pytest.approx(
+        measure_free_main_memory(tmp_path / "none"), rel=0.2
+    )

@@ -17,10 +17,10 @@ from mira_batch.core.errors import ConfigError, RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.types import Weights
-from mira_batch.models.diffusion.canvas import canonical
+from mira_batch.models.diffusion.canvas import choose_canvas
 from mira_batch.models.diffusion.editor import DiffusersEditor
 from mira_batch.models.diffusion.pipelines.step1x import STEP1X as STEP1X_FAMILY
-from mira_batch.models.diffusion.pipelines.step1x import size_level
+from mira_batch.models.diffusion.pipelines.step1x import compute_size_level
 from mira_batch.models.diffusion.speed import check_speed
 from tests.support.models.step1x import generated_size
 
@@ -74,8 +74,8 @@ def test_step1x_edits_at_the_size_of_the_canvas(folders: dict[str, Path]) -> Non
 
 @given(st.integers(1, 20_000), st.integers(1, 20_000), st.sampled_from([4096, 512 * 512, 1024 * 1024]))
 def test_any_canvas_is_one_of_step1x_own_sizes(width: int, height: int, area: int) -> None:
-    size = canonical((width, height), area, STEP1X_FAMILY.multiple)
-    assert generated_size(size, size_level(size)) == size
+    size = choose_canvas((width, height), area, STEP1X_FAMILY.multiple)
+    assert generated_size(size, compute_size_level(size)) == size
 
 
 def test_step1x_cannot_move_its_weights_part_by_part(folders: dict[str, Path]) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mira_batch.core.errors import ConfigError
-from mira_batch.models.diffusion.pipelines.families import family_of
+from mira_batch.models.diffusion.pipelines.families import find_family
 from mira_batch.models.diffusion.speed import check_speed, refuses_masks
 from tests.support.models.pipelines import apart, build, config, request
 
@@ -91,7 +91,7 @@ def test_a_cache_that_fails_in_a_familys_blocks_is_refused(folders: dict[str, Pa
 def test_a_cache_is_refused_for_a_class_nobody_tried(folders: dict[str, Path]) -> None:
     settings = config(folders, speed={"cache": "taylorseer"})
     with pytest.raises(ConfigError, match=r"taylorseer isn't known to work with diffusers\.FluxKontext"):
-        check_speed(settings, family_of("SomePipeline", {}), torch.device("cpu"))
+        check_speed(settings, find_family("SomePipeline", {}), torch.device("cpu"))
 
 
 # Compilation, attention, tiles, quantization, offload

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mira_batch.core.errors import ConfigError
-from mira_batch.models.diffusion.speed import denoiser
+from mira_batch.models.diffusion.speed import find_denoiser
 from mira_batch.models.tiny.diffusion import PIPELINES
 from tests.support.models import pipelines
 from tests.support.models.pipelines import apart, request
@@ -29,7 +29,7 @@ def test_a_pipeline_that_works_is_warmed_up_and_leaves_nothing_behind(
     editor = build(folders, name, speed={"cache": "taylorseer"})
     (first,) = editor.apply([request(0)])
     seen: list[Any] = []
-    hook = denoiser(editor._pipe).register_forward_pre_hook(lambda *_: seen.append(1))
+    hook = find_denoiser(editor._pipe).register_forward_pre_hook(lambda *_: seen.append(1))
     editor.warm_up()
     hook.remove()
     assert len(seen) == 2, "two steps, of however many there are"

@@ -14,7 +14,7 @@ from mira_batch.config.models.local import QwenVLConfig, SamplingConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.types import Weights
-from mira_batch.models.qwen.draws import Draws, nucleus
+from mira_batch.models.qwen.draws import Draws, keep_nucleus
 from mira_batch.models.qwen.files import check_adapter_files, check_qwen_files
 from mira_batch.models.qwen.policy import QwenVLPolicy
 from tests.support.models.tiny import a_step, noise, policy_of
@@ -63,7 +63,28 @@ def test_of_the_nucleus_the_likeliest_token_always_stays() -> None:
     import torch
 
     scores = torch.tensor([[0.1, 3.0, 0.2]]).log()
-    assert nucleus(scores, 1e-6).isfinite().tolist() == [[False, True, False]]
+    assert keep_nucleus(scores, 1e-6).isfinite().tolist() == [[False, True, False]]
+
+
+def test_of_equal_scores_the_same_tokens_are_kept_as_ever() -> None:
+    """In bfloat16 many are equal, and which of them stay decides the texts that a seed gives."""
+    import torch
+
+    scores = torch.tensor([[0.0, 1.0, 0.0, 1.0, 0.0, 0.0]])
+    kept = keep_nucleus(scores, 0.75).isfinite().tolist()
+    assert kept == [[True, True, True, True, False, False]]
+
+
+def test_a_seed_draws_the_tokens_that_it_always_drew() -> None:
+    import torch
+
+    generator = torch.Generator().manual_seed(7)
+    scores = (torch.randn(3, 1_000, generator=generator) * 4).bfloat16().float()
+    never = torch.zeros(1_000, dtype=torch.bool)
+    never[990:] = True
+    draws = Draws(SamplingConfig(temperature=0.8, top_p=0.9), [1, 2, 3], never)
+    drawn = [draws(never, scores).argmax(-1).tolist() for _ in range(4)]
+    assert drawn == [[405, 373, 860], [405, 445, 383], [405, 445, 152], [405, 373, 435]]
 
 
 # Adapters

@@ -24,8 +24,14 @@ from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import build_prompt
 from mira_batch.core.types import Weights
-from mira_batch.models.qwen.vllm_policy import VllmPolicy, chat_of, draw_of, engine_settings, within
-from mira_batch.models.serving.outcome import outcome_of
+from mira_batch.models.qwen.vllm_policy import (
+    VllmPolicy,
+    build_chat,
+    build_engine_settings,
+    build_sampling,
+    shrink_to,
+)
+from mira_batch.models.serving.outcome import call_model
 
 CONFIG = VllmConfig.model_validate({"type": "vllm", "weights": "/models/qwen", "max_context": 4096})
 RED = frame_of(Image.new("RGB", (40, 20), "red"))
@@ -41,7 +47,7 @@ def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> N
 
 def test_a_request_becomes_chat_messages_in_the_order_of_the_prompt() -> None:
     prompt = build_prompt(REQUEST)
-    messages = chat_of(prompt, 10_000)
+    messages = build_chat(prompt, 10_000)
     assert isinstance(messages, list)
     system, user = messages
     assert system == {"role": "system", "content": prompt.system}
@@ -52,7 +58,7 @@ def test_a_request_becomes_chat_messages_in_the_order_of_the_prompt() -> None:
 
 
 def test_images_are_shown_opaque_and_within_the_limit() -> None:
-    messages = chat_of(build_prompt(REQUEST), 200)
+    messages = build_chat(build_prompt(REQUEST), 200)
     assert isinstance(messages, list)
     red, glass = (part["image_pil"] for part in messages[1]["content"] if "image_pil" in part)
     assert red.size == glass.size == (20, 10)
@@ -63,20 +69,20 @@ def test_images_are_shown_opaque_and_within_the_limit() -> None:
 
 @pytest.mark.parametrize("size", [(100, 60), (10, 2_000), (3_333, 17)])
 def test_no_image_is_larger_than_it_may_be(size: tuple[int, int]) -> None:
-    width, height = within(Image.new("RGB", size), 3_136).size
+    width, height = shrink_to(Image.new("RGB", size), 3_136).size
     assert 2_000 < width * height <= 3_136
-    assert within(image := Image.new("RGB", size), size[0] * size[1]) is image
+    assert shrink_to(image := Image.new("RGB", size), size[0] * size[1]) is image
 
 
 def test_an_image_that_the_model_refuses_fails_its_record_alone() -> None:
     strip = frame_of(Image.new("RGB", (1, 900)))
-    refused = chat_of(build_prompt(replace(REQUEST, current=strip)), 10_000)
+    refused = build_chat(build_prompt(replace(REQUEST, current=strip)), 10_000)
     assert isinstance(refused, RecordError)
     assert "1x900" in str(refused)
 
 
 def test_each_request_draws_with_its_own_seed_and_never_a_special_token() -> None:
-    draw = draw_of(SamplingConfig(temperature=0.7, top_p=0.9, max_tokens=64), 7, [3, 5])
+    draw = build_sampling(SamplingConfig(temperature=0.7, top_p=0.9, max_tokens=64), 7, [3, 5])
     assert draw == {
         "temperature": 0.7,
         "top_p": 0.9,
@@ -87,12 +93,12 @@ def test_each_request_draws_with_its_own_seed_and_never_a_special_token() -> Non
 
 
 def test_sampling_that_is_null_is_greedy() -> None:
-    draw = draw_of(SamplingConfig(temperature=None, top_p=None), 7, [])
+    draw = build_sampling(SamplingConfig(temperature=None, top_p=None), 7, [])
     assert (draw["temperature"], draw["top_p"]) == (0.0, 1.0)
 
 
 def test_the_engine_reads_safetensors_only_and_runs_no_code_of_others() -> None:
-    settings = engine_settings(CONFIG, "/models/qwen")
+    settings = build_engine_settings(CONFIG, "/models/qwen")
     assert settings["model"] == "/models/qwen"
     assert (settings["load_format"], settings["trust_remote_code"]) == ("safetensors", False)
     assert (settings["max_model_len"], settings["dtype"]) == (4096, "bfloat16")
@@ -161,8 +167,8 @@ def test_each_request_gets_its_own_answer(policy: VllmPolicy) -> None:
     assert isinstance(found[1], RecordError)
     assert list(policy.propose([strip]))[0].args == found[1].args
     engine: Any = policy._engine
-    assert engine.settings == engine_settings(CONFIG, engine.settings["model"])
-    assert [messages for messages, _ in engine.asked] == [chat_of(build_prompt(REQUEST), 1_003_520)] * 2
+    assert engine.settings == build_engine_settings(CONFIG, engine.settings["model"])
+    assert [messages for messages, _ in engine.asked] == [build_chat(build_prompt(REQUEST), 1_003_520)] * 2
     never = engine.asked[0][1].logit_bias
     tokenizer = engine.tokenizer
     assert tokenizer.convert_tokens_to_ids("<|image_pad|>") in never
@@ -173,7 +179,7 @@ def test_an_engine_that_died_is_no_fault_of_its_requests(policy: VllmPolicy) -> 
     """Else it would fail every record that is left."""
     engine: Any = policy._engine
     engine.error = EngineDeadError("EngineCore encountered an issue.")
-    answers = outcome_of(policy.propose, [REQUEST, REQUEST]).answers
+    answers = call_model(policy.propose, [REQUEST, REQUEST]).answers
     assert answers is not None and [type(answer) for answer in answers] == [EngineDead] * 2
 
 

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mira_batch.models.serving.batch_limits import MOST_BUCKETS, MOST_PATIENCE, PATIENCE, BatchLimits, Room
+from mira_batch.models.serving.batch_limits import (
+    MOST_BUCKETS,
+    MOST_PATIENCE,
+    PATIENCE,
+    BatchLimits,
+    CallsInProgress,
+)
 
 LONG = 30
 """Seconds after which a test that hangs gives up."""
@@ -23,9 +29,9 @@ def at_full_demand(limits: BatchLimits, fits: int, calls: int) -> tuple[list[int
         sizes.append(limits.limit("a"))
         if sizes[-1] > fits:
             short += 1
-            limits.ran_out("a", sizes[-1])
+            limits.record_out_of_memory("a", sizes[-1])
         else:
-            limits.fitted("a", sizes[-1])
+            limits.record_fit("a", sizes[-1])
     return sizes, short
 
 
@@ -52,25 +58,25 @@ def test_the_wait_has_an_end() -> None:
 
 def test_small_batches_prove_nothing() -> None:
     limits = BatchLimits(8)
-    limits.ran_out("a", 8)
+    limits.record_out_of_memory("a", 8)
     for _ in range(10 * PATIENCE):
-        limits.fitted("a", 3)
+        limits.record_fit("a", 3)
     assert limits.limit("a") == 4
 
 
 def test_a_call_begun_before_the_limit_fell_teaches_nothing_new() -> None:
     limits = BatchLimits(8)
     for size in (8, 4, 8, 8, 4):
-        limits.ran_out("a", size)
+        limits.record_out_of_memory("a", size)
     assert limits.limit("a") == 2
 
 
 def test_what_is_remembered_is_bounded() -> None:
     limits = BatchLimits(8)
     for bucket in range(MOST_BUCKETS):
-        limits.ran_out(bucket, 8)
-    limits.fitted(0, 1)
-    limits.ran_out("one more", 8)
+        limits.record_out_of_memory(bucket, 8)
+    limits.record_fit(0, 1)
+    limits.record_out_of_memory("one more", 8)
     assert len(limits) == MOST_BUCKETS
     assert [limits.limit(bucket) for bucket in (0, 1, 2, "one more")] == [4, 8, 4, 4]
 
@@ -87,38 +93,38 @@ def test_calls_that_run_out_are_few(max_batch: int, fits: int, calls: int) -> No
         assert limits.limit("a") in (min(fits, max_batch), min(fits + 1, max_batch))
 
 
-def test_a_room_tells_who_was_met() -> None:
-    room = Room()
-    with room.enter() as met_others:
+def test_a_call_is_told_whether_it_met_others() -> None:
+    calls = CallsInProgress()
+    with calls.enter() as met_others:
         assert not met_others()
-        with room.enter() as met_first:
+        with calls.enter() as met_first:
             assert met_first()
         assert met_others()
-    with room.enter() as met_others:
+    with calls.enter() as met_others:
         assert not met_others()
 
 
 def test_nobody_slips_in_before_or_beside_one_who_comes_alone() -> None:
-    room, order = Room(), list[str]()
+    calls, order = CallsInProgress(), list[str]()
     asked, go = threading.Event(), threading.Event()
 
     def alone() -> None:
         asked.set()
-        with room.enter(alone=True) as met_others:
+        with calls.enter(alone=True) as met_others:
             order.append("alone")
             assert go.wait(LONG)
             order.append("left" if not met_others() else "not alone")
 
     def third() -> None:
-        with room.enter():
+        with calls.enter():
             order.append("third")
 
     threads = [threading.Thread(target=one) for one in (alone, third)]
-    with room.enter():
+    with calls.enter():
         threads[0].start()
         assert asked.wait(LONG)
         until = time.monotonic() + LONG
-        while not room._reserved:
+        while not calls._reserved:
             assert time.monotonic() < until
         threads[1].start()
         threads[1].join(0.02)

@@ -10,6 +10,7 @@ import pickle
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,9 +21,9 @@ from mira_batch.core.errors import ConfigError, EndpointError, RecordError
 from mira_batch.core.ports import Priced, Timed
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.serving.endpoint import BLAME, REFUSALS, Endpoint, _Patience
-from mira_batch.models.serving.faults import EndpointFault, Meaning, meaning_of, quoted, retry_after
-from mira_batch.models.serving.limiter import DOUBLINGS, Turns, backoff
-from mira_batch.models.serving.microbatch import EDITOR, POLICY
+from mira_batch.models.serving.faults import EndpointFault, Meaning, classify_status, parse_retry_after, quote
+from mira_batch.models.serving.limiter import DOUBLINGS, ConcurrencyLimiter, draw_backoff
+from tests.support.models.roles import EDITOR, POLICY
 
 LONG = 30
 """Seconds after which a test that hangs gives up."""
@@ -43,7 +44,7 @@ def config(**settings: Any) -> ServedConfig:
 def endpoint(call: Call, check: Callable[[Any], Any] = lambda answer: answer, **settings: Any) -> Any:
     limit = settings.pop("limit_seconds", None)
     role = settings.pop("role", EDITOR)
-    return Endpoint(role, call, check, config(**settings), limit, first_backoff=0.001)
+    return Endpoint(replace(role, check=check), call, config(**settings), limit, first_backoff=0.001)
 
 
 class Model:
@@ -90,8 +91,8 @@ def test_each_request_gets_its_own_answer_and_cost() -> None:
         found = await asyncio.gather(*(served.submit(i) for i in range(50)))
         assert [one.value for one in found] == [10 * i for i in range(50)]
         assert [one.usage.cost for one in found] == [i / 100 for i in range(50)]
-        assert (served.calls, served.retries, served.out_of_memory) == (50, 0, 0)
-        assert served.busy_seconds > 0
+        assert (served.calls, served.usage.retries, served.out_of_memory) == (50, 0, 0)
+        assert served.usage["editor"] > 0
 
     run(main())
 
@@ -122,7 +123,7 @@ def test_the_most_urgent_goes_first_and_equals_in_order() -> None:
         await settled(lambda: model.inside == 1)
         ranks = [(5,), (4,), (2, -1), (2, -3), (4,)]
         asked = asyncio.create_task(outcomes(served, [1, 2, 3, 4, 5], ranks))
-        await settled(lambda: len(served._turns._waiting) == 5)
+        await settled(lambda: len(served._limiter._waiting) == 5)
         model.go.set()
         await asked
         await first
@@ -148,7 +149,7 @@ def test_passing_faults_are_waited_out() -> None:
         model = Model(_1=[BUSY, BROKEN, BROKEN], _2=[BROKEN])
         served = endpoint(model)
         assert await outcomes(served, [1, 2, 3]) == [10, 20, 30]
-        assert served.retries == 4
+        assert served.usage.retries == 4
         assert served.calls == 3
 
     run(main())
@@ -179,11 +180,11 @@ def test_a_busy_endpoint_is_left_alone_by_everybody_for_as_long_as_it_asks() -> 
 
 def test_after_a_storm_half_as_many_calls_are_let_in_and_one_more_for_each_answer() -> None:
     async def main() -> None:
-        turns = Turns(8, first_backoff=0.001)
+        limiter = ConcurrencyLimiter(8, first_backoff=0.001)
         inside: list[asyncio.Event] = []
 
         async def caller() -> None:
-            async with turns.turn(()):
+            async with limiter.acquire(()):
                 inside.append(asyncio.Event())
                 await inside[-1].wait()
 
@@ -191,50 +192,50 @@ def test_after_a_storm_half_as_many_calls_are_let_in_and_one_more_for_each_answe
         await settled(lambda: len(inside) == 8)
         began = time.monotonic()
         for event in inside:  # all are refused by the same storm
-            turns.too_busy(began, 0.0)
+            limiter.record_busy(began, 0.0)
             event.set()
         await settled(lambda: len(inside) == 12)
         await asyncio.sleep(0.02)
         assert len(inside) == 12
-        turns.answered()
+        limiter.record_answer()
         await settled(lambda: len(inside) == 13)
         for task in callers:
             task.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
-        turns.close()
+        limiter.close()
 
     run(main())
 
 
 def test_pauses_grow_while_there_is_no_answer() -> None:
     async def main() -> None:
-        turns = Turns(4, first_backoff=1.0)
+        limiter = ConcurrencyLimiter(4, first_backoff=1.0)
         waits = []
         for _ in range(DOUBLINGS + 3):
-            waits.append(turns.too_busy(time.monotonic(), None))
-            turns._closed_until = 0.0
+            waits.append(limiter.record_busy(time.monotonic(), None))
+            limiter._paused_until = 0.0
         assert all(2**n / 2 <= wait <= 2**n for n, wait in enumerate(waits[: DOUBLINGS + 1]))
         assert max(waits) <= 2**DOUBLINGS
-        turns.answered()
-        assert turns.too_busy(time.monotonic(), None) <= 1.0
+        limiter.record_answer()
+        assert limiter.record_busy(time.monotonic(), None) <= 1.0
 
     run(main())
 
 
 def test_all_the_refusals_of_one_storm_count_once() -> None:
     async def main() -> None:
-        turns, began = Turns(8, first_backoff=1.0), time.monotonic()
-        assert max(turns.too_busy(began, None) for _ in range(8)) <= 1.0
-        turns._closed_until = 0.0
-        assert turns.too_busy(time.monotonic(), None) <= 2.0
+        limiter, began = ConcurrencyLimiter(8, first_backoff=1.0), time.monotonic()
+        assert max(limiter.record_busy(began, None) for _ in range(8)) <= 1.0
+        limiter._paused_until = 0.0
+        assert limiter.record_busy(time.monotonic(), None) <= 2.0
 
     run(main())
 
 
 def test_backoff_doubles_to_its_cap_and_is_jittered() -> None:
-    assert all(0.5 <= backoff(1.0, 1) <= 1.0 for _ in range(100))
-    assert len({backoff(1.0, 3) for _ in range(20)}) > 1
-    assert backoff(1.0, 1000) <= 2**DOUBLINGS
+    assert all(0.5 <= draw_backoff(1.0, 1) <= 1.0 for _ in range(100))
+    assert len({draw_backoff(1.0, 3) for _ in range(20)}) > 1
+    assert draw_backoff(1.0, 1000) <= 2**DOUBLINGS
 
 
 def test_a_refused_request_fails_alone_and_is_not_repeated() -> None:
@@ -471,7 +472,7 @@ def test_how_long_an_endpoint_is_down_counts_from_its_last_answer(answered_ago: 
     async def main() -> None:
         served = endpoint(Model())
         patience = _Patience(served, 50.0, 0.001)
-        patience.met(BUSY, served.calls)
+        patience.note_fault(BUSY, served.calls)
         patience._since = time.monotonic() - 90
         served.last_answer = time.monotonic() - answered_ago
         state = RetryCallState(Retrying(), None, (), {})
@@ -530,7 +531,7 @@ def test_a_call_over_its_time_out_is_made_again() -> None:
     async def main() -> None:
         served = endpoint(call, timeout_seconds=0.05, limit_seconds=LONG)
         assert (await served.submit(7)).value == 7
-        assert (begun, served.retries) == ([7, 7], 1)
+        assert (begun, served.usage.retries) == ([7, 7], 1)
 
     run(main())
 
@@ -582,7 +583,7 @@ def test_seconds_of_the_answered_call_are_the_models_and_the_rest_is_waiting() -
         assert timed.usage["policy"] >= 0.049
         assert timed.usage["waiting"] >= 0.099
         assert timed.usage["editor"] == timed.usage["judge"] == 0
-        assert served.busy_seconds == pytest.approx(timed.usage["policy"])
+        assert served.usage["policy"] == pytest.approx(timed.usage["policy"])
 
     run(main())
 
@@ -596,10 +597,10 @@ def test_closing_cancels_what_runs_and_what_waits_and_then_closes_the_client() -
         async def close_client() -> None:
             closed.append(model.inside)
 
-        served = Endpoint(EDITOR, model, lambda answer: answer, config(concurrency=2), None, close_client)
+        served = Endpoint(EDITOR, model, config(concurrency=2), None, close_client)
         asked = asyncio.create_task(outcomes(served, [1, 2, 3, 4]))
         await settled(lambda: model.inside == 2)
-        await served.aclose()
+        await served.close()
         assert closed == [0]
         assert all(isinstance(one, asyncio.CancelledError) for one in await asked)
         with pytest.raises(asyncio.CancelledError):
@@ -629,11 +630,11 @@ def test_a_caller_that_gives_up_leaves_its_place_to_others() -> None:
 
 def test_a_turn_given_to_a_caller_that_is_cancelled_meanwhile_is_given_on() -> None:
     async def main() -> None:
-        turns = Turns(1)
+        limiter = ConcurrencyLimiter(1)
         begun: list[str] = []
 
         async def caller(name: str, go: asyncio.Event) -> None:
-            async with turns.turn(()):
+            async with limiter.acquire(()):
                 begun.append(name)
                 await go.wait()
 
@@ -678,15 +679,17 @@ def test_a_turn_given_to_a_caller_that_is_cancelled_meanwhile_is_given_on() -> N
     ],
 )
 def test_what_statuses_mean(status: int, code: str | None, meaning: Meaning) -> None:
-    assert meaning_of(status, code) is meaning
+    assert classify_status(status, code) is meaning
 
 
 def test_keys_are_never_quoted() -> None:
-    words = quoted("Incorrect key provided: sk-proj-ab****yz.\nBearer abcdef secret-1 AIzaSyD-x9", "secret-1")
+    words = quote("Incorrect key provided: sk-proj-ab****yz.\nBearer abcdef secret-1 AIzaSyD-x9", "secret-1")
     assert words == "Incorrect key provided: *** Bearer *** *** ***"
-    assert len(quoted("x" * 10_000, None)) == 300
+    assert len(quote("x" * 10_000, None)) == 300
 
 
 def test_retry_after_is_read_in_seconds() -> None:
-    assert [retry_after(text) for text in ("2", "0", "1.5")] == [2.0, 0.0, 1.5]
-    assert [retry_after(text) for text in (None, "", "-1", "nan", "inf", "Wed, 21 Oct 2026")] == [None] * 6
+    assert [parse_retry_after(text) for text in ("2", "0", "1.5")] == [2.0, 0.0, 1.5]
+    assert [parse_retry_after(text) for text in (None, "", "-1", "nan", "inf", "Wed, 21 Oct 2026")] == [
+        None
+    ] * 6

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from mira_batch import load_config, read_outputs, read_trajectories, run
-from mira_batch.core.pixels import shared
+from mira_batch.core.pixels import read_only_view
 from mira_batch.core.ports import EditRequest
 from mira_batch.storage.stores.objects import open_store
 from tests.support.runs.catalogue import make_catalogue, settings
@@ -72,7 +72,7 @@ def test_images_are_lent_and_taken_over(tmp_path: Path, factory: str) -> None:
 def test_a_shared_image_is_its_own_and_free_of_metadata() -> None:
     image = Image.new("RGBA", (4, 2), (10, 20, 30, 40))
     image.info["icc_profile"] = b"some"
-    other = shared(image)
+    other = read_only_view(image)
     assert other.tobytes() == image.tobytes() and other.size == (4, 2) and other.mode == "RGBA"
     assert other.info == {} and image.info == {"icc_profile": b"some"}
     ImageDraw.Draw(other).point((0, 0), (1, 2, 3, 4))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mira_batch.core.errors import EngineDead, RecordError
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.serving.microbatch import EDITOR, POLICY, MicroBatcher, Role
+from mira_batch.models.serving.microbatch import MicroBatcher
+from mira_batch.models.serving.roles import Role
+from tests.support.models.roles import EDITOR, POLICY
 
 LONG = 30
 """Seconds after which a test that hangs gives up."""
@@ -61,7 +64,7 @@ async def outcomes(
     ranks = priorities or [()] * len(requests)
     asked = [batching.submit(request, rank) for request, rank in zip(requests, ranks, strict=True)]
     found = await asyncio.gather(*asked, return_exceptions=True)
-    batching.close()
+    await batching.close()
     return [one if isinstance(one, BaseException) else one.value for one in found]
 
 
@@ -111,7 +114,7 @@ def test_a_lone_request_does_not_wait_for_others() -> None:
     async def main() -> Any:
         batching = batcher(model)
         found = (await batching.submit(4)).value
-        batching.close()
+        await batching.close()
         return found
 
     assert run(main()) == 40
@@ -278,7 +281,7 @@ def test_a_slow_replica_holds_nobody_else_up() -> None:
             _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         slow.go.set()
         found = [(await task).value for task in tasks]
-        batching.close()
+        await batching.close()
         return found
 
     assert run(main()) == [10 * i for i in range(20)]
@@ -294,7 +297,7 @@ def test_close_cancels_what_waits_and_answers_what_runs() -> None:
         await asyncio.to_thread(model.entered.wait, LONG)
         waiting = asyncio.create_task(batching.submit(2))
         await asyncio.sleep(0)
-        batching.close()
+        await batching.close()
         late = asyncio.create_task(batching.submit(3))
         await asyncio.wait([waiting, late])
         model.go.set()
@@ -321,7 +324,7 @@ def test_a_cancelled_request_is_not_run() -> None:
         await asyncio.sleep(0)
         model.go.set()
         found = [(await task).value for task in (first, tasks[0], tasks[2])]
-        batching.close()
+        await batching.close()
         return found
 
     assert run(main()) == [0, 10, 30]
@@ -339,7 +342,7 @@ def test_a_request_cancelled_while_it_runs_harms_nobody() -> None:
         await asyncio.sleep(0)
         model.go.set()
         found = (await tasks[1]).value
-        batching.close()
+        await batching.close()
         return found
 
     assert run(main()) == 20
@@ -353,7 +356,7 @@ def test_a_call_that_outlives_its_loop_ends_quietly() -> None:
         task = asyncio.create_task(batching.submit(1))
         await asyncio.to_thread(model.entered.wait, LONG)
         task.cancel()
-        batching.close()
+        await batching.close()
         return batching
 
     batching = run(main())
@@ -372,17 +375,17 @@ def test_seconds_are_shared_out_and_add_up() -> None:
         await asyncio.to_thread(model.entered.wait, LONG)
         model.go.set()
         found = [await task for task in tasks]
-        batching.close()
+        await batching.close()
         return found, batching
 
     found, batching = run(main())
-    assert sum(timed.usage["editor"] for timed in found) == pytest.approx(batching.busy_seconds)
+    assert sum(timed.usage["editor"] for timed in found) == pytest.approx(batching.usage["editor"])
     for batch in model.batches:
         assert len({found[request].usage["editor"] for request in batch}) == 1
     assert all(timed.usage["waiting"] >= 0 and timed.usage["policy"] == 0 for timed in found)
 
 
-def test_each_call_is_told_of_and_one_that_came_to_nothing_answered_nobody() -> None:
+def test_each_call_is_told_of_and_one_that_failed_answered_nobody() -> None:
     told: list[tuple[str, float, float, int]] = []
 
     def too_large(requests: Sequence[Any]) -> None:
@@ -398,9 +401,9 @@ def test_each_call_is_told_of_and_one_that_came_to_nothing_answered_nobody() -> 
     assert found == [0, 10, 20, 30]
     assert [call[3] for call in told] == [0, 2, 2] and {call[0] for call in told} == {"editor-0"}
     seconds = [end - begin for _, begin, end, _ in told]
-    assert batching.wasted_seconds == pytest.approx(seconds[0])
-    assert batching.busy_seconds == pytest.approx(sum(seconds[1:]))
-    assert batching.waiting_seconds >= 4 * seconds[0], "the call that failed is part of their wait"
+    assert batching.usage["retried"] == pytest.approx(seconds[0])
+    assert batching.usage["editor"] == pytest.approx(sum(seconds[1:]))
+    assert batching.usage["editor_waiting"] >= 4 * seconds[0], "the call that failed is part of their wait"
 
 
 def test_answers_are_finished_while_the_model_is_at_its_next_call() -> None:
@@ -414,7 +417,8 @@ def test_answers_are_finished_while_the_model_is_at_its_next_call() -> None:
         return f"finished {value}"
 
     async def main() -> list[Any]:
-        batching = MicroBatcher(EDITOR, [model], lambda request: 0, 1, finish=slowly, finish_apart=True)
+        role = replace(EDITOR, check=slowly, check_apart=True)
+        batching: MicroBatcher[Any, Any] = MicroBatcher(role, [model], lambda request: 0, 1)
         asked = asyncio.create_task(outcomes(batching, [1, 2, 3]))
         await asyncio.to_thread(finishing.wait, LONG)
         while len(model.batches) < 3:  # none is finished, and the model went on
@@ -442,7 +446,7 @@ def test_a_call_over_its_time_is_given_up_and_names_its_kind() -> None:
             return caught.value
         finally:
             release.set()
-            batcher.close()
+            await batcher.close()
 
     error = asyncio.run(scenario())
     assert error.kind is ErrorKind.step_timeout and "editor call of 1 request took longer" in str(error)
@@ -457,7 +461,7 @@ def test_a_sticky_cuda_error_is_a_dead_engine_and_not_the_records_fault() -> Non
         try:
             return await asyncio.gather(*(batcher.submit(i) for i in range(3)), return_exceptions=True)  # type: ignore[return-value]
         finally:
-            batcher.close()
+            await batcher.close()
 
     outcomes = asyncio.run(scenario())
     assert all(isinstance(outcome, EngineDead) and outcome.kind is None for outcome in outcomes)

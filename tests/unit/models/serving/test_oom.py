@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from mira_batch.core.errors import RecordError
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.serving.batch_limits import PATIENCE, Room
-from mira_batch.models.serving.microbatch import EDITOR, POLICY, MicroBatcher
+from mira_batch.models.serving.batch_limits import PATIENCE, CallsInProgress
+from mira_batch.models.serving.microbatch import MicroBatcher
+from tests.support.models.roles import EDITOR, POLICY
 
 LONG = 30
 """Seconds after which a test that hangs gives up."""
@@ -81,7 +82,7 @@ def waves(device: Device, *sets: Sequence[tuple[str, int]], **options: Any) -> M
         for requests in sets:
             found = await wave(batching, device, requests)
             assert found == [10 * number for _, number in requests]
-        batching.close()
+        await batching.close()
         return batching
 
     return asyncio.run(asyncio.wait_for(main(), LONG))
@@ -136,7 +137,7 @@ def test_replicas_learn_together() -> None:
         learned = len(device.calls)
         assert await wave(batching, device, some(8, since=100), replicas=2) == [*range(1000, 1080, 10)]
         assert device.sizes()[learned:] == [2, 2, 2, 2]
-        batching.close()
+        await batching.close()
 
     asyncio.run(asyncio.wait_for(main(), LONG))
 
@@ -148,7 +149,7 @@ def test_a_record_too_large_fails_alone_and_teaches_nothing() -> None:
         batching = start(device)
         found = await wave(batching, device, some(8))
         found += await wave(batching, device, some(8, since=8))
-        batching.close()
+        await batching.close()
         assert batching.out_of_memory == 4
         return found
 
@@ -166,7 +167,7 @@ def test_a_record_too_large_does_not_hide_that_memory_is_short() -> None:
         batching = start(device)
         await wave(batching, device, some(8))
         await wave(batching, device, some(4, since=8))
-        batching.close()
+        await batching.close()
 
     asyncio.run(asyncio.wait_for(main(), LONG))
     assert device.sizes() == [8, 4, 2, 1, 1, 2, 4, 2, 2, 2, 2]
@@ -184,7 +185,7 @@ def test_other_faults_teach_nothing() -> None:
         batching = start(call)
         await wave(batching, device, some(8))
         await wave(batching, device, some(8, since=8))
-        batching.close()
+        await batching.close()
         assert batching.out_of_memory == 0
 
     asyncio.run(asyncio.wait_for(main(), LONG))
@@ -200,7 +201,7 @@ def test_a_limit_comes_back_one_by_one_and_is_forgotten() -> None:
         device.fits["a"] = 4
         await wave(batching, device, some(PATIENCE * (2 + 3 + 4), since=4))
         assert len(batching._limits) == 0
-        batching.close()
+        await batching.close()
 
     asyncio.run(asyncio.wait_for(main(), LONG))
     assert device.sizes() == [4, 2, 2] + [2] * PATIENCE + [3] * PATIENCE + [4] * PATIENCE
@@ -245,7 +246,7 @@ def test_nobody_fails_because_another_replica_has_the_memory(name: str, answered
         shared.go.set()
         assert (await slow).value == 10 and (await later).value == 30
         [found] = await asyncio.gather(other, return_exceptions=True)
-        batching.close()
+        await batching.close()
         return found
 
     found = asyncio.run(asyncio.wait_for(main(), LONG))
@@ -258,11 +259,11 @@ def test_nobody_fails_because_another_replica_has_the_memory(name: str, answered
 
 def test_nobody_fails_because_another_model_has_the_memory() -> None:
     """A policy and an editor on one GPU: the edit is made again when the policy's call is over."""
-    shared, room = Shared(), Room()
+    shared, calls = Shared(), CallsInProgress()
 
     async def main() -> Any:
-        policy = MicroBatcher(POLICY, [shared], lambda request: request[0], 1, room=room)
-        editor = MicroBatcher(EDITOR, [shared], lambda request: request[0], 1, room=room)
+        policy = MicroBatcher(POLICY, [shared], lambda request: request[0], 1, in_progress=calls)
+        editor = MicroBatcher(EDITOR, [shared], lambda request: request[0], 1, in_progress=calls)
         slow = asyncio.create_task(policy.submit(("slow", 1)))
         await asyncio.to_thread(shared.entered.wait, LONG)
         edit = asyncio.create_task(editor.submit(("quick", 2)))
@@ -271,8 +272,8 @@ def test_nobody_fails_because_another_model_has_the_memory() -> None:
         assert not edit.done()
         shared.go.set()
         found = [(await task).value for task in (slow, edit)]
-        policy.close()
-        editor.close()
+        await policy.close()
+        await editor.close()
         return found
 
     assert asyncio.run(asyncio.wait_for(main(), LONG)) == [10, 20]
@@ -285,7 +286,7 @@ def test_one_replica_does_not_try_a_lone_request_twice() -> None:
     async def main() -> None:
         batching = start(device)
         assert isinstance((await wave(batching, device, some(1)))[0], RecordError)
-        batching.close()
+        await batching.close()
 
     asyncio.run(asyncio.wait_for(main(), LONG))
     assert device.sizes() == [1]
@@ -319,7 +320,7 @@ def test_what_a_call_held_is_free_before_the_next(size: int, cycle: bool) -> Non
         batching = start(call, max_batch=size)
         asked = [asyncio.create_task(batching.submit(r)) for r in some(2)]
         kept = await asyncio.gather(*asked, return_exceptions=True)
-        batching.close()
+        await batching.close()
         return kept
 
     gc.collect()
@@ -342,7 +343,7 @@ async def arriving(
             asked.append((number, asyncio.create_task(batching.submit((bucket, number), (rank,)))))
         await asyncio.sleep(0)
     found = await asyncio.gather(*(task for _, task in asked), return_exceptions=True)
-    batching.close()
+    await batching.close()
     return [(number, one) for (number, _), one in zip(asked, found, strict=True)]
 
 

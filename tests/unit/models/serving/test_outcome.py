@@ -7,7 +7,7 @@ import torch
 
 from mira_batch.core.errors import EngineDead, RecordError
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.serving.outcome import is_engine_dead, is_out_of_memory, outcome_of
+from mira_batch.models.serving.outcome import call_model, is_engine_dead, is_out_of_memory
 
 
 def from_torch(size: int) -> Exception:
@@ -73,7 +73,7 @@ def test_an_engine_that_is_gone_is_known_by_its_class(error: Exception) -> None:
     def call(requests: list[int]) -> list[str]:
         raise error
 
-    answers = outcome_of(call, [1, 2]).answers
+    answers = call_model(call, [1, 2]).answers
     assert answers is not None and [type(answer) for answer in answers] == [EngineDead] * 2
 
 

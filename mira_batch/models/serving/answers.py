@@ -1,0 +1,114 @@
+"""What models return, checked, so that a job can trust it. A model's fault is a fault, never a low score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, SupportsFloat
+
+from mira_batch.core.errors import RecordError
+from mira_batch.core.identity import frame_of
+from mira_batch.core.pixels import read_only_view
+from mira_batch.core.ports import Axis, Judgement
+from mira_batch.core.types import ErrorKind, Frame
+from mira_batch.models.serving.images import to_rgb_or_rgba
+
+
+def check_text(answer: Any) -> str:
+    """A policy's answer, as text that can be stored.
+
+    Raises:
+        RecordError: it is no text.
+    """
+    if not isinstance(answer, str):
+        raise RecordError(
+            ErrorKind.policy_failed, f"the policy answered with a {type(answer).__name__}, not with text"
+        )
+    return _mend(answer)
+
+
+def check_frame(image: Any) -> Frame:
+    """An editor's image with its digest. Gray and palette images become RGB.
+
+    Raises:
+        RecordError: it is no PIL image, or an empty one.
+    """
+    from PIL.Image import Image
+
+    if not isinstance(image, Image):
+        raise RecordError(
+            ErrorKind.editor_failed, f"the editor returned a {type(image).__name__}, not a PIL image"
+        )
+    if image.mode not in ("RGB", "RGBA"):
+        image = read_only_view(to_rgb_or_rgba(image))
+    if min(image.size) < 1:
+        raise RecordError(ErrorKind.editor_failed, f"the editor returned an empty image {image.size}")
+    return frame_of(image)
+
+
+def check_judgement(answer: Any) -> Judgement:
+    """A judge's verdict, whole: of a `Judgement`, or of any object that has a `score` and maybe more of it.
+
+    Raises:
+        RecordError: a field has another type, or a number is not finite or out of its range.
+    """
+    score: Any = getattr(answer, "score", None)
+    if not isinstance(score, SupportsFloat) or not 0.0 <= float(score) <= 1.0:
+        raise RecordError(ErrorKind.judge_failed, f"the judge gave {score!r}, not a score in [0, 1]")
+    reason = getattr(answer, "reason", None)
+    return Judgement(
+        float(score),
+        "" if reason is None else _mend(str(reason)),
+        {name: _check_axis(name, axis) for name, axis in _read_mapping(answer, "axes")},
+        _read_text("protocol", getattr(answer, "protocol", "")),
+        _check_raw(getattr(answer, "raw", ())),
+        {
+            name: _read_number(f"validity of {name}", value)
+            for name, value in _read_mapping(answer, "validity")
+        },
+    )
+
+
+def _check_axis(name: str, axis: Any) -> Axis:
+    parts = [getattr(axis, part, None) for part in ("value", "low", "high")]
+    value, low, high = (_read_number(f"axis {name}", part) for part in parts)
+    if not low <= value <= high:
+        raise _refuse(f"{value:g} on the axis {name}, out of [{low:g}, {high:g}]")
+    return Axis(value, low, high)
+
+
+def _check_raw(raw: Any) -> tuple[str, ...]:
+    if not isinstance(raw, tuple | list):
+        raise _refuse(f"a {type(raw).__name__} as raw, not a tuple of texts")
+    return tuple(_read_text("raw", text) for text in raw)
+
+
+def _read_mapping(answer: Any, field: str) -> list[tuple[str, Any]]:
+    """The entries of a field that maps names; none where it isn't there."""
+    found = getattr(answer, field, None)
+    if found is None:
+        return []
+    if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+        raise _refuse(f"{found!r:.200} as {field}, not a mapping of names")
+    return list(found.items())
+
+
+def _read_text(field: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _refuse(f"a {type(value).__name__} as {field}, not text")
+    return _mend(value)
+
+
+def _read_number(what: str, value: Any) -> float:
+    if not isinstance(value, SupportsFloat) or not math.isfinite(float(value)):
+        raise _refuse(f"{value!r:.200} as {what}, not a finite number")
+    return float(value)
+
+
+def _refuse(words: str) -> RecordError:
+    return RecordError(ErrorKind.judge_failed, f"the judge gave {words}")
+
+
+def _mend(text: str) -> str:
+    """A token limit or a lax endpoint can cut a character in half; half of one can't be stored as text."""
+    return text.encode("utf-8", "replace").decode("utf-8")

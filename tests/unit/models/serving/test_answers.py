@@ -1,0 +1,101 @@
+"""What models return: what passes, in which form, and what fails its record."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mira_batch.core.errors import RecordError
+from mira_batch.core.ports import Axis, Judgement
+from mira_batch.core.types import ErrorKind
+from mira_batch.models.serving.answers import check_frame, check_judgement, check_text
+from mira_batch.models.serving.images import lay_on_white
+
+WHOLE = Judgement(
+    0.5, "why", {"quality": Axis(7, 0, 10)}, "viescore/1", ("7", "8"), {"digit_mass": 0.9, "entropy": 0.4}
+)
+
+
+def refused(check: Any, answer: Any) -> RecordError:
+    with pytest.raises(RecordError) as caught:
+        check(answer)
+    return caught.value
+
+
+def test_every_field_of_a_judgement_is_kept() -> None:
+    assert check_judgement(WHOLE) == WHOLE
+
+
+def test_a_score_is_all_that_a_judge_must_give() -> None:
+    assert check_judgement(Judgement(0.5, "why")) == Judgement(0.5, "why")
+    assert check_judgement(SimpleNamespace(score=1)) == Judgement(1.0)
+    assert check_judgement(SimpleNamespace(score=np.float32(0.25), reason=None)) == Judgement(0.25)
+    assert type(check_judgement(SimpleNamespace(score=np.float32(0.25))).score) is float
+
+
+@pytest.mark.parametrize("score", [float("nan"), 1.01, -0.1, float("inf"), "0.5", None, [0.5]])
+def test_what_is_no_score_is_a_fault_and_not_a_low_score(score: Any) -> None:
+    error = refused(check_judgement, SimpleNamespace(score=score, reason=""))
+    assert error.kind is ErrorKind.judge_failed
+    assert str(error) == f"the judge gave {score!r}, not a score in [0, 1]"
+    assert refused(check_judgement, object()).kind is ErrorKind.judge_failed
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("axes", {"quality": Axis(11, 0, 10)}, "11 on the axis quality, out of [0, 10]"),
+        ("axes", {"quality": Axis(float("nan"), 0, 10)}, "nan as axis quality, not a finite number"),
+        ("axes", {"quality": Axis(1, 0, float("inf"))}, "inf as axis quality"),
+        ("axes", {"quality": 7}, "None as axis quality"),
+        ("axes", {3: Axis(1, 0, 1)}, "as axes, not a mapping of names"),
+        ("axes", [Axis(1, 0, 1)], "as axes, not a mapping of names"),
+        ("protocol", None, "a NoneType as protocol, not text"),
+        ("protocol", 1, "a int as protocol, not text"),
+        ("raw", "all of it", "a str as raw, not a tuple of texts"),
+        ("raw", (b"7",), "a bytes as raw, not text"),
+        ("validity", {"entropy": float("nan")}, "nan as validity of entropy, not a finite number"),
+        ("validity", {"entropy": "low"}, "'low' as validity of entropy"),
+        ("validity", 0.5, "as validity, not a mapping of names"),
+    ],
+)
+def test_a_field_of_another_form_is_a_fault(field: str, value: Any, words: str) -> None:
+    error = refused(check_judgement, SimpleNamespace(score=0.5, **{field: value}))
+    assert error.kind is ErrorKind.judge_failed
+    assert str(error).startswith("the judge gave ") and words in str(error)
+
+
+def test_half_characters_are_never_stored() -> None:
+    assert check_text("a\ud83d") == "a?"
+    found = check_judgement(Judgement(1, "a\ud83d", protocol="p\ud83d", raw=("r\ud83d",)))
+    assert (found.reason, found.protocol, found.raw) == ("a?", "p?", ("r?",))
+
+
+def test_a_policy_gives_text_and_an_editor_an_image() -> None:
+    assert refused(check_text, None).kind is ErrorKind.policy_failed
+    assert refused(check_frame, "image").kind is ErrorKind.editor_failed
+    assert refused(check_frame, Image.new("RGB", (0, 3))).kind is ErrorKind.editor_failed
+
+
+@pytest.mark.parametrize(
+    ("mode", "kept"), [("RGB", "RGB"), ("RGBA", "RGBA"), ("L", "RGB"), ("P", "RGB"), ("LA", "RGBA")]
+)
+def test_an_image_becomes_rgb_or_rgba(mode: str, kept: str) -> None:
+    frame = check_frame(Image.new(mode, (3, 2)))
+    assert (frame.pixels.mode, frame.size, len(frame.digest)) == (kept, (3, 2), 32)
+
+
+def test_a_palette_with_transparency_keeps_it() -> None:
+    image = Image.new("P", (3, 2))
+    image.info["transparency"] = 0
+    assert check_frame(image).pixels.mode == "RGBA"
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_is_transparent_shows_white(mode: str) -> None:
+    white = lay_on_white(Image.new(mode, (2, 2), 0))
+    assert (white.mode, white.getpixel((0, 0))) == ("RGB", (255, 255, 255))
