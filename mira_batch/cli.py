@@ -97,7 +97,7 @@ def plan(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     with Terminal(_err) as progress:
         summary = runner.plan(make_job(load_job_config(config, set_ or ())), progress)
     if as_json:
-        _print_json(_summary_dict(summary))
+        _print_json(_dump_summary(summary))
     else:
         _out.print(
             f"{summary.planned:,} records in {summary.shards:,} shards, {summary.committed:,} committed"
@@ -150,14 +150,14 @@ def inspect(
 def _run(settings: JobConfig, takeover: bool, profile: bool, as_json: bool) -> None:
     """Run a job, and print what came of it."""
     stopped: RunStopped | None = None
-    with _stoppable() as stop, Terminal(_err) as progress:
+    with _catch_signals() as stop, Terminal(_err) as progress:
         try:
             summary = runner.run(make_job(settings), progress, stop, takeover, profile)
         except RunStopped as early:
             stopped, summary = early, early.summary
         more = _look_at_results(settings, summary)
     if as_json:
-        _print_json(_summary_dict(summary) | (more if isinstance(more, dict) else {"report": more}))
+        _print_json(_dump_summary(summary) | (more if isinstance(more, dict) else {"report": more}))
     else:
         _out.print()
         _out.print(summary_table(summary, more if isinstance(more, str) else ""))
@@ -181,7 +181,7 @@ def status(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Say how far the run is, from its directory alone."""
     summary = runner.status(make_job(load_job_config(config, set_ or ())))
     if as_json:
-        _print_json(_summary_dict(summary))
+        _print_json(_dump_summary(summary))
     else:
         _out.print(summary_table(summary))
 
@@ -239,7 +239,7 @@ def _report(settings: BulkEditConfig, summary: RunSummary) -> str:
         return ""
 
 
-def _summary_dict(summary: RunSummary) -> dict[str, Any]:
+def _dump_summary(summary: RunSummary) -> dict[str, Any]:
     names = [field.name for field in fields(summary) if field.name != "total"]
     tally, total = summary.tally, summary.total
     return {name: getattr(summary, name) for name in names} | {
@@ -271,7 +271,7 @@ def _print_json(data: Any) -> None:
 
 
 @contextmanager
-def _stoppable() -> Iterator[StopRequest]:
+def _catch_signals() -> Iterator[StopRequest]:
     """Ctrl-C and SIGTERM (a job stopped, a spot node reclaimed) end a run in order; the second, at once."""
     stop, leaving = StopRequest(), False
 

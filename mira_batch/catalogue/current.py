@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from mira_batch.config.base import absolute
+from mira_batch.config.base import make_absolute
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import content_hash
@@ -40,7 +40,7 @@ def read_catalogue(
     names = list(columns) if columns is not None else [n for n in schema.RESULTS.names if n != "steps"]
     if unknown := [name for name in names if name not in schema.RESULTS.names]:
         raise ValueError(f"no such column: {', '.join(unknown)}; there are {', '.join(schema.RESULTS.names)}")
-    found = list_runs(absolute(output_uri), storage, on_damaged=_raise)
+    found = list_runs(make_absolute(output_uri), storage, on_damaged=_raise)
     runs = [run for run, about in found if job_of(about) == "edit"]
     if not runs:
         raise StoreError(f"{output_uri}: holds no run; give the directory of all runs, output.uri")

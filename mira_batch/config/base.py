@@ -23,7 +23,7 @@ def is_remote(location: str) -> bool:
     return bool(_SCHEME.match(location)) and not location.lower().startswith("file://")
 
 
-def absolute(location: str) -> str:
+def make_absolute(location: str) -> str:
     """A local path made absolute (so that run.json means the same everywhere); a URI unchanged."""
     if is_remote(location):
         if re.match(r"^[^:]+://[^/]*:[^/]*@", location):
@@ -33,16 +33,16 @@ def absolute(location: str) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 
-Location = Annotated[str, AfterValidator(absolute)]
+Location = Annotated[str, AfterValidator(make_absolute)]
 """A local path or a URI (s3://, gs://, az://, file://); relative paths start at the working directory."""
 
 
-def secrets_in(settings: Any, name: str = "") -> list[str]:
+def find_secrets(settings: Any, name: str = "") -> list[str]:
     """What of nested settings is a secret: by its name, or a password within a URL."""
     if isinstance(settings, dict):
-        return [found for key, value in settings.items() for found in secrets_in(value, str(key))]
+        return [found for key, value in settings.items() for found in find_secrets(value, str(key))]
     if isinstance(settings, list):
-        return [found for value in settings for found in secrets_in(value, name)]
+        return [found for value in settings for found in find_secrets(value, name)]
     if re.search(r"KEY|TOKEN|SECRET|PASSWORD", name, re.IGNORECASE):
         return [name]
     return [f"the password in {name}"] if re.search(r"://[^/\s]*@", str(settings)) else []

@@ -42,7 +42,7 @@ def load_config(source: Source, overrides: Iterable[str] = ()) -> BulkEditConfig
     config = load_job_config(source, overrides)
     if not isinstance(config, BulkEditConfig):
         raise ConfigError(
-            f"{_name(source)}: job: is {config.job}, but a bulk edit is wanted here (job: edit)"
+            f"{_name_source(source)}: job: is {config.job}, but a bulk edit is wanted here (job: edit)"
         )
     return config
 
@@ -84,7 +84,7 @@ def load_own_config(model: type[C], source: Source, overrides: Iterable[str] = (
 
 def _read(source: Source, overrides: Iterable[str]) -> tuple[str, dict[str, Any], Lines]:
     """What to call it in messages, the settings, overrides applied, and where each stands."""
-    name, lines = _name(source), {}
+    name, lines = _name_source(source), {}
     if isinstance(source, Mapping):
         data = _copy(source)
     else:
@@ -101,7 +101,7 @@ def _validate(model: type[C], name: str, data: dict[str, Any], lines: Lines) -> 
         raise ConfigError(_explain(error, model, name, lines)) from None
 
 
-def _name(source: Source) -> str:
+def _name_source(source: Source) -> str:
     return "config" if isinstance(source, Mapping) else os.fspath(source)
 
 
@@ -170,33 +170,33 @@ def _explain(error: ValidationError, model: type[BaseModel], name: str, lines: L
     problems = []
     for item in error.errors(include_url=False):
         path = tuple(str(part) for part in item["loc"])
-        keys = _without_tags(path, lines)
+        keys = _drop_tags(path, lines)
         place = name if keys not in lines else f"{name}:{lines[keys]}"
         problems.append(f"{place}: {'.'.join(keys) or 'config'}: {_describe(item, path, model)}")
     return "\n".join(problems)
 
 
-def _tag(model: type[BaseModel]) -> str | None:
+def _find_tag(model: type[BaseModel]) -> str | None:
     field = model.model_fields.get("type")
     return field.annotation.__args__[0] if field else None  # type: ignore[union-attr]
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def _find_models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [m for part in getattr(annotation, "__args__", ()) for m in _models_in(part)]
+    return [m for part in getattr(annotation, "__args__", ()) for m in _find_models(part)]
 
 
 _TAGS = {
     tag
     for union in (PolicyConfig, EditorConfig, JudgeConfig)
-    for model in _models_in(union)
-    if (tag := _tag(model))
+    for model in _find_models(union)
+    if (tag := _find_tag(model))
 }
 """The values that `type` may have."""
 
 
-def _without_tags(path: tuple[str, ...], lines: Lines) -> tuple[str, ...]:
+def _drop_tags(path: tuple[str, ...], lines: Lines) -> tuple[str, ...]:
     """Pydantic puts a union's tag into the path (policy.rules.x); users wrote policy.x."""
     keys: tuple[str, ...] = ()
     for part in path:
@@ -238,8 +238,8 @@ def _find_known_keys(path: tuple[str, ...], root: type[BaseModel]) -> list[str]:
         if part.isdigit():  # an index: the models of the list's items are already at hand
             continue
         if part in _TAGS:
-            models = [m for m in models if _tag(m) in (part, None)]
+            models = [m for m in models if _find_tag(m) in (part, None)]
             continue
         fields = [m.model_fields[part].annotation for m in models if part in m.model_fields]
-        models = [m for annotation in fields for m in _models_in(annotation)]
+        models = [m for annotation in fields for m in _find_models(annotation)]
     return sorted({name for m in models for name in m.model_fields})

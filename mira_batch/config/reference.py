@@ -25,38 +25,38 @@ are refused. Relative paths start at the working directory. Every run writes its
 
 def reference() -> str:
     """The whole page as Markdown."""
-    return "\n".join([_INTRO, *_sections(BulkEditConfig, "", set())])
+    return "\n".join([_INTRO, *_write_sections(BulkEditConfig, "", set())])
 
 
-def _sections(model: type[BaseModel], path: str, written: set[type[BaseModel]]) -> typing.Iterator[str]:
+def _write_sections(model: type[BaseModel], path: str, written: set[type[BaseModel]]) -> typing.Iterator[str]:
     if model in written:  # settings that several models share are explained once
         return
     written.add(model)
     title = f"`{path}`" if path else "Top level"
-    yield f"## {title}\n\n{_one_line(model.__doc__)}\n"
+    yield f"## {title}\n\n{_join_lines(model.__doc__)}\n"
     yield "| setting | type | default | meaning |\n|---|---|---|---|"
     nested: list[tuple[str, type[BaseModel]]] = []
     for name, field in model.model_fields.items():
-        models = _models(field.annotation)
-        nested += [(_path(path, name, m, len(models)), m) for m in models]
-        yield _row(name, field)
+        models = _find_models(field.annotation)
+        nested += [(_name_path(path, name, m, len(models)), m) for m in models]
+        yield _write_row(name, field)
     yield ""
     for where, inner in nested:
-        yield from _sections(inner, where, written)
+        yield from _write_sections(inner, where, written)
 
 
-def _path(path: str, name: str, model: type[BaseModel], choices: int) -> str:
+def _name_path(path: str, name: str, model: type[BaseModel], choices: int) -> str:
     where = f"{path}.{name}" if path else name
-    return f"{where} (type: {_tag(model)})" if choices > 1 else where
+    return f"{where} (type: {_find_tag(model)})" if choices > 1 else where
 
 
-def _row(name: str, field: FieldInfo) -> str:
-    default = "required" if field.is_required() else _default(field)
-    meaning = _one_line(field.description or "Names the kind.").replace("|", "\\|")
-    return f"| `{name}` | {_type(field)} | {default} | {meaning} |"
+def _write_row(name: str, field: FieldInfo) -> str:
+    default = "required" if field.is_required() else _show_default(field)
+    meaning = _join_lines(field.description or "Names the kind.").replace("|", "\\|")
+    return f"| `{name}` | {_show_type(field)} | {default} | {meaning} |"
 
 
-def _default(field: FieldInfo) -> str:
+def _show_default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
         kind = getattr(value, "type", None)
@@ -66,28 +66,28 @@ def _default(field: FieldInfo) -> str:
     return "none" if value is None else f"`{value}`"
 
 
-def _type(field: FieldInfo) -> str:
+def _show_type(field: FieldInfo) -> str:
     bounds = [
         f"{sign} {getattr(rule, key):,}"
         for rule in field.metadata
         for key, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
         if hasattr(rule, key)
     ]
-    return ", ".join([_type_name(field.annotation), *bounds])
+    return ", ".join([_name_type(field.annotation), *bounds])
 
 
-def _type_name(kind: Any) -> str:
+def _name_type(kind: Any) -> str:
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
-        return _type_name(inside[0])
+        return _name_type(inside[0])
     if origin is typing.Literal:
         return " \\| ".join(f"`{value}`" for value in inside)
     if origin in (typing.Union, types.UnionType):
-        models = _models(kind)
-        names = [f"`{_tag(m)}`" for m in models] if len(models) > 1 else [_type_name(i) for i in inside]
+        models = _find_models(kind)
+        names = [f"`{_find_tag(m)}`" for m in models] if len(models) > 1 else [_name_type(i) for i in inside]
         return " \\| ".join(name for name in names if name != "none")
     if origin in (tuple, list):
-        return f"list of {_type_name(inside[0])}"
+        return f"list of {_name_type(inside[0])}"
     if origin is dict:
         return "mapping"
     if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -97,17 +97,17 @@ def _type_name(kind: Any) -> str:
     )
 
 
-def _models(kind: Any) -> list[type[BaseModel]]:
+def _find_models(kind: Any) -> list[type[BaseModel]]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return [kind]
-    return [model for inner in typing.get_args(kind) for model in _models(inner)]
+    return [model for inner in typing.get_args(kind) for model in _find_models(inner)]
 
 
-def _tag(model: type[BaseModel]) -> str:
+def _find_tag(model: type[BaseModel]) -> str:
     return typing.get_args(model.model_fields["type"].annotation)[0]
 
 
-def _one_line(text: str | None) -> str:
+def _join_lines(text: str | None) -> str:
     return " ".join((text or "").split())
 
 

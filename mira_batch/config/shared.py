@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mira_batch.config.base import Location, Strict, secrets_in
+from mira_batch.config.base import Location, Strict, find_secrets
 
 
 class ImageColumns(Strict):
@@ -111,7 +111,7 @@ class RunLimits(Strict):
         if value is None:
             return None
         text = value.isoformat() if isinstance(value, datetime) else str(value)
-        if _until(text, datetime.now(UTC)) is None:
+        if _parse_deadline(text, datetime.now(UTC)) is None:
             raise ValueError(
                 f"{text!r} is neither a length of time such as 8h or 1h30m nor a time with its zone such as "
                 "2026-12-01T06:00:00+01:00"
@@ -120,10 +120,10 @@ class RunLimits(Strict):
 
     def seconds_left(self, now: datetime) -> float | None:
         """Seconds until the deadline of a run that starts at `now`; None without a deadline."""
-        return None if self.deadline is None else _until(self.deadline, now)
+        return None if self.deadline is None else _parse_deadline(self.deadline, now)
 
 
-def _until(text: str, now: datetime) -> float | None:
+def _parse_deadline(text: str, now: datetime) -> float | None:
     """Seconds from `now` to what a deadline names; None when it names nothing."""
     length = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
     if length and text:
@@ -159,7 +159,7 @@ class WorkersConfig(Strict):
     def _range(self) -> WorkersConfig:
         if self.max is not None and self.max < self.min:
             raise ValueError(f"max ({self.max}) is below min ({self.min}): raise max or lower min")
-        if secrets := secrets_in(self.runtime_env):
+        if secrets := find_secrets(self.runtime_env):
             raise ValueError(
                 f"runtime_env: {', '.join(secrets)} would be written to run.json; keep secrets on the "
                 "cluster's nodes instead"

@@ -34,7 +34,7 @@ def parse_action(text: str) -> Edit | StopAction | MalformedAction:
     Tags inside a thought are part of the thought, and so are those inside an action. An opened tag that
     is never closed (an answer cut off at its token limit) is malformed rather than guessed at.
     """
-    elements, unclosed = _elements(text)
+    elements, unclosed = _find_elements(text)
     if unclosed:
         return MalformedAction(f"<{unclosed}> is opened but never closed")
     thought = " ".join(_unescape(body) for tag, body in elements if tag == "think").strip()
@@ -62,7 +62,7 @@ def format_action(action: Edit | StopAction) -> str:
     return f"{thought}<{tag}>{_escape(body)}</{tag}>"
 
 
-def _elements(text: str) -> tuple[list[tuple[str, str]], str]:
+def _find_elements(text: str) -> tuple[list[tuple[str, str]], str]:
     """The outermost elements as (tag, body), and the tag that is opened but never closed, if any.
 
     One pass, since a model caught in repetition can fill a long answer with opened tags.

@@ -51,7 +51,7 @@ async def run_record(
     reason: StopReason | None = None
     failure: Failure | None = None
     try:
-        while (reason := run.ended()) is None:
+        while (reason := run.find_end()) is None:
             action, answer = await run.ask()
             if isinstance(action, StopAction):
                 reason, run.final_thought = StopReason.policy_stop, action.thought or action.reason
@@ -108,7 +108,7 @@ class _Run:
         self.pending += timed.usage
         return timed.value
 
-    def ended(self) -> StopReason | None:
+    def find_end(self) -> StopReason | None:
         """Why no further step should be made, from the steps alone (so a resumed record agrees)."""
         steps = [s.step for s in self.steps]
         satisfied = self.limits.satisfied
@@ -116,7 +116,7 @@ class _Run:
             return StopReason.judge_satisfied
         if len(steps) >= 2 and all(s.before == s.after for s in steps[-2:]):
             return StopReason.no_progress
-        if _circles(steps):
+        if _is_circle(steps):
             return StopReason.oscillation
         if len(steps) >= self.limits.max_steps:
             return StopReason.max_steps
@@ -198,7 +198,7 @@ class _Run:
         return max(reversed(accepted), key=lambda s: s.step.score or 0.0).frame
 
 
-def _circles(steps: Sequence[Step]) -> bool:
+def _is_circle(steps: Sequence[Step]) -> bool:
     """Whether the last step repeats an earlier one: same image, same edit, same other result.
 
     An image that merely comes back is no proof: undoing a wrong edit brings one back on purpose.

@@ -58,7 +58,7 @@ def build_prompt(request: PolicyRequest, guidance: str = "", history: bool = Tru
     own_rules = f"\n\nFurther rules:\n{escape_special_tokens(guidance.strip())}" if guidance.strip() else ""
     texts = [f"<instruction>{quote(request.instruction)}</instruction>"]
     if history:
-        texts.append(_past(request.history))
+        texts.append(_list_past(request.history))
     if request.problem:
         texts.append(
             f"Your last answer could not be used: {escape_special_tokens(request.problem)}. "
@@ -67,7 +67,7 @@ def build_prompt(request: PolicyRequest, guidance: str = "", history: bool = Tru
     texts.append(_QUESTION)
     return Prompt(
         system=f"{_RULES}{own_rules}\n\n{ANSWER_FORMAT}",
-        parts=(*_images(request), "\n\n" + "\n\n".join(texts)),
+        parts=(*_show_images(request), "\n\n" + "\n\n".join(texts)),
     )
 
 
@@ -86,7 +86,7 @@ def escape_special_tokens(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8").replace("<|", "&lt;|")
 
 
-def _images(request: PolicyRequest) -> tuple[str | Frame, ...]:
+def _show_images(request: PolicyRequest) -> tuple[str | Frame, ...]:
     if request.original.digest == request.current.digest:
         return ("The image as it is now, which is as it was given:\n", request.current)
     return (
@@ -97,7 +97,7 @@ def _images(request: PolicyRequest) -> tuple[str | Frame, ...]:
     )
 
 
-def _past(history: tuple[Step, ...]) -> str:
+def _list_past(history: tuple[Step, ...]) -> str:
     if not history:
         return "No edit has been made yet."
     lines = [

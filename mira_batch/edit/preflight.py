@@ -17,7 +17,7 @@ def make_checks(config: BulkEditConfig) -> list[tuple[str, Callable[[], str]]]:
     return [
         *make_manifest_checks(config.input, config.storage),
         ("models", lambda: check_models(config)),
-        *([("weights", lambda: _weights(config))] if _locations(config) else []),
+        *([("weights", lambda: _check_weights(config))] if _list_locations(config) else []),
     ]
 
 
@@ -30,14 +30,14 @@ def check_models(config: BulkEditConfig) -> str:
     return ", ".join(check_model(model) for model in config.models().values())
 
 
-def _locations(config: BulkEditConfig) -> list[str]:
+def _list_locations(config: BulkEditConfig) -> list[str]:
     """Where the weights of the models are, adapters included."""
     return [place for model in config.models().values() for place in model.weight_locations()]
 
 
-def _weights(config: BulkEditConfig) -> str:
+def _check_weights(config: BulkEditConfig) -> str:
     """Look at all weights, and into those of models that lie on this machine."""
-    found = [describe_weights(location, config.storage) for location in _locations(config)]
+    found = [describe_weights(location, config.storage) for location in _list_locations(config)]
     for model in config.models().values():
         if isinstance(model, TorchConfig) and not is_remote(model.weights):
             check_files(model)

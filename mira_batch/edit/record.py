@@ -25,7 +25,7 @@ from mira_batch.core.ports import (
 from mira_batch.core.receipts import Tally
 from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, LoggedStep, Status, Trajectory
 from mira_batch.core.usage import Usage
-from mira_batch.edit.rows import result_row
+from mira_batch.edit.rows import make_result_row
 from mira_batch.models.loader import ModelClients
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage.images import encode
@@ -75,7 +75,7 @@ class EditRunner(RecordRunner):
             original, retries = await self._images.open(record)
         except RecordError as error:
             usage = Usage.of(io=time.perf_counter() - started)
-            return self._end(record, _without_image(error.failure, usage))
+            return self._end(record, _fail_without_image(error.failure, usage))
         opened = Usage.of(io=time.perf_counter() - started, retries=retries)
         task = EditTask(record.record_id, record.work_id, record.instruction)
         loop = _Loop(self._context, self._models, row.shard, steps)
@@ -89,7 +89,7 @@ class EditRunner(RecordRunner):
         record = PlannedRecord.from_row(row.columns)
         history = await steps.load(EditTask(record.record_id, record.work_id, record.instruction))
         if not history:
-            return self._end(record, _without_image(failure, Usage()))
+            return self._end(record, _fail_without_image(failure, Usage()))
         best = next((s.frame for s in reversed(history) if s.step.accepted), history[0].frame)
         cost = Usage(cost=sum(logged.step.usage.cost for logged in history))
         trajectory = Trajectory(history, best, None, failure, cost, resumed_steps=len(history))
@@ -106,7 +106,7 @@ class EditRunner(RecordRunner):
 
     def _end(self, record: PlannedRecord, trajectory: Trajectory) -> RecordResult:
         """The row of a record whose image can't be opened."""
-        row = result_row(record, trajectory, None, [], self.identities, None)
+        row = make_result_row(record, trajectory, None, [], self.identities, None)
         return RecordResult(row, count_trajectory(trajectory))
 
     def _finish(
@@ -125,7 +125,7 @@ class EditRunner(RecordRunner):
         trajectory = replace(trajectory, usage=trajectory.usage + encoding)
         steps.forget([step.step.after for step in trajectory.steps])
         source = trajectory.steps[0].step.before if trajectory.steps else original.digest
-        row = result_row(record, trajectory, image, pictures, self.identities, source)
+        row = make_result_row(record, trajectory, image, pictures, self.identities, source)
         return RecordResult(row, count_trajectory(trajectory))
 
     def _restore(self, trajectory: Trajectory, original: Frame) -> Trajectory:
@@ -143,7 +143,7 @@ class EditRunner(RecordRunner):
 
     def _encode(self, frame: Frame, steps: ShardLog) -> bytes:
         output = self._config.output
-        known = steps.png(frame.digest) if output.format == "png" else None
+        known = steps.find_png(frame.digest) if output.format == "png" else None
         return known or encode(frame.pixels, output)
 
     def _keep_step_image(self, work: str, logged: LoggedStep, steps: ShardLog) -> dict[str, Any] | None:
@@ -211,6 +211,6 @@ def count_trajectory(trajectory: Trajectory) -> Tally:
     )
 
 
-def _without_image(failure: Failure, usage: Usage) -> Trajectory:
+def _fail_without_image(failure: Failure, usage: Usage) -> Trajectory:
     """The trajectory of a record whose image can't be opened."""
     return Trajectory((), _NONE, None, failure, usage)

@@ -7,10 +7,10 @@ from typing import Any
 
 from mira_batch.core.types import Trajectory
 from mira_batch.storage.manifest import PlannedRecord
-from mira_batch.storage.run.steplog import step_row, usage_row
+from mira_batch.storage.run.steplog import make_step_row, make_usage_row
 
 
-def result_row(
+def make_result_row(
     record: PlannedRecord,
     trajectory: Trajectory,
     image: bytes | None,
@@ -31,7 +31,8 @@ def result_row(
     failure = trajectory.failure
     size = trajectory.result.size if image is not None else (None, None)
     steps = [
-        step_row(logged.step, picture) for logged, picture in zip(trajectory.steps, step_images, strict=True)
+        make_step_row(logged.step, picture)
+        for logged, picture in zip(trajectory.steps, step_images, strict=True)
     ]
     return {
         "record_id": record.record_id,
@@ -45,7 +46,7 @@ def result_row(
         "width": size[0],
         "height": size[1],
         "num_steps": len(steps),
-        **usage_row(trajectory.usage),
+        **make_usage_row(trajectory.usage),
         "models": dict(models),
         "source": record.source,
         "source_digest": source_digest,

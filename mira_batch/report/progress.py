@@ -47,25 +47,25 @@ class Terminal(Progress):
 
     def planning(self, rows: int) -> None:
         self._rows = rows
-        self._line(f"planning: {rows:,} manifest rows read")
+        self._print_line(f"planning: {rows:,} manifest rows read")
 
     def executing(self, summary: RunSummary) -> None:
         self._summary, self._executing_since = summary, time.monotonic()
         again = f", {summary.already:,} already committed" if summary.already else ""
-        self._line(f"running {summary.run_id}: {summary.planned:,} records planned{again}", now=True)
+        self._print_line(f"running {summary.run_id}: {summary.planned:,} records planned{again}", now=True)
 
     def heartbeat(self, workers: Sequence[WorkerStatus]) -> None:
         self._workers = workers
-        self._line(self._status())
+        self._print_line(self._describe_status())
 
     def committed(self, summary: RunSummary) -> None:
         self._summary = summary
-        self._line(self._status())
+        self._print_line(self._describe_status())
 
     def note(self, text: str) -> None:
         self._console.print(Text(text, "yellow"))
 
-    def _line(self, text: str, now: bool = False) -> None:
+    def _print_line(self, text: str, now: bool = False) -> None:
         due = time.monotonic() - self._last_line >= _LINE_SECONDS
         if self._live is None and (due or now):
             self._last_line = time.monotonic()
@@ -78,7 +78,7 @@ class Terminal(Progress):
         planned = self._summary.planned if self._summary else 0
         return min(planned, committed + sum(worker.ended.records for worker in self._workers))
 
-    def _status(self) -> str:
+    def _describe_status(self) -> str:
         summary = self._summary
         if summary is None:
             return "starting"
@@ -94,17 +94,17 @@ class Terminal(Progress):
             return f"{done}; finishing {in_flight} steps in hand"
         parts = [
             done,
-            self._failed(summary),
+            self._describe_failed(summary),
             f"{in_flight} in flight on {workers}",
             f"{steps:,} edits",
         ]
         if smaller := sum(worker.out_of_memory for worker in self._workers):
             parts.append(f"{smaller:,} batches out of memory, tried again smaller")
-        if remaining := self._remaining():
+        if remaining := self._estimate_remaining():
             parts.append(f"{remaining} left")
         return ", ".join(parts)
 
-    def _failed(self, summary: RunSummary) -> str:
+    def _describe_failed(self, summary: RunSummary) -> str:
         """Failed records so far, by kind, those of open shards included."""
         kinds = Counter(summary.errors)
         for worker in self._workers:
@@ -112,17 +112,17 @@ class Terminal(Progress):
         most = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common(3))
         return f"{kinds.total():,} failed" + (f" ({most})" if most else "")
 
-    def _remaining(self) -> str:
+    def _estimate_remaining(self) -> str:
         """Time left at the pace of this call; empty until there is a pace."""
         assert self._summary is not None
         here = self._done - self._summary.already
         elapsed = time.monotonic() - self._executing_since
         if here < 8 or elapsed < 3:
             return ""
-        return _clock((self._summary.planned - self._done) * elapsed / here)
+        return _format_clock((self._summary.planned - self._done) * elapsed / here)
 
     def __rich__(self) -> RenderableType:
-        elapsed = _clock(time.monotonic() - self._started)
+        elapsed = _format_clock(time.monotonic() - self._started)
         summary = self._summary
         if summary is None:
             what = (
@@ -135,10 +135,10 @@ class Terminal(Progress):
         bar = ProgressBar(total=max(1, summary.planned), completed=self._done, width=40)
         share = 100 * self._done / max(1, summary.planned)
         grid.add_row(Text(summary.run_id, "bold"), bar, f"{share:3.0f} %", Text(elapsed, "dim"))
-        return Group(grid, Text("  " + self._status(), "dim"))
+        return Group(grid, Text("  " + self._describe_status(), "dim"))
 
 
-def _clock(seconds: float) -> str:
+def _format_clock(seconds: float) -> str:
     minutes, whole = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{whole:02d}" if hours else f"{minutes}:{whole:02d}"
@@ -155,9 +155,9 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
     if summary.complete and not here and summary.wall:
         table.add_row("", "nothing to do: every record is committed")
     if summary.committed:
-        table.add_row("ok", Text(f"{summary.ok:,}", "green") + _counts(summary.stops))
+        table.add_row("ok", Text(f"{summary.ok:,}", "green") + _format_counts(summary.stops))
         if summary.failed:
-            table.add_row("failed", Text(f"{summary.failed:,}", "red") + _counts(summary.errors))
+            table.add_row("failed", Text(f"{summary.failed:,}", "red") + _format_counts(summary.errors))
         resumed = f", {summary.resumed_steps:,} of them resumed" if summary.resumed_steps else ""
         each = summary.steps / summary.committed
         if summary.steps:
@@ -178,12 +178,12 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
         table.add_row("restarts", f"{summary.restarts:,} shards begun again after their worker died")
     pace = f", {60 * here / summary.wall:,.0f} records a minute" if here and summary.wall else ""
     if summary.wall:
-        table.add_row("time", f"{_clock(summary.wall)}{pace}")
+        table.add_row("time", f"{_format_clock(summary.wall)}{pace}")
     if summary.driver:
         table.add_row("driver", summary.driver)
-    table.add_row("results", f"{_near(summary.results)}/*.parquet")
+    table.add_row("results", f"{_shorten_path(summary.results)}/*.parquet")
     if report:
-        table.add_row("report", _near(report))
+        table.add_row("report", _shorten_path(report))
     return table
 
 
@@ -196,13 +196,13 @@ def cost_line(summary: RunSummary) -> str:
     return f"${summary.gpu_cost + summary.cost:,.2f}  ({', '.join(named)}{accepted})"
 
 
-def _near(location: str) -> str:
+def _shorten_path(location: str) -> str:
     """A path below the working directory as one would type it."""
     here = os.getcwd() + os.sep
     return location.removeprefix(here)
 
 
-def _counts(counts: Mapping[str, int]) -> Text:
+def _format_counts(counts: Mapping[str, int]) -> Text:
     if not counts:
         return Text("")
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))

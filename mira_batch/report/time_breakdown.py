@@ -43,18 +43,18 @@ def breakdown_table(summary: RunSummary) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     shown = sorted(summary.workers.items())
     for worker, spent in shown[:_MOST]:
-        table.add_row(worker, *(_cell(spent, name) for name in names))
+        table.add_row(worker, *(_format_cell(spent, name) for name in names))
     if len(shown) > _MOST:
         table.add_row(f"and {len(shown) - _MOST} more")
     table.add_section()
-    table.add_row("this call", *(_cell(total, name) for name in names), style="bold")
+    table.add_row("this call", *(_format_cell(total, name) for name in names), style="bold")
     if records := summary.committed - summary.already:
         thousand = total * (1000 / records)
-        table.add_row("1,000 records", *(_cell(thousand, name) for name in names))
+        table.add_row("1,000 records", *(_format_cell(thousand, name) for name in names))
     return table
 
 
-def _cell(spent: Usage, name: str) -> str:
+def _format_cell(spent: Usage, name: str) -> str:
     seconds = spent[name]
     if name not in ("policy", "editor", "judge") or not spent["worker"]:
         return f"{seconds:,.1f}"

@@ -53,19 +53,19 @@ def read_totals(store: Store, storage: StorageConfig) -> Totals:
         )
         for batch, fragment in scanner.scan_batches():
             starts.setdefault(fragment.path, tally.records)
-            tally += _tally(batch)
+            tally += _count_batch(batch)
             failed.append(batch["status"].to_numpy(zero_copy_only=False) == Status.failed)
     return Totals(tally, list(starts), list(starts.values()), np.concatenate(failed))
 
 
-def _tally(batch: pa.RecordBatch) -> Tally:
+def _count_batch(batch: pa.RecordBatch) -> Tally:
     seconds = {field.name: float(_sum(batch["seconds"].field(field.name))) for field in schema.SECONDS}
     return Tally(
         records=batch.num_rows,
-        ok=_counts(batch["status"]).get(Status.ok, 0),
+        ok=_count_values(batch["status"]).get(Status.ok, 0),
         steps=int(_sum(batch["num_steps"])),
-        errors=_counts(batch["error_kind"]),
-        stops=_counts(batch["stop_reason"]),
+        errors=_count_values(batch["error_kind"]),
+        stops=_count_values(batch["stop_reason"]),
         usage=Usage(seconds, float(_sum(batch["cost"]))),
     )
 
@@ -74,5 +74,5 @@ def _sum(column: Any) -> Any:
     return column.to_numpy().sum()
 
 
-def _counts(column: Any) -> dict[str, int]:
+def _count_values(column: Any) -> dict[str, int]:
     return {entry["values"]: entry["counts"] for entry in column.drop_null().value_counts().to_pylist()}

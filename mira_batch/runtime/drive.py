@@ -97,9 +97,9 @@ class Watchdog:
         if now - self._moved < self._due:
             return None
         self._due *= 2
-        return f"nothing has moved for {now - self._moved:,.0f} s: {self._situation(statuses)}"
+        return f"nothing has moved for {now - self._moved:,.0f} s: {self._describe_situation(statuses)}"
 
-    def _situation(self, statuses: Sequence[WorkerStatus]) -> str:
+    def _describe_situation(self, statuses: Sequence[WorkerStatus]) -> str:
         if not statuses:
             return (
                 f"no worker is there; each needs {self._workers.cpus:g} CPU and {self._workers.gpus:g} GPU, "

@@ -79,8 +79,8 @@ def lease(
         StoreError: the store can't be read or written.
     """
     pace = pace or Pace()
-    now = _now()
-    ours = Claim(secrets.token_hex(8), socket.gethostname(), os.getpid(), _place(), now, now)
+    now = _read_clock()
+    ours = Claim(secrets.token_hex(8), socket.gethostname(), os.getpid(), _find_place(), now, now)
     _held.add(ours.holder)
     _take(store, ours, note, takeover, pace)
     ended = threading.Event()
@@ -113,7 +113,7 @@ def is_alive(store: Store, claim: Claim, note: Callable[[str], None], pace: Pace
     """Whether a claim's holder lives. Takes up to `pace.stale` seconds where it can't be asked."""
     pace = pace or Pace()
     left_behind = claim.pid == os.getpid() and claim.holder not in _held
-    if claim.place == _place() and (left_behind or not _exists(claim.pid)):
+    if claim.place == _find_place() and (left_behind or not _is_running(claim.pid)):
         return False
     note(f"another driver is at work on this run, or was: {claim}; waiting for its heartbeat")
     until = time.monotonic() + pace.stale
@@ -128,7 +128,7 @@ def is_alive(store: Store, claim: Claim, note: Callable[[str], None], pace: Pace
 
 
 def _take(store: Store, ours: Claim, note: Callable[[str], None], takeover: bool, pace: Pace) -> None:
-    if store.create(LEASE, _document(ours)):
+    if store.create(LEASE, _dump_claim(ours)):
         return
     standing = read_claim(store)
     if standing is not None and not takeover and is_alive(store, standing, note, pace):
@@ -138,7 +138,7 @@ def _take(store: Store, ours: Claim, note: Callable[[str], None], takeover: bool
         )
     if standing is not None:
         note(f"taking the run over from {standing}")
-    store.put(LEASE, _document(ours))
+    store.put(LEASE, _dump_claim(ours))
 
 
 def _beat(
@@ -150,21 +150,21 @@ def _beat(
             if standing is not None and standing.holder != ours.holder:
                 on_lost(str(standing))
                 return
-            ours = replace(ours, heartbeat=_now(), beats=ours.beats + 1)
-            store.put(LEASE, _document(ours))
+            ours = replace(ours, heartbeat=_read_clock(), beats=ours.beats + 1)
+            store.put(LEASE, _dump_claim(ours))
         except StoreError:  # a store that is gone ends the run by itself, where there is work to lose
             continue
 
 
-def _document(claim: Claim) -> bytes:
+def _dump_claim(claim: Claim) -> bytes:
     return json.dumps(asdict(claim), indent=2).encode()
 
 
-def _now() -> str:
+def _read_clock() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _place() -> str:
+def _find_place() -> str:
     """Names this machine since its last start, and the process namespace (each container has its own)."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -173,7 +173,7 @@ def _place() -> str:
         return socket.gethostname()
 
 
-def _exists(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

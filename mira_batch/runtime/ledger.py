@@ -66,12 +66,12 @@ class Ledger:
         """Write the sum. It only saves time later, so a store that fails just now is no reason to stop."""
         self._saved = time.monotonic()
         if self._shards:
-            document = {"shards": _ranges(self._shards), "total": json.loads(to_json(self._total))}
+            document = {"shards": _find_ranges(self._shards), "total": json.loads(to_json(self._total))}
             with suppress(StoreError):
                 self._store.put(self._key, json.dumps(document).encode())
 
 
-def total(store: Store, committed: set[int]) -> Receipt:
+def sum_receipts(store: Store, committed: set[int]) -> Receipt:
     """The sum of the receipts of these committed shards.
 
     A sum that covers another shard as well (its result file was removed), or one that is counted already,
@@ -114,10 +114,10 @@ def from_json(data: Any) -> Receipt:
     Raises:
         ValueError: it is something else.
     """
-    return _RECEIPT.validate_python(data if "tally" in data else _from_first_form(data))
+    return _RECEIPT.validate_python(data if "tally" in data else _convert_first_form(data))
 
 
-def _from_first_form(data: dict[str, Any]) -> dict[str, Any]:
+def _convert_first_form(data: dict[str, Any]) -> dict[str, Any]:
     """A receipt of the first form, in which all figures stood side by side."""
     names = ("records", "ok", "steps", "resumed_steps", "errors", "stops")
     usage = {"seconds": data["seconds"], "cost": data.get("cost", 0.0)}
@@ -132,7 +132,7 @@ def _from_first_form(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+def _find_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
     """Sorted numbers as (first, last) of each run without a gap."""
     ordered = sorted(numbers)
     breaks = [i for i, (a, b) in enumerate(pairwise(ordered), start=1) if b != a + 1]

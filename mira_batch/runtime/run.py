@@ -21,7 +21,7 @@ from mira_batch.runtime.backends import Backend, make_backend
 from mira_batch.runtime.drive import drive
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.lease import is_alive, lease, read_claim
-from mira_batch.runtime.ledger import Ledger, total
+from mira_batch.runtime.ledger import Ledger, sum_receipts
 from mira_batch.runtime.plan import make_plan, needs_backend
 from mira_batch.runtime.pool import Pool
 from mira_batch.runtime.preflight import check_output
@@ -282,7 +282,7 @@ def _look(config: JobConfig, store: Store, plan: Plan) -> tuple[list[Shard], Run
         gpu_hour=config.prices.gpu_hour,
     )
     committed = plan.records - sum(shard.records for shard in todo)
-    summary = summary.plus(total(store, done), committed)
+    summary = summary.plus(sum_receipts(store, done), committed)
     return todo, replace(summary, already=committed)
 
 

@@ -48,10 +48,10 @@ class Trace:
 
     def record(self, name: str, step: int, doing: str, begin: float, end: float) -> None:
         """What a record did that has entered."""
-        self._add("record", doing, self._lane(name), begin, end, {"record": name, "step": step})
+        self._add("record", doing, self._name_lane(name), begin, end, {"record": name, "step": step})
 
     def commit(self, shard: int, begin: float, end: float) -> None:
-        self._add("store", "commit", self._lane(shard), begin, end, {"shard": shard})
+        self._add("store", "commit", self._name_lane(shard), begin, end, {"shard": shard})
 
     def leave(self, name: str | int) -> None:
         """It is at its end, and others may have its lane."""
@@ -62,7 +62,7 @@ class Trace:
         # One by one: of a list that is swapped, a thread that is about to append to the old one loses a span.
         return tuple(self._spans.popleft() for _ in range(len(self._spans)))
 
-    def _lane(self, name: str | int) -> str:
+    def _name_lane(self, name: str | int) -> str:
         return f"record-{self._lanes[name]:03d}"
 
     def _add(self, kind: str, name: str, lane: str, begin: float, end: float, args: dict[str, Any]) -> None:
@@ -97,7 +97,9 @@ class Profile:
         workers = dict.fromkeys(["driver", *(worker for worker, _ in self._spans)])
         numbers = {worker: number for number, worker in enumerate(workers)}
         lanes: dict[tuple[str, str], int] = {}
-        for worker, span in sorted(self._spans, key=lambda entry: (entry[0], _rank(entry[1]), entry[1][2])):
+        for worker, span in sorted(
+            self._spans, key=lambda entry: (entry[0], _rank_span(entry[1]), entry[1][2])
+        ):
             lanes.setdefault((worker, span[2]), len(lanes) + 1)
         events = [_name("process", numbers[worker], 0, worker) for worker in workers]
         events += [_name("thread", numbers[worker], number, lane) for (worker, lane), number in lanes.items()]
@@ -118,7 +120,7 @@ class Profile:
         store.put(PROFILE, json.dumps(document, separators=(",", ":")).encode())
 
 
-def _rank(span: Span) -> int:
+def _rank_span(span: Span) -> int:
     return ("driver", "model", "store", "record").index(span[0])
 
 

@@ -59,21 +59,21 @@ STEP = pa.struct(
 )
 
 
-def _feature(kind: pa.DataType) -> object:
+def _describe_feature(kind: pa.DataType) -> object:
     """The Hugging Face feature that shows a column of this type."""
     if kind == IMAGE:
         return {"_type": "Image"}
     if pa.types.is_struct(kind):
-        return {field.name: _feature(field.type) for field in kind}
+        return {field.name: _describe_feature(field.type) for field in kind}
     if pa.types.is_list(kind):
-        return [_feature(kind.value_type)]
+        return [_describe_feature(kind.value_type)]
     names = {"double": "float64"}
     return {"_type": "Value", "dtype": names.get(str(kind), str(kind))}
 
 
-def _with_features(schema: pa.Schema) -> pa.Schema:
+def _add_features(schema: pa.Schema) -> pa.Schema:
     """Add the metadata by which `datasets` (and the hub's viewer) show image columns as images."""
-    features = {field.name: _feature(field.type) for field in schema}
+    features = {field.name: _describe_feature(field.type) for field in schema}
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
 
@@ -108,7 +108,7 @@ FACTS = pa.schema(
 )
 """What the inspect job writes of each image. A fact that can't be had is null."""
 
-RESULTS = _with_features(
+RESULTS = _add_features(
     pa.schema(
         [
             ("record_id", pa.string()),

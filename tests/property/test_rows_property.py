@@ -24,7 +24,7 @@ from mira_batch.storage.manifest.rows import (
     validate_row,
 )
 from mira_batch.storage.manifest.scan import SCAN
-from mira_batch.storage.run.planfile import next_size
+from mira_batch.storage.run.planfile import choose_shard_size
 from tests.support.runs.edits import edit_results
 
 any_text = st.text(st.characters(exclude_categories=()))
@@ -133,7 +133,7 @@ def test_result_rows_read_back_equal(some: list[dict[str, Any]]) -> None:
 def sizes(records: int, most: int, workers: int) -> list[int]:
     found = []
     while records:
-        found.append(next_size(records, most, workers))
+        found.append(choose_shard_size(records, most, workers))
         records -= found[-1]
     return found
 

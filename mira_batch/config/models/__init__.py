@@ -56,7 +56,7 @@ class CustomConfig(BatchedConfig):
 
     @field_validator("factory")
     @classmethod
-    def _dotted(cls, value: str) -> str:
+    def _check_factory(cls, value: str) -> str:
         module, colon, name = value.partition(":")
         if not (colon and name.isidentifier() and all(p.isidentifier() for p in module.split("."))):
             raise ValueError(f"{value!r} is not of the form package.module:function")

@@ -46,7 +46,7 @@ def hub_name(weights: str) -> tuple[str, str] | None:
     return (found["repo"], found["revision"]) if found else None
 
 
-def _pinned(weights: str) -> str:
+def _check_pinned(weights: str) -> str:
     if weights.startswith("hf://") and hub_name(weights) is None:
         raise ValueError(
             f"{weights!r} is not of the form hf://owner/name@revision; pin the revision, best the commit "
@@ -55,7 +55,7 @@ def _pinned(weights: str) -> str:
     return weights
 
 
-WeightsLocation = Annotated[Location, AfterValidator(_pinned)]
+WeightsLocation = Annotated[Location, AfterValidator(_check_pinned)]
 """Where weights are: a local directory that every node sees, a prefix on an object store (`s3://bucket/model`;
 downloaded once per node and verified), or `hf://owner/name@revision` on the Hugging Face hub."""
 

@@ -89,7 +89,7 @@ class SimulatedJudgeConfig(SimulatedConfig):
         return faults
 
     @model_validator(mode="after")
-    def _ordered(self) -> SimulatedJudgeConfig:
+    def _check_order(self) -> SimulatedJudgeConfig:
         if self.low > self.high:
             raise ValueError(f"low ({self.low}) is above high ({self.high})")
         return self

@@ -79,11 +79,11 @@ class _Actor:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         if self._broken is not None:
-            return _refusal(self._broken)
+            return _refuse(self._broken)
         try:
             receipt = self._worker(Shard(**json.loads(row["shard"])))
         except UserError as error:
-            return _refusal(error)
+            return _refuse(error)
         except EngineDead as error:
             # A clean process is the only cure. Ray starts one and hands the shard out again; isolation
             # then finds the record that is to blame, if one is.
@@ -94,7 +94,7 @@ class _Actor:
         return _NOTHING | {"receipt": to_json(receipt), "spans": json.dumps(receipt.spans)}
 
 
-def _refusal(error: UserError) -> dict[str, Any]:
+def _refuse(error: UserError) -> dict[str, Any]:
     return _NOTHING | {"error": type(error).__name__, "message": str(error)}
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
-from mira_batch.config.base import absolute, is_remote
+from mira_batch.config.base import is_remote, make_absolute
 from mira_batch.config.shared import Columns, ImageColumns
 from mira_batch.core.identity import content_hash
 
@@ -188,7 +188,7 @@ def resolve_image(uri: str, base: str) -> str:
     if uri.lower().startswith("file://"):
         return uri[7:]
     if uri.startswith("/"):
-        return uri if not is_remote(base) else absolute(uri)
+        return uri if not is_remote(base) else make_absolute(uri)
     return f"{base}/{uri.removeprefix('./')}"
 
 

@@ -46,7 +46,7 @@ def scan_split(
     Raises:
         ManifestError: the file can't be read to its end.
     """
-    local_version = _local_versions(source)
+    local_version = _make_local_lookup(source)
     with ThreadPoolExecutor(_LOOKUPS) as pool:
         stream = read_split(split, source, storage)
         while rows := list(islice(stream, _ROWS)):
@@ -54,7 +54,7 @@ def scan_split(
             if source.identity != "uri":
                 uris = {r.image for r in rows if isinstance(r, Record) and isinstance(r.image, str)}
                 identities = _identify(sorted(uris), source, storage, pool, local_version)
-            yield _table([_scan(row, identities, fingerprint) for row in rows])
+            yield _build_table([_scan(row, identities, fingerprint) for row in rows])
 
 
 def _identify(
@@ -81,7 +81,7 @@ def _identify(
     return found
 
 
-def _local_versions(source: ManifestConfig) -> Callable[[str], str | None]:
+def _make_local_lookup(source: ManifestConfig) -> Callable[[str], str | None]:
     """A function that gives a local file's version as `look_up` would, with one system call, or None.
 
     `check_allowed` resolves every folder of a path. Here each folder is resolved once for a whole split: a
@@ -127,7 +127,7 @@ def _scan(row: Record | Reject, identities: dict[str, str], fingerprint: str) ->
     return (*plan, row.where, None, None, digest)
 
 
-def _table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+def _build_table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
     columns = zip(*rows, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCAN, strict=True)]
     return pa.Table.from_arrays(arrays, schema=SCAN)

@@ -66,7 +66,7 @@ class SkippedBy:
     records: int
 
 
-def next_size(remaining: int, most: int, workers: int) -> int:
+def choose_shard_size(remaining: int, most: int, workers: int) -> int:
     """The size of the next shard: `most` for a long time, then ever smaller, single records last.
 
     With r records left and w workers it is r / (4 w), so that the work still in hand when the plan runs
@@ -108,7 +108,7 @@ class PlanWriter:
         """
         self._cut(down_to=0)
         self._flush()
-        self._store.put(layout.REJECTS, _parquet([rejects]))
+        self._store.put(layout.REJECTS, _write_parquet([rejects]))
         document = {
             "files": self._files,
             "sizes": self._sizes,
@@ -127,7 +127,7 @@ class PlanWriter:
         rows = pa.concat_tables(self._tail).combine_chunks()
         start = 0
         while (remaining := rows.num_rows - start) > down_to:
-            size = next_size(remaining, self._most, self._workers)
+            size = choose_shard_size(remaining, self._most, self._workers)
             self._shards.append(rows.slice(start, size))
             start += size
             if len(self._shards) == SHARDS_PER_FILE:
@@ -138,7 +138,7 @@ class PlanWriter:
     def _flush(self) -> None:
         if not self._shards:
             return
-        data = _parquet(self._shards)
+        data = _write_parquet(self._shards)
         key = f"plan/plan-{len(self._files):04d}-{content_hash(data, size=4)}.parquet"
         self._store.put(key, data)
         self._files.append(key)
@@ -146,7 +146,7 @@ class PlanWriter:
         self._shards = []
 
 
-def _parquet(groups: list[pa.Table]) -> bytes:
+def _write_parquet(groups: list[pa.Table]) -> bytes:
     """One Parquet file with a row group per table.
 
     Of these row groups of a few dozen rows zstd, dictionaries and statistics make up four fifths of the time,

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from mira_batch.config.base import absolute
+from mira_batch.config.base import make_absolute
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage import schema
@@ -140,7 +140,7 @@ def result_files(run: str, storage: StorageConfig) -> tuple[ArrowFileSystem, lis
     Raises:
         StoreError: there are no results, or they can't be listed.
     """
-    root = absolute(run).rstrip("/").removesuffix("/results")
+    root = make_absolute(run).rstrip("/").removesuffix("/results")
     try:
         listed = list_files_below(f"{root}/results", storage)
     except READ_ERRORS as error:

@@ -70,7 +70,7 @@ class ShardLog:
             history.append(logged)
             current = logged.step.after if logged.step.accepted else logged.step.before
         stale = {k for k in self._found[task.work_id] if k >= len(history)}
-        self._store.delete(self._key(task, k) for k in sorted(stale))
+        self._store.delete(self._name_key(task, k) for k in sorted(stale))
         self._found[task.work_id] -= stale
         return tuple(history)
 
@@ -80,7 +80,7 @@ class ShardLog:
 
     def _append(self, task: EditTask, logged: LoggedStep) -> LoggedStep:
         png = encode_png(logged.frame.pixels)
-        key = self._key(task, logged.step.index)
+        key = self._name_key(task, logged.step.index)
         # Not synced to the disk: a torn file is found out by its checksum and the step made again.
         if not self._store.create(key, pack(task.work_id, logged.step, png), durable=False):
             standing = self._read(task, logged.step.index, logged.step.before)
@@ -91,7 +91,7 @@ class ShardLog:
         self._png[logged.step.after] = png
         return logged
 
-    def png(self, digest: str) -> bytes | None:
+    def find_png(self, digest: str) -> bytes | None:
         """The encoded image of a step that this log wrote or read, so that nobody encodes it again."""
         return self._png.get(digest)
 
@@ -104,12 +104,12 @@ class ShardLog:
         """Delete the shard's state, once it is committed."""
         self._store.delete(entry.key for entry in self._store.list(self._prefix))
 
-    def _key(self, task: EditTask, index: int) -> str:
+    def _name_key(self, task: EditTask, index: int) -> str:
         return f"{self._prefix}/{task.work_id}/{index}.step"
 
     def _read(self, task: EditTask, index: int, before: str | None) -> LoggedStep | None:
         """One step, or None when it can't be trusted. `before` None accepts any image to start from."""
-        data = self._store.get(self._key(task, index))
+        data = self._store.get(self._name_key(task, index))
         unpacked = unpack(data, task.work_id) if data is not None else None
         if unpacked is None:
             return None
@@ -130,7 +130,7 @@ def pack(work: str, step: Step, png: bytes) -> bytes:
     """A step as a file: a magic line with the form's version, a line with the checksum of the next, a line of
     JSON, and the PNG. The PNG's own check is a CRC-32, three times as fast: the step names the digest of its
     pixels besides."""
-    row = {"work_id": work, "step": _fields(step), "bytes": len(png), "crc32": zlib.crc32(png)}
+    row = {"work_id": work, "step": _dump_fields(step), "bytes": len(png), "crc32": zlib.crc32(png)}
     header = json.dumps(row).encode()
     return b"".join((_MAGIC, content_hash(header).encode(), b"\n", header, b"\n", png))
 
@@ -151,17 +151,17 @@ def unpack(data: bytes, work: str) -> tuple[Step, bytes] | None:
     return Step(**found, usage=usage), png
 
 
-def step_row(step: Step, image: dict[str, Any] | None) -> dict[str, Any]:
+def make_step_row(step: Step, image: dict[str, Any] | None) -> dict[str, Any]:
     """A step as a row of schema `STEP`."""
-    return _fields(step) | {"image": image}
+    return _dump_fields(step) | {"image": image}
 
 
-def _fields(step: Step) -> dict[str, Any]:
+def _dump_fields(step: Step) -> dict[str, Any]:
     """`asdict`, which copies every value deeply, at a tenth of its cost."""
-    return {name: getattr(step, name) for name in _NAMES} | usage_row(step.usage)
+    return {name: getattr(step, name) for name in _NAMES} | make_usage_row(step.usage)
 
 
-def usage_row(usage: Usage) -> dict[str, Any]:
+def make_usage_row(usage: Usage) -> dict[str, Any]:
     """The columns `seconds` and `cost` of a step or a result."""
     return {"seconds": {name: usage[name] for name in _SECONDS}, "cost": usage.cost}
 

@@ -11,7 +11,7 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.identity import work_id
 from mira_batch.core.types import ErrorKind, Failure, Frame, LoggedStep, StopReason, Trajectory
 from mira_batch.core.usage import Usage
-from mira_batch.edit.rows import result_row
+from mira_batch.edit.rows import make_result_row
 from mira_batch.storage import schema
 from mira_batch.storage.images import encode
 from mira_batch.storage.manifest.listing import ManifestFile
@@ -76,7 +76,7 @@ def a_result(plan: dict[str, Any], trajectory: Trajectory, config: BulkEditConfi
     opened = trajectory.result.pixels is not None
     image = encode(trajectory.result.pixels, config.output) if opened else None
     pictures = [picture(logged) for logged in trajectory.steps]
-    return result_row(
+    return make_result_row(
         PlannedRecord.from_row(plan), trajectory, image, pictures, MODELS, ORIGINAL.digest if opened else None
     )
 

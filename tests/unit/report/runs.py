@@ -23,7 +23,7 @@ from mira_batch.core.types import (
     Trajectory,
 )
 from mira_batch.core.usage import Usage
-from mira_batch.edit.rows import result_row
+from mira_batch.edit.rows import make_result_row
 from mira_batch.report.write import write_report
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import list_files
@@ -126,7 +126,7 @@ def row(
     }
     kept = [keep(step.step, encode_png(step.frame.pixels)) for step in steps]
     record = PlannedRecord.from_row(planned | (plan or {}))
-    return result_row(record, ended, encode_png(current.pixels), kept, MODELS, start.digest)
+    return make_result_row(record, ended, encode_png(current.pixels), kept, MODELS, start.digest)
 
 
 def unopened(name: str, message: str = "no such file") -> dict[str, Any]:
@@ -134,4 +134,6 @@ def unopened(name: str, message: str = "no such file") -> dict[str, Any]:
     failure = Failure(ErrorKind.image_unreadable, message)
     plan = {"record_id": name, "work_id": name, "instruction": "x", "image_uri": "/no", "metadata": "{}"}
     record = PlannedRecord.from_row(plan)
-    return result_row(record, Trajectory((), Frame(None, ""), None, failure, Usage()), None, [], MODELS, None)
+    return make_result_row(
+        record, Trajectory((), Frame(None, ""), None, failure, Usage()), None, [], MODELS, None
+    )

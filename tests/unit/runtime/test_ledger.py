@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mira_batch.core.receipts import Receipt, RunSummary, Tally
 from mira_batch.core.usage import Usage
-from mira_batch.runtime.ledger import FOOTER, Ledger, _ranges, read_receipt, to_json, total
+from mira_batch.runtime.ledger import FOOTER, Ledger, _find_ranges, read_receipt, sum_receipts, to_json
 from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.runs.edits import edit_results
@@ -35,14 +35,14 @@ def test_a_result_file_carries_its_receipt(store: Store) -> None:
 def test_totals_are_the_same_with_and_without_the_sums(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"), a_config(tmp_path).storage)
     receipts = [commit(store, shard) for shard in range(6)]
-    read = total(store, set(range(6)))
+    read = sum_receipts(store, set(range(6)))
     assert (read.tally.records, read.tally.ok, read.tally.errors) == (21, 15, {"editor_failed": 6})
     for session, shards in (("aa", (0, 1, 3)), ("bb", (2, 4))):  # 5: its driver was killed before a save
         ledger = Ledger(store, session, NEW)
         for shard in shards:
             ledger.add(receipts[shard], receipts[shard].tally.records)
         ledger.save()
-    assert total(store, set(range(6))).tally.records == 21
+    assert sum_receipts(store, set(range(6))).tally.records == 21
 
 
 def test_what_another_driver_committed_is_counted_once(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_what_another_driver_committed_is_counted_once(tmp_path: Path) -> None:
     second.add(commit(store, 1), 2)
     first.save()
     second.save()
-    assert (total(store, {0, 1}).tally.records, second.summary.committed) == (3, 3)
+    assert (sum_receipts(store, {0, 1}).tally.records, second.summary.committed) == (3, 3)
 
 
 def test_a_sum_over_a_removed_file_is_left_aside(tmp_path: Path) -> None:
@@ -64,19 +64,19 @@ def test_a_sum_over_a_removed_file_is_left_aside(tmp_path: Path) -> None:
         ledger.add(commit(store, shard), shard + 1)
     ledger.save()
     store.delete([result_key(1)])
-    assert total(store, {0, 2}).tally.records == 1 + 3
+    assert sum_receipts(store, {0, 2}).tally.records == 1 + 3
 
 
 def test_a_damaged_file_counts_as_nothing(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"), a_config(tmp_path).storage)
     store.put(result_key(0), b"PAR1 no more")
     store.put(result_key(1), edit_results([]))
-    assert total(store, {0, 1}).tally.records == 0
+    assert sum_receipts(store, {0, 1}).tally.records == 0
 
 
 @given(st.sets(st.integers(0, 200), min_size=1))
 def test_ranges_cover_exactly_the_shards(shards: set[int]) -> None:
-    ranges = _ranges(shards)
+    ranges = _find_ranges(shards)
     assert [i for first, last in ranges for i in range(first, last + 1)] == sorted(shards)
     assert all(a[1] + 1 < b[0] for a, b in zip(ranges, ranges[1:], strict=False)), "as few as possible"
 

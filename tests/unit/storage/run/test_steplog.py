@@ -18,7 +18,7 @@ from mira_batch.core.identity import content_hash, frame_of
 from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import EditTask, LoggedStep, Step
 from mira_batch.storage import schema
-from mira_batch.storage.run.steplog import ShardLog, pack, step_row, unpack
+from mira_batch.storage.run.steplog import ShardLog, make_step_row, pack, unpack
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.runs.steplogs import a_frame, a_history, a_task, another
 
@@ -178,14 +178,14 @@ def test_encoded_images_are_kept_until_they_are_let_go(store: Store) -> None:
     log = opened(store)
     append(log, *HISTORY[:2])
     first, second = (logged.step.after for logged in HISTORY[:2])
-    assert log.png(first) == encode_png(HISTORY[0].frame.pixels)
+    assert log.find_png(first) == encode_png(HISTORY[0].frame.pixels)
     log.forget([first, "never there"])
-    assert log.png(first) is None
-    assert log.png(second) is not None
+    assert log.find_png(first) is None
+    assert log.find_png(second) is not None
     again = opened(store)
-    assert again.png(first) is None
+    assert again.find_png(first) is None
     asyncio.run(again.load(TASK))
-    assert again.png(first) == encode_png(HISTORY[0].frame.pixels)
+    assert again.find_png(first) == encode_png(HISTORY[0].frame.pixels)
 
 
 def test_the_image_of_a_lost_race_is_not_kept(store: Store) -> None:
@@ -216,6 +216,6 @@ def test_an_image_enlarged_beyond_pillows_bound_is_read_back(
 
 
 def test_the_step_of_a_result_row_and_of_a_file_have_one_schema() -> None:
-    row = step_row(HISTORY[0].step, {"bytes": b"x", "path": None})
+    row = make_step_row(HISTORY[0].step, {"bytes": b"x", "path": None})
     assert set(row) == {field.name for field in schema.STEP}
     assert pa.array([row], schema.STEP).to_pylist() == [row]
