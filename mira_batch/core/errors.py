@@ -78,6 +78,7 @@ class RecordError(MiraError):
 
     @property
     def failure(self) -> Failure:
+        """The same as it stands in the record's row."""
         return Failure(self.kind, str(self))
 
     def __reduce__(self) -> tuple[type, tuple[ErrorKind, str, float]]:

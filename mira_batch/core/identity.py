@@ -31,7 +31,14 @@ def fingerprint(settings: Mapping[str, object]) -> str:
 
 
 def work_id(record_id: str, image_identity: str, instruction: str, pipeline: str) -> str:
-    """The name of one piece of work: 32 hex digits, safe as a path."""
+    """The name of one piece of work: 32 hex digits, safe as a path.
+
+    Args:
+        record_id: the user's own name for the record.
+        image_identity: what tells that its image changed: URI and ETag, or a digest.
+        instruction: what is asked for; empty where the job asks for nothing.
+        pipeline: fingerprint of the settings that decide the result.
+    """
     return content_hash(record_id, image_identity, instruction, pipeline)
 
 
@@ -39,6 +46,12 @@ def seed(work: str, draw: str, step: int, attempt: int) -> int:
     """The seed of one random draw: a 63-bit integer, a function of its arguments alone.
 
     `draw` tells apart what is drawn in the same step: "policy" or "editor".
+
+    Args:
+        work: the record's work_id.
+        draw: what is drawn: "policy" or "editor".
+        step: index of the step, from 0.
+        attempt: which try of the step, from 0.
     """
     return int(content_hash(work, draw, str(step), str(attempt), size=8), 16) >> 1
 

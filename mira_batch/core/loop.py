@@ -43,6 +43,13 @@ async def run_record(
 
     Never raises for a fault of the record: a `RecordError` from a model ends the trajectory as failed,
     with its steps and best image kept. Other errors (the store, a dead engine) propagate.
+
+    Args:
+        task: the record.
+        original: its image, decoded.
+        models: the models, awaited one request at a time.
+        log: the step log of the record's shard.
+        limits: what bounds the loop.
     """
     run = _Run(task, original, models, limits)
     for logged in await log.load(task):

@@ -106,7 +106,9 @@ class Axis:
     value: float
     """Within [low, high], which is all that the scale allows."""
     low: float
+    """The least value of the scale."""
     high: float
+    """The greatest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +254,10 @@ class ServedEditor(Protocol):
     """An editor behind an endpoint. As `ServedPolicy`; it may have `restore`, as an `Editor`."""
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """What changes the pixels: endpoint, model and settings."""
+        ...
+
     async def apply(self, request: EditRequest) -> Priced[object]:
         """One edited image, a `PIL.Image.Image`. Makes one call, and raises as `ServedPolicy.propose`."""
         ...
@@ -266,7 +271,10 @@ class ServedJudge(Protocol):
     """A judge behind an endpoint. As `ServedPolicy`."""
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """What changes the score: endpoint, model, settings and prompt."""
+        ...
+
     async def score(self, request: JudgeRequest) -> Priced[Judgement]:
         """One judgement. Makes one call, and raises as `ServedPolicy.propose`; an answer that holds no score
         is a `RecordError` of kind judge_failed."""

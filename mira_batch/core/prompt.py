@@ -36,6 +36,7 @@ class Prompt:
     """One question to a policy."""
 
     system: str
+    """The rules, and the form of an answer."""
     parts: tuple[str | Frame, ...]
     """The user's turn: text, and images where they are shown."""
 

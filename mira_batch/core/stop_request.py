@@ -26,6 +26,7 @@ class StopRequest:
         return self.end is not None
 
     def ask(self, end: RunEnd, words: str) -> None:
+        """Ask for the run's end: why, and the same for people. A later reason changes nothing."""
         if self.end is None:
             self.words = words
             self.end = end

@@ -193,6 +193,7 @@ class Trajectory:
     stop_reason: StopReason | None
     """None exactly when `failure` is set."""
     failure: Failure | None
+    """Why it failed; None where it ended well."""
     usage: Usage
     """What it took in all, steps restored from a log included."""
     final_thought: str = ""
@@ -204,6 +205,7 @@ class Trajectory:
 
     @property
     def status(self) -> Status:
+        """failed where there is a `failure`, else ok."""
         return Status.failed if self.failure else Status.ok
 
 
@@ -212,6 +214,7 @@ class Limits:
     """What bounds a record's loop."""
 
     max_steps: int = 8
+    """Edits before the loop ends with `max_steps`."""
     malformed_retries: int = 2
     """How often a policy is asked again after a malformed answer."""
     attempts_per_step: int = 1

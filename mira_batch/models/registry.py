@@ -80,6 +80,11 @@ def build_policy(
 ) -> Policy | ServedPolicy:
     """Load the policy onto a device: auto, cpu or cuda:N.
 
+    Args:
+        config: which policy.
+        fetch: brings weights to this node.
+        device: auto, cpu or cuda:N; of no concern to a model without weights.
+
     Raises:
         ConfigError: its weights can't be found or don't fit, a package is missing, or a custom factory
             can't be imported, raises, or returns no policy.
@@ -119,6 +124,11 @@ def build_editor(
 ) -> Editor | ServedEditor:
     """Load the editor onto a device: auto, cpu or cuda:N.
 
+    Args:
+        config: which editor.
+        fetch: brings weights to this node.
+        device: auto, cpu or cuda:N; of no concern to a model without weights.
+
     Raises:
         ConfigError: its weights can't be found or don't fit, a package is missing, or a custom factory
             can't be imported, raises, or returns no editor.
@@ -151,6 +161,11 @@ def build_editor(
 
 def build_judge(config: JudgeConfig, fetch: Fetch = no_weights, device: str = "auto") -> Judge | ServedJudge:
     """Load the judge onto a device: auto, cpu or cuda:N.
+
+    Args:
+        config: which judge.
+        fetch: brings weights to this node.
+        device: auto, cpu or cuda:N; of no concern to a model without weights.
 
     Raises:
         ConfigError: its weights can't be found or don't fit, a package is missing, or a custom factory

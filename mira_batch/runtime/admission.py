@@ -58,7 +58,10 @@ class Admission:
 
 
 async def gather_or_cancel(coroutines: list[Any]) -> list[Any]:
-    """The results in order; the first error cancels the rest and is raised bare."""
+    """The results in order; the first error cancels the rest and is raised bare.
+
+    Raises: whatever the first of them that fails raised.
+    """
     tasks: list[asyncio.Task[Any]] = []
     try:
         async with asyncio.TaskGroup() as group:

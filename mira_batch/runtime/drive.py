@@ -29,6 +29,14 @@ def drive(
 ) -> None:
     """Take receipts until every shard has one, or the run is to end; then let the steps in hand finish.
 
+    Args:
+        config: limits and workers of the run.
+        pool: workers at work on `shards`.
+        shards: those without a result file.
+        ledger: takes in the receipts.
+        watch: told what happens.
+        stop: by this the run is asked to end, and asks itself.
+
     Raises:
         UserError: what a worker could not go on with.
     """
@@ -58,7 +66,14 @@ def drive(
 
 
 def check_failures(before: RunSummary, now: RunSummary, limits: RunLimits, stop: StopRequest) -> None:
-    """Ask for the run's end when too large a part of the records of this call failed."""
+    """Ask for the run's end when too large a part of the records of this call failed.
+
+    Args:
+        before: how the run stood before this call.
+        now: how it stands now.
+        limits: says which part may fail, and of how many records at least.
+        stop: asked to end the run.
+    """
     here = now.tally - before.tally
     ended, failed = here.records, here.failed
     if ended >= limits.min_records and failed > limits.max_failed_fraction * ended:

@@ -115,7 +115,16 @@ class RecordRunner:
         raise NotImplementedError
 
     async def fail(self, row: PlanRow, steps: ShardLog, failure: Failure) -> RecordResult:
-        """The failed row of a record that is not run again, since it killed its worker."""
+        """The failed row of a record that is not run again, since it killed its worker.
+
+        Args:
+            row: the record.
+            steps: the step log of its shard: what earlier attempts logged is of use.
+            failure: why it is not run again.
+
+        Raises:
+            StoreError: the store failed beyond retries.
+        """
         raise NotImplementedError
 
     async def close(self) -> None:

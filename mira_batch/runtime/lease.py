@@ -110,7 +110,14 @@ def read_claim(store: Store) -> Claim | None:
 
 
 def is_alive(store: Store, claim: Claim, note: Callable[[str], None], pace: Pace | None = None) -> bool:
-    """Whether a claim's holder lives. Takes up to `pace.stale` seconds where it can't be asked."""
+    """Whether a claim's holder lives. Takes up to `pace.stale` seconds where it can't be asked.
+
+    Args:
+        store: the run's directory.
+        claim: the claim that stands.
+        note: told what a wait is for.
+        pace: how long without a heartbeat is dead.
+    """
     pace = pace or Pace()
     left_behind = claim.pid == os.getpid() and claim.holder not in _held
     if claim.place == _find_place() and (left_behind or not _is_running(claim.pid)):

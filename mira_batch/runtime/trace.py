@@ -36,10 +36,18 @@ class Trace:
         self._next = itertools.count()
 
     def call(self, replica: str, begin: float, end: float, answered: int) -> None:
-        """A model's call; moments are `time.perf_counter()`, as everywhere in this class."""
+        """A model's call; moments are `time.perf_counter()`, as everywhere in this class.
+
+        Args:
+            replica: which copy of which model: "editor-0".
+            begin: when the call began.
+            end: when it ended.
+            answered: how many requests it answered, 0 where it failed.
+        """
         self._add("model", replica.partition("-")[0], replica, begin, end, {"batch": answered})
 
     def load(self, begin: float, end: float) -> None:
+        """The models were loaded between these moments."""
         self._add("model", "load", "load", begin, end, {})
 
     def enter(self, name: str | int) -> None:
@@ -47,10 +55,25 @@ class Trace:
         self._lanes[name] = heapq.heappop(self._free) if self._free else next(self._next)
 
     def record(self, name: str, step: int, doing: str, begin: float, end: float) -> None:
-        """What a record did that has entered."""
+        """What a record did that has entered.
+
+        Args:
+            name: the record's id.
+            step: the step it was at, from 0.
+            doing: reading, the role of a model, logging or writing.
+            begin: since when.
+            end: until when.
+        """
         self._add("record", doing, self._name_lane(name), begin, end, {"record": name, "step": step})
 
     def commit(self, shard: int, begin: float, end: float) -> None:
+        """A shard that has entered was committed between these moments.
+
+        Args:
+            shard: its number.
+            begin: when its result file was begun.
+            end: when it stood.
+        """
         self._add("store", "commit", self._name_lane(shard), begin, end, {"shard": shard})
 
     def leave(self, name: str | int) -> None:

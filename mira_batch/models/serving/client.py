@@ -18,7 +18,14 @@ answered, 0 where it failed. It must not raise, and may be called from any threa
 
 
 def ignore_call(replica: str, begin: float, end: float, answered: int) -> None:
-    """An `OnCall` for when nobody listens."""
+    """An `OnCall` for when nobody listens.
+
+    Args:
+        replica: which copy of the model.
+        begin: when the call began.
+        end: when it ended.
+        answered: how many requests it answered.
+    """
 
 
 class ModelClient(Protocol[Q, R]):

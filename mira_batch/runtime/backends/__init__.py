@@ -40,6 +40,13 @@ class Backend(Protocol):
     ) -> AbstractContextManager[Pool]:
         """Workers at work on these shards of a run's directory; they are ended on leaving.
 
+        Args:
+            job: what to do with each record.
+            run: the run's directory.
+            session: names this call of the driver, in hex digits; see `attempts.py`.
+            shards: those to run.
+            profile: have workers send spans with their receipts.
+
         Raises:
             UserError: the job can't be opened as configured.
         """

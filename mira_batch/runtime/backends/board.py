@@ -24,10 +24,12 @@ class Board:
         self._stopping = False
 
     def put(self, worker: str, status: WorkerStatus) -> bool:
+        """A worker's heartbeat; answers whether it is to end."""
         self._statuses[worker] = (time.monotonic(), status)
         return self._stopping
 
     def read(self, stopping: bool) -> list[WorkerStatus]:
+        """The last status of each live worker. `stopping` is what workers are told from now on."""
         self._stopping = stopping
         heard = time.monotonic() - _SILENT
         self._statuses = {name: entry for name, entry in self._statuses.items() if entry[0] > heard}

@@ -36,7 +36,15 @@ class InlineBackend:
     def open_pool(
         self, job: Job, run: str, session: str, shards: Sequence[Shard], profile: bool = False
     ) -> Iterator[Pool]:
-        """One worker, with a thread for each shard in hand."""
+        """One worker, with a thread for each shard in hand.
+
+        Args:
+            job: what to do with each record.
+            run: the run's directory.
+            session: names this call of the driver, in hex digits; see `attempts.py`.
+            shards: those to run.
+            profile: have workers send spans with their receipts.
+        """
         pool = Pool()
 
         def heartbeat(status: WorkerStatus) -> bool:

@@ -123,7 +123,11 @@ class RayBackend:
         return ray_session(workers)
 
     def scan(self, job: Job, splits: Sequence[Any]) -> Iterator[pa.Table]:
-        """Splits in parallel, their tables in order (the first of two duplicates must be the first)."""
+        """Splits in parallel, their tables in order (the first of two duplicates must be the first).
+
+        Raises:
+            ManifestError: a split can't be read to its end.
+        """
         packed = _PackedJob.pack(job)
 
         def scan(batch: pa.Table) -> Iterator[pa.Table]:
@@ -152,7 +156,15 @@ class RayBackend:
     def open_pool(
         self, job: Job, run: str, session: str, shards: Sequence[Shard], profile: bool = False
     ) -> Iterator[Pool]:
-        """A pool of actors on the Ray that this process is connected to."""
+        """A pool of actors on the Ray that this process is connected to.
+
+        Args:
+            job: what to do with each record.
+            run: the run's directory.
+            session: names this call of the driver, in hex digits; see `attempts.py`.
+            shards: those to run.
+            profile: have workers send spans with their receipts.
+        """
         with _open_pool(job, run, session, shards, profile) as pool:
             yield pool
 

@@ -55,7 +55,13 @@ def may_hold_images(kind: pa.DataType) -> bool:
 
 
 def sum_stored_bytes(parquet: pq.ParquetFile, row_group: int, column: str) -> int:
-    """How many bytes a column of a row group takes in the file, compressed, all its leaves together."""
+    """How many bytes a column of a row group takes in the file, compressed, all its leaves together.
+
+    Args:
+        parquet: the file.
+        row_group: which, from 0.
+        column: name of a column, nested or not.
+    """
     group = parquet.metadata.row_group(row_group)
     chunks = (group.column(index) for index in range(group.num_columns))
     return sum(

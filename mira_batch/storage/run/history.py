@@ -81,7 +81,16 @@ def _is_alike(spec: RunSpec, about: Mapping[str, Any]) -> bool:
 def list_runs(
     output_uri: str, storage: StorageConfig, on_damaged: Callable[[StoreError], None]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each run's directory and its `run.json`, the oldest first."""
+    """Each run's directory and its `run.json`, the oldest first.
+
+    Args:
+        output_uri: directory of all runs.
+        storage: how an object store is reached.
+        on_damaged: told of a run whose `run.json` is damaged; what it raises ends the listing.
+
+    Raises:
+        StoreError: the store can't be used.
+    """
     root = open_store(output_uri, storage, make=False)
     found = []
     for name in root.list_folders():
@@ -105,7 +114,18 @@ def read_columns(
     storage: StorageConfig,
     on_damaged: Callable[[StoreError], None],
 ) -> Iterator[tuple[str, pa.Table]]:
-    """These columns of each result file of a run, file by file, as `fields` declares them."""
+    """These columns of each result file of a run, file by file, as `fields` declares them.
+
+    Args:
+        run: the run's directory.
+        columns: which columns.
+        fields: schema of its results.
+        storage: how an object store is reached.
+        on_damaged: told of a file that is damaged; what it raises ends the reading.
+
+    Yields:
+        (result file, table), by shard.
+    """
     fs, files = result_files(run, storage)
 
     def read(file: str) -> pa.Table | _Damaged:
@@ -129,7 +149,17 @@ def read_columns(
 def open_results(
     fs: ArrowFileSystem, run: str, file: str, columns: Sequence[pa.Field]
 ) -> Iterator[pq.ParquetFile]:
-    """A result file that has these columns. The boundary of what lies in it."""
+    """A result file that has these columns. The boundary of what lies in it.
+
+    Args:
+        fs: the file system of the results.
+        run: the run's directory, for messages.
+        file: path of the result file.
+        columns: those that it must have, with their types.
+
+    Raises:
+        StoreError: it is damaged, lacks a column, or its store can't be used.
+    """
     where = f"{run}/results/{file.rsplit('/', 1)[1]}"
     try:
         with pq.ParquetFile(file, filesystem=fs) as parquet:

@@ -43,6 +43,7 @@ _PART = re.compile(r"results/part-(\d{5,})\.parquet")
 
 
 def result_key(shard: int) -> str:
+    """Key of the object that commits a shard."""
     return f"results/part-{shard:05d}.parquet"
 
 
@@ -53,6 +54,7 @@ def shard_of(key: str) -> int | None:
 
 
 def state_prefix(shard: int) -> str:
+    """Prefix of a shard's step state and attempt log."""
     return f"state/{shard:05d}"
 
 

@@ -50,9 +50,11 @@ class Plan:
 
     @property
     def records(self) -> int:
+        """Records of all shards together."""
         return sum(self.sizes)
 
     def shards(self) -> Iterator[Shard]:
+        """All shards, in order."""
         for index, size in enumerate(self.sizes):
             yield Shard(index, self.files[index // SHARDS_PER_FILE], index % SHARDS_PER_FILE, size)
 
@@ -71,6 +73,11 @@ def choose_shard_size(remaining: int, most: int, workers: int) -> int:
 
     With r records left and w workers it is r / (4 w), so that the work still in hand when the plan runs
     out is spread over the whole pool.
+
+    Args:
+        remaining: records not yet in a shard.
+        most: the largest size of a shard.
+        workers: the most workers of the pool.
     """
     return max(1, min(most, math.ceil(remaining / (TAPER * workers))))
 
@@ -178,6 +185,11 @@ def read_shard(
     store: Store, shard: Shard, get: Callable[[str], bytes | None] | None = None
 ) -> list[dict[str, Any]]:
     """The plan rows of one shard. `get` may be the store's, cached: many shards share a plan file.
+
+    Args:
+        store: the run's directory.
+        shard: which.
+        get: reads an object of the store; None takes the store's own.
 
     Raises:
         StoreError: the plan file is gone or damaged.

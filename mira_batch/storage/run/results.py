@@ -179,6 +179,14 @@ def read_outputs(
 
     All columns but `steps` by default; leave out `image` when only the outcome matters. For runs larger
     than memory use `results_dataset(run).to_batches(columns=…)`, or `ray.data.read_parquet`.
+
+    Args:
+        run: the run's directory.
+        columns: which columns; None reads all but `steps`.
+        storage: how to reach an object store; None uses the environment.
+
+    Raises:
+        StoreError: there are no results, or they can't be read.
     """
     names = list(columns) if columns is not None else [n for n in schema.RESULTS.names if n != "steps"]
     return results_dataset(run, storage).to_table(columns=names)

@@ -129,7 +129,13 @@ class ShardLog:
 def pack(work: str, step: Step, png: bytes) -> bytes:
     """A step as a file: a magic line with the form's version, a line with the checksum of the next, a line of
     JSON, and the PNG. The PNG's own check is a CRC-32, three times as fast: the step names the digest of its
-    pixels besides."""
+    pixels besides.
+
+    Args:
+        work: the record's work_id.
+        step: the step.
+        png: its image, lossless.
+    """
     row = {"work_id": work, "step": _dump_fields(step), "bytes": len(png), "crc32": zlib.crc32(png)}
     header = json.dumps(row).encode()
     return b"".join((_MAGIC, content_hash(header).encode(), b"\n", header, b"\n", png))

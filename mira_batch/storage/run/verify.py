@@ -37,6 +37,7 @@ class Verdict:
 
     @property
     def whole(self) -> bool:
+        """Whether nothing is wrong."""
         return not self.problems
 
 

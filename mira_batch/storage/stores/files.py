@@ -139,6 +139,12 @@ def read_range(location: str, config: StorageConfig, start: int, end: int) -> by
 
     Passing faults are tried again for `config.retry_seconds`.
 
+    Args:
+        location: a local path or URI.
+        config: how an object store is reached.
+        start: first byte.
+        end: byte after the last.
+
     Raises:
         StoreError: no such scheme, or the package for it isn't installed.
         READ_ERRORS: it does not exist or can't be read.
