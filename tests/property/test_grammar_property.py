@@ -10,7 +10,7 @@ from PIL import ImageColor
 
 from mira_batch.models.embedded.grammar.parse import InstructionUnclear, parse
 from mira_batch.models.embedded.operations import colour, geometry
-from mira_batch.models.embedded.operations.operation import Operation, canonical_colour
+from mira_batch.models.embedded.operations.operation import Operation, name_colour
 from mira_batch.models.embedded.operations.text import MAX_TEXT, Position, Size, WriteText
 
 
@@ -23,7 +23,7 @@ PIXELS = st.integers(1, 100_000)
 COLOURS = st.one_of(
     st.sampled_from(sorted(ImageColor.colormap)),
     st.integers(0, 0xFFFFFF).map(lambda n: f"#{n:06x}"),
-).map(canonical_colour)
+).map(name_colour)
 CHANGE = decimals(-100, 400)
 TEXT = (
     st.text(

@@ -48,7 +48,7 @@ class Clause:
         self.left = [t for t in self.left if t.kind != "word" or t.value not in words]
         return len(self.left) < before
 
-    def choice(self, table: Mapping[str, T]) -> T | None:
+    def choose(self, table: Mapping[str, T]) -> T | None:
         """The meaning of the first word the table has. Words that contradict it are left over."""
         found = next((table[str(t.value)] for t in self.left if t.kind == "word" and t.value in table), None)
         if found is not None:
@@ -62,15 +62,15 @@ class Clause:
             self.left.remove(token)
         return token
 
-    def colour(self) -> str | None:
+    def take_colour(self) -> str | None:
         token = self.take("colour")
         return str(token.value) if token else None
 
-    def pair(self, kind: str) -> tuple[float, float] | None:
+    def take_pair(self, kind: str) -> tuple[float, float] | None:
         token = self.take(kind)
         return token.value if token and isinstance(token.value, tuple) else None
 
-    def after(self, word: str, token: Token) -> bool:
+    def follows(self, word: str, token: Token) -> bool:
         """Whether the token stands right after this word, as in "by 20%"."""
         at = self.left.index(token)
         return at > 0 and self.left[at - 1].kind == "word" and self.left[at - 1].value == word
@@ -110,4 +110,4 @@ def read_whole(value: float) -> int:
 def read_amount(c: Clause, kinds: tuple[str, ...], slightly: float, plain: float, strongly: float) -> float:
     """An amount that may be a number, "a bit", "a lot" or left open."""
     amount = c.take(*kinds)
-    return read_value(amount) if amount else c.choice({"slightly": slightly, "strongly": strongly}) or plain
+    return read_value(amount) if amount else c.choose({"slightly": slightly, "strongly": strongly}) or plain

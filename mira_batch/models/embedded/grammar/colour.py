@@ -28,21 +28,21 @@ def write(c: Clause) -> Operation:
     corner = c.drop("corner")
     c.drop("side", "across", "over", "along", "color", "size")
     sizes: dict[str, Size] = {"small": "small", "medium": "medium", "large": "large"}
-    size = c.choice(sizes) or "medium"
-    down = c.choice({"top": "top", "upper": "top", "bottom": "bottom", "lower": "bottom"})
-    across = c.choice({"left": "left", "right": "right"})
+    size = c.choose(sizes) or "medium"
+    down = c.choose({"top": "top", "upper": "top", "bottom": "bottom", "lower": "bottom"})
+    across = c.choose({"left": "left", "right": "right"})
     centre = c.drop("center")
     if corner and not (down and across):
         raise ValueError("say which corner, such as the top left corner")
     default = "bottom right" if watermark else "bottom"
     words = " ".join(word for word in (down, across) if word) or ("center" if centre else default)
     position: Position = next(p for p in get_args(Position) if p == words)
-    return WriteText(str(text.value), position, c.colour() or "white", size, faint)
+    return WriteText(str(text.value), position, c.take_colour() or "white", size, faint)
 
 
 def gray(c: Clause) -> Operation:
     if not c.drop("grayscale"):
-        c.colour()  # "turn it gray"
+        c.take_colour()  # "turn it gray"
     c.drop("tone", "color", "completely", "fully")
     return colour.Grayscale()
 
@@ -61,9 +61,9 @@ def tone(c: Clause) -> Operation | tuple[Operation, ...]:
     makes = {"brightness": colour.Brightness, "contrast": colour.Contrast, "saturation": colour.Saturation}
     ways = {"increase": 1, "up": 1, "decrease": -1, "down": -1, "lower": -1}
     c.drop("color")
-    adjective = c.choice(_ADJECTIVES)
-    way = c.choice(ways)
-    loosely = c.choice({"slightly": 15.0, "strongly": 50.0})
+    adjective = c.choose(_ADJECTIVES)
+    way = c.choose(ways)
+    loosely = c.choose({"slightly": 15.0, "strongly": 50.0})
     kinds = ("percent", "number", "times")
     if adjective == ("saturation", -1) and not (way or loosely or any(t.kind in kinds for t in c.left)):
         c.drop("completely", "fully")
@@ -90,8 +90,8 @@ def _change(c: Clause, way: int | None, amount: Token | None, loosely: float | N
             raise ValueError("say how to change it, such as increase by 20%")
         return way * (loosely or 25.0)
     value = read_value(amount) * (100 if amount.kind == "times" else 1)
-    relative = c.after("by", amount) and value < 100
-    to = not relative if amount.kind == "times" else c.after("to", amount)
+    relative = c.follows("by", amount) and value < 100
+    to = not relative if amount.kind == "times" else c.follows("to", amount)
     if to:
         if amount.kind == "number":
             raise ValueError("say to how many percent of what it is")
@@ -123,7 +123,7 @@ def sharpen(c: Clause) -> Operation:
 
 def tint(c: Clause) -> Operation:
     c.drop("tint", "color", "strength", "tone")
-    paint = c.colour()
+    paint = c.take_colour()
     if not paint:
         raise ValueError("say in which color, such as tint it orange")
     return colour.Tint(paint, read_amount(c, ("percent", "number"), 20, 40, 70))
@@ -145,7 +145,7 @@ def flatten(c: Clause) -> Operation:
     if named[:1] == ["colour"] and not flatten:  # "replace the white by a transparent background"
         raise ValueError("transparent areas can be filled, but nothing can be made transparent")
     c.drop("transparency", "background", "replace", "fill", "color", "alpha", "channel")
-    paint = c.colour()
+    paint = c.take_colour()
     if not (paint or flatten):
         raise ValueError("say which color the transparent areas get")
     return colour.Flatten(paint or "white")

@@ -13,11 +13,11 @@ from mira_batch.models.embedded.operations.operation import Operation
 
 def rotate(c: Clause) -> Operation:
     c.drop("rotate")
-    fill = c.colour()
+    fill = c.take_colour()
     if fill:
         c.drop("background", "corner", "corners", "fill", "filling", "filled", "color")
     upside_down = c.drop("upsidedown")
-    way = c.choice({"clockwise": 1, "right": 1, "counterclockwise": -1, "left": -1})
+    way = c.choose({"clockwise": 1, "right": 1, "counterclockwise": -1, "left": -1})
     amount = None if upside_down else c.take("degrees", "turn", "number")
     if not (amount or way or upside_down):
         raise ValueError("say how far, such as 90 degrees clockwise")
@@ -39,7 +39,7 @@ def flip(c: Clause) -> tuple[Operation, ...]:
 def crop(c: Clause) -> Operation:
     trim = c.drop("trim")
     c.drop("crop")
-    square, size, ratio = c.drop("square"), c.pair("size"), c.pair("ratio")
+    square, size, ratio = c.drop("square"), c.take_pair("size"), c.take_pair("ratio")
     if not (square or size or ratio):
         return _crop_sides(c, trim)
     c.drop("center", "proportions", "format")
@@ -74,9 +74,9 @@ def _crop_sides(c: Clause, trim: bool) -> Operation:
 
 def resize(c: Clause) -> Operation:
     c.drop("resize", "size", "original", "current", "dimensions", "large", "exactly")
-    if size := c.pair("size"):
+    if size := c.take_pair("size"):
         return geometry.Resize(read_whole(size[0]), read_whole(size[1]))
-    way = c.choice({"enlarge": 1, "up": 1, "increase": 1, "shrink": -1, "down": -1, "decrease": -1})
+    way = c.choose({"enlarge": 1, "up": 1, "increase": 1, "shrink": -1, "down": -1, "decrease": -1})
     c.drop("proportionally")
     amounts = c.pair_amounts(("width", "height"), "px", "number")
     if amounts:
@@ -101,7 +101,7 @@ def resize(c: Clause) -> Operation:
 def _refuse_by(c: Clause) -> None:
     """ "Reduce the width by 100 px" is not "to 100 px"; "640 wide by 480 high" is fine."""
     first = next((t for t in c.left if t.kind in ("px", "number")), None)
-    if first and c.after("by", first):
+    if first and c.follows("by", first):
         raise ValueError("say what size it shall have, such as a width of 640 pixels")
 
 
@@ -112,7 +112,7 @@ def _scale(c: Clause, way: int | None) -> float:
         raise ValueError("say to what size, such as to 640x480, to 800 pixels wide or to 50%")
     if amount.signed:
         raise ValueError("say enlarge or shrink, without a sign")
-    by, to = c.after("by", amount), c.after("to", amount)
+    by, to = c.follows("by", amount), c.follows("to", amount)
     c.left.remove(amount)
     value = read_value(amount)
     if amount.kind == "times" and value >= 1:
@@ -127,13 +127,13 @@ def surround(c: Clause) -> Operation:
     bordered = c.drop("border")
     if c.drop("square"):
         c.drop("background", "color")
-        return geometry.PadSquare(c.colour() or "white")
+        return geometry.PadSquare(c.take_colour() or "white")
     if c.has(*CHANGES):
         raise ValueError("say it as in add a 12 px white border")
     c.drop("around", "everyside", "width", "thickness", "background", "color", "solid")
     amount = c.take("px", "percent", "number")
-    thickness = c.choice({"thin": 4.0, "thick": 24.0})
-    paint = c.colour() or ("white" if margin else "black")
+    thickness = c.choose({"thin": 4.0, "thick": 24.0})
+    paint = c.take_colour() or ("white" if margin else "black")
     if amount:
         return geometry.Border(read_value(amount), "%" if amount.kind == "percent" else "px", paint)
     if margin and not bordered and not thickness:

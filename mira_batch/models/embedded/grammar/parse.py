@@ -61,7 +61,7 @@ def parse(instruction: str) -> tuple[Operation, ...]:
         segments = [s for s in _split(sentence, "weak") if not _announces(s)]
         while segments:
             try:
-                made, used = _first_clause(segments)
+                made, used = _read_clause(segments)
             except NotUnderstood as unclear:
                 words = instruction[unclear.tokens[0].start : unclear.tokens[-1].end]
                 raise InstructionUnclear(words, unclear.why) from unclear
@@ -96,7 +96,7 @@ _LONGEST_CLAUSE = 8
 """Segments between commas and "and" that one clause may span."""
 
 
-def _first_clause(segments: Sequence[list[Token]]) -> tuple[tuple[Operation, ...], int]:
+def _read_clause(segments: Sequence[list[Token]]) -> tuple[tuple[Operation, ...], int]:
     """The operations of the first clause, and how many segments it spans: the most that make sense.
 
     A comma or "and" may end a clause ("mirror it, crop it") or stand inside one ("crop 5% off the top and
@@ -105,8 +105,8 @@ def _first_clause(segments: Sequence[list[Token]]) -> tuple[tuple[Operation, ...
     """
     for count in range(min(len(segments), _LONGEST_CLAUSE), 1, -1):
         joined = [token for segment in segments[:count] for token in segment]
-        headed = [segment for segment in segments[:count] if strong_heads(segment)]
-        if len(headed) > 1 and not _one_head(strong_heads(joined)):
+        headed = [segment for segment in segments[:count] if find_strong_heads(segment)]
+        if len(headed) > 1 and not _is_one_head(find_strong_heads(joined)):
             continue
         try:
             return understand(joined), count
@@ -115,15 +115,15 @@ def _first_clause(segments: Sequence[list[Token]]) -> tuple[tuple[Operation, ...
     return understand(segments[0]), 1
 
 
-def _one_head(heads: Sequence[str]) -> bool:
+def _is_one_head(heads: Sequence[str]) -> bool:
     """Whether the heads of several segments may share a clause: "contrast, brightness"."""
     return all(head in _TONES for head in heads) or set(heads) == {"write"}
 
 
 def understand(tokens: Sequence[Token]) -> tuple[Operation, ...]:
     """The operations of one clause; `NotUnderstood` where any of it is unclear."""
-    heads = strong_heads(tokens)
-    makers = {_HEADS[head] for head in heads} or _weak_heads(tokens)
+    heads = find_strong_heads(tokens)
+    makers = {_HEADS[head] for head in heads} or _find_weak_heads(tokens)
     if not makers:
         raise NotUnderstood(tokens)
     if len(makers) > 1:
@@ -145,7 +145,7 @@ def understand(tokens: Sequence[Token]) -> tuple[Operation, ...]:
     return made if isinstance(made, tuple) else (made,)
 
 
-def strong_heads(tokens: Sequence[Token]) -> list[str]:
+def find_strong_heads(tokens: Sequence[Token]) -> list[str]:
     """The words of a clause that name an operation by themselves."""
     heads = [str(t.value) for t in tokens if t.kind == "word" and t.value in _HEADS]
     if any(t.kind == "text" for t in tokens):
@@ -154,41 +154,41 @@ def strong_heads(tokens: Sequence[Token]) -> list[str]:
     return heads
 
 
-def _weak_heads(tokens: Sequence[Token]) -> set[Maker]:
+def _find_weak_heads(tokens: Sequence[Token]) -> set[Maker]:
     """What a clause without a strong head is about: the first weak one that it has."""
     said = {t.value if t.kind in ("word", "colour") else t.kind for t in tokens}
     return set([maker for head, maker in _WEAK.items() if head in said][:1])
 
 
-def _heads(maker: Maker, words: str) -> dict[str, Maker]:
+def _name_heads(maker: Maker, words: str) -> dict[str, Maker]:
     return dict.fromkeys(words.split(), maker)
 
 
 _HEADS: dict[str, Maker] = {
-    **_heads(geometry.rotate, "rotate clockwise counterclockwise"),
-    **_heads(geometry.flip, "flip mirror"),
-    **_heads(geometry.crop, "crop trim"),
-    **_heads(geometry.resize, "resize enlarge shrink"),
-    **_heads(geometry.surround, "pad border margin"),
-    **_heads(colour.gray, "grayscale"),
-    **_heads(colour.sepia, "sepia"),
-    **_heads(colour.invert, "invert"),
-    **_heads(colour.tone, "brightness contrast saturation brighten darken saturate desaturate"),
-    **_heads(colour.blur, "blur"),
-    **_heads(colour.sharpen, "sharpen"),
-    **_heads(colour.tint, "tint"),
-    **_heads(colour.write, "write text caption watermark"),
-    **_heads(colour.flatten, "flatten transparency"),
-    **_heads(colour.posterize, "posterize"),
-    **_heads(colour.autocontrast, "autocontrast"),
+    **_name_heads(geometry.rotate, "rotate clockwise counterclockwise"),
+    **_name_heads(geometry.flip, "flip mirror"),
+    **_name_heads(geometry.crop, "crop trim"),
+    **_name_heads(geometry.resize, "resize enlarge shrink"),
+    **_name_heads(geometry.surround, "pad border margin"),
+    **_name_heads(colour.gray, "grayscale"),
+    **_name_heads(colour.sepia, "sepia"),
+    **_name_heads(colour.invert, "invert"),
+    **_name_heads(colour.tone, "brightness contrast saturation brighten darken saturate desaturate"),
+    **_name_heads(colour.blur, "blur"),
+    **_name_heads(colour.sharpen, "sharpen"),
+    **_name_heads(colour.tint, "tint"),
+    **_name_heads(colour.write, "write text caption watermark"),
+    **_name_heads(colour.flatten, "flatten transparency"),
+    **_name_heads(colour.posterize, "posterize"),
+    **_name_heads(colour.autocontrast, "autocontrast"),
 }
 _TONES = frozenset(("brightness", "contrast", "saturation"))
 """The heads that may share a clause: "more brightness and contrast"."""
 _WEAK: dict[str, Maker] = {
-    **_heads(colour.gray, "gray"),
-    **_heads(geometry.rotate, "upsidedown"),
-    **_heads(geometry.resize, "size width height longest shortest large"),
-    **_heads(geometry.rotate, "turn"),
-    **_heads(geometry.resize, "decrease"),
+    **_name_heads(colour.gray, "gray"),
+    **_name_heads(geometry.rotate, "upsidedown"),
+    **_name_heads(geometry.resize, "size width height longest shortest large"),
+    **_name_heads(geometry.rotate, "turn"),
+    **_name_heads(geometry.resize, "decrease"),
 }
 """Words that name an operation unless a strong head is there: "turn it" rotates, "turn it sepia" does not."""

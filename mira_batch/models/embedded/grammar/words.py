@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from PIL import ImageColor
 
-from mira_batch.models.embedded.operations.operation import canonical_colour
+from mira_batch.models.embedded.operations.operation import name_colour
 
 
 def words(text: str) -> frozenset[str]:
@@ -195,7 +195,7 @@ def _read_token(match: re.Match[str]) -> Token:
         case "text":
             value = " ".join(re.sub(r'\\(["\\])', r"\1", raw[1:-1]).split())
         case "hex":
-            kind, value = "colour", canonical_colour(raw)
+            kind, value = "colour", name_colour(raw)
         case "marker":
             kind = "strong"
         case "size" | "ratio":
@@ -249,7 +249,7 @@ def _find_phrase(tokens: list[Token], at: int) -> tuple[Token, int]:
             kind, known = _PHRASES[tuple(values)]
             found = Token(kind, known, first.start, token.end), count
         elif token.kind == "word" and len(values) <= 3 and name in ImageColor.colormap:
-            found = Token("colour", canonical_colour(name), first.start, token.end), count
+            found = Token("colour", name_colour(name), first.start, token.end), count
     return found
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from PIL import ImageEnhance, ImageFilter, ImageOps, ImageStat
 from PIL.Image import Image, alpha_composite, blend, merge, new
 
-from mira_batch.models.embedded.operations.operation import check, check_colour, ink, number
+from mira_batch.models.embedded.operations.operation import check, check_colour, format_number, make_ink
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Grayscale:
     """Black and white (ITU-R 601 luma)."""
 
     def apply(self, image: Image) -> Image:
-        return _recolour(image, _gray)
+        return _recolour(image, _make_gray)
 
     def describe(self) -> str:
         return "make the image black and white"
@@ -66,7 +66,7 @@ class Brightness:
         return _recolour(image, lambda rgb: _map_channels(rgb, lambda v: v * (1 + self.percent / 100)))
 
     def describe(self) -> str:
-        return _change("brightness", self.percent)
+        return _describe_change("brightness", self.percent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Contrast:
         return _recolour(image, lambda rgb: _map_channels(rgb, lambda v: mean + (v - mean) * spread))
 
     def describe(self) -> str:
-        return _change("contrast", self.percent)
+        return _describe_change("contrast", self.percent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Saturation:
         return _recolour(image, lambda rgb: ImageEnhance.Color(rgb).enhance(1 + self.percent / 100))
 
     def describe(self) -> str:
-        return _change("saturation", self.percent)
+        return _describe_change("saturation", self.percent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Blur:
         return blurred
 
     def describe(self) -> str:
-        return f"blur the image with a radius of {number(self.radius)} pixels"
+        return f"blur the image with a radius of {format_number(self.radius)} pixels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Sharpen:
         return _recolour(image, lambda rgb: rgb.filter(mask))
 
     def describe(self) -> str:
-        return f"sharpen the image by {number(self.percent)}%"
+        return f"sharpen the image by {format_number(self.percent)}%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +158,13 @@ class Tint:
 
     def apply(self, image: Image) -> Image:
         def tint(rgb: Image) -> Image:
-            wash = ImageOps.colorize(rgb.convert("L"), "black", "white", mid=ink(self.colour, "RGB"))
+            wash = ImageOps.colorize(rgb.convert("L"), "black", "white", mid=make_ink(self.colour, "RGB"))
             return blend(rgb, wash, self.strength / 100)
 
         return _recolour(image, tint)
 
     def describe(self) -> str:
-        return f"tint the image {self.colour} by {number(self.strength)}%"
+        return f"tint the image {self.colour} by {format_number(self.strength)}%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ class Flatten:
     def apply(self, image: Image) -> Image:
         if image.mode == "RGB":
             return image.copy()
-        ground = new("RGBA", image.size, ink(self.colour, "RGBA"))
+        ground = new("RGBA", image.size, make_ink(self.colour, "RGBA"))
         return alpha_composite(ground, image).convert("RGB")
 
     def describe(self) -> str:
@@ -227,7 +227,7 @@ def _recolour(image: Image, change: Callable[[Image], Image]) -> Image:
     return changed
 
 
-def _gray(rgb: Image) -> Image:
+def _make_gray(rgb: Image) -> Image:
     luma = rgb.convert("L")
     return merge("RGB", (luma, luma, luma))
 
@@ -249,6 +249,6 @@ def _check_change(percent: float, what: str) -> None:
     check(-100 <= percent <= 400, f"{what} changes by -100% to 400%")
 
 
-def _change(what: str, percent: float) -> str:
+def _describe_change(what: str, percent: float) -> str:
     way = "decrease" if percent < 0 else "increase"
-    return f"{way} the {what} of the image by {number(abs(percent))}%"
+    return f"{way} the {what} of the image by {format_number(abs(percent))}%"

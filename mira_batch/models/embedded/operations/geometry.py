@@ -15,8 +15,8 @@ from mira_batch.models.embedded.operations.operation import (
     check,
     check_colour,
     check_size,
-    ink,
-    number,
+    format_number,
+    make_ink,
 )
 
 
@@ -44,13 +44,13 @@ class Rotate:
         width, height = image.size
         check_size(math.ceil(width * cosine + height * sine), math.ceil(width * sine + height * cosine))
         corners = (0, 0, 0, 0) if self.fill is None and image.mode == "RGBA" else None
-        fill = corners or ink(self.fill or "white", image.mode)
+        fill = corners or make_ink(self.fill or "white", image.mode)
         return image.rotate(-self.degrees, Resampling.BICUBIC, expand=True, fillcolor=fill)
 
     def describe(self) -> str:
         way = "counterclockwise" if self.degrees < 0 else "clockwise"
         corners = f" with {self.fill} corners" if self.fill else ""
-        return f"rotate the image {number(abs(self.degrees))} degrees {way}{corners}"
+        return f"rotate the image {format_number(abs(self.degrees))} degrees {way}{corners}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class CropSize:
                 f"an image of {image.width}x{image.height} pixels can't be cropped to "
                 f"{self.width}x{self.height}"
             )
-        return _centre(image, self.width, self.height)
+        return _crop_centre(image, self.width, self.height)
 
     def describe(self) -> str:
         return f"crop the image to the central {self.width}x{self.height} pixels"
@@ -103,10 +103,10 @@ class CropRatio:
     def apply(self, image: Image) -> Image:
         width = min(image.width, round(image.height * self.width / self.height))
         height = min(image.height, round(image.width * self.height / self.width))
-        return _centre(image, *check_size(width, height))
+        return _crop_centre(image, *check_size(width, height))
 
     def describe(self) -> str:
-        return f"crop the image to the aspect ratio {number(self.width)}:{number(self.height)}"
+        return f"crop the image to the aspect ratio {format_number(self.width)}:{format_number(self.height)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,8 @@ class CropSides:
         unit = "%" if self.unit == "%" else " pixels"
         sides = {"left": self.left, "top": self.top, "right": self.right, "bottom": self.bottom}
         if len(set(sides.values())) == 1:
-            return f"crop {number(self.left)}{unit} off every side of the image"
-        parts = [f"{number(much)}{unit} off the {side}" for side, much in sides.items() if much]
+            return f"crop {format_number(self.left)}{unit} off every side of the image"
+        parts = [f"{format_number(much)}{unit} off the {side}" for side, much in sides.items() if much]
         return f"crop {' and '.join(parts)} of the image"
 
 
@@ -198,7 +198,7 @@ class Scale:
         return _scale(image, self.percent / 100)
 
     def describe(self) -> str:
-        return f"scale the image to {number(self.percent)}%"
+        return f"scale the image to {format_number(self.percent)}%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ class PadSquare:
 
     def apply(self, image: Image) -> Image:
         side = max(image.size)
-        canvas = new(image.mode, check_size(side, side), ink(self.colour, image.mode))
+        canvas = new(image.mode, check_size(side, side), make_ink(self.colour, image.mode))
         canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
         return canvas
 
@@ -238,18 +238,18 @@ class Border:
         share = min(image.size) / 100 if self.unit == "%" else 1
         pixels = max(1, round(self.width * share))
         check_size(image.width + 2 * pixels, image.height + 2 * pixels)
-        return ImageOps.expand(image, pixels, ink(self.colour, image.mode))
+        return ImageOps.expand(image, pixels, make_ink(self.colour, image.mode))
 
     def describe(self) -> str:
         unit = "%" if self.unit == "%" else " pixel"
-        return f"add a {number(self.width)}{unit} {self.colour} border around the image"
+        return f"add a {format_number(self.width)}{unit} {self.colour} border around the image"
 
 
 def _check_pixels(*sides: int) -> None:
     check(all(1 <= side <= MAX_SIDE for side in sides), f"a side has 1 to {MAX_SIDE} pixels")
 
 
-def _centre(image: Image, width: int, height: int) -> Image:
+def _crop_centre(image: Image, width: int, height: int) -> Image:
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))
 

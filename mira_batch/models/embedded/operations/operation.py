@@ -3,7 +3,7 @@
 An operation is a frozen dataclass. `apply(image)` takes an RGB or RGBA image and gives a new one;
 `describe()` is the canonical English sentence of the edit, which `grammar.parse` reads back as the same
 operation. Operations are pure: same input, same pixels, and the input is never changed. Numbers carry at
-most three decimals and colours are in the form of `canonical_colour`, so that the sentence loses nothing.
+most three decimals and colours are in the form of `name_colour`, so that the sentence loses nothing.
 
 The operations themselves are in `geometry.py`, `colour.py` and `text.py`;
 which words mean which operation is the grammar's business.
@@ -56,19 +56,19 @@ def check_size(width: int, height: int) -> tuple[int, int]:
     return width, height
 
 
-def canonical_colour(text: str) -> str:
+def name_colour(text: str) -> str:
     """The one name of a colour: its CSS name ("gray", never "grey"), or #rrggbb where it has none."""
     red, green, blue = ImageColor.getrgb(text)[:3]
     return _COLOUR_NAMES.get((red, green, blue), f"#{red:02x}{green:02x}{blue:02x}")
 
 
-def ink(colour: str, mode: str) -> tuple[int, ...]:
+def make_ink(colour: str, mode: str) -> tuple[int, ...]:
     """An opaque colour as a pixel of this mode."""
     red, green, blue = ImageColor.getrgb(colour)[:3]
     return (red, green, blue, 255) if mode == "RGBA" else (red, green, blue)
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """A number as the sentences write it: no exponent, at most three decimals."""
     return f"{value:.3f}".rstrip("0").rstrip(".")
 
@@ -80,4 +80,4 @@ def check(condition: bool, message: str) -> None:
 
 
 def check_colour(colour: str) -> None:
-    check(canonical_colour(colour) == colour, f"write the colour {colour!r} as {canonical_colour(colour)!r}")
+    check(name_colour(colour) == colour, f"write the colour {colour!r} as {name_colour(colour)!r}")

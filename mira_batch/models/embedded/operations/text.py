@@ -13,7 +13,7 @@ from typing import Literal
 from PIL import ImageDraw, ImageFont
 from PIL.Image import Image, alpha_composite, new
 
-from mira_batch.models.embedded.operations.operation import check, check_colour, ink
+from mira_batch.models.embedded.operations.operation import check, check_colour, make_ink
 
 Position = Literal[
     "top left", "top", "top right", "left", "center", "right", "bottom left", "bottom", "bottom right"
@@ -46,13 +46,13 @@ class WriteText:
         check_colour(self.colour)
 
     def apply(self, image: Image) -> Image:
-        font = self._font(image)
-        outline = _outline(font)
+        font = self._choose_font(image)
+        outline = _measure_outline(font)
         layer = new("RGBA", image.size)
         draw = ImageDraw.Draw(layer)
         box = draw.textbbox((0, 0), self.text, font, stroke_width=outline)
-        x, y = self._corner(image.size, (int(box[2] - box[0]), int(box[3] - box[1])))
-        red, green, blue = ink(self.colour, "RGB")
+        x, y = self._find_corner(image.size, (int(box[2] - box[0]), int(box[3] - box[1])))
+        red, green, blue = make_ink(self.colour, "RGB")
         bright = red * 299 + green * 587 + blue * 114 > 128_000
         draw.text(
             (x - box[0], y - box[1]),
@@ -72,19 +72,19 @@ class WriteText:
         # The colour stands first: "medium springgreen" would be the colour mediumspringgreen.
         return f'write "{quoted}" {faintly}in {self.colour} {self.size} letters at the {self.position}'
 
-    def _font(self, image: Image) -> ImageFont.FreeTypeFont:
+    def _choose_font(self, image: Image) -> ImageFont.FreeTypeFont:
         """The font at the wanted size, or smaller where the line would not fit."""
-        missing = _missing(self.text)
+        missing = _find_missing(self.text)
         if missing:
             raise ValueError(
                 f"the embedded font has no {missing!r}, only unaccented letters and common signs"
             )
-        room = image.width - 2 * _margin(image.size)
+        room = image.width - 2 * _measure_margin(image.size)
         wanted = max(_SMALLEST + 2, round(min(image.size) * _HEIGHT[self.size]))
-        font = _default(wanted)
-        width = font.getlength(self.text) + 2 * _outline(font)
+        font = _load_font(wanted)
+        width = font.getlength(self.text) + 2 * _measure_outline(font)
         if width > room:
-            font = _default(max(1, int(wanted * room / width)))
+            font = _load_font(max(1, int(wanted * room / width)))
         if font.size < _SMALLEST or font.size > image.height:
             raise ValueError(
                 f"the text {self.text!r} would be too small to read in an image of "
@@ -92,9 +92,9 @@ class WriteText:
             )
         return font
 
-    def _corner(self, image: tuple[int, int], text: tuple[int, int]) -> tuple[int, int]:
+    def _find_corner(self, image: tuple[int, int], text: tuple[int, int]) -> tuple[int, int]:
         """The upper left corner of the text's box."""
-        margin, words = _margin(image), self.position.split()
+        margin, words = _measure_margin(image), self.position.split()
         x, y = ((whole - part) // 2 for whole, part in zip(image, text, strict=True))
         if "left" in words or "right" in words:
             x = margin if "left" in words else image[0] - text[0] - margin
@@ -103,28 +103,28 @@ class WriteText:
         return x, y
 
 
-def _default(size: float) -> ImageFont.FreeTypeFont:
+def _load_font(size: float) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
     return font
 
 
-def _margin(image: tuple[int, int]) -> int:
+def _measure_margin(image: tuple[int, int]) -> int:
     return round(min(image) * 0.03)
 
 
-def _outline(font: ImageFont.FreeTypeFont) -> int:
+def _measure_outline(font: ImageFont.FreeTypeFont) -> int:
     return max(1, round(font.size / 16))
 
 
-def _missing(text: str) -> str:
+def _find_missing(text: str) -> str:
     """The first character the font does not have, or nothing."""
-    font = _default(20)
-    box = _glyph(font, _MISSING)
-    return next((c for c in text if not c.isspace() and _glyph(font, c) == box), "")
+    font = _load_font(20)
+    box = _draw_glyph(font, _MISSING)
+    return next((c for c in text if not c.isspace() and _draw_glyph(font, c) == box), "")
 
 
-def _glyph(font: ImageFont.FreeTypeFont, character: str) -> bytes:
+def _draw_glyph(font: ImageFont.FreeTypeFont, character: str) -> bytes:
     image = new("L", (48, 32))
     ImageDraw.Draw(image).text((4, 4), character, 255, font)
     return image.tobytes()

@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from mira_batch.core.identity import frame_of
 from mira_batch.models.embedded.operations import colour, geometry
-from mira_batch.models.embedded.operations.operation import Operation, canonical_colour
+from mira_batch.models.embedded.operations.operation import Operation, name_colour
 from mira_batch.models.embedded.operations.text import WriteText
 from tests.support import ROOT
 
@@ -307,7 +307,7 @@ def test_flattening_lays_the_image_on_the_colour() -> None:
 
 
 def test_a_colour_has_one_name() -> None:
-    assert [canonical_colour(c) for c in ("grey", "GRAY", "#808080", "#F00", "aqua", "#ff8800")] == [
+    assert [name_colour(c) for c in ("grey", "GRAY", "#808080", "#F00", "aqua", "#ff8800")] == [
         *("gray", "gray", "gray", "red", "cyan", "#ff8800")
     ]
 
