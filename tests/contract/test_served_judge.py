@@ -1,6 +1,6 @@
 """A judge behind a chat endpoint: what it is shown, what becomes of its answers, and a whole run with it.
 
-What it has in common with the other served models is in test_served.py.
+What it has in common with the other served models is in the other test_served_*.py.
 """
 
 from __future__ import annotations

@@ -1,0 +1,145 @@
+"""Requests that an endpoint refuses, and answers that are none, over a real socket: their record fails."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mira_batch.core.errors import RecordError
+from mira_batch.core.types import ErrorKind
+from tests.contract.served_models import (
+    GEMINI_IMAGES,
+    IMAGE,
+    OPENAI_IMAGES,
+    POLICY_SERVED,
+    Served,
+    error_of,
+    every_chat,
+    every_editor,
+    every_model,
+    first,
+    once,
+    patiently,
+)
+from tests.support.servers.models import Answer, ModelServer, chat_json, edit_json, failing, png
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+@every_model
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refused_request_fails_its_record_in_the_endpoints_words(
+    served: Served, server: ModelServer, status: int
+) -> None:
+    words = "Your request was rejected by the safety system. " + "x" * 1000
+    error = error_of(served, server, lambda asked: failing(status, words, "moderation_blocked"))
+    assert isinstance(error, RecordError) and error.kind is served.role.failed
+    assert "rejected by the safety system" in str(error) and len(str(error)) < 400
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"refusal": "I can't help with that"}, {"finish_reason": "content_filter"}],
+    ids=["refusal", "filter"],
+)
+@every_chat
+def test_a_model_that_refuses_fails_the_record(
+    served: Served, message: dict[str, str], server: ModelServer
+) -> None:
+    body = chat_json(None, **message)
+    error = error_of(served, server, lambda asked: Answer(body))
+    assert isinstance(error, RecordError) and error.kind is served.role.failed
+    assert "refused to answer" in str(error)
+    assert error.cost == pytest.approx(served.cost)
+
+
+def test_an_answer_cut_off_at_its_limit_is_passed_on(server: ModelServer) -> None:
+    body = chat_json("<edit>and then", finish_reason="length")
+    server.script = lambda asked: Answer(body)
+    assert once(POLICY_SERVED, server).value == "<edit>and then"
+
+
+def test_an_empty_answer_is_passed_on(server: ModelServer) -> None:
+    server.script = lambda asked: Answer(chat_json(None))
+    assert once(POLICY_SERVED, server).value == ""
+
+
+@every_chat
+def test_an_answer_without_end_fails_the_record(served: Served, server: ModelServer) -> None:
+    error = error_of(served, server, lambda asked: Answer("ha " * 500_000))
+    assert isinstance(error, RecordError) and "1,500,000 characters" in str(error)
+    assert error.cost == pytest.approx(served.cost)
+
+
+def test_a_fault_told_in_a_good_answer_is_a_fault(server: ModelServer) -> None:
+    busy = Answer({"error": {"code": 429, "message": "upstream is busy"}})
+    empty = Answer({**chat_json(""), "choices": []})
+    server.script = first(busy, empty)
+    (found,), retries = patiently(POLICY_SERVED, server)
+    assert (found.value, retries) == ("<edit>invert the colors</edit>", 2)
+    assert found.usage.cost == pytest.approx(2 * POLICY_SERVED.cost)  # the empty one had its tokens counted
+    blocked = Answer({"error": {"message": "blocked"}})
+    assert isinstance(error_of(POLICY_SERVED, server, lambda asked: blocked), RecordError)
+
+
+NOT_AN_IMAGE = base64.b64encode(b"no image").decode()
+HUGE = png(Image.new("1", (9_000, 8_000)))
+
+
+@every_editor
+@pytest.mark.parametrize(
+    ("encoded", "words"),
+    [("no base64!", "base64"), (NOT_AN_IMAGE, "can't be read"), (HUGE, "9000 x 8000")],
+    ids=["base64", "no-image", "huge"],
+)
+def test_an_image_that_is_none_fails_the_record(
+    served: Served, server: ModelServer, encoded: str, words: str
+) -> None:
+    error = error_of(served, server, lambda asked: Answer(encoded))
+    assert isinstance(error, RecordError) and error.kind is ErrorKind.editor_failed
+    assert words in str(error)
+    # Gemini's client refuses what is no base64 together with all that the answer says of its use.
+    unknown = served is GEMINI_IMAGES and encoded == "no base64!"
+    assert error.cost == (0 if unknown else pytest.approx(served.cost))
+
+
+def test_an_image_behind_a_url_is_not_fetched(server: ModelServer) -> None:
+    body = {"created": 1, "data": [{"url": f"{server.gemini_url}/image.png"}]}
+    error = error_of(OPENAI_IMAGES, server, lambda asked: Answer(body))
+    assert isinstance(error, RecordError) and "b64_json" in str(error)
+    assert error.cost == 0.75  # it was made, whether it is read or not
+
+
+def test_an_answer_without_images_is_charged_by_its_tokens(server: ModelServer) -> None:
+    server.script = first(Answer({**edit_json(IMAGE.pixels), "data": []}))
+    (found,), retries = patiently(OPENAI_IMAGES, server)
+    assert (found.usage.cost, retries) == (pytest.approx(2 * OPENAI_IMAGES.cost - 0.25), 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}, "PROHIBITED_CONTENT"),
+        ({"candidates": [{"finishReason": "IMAGE_SAFETY"}]}, "IMAGE_SAFETY"),
+        (
+            {"candidates": [{"content": {"parts": [{"text": "I can't."}]}, "finishReason": "STOP"}]},
+            "I can't.",
+        ),
+        ({"candidates": []}, "without a candidate"),
+    ],
+    ids=["blocked", "unsafe", "words", "nothing"],
+)
+@pytest.mark.parametrize(
+    ("usage", "cost"), [({}, 0.5), ({"promptTokenCount": 300, "thoughtsTokenCount": 10}, 0.5 + 0.3 + 0.1)]
+)
+def test_gemini_that_makes_no_image_says_why_and_is_charged_without_one(
+    body: dict[str, Any], words: str, usage: dict[str, int], cost: float, server: ModelServer
+) -> None:
+    error = error_of(GEMINI_IMAGES, server, lambda asked: Answer({**body, "usageMetadata": usage}))
+    assert isinstance(error, RecordError) and error.kind is ErrorKind.editor_failed
+    assert words in str(error)
+    assert error.cost == pytest.approx(cost)

@@ -1,0 +1,93 @@
+"""How many calls are let in, and the pauses between them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from mira_batch.models.serving.limiter import DOUBLINGS, ConcurrencyLimiter, draw_backoff
+from tests.unit.models.serving.endpoints import run, settled
+
+
+def test_after_a_storm_half_as_many_calls_are_let_in_and_one_more_for_each_answer() -> None:
+    async def main() -> None:
+        limiter = ConcurrencyLimiter(8, first_backoff=0.001)
+        inside: list[asyncio.Event] = []
+
+        async def caller() -> None:
+            async with limiter.acquire(()):
+                inside.append(asyncio.Event())
+                await inside[-1].wait()
+
+        callers = [asyncio.create_task(caller()) for _ in range(30)]
+        await settled(lambda: len(inside) == 8)
+        began = time.monotonic()
+        for event in inside:  # all are refused by the same storm
+            limiter.record_busy(began, 0.0)
+            event.set()
+        await settled(lambda: len(inside) == 12)
+        await asyncio.sleep(0.02)
+        assert len(inside) == 12
+        limiter.record_answer()
+        await settled(lambda: len(inside) == 13)
+        for task in callers:
+            task.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+        limiter.close()
+
+    run(main())
+
+
+def test_pauses_grow_while_there_is_no_answer() -> None:
+    async def main() -> None:
+        limiter = ConcurrencyLimiter(4, first_backoff=1.0)
+        waits = []
+        for _ in range(DOUBLINGS + 3):
+            waits.append(limiter.record_busy(time.monotonic(), None))
+            limiter._paused_until = 0.0
+        assert all(2**n / 2 <= wait <= 2**n for n, wait in enumerate(waits[: DOUBLINGS + 1]))
+        assert max(waits) <= 2**DOUBLINGS
+        limiter.record_answer()
+        assert limiter.record_busy(time.monotonic(), None) <= 1.0
+
+    run(main())
+
+
+def test_all_the_refusals_of_one_storm_count_once() -> None:
+    async def main() -> None:
+        limiter, began = ConcurrencyLimiter(8, first_backoff=1.0), time.monotonic()
+        assert max(limiter.record_busy(began, None) for _ in range(8)) <= 1.0
+        limiter._paused_until = 0.0
+        assert limiter.record_busy(time.monotonic(), None) <= 2.0
+
+    run(main())
+
+
+def test_backoff_doubles_to_its_cap_and_is_jittered() -> None:
+    assert all(0.5 <= draw_backoff(1.0, 1) <= 1.0 for _ in range(100))
+    assert len({draw_backoff(1.0, 3) for _ in range(20)}) > 1
+    assert draw_backoff(1.0, 1000) <= 2**DOUBLINGS
+
+
+def test_a_turn_given_to_a_caller_that_is_cancelled_meanwhile_is_given_on() -> None:
+    async def main() -> None:
+        limiter = ConcurrencyLimiter(1)
+        begun: list[str] = []
+
+        async def caller(name: str, go: asyncio.Event) -> None:
+            async with limiter.acquire(()):
+                begun.append(name)
+                await go.wait()
+
+        go = asyncio.Event()
+        first, second, third = (asyncio.create_task(caller(name, go)) for name in "abc")
+        await settled(lambda: begun == ["a"])
+        first.cancel()
+        await asyncio.sleep(0)  # a leaves: the turn is b's, who has not run yet
+        second.cancel()
+        await settled(lambda: "c" in begun)
+        go.set()
+        await third
+        assert begun == ["a", "c"]
+
+    run(main())
