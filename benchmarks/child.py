@@ -140,7 +140,7 @@ def runs(configs: list[dict[str, Any]], workers: int) -> dict[str, Any]:
 def peers(**arguments: Any) -> dict[str, Any]:
     from benchmarks.peer_runs import contend
 
-    return contend(**arguments)
+    return contend(run, **arguments)
 
 
 def resume(config: dict[str, Any]) -> dict[str, Any]:

@@ -93,6 +93,7 @@ PEERS: dict[str, Build] = {
 
 
 def contend(
+    run: Callable[[dict[str, Any]], dict[str, Any]],
     ours: dict[str, Any],
     rows: dict[str, list[Row]],
     models: dict[str, dict[str, Any]],
@@ -103,6 +104,7 @@ def contend(
     """Our job and then each peer.
 
     Args:
+        run: runs our job from a config: `child.run`.
         ours: the config of our job.
         rows: each peer's records.
         models: each peer's settings of `NotingPolicy` and `NotingEditor`.
@@ -112,8 +114,6 @@ def contend(
 
     Returns what `child.run` says of our job, and of each peer when it ended.
     """
-    from benchmarks.child import run
-
     ray.init(
         address="local",
         num_cpus=64,  # a count, not a fence: no actor is to wait for another's
