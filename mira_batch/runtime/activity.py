@@ -16,7 +16,7 @@ class ActivityReport:
     """Told by the records what they do; says so in each heartbeat, and collects a profile where one is
     wanted.
 
-    All calls come from the worker's event loop.
+    All calls but `in_flight` come from the worker's event loop.
     """
 
     def __init__(self, trace: Trace | None = None) -> None:
@@ -55,9 +55,9 @@ class ActivityReport:
         self.steps += 1
 
     def in_flight(self) -> Mapping[str, Activity]:
-        """What each record does just now, by record_id."""
-        now = time.perf_counter()
-        return {name: Activity(step, doing, now - since) for name, (doing, step, since) in self._at.items()}
+        """What each record does just now, by record_id. May be asked for from any thread."""
+        now, at = time.perf_counter(), dict(self._at)  # a copy at once, which no other thread can disturb
+        return {name: Activity(step, doing, now - since) for name, (doing, step, since) in at.items()}
 
     @contextmanager
     def commit(self, shard: int) -> Iterator[None]:

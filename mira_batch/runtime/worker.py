@@ -71,6 +71,7 @@ class ShardWorker:
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self._job = job
         self._session = session
+        self._closed = threading.Event()
         self._in_hand = 0
         self._shards: set[ShardRun] = set()
         self._load = 0.0
@@ -107,11 +108,13 @@ class ShardWorker:
             # Before there is any work, so that nobody ends the run because no worker seems to be at a step.
             if on_heartbeat(self.status):
                 self.stop()
-            asyncio.run_coroutine_threadsafe(self._beat(on_heartbeat), self._loop)
+            # No thread of a pool's: those are waited for when the process ends, and a heartbeat that waits
+            # for a Ray that is gone would keep the process, and its GPU, for ever.
+            threading.Thread(target=self._beat, args=(on_heartbeat,), name="heartbeat", daemon=True).start()
 
     @property
     def status(self) -> WorkerStatus:
-        """The figures of this moment."""
+        """The figures of this moment. May be asked for from any thread."""
         return WorkerStatus(
             ended=sum((shard.tally for shard in list(self._shards)), Tally()),
             steps=self._context.activity.steps,
@@ -139,6 +142,7 @@ class ShardWorker:
 
     def close(self) -> None:
         """End the models' threads and the event loop. What is being written is written to its end."""
+        self._closed.set()
         self._await(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
@@ -168,10 +172,9 @@ class ShardWorker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _beat(self, on_heartbeat: Callable[[WorkerStatus], bool]) -> None:
-        while True:
-            await asyncio.sleep(_HEARTBEAT / 10 if self._context.stop.asked else _HEARTBEAT)
-            if await asyncio.to_thread(on_heartbeat, self.status):
+    def _beat(self, on_heartbeat: Callable[[WorkerStatus], bool]) -> None:
+        while not self._closed.wait(_HEARTBEAT / 10 if self._context.stop.asked else _HEARTBEAT):
+            if on_heartbeat(self.status):
                 self.stop()
 
     async def _run_shard(self, shard: Shard) -> Receipt | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
@@ -26,6 +28,7 @@ from mira_batch.runtime.ledger import from_json, to_json
 from mira_batch.runtime.run import find_committed_shards
 from mira_batch.storage.run.planfile import Shard, read_plan
 from mira_batch.storage.stores.objects import Entry, Store, open_store
+from tests.support import ROOT
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.edits import open_worker, plan_edits, verify_edits
 
@@ -272,3 +275,25 @@ def test_one_that_waits_alone_and_is_cancelled_lets_the_others_in() -> None:
         return before
 
     assert asyncio.run(scenario()) == ["first", "second"]
+
+
+def test_a_heartbeat_that_nobody_answers_does_not_keep_the_process(tmp_path: Path) -> None:
+    """As when Ray is gone: the process is told to end, and what waits for an answer waits for ever."""
+    _, where, _ = planned(tmp_path, records=4)
+    code = f"""
+import threading
+from mira_batch import load_config
+from tests.support.runs.edits import open_worker
+beats, beating, never = [], threading.Event(), threading.Event()
+
+def heartbeat(status):
+    beats.append(status)
+    if len(beats) > 1:
+        beating.set()
+        never.wait()
+    return False
+
+worker = open_worker(load_config({str(Path(where) / "run.json")!r}), {where!r}, "a1", on_heartbeat=heartbeat)
+assert beating.wait(20)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=40)
