@@ -89,7 +89,7 @@ class _Halting(Store):
         self._fail(then)
 
     def get(self, key: str) -> bytes | None:
-        if key.startswith("plan"):
+        if key == MODELS or key.startswith("plan"):
             return self._planned.get(key)
         self._end(self._process.halt("get", key))
         return super().get(key)
