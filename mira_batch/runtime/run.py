@@ -88,9 +88,8 @@ def run(
                 with backend.open_pool(job, store.uri, session, todo, profile) as pool:
                     pool.on_receipt = phases.add
                     _drive(job.config, pool, todo, ledger, watch, stop)
-            todo, now = _look(
-                job.config, store, found
-            )  # from the store: others may have committed shards, too
+            # From the store: others may have committed shards, too.
+            todo, now = _look(job.config, store, found)
             summary = replace(now, already=summary.already, workers=ledger.summary.workers)
             delete_state(store, keep={shard.index for shard in todo})
     summary = replace(summary, wall=time.monotonic() - started)
