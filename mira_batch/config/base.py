@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
@@ -46,3 +46,16 @@ def find_secrets(settings: Any, name: str = "") -> list[str]:
     if re.search(r"KEY|TOKEN|SECRET|PASSWORD", name, re.IGNORECASE):
         return [name]
     return [f"the password in {name}"] if re.search(r"://[^/\s]*@", str(settings)) else []
+
+
+def find_models(annotation: Any) -> list[type[BaseModel]]:
+    """The config models that a field's type names, in order: of a union each of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in find_models(part)]
+
+
+def find_tag(model: type[BaseModel]) -> str | None:
+    """What `type` says in a config of this model; None where it has none."""
+    field = model.model_fields.get("type")
+    return get_args(field.annotation)[0] if field else None

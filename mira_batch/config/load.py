@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from mira_batch.config.base import find_models, find_tag
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.inspect import InspectConfig
 from mira_batch.config.models import EditorConfig, JudgeConfig, PolicyConfig
@@ -176,22 +177,11 @@ def _explain(error: ValidationError, model: type[BaseModel], name: str, lines: L
     return "\n".join(problems)
 
 
-def _find_tag(model: type[BaseModel]) -> str | None:
-    field = model.model_fields.get("type")
-    return field.annotation.__args__[0] if field else None  # type: ignore[union-attr]
-
-
-def _find_models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for part in getattr(annotation, "__args__", ()) for m in _find_models(part)]
-
-
 _TAGS = {
     tag
     for union in (PolicyConfig, EditorConfig, JudgeConfig)
-    for model in _find_models(union)
-    if (tag := _find_tag(model))
+    for model in find_models(union)
+    if (tag := find_tag(model))
 }
 """The values that `type` may have."""
 
@@ -238,8 +228,8 @@ def _find_known_keys(path: tuple[str, ...], root: type[BaseModel]) -> list[str]:
         if part.isdigit():  # an index: the models of the list's items are already at hand
             continue
         if part in _TAGS:
-            models = [m for m in models if _find_tag(m) in (part, None)]
+            models = [m for m in models if find_tag(m) in (part, None)]
             continue
         fields = [m.model_fields[part].annotation for m in models if part in m.model_fields]
-        models = [m for annotation in fields for m in _find_models(annotation)]
+        models = [m for annotation in fields for m in find_models(annotation)]
     return sorted({name for m in models for name in m.model_fields})

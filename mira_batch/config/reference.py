@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from mira_batch.config.base import find_models, find_tag
 from mira_batch.config.edit import BulkEditConfig
 
 _INTRO = """# Configuration
@@ -37,7 +38,7 @@ def _write_sections(model: type[BaseModel], path: str, written: set[type[BaseMod
     yield "| setting | type | default | meaning |\n|---|---|---|---|"
     nested: list[tuple[str, type[BaseModel]]] = []
     for name, field in model.model_fields.items():
-        models = _find_models(field.annotation)
+        models = find_models(field.annotation)
         nested += [(_name_path(path, name, m, len(models)), m) for m in models]
         yield _write_row(name, field)
     yield ""
@@ -47,7 +48,7 @@ def _write_sections(model: type[BaseModel], path: str, written: set[type[BaseMod
 
 def _name_path(path: str, name: str, model: type[BaseModel], choices: int) -> str:
     where = f"{path}.{name}" if path else name
-    return f"{where} (type: {_find_tag(model)})" if choices > 1 else where
+    return f"{where} (type: {find_tag(model)})" if choices > 1 else where
 
 
 def _write_row(name: str, field: FieldInfo) -> str:
@@ -83,8 +84,8 @@ def _name_type(kind: Any) -> str:
     if origin is typing.Literal:
         return " \\| ".join(f"`{value}`" for value in inside)
     if origin in (typing.Union, types.UnionType):
-        models = _find_models(kind)
-        names = [f"`{_find_tag(m)}`" for m in models] if len(models) > 1 else [_name_type(i) for i in inside]
+        models = find_models(kind)
+        names = [f"`{find_tag(m)}`" for m in models] if len(models) > 1 else [_name_type(i) for i in inside]
         return " \\| ".join(name for name in names if name != "none")
     if origin in (tuple, list):
         return f"list of {_name_type(inside[0])}"
@@ -95,16 +96,6 @@ def _name_type(kind: Any) -> str:
     return {str: "text", int: "whole number", float: "number", bool: "yes or no", type(None): "none"}.get(
         kind, getattr(kind, "__name__", str(kind))
     )
-
-
-def _find_models(kind: Any) -> list[type[BaseModel]]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return [kind]
-    return [model for inner in typing.get_args(kind) for model in _find_models(inner)]
-
-
-def _find_tag(model: type[BaseModel]) -> str:
-    return typing.get_args(model.model_fields["type"].annotation)[0]
 
 
 def _join_lines(text: str | None) -> str:

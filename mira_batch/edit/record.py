@@ -77,9 +77,10 @@ class EditRunner(RecordRunner):
             usage = Usage.of(io=time.perf_counter() - started)
             return self._end(record, _fail_without_image(error.failure, usage))
         opened = Usage.of(io=time.perf_counter() - started, retries=retries)
-        task = EditTask(record.record_id, record.work_id, record.instruction)
         loop = _Loop(self._context, self._models, row.shard, steps)
-        trajectory = await run_record(task, original, loop.models, loop, self._config.loop_limits())
+        trajectory = await run_record(
+            _make_task(record), original, loop.models, loop, self._config.loop_limits()
+        )
         trajectory = replace(trajectory, usage=trajectory.usage + opened)
         self._context.activity.move(record.record_id, "writing", len(trajectory.steps))
         return await asyncio.to_thread(self._finish, record, trajectory, original, steps)
@@ -87,7 +88,7 @@ class EditRunner(RecordRunner):
     async def fail(self, row: PlanRow, steps: ShardLog, failure: Failure) -> RecordResult:
         """The row of a record that is not run again: its logged steps, and its best image so far."""
         record = PlannedRecord.from_row(row.columns)
-        history = await steps.load(EditTask(record.record_id, record.work_id, record.instruction))
+        history = await steps.load(_make_task(record))
         if not history:
             return self._end(record, _fail_without_image(failure, Usage()))
         best = next((s.frame for s in reversed(history) if s.step.accepted), history[0].frame)
@@ -195,6 +196,10 @@ class _Loop:
     async def _score(self, request: JudgeRequest) -> Timed[Judgement]:
         self._context.activity.move(request.record_id, "judge")
         return await self._clients["judge"].submit(request, (self._shard,))
+
+
+def _make_task(record: PlannedRecord) -> EditTask:
+    return EditTask(record.record_id, record.work_id, record.instruction)
 
 
 def count_trajectory(trajectory: Trajectory) -> Tally:
