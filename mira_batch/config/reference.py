@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from mira_batch.config.base import find_models, find_tag
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.inspect import InspectConfig
 
 _INTRO = """# Configuration
 
@@ -22,11 +23,18 @@ A config is a YAML or JSON file; `--set a.b=c` overrides one setting, its value 
 are refused. Relative paths start at the working directory. Every run writes its resolved config to
 `run.json`, and that file alone reruns it.
 """
+_INSPECT = """# The inspect job
+
+`job: inspect`, or `mira-batch inspect --config FILE`. Its other sections are those of the bulk edit.
+"""
 
 
 def reference() -> str:
     """The whole page as Markdown."""
-    return "\n".join([_INTRO, *_write_sections(BulkEditConfig, "", set())])
+    written: set[type[BaseModel]] = set()
+    edit = _write_sections(BulkEditConfig, "", written)
+    inspect = _write_sections(InspectConfig, "", written)
+    return "\n".join([_INTRO, *edit, _INSPECT, *inspect])
 
 
 def _write_sections(model: type[BaseModel], path: str, written: set[type[BaseModel]]) -> typing.Iterator[str]:
