@@ -226,7 +226,14 @@ def _look_at_results(settings: JobConfig, summary: RunSummary) -> str | dict[str
     """Of an edit its report's location, of an inspection what the facts add up to."""
     if isinstance(settings, BulkEditConfig):
         return _report(settings, summary)
-    return {"facts": summarise_facts(summary.run, settings.storage)}
+    if not summary.committed:
+        return ""
+    try:
+        return {"facts": summarise_facts(summary.run, settings.storage)}
+    except StoreError as error:
+        _err.print("[yellow]no facts:[/]", end=" ")
+        _err.print(str(error), markup=False)
+        return ""
 
 
 def _report(settings: BulkEditConfig, summary: RunSummary) -> str:

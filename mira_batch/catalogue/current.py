@@ -43,7 +43,9 @@ def read_catalogue(
     found = list_runs(make_absolute(output_uri), storage, on_damaged=_raise)
     runs = [run for run, about in found if job_of(about) == "edit"]
     if not runs:
-        raise StoreError(f"{output_uri}: holds no run; give the directory of all runs, output.uri")
+        raise StoreError(
+            f"{output_uri}: holds no run of the edit job; give the directory of all runs, output.uri"
+        )
     whole = pa.schema([schema.RESULTS.field(name) for name in names])
     tables = [whole.empty_table()]
     for run, rows in _find_current_rows(runs, storage).items():

@@ -8,6 +8,7 @@
     │   ├── EndpointError    a served model can't be reached, or refuses every call
     │   └── RunConflict      the run is another configuration's, or another driver runs it
     ├── RunStopped           the run ended early and in order; it can be resumed
+    ├── JobError             a job's own code is wrong; the message names the job and the record
     ├── RecordError          this record fails and becomes a row; its neighbours go on
     └── EngineDead           the process can't go on (sticky GPU error); it must leave
 
@@ -65,6 +66,11 @@ class RunStopped(MiraError):
         self.summary = summary
 
 
+class JobError(MiraError):
+    """A job's own code raised or returned what it must not. The run ends, and can be resumed when the job is
+    mended."""
+
+
 class RecordError(MiraError):
     """One record fails; the message goes into its row.
 
@@ -75,6 +81,8 @@ class RecordError(MiraError):
         super().__init__(message)
         self.kind = kind
         self.cost = cost
+        self.retries = 0
+        """Passing faults that were waited out before it failed."""
 
     @property
     def failure(self) -> Failure:

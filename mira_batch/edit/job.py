@@ -26,7 +26,6 @@ from mira_batch.storage.weights import fetch_weights
 class EditJob:
     """Edits every record of a manifest by the loop of policy and editor."""
 
-    name = "edit"
     plan_schema: pa.Schema = schema.PLAN
     result_schema: pa.Schema = schema.RESULTS
 

@@ -74,7 +74,7 @@ class EditRunner(RecordRunner):
         try:
             original, retries = await self._images.open(record)
         except RecordError as error:
-            usage = Usage.of(io=time.perf_counter() - started)
+            usage = Usage.of(io=time.perf_counter() - started, retries=error.retries)
             return self._end(record, _fail_without_image(error.failure, usage))
         opened = Usage.of(io=time.perf_counter() - started, retries=retries)
         loop = _Loop(self._context, self._models, row.shard, steps)

@@ -120,7 +120,7 @@ def _find_depth(image: Image.Image, data: bytes) -> int:
     if image.format == "PNG":
         return data[_PNG_DEPTH]
     if image.format == "TIFF":
-        return int(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))[0])
+        return int(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (1,))[0])  # its default
     return _DEPTHS.get(image.mode, 8)
 
 

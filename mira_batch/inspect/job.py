@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from mira_batch.config.inspect import InspectConfig
 from mira_batch.config.shared import ManifestConfig
-from mira_batch.core.errors import RecordError
+from mira_batch.core.errors import ManifestError, RecordError
 from mira_batch.core.identity import fingerprint
 from mira_batch.core.receipts import Tally
 from mira_batch.core.types import Failure, Status
@@ -31,13 +32,12 @@ from mira_batch.storage.run.layout import RUN
 from mira_batch.storage.run.steplog import ShardLog
 from mira_batch.storage.run.verify import RowCheck
 from mira_batch.storage.source import Source
-from mira_batch.storage.stores import Store, file_exists
+from mira_batch.storage.stores import READ_ERRORS, Store, file_exists, shorten_error
 
 
 class InspectJob:
     """Writes a row of facts of every image of a manifest, or of the results of a run."""
 
-    name = "inspect"
     plan_schema: pa.Schema = schema.PLAN
     result_schema: pa.Schema = schema.FACTS
 
@@ -46,13 +46,13 @@ class InspectJob:
         self._fingerprint = fingerprint(config.facts())
 
     def fingerprint_fields(self) -> Mapping[str, Any]:
-        """The version of the facts: no setting changes them."""
+        """The version of the facts, and the bounds by which images are refused."""
         return self.config.facts()
 
     def settings(self) -> Mapping[str, Any]:
         """What is looked at, up to which size, and the facts."""
         return {
-            "job": self.name,
+            "job": self.config.job,
             "input": self.config.input.model_dump(mode="json"),
             "facts": self.config.facts(),
         }
@@ -62,11 +62,16 @@ class InspectJob:
 
     def checks(self) -> list[tuple[str, Callable[[], str]]]:
         """Manifest and images."""
-        return make_manifest_checks(self._find_input(), self.config.storage)
+        try:
+            source = self._find_input()
+        except ManifestError as error:
+            return [("manifest", partial(_raise, error))]
+        return make_manifest_checks(source, self.config.storage)
 
     def find_source(self) -> Source:
         """The manifest; of a run its result files, which have a manifest's columns."""
-        return find_manifest(self._find_input(), self.config.storage)
+        found = find_manifest(self._find_input(), self.config.storage)
+        return replace(found, location=self.config.input.manifest)
 
     def scan(self, split: Any) -> Iterator[pa.Table]:
         """Validated rows of a part of the manifest, with a work_id each."""
@@ -74,9 +79,14 @@ class InspectJob:
 
     def _find_input(self) -> ManifestConfig:
         source = self.config.input
-        if not file_exists(f"{source.manifest}/{RUN}", self.config.storage):
-            return source
-        return source.model_copy(update={"manifest": f"{source.manifest}/results"})
+        try:
+            is_run = file_exists(f"{source.manifest}/{RUN}", self.config.storage)
+        except READ_ERRORS as error:
+            raise ManifestError(
+                f"{source.manifest}: can't be looked at; check the path and the credentials "
+                f"({shorten_error(error)})"
+            ) from error
+        return source.model_copy(update={"manifest": f"{source.manifest}/results"}) if is_run else source
 
     async def open(self, context: WorkerContext) -> InspectRunner:
         """There is no model to load."""
@@ -91,7 +101,7 @@ class InspectJob:
             return RowCheck(problems=[f"{row['record_id']!r}: status is ok, but {', '.join(lacks)} is null"])
         if row["status"] == Status.failed and row["error_kind"] is None:
             return RowCheck(problems=[f"{row['record_id']!r}: status is failed, but no error_kind says why"])
-        return RowCheck(images=int(row["status"] == Status.ok))
+        return RowCheck()
 
 
 class InspectRunner(RecordRunner):
@@ -112,7 +122,7 @@ class InspectRunner(RecordRunner):
         try:
             (facts, failure), retries = await self._images.read(record, partial(self._look, record.source))
         except RecordError as error:
-            failure = error.failure
+            failure, retries = error.failure, error.retries
         return _end(record, facts, failure, Usage.of(io=time.perf_counter() - started, retries=retries))
 
     async def fail(self, row: PlanRow, steps: ShardLog, failure: Failure) -> RecordResult:
@@ -130,6 +140,10 @@ class InspectRunner(RecordRunner):
             return facts | measure_pixels(data, name, self._config.input), None
         except RecordError as error:
             return facts, error.failure
+
+
+def _raise(error: Exception) -> str:
+    raise error
 
 
 def _end(

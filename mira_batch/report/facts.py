@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 from rich.table import Table
 
 from mira_batch.config.shared import StorageConfig
+from mira_batch.core.errors import StoreError, describe
 from mira_batch.core.types import Status
 from mira_batch.storage.run.results import results_dataset
 
@@ -38,7 +39,7 @@ def summarise_facts(run: str, storage: StorageConfig) -> dict[str, Any]:
     flags = Counter[str]()
     digests: list[Any] = []
     columns = [*_COUNTED, *_MEASURED, *_LIGHT]
-    for batch in results_dataset(run, storage).to_batches(columns=columns, cache_metadata=False):
+    for batch in _read_batches(run, storage, columns):
         flags["images"] += batch.num_rows
         for name, counter in counts.items():
             for entry in batch[name].drop_null().value_counts().to_pylist():
@@ -65,6 +66,14 @@ def summarise_facts(run: str, storage: StorageConfig) -> dict[str, Any]:
         **{name: _spread(np.concatenate(found) if found else np.zeros(0)) for name, found in values.items()},
         **{n: flags[n] for n in ("transparent", "turned", "with_profile", "on_white", "repeated")},
     }
+
+
+def _read_batches(run: str, storage: StorageConfig, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The boundary of what lies in the results."""
+    try:
+        yield from results_dataset(run, storage).to_batches(columns=list(columns), cache_metadata=False)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{run}/results: can't be read: {describe(error)[:300]}") from error
 
 
 def facts_table(facts: Mapping[str, Any]) -> Table:

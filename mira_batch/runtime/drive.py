@@ -78,9 +78,10 @@ def check_failures(before: RunSummary, now: RunSummary, limits: RunLimits, stop:
     ended, failed = here.records, here.failed
     if ended >= limits.min_records and failed > limits.max_failed_fraction * ended:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(here.errors.items()))
+        named = f" ({kinds})" if kinds else ""
         stop.ask(
             RunEnd.too_many_failed,
-            f"{failed:,} of {ended:,} records failed ({kinds}), more than limits.max_failed_fraction "
+            f"{failed:,} of {ended:,} records failed{named}, more than limits.max_failed_fraction "
             f"({limits.max_failed_fraction:g}) allows: mend the cause, or raise the limit",
         )
 

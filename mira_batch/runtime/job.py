@@ -2,7 +2,7 @@
 
 The runner plans, cuts shards, runs records side by side, restarts what died and commits each shard once; it
 knows no column beyond `record_id`, `work_id` and `status`. What happens to ONE record is the job's business.
-`docs/architecture.md` has a whole job in sixty lines.
+`docs/jobs.md` has a whole job in sixty lines.
 """
 
 from __future__ import annotations
@@ -134,10 +134,8 @@ class RecordRunner:
 class Job(Protocol):
     """A job. It is made from its config alone, `type(job)(config)`, on the driver and on each worker."""
 
-    name: str
-    """edit, inspect …: as `job` in the config, and in `run.json`."""
     plan_schema: pa.Schema
-    """`record_id`, `work_id`, and what `RecordRunner.run` needs."""
+    """`record_id`, `work_id` (32 hex digits, of `core.identity.work_id`), and what its runner needs."""
     result_schema: pa.Schema
     """`record_id`, `work_id`, `status`, and what a record comes to. With a column `models` (role -> identity)
     results of other models are told apart when an earlier run's are to stand in."""
@@ -146,7 +144,7 @@ class Job(Protocol):
 
     @property
     def config(self) -> JobConfig:
-        """The job's settings."""
+        """The job's settings. Their `job` is its name, in messages and in `run.json`."""
         ...
 
     def fingerprint_fields(self) -> Mapping[str, Any]:
@@ -168,8 +166,7 @@ class Job(Protocol):
 
     def checks(self) -> Sequence[tuple[str, Callable[[], str]]]:
         """What `mira-batch validate` checks besides the store and the workers: a name each, and a function
-        that
-        returns what it found, in words, or raises a `MiraError`."""
+        that returns what it found, in words, or raises a `MiraError`."""
         ...
 
     def find_source(self) -> Source:

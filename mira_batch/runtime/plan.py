@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from mira_batch.core.errors import ManifestError
+from mira_batch.core.errors import JobError, ManifestError, MiraError, describe
 from mira_batch.runtime.job import Job
 from mira_batch.storage import schema
 from mira_batch.storage.run.history import EarlierWork, find_earlier_work
@@ -16,6 +18,9 @@ from mira_batch.storage.run.layout import RunSpec
 from mira_batch.storage.run.planfile import Plan, PlanWriter, SkippedBy
 from mira_batch.storage.source import Source
 from mira_batch.storage.stores import Store
+
+_WORK_ID = re.compile("[0-9a-f]{32}")
+_log = logging.getLogger(__name__)
 
 
 def make_plan(
@@ -76,10 +81,28 @@ def needs_backend(source: Source, splits: Sequence[Any]) -> bool:
     return sum(split.size for split in splits) >= 2 * source.split_bytes
 
 
-def scan_schema(plan: pa.Schema) -> pa.Schema:
-    """Rows of a plan and rejects in one table: of a reject `reason` is set, of a record it is null.
-    `digest` is the record id's, by which the driver finds duplicates."""
-    return pa.schema([*plan, *schema.REJECTS.remove(1), ("digest", pa.binary(16))])
+def scan_split(job: Job, split: Any) -> Iterator[pa.Table]:
+    """`job.scan`, whose faults are named.
+
+    Raises:
+        ManifestError: the split can't be read to its end.
+        JobError: the job raised something else, or gave a table of another schema or a work_id that is none.
+    """
+    fields = schema.scan_schema(job.plan_schema)
+    where = f"job {job.config.job}: scan"
+    try:
+        for table in job.scan(split):
+            if not table.schema.equals(fields):
+                raise JobError(f"{where} gave a table of another schema than scan_schema(plan_schema)")
+            works = table.filter(table["reason"].is_null())["work_id"].to_pylist()
+            if not all(map(_WORK_ID.fullmatch, works)):
+                raise JobError(f"{where} gave a work_id that is not 32 hex digits; see core.identity.work_id")
+            yield table
+    except MiraError:
+        raise
+    except Exception as error:
+        _log.exception(where)
+        raise JobError(f"{where} of {split!r}: {describe(error)}") from error
 
 
 def _select(

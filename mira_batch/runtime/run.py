@@ -22,7 +22,7 @@ from mira_batch.runtime.drive import drive
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.lease import is_alive, lease, read_claim
 from mira_batch.runtime.ledger import Ledger, sum_receipts
-from mira_batch.runtime.plan import make_plan, needs_backend
+from mira_batch.runtime.plan import make_plan, needs_backend, scan_split
 from mira_batch.runtime.pool import Pool
 from mira_batch.runtime.preflight import check_output
 from mira_batch.runtime.trace import Profile
@@ -200,8 +200,8 @@ def open_existing(job: Job) -> Store:
         spec = make_spec(job, source.files, source.location)
     store = open_store(spec.uri, job.config.storage, make=False)
     standing = layout.job_of(layout.read_run(store))
-    if standing != job.name:
-        raise RunConflict(f"{store.uri}: is a run of the job {standing}, not of {job.name}")
+    if standing != job.config.job:
+        raise RunConflict(f"{store.uri}: is a run of the job {standing}, not of {job.config.job}")
     return store
 
 
@@ -215,7 +215,7 @@ def make_spec(job: Job, files: Sequence[tuple[str, str]], source: str) -> RunSpe
     """
     contents = content_hash(*(part for file in files for part in file))
     return RunSpec(
-        job=job.name,
+        job=job.config.job,
         output=job.config.output.uri,
         source=source,
         files=files,
@@ -258,7 +258,7 @@ def _plan(job: Job, run: _Prepared, backend: Backend, watch: Progress, stack: Ex
             _start(backend, job.config, stack)
             scanned = backend.scan(job, run.splits)
         else:
-            scanned = (table for split in run.splits for table in job.scan(split))
+            scanned = (table for split in run.splits for table in scan_split(job, split))
         found = make_plan(job, run.spec, scanned, run.store, watch.planning)
     return found
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from mira_batch.core.errors import EngineDead
+from mira_batch.core.errors import EngineDead, JobError, MiraError, describe
 from mira_batch.core.receipts import Receipt, Tally
 from mira_batch.core.types import Failure
 from mira_batch.runtime.admission import Admission, gather_or_cancel
 from mira_batch.runtime.attempts import AttemptLog
-from mira_batch.runtime.job import PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
+from mira_batch.runtime.job import Job, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage.run.steplog import ShardLog
 
+_log = logging.getLogger(__name__)
 Rows = list[Mapping[str, Any]]
 
 
@@ -24,6 +27,7 @@ class ShardRun:
         self,
         shard: int,
         rows: Sequence[PlanRow],
+        job: Job,
         runner: RecordRunner,
         context: WorkerContext,
         admission: Admission,
@@ -33,6 +37,7 @@ class ShardRun:
         Args:
             shard: its number.
             rows: its rows of the plan.
+            job: says what a row must have.
             runner: runs one record.
             context: the worker's.
             admission: bounds the records in flight of the whole worker.
@@ -42,6 +47,7 @@ class ShardRun:
         """Its records that ended."""
         self._shard = shard
         self._rows = rows
+        self._job = job
         self._runner = runner
         self._context = context
         self._admission = admission
@@ -73,13 +79,51 @@ class ShardRun:
             if self._context.stop.asked:
                 return None
             try:
-                result = await (self._run_alone(row) if isolated else self._runner.run(row, self._steps))
+                with self._job_boundary(row):
+                    result = await (self._run_alone(row) if isolated else self._runner.run(row, self._steps))
+                    self._check(row, result)
             except RecordPostponed:
-                return None
+                if self._context.stop.asked:
+                    return None
+                raise JobError(f"{self._name(row)}: was postponed, but the run is not ending") from None
             finally:
                 self._context.activity.leave(row.record_id)
             self.tally += result.tally
             return result.row
+
+    @contextmanager
+    def _job_boundary(self, row: PlanRow) -> Iterator[None]:
+        """What a job raises that is none of the errors it may raise is its own fault, and named as such."""
+        try:
+            yield
+        except (MiraError, RecordPostponed):
+            raise
+        except Exception as error:
+            _log.exception("%s", self._name(row))
+            raise JobError(f"{self._name(row)}: {describe(error)}") from error
+
+    def _check(self, row: PlanRow, result: RecordResult) -> None:
+        """Refuse a result that would be committed as something else than it says.
+
+        Raises:
+            JobError: naming the columns or figures that are wrong.
+        """
+        columns = self._job.result_schema.names
+        if result.row.keys() != set(columns):
+            lacks = ", ".join(name for name in columns if name not in result.row)
+            more = ", ".join(name for name in result.row if name not in columns)
+            problem = f"lacks {lacks}" if lacks else f"has {more}, which result_schema has not"
+            raise JobError(f"{self._name(row)}: its row {problem}")
+        for name, planned in (("record_id", row.record_id), ("work_id", row.work_id)):
+            if result.row[name] != planned:
+                raise JobError(
+                    f"{self._name(row)}: its row says {name} {result.row[name]!r}, not {planned!r}"
+                )
+        if result.tally.records != 1 or result.tally.ok not in (0, 1):
+            raise JobError(f"{self._name(row)}: its tally must count one record, ok or not")
+
+    def _name(self, row: PlanRow) -> str:
+        return f"job {self._job.config.job}: record {row.record_id!r}"
 
     async def _run_alone(self, row: PlanRow) -> RecordResult:
         """A record of a shard whose worker died, alone in the process, the attempt noted first."""

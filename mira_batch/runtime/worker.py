@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import socket
 import threading
@@ -20,9 +21,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import UserError
+from mira_batch.core.errors import JobError, MiraError, UserError, describe
 from mira_batch.core.receipts import Receipt, Tally, WorkerStatus
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
@@ -35,10 +38,11 @@ from mira_batch.runtime.shard import Rows, ShardRun
 from mira_batch.runtime.trace import Trace
 from mira_batch.storage.run.layout import check_identities, result_key
 from mira_batch.storage.run.planfile import Shard, read_shard
-from mira_batch.storage.run.results import results_file
+from mira_batch.storage.run.results import explain_misfit, results_file
 from mira_batch.storage.stores import Store
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 _HEARTBEAT = 1.0
 """Seconds between heartbeats."""
@@ -156,7 +160,13 @@ class ShardWorker:
 
     async def _open(self) -> RecordRunner:
         self._admission = Admission(self._job.config.workers.records_in_flight)
-        runner = await self._job.open(self._context)
+        try:
+            runner = await self._job.open(self._context)
+        except MiraError:
+            raise
+        except Exception as error:
+            _log.exception("job %s", self._job.config.job)
+            raise JobError(f"job {self._job.config.job}: can't be opened: {describe(error)}") from error
         try:
             await asyncio.to_thread(check_identities, self._context.store, runner.identities)
         except UserError:
@@ -166,7 +176,10 @@ class ShardWorker:
 
     async def _end(self) -> None:
         if self._runner is not None:
-            await self._runner.close()
+            try:
+                await self._runner.close()
+            except Exception:  # what is done is done; a job that can't let go of its models loses nothing
+                _log.exception("job %s: can't be closed", self._job.config.job)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
@@ -198,7 +211,9 @@ class ShardWorker:
             return None
         plan = read_shard(store, shard, self._plan_file)
         rows = [PlanRow(row["record_id"], row["work_id"], shard.index, row) for row in plan]
-        work = ShardRun(shard.index, rows, self._runner, self._context, self._admission, self._session)
+        work = ShardRun(
+            shard.index, rows, self._job, self._runner, self._context, self._admission, self._session
+        )
         work.open()
         return work
 
@@ -218,7 +233,11 @@ class ShardWorker:
             self._shards.discard(work)
 
     def _put(self, work: ShardRun, rows: Rows, receipt: Receipt) -> Receipt:
-        data = results_file(rows, self._job.result_schema, {FOOTER: to_json(receipt)})
+        try:
+            data = results_file(rows, self._job.result_schema, {FOOTER: to_json(receipt)})
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            misfit = explain_misfit(rows, self._job.result_schema) or describe(error)
+            raise JobError(f"job {self._job.config.job}: {misfit}") from error
         committed = self._context.store.create(result_key(receipt.shard), data)
         work.delete_state()
         return replace(receipt, written=len(data)) if committed else self._read_receipt(receipt.shard)

@@ -40,6 +40,13 @@ REJECTS = pa.schema(
     ]
 )
 
+
+def scan_schema(plan: pa.Schema) -> pa.Schema:
+    """Rows of a plan and rejects in one table, as a job's scan gives them: of a reject `reason` is set, of
+    a record it is null. `digest` is the record id's (BLAKE2b, 16 bytes), by which duplicates are found."""
+    return pa.schema([*plan, *REJECTS.remove(1), ("digest", pa.binary(16))])
+
+
 STEP = pa.struct(
     [
         ("index", pa.int32()),
@@ -138,3 +145,6 @@ RESULTS = _add_features(
         ]
     )
 )
+
+RESULTS_OF = {"edit": RESULTS, "inspect": FACTS}
+"""The schema of the results of each job of this package; another job's stands in its own files."""

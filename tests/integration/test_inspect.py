@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ from mira_batch.runtime import run as runner
 from mira_batch.storage.schema import IMAGE
 from tests.support import ROOT
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.servers.fault_proxy import fault_proxy
+from tests.support.servers.s3 import S3Server
 
 CLI = [sys.executable, "-m", "mira_batch.cli"]
 
@@ -69,7 +72,19 @@ def test_it_goes_on_and_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     with open(manifest, "a") as file:
         file.write(json.dumps({"record_id": "new", "image": "images/chelsea.png"}) + "\n")
     more = run_any(config)
-    assert more.run != first.run and more.skipped == first.ok and more.ok == 1
+    assert more.run != first.run and (more.skipped, more.committed) == (0, 41), "facts of the whole manifest"
+    skipping = load_job_config(
+        inspection(manifest, tmp_path / "facts", run_id="rest"), ["output.skip_done=true"]
+    )
+    assert run_any(skipping).skipped == more.ok
+
+
+def test_other_bounds_are_another_question(tmp_path: Path) -> None:
+    manifest = make_catalogue(tmp_path / "catalogue", 8, size=40)
+    base = inspection(manifest, tmp_path / "facts")
+    assert run_any(load_job_config(base, ["output.skip_done=true"])).ok == 8
+    strict = run_any(load_job_config(base, ["output.skip_done=true", "input.max_pixels=100"]))
+    assert strict.skipped == 0 and strict.errors == {"image_too_large": 8}
 
 
 def test_images_of_a_run_and_embedded_ones_without_an_instruction(tmp_path: Path) -> None:
@@ -129,6 +144,47 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert both.returncode == 2 and "one of them" in both.stderr
     config = call("inspect", "-c", str(ROOT / "configs" / "quickstart.yaml"), "--set", "job=edit")
     assert config.returncode == 2 and "is edit, but inspect is wanted here" in config.stderr
+
+
+def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
+    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [*CLI, "inspect", *arguments, "--set", "backend=inline", "-o", str(tmp_path / "facts")]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | environment
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=env)
+
+    manifest = str(make_catalogue(tmp_path / "catalogue", 12))
+    ended = call(manifest, "--set", "limits.deadline=0s")
+    assert ended.returncode == 1 and "limits.deadline (0s) is reached" in ended.stderr
+    assert "0 of 12 committed" in ended.stdout and "Traceback" not in ended.stderr
+    run = json.loads(call(manifest, "--json").stdout)["run"]
+    damaged = sorted(Path(run, "results").iterdir())[0]
+    damaged.write_bytes(damaged.read_bytes()[:500])
+    again = call(manifest)
+    assert again.returncode == 0 and "no facts:" in again.stderr and "Traceback" not in again.stderr
+    away = call(
+        "s3://nowhere/m", "--set", "storage.endpoint_url=http://127.0.0.1:9", AWS_EC2_METADATA_DISABLED="true"
+    )
+    assert away.returncode == 2 and "can't be looked at; check the path and the credentials" in away.stderr
+
+
+@pytest.mark.s3
+def test_retries_are_counted_also_where_an_image_is_unreadable_in_the_end(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    catalogue = make_catalogue(tmp_path / "catalogue", 3)
+    (catalogue.parent / "images" / "camera.png").write_bytes(b"no image")
+    s3.upload(catalogue.parent, "inspect/catalogue")
+    with fault_proxy(s3.endpoint) as proxy:
+        proxy.add("unavailable", "GET", r"/images/camera\.png", times=2)
+        config = inspection(
+            f"s3://{s3.bucket}/inspect/catalogue/manifest.jsonl",
+            tmp_path / "facts",
+            storage={"endpoint_url": proxy.endpoint},
+        )
+        summary = run_any(load_job_config(config))
+    assert (summary.ok, summary.failed, summary.retries) == (2, 1, 2)
 
 
 def test_a_config_names_its_job(tmp_path: Path) -> None:

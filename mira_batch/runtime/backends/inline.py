@@ -13,6 +13,7 @@ import pyarrow as pa
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.receipts import Receipt, WorkerStatus
 from mira_batch.runtime.job import Job
+from mira_batch.runtime.plan import scan_split
 from mira_batch.runtime.pool import Pool, count_shards_in_hand
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard
@@ -30,7 +31,7 @@ class InlineBackend:
     def scan(self, job: Job, splits: Sequence[Any]) -> Iterator[pa.Table]:
         """One split after the other."""
         for split in splits:
-            yield from job.scan(split)
+            yield from scan_split(job, split)
 
     @contextmanager
     def open_pool(

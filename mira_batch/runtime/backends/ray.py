@@ -24,6 +24,7 @@ from mira_batch.core.errors import (
     ConfigError,
     EndpointError,
     EngineDead,
+    JobError,
     ManifestError,
     MiraError,
     RunConflict,
@@ -36,15 +37,16 @@ from mira_batch.runtime.backends.board import Board
 from mira_batch.runtime.backends.cluster import notes, ray_session
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.ledger import from_json, to_json
-from mira_batch.runtime.plan import scan_schema
+from mira_batch.runtime.plan import scan_split
 from mira_batch.runtime.pool import Pool, count_shards_in_hand
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard
+from mira_batch.storage.schema import scan_schema
 from mira_batch.storage.stores import open_store
 
 _ERRORS = {
     kind.__name__: kind
-    for kind in (ConfigError, ManifestError, StoreError, EndpointError, RunConflict, UserError)
+    for kind in (ConfigError, ManifestError, StoreError, EndpointError, RunConflict, UserError, JobError)
 }
 """What a worker may refuse with, by name: errors travel to the driver as data."""
 _ERROR = pa.field("error", pa.string())
@@ -69,12 +71,12 @@ class _Actor:
             except RayError:  # the board is moving to another node, or slow; the work goes on
                 return False
 
-        self._broken: UserError | None = None
+        self._broken: UserError | JobError | None = None
         try:
             unpacked = job.unpack()
             store = open_store(run, unpacked.config.storage)
             self._worker = ShardWorker(unpacked, store, session, heartbeat, profile)
-        except UserError as error:
+        except (UserError, JobError) as error:
             self._broken = error
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +84,7 @@ class _Actor:
             return _refuse(self._broken)
         try:
             receipt = self._worker(Shard(**json.loads(row["shard"])))
-        except UserError as error:
+        except (UserError, JobError) as error:
             return _refuse(error)
         except EngineDead as error:
             # A clean process is the only cure. Ray starts one and hands the shard out again; isolation
@@ -94,7 +96,7 @@ class _Actor:
         return _NOTHING | {"receipt": to_json(receipt), "spans": json.dumps(receipt.spans)}
 
 
-def _refuse(error: UserError) -> dict[str, Any]:
+def _refuse(error: UserError | JobError) -> dict[str, Any]:
     return _NOTHING | {"error": type(error).__name__, "message": str(error)}
 
 
@@ -128,28 +130,29 @@ class RayBackend:
         Raises:
             ManifestError: a split can't be read to its end.
         """
-        packed = _PackedJob.pack(job)
+        packed, fields = _PackedJob.pack(job), scan_schema(job.plan_schema).append(_ERROR)
 
         def scan(batch: pa.Table) -> Iterator[pa.Table]:
             split = pickle.loads(batch["split"][0].as_py())
             try:
-                for table in packed.unpack().scan(split):
+                for table in scan_split(packed.unpack(), split):
                     yield table.append_column(_ERROR, pa.nulls(table.num_rows, pa.string()))
-            except UserError as error:  # as data: of a raised one Ray hands over only the traceback's text
-                fields = scan_schema(job.plan_schema).append(_ERROR)
-                yield pa.Table.from_pylist([{_ERROR.name: str(error)}], schema=fields)
+            except (UserError, JobError) as error:  # as data: of a raised one Ray hands over only text
+                text = json.dumps([type(error).__name__, str(error)])
+                yield pa.Table.from_pylist([{_ERROR.name: text}], schema=fields)
 
         dataset = ray.data.from_items(
             [{"split": pickle.dumps(split)} for split in splits], override_num_blocks=len(splits)
         )
         dataset.context.execution_options.preserve_order = True
-        # Else Ray gathers up to 128 MB of rows before the driver sees the first: no progress, and more
-        # memory. taset.context.target_max_block_size = 4 << 20
+        # Else Ray gathers up to 128 MB of rows before the driver sees the first: no progress, more memory.
+        dataset.context.target_max_block_size = 4 << 20
         scanned = dataset.map_batches(scan, batch_size=1, batch_format="pyarrow")
         for batch in scanned.iter_batches(batch_size=None, batch_format="pyarrow"):
             table: pa.Table = batch  # type: ignore[assignment]
-            for message in table[_ERROR.name].drop_null().to_pylist():
-                raise ManifestError(message)
+            for text in table[_ERROR.name].drop_null().to_pylist():
+                kind, message = json.loads(text)
+                raise _ERRORS[kind](message)
             yield table.drop_columns(_ERROR.name)
 
     @contextmanager

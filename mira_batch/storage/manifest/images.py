@@ -79,7 +79,11 @@ class ManifestImages:
             nonlocal retries
             retries += 1
 
-        return use(images.fetch(uri, self._source, self._storage, count)), retries
+        try:
+            return use(images.fetch(uri, self._source, self._storage, count)), retries
+        except RecordError as error:
+            error.retries = retries
+            raise
 
     def _use_embedded(self, record: PlannedRecord, data: bytes, use: Callable[[bytes], T]) -> T:
         planned = work_id(record.record_id, content_hash(data), record.instruction, self._fingerprint)

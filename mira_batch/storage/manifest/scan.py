@@ -23,9 +23,8 @@ from mira_batch.storage.manifest.rows import Embedded, Record, Reject
 from mira_batch.storage.manifest.splits import Split, read_split
 from mira_batch.storage.stores import CONNECTIONS, READ_ERRORS, read_version
 
-SCAN = pa.schema([*schema.PLAN, *schema.REJECTS.remove(1), ("digest", pa.binary(16))])
-"""Plan rows and rejects in one table: of a reject `reason` is set, of a record it is null. `digest` is the
-record id's, by which the driver finds duplicates."""
+SCAN = schema.scan_schema(schema.PLAN)
+"""What `scan_split` gives."""
 _ROWS = 5_000
 _LOOKUPS = CONNECTIONS
 """HEAD requests of a task at once, since each mostly waits. What bounds them is the CPU: s3fs takes 2 to 3 ms

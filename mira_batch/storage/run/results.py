@@ -17,19 +17,21 @@ from mira_batch.config.base import make_absolute
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage import schema
-from mira_batch.storage.run.layout import RUN, shard_of
+from mira_batch.storage.run.layout import RUN, job_of, parse_run, shard_of
 from mira_batch.storage.stores import (
     READ_ERRORS,
     ArrowFileSystem,
     file_exists,
     list_files_below,
     open_arrow_filesystem,
+    read_bytes,
     shorten_error,
 )
 
 _GROUP_BYTES = 64_000_000
 """Row groups are closed at about this size, so that readers can stream and no column chunk nears 2 GiB."""
 _GROUP_ROWS = 64
+_RUN_BYTES = 100_000_000
 _BOUNDED: Any = {"batch_size": _GROUP_ROWS, "cache_metadata": False}
 """Scans keep neither whole shards nor the footers of all files in memory."""
 
@@ -61,6 +63,17 @@ def results_file(
             writer.write_table(pa.Table.from_pylist(group, schema=fields))
         writer.add_key_value_metadata(dict(footer or {}))
     return memoryview(sink.getvalue()).cast("B")
+
+
+def explain_misfit(rows: Iterable[Mapping[str, Any]], fields: pa.Schema) -> str | None:
+    """Which value of rows does not fit their schema, in words; None where each does by itself."""
+    for row in rows:
+        for field in fields:
+            try:
+                pa.array([row[field.name]], field.type)
+            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+                return f"record {row['record_id']!r}: {field.name} is no {field.type}: {shorten_error(error)}"
+    return None
 
 
 def _find_leaves(fields: pa.Schema) -> Iterator[tuple[str, bool]]:
@@ -120,18 +133,48 @@ def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.Datase
     """
     storage = storage or StorageConfig()
     fs, files = result_files(run, storage)
-    fields = _declare_fields(fs, files)
+    fields = _declare_fields(run, fs, files, storage)
     return ds.FileSystemDataset.from_paths(files, schema=fields, format=ds.ParquetFileFormat(), filesystem=fs)
 
 
-def _declare_fields(fs: ArrowFileSystem, files: Sequence[str]) -> pa.Schema:
-    """The schema of a run's results: the edit job's, also where an older version wrote fewer columns; of
-    another job its own, which is the same in each of its files."""
+def _declare_fields(run: str, fs: ArrowFileSystem, files: Sequence[str], storage: StorageConfig) -> pa.Schema:
+    """The schema of a run's results: as this version declares it, also where an older one wrote fewer
+    columns; of a job of the user's own as it stands in its files.
+
+    Raises:
+        StoreError: the first of them is damaged.
+    """
+    job = read_job(run, storage)
+    if job in schema.RESULTS_OF:
+        return schema.RESULTS_OF[job]
     if not files:
         return schema.RESULTS
-    with pq.ParquetFile(files[0], filesystem=fs) as parquet:
-        found = parquet.schema_arrow
-    return schema.RESULTS if set(found.names) <= set(schema.RESULTS.names) else found
+    try:
+        with pq.ParquetFile(files[0], filesystem=fs) as parquet:
+            found = parquet.schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{run}: {files[0]}: is damaged ({shorten_error(error)})") from error
+    # Results that were copied without their run.json are an edit's, if they look so.
+    return schema.RESULTS if job is None and set(found.names) <= set(schema.RESULTS.names) else found
+
+
+def read_job(run: str, storage: StorageConfig) -> str | None:
+    """Which job a run is of; None where there is no `run.json`.
+
+    Args:
+        run: the run's directory, or the `results` directory in it.
+        storage: how to reach an object store.
+
+    Raises:
+        StoreError: it is damaged, or its store can't be used.
+    """
+    where = f"{make_absolute(run).rstrip('/').removesuffix('/results')}/{RUN}"
+    try:
+        if not file_exists(where, storage):
+            return None
+        return job_of(parse_run(read_bytes(where, storage, _RUN_BYTES), where))
+    except READ_ERRORS as error:
+        raise StoreError(f"{where}: can't be read: {shorten_error(error)}") from error
 
 
 def result_files(run: str, storage: StorageConfig) -> tuple[ArrowFileSystem, list[str]]:
@@ -175,7 +218,7 @@ def take_rows(
 def read_outputs(
     run: str, columns: Sequence[str] | None = None, storage: StorageConfig | None = None
 ) -> pa.Table:
-    """One row per record, as a table.
+    """One row per record of a run of any job, as a table.
 
     All columns but `steps` by default; leave out `image` when only the outcome matters. For runs larger
     than memory use `results_dataset(run).to_batches(columns=…)`, or `ray.data.read_parquet`.
@@ -188,8 +231,12 @@ def read_outputs(
     Raises:
         StoreError: there are no results, or they can't be read.
     """
-    names = list(columns) if columns is not None else [n for n in schema.RESULTS.names if n != "steps"]
-    return results_dataset(run, storage).to_table(columns=names)
+    dataset = results_dataset(run, storage)
+    names = list(columns) if columns is not None else [n for n in dataset.schema.names if n != "steps"]
+    if unknown := [name for name in names if name not in dataset.schema.names]:
+        known = ", ".join(dataset.schema.names)
+        raise ValueError(f"{run}: no such column: {', '.join(unknown)}; there are {known}")
+    return dataset.to_table(columns=names)
 
 
 def read_trajectories(run: str, images: bool = True, storage: StorageConfig | None = None) -> pa.Table:
@@ -200,10 +247,16 @@ def read_trajectories(run: str, images: bool = True, storage: StorageConfig | No
         run: the run's directory.
         images: whether to read the step images.
         storage: how to reach an object store; None uses the environment.
+
+    Raises:
+        StoreError: there are no results, they can't be read, or they are of a job without steps.
     """
+    dataset = results_dataset(run, storage)
+    if "steps" not in dataset.schema.names:
+        raise StoreError(f"{run}: is no edit run: its records have no steps")
     tables = []
     head = {"record_id": "record_id", "work_id": "work_id", "instruction": "goal"}
-    for batch in results_dataset(run, storage).to_batches(columns=[*head, "steps"], **_BOUNDED):
+    for batch in dataset.to_batches(columns=[*head, "steps"], **_BOUNDED):
         parents = batch["steps"].value_parent_indices()
         steps = batch["steps"].flatten()
         columns = {name: batch[key].take(parents) for key, name in head.items()}

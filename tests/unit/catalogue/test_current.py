@@ -204,7 +204,9 @@ def test_the_catalogue_has_the_images_of_the_rows_it_has(config: BulkEditConfig)
 def test_there_may_be_no_catalogue(tmp_path: Path, config: BulkEditConfig) -> None:
     with pytest.raises(StoreError, match="no such directory"):
         read_catalogue(str(tmp_path / "nowhere"))
-    with pytest.raises(StoreError, match=r"holds no run; give the directory of all runs, output\.uri"):
+    with pytest.raises(
+        StoreError, match=r"holds no run of the edit job; give the directory of all runs, output\.uri"
+    ):
         read_catalogue(str(tmp_path))
     a_run(config, "one")
     assert read_catalogue(config.output.uri, SAID).num_rows == 0

@@ -192,8 +192,8 @@ def test_the_image_of_a_lost_race_is_not_kept(store: Store) -> None:
     late = opened(store)
     fill(store, HISTORY[:1])
     append(late, another(HISTORY[0]))
-    assert late.png(another(HISTORY[0]).step.after) is None
-    assert late.png(HISTORY[0].step.after) == encode_png(HISTORY[0].frame.pixels)
+    assert late.find_png(another(HISTORY[0]).step.after) is None
+    assert late.find_png(HISTORY[0].step.after) == encode_png(HISTORY[0].frame.pixels)
 
 
 def test_delete_takes_the_shards_state_and_no_other(store: Store, tmp_path: Path) -> None:
