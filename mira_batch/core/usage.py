@@ -70,5 +70,6 @@ class Usage:
         seconds = dict(self.seconds)
         for name, value in other.seconds.items():
             seconds[name] = seconds.get(name, 0.0) + sign * value
-        seconds = {name: value for name, value in seconds.items() if value}
+        if sign < 0:  # what is left of nothing is not there
+            seconds = {name: value for name, value in seconds.items() if value}
         return Usage(seconds, self.cost + sign * other.cost, self.retries + sign * other.retries)

@@ -61,7 +61,9 @@ def steps_of(store: Store) -> list[Entry]:
 @pytest.mark.parametrize("logged", [1, 4])
 def test_broken_off_and_resumed_it_gives_the_same(tmp_path: Path, logged: int) -> None:
     """A worker is ended after so many steps; the next one makes none of them again."""
-    slow = SIMULATED | {"editor": {"type": "simulated", "service": {"seconds": 0.02}, "max_batch": 1}}
+    # Each record takes long after its first step, so that none is committed before the worker is ended.
+    steps = {"policy": {"type": "simulated", "steps": {"exact": {"*": 6}}}}
+    slow = SIMULATED | steps | {"editor": {"type": "simulated", "service": {"seconds": 0.02}, "max_batch": 1}}
     whole = run(planned(tmp_path, out="whole", **slow)[0])
     config, broken, shards = planned(tmp_path, out="broken", **slow)
     store = open_store(broken, config.storage)

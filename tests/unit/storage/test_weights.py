@@ -171,7 +171,7 @@ def test_a_prefix_without_a_model_and_a_refused_one_are_named(
     with pytest.raises(ConfigError, match=r"weights: s3://.*/nothing: holds no model files"):
         fetch_weights(f"{stored}/nothing", HERE)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    # fsspec keeps file systems for later users: this one is given none, and the one with the wrong key is closed.
+    # fsspec keeps file systems for later users. This test has none, and closes the one with the wrong key.
     s3fs = get_filesystem_class("s3")
     monkeypatch.setattr(s3fs, "_cache", {})
     with pytest.raises((ConfigError, StoreError), match=r"s3://.*(denied|Forbidden|signature)"):
