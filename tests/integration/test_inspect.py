@@ -140,6 +140,16 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert json.loads(call("status", "-c", run_json, "--json").stdout)["complete"]
     assert call("verify", "-c", run_json).returncode == 0 and call("validate", "-c", run_json).returncode == 0
     assert call("run", "-c", run_json).returncode == 0, "run.json alone reruns it"
+    job = [
+        sys.executable,
+        str(ROOT / "jobs" / "inspect_catalogue.py"),
+        sample,
+        "--set",
+        "backend=inline",
+        "--json",
+    ]
+    again = subprocess.run(job, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout)["facts"] == printed["facts"], "as a cluster runs it"
     both = call("inspect", sample, "-c", run_json)
     assert both.returncode == 2 and "one of them" in both.stderr
     config = call("inspect", "-c", str(ROOT / "configs" / "quickstart.yaml"), "--set", "job=edit")

@@ -182,3 +182,18 @@ def test_the_stores_load_their_clients_and_no_more() -> None:
     loaded = loaded_by(STORES)
     assert {"obstore", "fsspec", "pyarrow"} <= loaded
     assert not loaded & {"PIL", "ray", "s3fs", "torch"}
+
+
+def test_files_and_functions_stay_short() -> None:
+    long = []
+    for path in sorted(
+        path for f in ("mira_batch", "jobs", "benchmarks", "tests") for path in (ROOT / f).rglob("*.py")
+    ):
+        text = path.read_text()
+        if text.count("\n") > 330:
+            long.append(str(path))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+                if node.end_lineno - node.lineno >= 70:
+                    long.append(f"{path}:{node.name}")
+    assert long == []

@@ -243,7 +243,7 @@ def test_no_step_is_begun_once_the_steps_took_the_limit(most: float, steps: int)
     fakes = Fakes(edits("a", "b", "c", "d"))
     trajectory = fakes.run(Limits(max_seconds=most))
     assert (trajectory.status, trajectory.stop_reason) == (Status.ok, StopReason.time_limit)
-    assert len(trajectory.steps) == steps == len(fakes.asked), "the policy isn't asked in vain"
+    assert len(trajectory.steps) == steps == len(fakes.asked), "the policy isn't asked once more for nothing"
     assert trajectory.result.digest == "oabcd"[: steps + 1], "the image it has is kept"
 
 

@@ -1,4 +1,4 @@
-"""What endpoints charge is booked to the step it was spent on, also where it was spent in vain."""
+"""What endpoints charge is booked to the step it was spent on, also where it gave nothing."""
 
 from __future__ import annotations
 
