@@ -1,6 +1,6 @@
 """What the loop needs from outside, as Protocols. Implement one to bring your own model.
 
-Models are synchronous and take a batch. A `Policy`, `Editor` or `Judge` needs no base class, but these members:
+Models are synchronous and take a batch. A `Policy`, `Editor` or `Judge` needs no base class, but this:
 
     identity     what changes the answers: name, weights' revision, prompt, sampler. Written to every row, and
                  a run that was begun with another one doesn't go on. It does not enter work_id, which is
