@@ -19,6 +19,7 @@ into one of the above once, at a `boundary()`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ from mira_batch.core.types import ErrorKind, Failure, RunEnd
 
 if TYPE_CHECKING:
     from mira_batch.core.receipts import RunSummary
+
+_log = logging.getLogger(__name__)
 
 
 class MiraError(Exception):
@@ -116,6 +119,24 @@ def boundary(kind: ErrorKind) -> Iterator[None]:
         raise
     except Exception as error:
         raise RecordError(kind, describe(error)) from error
+
+
+@contextmanager
+def job_boundary(where: str) -> Iterator[None]:
+    """Classify whatever a job's own code raises inside as a `JobError`; the traceback goes to the log.
+
+    Errors of our own and cancellation pass through unchanged.
+
+    Args:
+        where: which job, and what it was at: the beginning of the message.
+    """
+    try:
+        yield
+    except MiraError:
+        raise
+    except Exception as error:
+        _log.exception("%s", where)
+        raise JobError(f"{where}: {describe(error)}") from error
 
 
 def describe(error: BaseException) -> str:

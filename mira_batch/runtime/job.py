@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from mira_batch.config.shared import JobConfig
+from mira_batch.core.errors import MiraError
 from mira_batch.core.receipts import Tally
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import Failure
@@ -54,7 +55,7 @@ class RecordResult:
     """The same as counts: `records` is 1."""
 
 
-class RecordPostponed(Exception):
+class RecordPostponed(MiraError):
     """The run is ending: a record runner raises this instead of beginning a further step. The record is
     left to the next call of the driver."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mira_batch.core.errors import JobError, ManifestError, MiraError, describe
+from mira_batch.core.errors import JobError, ManifestError, job_boundary
 from mira_batch.runtime.job import Job
 from mira_batch.storage import schema
 from mira_batch.storage.run.history import EarlierWork, find_earlier_work
@@ -20,7 +19,6 @@ from mira_batch.storage.source import Source
 from mira_batch.storage.stores import Store
 
 _WORK_ID = pc.MatchSubstringOptions("^[0-9a-f]{32}$")
-_log = logging.getLogger(__name__)
 
 
 def make_plan(
@@ -90,21 +88,15 @@ def scan_split(job: Job, split: Any) -> Iterator[pa.Table]:
     """
     fields = schema.scan_schema(job.plan_schema)
     where = f"job {job.config.job}: scan"
-    try:
+    with job_boundary(f"{where} of {split!r}"):
         for table in job.scan(split):
             if not table.schema.equals(fields):
                 raise JobError(f"{where} gave a table of another schema than scan_schema(plan_schema)")
             works = table.filter(table["reason"].is_null())["work_id"]
-            if pc.call_function("match_substring_regex", [works], _WORK_ID).to_pylist().count(True) < len(
-                works
-            ):
+            valid = pc.call_function("match_substring_regex", [works], _WORK_ID).to_pylist()
+            if valid.count(True) < len(works):
                 raise JobError(f"{where} gave a work_id that is not 32 hex digits; see core.identity.work_id")
             yield table
-    except MiraError:
-        raise
-    except Exception as error:
-        _log.exception(where)
-        raise JobError(f"{where} of {split!r}: {describe(error)}") from error
 
 
 def _select(

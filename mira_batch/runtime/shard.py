@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mira_batch.core.errors import EngineDead, JobError, MiraError, describe
+from mira_batch.core.errors import EngineDead, JobError, job_boundary
 from mira_batch.core.receipts import Receipt, Tally
 from mira_batch.core.types import Failure
 from mira_batch.runtime.admission import Admission, gather_or_cancel
@@ -16,7 +14,6 @@ from mira_batch.runtime.attempts import AttemptLog
 from mira_batch.runtime.job import Job, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage.run.steplog import ShardLog
 
-_log = logging.getLogger(__name__)
 Rows = list[Mapping[str, Any]]
 
 
@@ -79,7 +76,7 @@ class ShardRun:
             if self._context.stop.asked:
                 return None
             try:
-                with self._job_boundary(row):
+                with job_boundary(self._name(row)):
                     result = await (self._run_alone(row) if isolated else self._runner.run(row, self._steps))
                     self._check(row, result)
             except RecordPostponed:
@@ -90,17 +87,6 @@ class ShardRun:
                 self._context.activity.leave(row.record_id)
             self.tally += result.tally
             return result.row
-
-    @contextmanager
-    def _job_boundary(self, row: PlanRow) -> Iterator[None]:
-        """What a job raises that is none of the errors it may raise is its own fault, and named as such."""
-        try:
-            yield
-        except (MiraError, RecordPostponed):
-            raise
-        except Exception as error:
-            _log.exception("%s", self._name(row))
-            raise JobError(f"{self._name(row)}: {describe(error)}") from error
 
     def _check(self, row: PlanRow, result: RecordResult) -> None:
         """Refuse a result that would be committed as something else than it says.

@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import JobError, MiraError, UserError, describe
+from mira_batch.core.errors import JobError, UserError, describe, job_boundary
 from mira_batch.core.receipts import Receipt, Tally, WorkerStatus
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
@@ -160,13 +160,8 @@ class ShardWorker:
 
     async def _open(self) -> RecordRunner:
         self._admission = Admission(self._job.config.workers.records_in_flight)
-        try:
+        with job_boundary(f"job {self._job.config.job}: can't be opened"):
             runner = await self._job.open(self._context)
-        except MiraError:
-            raise
-        except Exception as error:
-            _log.exception("job %s", self._job.config.job)
-            raise JobError(f"job {self._job.config.job}: can't be opened: {describe(error)}") from error
         try:
             await asyncio.to_thread(check_identities, self._context.store, runner.identities)
         except UserError:

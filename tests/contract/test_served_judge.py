@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +24,10 @@ from mira_batch.models.remote.openai_judge import OpenAIJudge
 from mira_batch.storage.stores.objects import open_store
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.edits import verify_edits
-from tests.support.servers.models import Answer, Asked, ModelServer, judged, model_server
+from tests.support.servers.models import Answer, Asked, ModelServer, judged
 
 PRICES = {"call": 0.25}
 KEY = "sk-very-secret-0123456789"
-
-
-@pytest.fixture
-def server() -> Iterator[ModelServer]:
-    with model_server() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -168,30 +168,24 @@ class RayBackend:
             shards: those to run.
             profile: have workers send spans with their receipts.
         """
-        with _open_pool(job, run, session, shards, profile) as pool:
+        pool = Pool()
+        # On the driver's own node, so that no lost node takes it along.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        board: Any = Board.options(scheduling_strategy=here).remote()
+        dataset = _make_dataset(job, shards, (run, session, board, profile))
+        closed, executors = threading.Event(), _watch_executors(dataset)
+        feeding = threading.Thread(target=_feed, args=(dataset, pool, closed), name="receipts", daemon=True)
+        listening = threading.Thread(target=_listen, args=(board, pool, closed), name="board", daemon=True)
+        feeding.start()
+        listening.start()
+        try:
             yield pool
-
-
-@contextmanager
-def _open_pool(job: Job, run: str, session: str, shards: Sequence[Shard], profile: bool) -> Iterator[Pool]:
-    pool = Pool()
-    # On the driver's own node, so that no lost node takes it along.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    board: Any = Board.options(scheduling_strategy=here).remote()
-    dataset = _make_dataset(job, shards, (run, session, board, profile))
-    closed, executors = threading.Event(), _watch_executors(dataset)
-    feeding = threading.Thread(target=_feed, args=(dataset, pool, closed), name="receipts", daemon=True)
-    listening = threading.Thread(target=_listen, args=(board, pool, closed), name="board", daemon=True)
-    feeding.start()
-    listening.start()
-    try:
-        yield pool
-    finally:
-        closed.set()
-        if not pool.ended:
-            notes.disabled = True
-            _end_pool(executors, feeding)
-        listening.join(timeout=6)  # it may wait for an answer, for 5 s
+        finally:
+            closed.set()
+            if not pool.ended:
+                notes.disabled = True
+                _end_pool(executors, feeding)
+            listening.join(timeout=6)  # it may wait for an answer, for 5 s
 
 
 def _make_dataset(job: Job, shards: Sequence[Shard], more: tuple[Any, ...]) -> Dataset:

@@ -88,10 +88,6 @@ def records(source: InputConfig, storage: StorageConfig = LOCAL) -> list[Record]
     return [row for row in rows if isinstance(row, Record)]
 
 
-def rejects(source: InputConfig) -> list[Reject]:
-    return [row for row in read(source) if isinstance(row, Reject)]
-
-
 def one(path: Path, text: str | bytes, **settings: object) -> list[Record | Reject]:
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return read(config(path, **settings))
