@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from mira_batch.core.text import MOST_MESSAGE, clean_text
 from mira_batch.core.types import ErrorKind, Failure, RunEnd
 
 if TYPE_CHECKING:
@@ -140,6 +141,10 @@ def job_boundary(where: str) -> Iterator[None]:
 
 
 def describe(error: BaseException) -> str:
-    """'ValueError: text', or the name alone when the error carries no text."""
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    """'ValueError: text', cleaned and bounded; the name alone where there is no text, or none to be had."""
+    name = type(error).__name__
+    try:
+        text = str(error).strip()
+    except Exception:  # an error's own `__str__` is foreign code as well
+        return f"{name} (its text can't be had: its __str__ raises)"
+    return clean_text(f"{name}: {text}" if text else name, MOST_MESSAGE)
