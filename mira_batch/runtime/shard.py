@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mira_batch.core.errors import EngineDead, JobError, job_boundary
 from mira_batch.core.receipts import Receipt, Tally
-from mira_batch.core.types import Failure
 from mira_batch.runtime.admission import Admission, gather_or_cancel
-from mira_batch.runtime.attempts import AttemptLog
+from mira_batch.runtime.attempts import AttemptLog, Session
 from mira_batch.runtime.job import Job, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage.run.steplog import ShardLog
 
@@ -28,7 +28,7 @@ class ShardRun:
         runner: RecordRunner,
         context: WorkerContext,
         admission: Admission,
-        session: str,
+        session: Session,
     ) -> None:
         """
         Args:
@@ -38,7 +38,7 @@ class ShardRun:
             runner: runs one record.
             context: the worker's.
             admission: bounds the records in flight of the whole worker.
-            session: names this call of the driver; see `attempts.py`.
+            session: the call of the driver, and this process.
         """
         self.tally = Tally()
         """Its records that ended."""
@@ -79,6 +79,11 @@ class ShardRun:
                 with job_boundary(self._name(row)):
                     result = await (self._run_alone(row) if isolated else self._runner.run(row, self._steps))
                     self._check(row, result)
+            except EngineDead:
+                # Before the place is given back: who took it would note a try that this process can't end,
+                # and be blamed for its death.
+                self._admission.close()
+                raise
             except RecordPostponed:
                 if self._context.stop.asked:
                     return None
@@ -113,16 +118,18 @@ class ShardRun:
 
     async def _run_alone(self, row: PlanRow) -> RecordResult:
         """A record of a shard whose worker died, alone in the process, the attempt noted first."""
-        work = row.work_id
-        verdict = await asyncio.to_thread(self._attempts.find_verdict, work)
-        if verdict is not None:
-            return await self._runner.fail(row, self._steps, verdict)
-        number = await asyncio.to_thread(self._attempts.begin, work)
+        work, step = row.work_id, self._steps.count(row.work_id)
+        verdict = await asyncio.to_thread(self._attempts.find_verdict, work, step)
+        if verdict is not None and not verdict.readable:
+            return await self._runner.fail(replace(row, readable=False), self._steps, verdict.failure)
+        number = await asyncio.to_thread(self._attempts.begin, work, step, verdict is not None)
         try:
-            result = await self._runner.run(row, self._steps)
+            if verdict is not None:
+                result = await self._runner.fail(row, self._steps, verdict.failure)
+            else:
+                result = await self._runner.run(row, self._steps)
         except EngineDead as error:
-            if error.kind is not None:
-                await asyncio.to_thread(self._attempts.blame, work, Failure(error.kind, str(error)))
+            await asyncio.to_thread(self._attempts.explain, work, number, str(error), error.kind)
             raise
         await asyncio.to_thread(self._attempts.end, work, number)
         return result

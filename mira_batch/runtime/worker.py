@@ -32,6 +32,7 @@ from mira_batch.core.types import RunEnd
 from mira_batch.core.usage import Usage
 from mira_batch.runtime.activity import ActivityReport
 from mira_batch.runtime.admission import Admission
+from mira_batch.runtime.attempts import Session
 from mira_batch.runtime.job import Job, PlanRow, RecordRunner, WorkerContext
 from mira_batch.runtime.ledger import FOOTER, read_receipt, to_json
 from mira_batch.runtime.shard import Rows, ShardRun
@@ -58,7 +59,7 @@ class ShardWorker:
         self,
         job: Job,
         store: Store,
-        session: str,
+        session: Session,
         on_heartbeat: Callable[[WorkerStatus], bool] | None = None,
         profile: bool = False,
     ) -> None:
@@ -66,7 +67,7 @@ class ShardWorker:
         Args:
             job: what to do with each record.
             store: the run's directory.
-            session: names this call of the driver, in hex digits; see `attempts.py`.
+            session: the call of the driver, and this process.
             on_heartbeat: told the live figures about once a second, from a thread of the worker's; answers
                 whether to end.
             profile: collect spans and send them with the receipts.

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.receipts import Receipt, WorkerStatus
+from mira_batch.runtime.attempts import Session
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.plan import scan_split
 from mira_batch.runtime.pool import Pool, count_shards_in_hand
@@ -52,7 +53,7 @@ class InlineBackend:
             pool.statuses, pool.told = [status], pool.stopping
             return pool.told
 
-        worker = ShardWorker(job, open_store(run, job.config.storage), session, heartbeat, profile)
+        worker = ShardWorker(job, open_store(run, job.config.storage), Session(session), heartbeat, profile)
         pool.tell = worker.stop
         threads = ThreadPoolExecutor(
             count_shards_in_hand(job.config.workers, shards), thread_name_prefix="shard"

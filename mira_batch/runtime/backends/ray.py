@@ -33,6 +33,7 @@ from mira_batch.core.errors import (
     describe,
 )
 from mira_batch.core.receipts import WorkerStatus
+from mira_batch.runtime.attempts import Session
 from mira_batch.runtime.backends.board import Board
 from mira_batch.runtime.backends.cluster import notes, ray_session
 from mira_batch.runtime.job import Job
@@ -75,7 +76,7 @@ class _Actor:
         try:
             unpacked = job.unpack()
             store = open_store(run, unpacked.config.storage)
-            self._worker = ShardWorker(unpacked, store, session, heartbeat, profile)
+            self._worker = ShardWorker(unpacked, store, Session(session), heartbeat, profile)
         except (UserError, JobError) as error:
             self._broken = error
 
