@@ -198,7 +198,16 @@ def verify(config: Config, set_: Sets = None, as_json: Json = False) -> None:
         for problem in verdict.problems:
             _out.print("[red]✗[/]", end=" ")
             _out.print(problem, markup=False)
-        _out.print("[green]✓ whole[/]" if verdict.whole else f"[red]{len(verdict.problems)} problems[/]")
+        if verdict.whole:
+            good = (
+                "[green]✓ whole:[/]"
+                if verdict.ok == verdict.committed
+                else "[yellow]✓ whole, not all good:[/]"
+            )
+            found = f"{verdict.ok:,} ok, {verdict.unfinished:,} unfinished, {verdict.failed:,} failed"
+            _out.print(f"{good} {found}")
+        else:
+            _out.print(f"[red]{len(verdict.problems)} problems[/]")
     if not verdict.whole:
         raise typer.Exit(1)
 
@@ -251,6 +260,7 @@ def _dump_summary(summary: RunSummary) -> dict[str, Any]:
     tally, total = summary.tally, summary.total
     return {name: getattr(summary, name) for name in names} | {
         "ok": tally.ok,
+        "unfinished": tally.unfinished,
         "failed": tally.failed,
         "steps": tally.steps,
         "resumed_steps": tally.resumed_steps,

@@ -59,7 +59,8 @@ class LimitsConfig(RunLimits):
     """What bounds each record and the whole run."""
 
     max_steps: int = Field(default=8, ge=1, le=1000)
-    """Edits per record before it stops with `max_steps`."""
+    """Most edits of a record. After the last the policy is asked once more: says it STOP, the record is ok;
+    wants it a further edit, the record ends `unfinished`, with `max_steps` as its reason."""
     malformed_retries: int = Field(default=2, ge=0, le=10)
     """How often the policy is asked again after a malformed answer, before the record fails."""
     policy_seconds: float = Field(default=300.0, gt=0)
@@ -72,7 +73,8 @@ class LimitsConfig(RunLimits):
     """Longest a call of the judge may take; None takes `policy_seconds`."""
     max_seconds_per_record: float | None = Field(default=None, gt=0)
     """No further step of a record is begun once its steps took so long, waiting for the models included; it
-    then ends with `time_limit` and the image it has. None sets no limit."""
+    then ends `unfinished`, with `time_limit` and the image it has; the policy is not asked whether that was
+    all. None sets no limit."""
 
     OPERATIONAL: ClassVar[frozenset[str]] = RunLimits.OPERATIONAL | {
         "policy_seconds",

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from mira_batch.config.base import Location, Strict, find_secrets
+from mira_batch.core.types import Status
 
 
 class ImageColumns(Strict):
@@ -63,6 +64,16 @@ class RunOutput(Strict):
     """Directory of all runs; a run writes under `<uri>/<run_id>/`."""
     skip_done: bool = True
     """Leave out records that an earlier run under the same `uri` already has with status ok."""
+    skip_unfinished: bool = False
+    """With `skip_done`, leave out also those that it has with status unfinished. Else each new run makes them
+    again, as it does failed ones; the same models within the same limits end them alike, at full price."""
+
+    @property
+    def done_statuses(self) -> tuple[Status, ...]:
+        """The statuses of earlier rows that need no further run."""
+        if not self.skip_done:
+            return ()
+        return (Status.ok, Status.unfinished) if self.skip_unfinished else (Status.ok,)
 
 
 class ImageOutput(Strict):
@@ -88,7 +99,8 @@ class RunLimits(Strict):
 
     max_failed_fraction: float = Field(default=1.0, ge=0, le=1)
     """The run stops, to be resumed, when more than this part of its records failed: a wrong prompt or a
-    broken model then costs hundreds of records and not a million. 1 never stops."""
+    broken model then costs hundreds of records and not a million. Unfinished records don't count as failed.
+    1 never stops."""
     min_records: int = Field(default=100, ge=1)
     """Records that must have ended before `max_failed_fraction` is looked at."""
     deadline: str | None = None

@@ -208,6 +208,7 @@ def count_trajectory(trajectory: Trajectory) -> Tally:
     return Tally(
         records=1,
         ok=int(trajectory.status is Status.ok),
+        unfinished=int(trajectory.status is Status.unfinished),
         steps=len(trajectory.steps),
         resumed_steps=trajectory.resumed_steps,
         errors={failure.kind: 1} if failure else {},
