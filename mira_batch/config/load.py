@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mira_batch.config.base import find_models, find_tag
+from mira_batch.config.base import SETTLED, find_models, find_tag
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.inspect import InspectConfig
 from mira_batch.config.models import EditorConfig, JudgeConfig, PolicyConfig
@@ -25,6 +25,9 @@ Lines = dict[tuple[str, ...], int]
 
 JOBS: Mapping[str, type[JobConfig]] = {"edit": BulkEditConfig, "inspect": InspectConfig}
 """The config of each job, by the name that `job` has in it."""
+Settings = tuple[str, dict[str, Any], Lines, frozenset[str]]
+"""What to call the source in messages, its settings, where each stands, and the texts in which `$` stands for
+itself."""
 Source = str | os.PathLike[str] | Mapping[str, Any]
 """A YAML or JSON file, the `run.json` of an earlier run, or the settings as a mapping."""
 C = TypeVar("C", bound=JobConfig)
@@ -58,7 +61,7 @@ def load_job_config(source: Source, overrides: Iterable[str] = (), job: str | No
     Raises:
         ConfigError: as `load_config`; also where the config is of another job than is wanted.
     """
-    name, data, lines = _read(source, overrides)
+    name, data, lines, settled = _read(source, overrides)
     wanted = data.setdefault("job", job or "edit")
     if not isinstance(wanted, str) or wanted not in JOBS:
         place = name if ("job",) not in lines else f"{name}:{lines['job',]}"
@@ -67,7 +70,7 @@ def load_job_config(source: Source, overrides: Iterable[str] = (), job: str | No
         raise ConfigError(
             f"{name}: job: is {wanted}, but {job} is wanted here; leave it out, or make a config of its own"
         )
-    return _validate(JOBS[wanted], name, data, lines)
+    return _validate(JOBS[wanted], name, data, lines, settled)
 
 
 def load_own_config(model: type[C], source: Source, overrides: Iterable[str] = ()) -> C:
@@ -83,21 +86,21 @@ def load_own_config(model: type[C], source: Source, overrides: Iterable[str] = (
     return _validate(model, *_read(source, overrides))
 
 
-def _read(source: Source, overrides: Iterable[str]) -> tuple[str, dict[str, Any], Lines]:
-    """What to call it in messages, the settings, overrides applied, and where each stands."""
-    name, lines = _name_source(source), {}
+def _read(source: Source, overrides: Iterable[str]) -> Settings:
+    """The settings of a source, overrides applied."""
+    name, lines, settled = _name_source(source), {}, frozenset[str]()
     if isinstance(source, Mapping):
         data = _copy(source)
     else:
-        data, lines = _read_file(Path(source))
+        data, lines, settled = _read_file(Path(source))
     for override in overrides:
         lines.pop(_apply(data, override), None)
-    return name, data, lines
+    return name, data, lines, settled
 
 
-def _validate(model: type[C], name: str, data: dict[str, Any], lines: Lines) -> C:
+def _validate(model: type[C], name: str, data: dict[str, Any], lines: Lines, settled: frozenset[str]) -> C:
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context={SETTLED: settled})
     except ValidationError as error:
         raise ConfigError(_explain(error, model, name, lines)) from None
 
@@ -110,7 +113,7 @@ def _copy(source: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in source.items()}
 
 
-def _read_file(path: Path) -> tuple[dict[str, Any], Lines]:
+def _read_file(path: Path) -> tuple[dict[str, Any], Lines, frozenset[str]]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -127,11 +130,21 @@ def _read_file(path: Path) -> tuple[dict[str, Any], Lines]:
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: should hold settings such as 'input: …', found {type(data).__name__}")
     lines: Lines = {}
+    settled = frozenset[str]()
     _find_lines(node, (), lines)
     if "config" in data and "mira_batch" in data:  # a run.json
         data = data["config"]
         lines = {keys[1:]: line for keys, line in lines.items() if keys[:1] == ("config",) and keys[1:]}
-    return data, lines
+        settled = frozenset(_find_texts(data))  # a run is where it is, whatever the environment says today
+    return data, lines, settled
+
+
+def _find_texts(settings: Any) -> Iterator[str]:
+    if isinstance(settings, str):
+        yield settings
+    elif isinstance(settings, dict | list):
+        for inner in settings.values() if isinstance(settings, dict) else settings:
+            yield from _find_texts(inner)
 
 
 def _find_lines(node: yaml.Node | None, path: tuple[str, ...], lines: Lines) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mira_batch.config.base import Location, Strict, find_secrets
+from mira_batch.config.base import Expanded, Location, Strict, find_secrets
 from mira_batch.core.types import Status
 
 
@@ -194,7 +194,7 @@ class PricesConfig(Strict):
 class StorageConfig(Strict):
     """How object stores are reached. Credentials come from the environment or the cloud identity."""
 
-    endpoint_url: str | None = None
+    endpoint_url: Expanded | None = None
     """Endpoint of an S3-compatible store; None uses AWS_ENDPOINT_URL or AWS itself."""
     region: str | None = None
     """Region; None uses AWS_REGION or AWS_DEFAULT_REGION."""

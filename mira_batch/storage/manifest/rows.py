@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
-from mira_batch.config.base import is_remote, make_absolute
+from mira_batch.config.base import is_remote, make_absolute, read_file_uri
 from mira_batch.config.shared import Columns, ImageColumns
 from mira_batch.core.identity import content_hash
 
@@ -149,7 +149,10 @@ def validate_row(
             return Reject(where, record_id, columns.image, "embedded bytes need a Parquet manifest")
         found: str | Embedded = Embedded(place, content_hash(valid.image))
     else:
-        found = resolve_image(valid.image, base)
+        try:
+            found = resolve_image(valid.image, base)
+        except ValueError as error:
+            return Reject(where, record_id, columns.image, str(error))
     instruction = valid.instruction if isinstance(valid, _Row) else ""
     return Record(where, valid.record_id, instruction, found, rest)
 
@@ -175,18 +178,22 @@ def _explain_problem(problem: Any) -> str:
 
 
 def resolve_image(uri: str, base: str) -> str:
-    """An image's absolute location; a relative one starts at its manifest file's directory.
+    """An image's absolute location; a relative one starts at its manifest file's directory, and a file URI
+    becomes the path that it stands for.
 
     '..' is kept as written: `images.check_allowed` refuses it by name.
 
     Args:
         uri: the image as the manifest names it.
         base: directory of the manifest file, a path or URI.
+
+    Raises:
+        ValueError: a file URI that no file of this machine can have.
     """
     if is_remote(uri) or "::" in uri:
         return uri
-    if uri.lower().startswith("file://"):
-        return uri[7:]
+    if (path := read_file_uri(uri)) is not None:
+        return path
     if uri.startswith("/"):
         return uri if not is_remote(base) else make_absolute(uri)
     return f"{base}/{uri.removeprefix('./')}"
