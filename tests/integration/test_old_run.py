@@ -20,13 +20,20 @@ from typing import Any
 import pytest
 
 from mira_batch import load_config, read_catalogue, read_trajectories, run
-from tests.data.old_run.make import CONFIG, FILES, HERE, HOME, outcome, planned
+from mira_batch.models.embedded.grammar import parse
+from tests.data.old_run.make import CONFIG, FILES, FOUR, HERE, HOME, outcome, planned
 
 EXPECTED: dict[str, Any] = json.loads((HERE / "expected.json").read_text(encoding="utf-8"))
 """What the old release said of the run, as it was left and after it had gone on itself."""
 RECORDS: dict[str, dict[str, Any]] = EXPECTED["records"]
 LEFT: dict[str, Any] = EXPECTED["interrupted"]["status"]
 DONE: dict[str, Any] = EXPECTED["complete"]["status"]
+FOUR_EDITS = [
+    "flip the image vertically",
+    "make the image sepia",
+    "sharpen the image by 150%",
+    "add a 2 pixel red border around the image",
+]
 COMMITTED = {
     name: RECORDS[name]
     for index, shard in enumerate(EXPECTED["plan"]["shards"])
@@ -106,9 +113,65 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
+OLD_GRAMMAR = "1"
+"""The version of the grammar that the old release had. Today's is another, since instructions have come to
+mean other things, and so a run of today would be another run. Those of the old run mean what they did."""
+MEANINGS = {
+    "rotate it a quarter turn clockwise": ["rotate the image 90 degrees clockwise"],
+    FOUR: FOUR_EDITS,
+    f"{FOUR}, then blur it": [*FOUR_EDITS, "blur the image with a radius of 4 pixels"],
+    "make it black and white, then mirror it": [
+        "make the image black and white",
+        "mirror the image horizontally",
+    ],
+    "mirror it": ["mirror the image horizontally"],
+    "crop it square and shrink it to 50%": [
+        "crop the image to the aspect ratio 1:1",
+        "scale the image to 50%",
+    ],
+    "brighten it by 20% and put a 4 px blue border around it": [
+        "increase the brightness of the image by 20%",
+        "add a 4 pixel blue border around the image",
+    ],
+    "please invert it, then make it 20% brighter – thanks!": [
+        "invert the colors of the image",
+        "increase the brightness of the image by 20%",
+    ],
+    "make it sepia, then rotate it by 90 degrees": [
+        "make the image sepia",
+        "rotate the image 90 degrees clockwise",
+    ],
+    "blur it, then flip it upside down": [
+        "blur the image with a radius of 4 pixels",
+        "flip the image vertically",
+    ],
+    "increase the contrast by 30%": ["increase the contrast of the image by 30%"],
+    "make it black and white, then frobnicate the gizmo": None,
+    "frobnicate the gizmo": None,
+}
+"""What the old release made of each instruction of the run; None where it refused it."""
+
+
+@pytest.fixture(autouse=True)
+def _old_grammar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parse, "VERSION", OLD_GRAMMAR)
+
+
+def test_its_instructions_mean_what_they_did() -> None:
+    assert {record["instruction"] for record in RECORDS.values()} == MEANINGS.keys()
+    for instruction, meaning in MEANINGS.items():
+        if meaning is None:
+            with pytest.raises(parse.InstructionUnclear, match="frobnicate the gizmo"):
+                parse.parse(instruction)
+        else:
+            assert [operation.describe() for operation in parse.parse(instruction)] == meaning
+
+
 def cli(*arguments: str) -> Any:
-    """What the command line says of the run, in JSON."""
-    command = [sys.executable, "-m", "mira_batch.cli", *arguments, "--config", str(CONFIG), "--json"]
+    """What the command line, with the old grammar, says of the run, in JSON."""
+    program = "import sys; from mira_batch import cli; from mira_batch.models.embedded.grammar import parse; "
+    program += f"parse.VERSION = {OLD_GRAMMAR!r}; sys.exit(cli.main())"
+    command = [sys.executable, "-c", program, *arguments, "--config", str(CONFIG), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
