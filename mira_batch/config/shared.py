@@ -70,7 +70,7 @@ class ManifestConfig(Strict):
     @classmethod
     def _text_encoding(cls, value: str) -> str:
         try:
-            b"".decode(value)
+            "a".encode(value)
             name = codecs.lookup(value).name
         except (LookupError, ValueError):
             raise ValueError(
