@@ -18,7 +18,7 @@ from tests.unit.storage.manifest.manifests import GOOD, one
         ("[1, 2]", "row", "is JSON, but not an object"),
         ('"text"', "row", "is JSON, but not an object"),
         ("null", "row", "is JSON, but not an object"),
-        (b'{"record_id": "\xff"}', "row", "is not valid JSON: 'utf-8' codec can't decode"),
+        (b'{"record_id": "\xff"}', "row", "is not valid UTF-8 (byte 16 is 0xff)"),
         ("[" * 100_000, "row", "is not valid JSON: maximum recursion depth"),
         ('{"n": ' + "9" * 5_000 + "}", "row", "is not valid JSON: Exceeds the limit"),
         (GOOD[:-1] + ', "n": ' + "[" * 800 + "]" * 800 + "}", "row", "is nested too deeply"),
