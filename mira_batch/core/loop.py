@@ -17,6 +17,7 @@ from mira_batch.core import identity
 from mira_batch.core.actions import parse_action
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import EditRequest, JudgeRequest, Models, PolicyRequest, StepLog, Timed
+from mira_batch.core.text import clean_text
 from mira_batch.core.types import (
     Edit,
     EditTask,
@@ -149,6 +150,7 @@ class _Run:
             )
             answer = self.book(await self.models.propose(request))
             action = parse_action(answer)
+            answer = clean_text(answer)  # what was parsed is whole; what is kept can be written down
             if not isinstance(action, MalformedAction):
                 return action, answer
             problem = action.problem

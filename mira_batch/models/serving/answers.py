@@ -10,12 +10,15 @@ from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.pixels import read_only_view
 from mira_batch.core.ports import Axis, Judgement
+from mira_batch.core.text import clean_text
+from mira_batch.core.thoughts import CutOff
 from mira_batch.core.types import ErrorKind, Frame
 from mira_batch.models.serving.images import to_rgb_or_rgba
 
 
 def check_text(answer: Any) -> str:
-    """A policy's answer, as text that can be stored.
+    """A policy's answer as it came: the loop reads it before it cleans it, since half a character says that
+    an edit is broken.
 
     Raises:
         RecordError: it is no text.
@@ -24,7 +27,7 @@ def check_text(answer: Any) -> str:
         raise RecordError(
             ErrorKind.policy_failed, f"the policy answered with a {type(answer).__name__}, not with text"
         )
-    return _mend(answer)
+    return answer if isinstance(answer, CutOff) else str.__str__(answer)
 
 
 def check_frame(image: Any) -> Frame:
@@ -58,7 +61,7 @@ def check_judgement(answer: Any) -> Judgement:
     reason = getattr(answer, "reason", None)
     return Judgement(
         float(score),
-        "" if reason is None else _mend(str(reason)),
+        "" if reason is None else clean_text(str(reason)),
         {name: _check_axis(name, axis) for name, axis in _read_mapping(answer, "axes")},
         _read_text("protocol", getattr(answer, "protocol", "")),
         _check_raw(getattr(answer, "raw", ())),
@@ -96,7 +99,7 @@ def _read_mapping(answer: Any, field: str) -> list[tuple[str, Any]]:
 def _read_text(field: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _refuse(f"a {type(value).__name__} as {field}, not text")
-    return _mend(value)
+    return clean_text(value)
 
 
 def _read_number(what: str, value: Any) -> float:
@@ -107,8 +110,3 @@ def _read_number(what: str, value: Any) -> float:
 
 def _refuse(words: str) -> RecordError:
     return RecordError(ErrorKind.judge_failed, f"the judge gave {words}")
-
-
-def _mend(text: str) -> str:
-    """A token limit or a lax endpoint can cut a character in half; half of one can't be stored as text."""
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -7,6 +7,8 @@ import pytest
 from mira_batch.core import identity
 from mira_batch.core.errors import EngineDead, RecordError
 from mira_batch.core.ports import EditRequest, PolicyRequest
+from mira_batch.core.text import MOST_TEXT
+from mira_batch.core.thoughts import CutOff
 from mira_batch.core.types import (
     ErrorKind,
     Failure,
@@ -125,6 +127,32 @@ def test_a_malformed_answer_is_asked_for_again_with_the_problem() -> None:
     assert [bool(request.problem) for request in first] == [False, True, True]
     assert "never closed" in first[1].problem
     assert len({request.seed for request in first}) == 3
+
+
+def test_an_answer_that_was_cut_off_is_asked_for_again() -> None:
+    answers = iter([CutOff("<edit>a</edit> and"), "<edit>b</edit>", "<stop>done</stop>"])
+    fakes = Fakes(lambda request: next(answers))
+    trajectory = fakes.run(Limits(malformed_retries=1))
+    assert [logged.step.instruction for logged in trajectory.steps] == ["b"]
+    assert "token limit" in fakes.asked[1].problem
+
+
+def test_what_a_policy_says_is_kept_in_a_form_that_can_be_written() -> None:
+    def answer(request: PolicyRequest) -> str:
+        if request.history:
+            return "<stop>\ud83d and \udce9</stop>"
+        return f"<think>{'x' * 100_000}\ud83d</think><edit>brighten</edit>"
+
+    trajectory = Fakes(answer).run()
+    step = trajectory.steps[0].step
+    assert step.instruction == "brighten"
+    assert len(step.raw_answer) == len(step.thought) == MOST_TEXT
+    assert "characters and more left out" in step.thought and step.raw_answer.endswith(
+        "<edit>brighten</edit>"
+    )
+    assert trajectory.final_thought == r"\ud83d and \xe9"
+    failed = Fakes(lambda request: "nonsense \ud83d").run(Limits(malformed_retries=0))
+    assert failed.failure is not None and r"nonsense \\ud83d" in failed.failure.message
 
 
 def test_too_many_malformed_answers_fail_the_record_and_keep_its_steps() -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import Axis, Judgement
+from mira_batch.core.thoughts import CutOff
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.serving.answers import check_frame, check_judgement, check_text
 from mira_batch.models.serving.images import lay_on_white
@@ -70,9 +71,18 @@ def test_a_field_of_another_form_is_a_fault(field: str, value: Any, words: str) 
 
 
 def test_half_characters_are_never_stored() -> None:
-    assert check_text("a\ud83d") == "a?"
     found = check_judgement(Judgement(1, "a\ud83d", protocol="p\ud83d", raw=("r\ud83d",)))
-    assert (found.reason, found.protocol, found.raw) == ("a?", "p?", ("r?",))
+    assert (found.reason, found.protocol, found.raw) == (r"a\ud83d", r"p\ud83d", (r"r\ud83d",))
+
+
+def test_a_policys_text_passes_as_it_came() -> None:
+    class Own(str):
+        def __str__(self) -> str:
+            return "another text"
+
+    assert check_text("a\ud83d") == "a\ud83d"
+    assert (check_text(Own("a")), type(check_text(Own("a")))) == ("a", str)
+    assert isinstance(check_text(CutOff("a")), CutOff)
 
 
 def test_a_policy_gives_text_and_an_editor_an_image() -> None:
