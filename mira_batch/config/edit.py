@@ -82,6 +82,11 @@ class LimitsConfig(RunLimits):
         "judge_seconds",
     }
 
+    @property
+    def longest_call(self) -> float:
+        """The largest limit of a model's calls, in seconds."""
+        return max(map(self.seconds_of, ("policy_seconds", "edit_seconds", "judge_seconds")))
+
     def seconds_of(self, field: str) -> float:
         """The limit of a model's calls; `policy_seconds` where that field is None."""
         seconds = getattr(self, field)

@@ -146,6 +146,11 @@ class RunLimits(Strict):
     stall_seconds: float = Field(default=300.0, gt=0)
     """When nothing has moved for so long, the run says so, and what is in flight. It changes nothing."""
 
+    @property
+    def longest_call(self) -> float:
+        """Most seconds that a call of a model may take; where a job sets no limits, as long as an edit."""
+        return 900.0
+
     OPERATIONAL: ClassVar[frozenset[str]] = frozenset(
         {"max_failed_fraction", "min_records", "deadline", "grace_seconds", "stall_seconds"}
     )

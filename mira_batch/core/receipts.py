@@ -117,6 +117,10 @@ class WorkerStatus:
     """How often a batch had to be made smaller since the worker started."""
     stopping: bool = False
     """Told to end: steps in hand are finished, nothing more is begun."""
+    worker: str = ""
+    """Whose status it is: host and process."""
+    silent: float = 0.0
+    """Seconds since it was heard of, as far as anybody watches that."""
 
     @property
     def idle(self) -> bool:

@@ -28,6 +28,8 @@ class Pool:
     """Whether `statuses` were collected after that, so that who is missing among them will begin nothing."""
     ended: bool = False
     """Every call has returned."""
+    notes: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
+    """What people should read now."""
     on_receipt: Callable[[Receipt], None] = lambda _: None
     """Told of each receipt."""
 

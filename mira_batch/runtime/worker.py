@@ -16,7 +16,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -68,8 +69,8 @@ class ShardWorker:
             job: what to do with each record.
             store: the run's directory.
             session: the call of the driver, and this process.
-            on_heartbeat: told the live figures about once a second, from a thread of the worker's; answers
-                whether to end.
+            on_heartbeat: told the live figures about once a second, from a thread of the worker's, as long as
+                the event loop turns; answers whether to end.
             profile: collect spans and send them with the receipts.
         """
         self._started = time.perf_counter()
@@ -111,17 +112,31 @@ class ShardWorker:
         gc.freeze()
         if on_heartbeat is not None:
             # Before there is any work, so that nobody ends the run because no worker seems to be at a step.
-            if on_heartbeat(self.status):
+            if on_heartbeat(self._ask_status()):
                 self.stop()
             # No thread of a pool's: those are waited for when the process ends, and a heartbeat that waits
             # for a Ray that is gone would keep the process, and its GPU, for ever.
             threading.Thread(target=self._beat, args=(on_heartbeat,), name="heartbeat", daemon=True).start()
 
-    @property
-    def status(self) -> WorkerStatus:
-        """The figures of this moment. May be asked for from any thread."""
+    def _ask_status(self) -> WorkerStatus:
+        """The figures of this moment, from the event loop: so a heartbeat says that it turns."""
+        answer: Future[WorkerStatus] = Future()
+
+        def look() -> None:
+            try:
+                answer.set_result(self._find_status())
+            except Exception as error:
+                answer.set_exception(error)
+
+        self._loop.call_soon_threadsafe(look)
+        while not self._closed.is_set():
+            with suppress(TimeoutError):
+                return answer.result(timeout=_HEARTBEAT)
+        raise CancelledError("the worker is closed")
+
+    def _find_status(self) -> WorkerStatus:
         return WorkerStatus(
-            ended=sum((shard.tally for shard in list(self._shards)), Tally()),
+            ended=sum((shard.tally for shard in self._shards), Tally()),
             steps=self._context.activity.steps,
             shards=self._in_hand,
             in_flight=self._context.activity.in_flight(),
@@ -183,8 +198,12 @@ class ShardWorker:
 
     def _beat(self, on_heartbeat: Callable[[WorkerStatus], bool]) -> None:
         while not self._closed.wait(_HEARTBEAT / 10 if self._context.stop.asked else _HEARTBEAT):
-            if on_heartbeat(self.status):
-                self.stop()
+            try:
+                if on_heartbeat(self._ask_status()):
+                    self.stop()
+            except Exception:  # the thread's boundary: a worker whose heartbeat ends is taken for hung
+                if not self._closed.is_set():
+                    _log.exception("a heartbeat failed")
 
     async def _run_shard(self, shard: Shard) -> Receipt | None:
         if self._context.stop.asked:

@@ -46,7 +46,8 @@ def test_only_the_records_that_exit_the_process_fail(tmp_path: Path, workers: in
     failed = {name: row["error_kind"] for name, row in rows.items() if row["status"] == "failed"}
     assert failed == {"rec-00003": "worker_crash", "rec-00010": "worker_crash"}
     assert rows["rec-00010"]["logged"] == 1 and rows["rec-00010"]["image"] is not None
-    assert rows["rec-00003"]["logged"] == 0
+    assert rows["rec-00003"]["logged"] == 0 and rows["rec-00003"]["image"] is not None
+    assert "exited without a word" in rows["rec-00003"]["error_message"]
     assert all(row["logged"] == 2 for name, row in rows.items() if name not in failed)
 
 

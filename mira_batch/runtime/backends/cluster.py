@@ -17,6 +17,7 @@ from ray.data import DataContext
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ConfigError
+from mira_batch.runtime.backends.processes import shorten_note
 
 _CONNECT_SECONDS = 10.0
 notes = logging.getLogger("mira_batch.ray")
@@ -136,4 +137,5 @@ def _quieten() -> None:
 
 def _log_note(data: dict[str, Any], ignore_prefix: bool = False) -> None:
     for text in data["lines"]:
-        notes.warning("ray: %s", text.strip())
+        if words := shorten_note(text.strip()):
+            notes.warning("ray: %s", words)

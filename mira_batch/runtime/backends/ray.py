@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -33,9 +33,12 @@ from mira_batch.core.errors import (
     describe,
 )
 from mira_batch.core.receipts import WorkerStatus
+from mira_batch.core.types import ErrorKind, Failure
 from mira_batch.runtime.attempts import Session
 from mira_batch.runtime.backends.board import Board
 from mira_batch.runtime.backends.cluster import notes, ray_session
+from mira_batch.runtime.backends.listener import Listener, find_patience
+from mira_batch.runtime.backends.processes import LAST_WORDS, explain_exit, find_own_process
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.ledger import from_json, to_json
 from mira_batch.runtime.plan import scan_split
@@ -64,19 +67,28 @@ class _Actor:
     """
 
     def __init__(self, job: _PackedJob, run: str, session: str, board: Any, profile: bool) -> None:
-        name = ray.get_runtime_context().get_actor_id()
+        own = find_own_process()
 
         def heartbeat(status: WorkerStatus) -> bool:
             try:
-                return ray.get(board.put.remote(name, status), timeout=5)
+                answer: Any = board.put.remote(own, status)
+                return ray.get(answer, timeout=5)
             except RayError:  # the board is moving to another node, or slow; the work goes on
                 return False
+
+        def explain_end(process: str) -> Failure | None:
+            with suppress(RayError):
+                words: Any = ray.get(board.explain_end.remote(process), timeout=5)
+                if words is not None:
+                    return Failure(ErrorKind.step_timeout, words)
+            return explain_exit(process)
 
         self._broken: UserError | JobError | None = None
         try:
             unpacked = job.unpack()
             store = open_store(run, unpacked.config.storage)
-            self._worker = ShardWorker(unpacked, store, Session(session), heartbeat, profile)
+            here = Session(session, own.id, explain_end)
+            self._worker = ShardWorker(unpacked, store, here, heartbeat, profile)
         except (UserError, JobError) as error:
             self._broken = error
 
@@ -90,7 +102,7 @@ class _Actor:
         except EngineDead as error:
             # A clean process is the only cure. Ray starts one and hands the shard out again; isolation
             # then finds the record that is to blame, if one is.
-            print(f"worker leaves: {error}", file=sys.stderr, flush=True)
+            print(f"{LAST_WORDS}{error}", file=sys.stderr, flush=True)
             os._exit(1)
         if receipt is None:
             return _NOTHING
@@ -176,7 +188,8 @@ class RayBackend:
         dataset = _make_dataset(job, shards, (run, session, board, profile))
         closed, executors = threading.Event(), _watch_executors(dataset)
         feeding = threading.Thread(target=_feed, args=(dataset, pool, closed), name="receipts", daemon=True)
-        listening = threading.Thread(target=_listen, args=(board, pool, closed), name="board", daemon=True)
+        listener = Listener(board, pool, find_patience(job.config.limits.longest_call))
+        listening = threading.Thread(target=listener.listen, args=(closed,), name="board", daemon=True)
         feeding.start()
         listening.start()
         try:
@@ -233,16 +246,6 @@ def _feed(dataset: Dataset, pool: Pool, closed: threading.Event) -> None:
         failure = MiraError(f"Ray could not go on with the pool: {describe(error)}")
         failure.__cause__ = error
         pool.answers.put(failure)
-
-
-def _listen(board: Any, pool: Pool, closed: threading.Event) -> None:
-    while not closed.wait(0.2 if pool.stopping else 1.0):
-        try:
-            told = pool.stopping
-            pool.statuses = ray.get(board.read.remote(told), timeout=5)
-            pool.told = told
-        except RayError:  # progress is a courtesy; the work goes on without it
-            continue
 
 
 def _watch_executors(dataset: Dataset) -> list[Any] | None:
