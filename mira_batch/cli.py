@@ -1,7 +1,7 @@
 """The command line: thin over the library, the only place that prints and exits.
 
-Exit codes: 0 done; 1 the run is not whole (verify) or ended early; 2 something for the user to put right;
-130 interrupted.
+Exit codes: 0 done; 1 the run is not whole (verify), ended early, or each of its records failed; 2 something
+for the user to put right; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,27 +10,31 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, fields
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
-from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.load import load_job_config
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import ConfigError, MiraError, RunStopped, StoreError, UserError
+from mira_batch.core.errors import ConfigError, MiraError, RunStopped, UserError, describe
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.stop_request import StopRequest
+from mira_batch.core.text import show_text
 from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
-from mira_batch.report.facts import facts_table, summarise_facts
+from mira_batch.report.facts import facts_table
+from mira_batch.report.figures import dump_summary
+from mira_batch.report.outcome import look_at_results
 from mira_batch.report.progress import Terminal, summary_table
+from mira_batch.report.streams import Murmur, divert_prints, is_terminal, open_answer
 from mira_batch.report.time_breakdown import breakdown_table
-from mira_batch.report.write import write_report
 from mira_batch.runtime import preflight
 from mira_batch.runtime import run as runner
 from mira_batch.storage.run.layout import PROFILE
@@ -51,16 +55,22 @@ Takeover = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 # Without a terminal (a job's log, a pipe) nothing is cut or wrapped.
-_out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+_out = Console(highlight=False, soft_wrap=True, width=None if is_terminal(1) else 200)
 # A descriptor of its own, since the one of stderr is hushed for a moment while Ray starts.
-_err = Console(file=os.fdopen(os.dup(2), "w"), highlight=False, soft_wrap=True)
-_RECORD_SECONDS = ("policy", "editor", "judge", "waiting", "io")
-_WORKER_SECONDS = ("worker", "gpu", "load", "policy", "editor", "judge", "retried", "policy_waiting")
-_WORKER_SECONDS += ("editor_waiting", "judge_waiting", "io")
+_err = Console(file=Murmur(), highlight=False, soft_wrap=True)
 _INTERRUPTED = "\ninterrupted; nothing is lost. Run the same command again to go on."
 
 
-@app.command("make-tiny")
+class _Command(TyperCommand):
+    """A command whose standard output holds its answer alone."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it. What models and libraries print meanwhile goes to standard error."""
+        with divert_prints():
+            return super().invoke(ctx)
+
+
+@app.command("make-tiny", cls=_Command)
 def make_tiny(
     directory: Annotated[Path, typer.Argument(help="A new or empty directory.")], as_json: Json = False
 ) -> None:
@@ -75,7 +85,7 @@ def make_tiny(
             _out.print(f"{name:<26} {path}", markup=False)
 
 
-@app.command()
+@app.command(cls=_Command)
 def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Check everything that can be checked before spending: settings, manifest, store, models."""
     findings = []
@@ -84,20 +94,20 @@ def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
         if not as_json:
             mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
             _out.print(f"{mark} {finding.what:<9}", end=" ")
-            _out.print(finding.detail, markup=False)
+            _out.print(show_text(finding.detail), markup=False)
     if as_json:
         _print_json([asdict(finding) for finding in findings])
     if not all(finding.ok for finding in findings):
         raise typer.Exit(2)
 
 
-@app.command()
+@app.command(cls=_Command)
 def plan(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Plan the run without running it: read the manifest, reject bad rows, cut shards."""
     with Terminal(_err) as progress:
         summary = runner.plan(make_job(load_job_config(config, set_ or ())), progress)
     if as_json:
-        _print_json(_dump_summary(summary))
+        _print_json(dump_summary(summary))
     else:
         _out.print(
             f"{summary.planned:,} records in {summary.shards:,} shards, {summary.committed:,} committed"
@@ -106,7 +116,7 @@ def plan(config: Config, set_: Sets = None, as_json: Json = False) -> None:
         _out.print(f"plan: {summary.run}/plan", markup=False)
 
 
-@app.command()
+@app.command(cls=_Command)
 def run(
     config: Config,
     set_: Sets = None,
@@ -123,7 +133,7 @@ def run(
     _run(load_job_config(config, set_ or ()), takeover, profile, as_json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def inspect(
     source: Annotated[
         str | None, typer.Argument(help="A manifest, or the directory of a run: then its result images.")
@@ -149,44 +159,52 @@ def inspect(
 
 def _run(settings: JobConfig, takeover: bool, profile: bool, as_json: bool) -> None:
     """Run a job, and print what came of it."""
-    stopped: RunStopped | None = None
+    problem, kind, code = "", "", 0
     with _catch_signals() as stop, Terminal(_err) as progress:
         try:
             summary = runner.run(make_job(settings), progress, stop, takeover, profile)
+            if summary.failed and summary.failed == summary.committed:
+                kinds = ", ".join(f"{name} {count:,}" for name, count in sorted(summary.errors.items()))
+                problem, kind, code = f"{summary.failed:,} of {summary.committed:,} records", "all failed", 1
+                problem += f" ({kinds})" if kinds else ""
         except RunStopped as early:
-            stopped, summary = early, early.summary
-        more = _look_at_results(settings, summary)
+            summary, problem, kind = early.summary, str(early), early.end
+            code = 130 if early.end is RunEnd.interrupted else 1
+        more, lost = look_at_results(settings, summary)
+    if lost:
+        _complain("[yellow]no report:[/]", lost)
     if as_json:
-        _print_json(_dump_summary(summary) | (more if isinstance(more, dict) else {"report": more}))
+        _print_json(dump_summary(summary) | more | ({"error": problem} if problem else {}))
     else:
+        _print_tables(summary, more, profile)
+    if code:
+        _complain(f"[yellow]{kind}:[/]", problem)
+        raise typer.Exit(code)
+
+
+def _print_tables(summary: RunSummary, more: Mapping[str, Any], profile: bool) -> None:
+    _out.print()
+    _out.print(summary_table(summary, more.get("report", "")))
+    if "facts" in more:
         _out.print()
-        _out.print(summary_table(summary, more if isinstance(more, str) else ""))
-        if isinstance(more, dict):
-            _out.print()
-            _out.print(facts_table(more["facts"]))
-        if profile:
-            _out.print()
-            _out.print(breakdown_table(summary))
-            _out.print(
-                f"moment by moment: {summary.run}/{PROFILE} (open it in ui.perfetto.dev)", markup=False
-            )
-    if stopped is not None:
-        _err.print(f"[yellow]{stopped.end}:[/]", end=" ")
-        _err.print(str(stopped), markup=False)
-        raise typer.Exit(130 if stopped.end is RunEnd.interrupted else 1)
+        _out.print(facts_table(more["facts"]))
+    if profile:
+        _out.print()
+        _out.print(breakdown_table(summary))
+        _out.print(f"moment by moment: {summary.run}/{PROFILE} (open it in ui.perfetto.dev)", markup=False)
 
 
-@app.command()
+@app.command(cls=_Command)
 def status(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Say how far the run is, from its directory alone."""
     summary = runner.status(make_job(load_job_config(config, set_ or ())))
     if as_json:
-        _print_json(_dump_summary(summary))
+        _print_json(dump_summary(summary))
     else:
         _out.print(summary_table(summary))
 
 
-@app.command()
+@app.command(cls=_Command)
 def verify(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Check a run against its plan: every record once, every image whole, every chain of steps too."""
     verdict = runner.verify(make_job(load_job_config(config, set_ or ())))
@@ -197,7 +215,7 @@ def verify(config: Config, set_: Sets = None, as_json: Json = False) -> None:
         _out.print(f"{counts}, {verdict.steps:,} steps, {verdict.images:,} images decoded")
         for problem in verdict.problems:
             _out.print("[red]✗[/]", end=" ")
-            _out.print(problem, markup=False)
+            _out.print(show_text(problem), markup=False)
         if verdict.whole:
             good = (
                 "[green]✓ whole:[/]"
@@ -212,7 +230,7 @@ def verify(config: Config, set_: Sets = None, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=_Command)
 def clean(
     config: Config,
     set_: Sets = None,
@@ -231,60 +249,15 @@ def clean(
         _out.print(f"{cleaned.objects:,} objects deleted, {cleaned.size / 1e6:,.1f} MB")
 
 
-def _look_at_results(settings: JobConfig, summary: RunSummary) -> str | dict[str, Any]:
-    """Of an edit its report's location, of an inspection what the facts add up to."""
-    if isinstance(settings, BulkEditConfig):
-        return _report(settings, summary)
-    if not summary.committed:
-        return ""
-    try:
-        return {"facts": summarise_facts(summary.run, settings.storage)}
-    except StoreError as error:
-        _err.print("[yellow]no facts:[/]", end=" ")
-        _err.print(str(error), markup=False)
-        return ""
-
-
-def _report(settings: BulkEditConfig, summary: RunSummary) -> str:
-    """Write the report; that it can't be written doesn't make a good run fail."""
-    try:
-        return write_report(settings, summary)
-    except StoreError as error:
-        _err.print("[yellow]no report:[/]", end=" ")
-        _err.print(str(error), markup=False)
-        return ""
-
-
-def _dump_summary(summary: RunSummary) -> dict[str, Any]:
-    names = [field.name for field in fields(summary) if field.name != "total"]
-    tally, total = summary.tally, summary.total
-    return {name: getattr(summary, name) for name in names} | {
-        "ok": tally.ok,
-        "unfinished": tally.unfinished,
-        "failed": tally.failed,
-        "steps": tally.steps,
-        "resumed_steps": tally.resumed_steps,
-        "errors": tally.errors,
-        "stops": tally.stops,
-        "written": total.written,
-        "seconds": {name: tally.usage[name] for name in _RECORD_SECONDS},
-        "cost": summary.cost,
-        "spent": {name: total.breakdown[name] for name in _WORKER_SECONDS},
-        "workers": {
-            worker: {name: usage[name] for name in _WORKER_SECONDS}
-            for worker, usage in summary.workers.items()
-        },
-        "restarts": total.restarts,
-        "retries": summary.retries,
-        "results": summary.results,
-        "complete": summary.complete,
-        "gpu_cost": summary.gpu_cost,
-        "cost_per_accepted": summary.cost_per_accepted,
-    }
-
-
 def _print_json(data: Any) -> None:
-    print(json.dumps(data, indent=2, default=str))
+    _out.file.write(json.dumps(data, indent=2, default=str) + "\n")
+    _out.file.flush()
+
+
+def _complain(head: str, text: str) -> None:
+    """One message on standard error; `text` may be of foreign origin."""
+    _err.print(head, end=" ")
+    _err.print(show_text(text), markup=False)
 
 
 @contextmanager
@@ -318,15 +291,30 @@ def _catch_signals() -> Iterator[StopRequest]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with open_answer() as answer:
+        _out.file = answer
+        code, problem = _call(given)
+        if problem and "--json" in given and not answer.used:
+            with suppress(UserError):  # standard output is lost as well
+                _print_json({"error": problem})
+        return code
+
+
+def _call(arguments: list[str]) -> tuple[int, str]:
+    """The exit code, and what went wrong."""
     try:
-        app(args=list(arguments) if arguments is not None else None)
+        app(args=arguments)
     except MiraError as error:
-        _err.print("[red bold]error:[/]", end=" ")
-        _err.print(str(error), markup=False)
-        return 2 if isinstance(error, UserError) else 1
+        _complain("[red bold]error:[/]", str(error))
+        return 2 if isinstance(error, UserError) else 1, str(error)
     except SystemExit as done:  # how the framework ends, also after bad usage
-        return int(done.code or 0)
-    return 0
+        code = int(done.code or 0)
+        return code, "bad usage; standard error says what is wrong" if code == 2 else ""
+    except Exception as error:
+        traceback.print_exc()
+        return 1, describe(error)
+    return 0, ""
 
 
 if __name__ == "__main__":
