@@ -1,17 +1,11 @@
-"""The command line: thin over the library, the only place that prints and exits.
-
-Exit codes: 0 done; 1 the run is not whole (verify) or ended early; 2 something for the user to put right;
-130 interrupted.
-"""
+"""The commands: thin over the library, the only place that prints and exits."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,12 +13,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from mira_batch.cli.interrupts import INTERRUPTED, Interrupts
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.load import load_job_config
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import ConfigError, MiraError, RunStopped, StoreError, UserError
+from mira_batch.core.errors import ClusterLost, ConfigError, MiraError, RunStopped, StoreError, UserError
 from mira_batch.core.receipts import RunSummary
-from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
 from mira_batch.report.facts import facts_table, summarise_facts
@@ -57,7 +51,6 @@ _err = Console(file=os.fdopen(os.dup(2), "w"), highlight=False, soft_wrap=True)
 _RECORD_SECONDS = ("policy", "editor", "judge", "waiting", "io")
 _WORKER_SECONDS = ("worker", "gpu", "load", "policy", "editor", "judge", "retried", "policy_waiting")
 _WORKER_SECONDS += ("editor_waiting", "judge_waiting", "io")
-_INTERRUPTED = "\ninterrupted; nothing is lost. Run the same command again to go on."
 
 
 @app.command("make-tiny")
@@ -92,10 +85,11 @@ def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def plan(config: Config, set_: Sets = None, as_json: Json = False) -> None:
+def plan(context: typer.Context, config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Plan the run without running it: read the manifest, reject bad rows, cut shards."""
-    with Terminal(_err) as progress:
-        summary = runner.plan(make_job(load_job_config(config, set_ or ())), progress)
+    job = make_job(load_job_config(config, set_ or ()))
+    with _interrupts(context).run() as stop, Terminal(_err) as progress:
+        summary = runner.plan(job, progress, stop)
     if as_json:
         _print_json(_dump_summary(summary))
     else:
@@ -108,6 +102,7 @@ def plan(config: Config, set_: Sets = None, as_json: Json = False) -> None:
 
 @app.command()
 def run(
+    context: typer.Context,
     config: Config,
     set_: Sets = None,
     takeover: Takeover = False,
@@ -120,11 +115,12 @@ def run(
 
     Ctrl-C or SIGTERM finishes the steps in hand; a second one leaves at once. Neither loses anything.
     """
-    _run(load_job_config(config, set_ or ()), takeover, profile, as_json)
+    _run(_interrupts(context), load_job_config(config, set_ or ()), takeover, profile, as_json)
 
 
 @app.command()
 def inspect(
+    context: typer.Context,
     source: Annotated[
         str | None, typer.Argument(help="A manifest, or the directory of a run: then its result images.")
     ] = None,
@@ -144,21 +140,27 @@ def inspect(
     if (source is None) == (config is None):
         raise ConfigError("inspect: give a SOURCE, or --config with the settings of the job, one of them")
     given = config or {"input": {"manifest": source}, "output": {"uri": output}}
-    _run(load_job_config(given, set_ or (), "inspect"), takeover, False, as_json)
+    _run(_interrupts(context), load_job_config(given, set_ or (), "inspect"), takeover, False, as_json)
 
 
-def _run(settings: JobConfig, takeover: bool, profile: bool, as_json: bool) -> None:
+def _interrupts(context: typer.Context) -> Interrupts:
+    assert isinstance(context.obj, Interrupts)
+    return context.obj
+
+
+def _run(interrupts: Interrupts, settings: JobConfig, takeover: bool, profile: bool, as_json: bool) -> None:
     """Run a job, and print what came of it."""
     stopped: RunStopped | None = None
-    with _catch_signals() as stop, Terminal(_err) as progress:
+    with interrupts.run() as stop, Terminal(_err) as progress:
         try:
             summary = runner.run(make_job(settings), progress, stop, takeover, profile)
         except RunStopped as early:
             stopped, summary = early, early.summary
-        more = _look_at_results(settings, summary)
+        begun = stopped is None or summary.planned > 0  # else there is nothing to look at
+        more = _look_at_results(settings, summary) if begun else ""
     if as_json:
         _print_json(_dump_summary(summary) | (more if isinstance(more, dict) else {"report": more}))
-    else:
+    elif begun:
         _out.print()
         _out.print(summary_table(summary, more if isinstance(more, str) else ""))
         if isinstance(more, dict):
@@ -173,7 +175,7 @@ def _run(settings: JobConfig, takeover: bool, profile: bool, as_json: bool) -> N
     if stopped is not None:
         _err.print(f"[yellow]{stopped.end}:[/]", end=" ")
         _err.print(str(stopped), markup=False)
-        raise typer.Exit(130 if stopped.end is RunEnd.interrupted else 1)
+        raise typer.Exit(INTERRUPTED if stopped.end is RunEnd.interrupted else 1)
 
 
 @app.command()
@@ -277,47 +279,22 @@ def _print_json(data: Any) -> None:
     print(json.dumps(data, indent=2, default=str))
 
 
-@contextmanager
-def _catch_signals() -> Iterator[StopRequest]:
-    """Ctrl-C and SIGTERM (a job stopped, a spot node reclaimed) end a run in order; the second, at once."""
-    stop, leaving = StopRequest(), False
+def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
+    """Run one command to its end; returns the exit code.
 
-    def interrupt(number: int, _: object) -> None:
-        nonlocal leaving
-        if stop.heeded and stop.end is None:
-            stop.ask(RunEnd.interrupted, f"{signal.Signals(number).name} received")
-            return
-        if leaving or (stop.end is not None and not stop.heeded):
-            # The run is winding up. An exception would end Ray under the threads that still use it, which
-            # crashes them or makes them start another.
-            _err.print(_INTERRUPTED)
-            os._exit(130)
-        leaving = True
-        raise KeyboardInterrupt
-
-    earlier = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    Args:
+        arguments: the command's; the process's own if left out.
+        interrupts: hears signals.
+    """
     try:
-        yield stop
-    except KeyboardInterrupt:
-        _err.print(_INTERRUPTED)
-        raise typer.Exit(130) from None
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    try:
-        app(args=list(arguments) if arguments is not None else None)
+        app(args=list(arguments) if arguments is not None else None, obj=interrupts)
     except MiraError as error:
         _err.print("[red bold]error:[/]", end=" ")
         _err.print(str(error), markup=False)
-        return 2 if isinstance(error, UserError) else 1
+        code = 2 if isinstance(error, UserError) else 1
+        if isinstance(error, ClusterLost):  # at its end the interpreter would wait for it
+            interrupts.leave(code)
+        return code
     except SystemExit as done:  # how the framework ends, also after bad usage
         return int(done.code or 0)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
