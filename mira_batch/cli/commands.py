@@ -1,18 +1,12 @@
-"""The command line: thin over the library, the only place that prints and exits.
-
-Exit codes: 0 done; 1 the run is not whole (verify), ended early, or each of its records failed; 2 something
-for the user to put right; 130 interrupted.
-"""
+"""The commands: thin over the library, the only place that prints and exits."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,11 +15,11 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
+from mira_batch.cli.interrupts import INTERRUPTED, Interrupts
 from mira_batch.config.load import load_job_config
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import ConfigError, MiraError, RunStopped, UserError, describe
+from mira_batch.core.errors import ClusterLost, ConfigError, MiraError, RunStopped, UserError, describe
 from mira_batch.core.receipts import RunSummary
-from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.text import show_text
 from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
@@ -58,7 +52,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 _out = Console(highlight=False, soft_wrap=True, width=None if is_terminal(1) else 200)
 # A descriptor of its own, since the one of stderr is hushed for a moment while Ray starts.
 _err = Console(file=Murmur(), highlight=False, soft_wrap=True)
-_INTERRUPTED = "\ninterrupted; nothing is lost. Run the same command again to go on."
 
 
 class _Command(TyperCommand):
@@ -102,10 +95,11 @@ def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
 
 
 @app.command(cls=_Command)
-def plan(config: Config, set_: Sets = None, as_json: Json = False) -> None:
+def plan(context: typer.Context, config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Plan the run without running it: read the manifest, reject bad rows, cut shards."""
-    with Terminal(_err) as progress:
-        summary = runner.plan(make_job(load_job_config(config, set_ or ())), progress)
+    job = make_job(load_job_config(config, set_ or ()))
+    with _interrupts(context).run() as stop, Terminal(_err) as progress:
+        summary = runner.plan(job, progress, stop)
     if as_json:
         _print_json(dump_summary(summary))
     else:
@@ -118,6 +112,7 @@ def plan(config: Config, set_: Sets = None, as_json: Json = False) -> None:
 
 @app.command(cls=_Command)
 def run(
+    context: typer.Context,
     config: Config,
     set_: Sets = None,
     takeover: Takeover = False,
@@ -130,11 +125,12 @@ def run(
 
     Ctrl-C or SIGTERM finishes the steps in hand; a second one leaves at once. Neither loses anything.
     """
-    _run(load_job_config(config, set_ or ()), takeover, profile, as_json)
+    _run(_interrupts(context), load_job_config(config, set_ or ()), takeover, profile, as_json)
 
 
 @app.command(cls=_Command)
 def inspect(
+    context: typer.Context,
     source: Annotated[
         str | None, typer.Argument(help="A manifest, or the directory of a run: then its result images.")
     ] = None,
@@ -154,13 +150,18 @@ def inspect(
     if (source is None) == (config is None):
         raise ConfigError("inspect: give a SOURCE, or --config with the settings of the job, one of them")
     given = config or {"input": {"manifest": source}, "output": {"uri": output}}
-    _run(load_job_config(given, set_ or (), "inspect"), takeover, False, as_json)
+    _run(_interrupts(context), load_job_config(given, set_ or (), "inspect"), takeover, False, as_json)
 
 
-def _run(settings: JobConfig, takeover: bool, profile: bool, as_json: bool) -> None:
+def _interrupts(context: typer.Context) -> Interrupts:
+    assert isinstance(context.obj, Interrupts)
+    return context.obj
+
+
+def _run(interrupts: Interrupts, settings: JobConfig, takeover: bool, profile: bool, as_json: bool) -> None:
     """Run a job, and print what came of it."""
     problem, kind, code = "", "", 0
-    with _catch_signals() as stop, Terminal(_err) as progress:
+    with interrupts.run() as stop, Terminal(_err) as progress:
         try:
             summary = runner.run(make_job(settings), progress, stop, takeover, profile)
             if summary.failed and summary.failed == summary.committed:
@@ -169,13 +170,14 @@ def _run(settings: JobConfig, takeover: bool, profile: bool, as_json: bool) -> N
                 problem += f" ({kinds})" if kinds else ""
         except RunStopped as early:
             summary, problem, kind = early.summary, str(early), early.end
-            code = 130 if early.end is RunEnd.interrupted else 1
-        more, lost = look_at_results(settings, summary)
+            code = INTERRUPTED if early.end is RunEnd.interrupted else 1
+        begun = not code or summary.planned > 0  # else there is nothing to look at
+        more, lost = look_at_results(settings, summary) if begun else ({}, "")
     if lost:
         _complain("[yellow]no report:[/]", lost)
     if as_json:
         _print_json(dump_summary(summary) | more | ({"error": problem} if problem else {}))
-    else:
+    elif begun:
         _print_tables(summary, more, profile)
     if code:
         _complain(f"[yellow]{kind}:[/]", problem)
@@ -260,62 +262,36 @@ def _complain(head: str, text: str) -> None:
     _err.print(show_text(text), markup=False)
 
 
-@contextmanager
-def _catch_signals() -> Iterator[StopRequest]:
-    """Ctrl-C and SIGTERM (a job stopped, a spot node reclaimed) end a run in order; the second, at once."""
-    stop, leaving = StopRequest(), False
+def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
+    """Run one command to its end; returns the exit code.
 
-    def interrupt(number: int, _: object) -> None:
-        nonlocal leaving
-        if stop.heeded and stop.end is None:
-            stop.ask(RunEnd.interrupted, f"{signal.Signals(number).name} received")
-            return
-        if leaving or (stop.end is not None and not stop.heeded):
-            # The run is winding up. An exception would end Ray under the threads that still use it, which
-            # crashes them or makes them start another.
-            _err.print(_INTERRUPTED)
-            os._exit(130)
-        leaving = True
-        raise KeyboardInterrupt
-
-    earlier = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    except KeyboardInterrupt:
-        _err.print(_INTERRUPTED)
-        raise typer.Exit(130) from None
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    Args:
+        arguments: the command's; the process's own if left out.
+        interrupts: hears signals.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     with open_answer() as answer:
         _out.file = answer
-        code, problem = _call(given)
-        if problem and "--json" in given and not answer.used:
+        code, error = _call(given, interrupts)
+        if error is not None and "--json" in given and not answer.used:
             with suppress(UserError):  # standard output is lost as well
-                _print_json({"error": problem})
+                _print_json({"error": str(error) if isinstance(error, MiraError) else describe(error)})
+        if isinstance(error, ClusterLost):  # at its end the interpreter would wait for it
+            interrupts.leave(code)
         return code
 
 
-def _call(arguments: list[str]) -> tuple[int, str]:
+def _call(arguments: list[str], interrupts: Interrupts) -> tuple[int, Exception | None]:
     """The exit code, and what went wrong."""
     try:
-        app(args=arguments)
+        app(args=arguments, obj=interrupts)
     except MiraError as error:
         _complain("[red bold]error:[/]", str(error))
-        return 2 if isinstance(error, UserError) else 1, str(error)
+        return 2 if isinstance(error, UserError) else 1, error
     except SystemExit as done:  # how the framework ends, also after bad usage
         code = int(done.code or 0)
-        return code, "bad usage; standard error says what is wrong" if code == 2 else ""
+        return code, UserError("bad usage; standard error says what is wrong") if code == 2 else None
     except Exception as error:
         traceback.print_exc()
-        return 1, describe(error)
-    return 0, ""
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        return 1, error
+    return 0, None
