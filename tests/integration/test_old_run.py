@@ -46,7 +46,7 @@ COUNTS += ("resumed_steps", "errors", "restarts", "retries", "results", "complet
 ENDED = ("ok", "unfinished", "stops")
 """Those of which the old release said otherwise: it counted as ok what a limit had ended, and did not ask the
 policy whether the last edit that it may name was all."""
-FOUR = {"rec-05", "rec-09"}
+DONE_IN_FOUR = {"rec-05", "rec-09"}
 """Records that need the four edits that they may have; of the others that had four a fifth is missing."""
 
 
@@ -61,7 +61,8 @@ def as_made(records: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     edits = "flip the image vertically; make the image sepia; sharpen the image by 150%; "
     last = f"4 of 4 edits are done ({edits}add a 2 pixel red border around the image)"
     done = {"status": "ok", "stop_reason": "policy_stop", "final_thought": last}
-    return {name: record | (done if name in FOUR else {}) for name, record in as_read(records).items()}
+    read = as_read(records)
+    return {name: record | (done if name in DONE_IN_FOUR else {}) for name, record in read.items()}
 
 
 def ends_of(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
