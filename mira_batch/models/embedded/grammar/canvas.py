@@ -142,6 +142,8 @@ FLATTEN = Rule(
 
 
 def _write(said: Said) -> Made:
+    if "quoted" not in said:
+        raise ValueError('put the words to write in "quotes"')
     place = said.get("place").replace("lower", "bottom").split()
     if "corner" in said and not {"left", "right"} & set(place) or "corner" in said and len(place) < 2:
         raise ValueError("say which corner, such as the top left corner")

@@ -110,7 +110,7 @@ def _compare(word: str, tone: str, up: str, down: str) -> tuple[str, ...]:
     return (
         f"[{{degree}}] more {word} => tones={tone} way={up}",
         f"[{{degree}}] less {word} => tones={tone} way={down}",
-        f"{{times}} as {word} => tones={tone}",
+        f"{{fold}} as {word} => tones={tone}",
         f"{{part:to}} as {word} => tones={tone}",
     )
 
@@ -144,7 +144,7 @@ TONE = Rule(
         "mute color => tones=saturation way=-",
         "make color [{degree}] more vivid => tones=saturation way=+",
         "make color [{degree}] less vivid => tones=saturation way=-",
-        "make color {times} as vivid => tones=saturation",
+        "make color {fold} as vivid => tones=saturation",
     ),
     states=(*_COMPARED, *_MORE),
     things=(
@@ -187,7 +187,7 @@ SIGNED_TONE = Rule(
     asks=("{tones} {change}", "{change} {tones}"),
 )
 LABELLED_TONE = Rule(_tone, labels=("{tones}",), details=("{change}",))
-MORE_TONE = Rule(_tone, carried=("{tones}",), details=_TONE_DETAILS)
+MORE_TONE = Rule(_tone, carried=("{tones} by {share}",))
 
 
 def _blur(said: Said) -> Made:

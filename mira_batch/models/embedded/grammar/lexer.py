@@ -81,6 +81,7 @@ _JOINTS = {"comma": ",", "strong": ";", "bullet": ";", "dash": "-", "and": "and"
 _WORDS = {"×": "x", "*": "x"}
 _UNITS = {unit: name for name, units in UNITS.items() for unit in units}
 _TEXT_NOUNS = words("watermark caption text label title words word saying says reading reads write stamp")
+_PLACES = words("top bottom left right center centre middle upper lower corner in at on small large medium")
 _MAX_DIGITS = 15
 """No parameter has more; a longer number is a mark."""
 
@@ -194,7 +195,7 @@ def _is_plain_text(token: Token, first: bool) -> bool:
     if token.kind == "name" or token.raw in ("©", "®", "™"):
         return True
     if token.kind == "word":
-        return token.raw[:1].isupper()
+        return token.raw[:1].isupper() and token.value not in _PLACES
     return not first and token.kind == "number" and token.value.isdigit()
 
 

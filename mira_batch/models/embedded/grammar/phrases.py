@@ -22,6 +22,7 @@ NAMES: Names = {
     "part": Value(rf"(?P<KEY>{_PLAIN}) part "),
     "amount": Value(rf"(?P<KEY>{_PLAIN} (?:px|%|part)) "),
     "times": Value(rf"(?P<KEY>{_PLAIN}) (?:times|x) "),
+    "fold": Value(rf"(?P<times>{_PLAIN}) (?:times|x|fold) "),
     "degrees": Value(rf"(?P<KEY>{_SIGNED}) (?:deg )?(?:turn )?"),
     "size": Value(r"(?P<width>\d+) (?:px )?(?:x|by) (?P<height>\d+) (?P<sized>px )?"),
     "ratio": Value(rf"(?P<ratio>{_PLAIN}:{_PLAIN}) "),

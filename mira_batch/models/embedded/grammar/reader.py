@@ -30,6 +30,8 @@ _BOUNDARY = re.compile(
 )
 
 
+_MEASURES = {"px", "percent", "quoted"}
+"""After "with" only what has one of these is an edit of its own ("crop it square with a 10 px border")."""
 _HARMLESS = {"kept", "sized", "unit", "start"}
 """What a phrase says that needs no operation to take it up."""
 
@@ -147,7 +149,9 @@ class Reader:
             if end:
                 for kind in kinds:
                     for clause in LEXICON.find(kind, self.text, end):
-                        yield replace(clause, start=at, lead=self.text[at:end])
+                        lead = self.text[at:end]
+                        if not lead.endswith("with ") or clause.said.keys() & _MEASURES:
+                            yield replace(clause, start=at, lead=lead)
         if self.clauses:
             yield from self._find_carried(at)
         for title in LEXICON.find("title", self.text, at):

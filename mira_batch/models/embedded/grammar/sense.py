@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mira_batch.models.embedded.grammar.clause import Clause
 from mira_batch.models.embedded.grammar.normal import Normal
 from mira_batch.models.embedded.grammar.unclear import Misread
-from mira_batch.models.embedded.operations import geometry
+from mira_batch.models.embedded.operations import colour, geometry
 from mira_batch.models.embedded.operations.operation import Operation
 
 _FAMILIES = (
@@ -47,9 +47,21 @@ def _between(normal: Normal, before: Clause, clause: Clause):
 def _find_doubt(normal: Normal, before: Clause, clause: Clause, joint: str) -> str:
     if _restates(normal, before, clause, joint):
         return "it may say one edit twice; put 'then' between them if both are meant"
+    if _may_fit(before, clause):
+        return "say 'flatten' for what is transparent, or 'fit into' for a size with a background around the image"
     if is_bare(normal, before) and _commands(normal, clause):
         return "it may describe the image; say it as a command, or put 'then' after it"
     return ""
+
+
+def _may_fit(before: Clause, clause: Clause) -> bool:
+    """Whether a size and a background without a verb may be one edit: "resize to 800x800, white background"."""
+    for size, ground in ((before, clause), (clause, before)):
+        resize, flatten = size.operations[-1], ground.operations[0]
+        if isinstance(resize, geometry.Resize) and resize.width and resize.height:
+            if isinstance(flatten, colour.Flatten) and flatten.behind and ground.kind in ("alone", "label"):
+                return True
+    return False
 
 
 def _restates(normal: Normal, before: Clause, clause: Clause, joint: str) -> bool:

@@ -17,6 +17,8 @@ def _resize(said: Said) -> Made:
             raise ValueError("a width and a height leave no ratio to keep; say which colour fills the rest")
         return geometry.Resize(*size)
     width, height = said.get("across"), said.get("up")
+    if width and height and "kept" in said:
+        raise ValueError("a width and a height leave no ratio to keep; say which colour fills the rest")
     if width or height:
         return geometry.Resize(width and read_whole(width) or None, height and read_whole(height) or None)
     for side in ("longest", "shortest"):
@@ -77,7 +79,7 @@ RESIZE = Rule(
         "{times} smaller => way=-",
         "larger by {share:by} => way=+",
         "smaller by {share:by} => way=-",
-        f"{{times}} {_AS}",
+        f"{{fold}} {_AS}",
         f"{{share:to}} [of] {_AS}",
         "double size => to=200",
         "{length:across} wide [[and|,|by|x] {length:up} tall]",
@@ -90,7 +92,7 @@ RESIZE = Rule(
     asks=(
         "{share:by} larger => way=+",
         "{share:by} smaller => way=-",
-        f"{{times}} {_AS}",
+        f"{{fold}} {_AS}",
         f"{{part:to}} {_SIZE}",
         "{longest} (should|must) be {length:longest}",
         "{shortest} (should|must) be {length:shortest}",
@@ -124,7 +126,7 @@ RESIZE = Rule(
         "{percent:bare}",
         "[by] {times}",
         "by factor of {number:times}",
-        "[to] {times} [original|current] size|dimension",
+        "[to] {fold} [original|current] size|dimension",
         "to double size => to=200",
         "[and] {kept} => kept=1",
         "{of it}",

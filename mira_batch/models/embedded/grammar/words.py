@@ -162,7 +162,7 @@ _PHRASES: Mapping[str, str] = {
     "all around/all round/all the way around": "everyside",
     "alpha channel/alpha": "transparency",
     "slightly slightly/a slightly slightly/just a slightly": "slightly",
-    "twice": "2 times",
+    "twice": "2 fold",
     "thank you": "thanks",
     "can like": "want",
     "we'd like/i'd like": "i want",
