@@ -20,6 +20,7 @@ from mira_batch.config.models import (
 from mira_batch.config.models.base import ModelConfig
 from mira_batch.config.models.local import TorchConfig
 from mira_batch.config.shared import Columns, ImageOutput, JobConfig, ManifestConfig, RunLimits, RunOutput
+from mira_batch.core.pixels import MOST_PIXELS
 from mira_batch.core.types import Limits
 
 PIPELINE_VERSION = 2
@@ -71,6 +72,8 @@ class LimitsConfig(RunLimits):
     """Longest a call of the editor may take, a whole batch included."""
     judge_seconds: float | None = Field(default=None, gt=0)
     """Longest a call of the judge may take; None takes `policy_seconds`."""
+    max_result_pixels: int = Field(default=MOST_PIXELS, ge=1, le=MOST_PIXELS)
+    """An editor's image with more pixels fails its record, before it is looked at any further."""
     max_seconds_per_record: float | None = Field(default=None, gt=0)
     """No further step of a record is begun once its steps took so long, waiting for the models included; it
     then ends `unfinished`, with `time_limit` and the image it has; the policy is not asked whether that was
@@ -80,6 +83,7 @@ class LimitsConfig(RunLimits):
         "policy_seconds",
         "edit_seconds",
         "judge_seconds",
+        "max_result_pixels",
     }
 
     @property

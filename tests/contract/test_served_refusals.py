@@ -106,13 +106,13 @@ def test_a_fault_told_in_a_good_answer_is_a_fault(server: ModelServer) -> None:
 
 
 NOT_AN_IMAGE = base64.b64encode(b"no image").decode()
-HUGE = png(Image.new("1", (9_000, 8_000)))
+HUGE = png(Image.new("1", (9_000, 10_000)))
 
 
 @every_editor
 @pytest.mark.parametrize(
     ("encoded", "words"),
-    [("no base64!", "base64"), (NOT_AN_IMAGE, "can't be read"), (HUGE, "9000 x 8000")],
+    [("no base64!", "base64"), (NOT_AN_IMAGE, "can't be read"), (HUGE, "exceeds limit of 89478485 pixels")],
     ids=["base64", "no-image", "huge"],
 )
 def test_an_image_that_is_none_fails_the_record(

@@ -6,14 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
-from mira_batch.core.errors import RecordError
+from mira_batch.core.errors import RecordError, describe
 from mira_batch.core.identity import frame_of
-from mira_batch.core.pixels import read_only_view
 from mira_batch.core.ports import Axis, Judgement
 from mira_batch.core.text import clean_text
 from mira_batch.core.thoughts import CutOff
 from mira_batch.core.types import ErrorKind, Frame
-from mira_batch.models.serving.images import to_rgb_or_rgba
+from mira_batch.models.serving.images import find_size_problem
 
 
 def check_text(answer: Any) -> str:
@@ -30,23 +29,47 @@ def check_text(answer: Any) -> str:
     return answer if isinstance(answer, CutOff) else str.__str__(answer)
 
 
-def check_frame(image: Any) -> Frame:
-    """An editor's image with its digest. Gray and palette images become RGB.
+def check_frame(image: Any, max_pixels: int) -> Frame:
+    """An editor's image with its digest, converted as the images of a manifest are.
+
+    Args:
+        image: what the editor gave; an image that isn't decoded yet is.
+        max_pixels: the most it may have.
 
     Raises:
-        RecordError: it is no PIL image, or an empty one.
+        RecordError: it is no PIL image, is empty, too large or damaged, or has no exact form in 8-bit RGB.
     """
     from PIL.Image import Image
 
+    from mira_batch.imaging import UnfitImage, refuse_frames, to_srgb
+
     if not isinstance(image, Image):
         raise RecordError(
-            ErrorKind.editor_failed, f"the editor returned a {type(image).__name__}, not a PIL image"
+            ErrorKind.editor_failed, f"the editor returned {_describe_type(image)}, not a PIL image"
         )
-    if image.mode not in ("RGB", "RGBA"):
-        image = read_only_view(to_rgb_or_rgba(image))
-    if min(image.size) < 1:
-        raise RecordError(ErrorKind.editor_failed, f"the editor returned an empty image {image.size}")
-    return frame_of(image)
+    if problem := find_size_problem(image, max_pixels):
+        raise RecordError(ErrorKind.editor_failed, problem)
+    try:
+        refuse_frames(image)
+        image.load()
+        return frame_of(to_srgb(image))
+    except MemoryError:
+        raise
+    except UnfitImage as error:
+        raise RecordError(ErrorKind.editor_failed, f"the editor's image: {error}") from error
+    except Exception as error:  # the boundary of foreign bytes: decoders raise anything on them
+        words = f"the editor's image can't be decoded: {describe(error)}"
+        raise RecordError(ErrorKind.editor_failed, words) from error
+
+
+def _describe_type(value: Any) -> str:
+    """What somebody returned: with its shape, for arrays and tensors."""
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        return f"a {name}"
+    return f"a {name} of shape {tuple(shape)} and type {getattr(value, 'dtype', '?')}"
 
 
 def check_judgement(answer: Any) -> Judgement:
@@ -56,7 +79,7 @@ def check_judgement(answer: Any) -> Judgement:
         RecordError: a field has another type, or a number is not finite or out of its range.
     """
     score: Any = getattr(answer, "score", None)
-    if not isinstance(score, SupportsFloat) or not 0.0 <= float(score) <= 1.0:
+    if isinstance(score, bool) or not isinstance(score, SupportsFloat) or not 0.0 <= float(score) <= 1.0:
         raise RecordError(ErrorKind.judge_failed, f"the judge gave {score!r}, not a score in [0, 1]")
     reason = getattr(answer, "reason", None)
     return Judgement(

@@ -180,7 +180,7 @@ def test_an_unlike_key_gets_the_list_of_keys() -> None:
     message = problem(nested("limits.zzz", 1))
     known = (
         "deadline, edit_seconds, grace_seconds, judge_seconds, malformed_retries, max_failed_fraction, "
-        "max_seconds_per_record, max_steps, min_records, policy_seconds, stall_seconds"
+        "max_result_pixels, max_seconds_per_record, max_steps, min_records, policy_seconds, stall_seconds"
     )
     assert message == f"config: limits.zzz: unknown key; known here: {known}"
 
