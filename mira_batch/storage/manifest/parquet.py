@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,6 +37,40 @@ def open_parquet(path: str, storage: StorageConfig) -> pq.ParquetFile:
         return file
     except (*READ_ERRORS, pa.ArrowException) as error:
         raise ManifestError(f"{path}: can't be read as Parquet: {shorten_error(error)}") from error
+
+
+def read_batches(
+    parquet: pq.ParquetFile, path: str, row_group: int, rows: int, columns: Sequence[str] | None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a row group, so many at a time.
+
+    Args:
+        parquet: the file.
+        path: its name, for messages.
+        row_group: which, from 0.
+        rows: most of a batch.
+        columns: which to read; None reads all.
+
+    Raises:
+        ManifestError: Arrow refuses a column as a whole, for bad text in one that is stored as a dictionary,
+            say; it names the column.
+        READ_ERRORS: it can't be read to its end.
+    """
+    names = None if columns is None else list(columns)
+    try:
+        yield from parquet.iter_batches(rows, row_groups=[row_group], columns=names)
+    except pa.ArrowException as error:
+        for name in names or parquet.schema_arrow.names:
+            try:
+                for _ in parquet.iter_batches(rows, row_groups=[row_group], columns=[name]):
+                    pass
+            except pa.ArrowException as own:
+                raise ManifestError(
+                    f"{path}: row group {row_group}: the column {name!r} can't be read "
+                    f"({shorten_error(own)}); write it again, or leave it out: input.columns.metadata names "
+                    "the columns to carry along"
+                ) from error
+        raise
 
 
 @contextmanager

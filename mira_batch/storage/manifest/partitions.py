@@ -29,7 +29,7 @@ def find_partition(location: str, path: str) -> Partition:
         same += 1
     columns: dict[str, str | None] = {}
     for folder in found[same:-1]:
-        name, equals, value = (unquote(part) for part in folder.partition("="))
+        name, equals, value = (unquote(part, errors="surrogateescape") for part in folder.partition("="))
         if not (name and equals):
             continue
         if name in columns:

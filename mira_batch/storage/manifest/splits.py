@@ -16,7 +16,12 @@ from mira_batch.core.errors import ManifestError
 from mira_batch.storage.manifest.csv_rows import read_csv_rows
 from mira_batch.storage.manifest.encodings import MOST_TEXT, UTF8, begin_text
 from mira_batch.storage.manifest.json_rows import read_json_rows
-from mira_batch.storage.manifest.parquet import explain_read_errors, may_hold_images, open_parquet
+from mira_batch.storage.manifest.parquet import (
+    explain_read_errors,
+    may_hold_images,
+    open_parquet,
+    read_batches,
+)
 from mira_batch.storage.manifest.partitions import Partition, add_partition
 from mira_batch.storage.manifest.rows import Place, Record, Reject, validate_row
 from mira_batch.storage.manifest.values import read_values
@@ -124,7 +129,7 @@ def _read_parquet_rows(
         rows_per_read = 4096 if light else _ROWS_WITH_IMAGES
         for group in split.row_groups or range(parquet.num_row_groups):
             index = 0
-            for batch in parquet.iter_batches(rows_per_read, row_groups=[group], columns=columns):
+            for batch in read_batches(parquet, split.path, group, rows_per_read, columns):
                 names = batch.schema.names
                 for values in zip(*map(read_values, batch.columns), strict=True):
                     yield Place(split.path, group, index), dict(zip(names, values, strict=True))
