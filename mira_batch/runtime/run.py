@@ -74,6 +74,7 @@ def run(
         lease(store, lost, watch.note, takeover),
         ExitStack() as stack,  # the backend starts when there is work for it, and at most once
     ):
+        layout.note_call(store, prepared.spec)
         with phases.phase("plan"):
             found = _plan(job, prepared, backend, watch, stack)
             todo, summary = _look(job.config, store, found)
@@ -139,6 +140,7 @@ def plan(job: Job, progress: Progress | None = None) -> RunSummary:
     """
     started = time.monotonic()
     prepared, backend = _prepare(job), make_backend(job.config.backend)
+    layout.note_call(prepared.store, prepared.spec)
     with ExitStack() as stack:
         found = _plan(job, prepared, backend, progress or Progress(), stack)
         summary = _look(job.config, prepared.store, found)[1]
