@@ -32,8 +32,8 @@ def load_config(source: Source, overrides: Iterable[str] = ()) -> BulkEditConfig
     """Load the config of a bulk edit.
 
     Args:
-        source: a YAML or JSON file, the `run.json` of an earlier run (then it is the config of that run's last
-            call), or the settings as a mapping.
+        source: a YAML or JSON file, the `run.json` of an earlier run (which stands for the config of that
+            run's last call), or the settings as a mapping.
         overrides: settings of the form `workers.max=4`; the value is read as YAML.
 
     Raises:
@@ -129,8 +129,8 @@ def _read_file(path: FilePath) -> tuple[dict[str, Any], Places]:
         found = "nothing" if data is None else type(data).__name__
         raise ConfigError(f"{path}: should hold settings such as 'input: …', found {found}")
     if "config" in data and "mira_batch" in data:  # a run.json
-        if later := sorted(path.parent.glob(_CALLS)) if path.name == "run.json" else []:
-            return _read_file(later[-1])
+        if later := list(path.parent.glob(_CALLS)) if path.name == "run.json" else []:
+            return _read_file(max(later, key=lambda call: (len(call.name), call.name)))
         data = data["config"]
         lines = {keys[1:]: line for keys, line in lines.items() if keys[:1] == ("config",) and keys[1:]}
     return data, Places(str(path), lines, comments)

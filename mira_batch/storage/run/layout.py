@@ -41,7 +41,7 @@ LEASE = "lease.json"
 PROFILE = "profile.json"
 RECEIPTS = "receipts"
 CALLS = "calls"
-_CALL = re.compile(r"calls/\d{5,}\.json")
+_CALL = re.compile(r"calls/(\d{5,})\.json")
 _PART = re.compile(r"results/part-(\d{5,})\.parquet")
 
 
@@ -149,8 +149,9 @@ def note_call(store: Store, spec: RunSpec) -> None:
     """
     config = json.loads(json.dumps({**spec.config, "run_id": spec.name}))
     while True:
-        keys = sorted(entry.key for entry in store.list(CALLS) if _CALL.fullmatch(entry.key))
-        last = keys[-1] if keys else RUN
+        numbers = [int(call[1]) for entry in store.list(CALLS) if (call := _CALL.fullmatch(entry.key))]
+        number = max(numbers, default=0)
+        last = _call_key(number) if number else RUN
         if parse_document(store.get(last) or b"", store.locate(last), "config")["config"] == config:
             return
         document = {
@@ -159,8 +160,12 @@ def note_call(store: Store, spec: RunSpec) -> None:
             "versions": _name_versions(),
             "config": config,
         }
-        if store.create(f"{CALLS}/{len(keys) + 1:05d}.json", json.dumps(document, indent=2).encode()):
+        if store.create(_call_key(number + 1), json.dumps(document, indent=2).encode()):
             return  # else another driver was called at the same moment
+
+
+def _call_key(number: int) -> str:
+    return f"{CALLS}/{number:05d}.json"
 
 
 def _name_versions() -> dict[str, str]:
