@@ -7,13 +7,49 @@ import re
 from typing import Annotated, Any, get_args
 from urllib.parse import unquote_to_bytes
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
 
 
 class Strict(BaseModel):
     """Base of every config model: unknown keys fail, values never change, docstrings are the docs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mark_switches(cls, data: Any) -> Any:
+        """Python, and so pydantic, takes true for the number 1."""
+        if not isinstance(data, dict):
+            return data
+        numbers = {name for name, field in cls.model_fields.items() if _takes_numbers_alone(field.annotation)}
+        return {name: _mark(value) if name in numbers else value for name, value in data.items()}
+
+
+class Switch(str):
+    """true or false in the place of a number: a text, which no number is made of."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _takes_numbers_alone(annotation: Any) -> bool:
+    kinds = _find_leaves(annotation)
+    return bool({int, float} & kinds) and not {bool, Any} & kinds
+
+
+def _find_leaves(annotation: Any) -> set[Any]:
+    """The types that an annotation is made of."""
+    parts = get_args(annotation)
+    return {leaf for part in parts for leaf in _find_leaves(part)} if parts else {annotation}
+
+
+def _mark(value: Any) -> Any:
+    """The value, each true and false in it marked."""
+    if isinstance(value, dict):
+        return {key: _mark(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mark(part) for part in value]
+    return Switch(str(value).lower()) if isinstance(value, bool) else value
 
 
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)

@@ -79,6 +79,7 @@ def run(
         lease(store, lost, watch.note, takeover),
         ExitStack() as stack,  # the backend starts when there is work for it, and at most once
     ):
+        layout.note_call(store, prepared.spec)
         with phases.phase("plan"):
             found = _plan(job, prepared, backend, watch, stop, stack)
             todo, summary = _look(job.config, store, found)
@@ -163,6 +164,7 @@ def plan(job: Job, progress: Progress | None = None, stop: StopRequest | None = 
     """
     started, stop = time.monotonic(), stop or StopRequest()
     prepared = _prepare(job)
+    layout.note_call(prepared.store, prepared.spec)
     with stop.heeding():
         backend = make_backend(job.config.backend)
     with ExitStack() as stack:
