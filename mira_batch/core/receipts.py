@@ -265,4 +265,4 @@ class Progress:
         """A shard more is committed."""
 
     def note(self, text: str) -> None:
-        """Something people should read now: a run that stalls, a wait, an early end."""
+        """Something people should read now: a run that stalls, a wait, an early end. From any thread."""

@@ -2,6 +2,7 @@
 blamed.
 
     state/<shard>/attempt-<session>-<n>           a worker of this driver began the shard
+    state/<shard>/left-<session>-<n>              and let go of it in order, uncommitted
     state/<shard>/<work_id>/try-<session>-<n>     the record was begun, alone in its process: which, and how
                                                   many steps were logged by then
     state/<shard>/<work_id>/end-<session>-<n>     and that try came to its end
@@ -9,7 +10,8 @@ blamed.
 
 A shard that the same driver hands out again comes from a worker that died: its records run in *isolation*,
 one at a time in the process, each noting its try first. A session is one call of the driver, so a run that
-was merely interrupted and started again is not slowed down.
+was merely interrupted and started again is not slowed down. All inline calls on a run are one session
+(`INLINE`): their process dies with the driver, and only the next call can go on.
 
 Who killed a process that is gone without a word, the record or somebody outside, nobody can tell. So tries
 count against a record only if they ended at the same step: a record that got further between two deaths is
@@ -31,7 +33,11 @@ from mira_batch.storage.stores import Store
 
 MOST = 2
 """Tries without an end, at the same step, before a record is given up."""
-_NOTE = re.compile(r"(?:(?P<work>[^/]+)/)?(?P<what>attempt|try|end|cause)-(?P<session>[0-9a-f]+)-(?P<n>\d+)")
+INLINE = "0"
+"""The session of the inline backend."""
+_NOTE = re.compile(
+    r"(?:(?P<work>[^/]+)/)?(?P<what>attempt|left|try|end|cause)-(?P<session>[0-9a-f]+)-(?P<n>\d+)"
+)
 
 
 def know_nothing(process: str) -> Failure | None:
@@ -67,7 +73,8 @@ class AttemptLog:
         self._store = store
         self._prefix = state_prefix(shard)
         self._session = session
-        self._attempts = 0
+        self._attempts: set[int] = set()
+        self._left: set[int] = set()
         self._tries: dict[str, set[int]] = defaultdict(set)
         self._ends: dict[str, set[int]] = defaultdict(set)
 
@@ -80,17 +87,24 @@ class AttemptLog:
             work, number = note["work"] or "", int(note["n"])
             match note["what"]:
                 case "attempt":
-                    self._attempts = max(self._attempts, number)
+                    self._attempts.add(number)
+                case "left":
+                    self._left.add(number)
                 case "try":
                     self._tries[work].add(number)
                 case "end":
                     self._ends[work].add(number)
-        self._note("", "attempt", self._attempts + 1)
+        self._current = max(self._attempts, default=0) + 1
+        self._note("", "attempt", self._current)
+
+    def leave(self) -> None:
+        """Note that this attempt is given up in order: who goes on need not suspect anything."""
+        self._note("", "left", self._current)
 
     @property
     def isolated(self) -> bool:
-        """Whether a worker of this session began this shard before, and so must have died."""
-        return self._attempts > 0
+        """Whether a worker of this session began this shard before, and died: it never let go of it."""
+        return not self._attempts <= self._left
 
     def find_verdict(self, work: str, step: int) -> Verdict | None:
         """Why this record must not be tried again, if so.
@@ -139,6 +153,11 @@ class AttemptLog:
         """Note that a try came to its end, whatever its outcome."""
         self._note(work, "end", number)
 
+    def withdraw(self, work: str, number: int) -> None:
+        """A try was broken off by us: it says nothing of its record."""
+        self._tries[work].discard(number)
+        self._store.delete([self._name_key(work, "try", number)])
+
     def explain(self, work: str, number: int, message: str, kind: ErrorKind | None) -> None:
         """Note why the process has to leave in the middle of a try.
 
@@ -166,6 +185,17 @@ class AttemptLog:
     def _name_key(self, work: str, what: str, number: int) -> str:
         place = f"{self._prefix}/{work}" if work else self._prefix
         return f"{place}/{what}-{self._session.name}-{number}"
+
+
+def find_open_shards(store: Store, session: str) -> set[int]:
+    """The shards that a worker of this session began and neither committed nor let go of: one LIST."""
+    notes: dict[str, dict[int, set[str]]] = {"attempt": defaultdict(set), "left": defaultdict(set)}
+    for entry in store.list("state"):
+        _, shard, name = entry.key.split("/", 2)
+        note = _NOTE.fullmatch(name)
+        if note is not None and note["session"] == session and note["what"] in notes and shard.isdigit():
+            notes[note["what"]][int(shard)].add(note["n"])
+    return {shard for shard, begun in notes["attempt"].items() if not begun <= notes["left"][shard]}
 
 
 def _sum_up(ends: list[Failure | None], step: int) -> Failure:

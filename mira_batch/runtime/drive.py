@@ -52,8 +52,6 @@ def drive(
             watch.committed(ledger.summary)
             check_failures(ledger.before, ledger.summary, config.limits, stop)
         now = time.monotonic()
-        while not pool.notes.empty():
-            watch.note(pool.notes.get())
         if now - looked >= _LOOK:
             looked = now
             watch.heartbeat(pool.statuses)

@@ -9,7 +9,26 @@ from dataclasses import dataclass, field
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.receipts import Receipt, WorkerStatus
+from mira_batch.runtime.job import Job
 from mira_batch.storage.run.planfile import Shard
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What the workers of a pool are to do."""
+
+    job: Job
+    """What to do with each record."""
+    run: str
+    """The run's directory."""
+    session: str
+    """Names this call of the driver, in hex digits; see `attempts.py`."""
+    shards: Sequence[Shard]
+    """Those to run."""
+    note: Callable[[str], None]
+    """Told what people should read now, maybe from a thread of the backend's."""
+    profile: bool = False
+    """Whether workers send spans with their receipts."""
 
 
 @dataclass
@@ -28,8 +47,6 @@ class Pool:
     """Whether `statuses` were collected after that, so that who is missing among them will begin nothing."""
     ended: bool = False
     """Every call has returned."""
-    notes: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
-    """What people should read now."""
     on_receipt: Callable[[Receipt], None] = lambda _: None
     """Told of each receipt."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from mira_batch.core.errors import EngineDead, JobError, job_boundary
+from mira_batch.core.errors import EngineDead, JobError, StoreError, job_boundary
 from mira_batch.core.receipts import Receipt, Tally
 from mira_batch.runtime.admission import Admission, gather_or_cancel
 from mira_batch.runtime.attempts import AttemptLog, Session
@@ -54,6 +55,11 @@ class ShardRun:
     def open(self) -> None:
         """Find what earlier attempts left: one LIST. Blocks."""
         self._attempts.open(self._steps.open())
+
+    def leave(self) -> None:
+        """Let go of it in order, uncommitted. Blocks. A store that fails just now is no further trouble."""
+        with suppress(StoreError):
+            self._attempts.leave()
 
     async def run(self) -> Rows | None:
         """The rows of all records in the plan's order; None when the run ends before the last did."""
@@ -131,6 +137,13 @@ class ShardRun:
                 result = await self._runner.run(row, self._steps)
         except EngineDead as error:
             await asyncio.to_thread(self._attempts.explain, work, number, str(error), error.kind)
+            raise
+        except (
+            Exception,
+            asyncio.CancelledError,
+        ):  # the run ends: by what this job or the store says, or in order
+            with suppress(StoreError):
+                await asyncio.to_thread(self._attempts.withdraw, work, number)
             raise
         await asyncio.to_thread(self._attempts.end, work, number)
         return result

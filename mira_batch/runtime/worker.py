@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import JobError, UserError, describe, job_boundary
+from mira_batch.core.errors import EngineDead, JobError, UserError, describe, job_boundary
 from mira_batch.core.receipts import Receipt, Tally, WorkerStatus
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
@@ -237,6 +237,7 @@ class ShardWorker:
         try:
             rows = await work.run()
             if rows is None:
+                await asyncio.to_thread(work.leave)
                 return None
             receipt = self._add_breakdown(work.receipt)
             with self._context.activity.commit(shard):
@@ -244,6 +245,11 @@ class ShardWorker:
             if not put.committed:  # what it took goes into the next one
                 self._told -= receipt.breakdown
             return put if self._trace is None else replace(put, spans=self._trace.drain())
+        except EngineDead:  # a death like any other
+            raise
+        except (Exception, asyncio.CancelledError):
+            await asyncio.to_thread(work.leave)
+            raise
         finally:
             self._shards.discard(work)
 

@@ -13,7 +13,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -68,15 +68,17 @@ class SilenceWatch:
 class Listener:
     """Reads the board in a thread of the driver's, for a pool."""
 
-    def __init__(self, board: Any, pool: Pool, patience: float) -> None:
+    def __init__(self, board: Any, pool: Pool, note: Callable[[str], None], patience: float) -> None:
         """
         Args:
             board: the handle of a `Board`.
-            pool: gets the statuses and notes.
+            pool: gets the statuses.
+            note: told of workers that are ended.
             patience: seconds of silence after which a worker is ended.
         """
         self._board = board
         self._pool = pool
+        self._note = note
         self._patience = patience
         self._watch = SilenceWatch()
         self._statuses: dict[WorkerProcess, WorkerStatus] = {}
@@ -123,7 +125,7 @@ class Listener:
             return
         at = ", ".join(map(repr, self._statuses[worker].in_flight))
         self._ended[worker.id] = f"it hung: it was ended after {silent:,.0f} s in which it answered nobody"
-        self._pool.notes.put(
+        self._note(
             f"worker {worker} has not answered for {silent:,.0f} s and is ended"
             + (f"; in flight were {at}" if at else "")
         )

@@ -42,7 +42,7 @@ from mira_batch.runtime.backends.session import HeldRay
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.ledger import from_json, to_json
 from mira_batch.runtime.plan import scan_split
-from mira_batch.runtime.pool import Pool, count_shards_in_hand
+from mira_batch.runtime.pool import Assignment, Pool, count_shards_in_hand
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard
 from mira_batch.storage.schema import scan_schema
@@ -181,29 +181,20 @@ class RayBackend:
             yield table.drop_columns(_ERROR.name)
 
     @contextmanager
-    def open_pool(
-        self, job: Job, run: str, session: str, shards: Sequence[Shard], profile: bool = False
-    ) -> Iterator[Pool]:
-        """A pool of actors on the Ray that this process is connected to.
-
-        Args:
-            job: what to do with each record.
-            run: the run's directory.
-            session: names this call of the driver, in hex digits; see `attempts.py`.
-            shards: those to run.
-            profile: have workers send spans with their receipts.
-        """
+    def open_pool(self, work: Assignment) -> Iterator[Pool]:
+        """A pool of actors on the Ray that this process is connected to."""
         pool, held = Pool(), self._held
         held.on_lost = lambda: pool.answers.put(ClusterLost(held.lost))
         # On the driver's own node, so that no lost node takes it along.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         board: Any = Board.options(scheduling_strategy=here).remote()
-        dataset = _make_dataset(job, shards, (run, session, board, profile))
+        dataset = _make_dataset(work, board)
         closed, executors = threading.Event(), watch_executors(dataset)
         feeding = threading.Thread(
             target=_feed, args=(dataset, pool, closed, held), name="receipts", daemon=True
         )
-        listener = Listener(board, pool, find_patience(job.config.limits.longest_call))
+        patience = find_patience(work.job.config.limits.longest_call)
+        listener = Listener(board, pool, work.note, patience)
         listening = threading.Thread(target=listener.listen, args=(closed,), name="board", daemon=True)
         feeding.start()
         listening.start()
@@ -218,9 +209,9 @@ class RayBackend:
                 listening.join(timeout=6)  # it may wait for an answer, for 5 s
 
 
-def _make_dataset(job: Job, shards: Sequence[Shard], more: tuple[Any, ...]) -> Dataset:
-    """The receipts of these shards, as they come. `more`: what an actor is made with besides the job."""
-    workers = job.config.workers
+def _make_dataset(work: Assignment, board: Any) -> Dataset:
+    """The receipts of its shards, as they come."""
+    workers, shards = work.job.config.workers, work.shards
     in_hand = count_shards_in_hand(workers, shards)
     rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
     actor: Any = _Actor  # Ray Data makes one per worker and calls that; its types only know functions
@@ -230,7 +221,7 @@ def _make_dataset(job: Job, shards: Sequence[Shard], more: tuple[Any, ...]) -> D
     names.context.autoscaling_config.actor_pool_util_upscaling_threshold = 0.9
     return names.map(
         actor,
-        fn_constructor_args=(_PackedJob.pack(job), *more),
+        fn_constructor_args=(_PackedJob.pack(work.job), work.run, work.session, board, work.profile),
         compute=ActorPoolStrategy(
             min_size=workers.min,
             max_size=workers.most,

@@ -19,21 +19,25 @@ from mira_batch.core.ports import EditRequest
 from mira_batch.models.simulated import SimulatedEditor
 
 
-def deadly(does: Mapping[str, str], once: Path | None = None, **options: Any) -> dict[str, Any]:
-    """The editor's config. With `once`, a folder, each of these things happens only once."""
+def deadly(
+    does: Mapping[str, str], once: Path | None = None, always: Mapping[str, str] | None = None, **options: Any
+) -> dict[str, Any]:
+    """The editor's config. With `once`, a folder, each of these things happens only once; those of `always`
+    whenever the step is made."""
     factory = f"{__name__}:make_editor"
-    settings = {"does": dict(does), "once": str(once or "")}
+    settings = {"does": dict(does), "always": dict(always or {}), "once": str(once or "")}
     return {"type": "custom", "factory": factory, "options": settings, **options}
 
 
-def make_editor(does: Mapping[str, str], once: str = "") -> SimulatedEditor:
-    return _DeadlyEditor(does, once)
+def make_editor(does: Mapping[str, str], always: Mapping[str, str], once: str = "") -> SimulatedEditor:
+    return _DeadlyEditor(does, always, once)
 
 
 class _DeadlyEditor(SimulatedEditor):
-    def __init__(self, does: Mapping[str, str], once: str) -> None:
+    def __init__(self, does: Mapping[str, str], always: Mapping[str, str], once: str) -> None:
         super().__init__(SimulatedEditorConfig(type="simulated"))
-        self._does = does
+        self._does = {**does, **always}
+        self._always = always
         self._once = once
 
     def apply(self, requests: Sequence[EditRequest]) -> Sequence[object]:
@@ -44,7 +48,7 @@ class _DeadlyEditor(SimulatedEditor):
         return super().apply(requests)
 
     def _is_due(self, place: str) -> bool:
-        if not self._once:
+        if not self._once or place in self._always:
             return True
         try:
             Path(self._once, place.replace("/", "-")).touch(exist_ok=False)

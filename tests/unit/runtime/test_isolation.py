@@ -68,7 +68,8 @@ def test_nobody_is_tried_between_the_death_of_the_engine_and_the_end_of_the_proc
             calls[0].result()
         time.sleep(0.5)  # the window
         worker.close()
-        assert all(isinstance(call.exception(), CancelledError) for call in calls[1:])
+        ends = {type(call.exception()) for call in calls[1:]}
+    assert CancelledError in ends and ends <= {CancelledError, type(None)}, "some may have come before"
     assert tries_of(store) == {0}
 
 
