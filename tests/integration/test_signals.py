@@ -6,22 +6,27 @@ there, files that are written.
 
 from __future__ import annotations
 
+import json
+import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from mira_batch import run
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.core.processes import is_running
+from mira_batch.edit.job import EditJob
+from mira_batch.runtime import run as runner
 from tests.support.models.counted import counted
 from tests.support.runs.catalogue import make_catalogue, settings
-from tests.support.runs.disturbed import CLI, assert_whole, config_file
+from tests.support.runs.disturbed import CLI, assert_whole, config_file, until
 from tests.support.runs.drivers import Begin, Driver, drivers
 
 pytestmark = pytest.mark.faults
 RECORDS, SHARDS = 12, 6
-both = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+BOTH = signal.SIGINT, signal.SIGTERM
 
 
 @pytest.fixture
@@ -48,40 +53,111 @@ def results(folder: Path) -> int:
     return len(list(folder.glob("out/*/results/*.parquet")))
 
 
-MOMENTS: dict[str, Callable[[Driver, Path], object]] = {
-    "the first imports": lambda driver, _: driver.loads("pydantic_core"),
-    "imports": lambda driver, _: driver.loads("pyarrow"),
-    "the import of Ray": lambda driver, _: driver.loads("_raylet"),
-    "Ray's start": lambda driver, _: driver.find("gcs_server"),
-    "its raylet's start": lambda driver, _: driver.find("raylet/raylet"),
-    "the pool's start": lambda driver, _: driver.find("ray::Board"),
-    "the first worker": lambda driver, _: driver.find("MapWorker"),
-    "the first edit": lambda _, folder: (folder / "edits.log").exists(),
-    "the first commit": lambda _, folder: results(folder),
-    "the last commit": lambda _, folder: results(folder) == SHARDS,
-    "the pool's end": lambda driver, folder: results(folder) == SHARDS and not driver.find("MapWorker"),
-    "Ray's end": lambda driver, folder: results(folder) == SHARDS and not driver.find("raylet/raylet"),
+MOMENTS: dict[str, tuple[Callable[[Driver, Path], object], Sequence[signal.Signals]]] = {
+    "the first imports": (lambda driver, _: driver.loads("pydantic_core"), BOTH),
+    "imports": (lambda driver, _: driver.loads("pyarrow"), BOTH[:1]),
+    "the import of Ray": (lambda driver, _: driver.loads("_raylet"), BOTH[1:]),
+    "Ray's start": (lambda driver, _: driver.find("gcs_server"), BOTH),
+    "its raylet's start": (lambda driver, _: driver.find("raylet/raylet"), BOTH),
+    "the pool's start": (lambda driver, _: driver.find("ray::Board"), BOTH),
+    "the first worker": (lambda driver, _: driver.find("MapWorker"), BOTH[:1]),
+    "the first edit": (lambda _, folder: (folder / "edits.log").exists(), BOTH[1:]),
+    "the first commit": (lambda _, folder: results(folder), BOTH[:1]),
+    "the last commit": (lambda _, folder: results(folder) == SHARDS, BOTH),
 }
+"""Each with the signals that are sent then."""
+CASES = [(moment, number) for moment, (_, numbers) in MOMENTS.items() for number in numbers]
 
 
 @pytest.mark.ray
-@both
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(("moment", "number"), CASES)
 def test_a_signal_at_any_moment_of_a_run(
     tmp_path: Path, job: BulkEditConfig, begin: Begin, moment: str, number: signal.Signals
 ) -> None:
     driver = begin(*CLI, "run", "--config", tmp_path / "config.yaml")
-    driver.await_moment(lambda driver: MOMENTS[moment](driver, tmp_path))
+    driver.await_moment(lambda driver: MOMENTS[moment][0](driver, tmp_path))
     driver.process.send_signal(number)
     check_interrupted(driver)
-    assert run(job.model_copy(update={"backend": "inline"})).complete
-    [where] = (tmp_path / "out").iterdir()
-    assert_whole(str(where), job, RECORDS)
+    check_goes_on(tmp_path, job)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("number", BOTH)
+def test_a_signal_while_ray_is_shut_down(
+    tmp_path: Path, job: BulkEditConfig, begin: Begin, number: signal.Signals
+) -> None:
+    """Unless all is done and said by then: that stands."""
+    driver = begin(*CLI, "run", "--config", tmp_path / "config.yaml")
+    driver.await_moment(lambda driver: driver.find("raylet/raylet"))
+    [raylet] = driver.find("raylet/raylet")
+    until(lambda: not is_running(raylet))
+    driver.process.send_signal(number)
+    words = driver.end()
+    if driver.process.returncode == 0:
+        assert f"{RECORDS} of {RECORDS} committed" in words and "interrupted" not in words
+    else:
+        check_interrupted(driver)
+    check_goes_on(tmp_path, job)
+
+
+def test_a_second_signal_while_ray_starts_leaves_at_once(
+    tmp_path: Path, job: BulkEditConfig, begin: Begin
+) -> None:
+    """Ray's raylet gets no time, so that its start does not end by itself."""
+    driver = begin(*CLI, "run", "--config", tmp_path / "config.yaml")
+    driver.await_moment(lambda driver: driver.find("raylet/raylet"))
+    [raylet] = driver.find("raylet/raylet")
+    os.kill(raylet, signal.SIGSTOP)
+    driver.process.send_signal(signal.SIGINT)
+    until(lambda: not is_pending(driver.process.pid, signal.SIGINT))
+    driver.process.send_signal(signal.SIGTERM)
+    check_interrupted(driver)
+    check_goes_on(tmp_path, job)
+
+
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    """Whether a signal was sent to a process that has not taken it yet."""
+    fields = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool(int(fields["ShdPnd"], 16) & 1 << (number - 1))
+
+
+@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("command", ["plan", "validate", "status", "verify", "clean"])
+def test_a_signal_ends_every_command(
+    tmp_path: Path, job: BulkEditConfig, begin: Begin, command: str, number: signal.Signals
+) -> None:
+    driver = begin(*CLI, command, "--config", tmp_path / "config.yaml")
+    driver.await_moment(lambda driver: driver.loads("pyarrow"))
+    driver.process.send_signal(number)
+    check_interrupted(driver)
+    check_goes_on(tmp_path, job)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("number", BOTH)
+def test_a_signal_while_ray_plans(tmp_path: Path, begin: Begin, number: signal.Signals) -> None:
+    """A manifest that is read by Ray's tasks, since it is large."""
+    manifest = make_catalogue(tmp_path / "catalogue", RECORDS)
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    many = [rows[i % RECORDS] | {"record_id": f"many-{i}", "text": "long " * 200} for i in range(20_000)]
+    manifest.write_text("".join(f"{json.dumps(row)}\n" for row in many))
+    job = config_file(tmp_path, settings(manifest, tmp_path / "out", backend="ray"))[1]
+    driver = begin(*CLI, "plan", "--config", tmp_path / "config.yaml")
+    driver.await_moment(lambda driver: driver.find("ray::MapBatches"))
+    driver.process.send_signal(number)
+    check_interrupted(driver)
+    assert runner.plan(EditJob(job.model_copy(update={"backend": "inline"}))).planned == len(many)
 
 
 def check_interrupted(driver: Driver) -> None:
-    words, _ = driver.process.communicate(timeout=90)
+    words = driver.end()
     assert driver.process.returncode == 130, words
     assert sum("interrupted" in line for line in words.splitlines()) == 1, words
     assert not any(sign in words for sign in ("Traceback", "rror", "***", "Exception")), words
     assert driver.find_processes() == {}, words
+
+
+def check_goes_on(folder: Path, job: BulkEditConfig) -> None:
+    assert run(job.model_copy(update={"backend": "inline"})).complete
+    [where] = (folder / "out").iterdir()
+    assert_whole(str(where), job, RECORDS)

@@ -6,10 +6,12 @@ import os
 import secrets
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -22,7 +24,8 @@ _MARK = "MIRA_BATCH_TEST_MARK"
 class Driver:
     """A command in a process of its own."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
+    output: IO[str]
     mark: str
 
     def find_processes(self) -> dict[int, str]:
@@ -33,6 +36,12 @@ class Driver:
                 if f"{_MARK}={self.mark}" in Path(f"/proc/{pid}/environ").read_text(errors="replace"):
                     found[pid] = " ".join(psutil.Process(pid).cmdline())
         return found
+
+    def end(self, seconds: float = 90) -> str:
+        """What it printed, once it has ended."""
+        self.process.wait(seconds)
+        self.output.seek(0)
+        return self.output.read()
 
     def find(self, name: str) -> list[int]:
         """Processes with these words in their command line."""
@@ -58,23 +67,24 @@ def drivers() -> Iterator[Begin]:
     begun: list[Driver] = []
 
     def begin(*command: str | Path, **environment: str) -> Driver:
-        mark = secrets.token_hex(8)
+        mark, output = secrets.token_hex(8), tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by the stack)
+        files.enter_context(output)
         process = subprocess.Popen(
             list(map(str, command)),
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
-            text=True,
             env=os.environ | environment | {_MARK: mark},
             start_new_session=True,
         )
-        begun.append(Driver(process, mark))
+        begun.append(Driver(process, output, mark))
         return begun[-1]
 
-    try:
-        yield begin
-    finally:
-        for driver in begun:
-            for pid in [driver.process.pid, *driver.find_processes()]:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            driver.process.communicate()
+    with ExitStack() as files:
+        try:
+            yield begin
+        finally:
+            for driver in begun:
+                for pid in [driver.process.pid, *driver.find_processes()]:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                driver.process.wait()
