@@ -95,7 +95,7 @@ class HeldRay:
                 self.lost = f"{lost}; what is done is kept, and the same command goes on"
                 self._found_lost.set()
                 self.on_lost()
-                threading.Event().wait()  # its processes end with it; `end` needs them to find theirs
+                threading.Event().wait()  # its processes end with this thread; `end` needs them
         if self._options is not None:
             ray.shutdown(wait_for_processes=True)
 
