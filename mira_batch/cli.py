@@ -55,9 +55,9 @@ Takeover = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 # Without a terminal (a job's log, a pipe) nothing is cut or wrapped.
-_out = Console(highlight=False, soft_wrap=True, width=None if is_terminal(1) else 200)
+_out = Console(highlight=False, emoji=False, soft_wrap=True, width=None if is_terminal(1) else 200)
 # A descriptor of its own, since the one of stderr is hushed for a moment while Ray starts.
-_err = Console(file=Murmur(), highlight=False, soft_wrap=True)
+_err = Console(file=Murmur(), highlight=False, emoji=False, soft_wrap=True)
 _INTERRUPTED = "\ninterrupted; nothing is lost. Run the same command again to go on."
 
 
@@ -82,7 +82,7 @@ def make_tiny(
         _print_json(models)
     else:
         for name, path in models.items():
-            _out.print(f"{name:<26} {path}", markup=False)
+            _out.print(show_text(f"{name:<26} {path}"), markup=False)
 
 
 @app.command(cls=_Command)
@@ -113,7 +113,7 @@ def plan(config: Config, set_: Sets = None, as_json: Json = False) -> None:
             f"{summary.planned:,} records in {summary.shards:,} shards, {summary.committed:,} committed"
         )
         _out.print(f"{summary.rejected:,} rows rejected, {summary.skipped:,} already done by an earlier run")
-        _out.print(f"plan: {summary.run}/plan", markup=False)
+        _out.print(show_text(f"plan: {summary.run}/plan"), markup=False)
 
 
 @app.command(cls=_Command)
@@ -191,7 +191,8 @@ def _print_tables(summary: RunSummary, more: Mapping[str, Any], profile: bool) -
     if profile:
         _out.print()
         _out.print(breakdown_table(summary))
-        _out.print(f"moment by moment: {summary.run}/{PROFILE} (open it in ui.perfetto.dev)", markup=False)
+        where = show_text(f"{summary.run}/{PROFILE}")
+        _out.print(f"moment by moment: {where} (open it in ui.perfetto.dev)", markup=False)
 
 
 @app.command(cls=_Command)
