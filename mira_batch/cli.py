@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -21,23 +21,20 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
+from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.load import load_job_config
 from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import ConfigError, MiraError, RunStopped, UserError, describe
-from mira_batch.core.receipts import RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.text import show_text
 from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
-from mira_batch.report.facts import facts_table
 from mira_batch.report.figures import dump_summary
-from mira_batch.report.outcome import look_at_results
+from mira_batch.report.outcome import look_at_results, print_outcome
 from mira_batch.report.progress import Terminal, summary_table
 from mira_batch.report.streams import Murmur, divert_prints, is_terminal, open_answer
-from mira_batch.report.time_breakdown import breakdown_table
 from mira_batch.runtime import preflight
 from mira_batch.runtime import run as runner
-from mira_batch.storage.run.layout import PROFILE
 
 app = typer.Typer(
     help="Edit images in bulk by instruction: a policy names the edits, an editor carries them out.",
@@ -57,7 +54,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 # Without a terminal (a job's log, a pipe) nothing is cut or wrapped.
 _out = Console(highlight=False, emoji=False, soft_wrap=True, width=None if is_terminal(1) else 200)
 # A descriptor of its own, since the one of stderr is hushed for a moment while Ray starts.
-_err = Console(file=Murmur(), highlight=False, emoji=False, soft_wrap=True)
+_murmur = Murmur()
+_err = Console(file=_murmur, highlight=False, emoji=False, soft_wrap=True)
 _INTERRUPTED = "\ninterrupted; nothing is lost. Run the same command again to go on."
 
 
@@ -66,7 +64,7 @@ class _Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run it. What models and libraries print meanwhile goes to standard error."""
-        with divert_prints():
+        with divert_prints(_murmur):
             return super().invoke(ctx)
 
 
@@ -172,27 +170,14 @@ def _run(settings: JobConfig, takeover: bool, profile: bool, as_json: bool) -> N
             code = 130 if early.end is RunEnd.interrupted else 1
         more, lost = look_at_results(settings, summary)
     if lost:
-        _complain("[yellow]no report:[/]", lost)
+        _complain(f"[yellow]no {'report' if isinstance(settings, BulkEditConfig) else 'facts'}:[/]", lost)
     if as_json:
         _print_json(dump_summary(summary) | more | ({"error": problem} if problem else {}))
     else:
-        _print_tables(summary, more, profile)
+        print_outcome(_out, summary, more, profile)
     if code:
         _complain(f"[yellow]{kind}:[/]", problem)
         raise typer.Exit(code)
-
-
-def _print_tables(summary: RunSummary, more: Mapping[str, Any], profile: bool) -> None:
-    _out.print()
-    _out.print(summary_table(summary, more.get("report", "")))
-    if "facts" in more:
-        _out.print()
-        _out.print(facts_table(more["facts"]))
-    if profile:
-        _out.print()
-        _out.print(breakdown_table(summary))
-        where = show_text(f"{summary.run}/{PROFILE}")
-        _out.print(f"moment by moment: {where} (open it in ui.perfetto.dev)", markup=False)
 
 
 @app.command(cls=_Command)
@@ -311,9 +296,11 @@ def _call(arguments: list[str]) -> tuple[int, str]:
         return 2 if isinstance(error, UserError) else 1, str(error)
     except SystemExit as done:  # how the framework ends, also after bad usage
         code = int(done.code or 0)
-        return code, "bad usage; standard error says what is wrong" if code == 2 else ""
+        return code, {2: "bad usage; standard error says what is wrong", 130: _INTERRUPTED.strip()}.get(
+            code, ""
+        )
     except Exception as error:
-        traceback.print_exc()
+        traceback.print_exc(file=_murmur)
         return 1, describe(error)
     return 0, ""
 
