@@ -114,7 +114,7 @@ def read_raw_rows(
     with open_unpacked(split.path, storage) if whole else _read_own_lines(split, storage) as file:
         reader, encoding = begin_text(file, split.path, source.encoding)
         if split.format == "csv":
-            yield from read_csv_rows(reader, encoding, split.path)
+            yield from read_csv_rows(reader, encoding, split.path, source.columns.image)
         else:
             yield from read_json_rows(reader, encoding, split.path, first_line=1)
 
