@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ManifestError
+from mira_batch.storage.manifest.embedded import read_embedded
 from mira_batch.storage.manifest.metadata import dump_metadata
 from mira_batch.storage.manifest.rows import Record, Reject
 from mira_batch.storage.manifest.values import Unkept, read_values
@@ -191,6 +193,7 @@ def test_a_bad_path_beside_good_bytes_is_not_looked_at(tmp_path: Path) -> None:
     )
     first, second, third = manifest(tmp_path / "m.parquet", image=images)
     assert isinstance(first, Record) and isinstance(second, Record)
+    assert read_embedded(str(tmp_path / "m.parquet"), 0, {1}, "image", StorageConfig()) == {1: b"data"}
     assert isinstance(third, Reject) and (third.field, third.reason) == ("image", "is not valid UTF-8")
 
 
