@@ -12,7 +12,7 @@ from mira_batch.models.embedded.grammar.words import words
 
 _PLACES = words(
     """webshop shop store website site web instagram etsy ebay amazon shopify facebook pinterest print
-    printing archive catalog catalogue newsletter blog banner story stories thumbnail listing media
+    printing archive catalog catalogue newsletter blog banner story stories thumbnail thumbnails youtube listing media
     marketplace magazine newspaper ad brochure flyer cover presentation app gallery portfolio homepage
     client profile"""
 )
@@ -23,8 +23,11 @@ _STATES = """dark / bright / blurry / blur+ed / soft / dull / flat / pale / @gra
 _NAMES: Names = {
     **NAMES,
     "purpose": f"""[our|my|your|online|new|web|social|product] {"|".join(sorted(_PLACES))}
-        [page|image|post|ad|header|cover|article]""",
+        [page|image|post|ad|header|cover|article|thumbnail|banner]""",
     "state": f"[still|already|currently] [way|strongly|slightly] [too|very|quite|rather|so] ({_STATES})",
+    "states": _STATES,
+    "thanks": "thanks [ ( in advance / again / for [your] help / [so|very] strongly ) ] [{thanked}]",
+    "thanked": "in advance / everyone / all",
     "measured": Value(r"\d+ (?:px )?x \d+ (?:px )?"),
 }
 
@@ -40,7 +43,7 @@ def _compile(*sources: str) -> tuple[Pattern, ...]:
 INTROS = _compile(
     "can|may you|i [go ahead and]",
     "i want|need [you] to",
-    "let's|lets|let us",
+    "(let's / lets / let us)",
     "go ahead and",
     "ok|okay|alright|so|also|now [,]",
     "hi [there|client|all|everyone|folks] ,|;",
@@ -51,7 +54,8 @@ INTROS = _compile(
 )
 """What may stand before a command."""
 CONTEXTS = _compile(
-    "[and] thanks [you|in advance|again|so strongly|very strongly|strongly|for help|for your help]",
+    "[and] {thanks}",
+    "good morning|afternoon|evening|day",
     "hi [there|client|all|everyone|folks]",
     "best|kind regards",
     "[i want|need] [you] [to] (do|make|apply) following [edit|change|step]",
@@ -60,7 +64,10 @@ CONTEXTS = _compile(
     "this|it is for {purpose}",
     "i want|need banner|thumbnail|cover",
     "for {purpose}",
-    "[product|real] [estate] listing|shot|image",
+    "(product|catalog|catalogue / real estate) listing|image",
+    "[i|client] want|need {it} for {purpose}",
+    "[{it}] [slightly|way|strongly] too ({states})",
+    "because|since|as {it} (is|looks|seems|was) {state}",
     "it came|turned out {state} [and {state}]",
     "{it} (is|looks|seems|appears|was / came|turned out) {state} [[,|and] {state}]",
     "color (are|is|look|looks) {state} [[,|and] {state}]",
@@ -75,7 +82,7 @@ TAILS = _compile(
     "too",
     "if possible",
     "if you can",
-    "[and] thanks [you|in advance|again|so strongly|very strongly|strongly]",
+    "[and] {thanks}",
     "because|since|as {it} (is|looks|seems|was) {state}",
 )
 """What may follow a clause."""
@@ -86,12 +93,13 @@ LEADS = tuple(
     for source, kinds in (
         ("make|turn|convert|change|render|get|have|set {it} [to|into|in|be|look|all]", ("state", PARTICIPLE)),
         ("make color", ()),
-        ("[i|client] want|need {it} [to|in|as] [be]", ("state", PARTICIPLE)),
+        ("[i|client] want|need {it} [to|in|as|at] [be]", ("state", PARTICIPLE)),
+        ("(should|must / need to / has to) be", ("state", PARTICIPLE)),
         ("can {it} be", ("state", PARTICIPLE)),
         ("{it} (should|must / need to / has to) be", ("state", PARTICIPLE)),
         ("[i|client] want|need", ("thing",)),
         ("can i have|get", ("thing",)),
-        ("{it} need", ("thing",)),
+        ("{it} need", ("thing", GERUND)),
         ("add|apply|use|do|run|create|insert|draw|place|overlay|make|put|have", ("thing",)),
         ("give [{it}]", ("thing",)),
         ("thanks [in advance] for", (GERUND,)),
@@ -101,6 +109,8 @@ LEADS = tuple(
         ("before", (GERUND,)),
         ("before you|i", (IMPERATIVE,)),
         ("try", (GERUND,)),
+        ("[can] [you] mind", (GERUND,)),
+        ("(make sure / ensure) [that] {it} is", ("state", PARTICIPLE)),
     )
 )
 """What stands before the words that name the edit, and which kinds of them may follow."""

@@ -37,6 +37,8 @@ def _rotate(said: Said) -> Made:
     if "way2" in said and said["way"][0] != said["way2"][0]:
         raise ValueError("left is counterclockwise; say one direction")
     amount, way = said.get("degrees", "90"), said.get("way")
+    if not said.get("by") + said.get("deg") and float(amount) % 45:
+        raise ValueError(f"say {amount} degrees")
     if way and amount[0] in "+-":
         raise ValueError("say either a direction or a sign")
     degrees = float(amount) * (-1 if way in ("counterclockwise", "left") else 1) % 360
@@ -45,18 +47,24 @@ def _rotate(said: Said) -> Made:
 
 ROTATE = Rule(
     _rotate,
-    verbs=("rotate|spin|tilt [{it}] [around]", "turn [{it}]", "turn|rotate {it} upsidedown => upsidedown=1"),
+    verbs=(
+        "rotate|spin|tilt [{it}] [around]",
+        "turn [{it}]",
+        "turn|rotate [{it}] upsidedown => upsidedown=1",
+    ),
     states=("upsidedown => upsidedown=1",),
     things=("{degrees} [{way}] [rotation|turn]", "{way} rotation|turn [of {degrees}]"),
     alone=("{degrees} {way} [rotation|turn]", "{degrees} rotation|turn"),
     labels=("rotation|rotate|rotate+ing|turn",),
     titles=("rotation|rotate|rotate+ing|turn",),
     details=(
-        "[by|through|of] {degrees}",
+        "by|through|of {degrees} => by=1",
+        "{degrees}",
         "[in] {way} [direction]",
         "[and] with|on {colour} background|corner|canvas|fill|fill+ing",
         "[and] (fill|fill+ing) [new|empty] corner|gap|background|area with|in {colour}",
         "{colour} background|corner",
+        "background|corner {colour}",
         "{of it}",
     ),
 )
@@ -76,8 +84,8 @@ ACROSS, UPWARD = "axis=horizontally", "axis=vertically"
 FLIP = Rule(
     _flip,
     verbs=(
-        f"flip|mirror|reflect [{{it}}] horizontally|sideways => {ACROSS}",
-        f"flip|mirror|reflect [{{it}}] vertically|upsidedown => {UPWARD}",
+        f"flip|mirror|reflect|reverse [{{it}}] horizontally|sideways => {ACROSS}",
+        f"flip|mirror|reflect|reverse [{{it}}] vertically|upsidedown => {UPWARD}",
         f"horizontally flip|mirror [{{it}}] => {ACROSS}",
         f"vertically flip|mirror [{{it}}] => {UPWARD}",
         f"mirror [{{it}}] => {ACROSS}",
@@ -88,11 +96,11 @@ FLIP = Rule(
     ),
     states=(f"mirror image => {ACROSS}", f"[into] mirror image => {ACROSS}"),
     things=(
-        f"horizontally flip|mirror|reflection => {ACROSS}",
-        f"vertically flip|mirror|reflection => {UPWARD}",
-        f"mirror image => {ACROSS}",
+        f"horizontally flip|mirror|reflection|mirror+ing|flip+ing => {ACROSS}",
+        f"vertically flip|mirror|reflection|mirror+ing|flip+ing => {UPWARD}",
+        f"(mirror / mirror+ed) image|version|copy => {ACROSS}",
     ),
-    alone=(f"horizontally flip => {ACROSS}", f"vertically flip => {UPWARD}"),
+    alone=(f"horizontally flip|mirror => {ACROSS}", f"vertically flip|mirror => {UPWARD}"),
     titles=("mirror|flip|mirror+ing|flip+ing",),
     details=("{of it}",),
 )
@@ -179,12 +187,13 @@ CROP = Rule(
         "trim|cut|shave|remove|chop [off|away] {edge} {amount} [away|off]",
         "crop|cut|trim|take {edge} {amount} off|away",
         "crop|trim|cut|shave|chop off {edge} {amount}",
-        "make {it} square by crop+ing [{it}] => square=1",
-        "keep [only] center {size}",
+        "make {it} square (by crop+ing [{it}] / , crop / crop) => square=1",
+        "change|set proportion [of {it}] to {ratio} by crop+ing [{it}]",
+        "keep|take|extract [only] center {size}",
         "keep [only] center {percent}",
-        "cut out center {size}",
+        "cut|crop out center {size}",
     ),
-    states=(),
+    states=("square crop => square=1", "{ratio} crop"),
     things=("square crop => square=1", "{ratio} crop"),
     alone=("square crop => square=1", "{ratio} crop", "{size} crop => shape=1"),
     labels=("crop|crop+ing|proportion|format",),
@@ -198,7 +207,7 @@ CROP = Rule(
         f"to {_FORMAT} {{size}} => shape=1",
         "[to] center {percent}",
         "(from|around|at|on|in) center => centered=1",
-        "centered => centered=1",
+        "center|centrally => centered=1",
         "{of it}",
     ),
 )

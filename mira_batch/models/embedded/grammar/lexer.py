@@ -45,6 +45,7 @@ class Token:
 _MARKER = r"""
       (?P<marker> (?:\A|(?<=[\n.;:]))[^\S\n]{0,4}\(?[0-9]{1,2}[.):](?=\s)
                 | (?<![^\s;,.:])\(?(?:[0-9]{1,2}|[a-h])\)(?=\s)
+                | (?<=\s)[0-9]{1,2}\.(?=\s+[^\W\d_])
                 | \bstep[ ]{1,3}[0-9]{1,2}\b[.):]? )
     |
 """
@@ -54,6 +55,7 @@ _PLAIN = r"""
     | (?P<hex> \#(?:[0-9a-f]{6}|[0-9a-f]{3})(?!\w) )
     | (?P<bullet> (?:\A|(?<=\n))[^\S\n]{0,4}[-*•–—](?=\s) )
     | (?P<bw> \b(?:b[ ]?/[ ]?w|black/white)\b )
+    | (?P<across> \bleft/right\b )
     | (?P<with> \bw/ )
     | (?P<name> (?:https?://|www\.)[^\s,;"]{1,80} | (?<!\w)@\w[\w.]{1,40}
               | (?<![\w-])[\w-]{1,40}(?:\.[\w-]{1,30}){0,2}\.(?:com|net|org|shop|eu|de|uk|io|co)(?!\w) )
@@ -115,7 +117,8 @@ def _scan(text: str) -> list[Token]:
         if match.lastgroup == "marker":
             number = re.sub(r"\W|step", "", match[0].lower())
             place = ord(number) - 96 if number.isalpha() else int(number)
-            if place == counted + 1 and (counted == 0 or style == number.isalpha()):
+            inline = match[0].endswith(".") and match.start() > 0 and text[match.start() - 1] not in "\n.;:"
+            if place == counted + 1 and ((counted == 0 and not inline) or style == number.isalpha()):
                 counted, style = place, number.isalpha()
             else:
                 match = _UNMARKED.match(text, at)
@@ -136,6 +139,8 @@ def _read_token(match: re.Match[str]) -> Token:
             kind, value = "marker", ";"
         case "bw":
             kind, value = "word", "grayscale"
+        case "across":
+            kind, value = "word", "horizontally"
         case "with":
             kind, value = "word", "with"
         case "ratio":
@@ -172,6 +177,8 @@ def _find_plain_texts(tokens: Sequence[Token]) -> list[Token]:
         if done and _asks_for_text(done):
             while end < len(tokens) and _is_plain_text(tokens[end], end == at):
                 end += 1
+        if end > at and end < len(tokens) and tokens[end].value in _PLACES and tokens[end].raw[0].isupper():
+            end = at  # "the caption Rotate Left": which of it is the place?
         if end > at:
             done.append(Token("plain", "", token.start, tokens[end - 1].end))
             at = end

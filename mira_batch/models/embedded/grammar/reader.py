@@ -25,9 +25,7 @@ _JOINT = re.compile(
     rf"|(?P<first>{_any_of(framing.FIRST)}) [,:]? ?|(?P<last>{_any_of(framing.LAST)}) [,:]? ?"
     rf"|(?P<ordinal>{_any_of(tuple(framing.ORDINALS))}) [,:]? ?"
 )
-_BOUNDARY = re.compile(
-    rf"\Z|(?:[,;-]|and|with|before|after|{_any_of(framing.THEN)}|{_any_of(framing.LAST)}) "
-)
+_BOUNDARY = re.compile(rf"\Z|(?:[,;-]|and|with|before|after|{_any_of(framing.THEN)}) ")
 
 
 _MEASURES = {"px", "percent", "quoted"}
@@ -43,18 +41,21 @@ class Reader:
         self.normal = normal
         self.text = normal.text
         self.clauses: list[Clause] = []
-        self.last = False
-        """Whether "finally" has been said."""
-        self.turned: list[str] = []
-        """"before" and "after", where they stood between or in front of clauses."""
+        self.last: int | None = None
+        """How many clauses there were when "finally" was said."""
 
     def read(self) -> list[Clause]:
         """All clauses, in the order in which they are to be made."""
         at = self._skip(0)
         while at < len(self.text):
             clause = self._read_clause(at)
+            count = len(self.clauses)
+            if self.last is not None and count > self.last:
+                if not self.last or ";" in self.text[self.clauses[-1].end : at]:
+                    raise Misread(at, clause.end, ORDER)
+            end = self._skip_tails(clause.end)
             self.clauses.append(clause)
-            at = self._skip(self._skip_tails(clause.end))
+            at = self._skip(end)
         return self._put_in_order()
 
     def _skip(self, at: int) -> int:
@@ -71,12 +72,14 @@ class Reader:
         if match is None:
             return None
         count, found = len(self.clauses), match.lastgroup
-        if (found == "first" and count) or (self.last and found != "sign" and count):
+        if found == "first" and count:
             raise Misread(at, match.end(), ORDER)
         if found == "ordinal" and framing.ORDINALS[match[0].split()[0]] != count + 1:
             raise Misread(at, match.end(), ORDER)
         if found == "last":
-            self.last = True
+            self.last = count
+        if found not in ("sign", "then") and match.end() == len(self.text):
+            raise Misread(at, match.end(), ORDER)
         return match.end()
 
     def _skip_context(self, at: int) -> int | None:
@@ -92,6 +95,9 @@ class Reader:
     def _skip_tails(self, at: int) -> int:
         while True:
             start = at + 2 if self.text.startswith(", ", at) else at
+            if not self.clauses and self.text.startswith("first ", at):
+                at += len("first ")  # "crop it first, then ..."
+                continue
             ends = (self._match(pattern, start) for pattern in framing.TAILS)
             end = next((end for end in ends if end and _BOUNDARY.match(self.text, end)), None)
             if end is None:

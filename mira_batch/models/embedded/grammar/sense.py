@@ -26,7 +26,9 @@ _SEQUENCE = re.compile(
 def check_sense(normal: Normal, clauses: Sequence[Clause], polite: Sequence[int]) -> None:
     """Raises `Misread` where the clauses, each clear by itself, are doubtful together."""
     _check_questions(normal, polite)
+    commanded = False
     for before, clause in zip(clauses, clauses[1:], strict=False):
+        commanded = commanded or not is_bare(normal, before)
         if clause.start < before.start:
             continue  # "after" and "before" say which comes first
         joint = normal.text[before.end : clause.start]
@@ -35,7 +37,7 @@ def check_sense(normal: Normal, clauses: Sequence[Clause], polite: Sequence[int]
         )
         if listed or _SEQUENCE.search(joint) or clause.lead.startswith("after "):
             continue
-        why = _find_doubt(normal, before, clause, joint)
+        why = _find_doubt(normal, before, clause, joint, commanded)
         if why:
             raise Misread(before.start, clause.end, why)
 
@@ -44,12 +46,12 @@ def _between(normal: Normal, before: Clause, clause: Clause):
     return normal.tokens[normal.index(before.end - 1) + 1 : normal.index(clause.start)]
 
 
-def _find_doubt(normal: Normal, before: Clause, clause: Clause, joint: str) -> str:
+def _find_doubt(normal: Normal, before: Clause, clause: Clause, joint: str, commanded: bool) -> str:
     if _restates(normal, before, clause, joint):
         return "it may say one edit twice; put 'then' between them if both are meant"
     if _may_fit(before, clause):
         return "say 'flatten' for what is transparent, or 'fit into' for a size with a background around the image"
-    if is_bare(normal, before) and _commands(normal, clause):
+    if not commanded and _commands(normal, clause):
         return "it may describe the image; say it as a command, or put 'then' after it"
     return ""
 
@@ -110,7 +112,7 @@ def is_bare(normal: Normal, clause: Clause) -> int:
 def _commands(normal: Normal, clause: Clause) -> bool:
     """Whether a clause is a whole command."""
     return clause.kind in ("verb", "state", "thing") and (
-        bool(_OBJECT.search(_words(normal, clause))) or bool(clause.lead)
+        bool(_OBJECT.search(_words(normal, clause))) or clause.lead not in ("", "with ", "and with ")
     )
 
 
