@@ -49,14 +49,17 @@ class Reader:
         at = self._skip(0)
         while at < len(self.text):
             clause = self._read_clause(at)
-            count = len(self.clauses)
-            if self.last is not None and count > self.last:
-                if not self.last or ";" in self.text[self.clauses[-1].end : at]:
-                    raise Misread(at, clause.end, ORDER)
+            if self.last is not None and len(self.clauses) > self.last:
+                self._check_last(clause)
             end = self._skip_tails(clause.end)
             self.clauses.append(clause)
             at = self._skip(end)
         return self._put_in_order()
+
+    def _check_last(self, clause: Clause) -> None:
+        """After "finally" come no more edits, unless in the same sentence."""
+        if not self.last or ";" in self.text[self.clauses[-1].end : clause.start]:
+            raise Misread(clause.start, clause.end, ORDER)
 
     def _skip(self, at: int) -> int:
         """Past joints, greetings and descriptions, to where the next clause begins."""

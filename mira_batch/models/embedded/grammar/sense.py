@@ -50,19 +50,20 @@ def _find_doubt(normal: Normal, before: Clause, clause: Clause, joint: str, comm
     if _restates(normal, before, clause, joint):
         return "it may say one edit twice; put 'then' between them if both are meant"
     if _may_fit(before, clause):
-        return "say 'flatten' for what is transparent, or 'fit into' for a size with a background around the image"
+        return "say 'flatten' for transparent parts, or 'fit into' for a background around the image"
     if not commanded and _commands(normal, clause):
         return "it may describe the image; say it as a command, or put 'then' after it"
     return ""
 
 
 def _may_fit(before: Clause, clause: Clause) -> bool:
-    """Whether a size and a background without a verb may be one edit: "resize to 800x800, white background"."""
+    """Whether a size and a background may be one edit: "resize to 800x800, white background"."""
     for size, ground in ((before, clause), (clause, before)):
         resize, flatten = size.operations[-1], ground.operations[0]
-        if isinstance(resize, geometry.Resize) and resize.width and resize.height:
-            if isinstance(flatten, colour.Flatten) and flatten.behind and ground.kind in ("alone", "label"):
-                return True
+        sized = isinstance(resize, geometry.Resize) and resize.width and resize.height
+        behind = isinstance(flatten, colour.Flatten) and flatten.behind
+        if sized and behind and ground.kind in ("alone", "label"):
+            return True
     return False
 
 

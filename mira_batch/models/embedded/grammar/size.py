@@ -20,8 +20,8 @@ def _resize(said: Said) -> Made:
     if width and height and "kept" in said:
         raise ValueError("a width and a height leave no ratio to keep; say which colour fills the rest")
     if width or height:
-        sides = [read_whole(side) if side else None for side in (width, height)]
-        return geometry.Resize(*sides, grows)
+        wide, tall = (read_whole(side) if side else None for side in (width, height))
+        return geometry.Resize(wide, tall, grows)
     for side in ("longest", "shortest"):
         if side in said:
             named = "longest" if side == "longest" else "shortest"
