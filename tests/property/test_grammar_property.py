@@ -48,6 +48,7 @@ OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
     st.builds(geometry.ResizeSide, PIXELS, st.sampled_from(["longest", "shortest"])),
     st.builds(geometry.Scale, decimals(0.001, 10_000)),
     st.builds(geometry.PadSquare, COLOURS),
+    st.builds(geometry.Fit, PIXELS, PIXELS, COLOURS),
     st.builds(geometry.Border, PIXELS, st.just("px"), COLOURS),
     st.builds(geometry.Border, decimals(0.001, 100), st.just("%"), COLOURS),
     st.sampled_from([colour.Grayscale(), colour.Sepia(), colour.Invert(), colour.Autocontrast()]),

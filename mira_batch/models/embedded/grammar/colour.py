@@ -27,7 +27,7 @@ def _read_degree(said: Said, slightly: float, plain: float, strongly: float) -> 
 
 def _read_bare(number: str) -> float:
     if float(number) < LEAST_BARE or "." in number:
-        raise ValueError(f"say how many percent, such as {number}%")
+        raise ValueError("say how many percent, such as 20%")
     return float(number)
 
 

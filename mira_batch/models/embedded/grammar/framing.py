@@ -6,7 +6,15 @@ dark"); everything that is not listed here makes an instruction unclear.
 
 from __future__ import annotations
 
-from mira_batch.models.embedded.grammar.pattern import Names, Pattern, Value, compile_pattern, words_of
+from mira_batch.models.embedded.grammar.pattern import (
+    Index,
+    Names,
+    Pattern,
+    Value,
+    compile_pattern,
+    index_patterns,
+    words_of,
+)
 from mira_batch.models.embedded.grammar.phrases import NAMES
 from mira_batch.models.embedded.grammar.words import words
 
@@ -35,9 +43,13 @@ _NAMES: Names = {
 WORDS: set[str] = set()
 
 
-def _compile(*sources: str) -> tuple[Pattern, ...]:
-    WORDS.update(words_of(sources, _NAMES))
-    return tuple(compile_pattern(source, _NAMES) for source in sources)
+def _compile_one(source: str) -> Pattern:
+    WORDS.update(words_of([source], _NAMES))
+    return compile_pattern(source, _NAMES)
+
+
+def _compile(*sources: str) -> Index:
+    return index_patterns([_compile_one(source) for source in sources])
 
 
 INTROS = _compile(
@@ -77,7 +89,7 @@ CONTEXTS = _compile(
 """Whole stretches between joints that name no edit."""
 TAILS = _compile(
     "for {purpose}",
-    "for me|us|this",
+    "for me|us",
     "as well",
     "too",
     "if possible",
@@ -88,11 +100,10 @@ TAILS = _compile(
 """What may follow a clause."""
 
 IMPERATIVE, PARTICIPLE, GERUND = "verb", "verb+ed", "verb+ing"
-LEADS = tuple(
-    (_compile(source)[0], kinds)
+AFTER: dict[Pattern, tuple[str, ...]] = {
+    _compile_one(source): kinds
     for source, kinds in (
         ("make|turn|convert|change|render|get|have|set {it} [to|into|in|be|look|all]", ("state", PARTICIPLE)),
-        ("make color", ()),
         ("[i|client] want|need {it} [to|in|as|at] [be]", ("state", PARTICIPLE)),
         ("(should|must / need to / has to) be", ("state", PARTICIPLE)),
         ("can {it} be", ("state", PARTICIPLE)),
@@ -112,23 +123,21 @@ LEADS = tuple(
         ("[can] [you] mind", (GERUND,)),
         ("(make sure / ensure) [that] {it} is", ("state", PARTICIPLE)),
     )
-)
+}
 """What stands before the words that name the edit, and which kinds of them may follow."""
+LEADS = index_patterns(tuple(AFTER))
 
 FIRST = ("first of all", "first", "firstly", "to begin with", "to start with", "to start")
 LAST = ("finally", "lastly", "last", "at end", "in end")
 ORDINALS = {"second": 2, "secondly": 2, "third": 3, "thirdly": 3, "fourth": 4, "fifth": 5}
 THEN = (
-    *(
-        "then",
-        "next",
-        "afterwards",
-        "after that",
-        "after this",
-        "followed by",
-        "once that is done",
-        "once done",
-    ),
-    *("thereafter", "subsequently"),
+    "then",
+    "next",
+    "afterwards",
+    "after that",
+    "after this",
+    "followed by",
+    "once that is done",
+    "once done",
 )
 """Words that say in which order the edits are made."""

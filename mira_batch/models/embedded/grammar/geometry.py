@@ -118,7 +118,8 @@ def _crop(said: Said) -> Made:
             size, ratio = None, f"{size[0]}:{size[1]}"
         elif max(size) < SMALLEST_PLAIN:
             raise ValueError(f"say {size[0]}x{size[1]} px, or the ratio {size[0]}:{size[1]}")
-    if size and "shape" in said and not (ratio or square):
+    shape = "shape" in said
+    if size and shape and not (ratio or square):
         raise ValueError("say either a size in px or a ratio")
     said.get("centered")
     if side := said.get("side"):
