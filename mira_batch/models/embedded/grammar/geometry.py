@@ -200,7 +200,7 @@ CROP = Rule(
     labels=("crop|crop+ing|proportion|format",),
     titles=("crop|crop+ing",),
     details=(
-        f"[to|in|into|as|at] [center] [{_FORMAT}] [of] {{ratio}} [{_FORMAT}]",
+        f"[to|in|into|as|at] [center] [proportion|format|shape] [of] {{ratio}} [{_FORMAT}]",
         f"[to|into|as] {{square}} [{_FORMAT}] [of {{px:side}}] => square=1",
         "[to|at|into|as] [exactly|center] [size of|area of] {size} [area|square] [in|from|around|at center]",
         "[to] [center] {size} square => square=1",
