@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import get_args
 
 from mira_batch.models.embedded.grammar.clause import Made, Rule, Said
-from mira_batch.models.embedded.grammar.geometry import read_whole
+from mira_batch.models.embedded.grammar.geometry import check_pixels, read_size, read_whole
 from mira_batch.models.embedded.operations import colour, geometry
 from mira_batch.models.embedded.operations.text import Position, Size, WriteText
 
@@ -17,8 +17,9 @@ def _pad(said: Said) -> Made:
     paint = said.get("colour", "white")
     if "asked" in said and "colour" not in said:
         raise ValueError("say which colour fills the rest, as in fit it into 800x600 with a white background")
-    if "height" in said:
-        return geometry.Fit(int(said["width"]), int(said["height"]), paint)
+    if size := read_size(said):
+        check_pixels(said, size)
+        return geometry.Fit(*size, paint)
     if said.get("ratio", "1:1") != "1:1":
         raise ValueError("an image can be padded to a square or to a size such as 1000x1000")
     return geometry.PadSquare(paint)

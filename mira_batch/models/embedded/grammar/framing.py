@@ -113,7 +113,7 @@ AFTER: dict[Pattern, tuple[str, ...]] = {
         ("{it} need", ("thing", GERUND)),
         ("add|apply|use|do|run|create|insert|draw|place|overlay|make|put|have", ("thing",)),
         ("give [{it}]", ("thing",)),
-        ("thanks [in advance] for", (GERUND,)),
+        ("thanks in advance for", (GERUND,)),
         ("start|begin by", (GERUND,)),
         ("[and] with", ("thing",)),
         ("after", (GERUND,)),

@@ -16,8 +16,8 @@ RATIOS = frozenset(
     + ((16, 9), (9, 16), (16, 10), (10, 16), (21, 9), (9, 21), (8, 10), (10, 8), (4, 6), (6, 4))
 )
 """What "16x9" means where an image has to be cropped: no image has so few pixels."""
-SMALLEST_PLAIN = 22
-"""A size with a shorter longest side needs "px" to be one."""
+SMALLEST_CROP, SMALLEST_SIZE = 100, 22
+"""A size whose longest side is shorter needs "px" to be one: it may be a ratio, or the inches of a print."""
 
 
 def read_whole(value: str) -> int:
@@ -116,8 +116,8 @@ def _crop(said: Said) -> Made:
     if size and not said.get("sized"):
         if size in RATIOS and not ratio:
             size, ratio = None, f"{size[0]}:{size[1]}"
-        elif max(size) < SMALLEST_PLAIN:
-            raise ValueError(f"say {size[0]}x{size[1]} px, or the ratio {size[0]}:{size[1]}")
+        elif not square:
+            check_pixels(said, size, SMALLEST_CROP)
     shape = "shape" in said
     if size and shape and not (ratio or square):
         raise ValueError("say either a size in px or a ratio")
@@ -143,6 +143,12 @@ def _crop(said: Said) -> Made:
 
 def read_size(said: Said) -> tuple[int, int] | None:
     return (int(said["width"]), int(said["height"])) if "height" in said else None
+
+
+def check_pixels(said: Said, size: tuple[int, int], smallest: int = SMALLEST_SIZE) -> None:
+    """Refuse a size that may be something else."""
+    if not said.get("sized") and max(size) < smallest:
+        raise ValueError(f"say {size[0]}x{size[1]} px if pixels are meant")
 
 
 _SIDES = ("left", "top", "right", "bottom")

@@ -31,8 +31,9 @@ from mira_batch.models.embedded.operations.operation import name_colour
 class Token:
     """A piece of the instruction, its place there, and how the normalised text writes it.
 
-    Kinds: word, number, colour, text (quoted), name (an address, which only a watermark has), joint (what
-    may stand between two edits), marker ("2." before an edit) and mark (anything else).
+    Kinds: word, number, colour, text (quoted), plain (words to write without quotes), name (an address,
+    which only a watermark has), joint (what may stand between two edits), marker ("2." before an edit),
+    bullet and mark (anything else).
     """
 
     kind: str
@@ -40,6 +41,11 @@ class Token:
     start: int
     end: int
     raw: str = ""
+
+    @property
+    def listed(self) -> bool:
+        """Whether an item of a list begins here."""
+        return self.kind in ("marker", "bullet")
 
 
 _MARKER = r"""
@@ -79,7 +85,7 @@ _PLAIN = r"""
 _TOKEN = re.compile(_MARKER + _PLAIN, re.VERBOSE | re.IGNORECASE | re.DOTALL)
 _UNMARKED = re.compile(_PLAIN, re.VERBOSE | re.IGNORECASE | re.DOTALL)
 
-_JOINTS = {"comma": ",", "strong": ";", "bullet": ";", "dash": "-", "and": "and", "label": ":"}
+_JOINTS = {"comma": ",", "strong": ";", "dash": "-", "and": "and", "label": ":"}
 _WORDS = {"×": "x", "*": "x"}
 _UNITS = {unit: name for name, units in UNITS.items() for unit in units}
 _TEXT_NOUNS = words("watermark caption text label title words word saying says reading reads write stamp")
@@ -151,7 +157,9 @@ def _read_token(match: re.Match[str]) -> Token:
             value = f"0{value}" if value.startswith(".") else value
         case "unit":
             kind, value = "word", _WORDS.get(raw, raw)
-        case "comma" | "strong" | "bullet" | "dash" | "and" | "label":
+        case "bullet":
+            value = ";"
+        case "comma" | "strong" | "dash" | "and" | "label":
             kind, value = "joint", _JOINTS[kind]
         case "doubt":
             kind = "mark"

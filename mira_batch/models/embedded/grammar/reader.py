@@ -28,7 +28,7 @@ _JOINT = re.compile(
 _BOUNDARY = re.compile(rf"\Z|(?:[,;-]|and|with|before|after|{_any_of(framing.THEN)}) ")
 
 
-_MEASURES = {"px", "percent", "quoted"}
+_MEASURES = {"px", "percent", "share", "quoted"}
 """After "with" only what has one of these is an edit of its own ("crop it square with a 10 px border")."""
 _HARMLESS = {"kept", "sized", "unit", "start"}
 """What a phrase says that needs no operation to take it up."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mira_batch.models.embedded.grammar.clause import Made, Rule, Said
-from mira_batch.models.embedded.grammar.geometry import SMALLEST_PLAIN, read_size, read_whole
+from mira_batch.models.embedded.grammar.geometry import check_pixels, read_size, read_whole
 from mira_batch.models.embedded.operations import geometry
 
 
@@ -11,8 +11,7 @@ def _resize(said: Said) -> Made:
     size = read_size(said)
     grows = {"+": True, "-": False}.get(said.get("way"))
     if size:
-        if not said.get("sized") and max(size) < SMALLEST_PLAIN:
-            raise ValueError(f"say {size[0]}x{size[1]} px")
+        check_pixels(said, size)
         if "kept" in said:
             raise ValueError("a width and a height leave no ratio to keep; say which colour fills the rest")
         return geometry.Resize(*size, grows)
@@ -106,12 +105,12 @@ RESIZE = Rule(
         "{share:by} larger => way=+",
         "{share:by} smaller => way=-",
         f"{{fold}} {_AS}",
-        f"{{part:to}} [of] [original|current] {_SIZE}",
         "{longest} (should|must) be {length:longest}",
         "{shortest} (should|must) be {length:shortest}",
         "{times} upscale|enlargement",
     ),
     alone=(
+        f"{{part:to}} [of] [original|current] {_SIZE}",
         "{longest} {length:longest}",
         "{shortest} {length:shortest}",
         "{px:longest} {longest}",

@@ -9,6 +9,7 @@ from mira_batch.models.embedded.grammar.nearby import ENGLISH
 SHORTEST = 4
 """Shorter words have too many neighbours."""
 _LONGEST = 24
+_ENDINGS = "sdr"
 
 
 class Speller:
@@ -34,6 +35,8 @@ class Speller:
         """The word that was meant; the word itself where it is known, is English, or could be several."""
         if word in self._known or word in ENGLISH or not SHORTEST <= len(word) <= _LONGEST:
             return word
+        if word[-1] in _ENDINGS and word[:-1] in self._meant:
+            return word  # "posterizes" is no mistake
         near = {
             known
             for slip in (word, *_drop_one(word))
