@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from mira_batch.cli.interrupts import INTERRUPTED, Interrupts
-from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.load import load_job_config
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import ClusterLost, ConfigError, MiraError, RunStopped, StoreError, UserError
+from mira_batch.core.errors import ClusterLost, ConfigError, MiraError, RunStopped, UserError, describe
 from mira_batch.core.receipts import RunSummary
+from mira_batch.core.text import show_text
 from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
-from mira_batch.report.facts import facts_table, summarise_facts
+from mira_batch.report.facts import facts_table
+from mira_batch.report.figures import dump_summary
+from mira_batch.report.outcome import look_at_results
 from mira_batch.report.progress import Terminal, summary_table
+from mira_batch.report.streams import Murmur, divert_prints, is_terminal, open_answer
 from mira_batch.report.time_breakdown import breakdown_table
-from mira_batch.report.write import write_report
 from mira_batch.runtime import preflight
 from mira_batch.runtime import run as runner
 from mira_batch.storage.run.layout import PROFILE
@@ -45,15 +49,21 @@ Takeover = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 # Without a terminal (a job's log, a pipe) nothing is cut or wrapped.
-_out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+_out = Console(highlight=False, soft_wrap=True, width=None if is_terminal(1) else 200)
 # A descriptor of its own, since the one of stderr is hushed for a moment while Ray starts.
-_err = Console(file=os.fdopen(os.dup(2), "w"), highlight=False, soft_wrap=True)
-_RECORD_SECONDS = ("policy", "editor", "judge", "waiting", "io")
-_WORKER_SECONDS = ("worker", "gpu", "load", "policy", "editor", "judge", "retried", "policy_waiting")
-_WORKER_SECONDS += ("editor_waiting", "judge_waiting", "io")
+_err = Console(file=Murmur(), highlight=False, soft_wrap=True)
 
 
-@app.command("make-tiny")
+class _Command(TyperCommand):
+    """A command whose standard output holds its answer alone."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it. What models and libraries print meanwhile goes to standard error."""
+        with divert_prints():
+            return super().invoke(ctx)
+
+
+@app.command("make-tiny", cls=_Command)
 def make_tiny(
     directory: Annotated[Path, typer.Argument(help="A new or empty directory.")], as_json: Json = False
 ) -> None:
@@ -68,7 +78,7 @@ def make_tiny(
             _out.print(f"{name:<26} {path}", markup=False)
 
 
-@app.command()
+@app.command(cls=_Command)
 def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Check everything that can be checked before spending: settings, manifest, store, models."""
     findings = []
@@ -77,21 +87,21 @@ def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
         if not as_json:
             mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
             _out.print(f"{mark} {finding.what:<9}", end=" ")
-            _out.print(finding.detail, markup=False)
+            _out.print(show_text(finding.detail), markup=False)
     if as_json:
         _print_json([asdict(finding) for finding in findings])
     if not all(finding.ok for finding in findings):
         raise typer.Exit(2)
 
 
-@app.command()
+@app.command(cls=_Command)
 def plan(context: typer.Context, config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Plan the run without running it: read the manifest, reject bad rows, cut shards."""
     job = make_job(load_job_config(config, set_ or ()))
     with _interrupts(context).run() as stop, Terminal(_err) as progress:
         summary = runner.plan(job, progress, stop)
     if as_json:
-        _print_json(_dump_summary(summary))
+        _print_json(dump_summary(summary))
     else:
         _out.print(
             f"{summary.planned:,} records in {summary.shards:,} shards, {summary.committed:,} committed"
@@ -100,7 +110,7 @@ def plan(context: typer.Context, config: Config, set_: Sets = None, as_json: Jso
         _out.print(f"plan: {summary.run}/plan", markup=False)
 
 
-@app.command()
+@app.command(cls=_Command)
 def run(
     context: typer.Context,
     config: Config,
@@ -118,7 +128,7 @@ def run(
     _run(_interrupts(context), load_job_config(config, set_ or ()), takeover, profile, as_json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def inspect(
     context: typer.Context,
     source: Annotated[
@@ -150,45 +160,53 @@ def _interrupts(context: typer.Context) -> Interrupts:
 
 def _run(interrupts: Interrupts, settings: JobConfig, takeover: bool, profile: bool, as_json: bool) -> None:
     """Run a job, and print what came of it."""
-    stopped: RunStopped | None = None
+    problem, kind, code = "", "", 0
     with interrupts.run() as stop, Terminal(_err) as progress:
         try:
             summary = runner.run(make_job(settings), progress, stop, takeover, profile)
+            if summary.failed and summary.failed == summary.committed:
+                kinds = ", ".join(f"{name} {count:,}" for name, count in sorted(summary.errors.items()))
+                problem, kind, code = f"{summary.failed:,} of {summary.committed:,} records", "all failed", 1
+                problem += f" ({kinds})" if kinds else ""
         except RunStopped as early:
-            stopped, summary = early, early.summary
-        begun = stopped is None or summary.planned > 0  # else there is nothing to look at
-        more = _look_at_results(settings, summary) if begun else ""
+            summary, problem, kind = early.summary, str(early), early.end
+            code = INTERRUPTED if early.end is RunEnd.interrupted else 1
+        begun = not code or summary.planned > 0  # else there is nothing to look at
+        more, lost = look_at_results(settings, summary) if begun else ({}, "")
+    if lost:
+        _complain("[yellow]no report:[/]", lost)
     if as_json:
-        _print_json(_dump_summary(summary) | (more if isinstance(more, dict) else {"report": more}))
+        _print_json(dump_summary(summary) | more | ({"error": problem} if problem else {}))
     elif begun:
+        _print_tables(summary, more, profile)
+    if code:
+        _complain(f"[yellow]{kind}:[/]", problem)
+        raise typer.Exit(code)
+
+
+def _print_tables(summary: RunSummary, more: Mapping[str, Any], profile: bool) -> None:
+    _out.print()
+    _out.print(summary_table(summary, more.get("report", "")))
+    if "facts" in more:
         _out.print()
-        _out.print(summary_table(summary, more if isinstance(more, str) else ""))
-        if isinstance(more, dict):
-            _out.print()
-            _out.print(facts_table(more["facts"]))
-        if profile:
-            _out.print()
-            _out.print(breakdown_table(summary))
-            _out.print(
-                f"moment by moment: {summary.run}/{PROFILE} (open it in ui.perfetto.dev)", markup=False
-            )
-    if stopped is not None:
-        _err.print(f"[yellow]{stopped.end}:[/]", end=" ")
-        _err.print(str(stopped), markup=False)
-        raise typer.Exit(INTERRUPTED if stopped.end is RunEnd.interrupted else 1)
+        _out.print(facts_table(more["facts"]))
+    if profile:
+        _out.print()
+        _out.print(breakdown_table(summary))
+        _out.print(f"moment by moment: {summary.run}/{PROFILE} (open it in ui.perfetto.dev)", markup=False)
 
 
-@app.command()
+@app.command(cls=_Command)
 def status(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Say how far the run is, from its directory alone."""
     summary = runner.status(make_job(load_job_config(config, set_ or ())))
     if as_json:
-        _print_json(_dump_summary(summary))
+        _print_json(dump_summary(summary))
     else:
         _out.print(summary_table(summary))
 
 
-@app.command()
+@app.command(cls=_Command)
 def verify(config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Check a run against its plan: every record once, every image whole, every chain of steps too."""
     verdict = runner.verify(make_job(load_job_config(config, set_ or ())))
@@ -199,13 +217,22 @@ def verify(config: Config, set_: Sets = None, as_json: Json = False) -> None:
         _out.print(f"{counts}, {verdict.steps:,} steps, {verdict.images:,} images decoded")
         for problem in verdict.problems:
             _out.print("[red]✗[/]", end=" ")
-            _out.print(problem, markup=False)
-        _out.print("[green]✓ whole[/]" if verdict.whole else f"[red]{len(verdict.problems)} problems[/]")
+            _out.print(show_text(problem), markup=False)
+        if verdict.whole:
+            good = (
+                "[green]✓ whole:[/]"
+                if verdict.ok == verdict.committed
+                else "[yellow]✓ whole, not all good:[/]"
+            )
+            found = f"{verdict.ok:,} ok, {verdict.unfinished:,} unfinished, {verdict.failed:,} failed"
+            _out.print(f"{good} {found}")
+        else:
+            _out.print(f"[red]{len(verdict.problems)} problems[/]")
     if not verdict.whole:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=_Command)
 def clean(
     config: Config,
     set_: Sets = None,
@@ -224,59 +251,15 @@ def clean(
         _out.print(f"{cleaned.objects:,} objects deleted, {cleaned.size / 1e6:,.1f} MB")
 
 
-def _look_at_results(settings: JobConfig, summary: RunSummary) -> str | dict[str, Any]:
-    """Of an edit its report's location, of an inspection what the facts add up to."""
-    if isinstance(settings, BulkEditConfig):
-        return _report(settings, summary)
-    if not summary.committed:
-        return ""
-    try:
-        return {"facts": summarise_facts(summary.run, settings.storage)}
-    except StoreError as error:
-        _err.print("[yellow]no facts:[/]", end=" ")
-        _err.print(str(error), markup=False)
-        return ""
-
-
-def _report(settings: BulkEditConfig, summary: RunSummary) -> str:
-    """Write the report; that it can't be written doesn't make a good run fail."""
-    try:
-        return write_report(settings, summary)
-    except StoreError as error:
-        _err.print("[yellow]no report:[/]", end=" ")
-        _err.print(str(error), markup=False)
-        return ""
-
-
-def _dump_summary(summary: RunSummary) -> dict[str, Any]:
-    names = [field.name for field in fields(summary) if field.name != "total"]
-    tally, total = summary.tally, summary.total
-    return {name: getattr(summary, name) for name in names} | {
-        "ok": tally.ok,
-        "failed": tally.failed,
-        "steps": tally.steps,
-        "resumed_steps": tally.resumed_steps,
-        "errors": tally.errors,
-        "stops": tally.stops,
-        "written": total.written,
-        "seconds": {name: tally.usage[name] for name in _RECORD_SECONDS},
-        "cost": summary.cost,
-        "spent": {name: total.breakdown[name] for name in _WORKER_SECONDS},
-        "workers": {
-            worker: {name: usage[name] for name in _WORKER_SECONDS}
-            for worker, usage in summary.workers.items()
-        },
-        "restarts": total.restarts,
-        "retries": summary.retries,
-        "results": summary.results,
-        "complete": summary.complete,
-        "gpu_cost": summary.gpu_cost,
-        "cost_per_accepted": summary.cost_per_accepted,
-    }
-
-
 def _print_json(data: Any) -> None:
-    print(json.dumps(data, indent=2, default=str))
+    _out.file.write(json.dumps(data, indent=2, default=str) + "\n")
+    _out.file.flush()
+
+
+def _complain(head: str, text: str) -> None:
+    """One message on standard error; `text` may be of foreign origin."""
+    _err.print(head, end=" ")
+    _err.print(show_text(text), markup=False)
 
 
 def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
@@ -286,15 +269,29 @@ def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
         arguments: the command's; the process's own if left out.
         interrupts: hears signals.
     """
-    try:
-        app(args=list(arguments) if arguments is not None else None, obj=interrupts)
-    except MiraError as error:
-        _err.print("[red bold]error:[/]", end=" ")
-        _err.print(str(error), markup=False)
-        code = 2 if isinstance(error, UserError) else 1
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with open_answer() as answer:
+        _out.file = answer
+        code, error = _call(given, interrupts)
+        if error is not None and "--json" in given and not answer.used:
+            with suppress(UserError):  # standard output is lost as well
+                _print_json({"error": str(error) if isinstance(error, MiraError) else describe(error)})
         if isinstance(error, ClusterLost):  # at its end the interpreter would wait for it
             interrupts.leave(code)
         return code
+
+
+def _call(arguments: list[str], interrupts: Interrupts) -> tuple[int, Exception | None]:
+    """The exit code, and what went wrong."""
+    try:
+        app(args=arguments, obj=interrupts)
+    except MiraError as error:
+        _complain("[red bold]error:[/]", str(error))
+        return 2 if isinstance(error, UserError) else 1, error
     except SystemExit as done:  # how the framework ends, also after bad usage
-        return int(done.code or 0)
-    return 0
+        code = int(done.code or 0)
+        return code, UserError("bad usage; standard error says what is wrong") if code == 2 else None
+    except Exception as error:
+        traceback.print_exc()
+        return 1, error
+    return 0, None

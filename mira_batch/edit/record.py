@@ -11,7 +11,6 @@ from typing import Any
 
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import RecordError, boundary
-from mira_batch.core.identity import frame_of
 from mira_batch.core.loop import run_record
 from mira_batch.core.pixels import read_only_view
 from mira_batch.core.ports import (
@@ -27,6 +26,7 @@ from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, LoggedSte
 from mira_batch.core.usage import Usage
 from mira_batch.edit.rows import make_result_row
 from mira_batch.models.loader import ModelClients
+from mira_batch.models.serving import check_frame
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage.images import encode
 from mira_batch.storage.manifest import ManifestImages, PlannedRecord
@@ -86,18 +86,18 @@ class EditRunner(RecordRunner):
         return await asyncio.to_thread(self._finish, record, trajectory, original, steps)
 
     async def fail(self, row: PlanRow, steps: ShardLog, failure: Failure) -> RecordResult:
-        """The row of a record that is not run again: its logged steps, and its best image so far."""
+        """The row of a record that is not run again: its logged steps, and its best image so far, at worst
+        the original, where it can still be had."""
         record = PlannedRecord.from_row(row.columns)
         history = await steps.load(_make_task(record))
-        if not history:
-            return self._end(record, _fail_without_image(failure, Usage()))
-        best = next((s.frame for s in reversed(history) if s.step.accepted), history[0].frame)
-        cost = Usage(cost=sum(logged.step.usage.cost for logged in history))
-        trajectory = Trajectory(history, best, None, failure, cost, resumed_steps=len(history))
-        original = _NONE
-        if self._models.restore is not None:
-            with suppress(RecordError):  # gone or changed by now: then the image stays as the editor made it
-                original, _ = await self._images.open(record)
+        best = next((s.frame for s in reversed(history) if s.step.accepted), None)
+        original, retries = _NONE, 0
+        if row.readable and (best is None or self._models.restore is not None):
+            self._context.activity.move(record.record_id, "reading", len(history))
+            with suppress(RecordError):  # gone or changed by now
+                original, retries = await self._images.open(record)
+        usage = Usage(cost=sum(logged.step.usage.cost for logged in history), retries=retries)
+        trajectory = Trajectory(history, best or original, None, failure, usage, resumed_steps=len(history))
         return await asyncio.to_thread(self._finish, record, trajectory, original, steps)
 
     async def close(self) -> None:
@@ -118,14 +118,14 @@ class EditRunner(RecordRunner):
         trajectory = self._restore(trajectory, original)
         try:
             pictures = [self._keep_step_image(record.work_id, step, steps) for step in trajectory.steps]
-            image = self._encode(trajectory.result, steps)
+            image = self._encode(trajectory.result, steps) if trajectory.result is not _NONE else None
         except RecordError as error:
             trajectory = replace(trajectory, failure=error.failure, stop_reason=None)
             pictures, image = [None] * len(trajectory.steps), None
         encoding = Usage.of(io=time.perf_counter() - started)
         trajectory = replace(trajectory, usage=trajectory.usage + encoding)
         steps.forget([step.step.after for step in trajectory.steps])
-        source = trajectory.steps[0].step.before if trajectory.steps else original.digest
+        source = trajectory.steps[0].step.before if trajectory.steps else original.digest or None
         row = make_result_row(record, trajectory, image, pictures, self.identities, source)
         return RecordResult(row, count_trajectory(trajectory))
 
@@ -137,7 +137,7 @@ class EditRunner(RecordRunner):
         try:
             with boundary(ErrorKind.editor_failed):
                 restored = restore(read_only_view(trajectory.result.pixels), read_only_view(original.pixels))
-                result = frame_of(read_only_view(restored))
+                result = check_frame(restored, self._config.limits.max_result_pixels)
         except RecordError as error:
             return replace(trajectory, failure=error.failure, stop_reason=None)
         return replace(trajectory, result=result, restored=result.digest != trajectory.result.digest)
@@ -208,6 +208,7 @@ def count_trajectory(trajectory: Trajectory) -> Tally:
     return Tally(
         records=1,
         ok=int(trajectory.status is Status.ok),
+        unfinished=int(trajectory.status is Status.unfinished),
         steps=len(trajectory.steps),
         resumed_steps=trajectory.resumed_steps,
         errors={failure.kind: 1} if failure else {},

@@ -24,7 +24,7 @@ from mira_batch.runtime.job import Job
 from mira_batch.runtime.lease import is_alive, lease, read_claim
 from mira_batch.runtime.ledger import Ledger, sum_receipts
 from mira_batch.runtime.plan import make_plan, needs_backend, scan_split
-from mira_batch.runtime.pool import Pool
+from mira_batch.runtime.pool import Assignment, Pool
 from mira_batch.runtime.preflight import check_output
 from mira_batch.runtime.trace import Profile
 from mira_batch.storage.run import layout
@@ -79,6 +79,7 @@ def run(
         lease(store, lost, watch.note, takeover),
         ExitStack() as stack,  # the backend starts when there is work for it, and at most once
     ):
+        layout.note_call(store, prepared.spec)
         with phases.phase("plan"):
             found = _plan(job, prepared, backend, watch, stop, stack)
             todo, summary = _look(job.config, store, found)
@@ -90,8 +91,9 @@ def run(
             with phases.phase("work"):
                 session = secrets.token_hex(4)  # names this call of the driver; see runtime/attempts.py
                 ledger = Ledger(store, session, summary)
+                work = Assignment(job, store.uri, session, todo, watch.note, profile)
                 if stop.end is None:  # it may have been asked while the backend started
-                    with backend.open_pool(job, store.uri, session, todo, profile) as pool:
+                    with backend.open_pool(work) as pool:
                         pool.on_receipt = phases.add
                         _drive(job.config, pool, todo, ledger, watch, stop)
             # From the store: others may have committed shards, too.
@@ -163,6 +165,7 @@ def plan(job: Job, progress: Progress | None = None, stop: StopRequest | None = 
     """
     started, stop = time.monotonic(), stop or StopRequest()
     prepared = _prepare(job)
+    layout.note_call(prepared.store, prepared.spec)
     with stop.heeding():
         backend = make_backend(job.config.backend)
     with ExitStack() as stack:

@@ -12,8 +12,7 @@ import pyarrow as pa
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.runtime.job import Job
-from mira_batch.runtime.pool import Pool
-from mira_batch.storage.run.planfile import Shard
+from mira_batch.runtime.pool import Assignment, Pool
 
 
 class Backend(Protocol):
@@ -41,17 +40,8 @@ class Backend(Protocol):
         """
         ...
 
-    def open_pool(
-        self, job: Job, run: str, session: str, shards: Sequence[Shard], profile: bool = False
-    ) -> AbstractContextManager[Pool]:
-        """Workers at work on these shards of a run's directory; they are ended on leaving.
-
-        Args:
-            job: what to do with each record.
-            run: the run's directory.
-            session: names this call of the driver, in hex digits; see `attempts.py`.
-            shards: those to run.
-            profile: have workers send spans with their receipts.
+    def open_pool(self, work: Assignment) -> AbstractContextManager[Pool]:
+        """Workers at work; they are ended on leaving.
 
         Raises:
             UserError: the job can't be opened as configured.

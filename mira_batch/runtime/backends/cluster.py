@@ -17,6 +17,7 @@ from ray.data import DataContext
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ConfigError, describe
+from mira_batch.runtime.backends.processes import shorten_note
 from mira_batch.runtime.backends.session import HeldRay
 
 _CONNECT_SECONDS = 10.0
@@ -149,4 +150,5 @@ def _log_note(data: dict[str, Any], ignore_prefix: bool = False) -> None:
     for text in data["lines"]:
         if "Raylet is terminated" in text and not os.environ.get("RAY_ADDRESS"):
             continue  # the only one there is: `session.py` says so, in one line
-        notes.warning("ray: %s", text.strip())
+        if words := shorten_note(text.strip()):
+            notes.warning("ray: %s", words)

@@ -8,7 +8,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -31,14 +31,18 @@ from mira_batch.core.errors import (
     UserError,
 )
 from mira_batch.core.receipts import WorkerStatus
+from mira_batch.core.types import ErrorKind, Failure
+from mira_batch.runtime.attempts import Session
 from mira_batch.runtime.backends.board import Board
 from mira_batch.runtime.backends.cluster import notes, ray_session
+from mira_batch.runtime.backends.listener import Listener, find_patience
+from mira_batch.runtime.backends.processes import LAST_WORDS, explain_exit, find_own_process
 from mira_batch.runtime.backends.reading import end_pool, explain, read_tables, watch_executors
 from mira_batch.runtime.backends.session import HeldRay
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.ledger import from_json, to_json
 from mira_batch.runtime.plan import scan_split
-from mira_batch.runtime.pool import Pool, count_shards_in_hand
+from mira_batch.runtime.pool import Assignment, Pool, count_shards_in_hand
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard
 from mira_batch.storage.schema import scan_schema
@@ -61,19 +65,28 @@ class _Actor:
     """
 
     def __init__(self, job: _PackedJob, run: str, session: str, board: Any, profile: bool) -> None:
-        name = ray.get_runtime_context().get_actor_id()
+        own = find_own_process()
 
         def heartbeat(status: WorkerStatus) -> bool:
             try:
-                return ray.get(board.put.remote(name, status), timeout=5)
+                answer: Any = board.put.remote(own, status)
+                return ray.get(answer, timeout=5)
             except RayError:  # the board is moving to another node, or slow; the work goes on
                 return False
+
+        def explain_end(process: str) -> Failure | None:
+            with suppress(RayError):
+                words: Any = ray.get(board.explain_end.remote(process), timeout=5)
+                if words is not None:
+                    return Failure(ErrorKind.step_timeout, words)
+            return explain_exit(process)
 
         self._broken: UserError | JobError | None = None
         try:
             unpacked = job.unpack()
             store = open_store(run, unpacked.config.storage)
-            self._worker = ShardWorker(unpacked, store, session, heartbeat, profile)
+            here = Session(session, own.id, explain_end)
+            self._worker = ShardWorker(unpacked, store, here, heartbeat, profile)
         except (UserError, JobError) as error:
             self._broken = error
 
@@ -87,7 +100,7 @@ class _Actor:
         except EngineDead as error:
             # A clean process is the only cure. Ray starts one and hands the shard out again; isolation
             # then finds the record that is to blame, if one is.
-            print(f"worker leaves: {error}", file=sys.stderr, flush=True)
+            print(f"{LAST_WORDS}{error}", file=sys.stderr, flush=True)
             os._exit(1)
         if receipt is None:
             return _NOTHING
@@ -168,29 +181,21 @@ class RayBackend:
             yield table.drop_columns(_ERROR.name)
 
     @contextmanager
-    def open_pool(
-        self, job: Job, run: str, session: str, shards: Sequence[Shard], profile: bool = False
-    ) -> Iterator[Pool]:
-        """A pool of actors on the Ray that this process is connected to.
-
-        Args:
-            job: what to do with each record.
-            run: the run's directory.
-            session: names this call of the driver, in hex digits; see `attempts.py`.
-            shards: those to run.
-            profile: have workers send spans with their receipts.
-        """
+    def open_pool(self, work: Assignment) -> Iterator[Pool]:
+        """A pool of actors on the Ray that this process is connected to."""
         pool, held = Pool(), self._held
         held.on_lost = lambda: pool.answers.put(ClusterLost(held.lost))
         # On the driver's own node, so that no lost node takes it along.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         board: Any = Board.options(scheduling_strategy=here).remote()
-        dataset = _make_dataset(job, shards, (run, session, board, profile))
+        dataset = _make_dataset(work, board)
         closed, executors = threading.Event(), watch_executors(dataset)
         feeding = threading.Thread(
             target=_feed, args=(dataset, pool, closed, held), name="receipts", daemon=True
         )
-        listening = threading.Thread(target=_listen, args=(board, pool, closed), name="board", daemon=True)
+        patience = find_patience(work.job.config.limits.longest_call)
+        listener = Listener(board, pool, work.note, patience)
+        listening = threading.Thread(target=listener.listen, args=(closed,), name="board", daemon=True)
         feeding.start()
         listening.start()
         try:
@@ -204,9 +209,9 @@ class RayBackend:
                 listening.join(timeout=6)  # it may wait for an answer, for 5 s
 
 
-def _make_dataset(job: Job, shards: Sequence[Shard], more: tuple[Any, ...]) -> Dataset:
-    """The receipts of these shards, as they come. `more`: what an actor is made with besides the job."""
-    workers = job.config.workers
+def _make_dataset(work: Assignment, board: Any) -> Dataset:
+    """The receipts of its shards, as they come."""
+    workers, shards = work.job.config.workers, work.shards
     in_hand = count_shards_in_hand(workers, shards)
     rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
     actor: Any = _Actor  # Ray Data makes one per worker and calls that; its types only know functions
@@ -216,7 +221,7 @@ def _make_dataset(job: Job, shards: Sequence[Shard], more: tuple[Any, ...]) -> D
     names.context.autoscaling_config.actor_pool_util_upscaling_threshold = 0.9
     return names.map(
         actor,
-        fn_constructor_args=(_PackedJob.pack(job), *more),
+        fn_constructor_args=(_PackedJob.pack(work.job), work.run, work.session, board, work.profile),
         compute=ActorPoolStrategy(
             min_size=workers.min,
             max_size=workers.most,
@@ -251,13 +256,3 @@ def _feed(
         pool.answers.put(None)
     except Exception as error:  # the thread's boundary: Ray Data raises what it likes
         pool.answers.put(explain(held, error, "go on with the pool"))
-
-
-def _listen(board: Any, pool: Pool, closed: threading.Event) -> None:
-    while not closed.wait(0.2 if pool.stopping else 1.0):
-        try:
-            told = pool.stopping
-            pool.statuses = ray.get(board.read.remote(told), timeout=5)
-            pool.told = told
-        except RayError:  # progress is a courtesy; the work goes on without it
-            continue
