@@ -13,6 +13,7 @@ from typing import Any
 
 from mira_batch.core.ports import Axis, Judgement, JudgeRequest
 from mira_batch.core.prompt import Prompt, escape_special_tokens, quote
+from mira_batch.core.thoughts import CutOff, cut_thoughts
 
 JUDGE_FORM = "mira-judge-form/1"
 """Part of the identity of every judge that uses this form; changes whenever its words or its scale do."""
@@ -71,11 +72,14 @@ def build_judge_prompt(request: JudgeRequest, guidance: str = "") -> Prompt:
 def parse_judgement(text: str) -> Judgement | MalformedJudgement:
     """Read a judge's answer. Any text at all parses to one of the two, never to an exception.
 
-    Exactly one JSON object must stand in it, after the thoughts of a model that thinks aloud; text around it
+    Exactly one JSON object must stand in it, beside the thoughts of a model that thinks aloud; text around it
     is ignored, since models like to add a sentence. What could be read in two ways is malformed rather than
     guessed at: a second object, a key given twice, one that is cut off.
     """
-    answer = text.rpartition("</think>")[2]
+    aloud = cut_thoughts(text)
+    if isinstance(text, CutOff) or aloud.unclosed:
+        return MalformedJudgement("it was cut off, or its thoughts don't end")
+    answer = aloud.answer
     start = answer.find("{")
     if start < 0:
         return MalformedJudgement("it holds no JSON object")

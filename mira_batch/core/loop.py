@@ -17,6 +17,7 @@ from mira_batch.core import identity
 from mira_batch.core.actions import parse_action
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import EditRequest, JudgeRequest, Models, PolicyRequest, StepLog, Timed
+from mira_batch.core.text import clean_text
 from mira_batch.core.types import (
     Edit,
     EditTask,
@@ -62,6 +63,9 @@ async def run_record(
             action, answer = await run.ask()
             if isinstance(action, StopAction):
                 reason, run.final_thought = StopReason.policy_stop, action.thought or action.reason
+                break
+            if len(run.steps) >= limits.max_steps:  # only now is it known that the edits made are not all
+                reason = StopReason.max_steps
                 break
             logged = await run.carry_out(action, answer)
             written = time.perf_counter()
@@ -125,8 +129,6 @@ class _Run:
             return StopReason.no_progress
         if _is_circle(steps):
             return StopReason.oscillation
-        if len(steps) >= self.limits.max_steps:
-            return StopReason.max_steps
         most = self.limits.max_seconds
         if most is not None and sum(step.usage.total for step in steps) >= most:
             return StopReason.time_limit
@@ -148,6 +150,7 @@ class _Run:
             )
             answer = self.book(await self.models.propose(request))
             action = parse_action(answer)
+            answer = clean_text(answer)  # what was parsed is whole; what is kept can be written down
             if not isinstance(action, MalformedAction):
                 return action, answer
             problem = action.problem

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 from typing import Any
 
+MOST_PIXELS = 89_478_485
+"""Images with more are taken for an attack by Pillow, whoever opens them."""
+
 
 def read_only_view(image: Any) -> Any:
     """Another `PIL.Image.Image` over the same pixels, without metadata.
@@ -19,8 +22,8 @@ def read_only_view(image: Any) -> Any:
 
 
 def has_alpha(image: Any) -> bool:
-    """Whether a `PIL.Image.Image` of any mode may have transparent pixels."""
-    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    """Whether a `PIL.Image.Image` of any mode may have transparent pixels: palettes may, too."""
+    return image.has_transparency_data
 
 
 def encode_png(image: Any) -> bytes:

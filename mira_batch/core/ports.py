@@ -148,9 +148,9 @@ class Policy(Protocol):
         ...
 
     def propose(self, requests: Sequence[PolicyRequest]) -> Sequence[str | Exception]:
-        """B requests -> B answers in order, each a text in the format of `core/actions.py` or an exception.
-
-        A text in any other form is malformed: the loop asks again and says why, in `problem`.
+        """B requests -> B answers in order, each a text in the format of `core/actions.py` or an exception;
+        of one that reached its token limit a `core.thoughts.CutOff`. A text in any other form is malformed:
+        the loop asks again and says why, in `problem`.
         """
         ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mira_batch.core.actions import ANSWER_FORMAT
+from mira_batch.core.actions import ANSWER_FORMAT, escape_entities
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.types import Frame, Step
 
@@ -76,10 +76,11 @@ def quote(text: str) -> str:
     """Text of a person or a model, made so that it can't close a tag of ours or name a special token.
 
     Every `<` that begins a word becomes `&lt;`, which `parse_action` reads back where a policy repeats it;
-    `a < b` stays. Halves of characters, which no tokenizer takes, become question marks.
+    `a < b` stays, and an `&lt;` of the text's own is escaped itself. Halves of characters, which no tokenizer
+    takes, become question marks.
     """
     whole = text.encode("utf-8", "replace").decode("utf-8")
-    return re.sub(r"<(?![\s\d=])", "&lt;", whole.strip())
+    return re.sub(r"<(?![\s\d=])", "&lt;", escape_entities(whole.strip()))
 
 
 def escape_special_tokens(text: str) -> str:

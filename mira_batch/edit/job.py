@@ -68,7 +68,9 @@ class EditJob:
             role: (model, config.limits.seconds_of(ROLES[role].limit))
             for role, model in config.models().items()
         }
-        models = await load_models(specs, lambda place: fetch_weights(place, config.storage))
+        models = await load_models(
+            specs, lambda place: fetch_weights(place, config.storage), config.limits.max_result_pixels
+        )
         images = ManifestImages(config.input, config.storage, self._fingerprint, context.readers)
         return EditRunner(config, context, models, images)
 

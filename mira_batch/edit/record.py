@@ -11,7 +11,6 @@ from typing import Any
 
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import RecordError, boundary
-from mira_batch.core.identity import frame_of
 from mira_batch.core.loop import run_record
 from mira_batch.core.pixels import read_only_view
 from mira_batch.core.ports import (
@@ -27,6 +26,7 @@ from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, LoggedSte
 from mira_batch.core.usage import Usage
 from mira_batch.edit.rows import make_result_row
 from mira_batch.models.loader import ModelClients
+from mira_batch.models.serving import check_frame
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage.images import encode
 from mira_batch.storage.manifest import ManifestImages, PlannedRecord
@@ -137,7 +137,7 @@ class EditRunner(RecordRunner):
         try:
             with boundary(ErrorKind.editor_failed):
                 restored = restore(read_only_view(trajectory.result.pixels), read_only_view(original.pixels))
-                result = frame_of(read_only_view(restored))
+                result = check_frame(restored, self._config.limits.max_result_pixels)
         except RecordError as error:
             return replace(trajectory, failure=error.failure, stop_reason=None)
         return replace(trajectory, result=result, restored=result.digest != trajectory.result.digest)
@@ -208,6 +208,7 @@ def count_trajectory(trajectory: Trajectory) -> Tally:
     return Tally(
         records=1,
         ok=int(trajectory.status is Status.ok),
+        unfinished=int(trajectory.status is Status.unfinished),
         steps=len(trajectory.steps),
         resumed_steps=trajectory.resumed_steps,
         errors={failure.kind: 1} if failure else {},

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 from mira_batch.config.models.base import BatchedConfig, ModelConfig
 from mira_batch.config.models.local import TorchConfig
 from mira_batch.config.models.served import ServedConfig
+from mira_batch.core.pixels import MOST_PIXELS
 from mira_batch.core.usage import Usage
 from mira_batch.models.registry import Fetch, build_model, no_weights
 from mira_batch.models.serving import (
@@ -26,6 +28,7 @@ from mira_batch.models.serving import (
     ModelClient,
     OnCall,
     Role,
+    check_frame,
     guard_images,
 )
 
@@ -80,12 +83,15 @@ class ModelClients(Mapping[str, ModelClient[Any, Any]]):
         await asyncio.gather(*(client.close() for client in self.values()))
 
 
-async def load_models(specs: Mapping[str, ModelSpec], fetch: Fetch = no_weights) -> ModelClients:
+async def load_models(
+    specs: Mapping[str, ModelSpec], fetch: Fetch = no_weights, max_pixels: int = MOST_PIXELS
+) -> ModelClients:
     """Build every copy of every model and start its thread. It takes as long as loading takes, and blocks.
 
     Args:
         specs: the models of a job by role name, in the order in which they are to be loaded.
         fetch: brings weights to this node; called once for each location.
+        max_pixels: the most that an editor's image may have.
 
     Returns:
         Their clients, which belong to the running event loop.
@@ -100,7 +106,7 @@ async def load_models(specs: Mapping[str, ModelSpec], fetch: Fetch = no_weights)
     }
     in_progress = CallsInProgress()
     clients = {
-        name: _open_client(ROLES[name], copies[name], config, limit_seconds, in_progress)
+        name: _open_client(ROLES[name], copies[name], config, limit_seconds, in_progress, max_pixels)
         for name, (config, limit_seconds) in specs.items()
     }
     identities = {name: copies[name][0].identity if name in copies else None for name in ROLES}
@@ -121,11 +127,14 @@ def _open_client(
     config: ModelConfig,
     limit_seconds: float | None,
     in_progress: CallsInProgress,
+    max_pixels: int,
 ) -> ModelClient[Any, Any]:
+    if role is EDITOR:
+        role = replace(role, check=partial(check_frame, max_pixels=max_pixels))
     if isinstance(config, ServedConfig):
         (model,) = models
         return Endpoint(role, getattr(model, role.method), config, limit_seconds, model.close)
     assert isinstance(config, BatchedConfig)
-    calls = [guard_images(getattr(model, role.method)) for model in models]
+    calls = [guard_images(getattr(model, role.method), max_pixels) for model in models]
     max_batch = config.max_batch or models[0].max_batch
     return MicroBatcher(role, calls, models[0].bucket, max_batch, limit_seconds, in_progress)

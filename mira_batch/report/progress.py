@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
+from mira_batch.core.types import UNFINISHED
 
 _LINE_SECONDS = 10.0
 
@@ -84,7 +85,8 @@ class Terminal(Progress):
             return "starting"
         done = f"{self._done:,} of {summary.planned:,} records"
         if summary.complete:
-            return f"{done}, {summary.failed:,} failed"
+            unfinished = f", {summary.unfinished:,} unfinished" if summary.unfinished else ""
+            return f"{done}{unfinished}, {summary.failed:,} failed"
         if not self._workers:
             return f"{done}; workers are starting and loading their models"
         workers = f"{len(self._workers)} worker{'' if len(self._workers) == 1 else 's'}"
@@ -94,6 +96,7 @@ class Terminal(Progress):
             return f"{done}; finishing {in_flight} steps in hand"
         parts = [
             done,
+            *self._describe_unfinished(summary),
             self._describe_failed(summary),
             f"{in_flight} in flight on {workers}",
             f"{steps:,} edits",
@@ -103,6 +106,11 @@ class Terminal(Progress):
         if remaining := self._estimate_remaining():
             parts.append(f"{remaining} left")
         return ", ".join(parts)
+
+    def _describe_unfinished(self, summary: RunSummary) -> list[str]:
+        """Unfinished records so far, if any, those of open shards included."""
+        count = summary.unfinished + sum(worker.ended.unfinished for worker in self._workers)
+        return [f"{count:,} unfinished"] if count else []
 
     def _describe_failed(self, summary: RunSummary) -> str:
         """Failed records so far, by kind, those of open shards included."""
@@ -155,7 +163,11 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
     if summary.complete and not here and summary.wall:
         table.add_row("", "nothing to do: every record is committed")
     if summary.committed:
-        table.add_row("ok", Text(f"{summary.ok:,}", "green") + _format_counts(summary.stops))
+        early = {reason: count for reason, count in summary.stops.items() if reason in UNFINISHED}
+        well = {reason: count for reason, count in summary.stops.items() if reason not in UNFINISHED}
+        table.add_row("ok", Text(f"{summary.ok:,}", "green") + _format_counts(well))
+        if summary.unfinished:
+            table.add_row("unfinished", Text(f"{summary.unfinished:,}", "yellow") + _format_counts(early))
         if summary.failed:
             table.add_row("failed", Text(f"{summary.failed:,}", "red") + _format_counts(summary.errors))
         resumed = f", {summary.resumed_steps:,} of them resumed" if summary.resumed_steps else ""

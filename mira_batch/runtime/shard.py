@@ -116,8 +116,9 @@ class ShardRun:
                 raise JobError(
                     f"{self._name(row)}: its row says {name} {result.row[name]!r}, not {planned!r}"
                 )
-        if result.tally.records != 1 or result.tally.ok not in (0, 1):
-            raise JobError(f"{self._name(row)}: its tally must count one record, ok or not")
+        tally = result.tally
+        if tally.records != 1 or sorted((tally.ok, tally.unfinished, tally.failed)) != [0, 0, 1]:
+            raise JobError(f"{self._name(row)}: its tally must count one record: ok, unfinished or failed")
 
     def _name(self, row: PlanRow) -> str:
         return f"job {self._job.config.job}: record {row.record_id!r}"

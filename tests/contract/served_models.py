@@ -21,8 +21,8 @@ from mira_batch.models.remote.openai_images import OpenAIImages
 from mira_batch.models.remote.openai_judge import OpenAIJudge
 from mira_batch.models.remote.openai_policy import OpenAIPolicy
 from mira_batch.models.serving.endpoint import Endpoint
-from mira_batch.models.serving.roles import Role
-from tests.support.models.roles import EDITOR, JUDGE, POLICY
+from mira_batch.models.serving.roles import EDITOR, Role
+from tests.support.models.roles import JUDGE, POLICY
 from tests.support.servers.models import Answer, ModelServer, Script, obliging
 
 LONG = 60

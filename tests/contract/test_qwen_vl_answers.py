@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from mira_batch.core.actions import parse_action
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import PolicyRequest
+from mira_batch.core.thoughts import CutOff
 from mira_batch.models.qwen.policy import QwenVLPolicy, collate
 from tests.contract.qwen_requests import DRAWN, GREEDY, requests
-from tests.support.models.tiny import policy_of
+from tests.support.models.tiny import FIRST, THEN, policy_of, trained_policy
 
 
 def alone(policy: QwenVLPolicy, asked: Sequence[PolicyRequest]) -> list[Any]:
@@ -104,6 +106,35 @@ def test_calls_at_the_same_time_run_one_after_another(drawn: QwenVLPolicy) -> No
     assert found == dict(enumerate(expected))
     assert len(forwards) > 10
     assert sum(one != next_ for one, next_ in pairwise(forwards)) == 1
+
+
+# Answers that are not whole
+
+
+def test_an_answer_that_reaches_its_token_limit_is_marked(tiny_models: Path) -> None:
+    """A model that has learned two answers; the longer one doesn't fit, and its neighbour in the batch is
+    none the worse."""
+    asked = requests()[:2]
+    policy = policy_of(trained_policy(tiny_models))
+    whole = policy.propose(asked)
+    assert [parse_action(str(answer)) for answer in whole] == [FIRST, THEN]
+    assert not any(isinstance(answer, CutOff) for answer in whole)
+    long, short = (len(policy.processor.tokenizer(text)["input_ids"]) for text in whole)
+    assert long > short + 1
+    rows: list[Any] = [policy.encode(request) for request in asked]
+    found = policy._generate(rows, [1, 2], short + 1)  # fewer than the config allows
+    assert [isinstance(answer, CutOff) for answer in found] == [True, False]
+    assert found[1] == whole[1]
+
+
+def test_a_chat_template_that_opens_a_thought_begins_the_answer(model: Path, tmp_path: Path) -> None:
+    """As those of thinking models do: what such a model writes before it ends its thought is no answer."""
+    shutil.copytree(model, tmp_path / "copy")
+    template = tmp_path / "copy" / "chat_template.jinja"
+    template.write_text(template.read_text() + "{{ '<think>\\n' }}")
+    (found,) = policy_of(tmp_path / "copy", sampling=GREEDY).propose(requests()[:1])
+    (plain,) = policy_of(model, sampling=GREEDY).propose(requests()[:1])
+    assert str(found).startswith("<think>") and not str(plain).startswith("<think>")
 
 
 # Draws

@@ -29,6 +29,7 @@ from tests.contract.served_models import (
     every_editor,
     every_model,
     once,
+    patiently,
     picture,
     run,
     same,
@@ -163,7 +164,8 @@ def test_editors_are_told_their_settings(server: ModelServer) -> None:
 @pytest.mark.parametrize(("mode", "expected"), [("L", "RGB"), ("P", "RGB"), ("LA", "RGBA"), ("1", "RGB")])
 def test_other_modes_become_rgb_or_rgba(mode: str, expected: str, server: ModelServer) -> None:
     server.script = lambda asked: Answer(asked.images[0].convert(mode))
-    assert once(OPENAI_IMAGES, server).value.mode == expected
+    (found,), _ = patiently(OPENAI_IMAGES, server)
+    assert found.value.pixels.mode == expected
 
 
 def test_drafts_of_gemini_are_passed_over(server: ModelServer) -> None:

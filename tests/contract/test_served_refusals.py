@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mira_batch.core.actions import parse_action
 from mira_batch.core.errors import RecordError
-from mira_batch.core.types import ErrorKind
+from mira_batch.core.types import Edit, ErrorKind, MalformedAction
 from tests.contract.served_models import (
     GEMINI_IMAGES,
     IMAGE,
+    JUDGE_SERVED,
     OPENAI_IMAGES,
     POLICY_SERVED,
     Served,
@@ -57,10 +59,27 @@ def test_a_model_that_refuses_fails_the_record(
     assert error.cost == pytest.approx(served.cost)
 
 
-def test_an_answer_cut_off_at_its_limit_is_passed_on(server: ModelServer) -> None:
-    body = chat_json("<edit>and then", finish_reason="length")
+@pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS", "abort"])
+def test_an_answer_that_is_not_whole_is_malformed(reason: str, server: ModelServer) -> None:
+    """Also where all that was cut off stands behind the action."""
+    body = chat_json("<edit>brighten</edit> It is too", finish_reason=reason)
     server.script = lambda asked: Answer(body)
-    assert once(POLICY_SERVED, server).value == "<edit>and then"
+    answer = once(POLICY_SERVED, server).value
+    assert answer == "<edit>brighten</edit> It is too"
+    assert isinstance(parse_action(answer), MalformedAction)
+
+
+@pytest.mark.parametrize("reason", ["stop", "eos_token", "tool_calls", None])
+def test_an_answer_that_ends_by_itself_is_whole(reason: str | None, server: ModelServer) -> None:
+    server.script = lambda asked: Answer(chat_json("<edit>brighten</edit>", finish_reason=reason))
+    assert parse_action(once(POLICY_SERVED, server).value) == Edit("brighten")
+
+
+def test_a_judgement_that_was_cut_off_is_no_score(server: ModelServer) -> None:
+    body = chat_json('{"score": 9} On the other hand', finish_reason="length")
+    error = error_of(JUDGE_SERVED, server, lambda asked: Answer(body))
+    assert isinstance(error, RecordError) and error.kind is JUDGE_SERVED.role.failed
+    assert "it was cut off" in str(error)
 
 
 def test_an_empty_answer_is_passed_on(server: ModelServer) -> None:
@@ -87,13 +106,13 @@ def test_a_fault_told_in_a_good_answer_is_a_fault(server: ModelServer) -> None:
 
 
 NOT_AN_IMAGE = base64.b64encode(b"no image").decode()
-HUGE = png(Image.new("1", (9_000, 8_000)))
+HUGE = png(Image.new("1", (9_000, 10_000)))
 
 
 @every_editor
 @pytest.mark.parametrize(
     ("encoded", "words"),
-    [("no base64!", "base64"), (NOT_AN_IMAGE, "can't be read"), (HUGE, "9000 x 8000")],
+    [("no base64!", "base64"), (NOT_AN_IMAGE, "can't be read"), (HUGE, "exceeds limit of 89478485 pixels")],
     ids=["base64", "no-image", "huge"],
 )
 def test_an_image_that_is_none_fails_the_record(

@@ -23,12 +23,14 @@ from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import Prompt, build_prompt
+from mira_batch.core.thoughts import ends_in_thought
 from mira_batch.core.types import ErrorKind, Weights
 from mira_batch.models.qwen.draws import Draws
 from mira_batch.models.qwen.files import check_adapter_files, check_attention, check_qwen_files
 from mira_batch.models.qwen.load import add_adapter, explain_first_call, load_model, load_processor
 from mira_batch.models.qwen.shared import (
     answer_rows,
+    complete_answer,
     find_special_tokens,
     make_opaque,
     write_identity,
@@ -87,6 +89,7 @@ class QwenVLPolicy:
             add_adapter(self.model, adapter.path, config.adapter.scale)
         self.model.eval()
         self._ends = _find_end_tokens(self.model, self.processor.tokenizer)
+        self._in_thought = ends_in_thought(self._apply_template(Prompt("", ("",))))
         self._never_V = _mask_never_said(self.model, self.processor.tokenizer, self._ends)
         on_gpu = self._device.type == "cuda"
         self._stream = torch.cuda.Stream(self._device) if on_gpu else None
@@ -104,7 +107,8 @@ class QwenVLPolicy:
         return None
 
     def propose(self, requests: Sequence[PolicyRequest]) -> Sequence[str | Exception]:
-        """The model's text for each request; a `RecordError` for one that can't be asked."""
+        """The model's text for each request, a `CutOff` where it reached the token limit; a `RecordError` for
+        one that can't be asked."""
         rows = [self.encode(request) for request in requests]
         return answer_rows(
             rows, lambda good, places: self._generate(good, [requests[place].seed for place in places])
@@ -187,7 +191,12 @@ class QwenVLPolicy:
                 logits_processor=[Draws(self._config.sampling, seeds, self._never_V)],
             )
             answers = ids_B_T[:, batch["input_ids"].shape[1] :].cpu()
-        return self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        ends = set(self._ends)
+        return [
+            complete_answer(text, self._in_thought, cut_off=ends.isdisjoint(row))
+            for text, row in zip(texts, answers.tolist(), strict=True)
+        ]
 
     def _configure_greedy(self, pad: int, longest: int) -> Any:
         """Take the largest score: the draw is in the scores already. What a checkpoint's own generation

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import fingerprint
 from mira_batch.core.prompt import PROMPT_VERSION
+from mira_batch.core.thoughts import CutOff
 from mira_batch.core.types import ErrorKind, Weights
 from mira_batch.models.serving import lay_on_white
 
@@ -45,6 +46,18 @@ def find_special_tokens(tokenizer: Any, ends: Sequence[int]) -> list[int]:
     """Ids of special tokens that are no part of an answer: all but those that end it."""
     special = {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
     return sorted(special - set(ends))
+
+
+def complete_answer(text: str, in_thought: bool, cut_off: bool) -> str:
+    """A model's words as an answer that stands by itself.
+
+    Args:
+        text: what the model wrote.
+        in_thought: whether the chat template has opened a thought before it.
+        cut_off: whether it ended at the token limit.
+    """
+    whole = f"<think>{text}" if in_thought else text
+    return CutOff(whole) if cut_off else whole
 
 
 def answer_rows(

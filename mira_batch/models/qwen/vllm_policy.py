@@ -15,10 +15,17 @@ from mira_batch.config.models.local import SamplingConfig, VllmConfig
 from mira_batch.core.errors import ConfigError, RecordError, boundary, describe
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import Prompt, build_prompt
+from mira_batch.core.thoughts import ends_in_thought
 from mira_batch.core.types import ErrorKind, Weights
 from mira_batch.models.qwen.draws import resolve_sampling
 from mira_batch.models.qwen.files import check_qwen_files
-from mira_batch.models.qwen.shared import answer_rows, find_special_tokens, make_opaque, write_identity
+from mira_batch.models.qwen.shared import (
+    answer_rows,
+    complete_answer,
+    find_special_tokens,
+    make_opaque,
+    write_identity,
+)
 
 MAX_BATCH = 64
 """Requests in a call, unless the config says otherwise; vLLM runs as many at once as its memory holds."""
@@ -60,7 +67,8 @@ class VllmPolicy:
         return None
 
     def propose(self, requests: Sequence[PolicyRequest]) -> Sequence[str | Exception]:
-        """The model's text for each request. One that is too long fails the call, and is found by halves.
+        """The model's text for each request, a `CutOff` where it isn't whole. One that is too long
+        fails the call, and is found by halves.
 
         When the engine has died, vLLM's EngineDeadError passes; `serving.is_engine_dead` knows it.
         """
@@ -83,7 +91,14 @@ class VllmPolicy:
                 chat_template_content_format="openai",  # keeps text and images in their order
                 use_tqdm=False,
             )
-            return [output.outputs[0].text for output in outputs]
+            return [
+                complete_answer(
+                    output.outputs[0].text,
+                    ends_in_thought(output.prompt or ""),
+                    cut_off=output.outputs[0].finish_reason != "stop",
+                )
+                for output in outputs
+            ]
 
         return answer_rows(rows, answer)
 

@@ -21,7 +21,7 @@ from mira_batch.core.ports import EditRequest, Priced
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.imports import import_extra
 from mira_batch.models.remote.openai_client import price_call, read_key
-from mira_batch.models.remote.pictures import fit_to, read_image, write_png
+from mira_batch.models.remote.pictures import fit_to, open_image, write_png
 from mira_batch.models.serving import (
     EDITOR,
     EndpointFault,
@@ -91,7 +91,7 @@ class GeminiImages:
         with charge_errors(self._price(answer, images=0)):
             data = _take_image(answer, self._key)
         with charge_errors(cost := self._price(answer, images=1)):
-            return Priced(await asyncio.to_thread(read_image, data), cost)
+            return Priced(await asyncio.to_thread(open_image, data), cost)
 
     def restore(self, image: Image.Image, original: Image.Image) -> Image.Image:
         """The result at the original's size, or in another shape as large as fits into it."""

@@ -14,9 +14,13 @@ from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import fingerprint
 from mira_batch.core.ports import Priced
 from mira_batch.core.prompt import Prompt
+from mira_batch.core.thoughts import CutOff
 from mira_batch.models.remote.openai_client import open_client, price_call, take_first, turn_openai_faults
 from mira_batch.models.remote.pictures import write_data_url
 from mira_batch.models.serving import MOST_TEXT, Role, charge_errors, lay_on_white, quote
+
+_UNFINISHED = {"length", "max_tokens", "model_length", "max_output_tokens", "abort", "error"}
+"""Finish reasons of an answer that isn't whole, as OpenAI, its gateways, vLLM and SGLang call them."""
 
 
 class OpenAIChat:
@@ -42,7 +46,7 @@ class OpenAIChat:
         return f"openai {self._config.model} {form} {prompt} {drawn} max_tokens={sampling.max_tokens}"
 
     async def ask(self, prompt: Prompt, seed: int) -> Priced[str]:
-        """The text of the answer, cut off where it reached the token limit.
+        """The text of the answer; a `CutOff` where it reached the token limit.
 
         Raises:
             EndpointFault: the call failed.
@@ -73,7 +77,7 @@ class OpenAIChat:
         text = choice.message.content or ""
         if len(text) > MOST_TEXT:
             raise RecordError(self._role.failed, f"the answer has {len(text):,} characters")
-        return text
+        return CutOff(text) if str(choice.finish_reason).lower() in _UNFINISHED else text
 
     def _write_messages(self, prompt: Prompt) -> list[Any]:
         content: list[dict[str, Any]] = []

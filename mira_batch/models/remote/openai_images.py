@@ -15,7 +15,7 @@ from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import EditRequest, Priced
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.remote.openai_client import open_client, price_call, take_first, turn_openai_faults
-from mira_batch.models.remote.pictures import fit_to, read_base64, write_png
+from mira_batch.models.remote.pictures import fit_to, open_base64, write_png
 from mira_batch.models.serving import EDITOR, charge_errors
 
 
@@ -65,7 +65,7 @@ class OpenAIImages:
                     ErrorKind.editor_failed,
                     "the endpoint gave no image in base64 (b64_json); one behind a URL isn't fetched",
                 )
-            return Priced(await asyncio.to_thread(read_base64, encoded), cost)
+            return Priced(await asyncio.to_thread(open_base64, encoded), cost)
 
     def restore(self, image: Image.Image, original: Image.Image) -> Image.Image:
         """The result at the original's size, or in another shape as large as fits into it."""

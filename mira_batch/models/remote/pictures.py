@@ -12,10 +12,7 @@ from PIL import Image
 from mira_batch.core.errors import RecordError, describe
 from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.serving import to_rgb_or_rgba
 
-MOST_PIXELS = 64_000_000
-"""An answer with more pixels is refused before it is decoded."""
 _SAME_ASPECT = 0.02
 """Endpoints round sizes to multiples of 16 or 64: shapes that differ by less than this are the same."""
 
@@ -35,8 +32,8 @@ def write_data_url(image: Image.Image, max_pixels: int | None = None) -> str:
     return "data:image/png;base64," + base64.b64encode(write_png(image, max_pixels)).decode("ascii")
 
 
-def read_base64(text: str) -> Image.Image:
-    """The image of an answer in base64.
+def open_base64(text: str) -> Image.Image:
+    """The image of an answer in base64; see `open_image`.
 
     Raises:
         RecordError: it isn't base64, or not of an image.
@@ -47,31 +44,23 @@ def read_base64(text: str) -> Image.Image:
         raise RecordError(
             ErrorKind.editor_failed, f"the endpoint's image is no valid base64: {error}"
         ) from None
-    return read_image(data)
+    return open_image(data)
 
 
-def read_image(data: bytes) -> Image.Image:
-    """The image of an answer, as RGB or RGBA.
+def open_image(data: bytes) -> Image.Image:
+    """The image of an answer, not decoded yet: `serving.check_frame` looks at its size first.
 
     Raises:
         RecordError: it isn't one that can be read, or is far too large.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
-        if image.width * image.height > MOST_PIXELS:
-            raise RecordError(
-                ErrorKind.editor_failed, f"the endpoint's image is too large: {image.width} x {image.height}"
-            )
-        image.load()
-    except RecordError:
+        return Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
+    except MemoryError:
         raise
     except Exception as error:  # the boundary of foreign bytes: decoders raise anything on them
         raise RecordError(
             ErrorKind.editor_failed, f"the endpoint's image can't be read: {describe(error)}"
         ) from None
-    plain = to_rgb_or_rgba(image)
-    plain.info = {}  # the resolution and comments of whoever made it
-    return plain
 
 
 def fit_to(image: Image.Image, original: Image.Image) -> Image.Image:

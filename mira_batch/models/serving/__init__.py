@@ -7,6 +7,7 @@ there are is `registry.py`'s business, who gets which client `loader.py`'s.
 Importing it loads no third party beside pydantic; Pillow and tenacity come with the first image and call.
 """
 
+from mira_batch.models.serving.answers import check_frame
 from mira_batch.models.serving.batch_limits import CallsInProgress
 from mira_batch.models.serving.client import ModelClient, OnCall
 from mira_batch.models.serving.endpoint import Endpoint
@@ -20,7 +21,7 @@ from mira_batch.models.serving.faults import (
     parse_retry_after,
     quote,
 )
-from mira_batch.models.serving.images import guard_images, lay_on_white, to_rgb_or_rgba
+from mira_batch.models.serving.images import guard_images, lay_on_white
 from mira_batch.models.serving.microbatch import MicroBatcher
 from mira_batch.models.serving.outcome import free_memory, is_engine_dead, is_out_of_memory
 from mira_batch.models.serving.roles import EDITOR, JUDGE, POLICY, ROLES, Role
@@ -41,6 +42,7 @@ __all__ = [
     "OnCall",
     "Role",
     "charge_errors",
+    "check_frame",
     "classify_status",
     "free_memory",
     "guard_images",
@@ -49,5 +51,4 @@ __all__ = [
     "lay_on_white",
     "parse_retry_after",
     "quote",
-    "to_rgb_or_rgba",
 ]

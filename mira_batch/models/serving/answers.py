@@ -6,16 +6,18 @@ import math
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
-from mira_batch.core.errors import RecordError
+from mira_batch.core.errors import RecordError, describe
 from mira_batch.core.identity import frame_of
-from mira_batch.core.pixels import read_only_view
 from mira_batch.core.ports import Axis, Judgement
+from mira_batch.core.text import clean_text
+from mira_batch.core.thoughts import CutOff
 from mira_batch.core.types import ErrorKind, Frame
-from mira_batch.models.serving.images import to_rgb_or_rgba
+from mira_batch.models.serving.images import find_size_problem
 
 
 def check_text(answer: Any) -> str:
-    """A policy's answer, as text that can be stored.
+    """A policy's answer as it came: the loop reads it before it cleans it, since half a character says that
+    an edit is broken.
 
     Raises:
         RecordError: it is no text.
@@ -24,26 +26,50 @@ def check_text(answer: Any) -> str:
         raise RecordError(
             ErrorKind.policy_failed, f"the policy answered with a {type(answer).__name__}, not with text"
         )
-    return _mend(answer)
+    return answer if isinstance(answer, CutOff) else str.__str__(answer)
 
 
-def check_frame(image: Any) -> Frame:
-    """An editor's image with its digest. Gray and palette images become RGB.
+def check_frame(image: Any, max_pixels: int) -> Frame:
+    """An editor's image with its digest, converted as the images of a manifest are.
+
+    Args:
+        image: what the editor gave; an image that isn't decoded yet is.
+        max_pixels: the most it may have.
 
     Raises:
-        RecordError: it is no PIL image, or an empty one.
+        RecordError: it is no PIL image, is empty, too large or damaged, or has no exact form in 8-bit RGB.
     """
     from PIL.Image import Image
 
+    from mira_batch.imaging import UnfitImage, refuse_frames, to_srgb
+
     if not isinstance(image, Image):
         raise RecordError(
-            ErrorKind.editor_failed, f"the editor returned a {type(image).__name__}, not a PIL image"
+            ErrorKind.editor_failed, f"the editor returned {_describe_type(image)}, not a PIL image"
         )
-    if image.mode not in ("RGB", "RGBA"):
-        image = read_only_view(to_rgb_or_rgba(image))
-    if min(image.size) < 1:
-        raise RecordError(ErrorKind.editor_failed, f"the editor returned an empty image {image.size}")
-    return frame_of(image)
+    if problem := find_size_problem(image, max_pixels):
+        raise RecordError(ErrorKind.editor_failed, problem)
+    try:
+        refuse_frames(image)
+        image.load()
+        return frame_of(to_srgb(image))
+    except MemoryError:
+        raise
+    except UnfitImage as error:
+        raise RecordError(ErrorKind.editor_failed, f"the editor's image: {error}") from error
+    except Exception as error:  # the boundary of foreign bytes: decoders raise anything on them
+        words = f"the editor's image can't be decoded: {describe(error)}"
+        raise RecordError(ErrorKind.editor_failed, words) from error
+
+
+def _describe_type(value: Any) -> str:
+    """What somebody returned: with its shape, for arrays and tensors."""
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        return f"a {name}"
+    return f"a {name} of shape {tuple(shape)} and type {getattr(value, 'dtype', '?')}"
 
 
 def check_judgement(answer: Any) -> Judgement:
@@ -53,12 +79,12 @@ def check_judgement(answer: Any) -> Judgement:
         RecordError: a field has another type, or a number is not finite or out of its range.
     """
     score: Any = getattr(answer, "score", None)
-    if not isinstance(score, SupportsFloat) or not 0.0 <= float(score) <= 1.0:
+    if isinstance(score, bool) or not isinstance(score, SupportsFloat) or not 0.0 <= float(score) <= 1.0:
         raise RecordError(ErrorKind.judge_failed, f"the judge gave {score!r}, not a score in [0, 1]")
     reason = getattr(answer, "reason", None)
     return Judgement(
         float(score),
-        "" if reason is None else _mend(str(reason)),
+        "" if reason is None else clean_text(str(reason)),
         {name: _check_axis(name, axis) for name, axis in _read_mapping(answer, "axes")},
         _read_text("protocol", getattr(answer, "protocol", "")),
         _check_raw(getattr(answer, "raw", ())),
@@ -96,7 +122,7 @@ def _read_mapping(answer: Any, field: str) -> list[tuple[str, Any]]:
 def _read_text(field: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _refuse(f"a {type(value).__name__} as {field}, not text")
-    return _mend(value)
+    return clean_text(value)
 
 
 def _read_number(what: str, value: Any) -> float:
@@ -107,8 +133,3 @@ def _read_number(what: str, value: Any) -> float:
 
 def _refuse(words: str) -> RecordError:
     return RecordError(ErrorKind.judge_failed, f"the judge gave {words}")
-
-
-def _mend(text: str) -> str:
-    """A token limit or a lax endpoint can cut a character in half; half of one can't be stored as text."""
-    return text.encode("utf-8", "replace").decode("utf-8")

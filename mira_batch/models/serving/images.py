@@ -20,9 +20,18 @@ _FRAMES = ("original", "current", "image", "candidate")
 """Fields of requests that hold images."""
 
 
-def guard_images(call: Callable[[Sequence[Any]], Sequence[Any]]) -> Callable[[Sequence[Any]], list[Any]]:
-    """The call of a model that may draw on the images it is given and on those it returns."""
-    return lambda requests: [keep_answer(answer) for answer in call([view_request(r) for r in requests])]
+def guard_images(
+    call: Callable[[Sequence[Any]], Sequence[Any]], max_pixels: int
+) -> Callable[[Sequence[Any]], list[Any]]:
+    """The call of a model that may draw on the images it is given and on those it returns.
+
+    Args:
+        call: of a batch.
+        max_pixels: larger images that it returns are passed on as they came, to be refused.
+    """
+    return lambda requests: [
+        keep_answer(answer, max_pixels) for answer in call([view_request(r) for r in requests])
+    ]
 
 
 def view_request(request: Any) -> Any:
@@ -35,22 +44,50 @@ def view_request(request: Any) -> Any:
     return replace(request, **frames)
 
 
-def keep_answer(answer: Any) -> Any:
-    """An answer that stays as it is, whatever the model does to its image from now on."""
+def keep_answer(answer: Any, max_pixels: int) -> Any:
+    """An answer that stays as it is, whatever the model does to its image from now on.
+
+    Args:
+        answer: what the model returned for one request.
+        max_pixels: see `guard_images`.
+
+    Returns:
+        The answer, or the error of an image that can't be had.
+    """
     from PIL.Image import Image
 
-    if not isinstance(answer, Image):
+    if not isinstance(answer, Image) or find_size_problem(answer, max_pixels):
         return answer
-    answer.load()
-    answer.readonly = 1
-    return read_only_view(answer) if answer.mode in ("RGB", "RGBA") else answer.copy()
+    try:
+        answer.load()
+        answer.readonly = 1
+        if answer.mode not in ("RGB", "RGBA"):
+            return answer.copy()
+        view = read_only_view(answer)
+        view.info = dict(answer.info)  # the profile that its colours are meant by, say
+        return view
+    except MemoryError:
+        raise
+    except Exception as error:  # of a file that is closed or damaged: this answer's own fault
+        return error
 
 
-def to_rgb_or_rgba(image: Image) -> Image:
-    """The image in RGB, or in RGBA where it has alpha; the same object where it is so already."""
-    if image.mode in ("RGB", "RGBA"):
-        return image
-    return image.convert("RGBA" if has_alpha(image) else "RGB")
+def find_size_problem(image: Image, max_pixels: int) -> str | None:
+    """Why an editor's image has a size that is of no use, if so. It need not be decoded.
+
+    Args:
+        image: what the editor gave.
+        max_pixels: the most it may have.
+    """
+    width, height = image.size
+    if min(width, height) < 1:
+        return f"the editor returned an empty image of {width} x {height}"
+    if width * height > max_pixels:
+        return (
+            f"the editor's image of {width} x {height} has more than {max_pixels:,} pixels "
+            "(limits.max_result_pixels)"
+        )
+    return None
 
 
 def lay_on_white(image: Image) -> Image:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from mira_batch.core.pixels import MOST_PIXELS
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.serving.answers import check_frame, check_judgement, check_text
 
@@ -58,7 +60,7 @@ EDITOR = Role(
     failed=ErrorKind.editor_failed,
     out_of_memory=ErrorKind.editor_out_of_memory,
     limit="edit_seconds",
-    check=check_frame,
+    check=partial(check_frame, max_pixels=MOST_PIXELS),
     check_apart=True,  # it digests the image
 )
 JUDGE = Role(

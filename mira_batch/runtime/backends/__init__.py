@@ -4,7 +4,7 @@ and `board.py` are the only importers of ray, and are imported only when a run a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -26,11 +26,17 @@ class Backend(Protocol):
         """
         ...
 
-    def scan(self, job: Job, splits: Sequence[Any]) -> Iterator[pa.Table]:
+    def scan(self, job: Job, splits: Sequence[Any], look: Callable[[], None]) -> Iterator[pa.Table]:
         """`job.scan` of all splits, in their order.
+
+        Args:
+            job: the job.
+            splits: of what it reads.
+            look: called now and then; what it raises ends the scan.
 
         Raises:
             ManifestError: one can't be read to its end.
+            ClusterLost: what it runs on died.
         """
         ...
 
@@ -39,6 +45,7 @@ class Backend(Protocol):
 
         Raises:
             UserError: the job can't be opened as configured.
+            ClusterLost: raised by the pool: what it runs on died.
         """
         ...
 

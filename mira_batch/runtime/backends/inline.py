@@ -7,7 +7,7 @@ by the attempt log which shards were in hand, and runs their records one at a ti
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -39,10 +39,18 @@ class InlineBackend:
         """Nothing has to be started."""
         yield
 
-    def scan(self, job: Job, splits: Sequence[Any]) -> Iterator[pa.Table]:
-        """One split after the other."""
+    def scan(self, job: Job, splits: Sequence[Any], look: Callable[[], None]) -> Iterator[pa.Table]:
+        """One split after the other.
+
+        Args:
+            job: the job.
+            splits: of what it reads.
+            look: called now and then; what it raises ends the scan.
+        """
         for split in splits:
-            yield from scan_split(job, split)
+            for table in scan_split(job, split):
+                look()
+                yield table
 
     @contextmanager
     def open_pool(self, work: Assignment) -> Iterator[Pool]:

@@ -7,9 +7,8 @@ import os
 import pickle
 import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -21,16 +20,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mira_batch.config.shared import JobConfig, WorkersConfig
 from mira_batch.core.errors import (
+    ClusterLost,
     ConfigError,
     EndpointError,
     EngineDead,
     JobError,
     ManifestError,
-    MiraError,
     RunConflict,
     StoreError,
     UserError,
-    describe,
 )
 from mira_batch.core.receipts import WorkerStatus
 from mira_batch.core.types import ErrorKind, Failure
@@ -39,6 +37,8 @@ from mira_batch.runtime.backends.board import Board
 from mira_batch.runtime.backends.cluster import notes, ray_session
 from mira_batch.runtime.backends.listener import Listener, find_patience
 from mira_batch.runtime.backends.processes import LAST_WORDS, WorkerProcess, explain_exit, find_own_process
+from mira_batch.runtime.backends.reading import end_pool, explain, read_tables, watch_executors
+from mira_batch.runtime.backends.session import HeldRay
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.ledger import from_json, to_json
 from mira_batch.runtime.plan import scan_split
@@ -56,8 +56,6 @@ _ERRORS = {
 _ERROR = pa.field("error", pa.string())
 _NOTHING = {"receipt": "", "spans": "", "error": "", "message": ""}
 """What a call returns, while it holds nothing."""
-_ENDING = 20.0
-"""Most seconds that ending a pool may take."""
 
 
 class _Actor:
@@ -134,15 +132,30 @@ class _PackedJob:
 class RayBackend:
     """An actor pool of Ray Data, on the cluster there is or on a Ray of our own on this machine."""
 
-    def start(self, workers: WorkersConfig) -> AbstractContextManager[None]:
-        """Connect to Ray, or start one."""
-        return ray_session(workers)
+    _held: HeldRay
+    """Set while started."""
 
-    def scan(self, job: Job, splits: Sequence[Any]) -> Iterator[pa.Table]:
+    @contextmanager
+    def start(self, workers: WorkersConfig) -> Iterator[None]:
+        """Connect to Ray, or start one; nothing, where that is done."""
+        if hasattr(self, "_held"):
+            yield
+            return
+        with ray_session(workers) as self._held:
+            yield
+        del self._held
+
+    def scan(self, job: Job, splits: Sequence[Any], look: Callable[[], None]) -> Iterator[pa.Table]:
         """Splits in parallel, their tables in order (the first of two duplicates must be the first).
+
+        Args:
+            job: the job.
+            splits: of what it reads.
+            look: called now and then; what it raises ends the scan.
 
         Raises:
             ManifestError: a split can't be read to its end.
+            ClusterLost: Ray died.
         """
         packed, fields = _PackedJob.pack(job), scan_schema(job.plan_schema).append(_ERROR)
 
@@ -162,8 +175,7 @@ class RayBackend:
         # Else Ray gathers up to 128 MB of rows before the driver sees the first: no progress, more memory.
         dataset.context.target_max_block_size = 4 << 20
         scanned = dataset.map_batches(scan, batch_size=1, batch_format="pyarrow")
-        for batch in scanned.iter_batches(batch_size=None, batch_format="pyarrow"):
-            table: pa.Table = batch  # type: ignore[assignment]
+        for table in read_tables(scanned, self._held, look):
             for text in table[_ERROR.name].drop_null().to_pylist():
                 kind, message = json.loads(text)
                 raise _ERRORS[kind](message)
@@ -172,13 +184,16 @@ class RayBackend:
     @contextmanager
     def open_pool(self, work: Assignment) -> Iterator[Pool]:
         """A pool of actors on the Ray that this process is connected to."""
-        pool = Pool()
+        pool, held = Pool(), self._held
+        held.on_lost = lambda: pool.answers.put(ClusterLost(held.lost))
         # On the driver's own node, so that no lost node takes it along.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         board: Any = Board.options(scheduling_strategy=here).remote()
         dataset = _make_dataset(work, board)
-        closed, executors = threading.Event(), _watch_executors(dataset)
-        feeding = threading.Thread(target=_feed, args=(dataset, pool, closed), name="receipts", daemon=True)
+        closed, executors = threading.Event(), watch_executors(dataset)
+        feeding = threading.Thread(
+            target=_feed, args=(dataset, pool, closed, held), name="receipts", daemon=True
+        )
         patience = find_patience(work.job.config.limits.longest_call)
         listener = Listener(board, pool, work.note, patience)
         listening = threading.Thread(target=listener.listen, args=(closed,), name="board", daemon=True)
@@ -188,10 +203,11 @@ class RayBackend:
             yield pool
         finally:
             closed.set()
-            if not pool.ended:
-                notes.disabled = True
-                _end_pool(executors, feeding)
-            listening.join(timeout=6)  # it may wait for an answer, for 5 s
+            if not held.lost:
+                if not pool.ended:
+                    notes.disabled = True
+                    end_pool(executors, feeding)
+                listening.join(timeout=6)  # it may wait for an answer, for 5 s
 
 
 def _make_dataset(work: Assignment, board: Any) -> Dataset:
@@ -220,7 +236,12 @@ def _make_dataset(work: Assignment, board: Any) -> Dataset:
     )
 
 
-def _feed(dataset: Dataset, pool: Pool, closed: threading.Event) -> None:
+def _feed(
+    dataset: Dataset,
+    pool: Pool,
+    closed: threading.Event,
+    held: HeldRay,
+) -> None:
     """Pass receipts on. In a thread, so that the driver can look at the clock while none comes."""
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -235,40 +256,4 @@ def _feed(dataset: Dataset, pool: Pool, closed: threading.Event) -> None:
                 return
         pool.answers.put(None)
     except Exception as error:  # the thread's boundary: Ray Data raises what it likes
-        failure = MiraError(f"Ray could not go on with the pool: {describe(error)}")
-        failure.__cause__ = error
-        pool.answers.put(failure)
-
-
-def _watch_executors(dataset: Dataset) -> list[Any] | None:
-    """A list that fills with what runs the dataset, as soon as that is made; None where this Ray has no such
-    thing, and only its own shutdown ends a pool.
-
-    Ray Data itself hands it out only with the first result, and a run may have to end before there is one.
-    """
-    made: list[Any] = []
-    source: Any = dataset
-    create = getattr(source, "_create_executor", None)
-    if create is None:
-        return None
-
-    def create_and_keep() -> Any:
-        made.append(create())
-        return made[-1]
-
-    source._create_executor = create_and_keep
-    return made
-
-
-def _end_pool(executors: list[Any] | None, feeding: threading.Thread) -> None:
-    """End the workers of a pool that has shards left.
-
-    Ray Data ends a pool when its iterator is let go of, but ours waits in another thread, where nothing
-    public can reach it. That thread must be over before Ray is shut down, or it would go on with the next
-    Ray that it finds.
-    """
-    until = time.monotonic() + _ENDING
-    while executors is not None and feeding.is_alive() and time.monotonic() < until:
-        for executor in executors:  # does nothing while it is only just being set up
-            executor.shutdown(force=True)
-        feeding.join(timeout=0.1)
+        pool.answers.put(explain(held, error, "go on with the pool"))

@@ -16,6 +16,7 @@ from mira_batch.core.judge_prompt import (
     parse_judgement,
 )
 from mira_batch.core.ports import Axis, Judgement, JudgeRequest
+from mira_batch.core.thoughts import CutOff
 from mira_batch.core.types import Frame
 
 GIVEN, EDITED = Frame(None, "given"), Frame(None, "edited")
@@ -61,6 +62,8 @@ def test_the_users_own_rules_are_added() -> None:
         ('```json\n{"score": 5, "reason": "so so"}\n```', 0.5, "so so"),
         ('Here it is: {"score": 5, "reason": "so so"} I hope that helps.', 0.5, "so so"),
         ('<think>{"score": 1} or rather 9</think>\n{"score": 9}', 0.9, ""),
+        ('<reasoning>{"score": 1}?</reasoning>\n{"score": 9}', 0.9, ""),
+        ('{"score": 1}? No.</think>\n{"score": 9}', 0.9, ""),
         ('{"score": 5, "reason": "braces } inside"}', 0.5, "braces } inside"),
     ],
 )
@@ -85,6 +88,8 @@ def test_a_score_and_its_reason(text: str, score: float, reason: str) -> None:
         ('{"score": ' + "9" * 5000 + "}", "can't be read"),
         ('{"a": ' + "[" * 100_000, "can't be read"),
         ('{"score": 1} {"score": 9}', "more than one JSON object"),
+        ('<thinking>{"score": 1}', "cut off"),
+        (CutOff('{"score": 9}'), "cut off"),
         ('{"reason": "good"}', "no score"),
         ('{"score": "8"}', "no number"),
         ('{"score": true}', "no number"),

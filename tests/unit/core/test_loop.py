@@ -6,7 +6,9 @@ import pytest
 
 from mira_batch.core import identity
 from mira_batch.core.errors import EngineDead, RecordError
-from mira_batch.core.ports import EditRequest
+from mira_batch.core.ports import EditRequest, PolicyRequest
+from mira_batch.core.text import MOST_TEXT
+from mira_batch.core.thoughts import CutOff
 from mira_batch.core.types import (
     ErrorKind,
     Failure,
@@ -78,16 +80,38 @@ def test_seeds_follow_from_work_step_and_attempt() -> None:
     assert [logged.step.seed for logged in trajectory.steps] == [r.seed for r in fakes.edited]
 
 
-def test_max_steps_ends_the_loop_without_asking_again() -> None:
+def test_a_record_that_needs_more_edits_than_it_may_have_is_unfinished() -> None:
     fakes = Fakes(edits("a", "b", "c", "d"))
     trajectory = fakes.run(Limits(max_steps=3))
-    assert trajectory.stop_reason is StopReason.max_steps
+    assert (trajectory.status, trajectory.stop_reason) == (Status.unfinished, StopReason.max_steps)
     assert trajectory.result.digest == "oabc"
-    assert len(fakes.asked) == 3
+    assert (len(fakes.asked), len(fakes.edited)) == (4, 3), "asked once more, and not edited"
+    assert without_io(trajectory.usage).seconds == {"policy": 4.0, "waiting": 2.75, "editor": 6.0}
 
 
-def test_a_stop_after_the_last_allowed_step_is_max_steps() -> None:
-    assert Fakes(edits("a")).run(Limits(max_steps=1)).stop_reason is StopReason.max_steps
+@pytest.mark.parametrize("needed", [1, 3])
+def test_a_record_that_needs_every_edit_it_may_have_is_ok(needed: int) -> None:
+    fakes = Fakes(edits(*"abc"[:needed]))
+    trajectory = fakes.run(Limits(max_steps=needed))
+    assert (trajectory.status, trajectory.stop_reason) == (Status.ok, StopReason.policy_stop)
+    assert trajectory.final_thought == "looks right"
+    assert len(fakes.asked) == needed + 1
+
+
+def test_a_policy_that_breaks_when_asked_once_more_fails_the_record() -> None:
+    def answer(request: PolicyRequest) -> str:
+        return "weather" if request.history else edits("a")(request)
+
+    trajectory = Fakes(answer).run(Limits(max_steps=1))
+    assert trajectory.failure is not None and trajectory.failure.kind is ErrorKind.malformed_action
+    assert trajectory.result.digest == "oa"
+
+
+def test_a_judge_that_is_satisfied_by_the_last_edit_spares_the_question() -> None:
+    fakes = Fakes(edits("a", "b", "c"), score=by_candidate({"oa": 0.5, "oab": 0.9}))
+    trajectory = fakes.run(Limits(max_steps=2, satisfied=0.9))
+    assert (trajectory.status, trajectory.stop_reason) == (Status.ok, StopReason.judge_satisfied)
+    assert len(fakes.asked) == 2
 
 
 # Malformed answers
@@ -103,6 +127,32 @@ def test_a_malformed_answer_is_asked_for_again_with_the_problem() -> None:
     assert [bool(request.problem) for request in first] == [False, True, True]
     assert "never closed" in first[1].problem
     assert len({request.seed for request in first}) == 3
+
+
+def test_an_answer_that_was_cut_off_is_asked_for_again() -> None:
+    answers = iter([CutOff("<edit>a</edit> and"), "<edit>b</edit>", "<stop>done</stop>"])
+    fakes = Fakes(lambda request: next(answers))
+    trajectory = fakes.run(Limits(malformed_retries=1))
+    assert [logged.step.instruction for logged in trajectory.steps] == ["b"]
+    assert "token limit" in fakes.asked[1].problem
+
+
+def test_what_a_policy_says_is_kept_in_a_form_that_can_be_written() -> None:
+    def answer(request: PolicyRequest) -> str:
+        if request.history:
+            return "<stop>\ud83d and \udce9</stop>"
+        return f"<think>{'x' * 100_000}\ud83d</think><edit>brighten</edit>"
+
+    trajectory = Fakes(answer).run()
+    step = trajectory.steps[0].step
+    assert step.instruction == "brighten"
+    assert len(step.raw_answer) == len(step.thought) == MOST_TEXT
+    assert "characters and more left out" in step.thought and step.raw_answer.endswith(
+        "<edit>brighten</edit>"
+    )
+    assert trajectory.final_thought == r"\ud83d and \xe9"
+    failed = Fakes(lambda request: "nonsense \ud83d").run(Limits(malformed_retries=0))
+    assert failed.failure is not None and r"nonsense \\ud83d" in failed.failure.message
 
 
 def test_too_many_malformed_answers_fail_the_record_and_keep_its_steps() -> None:
@@ -130,7 +180,7 @@ def test_retries_count_anew_at_each_step() -> None:
 
 def test_two_edits_in_a_row_that_change_nothing_are_no_progress() -> None:
     trajectory = Fakes(edits(*"abcdef"), lambda r: r.image.digest if r.step else appended(r)).run()
-    assert trajectory.stop_reason is StopReason.no_progress
+    assert (trajectory.status, trajectory.stop_reason) == (Status.unfinished, StopReason.no_progress)
     assert afters(trajectory) == ["oa"] * 3
 
 
@@ -152,7 +202,7 @@ def test_the_same_edit_from_the_same_image_to_the_same_result_is_oscillation() -
     trajectory = Fakes(
         edits("a", "undo", "a", "undo", "a"), lambda r: "o" if r.instruction == "undo" else appended(r)
     ).run()
-    assert trajectory.stop_reason is StopReason.oscillation
+    assert (trajectory.status, trajectory.stop_reason) == (Status.unfinished, StopReason.oscillation)
     assert afters(trajectory) == ["oa", "o", "oa"]
 
 
@@ -242,7 +292,7 @@ STEP = POLICY.total + EDITOR.total
 def test_no_step_is_begun_once_the_steps_took_the_limit(most: float, steps: int) -> None:
     fakes = Fakes(edits("a", "b", "c", "d"))
     trajectory = fakes.run(Limits(max_seconds=most))
-    assert (trajectory.status, trajectory.stop_reason) == (Status.ok, StopReason.time_limit)
+    assert (trajectory.status, trajectory.stop_reason) == (Status.unfinished, StopReason.time_limit)
     assert len(trajectory.steps) == steps == len(fakes.asked), "the policy isn't asked once more for nothing"
     assert trajectory.result.digest == "oabcd"[: steps + 1], "the image it has is kept"
 

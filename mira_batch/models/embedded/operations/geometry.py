@@ -221,6 +221,32 @@ class PadSquare:
 
 
 @dataclass(frozen=True, slots=True)
+class Fit:
+    """Scale the whole image, up or down, until it just fits into a size, and add canvas to that size."""
+
+    width: int
+    height: int
+    colour: str = "white"
+
+    def __post_init__(self) -> None:
+        _check_pixels(self.width, self.height)
+        check_colour(self.colour)
+
+    def apply(self, image: Image) -> Image:
+        check_size(self.width, self.height)
+        factor = min(self.width / image.width, self.height / image.height)
+        width = min(self.width, max(1, round(image.width * factor)))
+        height = min(self.height, max(1, round(image.height * factor)))
+        canvas = new(image.mode, (self.width, self.height), make_ink(self.colour, image.mode))
+        scaled = image if (width, height) == image.size else image.resize((width, height), Resampling.LANCZOS)
+        canvas.paste(scaled, ((self.width - width) // 2, (self.height - height) // 2))
+        return canvas
+
+    def describe(self) -> str:
+        return f"fit the image into {self.width}x{self.height} pixels with a {self.colour} background"
+
+
+@dataclass(frozen=True, slots=True)
 class Border:
     """Add canvas of one colour on all four sides: a border, a frame, a margin."""
 

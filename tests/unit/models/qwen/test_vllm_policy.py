@@ -23,6 +23,7 @@ from mira_batch.core.errors import ConfigError, EngineDead, RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import build_prompt
+from mira_batch.core.thoughts import CutOff
 from mira_batch.core.types import Weights
 from mira_batch.models.qwen.vllm_policy import (
     VllmPolicy,
@@ -128,6 +129,8 @@ class Engine:
     settings: dict[str, Any]
     asked: list[Any] = field(default_factory=list)
     error: Exception | None = None
+    prompt: str | None = "<|im_start|>assistant\n"
+    finish_reason: str = "stop"
 
     def get_tokenizer(self) -> Any:
         return self.tokenizer
@@ -143,7 +146,13 @@ class Engine:
         if self.error is not None:
             raise self.error
         self.asked.extend(zip(messages, sampling_params, strict=True))
-        return [SimpleNamespace(outputs=[SimpleNamespace(text=f"seed {p.seed}")]) for p in sampling_params]
+        return [
+            SimpleNamespace(
+                prompt=self.prompt,
+                outputs=[SimpleNamespace(text=f"seed {p.seed}", finish_reason=self.finish_reason)],
+            )
+            for p in sampling_params
+        ]
 
 
 @pytest.fixture
@@ -173,6 +182,17 @@ def test_each_request_gets_its_own_answer(policy: VllmPolicy) -> None:
     tokenizer = engine.tokenizer
     assert tokenizer.convert_tokens_to_ids("<|image_pad|>") in never
     assert tokenizer.eos_token_id not in never
+
+
+def test_an_answer_says_that_it_is_not_whole_and_that_it_begins_in_a_thought(policy: VllmPolicy) -> None:
+    engine: Any = policy._engine
+    (whole,) = policy.propose([REQUEST])
+    assert not isinstance(whole, CutOff)
+    engine.finish_reason, engine.prompt = "length", None
+    (cut,) = policy.propose([REQUEST])
+    assert isinstance(cut, CutOff) and cut == "seed 7"
+    engine.finish_reason, engine.prompt = "stop", "<think>no</think>\n<|im_start|>assistant\n<think>\n"
+    assert policy.propose([REQUEST]) == ["<think>seed 7"]
 
 
 def test_an_engine_that_died_is_no_fault_of_its_requests(policy: VllmPolicy) -> None:

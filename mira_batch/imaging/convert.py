@@ -1,0 +1,138 @@
+"""From an image of any mode to what an edit works on, never silently changing what a person would see.
+
+That is RGB, or RGBA where the image has transparency, 8 bits a channel, upright, in sRGB:
+
+    EXIF orientation       applied
+    gray, bilevel          become RGB
+    palette                becomes RGB, or RGBA where it has transparency
+    16 bits per channel    scaled to 8
+    ICC profile            converted to sRGB, gray ones too
+    CMYK                   converted through its ICC profile; refused without one (its colours are unknown)
+    12 and 32 bits, floating point, Lab, several frames    refused, with the reason
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from mira_batch.core.pixels import has_alpha, read_only_view
+
+_SRGB = ImageCms.createProfile("sRGB")
+_LEVELS = np.arange(256, dtype=np.uint8)
+_PROBE = Image.fromarray(
+    np.stack([np.stack([_LEVELS * r, _LEVELS * g, _LEVELS * b], -1) for r, g, b in np.ndindex(2, 2, 2)])
+)
+"""Ramps from black to each primary, secondary and white."""
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+"""TIFF tags."""
+_INEXACT = ("F", "I", "LAB", "HSV")
+
+
+class UnfitImage(ValueError):
+    """An image that has no exact form in 8-bit RGB; the text says why, of an "it"."""
+
+
+def to_srgb(image: Image.Image, data: bytes = b"") -> Image.Image:
+    """Convert as the module describes.
+
+    Args:
+        image: of any mode, loaded.
+        data: what it was decoded from, if anything: Pillow doesn't tell the bit depth of a PNG.
+
+    Returns:
+        The image without metadata; it may share pixels with the one that was given.
+
+    Raises:
+        UnfitImage: it can't be converted exactly.
+    """
+    if image.mode in ("RGB", "RGBA") and not image.info:
+        return read_only_view(image)
+    image = _scale_to_8_bits(image, data)
+    profile = image.info.get("icc_profile")
+    image = ImageOps.exif_transpose(image)
+    if image.mode in _INEXACT:
+        raise UnfitImage(f"pixel mode {image.mode} has no exact form in 8-bit RGB; convert it first")
+    if image.mode == "CMYK" and not profile:
+        raise UnfitImage("is CMYK without an ICC profile, so its colours can't be known; convert it to RGB")
+    is_gray = image.mode in ("1", "L", "LA", "La")
+    if image.mode == "La":  # from which Pillow knows no other way
+        image = image.convert("LA")
+    alpha = None
+    if has_alpha(image):
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+    if image.mode not in ("CMYK", "RGB"):
+        image = image.convert("RGB")
+    if profile and (is_gray or image.mode == "CMYK" or not _is_gray(profile)):
+        image = _convert_to_srgb(image, profile)
+    if alpha is not None:
+        image.putalpha(alpha)
+    return read_only_view(image)
+
+
+def refuse_frames(image: Image.Image) -> None:
+    """Refuse an image of several frames, loaded or not.
+
+    Args:
+        image: as it was opened.
+
+    Raises:
+        UnfitImage: it is an animation or has several pages.
+    """
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # a camera's MPO holds previews beside its one picture
+        raise UnfitImage(f"has {frames} frames; an animation or multi-page file can't be edited as one")
+
+
+def _scale_to_8_bits(image: Image.Image, data: bytes) -> Image.Image:
+    """Bring other depths to 8 bits, where that is exact; Pillow leaves this, or half of it, to us."""
+    key = image.info.get("transparency")
+    depth = data[24] if image.format == "PNG" and data else 8
+    if depth < 8 and image.mode == "L" and isinstance(key, int):  # Pillow scales the pixels, not the key
+        image.info["transparency"] = key * 255 // (2**depth - 1)
+    if depth == 16 and image.mode == "RGB" and key is not None:
+        raise UnfitImage("has a transparent colour of 16 bits; give it an alpha channel instead")
+    if not image.mode.startswith("I;16"):
+        return image
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_BITS_PER_SAMPLE, (16,)) != (16,):
+        raise UnfitImage(f"has {tags[_BITS_PER_SAMPLE][0]} bits per pixel; convert it to 8 or 16 first")
+    values = np.asarray(image).astype(np.int32)
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow undoes at 8 bits only
+        values = 65535 - values
+    gray = Image.fromarray(((values + 128) // 257).astype(np.uint8))  # 0 stays 0, 65535 becomes 255
+    if key is not None:
+        gray.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    gray.info = {k: v for k, v in image.info.items() if k != "transparency"}
+    return gray
+
+
+def _is_gray(profile: bytes) -> bool:
+    return profile[16:20] == b"GRAY"
+
+
+def _convert_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Through the profile. One that gives sRGB back within rounding leaves the pixels as they are."""
+    if image.mode == "RGB" and _is_gray(profile):
+        image = image.convert("L")
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        transform = ImageCms.buildTransform(source, _SRGB, image.mode, "RGB")
+        if image.mode == "RGB" and _is_identity(transform):
+            return image
+        converted = ImageCms.applyTransform(image, transform)
+    except (ImageCms.PyCMSError, OSError) as error:
+        raise UnfitImage(f"its ICC profile can't be applied: {error}") from error
+    assert converted is not None
+    return converted
+
+
+def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
+    """By what it does, not by its name: "sRGB-elle-V2-g10" is linear."""
+    probed = ImageCms.applyTransform(_PROBE, transform)
+    assert probed is not None
+    moved = np.asarray(probed).astype(np.int16) - np.asarray(_PROBE)
+    return int(np.abs(moved).max()) <= 2
