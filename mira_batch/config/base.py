@@ -8,6 +8,8 @@ from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
+from mira_batch.core.text import clean_text
+
 
 class Strict(BaseModel):
     """Base of every config model: unknown keys fail, values never change, docstrings are the docs."""
@@ -51,6 +53,7 @@ def _mark(value: Any) -> Any:
     return Switch(str(value).lower()) if isinstance(value, bool) else value
 
 
+_NO_NAME = re.compile("[\0\ud800-\udfff]")
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -61,6 +64,8 @@ def is_remote(location: str) -> bool:
 
 def make_absolute(location: str) -> str:
     """A local path made absolute (so that run.json means the same everywhere); a URI unchanged."""
+    if _NO_NAME.search(location):
+        raise ValueError(f"{clean_text(location)!r} holds a character that no file's name can have")
     if is_remote(location):
         if re.match(r"^[^:]+://[^/]*:[^/]*@", location):
             raise ValueError("must not hold a password; credentials belong into the environment")
