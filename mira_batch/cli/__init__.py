@@ -18,12 +18,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of a call from within a program, which handles signals itself again afterwards; left out,
             this is the program: its arguments are the process's own.
     """
-    interrupts = Interrupts()
+    interrupts = Interrupts(program=arguments is None)
     interrupts.listen()
     try:
         from mira_batch.cli.commands import run_command  # takes seconds, in which signals must be heard
 
         return interrupts.finish(run_command(arguments, interrupts))
     finally:
-        if arguments is not None:
-            interrupts.restore()
+        interrupts.close(restore=arguments is not None)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from mira_batch.cli.witness import Witness
 from mira_batch.core.processes import find_children, kill_with_descendants
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ _WORDS = "interrupted; nothing is lost. Run the same command again to go on."
 class Interrupts:
     """The signals of this process, from `listen` on."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: bool) -> None:
+        """Nothing is handled before `listen`.
+
+        Args:
+            program: this process runs the command and nothing else, so that its end is worth a word.
+        """
         self.heard = ""
         """Name of the first signal; empty while there was none."""
         self._stop: StopRequest | None = None
@@ -38,6 +44,7 @@ class Interrupts:
         self._stderr: int | None = None
         with suppress(OSError):  # there may be none
             self._stderr = os.dup(2)
+        self._witness = Witness(self._stderr) if program and self._stderr is not None else None
         self._earlier: dict[int, Any] = {}
 
     def listen(self) -> None:
@@ -46,12 +53,15 @@ class Interrupts:
             for number in SIGNALS:
                 self._earlier[number] = signal.signal(number, self._hear)
 
-    def restore(self) -> None:
-        """Hand signals back to who handled them before."""
-        for number, handler in self._earlier.items():
-            signal.signal(number, handler)
-        if self._stderr is not None:
-            os.close(self._stderr)
+    def close(self, restore: bool) -> None:
+        """The command is over; with `restore` signals go back to who handled them before."""
+        if self._witness is not None:
+            self._witness.dismiss()
+        if restore:
+            for number, handler in self._earlier.items():
+                signal.signal(number, handler)
+            if self._stderr is not None:
+                os.close(self._stderr)
 
     @contextmanager
     def run(self) -> Iterator[StopRequest]:
@@ -96,6 +106,8 @@ class Interrupts:
             line = f"\r\x1b[K\x1b[?25h{words}\n" if os.isatty(self._stderr) else f"{words}\n"
             with suppress(OSError):
                 os.write(self._stderr, line.encode())
+        if self._witness is not None:
+            self._witness.dismiss()
         kill_with_descendants(find_children(os.getpid()))
         os._exit(code)
 

@@ -114,8 +114,11 @@ class MicroBatcher(Generic[Q, R]):
         """
         future: asyncio.Future[Timed[R]] = self._loop.create_future()
         with boundary(self.role.failed):
-            bucket = self._bucket(request)
-            hash(bucket)  # what can't be hashed, like an array, can't be compared either
+            try:
+                bucket = self._bucket(request)
+                hash(bucket)  # what can't be hashed, like an array, can't be compared either
+            except asyncio.CancelledError as error:  # nothing is awaited here: it is the model's own
+                raise RecordError(self.role.failed, describe(error)) from error
         item = _Waiting(priority, next(self._order), request, bucket, future, time.perf_counter())
         with self._ready:
             if self._closed:
@@ -155,8 +158,12 @@ class MicroBatcher(Generic[Q, R]):
                 if self._closed:
                     return
                 batch = self._take()
-            if batch:
+            if not batch:
+                continue
+            try:
                 self._run(call, batch)
+            except BaseException as error:  # it would end this thread, and nobody would ever be answered
+                self._give_up(batch, error)
 
     def _take(self) -> list[_Waiting[Q]]:
         """The most urgent request and those that may share its batch, in order of urgency."""
@@ -248,8 +255,16 @@ class MicroBatcher(Generic[Q, R]):
                 checked.append(answer if isinstance(answer, Exception) else self.role.check(answer))
             except Exception as error:  # the boundary of what a model gives, as of what it raises
                 checked.append(error)
+            except BaseException as error:
+                checked.append(RecordError(self.role.failed, describe(error)))
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._hand_out, batch, checked, seconds)
+
+    def _give_up(self, batch: list[_Waiting[Q]], error: BaseException) -> None:
+        """Answer all that are not answered yet: what was raised is no fault of theirs."""
+        dead = EngineDead(f"the {self.role.name}'s thread failed: {describe(error)}")
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._hand_out, batch, [dead] * len(batch), 0.0)
 
     async def _watch_calls(self) -> None:
         """Give up on calls that are over their time. Their thread can't be stopped; the process must go."""

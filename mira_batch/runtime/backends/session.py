@@ -27,6 +27,8 @@ _LOOK = 0.5
 without a word, after 12 s (raylet) or 60 s (GCS)."""
 _PATIENCE = 40.0
 """Seconds that a cluster's GCS may be out of reach: where it is made to survive, it is started again."""
+_STARTING = 90.0
+"""Most seconds that a start may take. Ray's own limits, of 30 s and 60 s, come first where it has some."""
 _ENDING = 30.0
 """Most seconds that shutting Ray down may take."""
 
@@ -55,14 +57,20 @@ class HeldRay:
         self._before = set(find_children(os.getpid()))
         self._started: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._leave = threading.Event()
+        self._abandoned = False
         self._workers: list[int] = []  # a raylet that died leaves them behind, as nobody's children
         self._found_lost = threading.Event()
         self._thread = threading.Thread(target=self._hold, name="ray", daemon=True)
 
     def start(self) -> None:
-        """Be connected to Ray; raises whatever `ray.init` does."""
+        """Be connected to Ray; raises whatever `ray.init` does, and TimeoutError where it does nothing."""
         self._thread.start()
-        if error := self._started.get():
+        try:
+            error = self._started.get(timeout=_STARTING)
+        except queue.Empty:
+            error = TimeoutError(f"nothing happened for {_STARTING:.0f} s")
+            self._abandoned = True
+        if error is not None:
             raise error
 
     def wait_lost(self) -> str:
@@ -73,7 +81,7 @@ class HeldRay:
     def end(self) -> None:
         """Shut Ray down, unless it was there before."""
         self._leave.set()
-        if not self.lost:  # else the thread stays
+        if not self.lost and not self._abandoned:  # else the thread stays
             self._thread.join(timeout=_ENDING)
         self._kill_processes()
 

@@ -103,6 +103,9 @@ class Lexicon:
             began = head.pattern.read(text, at)
             if began is not None:
                 said, end = began
+                if kind == "title":
+                    yield Clause(kind, head.rule, said, at, end)
+                    continue
                 yield from _add_details(Clause(kind, head.rule, said, at, end), head.details, text)
 
 

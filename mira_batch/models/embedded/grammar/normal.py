@@ -33,7 +33,7 @@ class Normal:
     def stop(self, at: int) -> int:
         """Where the stretch of words from here ends, before the next joint."""
         index = self.index(at) + 1
-        while index < len(self.tokens) and self.tokens[index].kind not in ("joint", "marker"):
+        while index < len(self.tokens) and self.tokens[index].kind not in ("joint", "marker", "bullet"):
             index += 1
         return self.starts[index] if index < len(self.tokens) else len(self.text)
 

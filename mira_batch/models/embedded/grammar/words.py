@@ -24,7 +24,7 @@ UNITS = {
 }
 
 _SAME = {
-    "image": "images photo photos picture pictures photograph photographs pic pics shot shots packshot",
+    "image": "images photo photos picture pictures photograph photographs pic pics shot shots packshot scan",
     "color": "colors",
     "side": "edge edges sides",
     "area": "areas part parts region regions",
