@@ -67,9 +67,8 @@ class AttemptLog:
     def find_verdict(self, work: str) -> Failure | None:
         """Why this record must not be tried again, if so."""
         if work in self._blamed:
-            data = self._store.get(f"{self._prefix}/{work}/blame-{self._session}")
-            if data is not None:
-                found = json.loads(data)
+            found = self._store.read(f"{self._prefix}/{work}/blame-{self._session}", json.loads)
+            if found is not None:
                 return Failure(ErrorKind(found["kind"]), found["message"])
         unfinished = len(self._tries[work] - self._ends[work])
         if unfinished < MOST:

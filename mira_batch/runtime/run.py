@@ -12,7 +12,7 @@ from threading import Timer
 from typing import Any
 
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import RunConflict, RunStopped
+from mira_batch.core.errors import RunConflict, RunStopped, StoreError
 from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
@@ -87,7 +87,7 @@ def run(
                 ledger = Ledger(store, session, summary)
                 with backend.open_pool(job, store.uri, session, todo, profile) as pool:
                     pool.on_receipt = phases.add
-                    _drive(job.config, pool, todo, ledger, watch, stop)
+                    _drive(job.config, store, pool, todo, ledger, watch, stop)
             # From the store: others may have committed shards, too.
             todo, now = _look(job.config, store, found)
             summary = replace(now, already=summary.already, workers=ledger.summary.workers)
@@ -104,11 +104,20 @@ def run(
 
 
 def _drive(
-    config: JobConfig, pool: Pool, todo: list[Shard], ledger: Ledger, watch: Progress, stop: StopRequest
+    config: JobConfig,
+    store: Store,
+    pool: Pool,
+    todo: list[Shard],
+    ledger: Ledger,
+    watch: Progress,
+    stop: StopRequest,
 ) -> None:
     stop.heeded = True
     try:
         drive(config, pool, todo, ledger, watch, stop)
+    except StoreError:
+        store.hurry()  # it has been waited for
+        raise
     finally:
         stop.heeded = False
         ledger.save()

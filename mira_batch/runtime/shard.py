@@ -13,6 +13,7 @@ from mira_batch.runtime.admission import Admission, gather_or_cancel
 from mira_batch.runtime.attempts import AttemptLog
 from mira_batch.runtime.job import Job, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage.run.steplog import ShardLog
+from mira_batch.storage.stores import FetchStopped
 
 Rows = list[Mapping[str, Any]]
 
@@ -79,7 +80,7 @@ class ShardRun:
                 with job_boundary(self._name(row)):
                     result = await (self._run_alone(row) if isolated else self._runner.run(row, self._steps))
                     self._check(row, result)
-            except RecordPostponed:
+            except (RecordPostponed, FetchStopped):
                 if self._context.stop.asked:
                     return None
                 raise JobError(f"{self._name(row)}: was postponed, but the run is not ending") from None

@@ -18,34 +18,41 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, TypeVar, cast
 from urllib.parse import unquote
 
-import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import ImageOutput, ManifestConfig, StorageConfig
-from mira_batch.core.errors import RecordError, describe
-from mira_batch.core.pixels import encode_png, has_alpha, read_only_view
+from mira_batch.core.errors import RecordError, StoreError, describe
+from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import ErrorKind
-from mira_batch.storage.stores import READ_ERRORS, describe_read_error, read_bytes
+from mira_batch.storage.colour import make_refusal, normalise, scale_to_8_bits
+from mira_batch.storage.foreign import is_page, name_content
+from mira_batch.storage.jpeg import is_cut_short
+from mira_batch.storage.png import check_pixels, drop_texts
+from mira_batch.storage.stores import READ_ERRORS, describe_read_error, find_size, read_bytes, read_surely
+
+T = TypeVar("T")
+
+PngImagePlugin.MAX_TEXT_CHUNK = 32 << 20  # of what `drop_texts` leaves: real profiles are above its megabyte
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """What is decoded. Pillow's other, rarer decoders never see untrusted bytes."""
-_SRGB = ImageCms.createProfile("sRGB")
-_LEVELS = np.arange(256, dtype=np.uint8)
-_PROBE = Image.fromarray(
-    np.stack([np.stack([_LEVELS * r, _LEVELS * g, _LEVELS * b], -1) for r, g, b in np.ndindex(2, 2, 2)])
-)
-"""Ramps from black to each primary, secondary and white."""
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+_SUBFILE, _DNG = 254, 50706
 """TIFF tags."""
+_AGAIN = "copy or export it again"
 
 
 def fetch(
-    uri: str, source: ManifestConfig, storage: StorageConfig, on_retry: Callable[[], None] | None = None
+    uri: str,
+    source: ManifestConfig,
+    storage: StorageConfig,
+    on_retry: Callable[[], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    seconds: float | None = None,
 ) -> bytes:
     """Read an image's encoded bytes.
 
@@ -54,18 +61,68 @@ def fetch(
         source: which locations are allowed, and how many bytes.
         storage: how an object store is reached.
         on_retry: called for each passing fault that is waited out.
+        stopped: whether to give up; asked all the while.
+        seconds: most that a web server may take for it, all tries together; None sets no limit.
 
     Raises:
         RecordError: forbidden, unreadable or too large.
+        FetchStopped: it was given up.
         StoreError: its object store could not be reached, also after retries.
     """
+
+    def admit(to: str) -> None:
+        try:
+            check_allowed(to, source.allowed)
+        except RecordError as error:
+            raise RecordError(error.kind, f"{uri}: the server redirects, but {error}") from error
+
     check_allowed(uri, source.allowed)
     try:
-        data = read_bytes(uri, storage, source.max_bytes, on_retry)
+        data = read_bytes(uri, storage, source.max_bytes, on_retry, stopped, admit, seconds)
     except READ_ERRORS as error:
         raise RecordError(ErrorKind.image_unreadable, describe_read_error(uri, error)) from error
     check_bytes(len(data), uri, source)
     return data
+
+
+def read_image(
+    uri: str,
+    use: Callable[[bytes], T],
+    source: ManifestConfig,
+    storage: StorageConfig,
+    on_retry: Callable[[], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    seconds: float | None = None,
+) -> T:
+    """What `use` makes of an image's encoded bytes. A remote one that it raises upon is read again first: its
+    server may have given a part of it only.
+
+    Args:
+        uri: a local path or URI.
+        use: as `decode`.
+        source, storage, on_retry, stopped, seconds: as `fetch` takes them.
+
+    Raises:
+        RecordError, FetchStopped, StoreError: as `fetch`; also a StoreError where a store answers each read
+            otherwise.
+        Exception: whatever `use` raises.
+    """
+    fetch_now = partial(fetch, uri, source, storage, on_retry, stopped, seconds)
+    if not is_remote(uri):
+        return use(fetch_now())
+
+    def are_alike(one: bytes, other: bytes) -> bool:
+        """A server's page is never twice the same."""
+        return one == other or (is_page(one) and is_page(other))
+
+    size = partial(find_size, uri, storage)
+    try:
+        found = read_surely(fetch_now, use, size, storage.retry_seconds, uri, stopped, are_alike)
+    except StoreError as error:
+        if uri.lower().startswith("http"):  # the server of one image, which it may never give
+            raise RecordError(ErrorKind.image_unreadable, str(error)) from error
+        raise
+    return cast(T, found)
 
 
 def check_bytes(size: int, name: str, source: ManifestConfig) -> None:
@@ -139,7 +196,7 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
         RecordError: image_unreadable or image_too_large, with the reason.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = open_image(data)
         width, height = image.size
         if width * height > source.max_pixels:
             raise RecordError(
@@ -147,109 +204,52 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
                 f"{name}: {width} x {height} is more than {source.max_pixels:,} pixels; "
                 "raise input.max_pixels to admit it",
             )
+        _refuse_raw(image, name)
         _refuse_frames(image, name)
+        if image.format == "PNG":
+            check_pixels(data)
         image.load()
-        return _normalise(_scale_to_8_bits(image, data, name), name)
+        if image.format in ("JPEG", "MPO") and is_cut_short(data, image):
+            raise make_refusal(name, f"is damaged: its data end before the picture does; {_AGAIN}")
+        return normalise(scale_to_8_bits(image, data, name), name)
     except RecordError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RecordError(ErrorKind.image_too_large, f"{name}: {error}") from error
     except UnidentifiedImageError as error:
-        known = ", ".join(FORMATS)
-        raise RecordError(
-            ErrorKind.image_unreadable, f"{name}: is not an image that can be read ({known})"
-        ) from error
+        known = f"is not an image that can be read ({', '.join(FORMATS)})"
+        found = name_content(data)
+        raise make_refusal(name, f"{known}: it is {found[0]}; {found[1]}" if found else known) from error
     except Exception as error:  # the boundary of untrusted bytes: decoders raise anything on them
-        raise RecordError(ErrorKind.image_unreadable, f"{name}: is damaged: {describe(error)}") from error
+        words = describe(error)
+        what = "is damaged: it ends too early" if "truncated" in words.lower() else "is damaged"
+        raise make_refusal(name, f"{what}: {words}; {_AGAIN}") from error
+
+
+def open_image(data: bytes) -> Image.Image:
+    """An image's header, by the formats that are decoded; nothing of what it says is to be trusted.
+
+    Raises:
+        Exception: whatever Pillow raises on bytes that are none.
+    """
+    return Image.open(io.BytesIO(drop_texts(data)), formats=FORMATS)
+
+
+def _refuse_raw(image: Image.Image, name: str) -> None:
+    """Of a camera's raw file in TIFF's form Pillow would take the small preview for the image."""
+    tags = getattr(image, "tag_v2", {})
+    if _DNG in tags or tags.get(_SUBFILE, 0) & 1:
+        raise make_refusal(
+            name, "is a camera's raw file, or holds a small preview first; develop it to PNG or JPEG first"
+        )
 
 
 def _refuse_frames(image: Image.Image, name: str) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a camera's MPO holds previews beside its one picture
-        raise _make_refusal(
+        raise make_refusal(
             name, f"has {frames} frames; an animation or multi-page file can't be edited as one"
         )
-
-
-def _make_refusal(name: str, why: str) -> RecordError:
-    return RecordError(ErrorKind.image_unreadable, f"{name}: {why}")
-
-
-def _scale_to_8_bits(image: Image.Image, data: bytes, name: str) -> Image.Image:
-    """Bring other depths to 8 bits, where that is exact; Pillow leaves this, or half of it, to us."""
-    key = image.info.get("transparency")
-    depth = data[24] if image.format == "PNG" else 8
-    if depth < 8 and image.mode == "L" and isinstance(key, int):  # Pillow scales the pixels, not the key
-        image.info["transparency"] = key * 255 // (2**depth - 1)
-    if depth == 16 and image.mode == "RGB" and key is not None:
-        raise _make_refusal(name, "has a transparent colour of 16 bits; give it an alpha channel instead")
-    if not image.mode.startswith("I;16"):
-        return image
-    tags = getattr(image, "tag_v2", {})
-    if tags.get(_BITS_PER_SAMPLE, (16,)) != (16,):
-        raise _make_refusal(
-            name, f"has {tags[_BITS_PER_SAMPLE][0]} bits per pixel; convert it to 8 or 16 first"
-        )
-    values = np.asarray(image).astype(np.int32)
-    if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow undoes at 8 bits only
-        values = 65535 - values
-    gray = Image.fromarray(((values + 128) // 257).astype(np.uint8))  # 0 stays 0, 65535 becomes 255
-    if key is not None:
-        gray.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
-    gray.info = {k: v for k, v in image.info.items() if k != "transparency"}
-    return gray
-
-
-def _normalise(image: Image.Image, name: str) -> Image.Image:
-    """Bring an image of 8 bits to RGB or RGBA, upright, in sRGB, without metadata."""
-    profile = image.info.get("icc_profile")
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("F", "I", "LAB", "HSV"):
-        raise _make_refusal(name, f"pixel mode {image.mode} has no exact form in 8-bit RGB; convert it first")
-    if image.mode == "CMYK" and not profile:
-        raise _make_refusal(
-            name, "is CMYK without an ICC profile, so its colours can't be known; convert it to RGB"
-        )
-    is_gray = image.mode in ("1", "L", "LA", "La")
-    alpha = None
-    if has_alpha(image):
-        image = image.convert("RGBA")
-        alpha = image.getchannel("A")
-    if image.mode not in ("CMYK", "RGB"):
-        image = image.convert("RGB")
-    if profile and (is_gray or image.mode == "CMYK" or not _is_gray(profile)):
-        image = _convert_to_srgb(image, profile, name)
-    if alpha is not None:
-        image.putalpha(alpha)
-    return read_only_view(image)
-
-
-def _is_gray(profile: bytes) -> bool:
-    return profile[16:20] == b"GRAY"
-
-
-def _convert_to_srgb(image: Image.Image, profile: bytes, name: str) -> Image.Image:
-    """Through the profile. One that gives sRGB back within rounding leaves the pixels as they are."""
-    if image.mode == "RGB" and _is_gray(profile):
-        image = image.convert("L")
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        transform = ImageCms.buildTransform(source, _SRGB, image.mode, "RGB")
-        if image.mode == "RGB" and _is_identity(transform):
-            return image
-        converted = ImageCms.applyTransform(image, transform)
-    except (ImageCms.PyCMSError, OSError) as error:
-        raise _make_refusal(name, f"its ICC profile can't be applied: {error}") from error
-    assert converted is not None
-    return converted
-
-
-def _is_identity(transform: ImageCms.ImageCmsTransform) -> bool:
-    """By what it does, not by its name: "sRGB-elle-V2-g10" is linear."""
-    probed = ImageCms.applyTransform(_PROBE, transform)
-    assert probed is not None
-    moved = np.asarray(probed).astype(np.int16) - np.asarray(_PROBE)
-    return int(np.abs(moved).max()) <= 2
 
 
 def encode(image: Image.Image, output: ImageOutput) -> bytes:
