@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mira_batch.config.base import make_absolute
 from mira_batch.config.shared import StorageConfig
@@ -12,7 +14,7 @@ from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Status
 from mira_batch.storage import schema
-from mira_batch.storage.run.history import list_runs, open_results, read_columns
+from mira_batch.storage.run.history import list_runs, read_columns, read_result_file
 from mira_batch.storage.run.layout import job_of
 from mira_batch.storage.run.results import result_files, take_rows
 
@@ -58,9 +60,13 @@ def read_catalogue(
         fs, files = result_files(run, storage)
         for file in files:
             if file in rows:
-                with open_results(fs, run, file, list(whole)) as parquet:
-                    tables += [table.cast(whole) for table in take_rows(parquet, rows[file], names)]
+                take = partial(_take, rows=rows[file], whole=whole)
+                tables += read_result_file(fs, run, file, list(whole), take, storage)
     return pa.concat_tables(tables)
+
+
+def _take(parquet: pq.ParquetFile, rows: Sequence[int], whole: pa.Schema) -> list[pa.Table]:
+    return [table.cast(whole) for table in take_rows(parquet, rows, whole.names)]
 
 
 def _find_current_rows(

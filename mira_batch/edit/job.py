@@ -71,7 +71,14 @@ class EditJob:
         models = await load_models(
             specs, lambda place: fetch_weights(place, config.storage), config.limits.max_result_pixels
         )
-        images = ManifestImages(config.input, config.storage, self._fingerprint, context.readers)
+        images = ManifestImages(
+            config.input,
+            config.storage,
+            self._fingerprint,
+            context.readers,
+            context.stop,
+            config.limits.max_seconds_per_record,
+        )
         return EditRunner(config, context, models, images)
 
     def check_row(self, store: Store, row: Mapping[str, Any]) -> RowCheck:

@@ -68,16 +68,11 @@ def check_row(store: Store, row: Mapping[str, Any], output: ImageOutput) -> RowC
 
 def _find_image_problem(store: Store, picture: dict[str, Any], digests: set[str | None] | None) -> str | None:
     """What is wrong with an image, if anything. `digests`: its pixels must have one of these."""
-    data = picture["bytes"]
-    if data is None:
-        key = str(picture["path"]).removeprefix(store.uri.rstrip("/") + "/")
-        data = store.get(key)
-        if data is None:
-            return f"is missing: {picture['path']}"
+    data, key = picture["bytes"], str(picture["path"]).removeprefix(store.uri.rstrip("/") + "/")
     try:
-        with boundary(ErrorKind.image_unreadable):
-            image = Image.open(io.BytesIO(data))
-            image.load()
+        image = store.read(key, _decode) if data is None else _decode(data)
+        if image is None:
+            return f"is missing: {picture['path']}"
     except RecordError as error:
         return f"does not decode: {error}"
     if digests is None or frame_of(image).digest in digests:
@@ -85,3 +80,10 @@ def _find_image_problem(store: Store, picture: dict[str, Any], digests: set[str 
     if image.mode == "RGB" and frame_of(image.convert("RGBA")).digest in digests:
         return None  # webp drops an alpha channel that hides nothing
     return "has other pixels than its step gave"
+
+
+def _decode(data: bytes) -> Image.Image:
+    with boundary(ErrorKind.image_unreadable):
+        image = Image.open(io.BytesIO(data))
+        image.load()
+        return image

@@ -28,6 +28,7 @@ _PROBE = Image.fromarray(
 """Ramps from black to each primary, secondary and white."""
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 """TIFF tags."""
+_STRIP = "embed the right one, or convert the image to sRGB and remove it"
 _INEXACT = ("F", "I", "LAB", "HSV")
 
 
@@ -52,6 +53,8 @@ def to_srgb(image: Image.Image, data: bytes = b"") -> Image.Image:
         return read_only_view(image)
     image = _scale_to_8_bits(image, data)
     profile = image.info.get("icc_profile")
+    if profile is None and "icc_profile" in image.info:
+        raise UnfitImage(f"its ICC profile is broken: it can't be unpacked; {_STRIP}")
     image = ImageOps.exif_transpose(image)
     if image.mode in _INEXACT:
         raise UnfitImage(f"pixel mode {image.mode} has no exact form in 8-bit RGB; convert it first")
@@ -125,7 +128,9 @@ def _convert_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
             return image
         converted = ImageCms.applyTransform(image, transform)
     except (ImageCms.PyCMSError, OSError) as error:
-        raise UnfitImage(f"its ICC profile can't be applied: {error}") from error
+        raise UnfitImage(
+            f"its ICC profile can't be applied, being broken or of another kind ({error}); {_STRIP}"
+        ) from error
     assert converted is not None
     return converted
 

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from mira_batch.config.shared import ManifestConfig
 from mira_batch.core.identity import content_hash, frame_of
-from mira_batch.storage.images import FORMATS, decode
+from mira_batch.storage.images import decode, open_image
 
 LONG_SIDE = 1024
 """Sharpness is measured at this size at most, so that it compares between resolutions."""
@@ -37,7 +37,7 @@ def read_header(data: bytes) -> dict[str, Any]:
     """
     facts: dict[str, Any] = {"bytes": len(data), "file_digest": content_hash(data)}
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = open_image(data)
         facts |= {"format": image.format, "mode": image.mode, "depth": _find_depth(image, data)}
         facts["exif_orientation"] = image.getexif().get(ExifTags.Base.Orientation, 1)
         if profile := image.info.get("icc_profile"):

@@ -91,7 +91,9 @@ class InspectJob:
     async def open(self, context: WorkerContext) -> InspectRunner:
         """There is no model to load."""
         config = self.config
-        images = ManifestImages(config.input, config.storage, self._fingerprint, context.readers)
+        images = ManifestImages(
+            config.input, config.storage, self._fingerprint, context.readers, context.stop
+        )
         return InspectRunner(config, context, images)
 
     def check_row(self, store: Store, row: Mapping[str, Any]) -> RowCheck:
@@ -117,10 +119,11 @@ class InspectRunner(RecordRunner):
         started = time.perf_counter()
         record = PlannedRecord.from_row(row.columns)
         self._context.activity.move(record.record_id, "reading")
-        facts: Mapping[str, Any] = {}
-        retries = 0
+        facts: dict[str, Any] = {}
+        failure: Failure | None = None
         try:
-            (facts, failure), retries = await self._images.read(record, partial(self._look, record.source))
+            look = partial(self._look, facts, record.source)
+            _, retries = await self._images.read(record, look)
         except RecordError as error:
             failure, retries = error.failure, error.retries
         return _end(record, facts, failure, Usage.of(io=time.perf_counter() - started, retries=retries))
@@ -133,13 +136,15 @@ class InspectRunner(RecordRunner):
         """Close the file of embedded images."""
         await asyncio.to_thread(self._images.close)
 
-    def _look(self, name: str, data: bytes) -> tuple[Mapping[str, Any], Failure | None]:
-        """The facts that can be had of an image, and why those of its pixels can't."""
-        facts = read_header(data)
-        try:
-            return facts | measure_pixels(data, name, self._config.input), None
-        except RecordError as error:
-            return facts, error.failure
+    def _look(self, facts: dict[str, Any], name: str, data: bytes) -> None:
+        """Note the facts of an image; those of its file also where its pixels can't be had.
+
+        Raises:
+            RecordError: they can't.
+        """
+        facts.clear()
+        facts |= read_header(data)
+        facts |= measure_pixels(data, name, self._config.input)
 
 
 def _raise(error: Exception) -> str:

@@ -181,7 +181,9 @@ class AttemptLog:
         self._store.create(self._name_key(work, what, number), content, durable=False)
 
     def _read(self, work: str, what: str, number: int) -> dict[str, Any]:
-        return json.loads(self._store.get(self._name_key(work, what, number)) or b"{}")
+        return (
+            self._store.read(self._name_key(work, what, number), lambda data: json.loads(data or b"{}")) or {}
+        )
 
     def _name_key(self, work: str, what: str, number: int) -> str:
         place = f"{self._prefix}/{work}" if work else self._prefix

@@ -90,6 +90,9 @@ def lease(
     beating.start()
     try:
         yield
+    except StoreError:
+        store.hurry()  # it has been waited for
+        raise
     finally:
         _held.discard(ours.holder)
         ended.set()
@@ -102,9 +105,8 @@ def lease(
 
 def read_claim(store: Store) -> Claim | None:
     """The claim that stands, if any; one that can't be read counts as none."""
-    data = store.get(LEASE)
     try:
-        return None if data is None else Claim(**json.loads(data))
+        return store.read(LEASE, lambda data: Claim(**json.loads(data)))
     except (ValueError, TypeError):
         return None
 

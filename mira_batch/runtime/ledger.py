@@ -26,7 +26,7 @@ from pydantic import TypeAdapter
 from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import Receipt, RunSummary
 from mira_batch.core.types import UNFINISHED
-from mira_batch.storage.run.layout import RECEIPTS, result_key
+from mira_batch.storage.run.layout import RECEIPTS, DamagedFile, read_document, result_key
 from mira_batch.storage.stores import Store
 
 FOOTER = b"mira_batch.receipt"
@@ -35,6 +35,7 @@ _EVERY = 10.0
 """Seconds between saves."""
 _THREADS = 16
 _RECEIPT = TypeAdapter(Receipt)
+_DAMAGE = (pa.ArrowException, OSError, KeyError, TypeError, ValueError)
 _TAIL = 1 << 16
 """Bytes that hold the footer of nearly every result file."""
 
@@ -80,7 +81,10 @@ def sum_receipts(store: Store, committed: set[int]) -> Receipt:
     """
     found, left = Receipt(), set(committed)
     for entry in store.list(RECEIPTS):
-        document = json.loads(store.get(entry.key) or b"{}")
+        try:
+            document = read_document(store, entry.key) or {}
+        except DamagedFile:  # it only spares reading the shards
+            continue
         shards = {i for first, last in document.get("shards", []) for i in range(first, last + 1)}
         if shards and shards <= left:
             left -= shards
@@ -93,15 +97,25 @@ def sum_receipts(store: Store, committed: set[int]) -> Receipt:
 
 def read_receipt(store: Store, shard: int) -> Receipt:
     """The receipt in a result file's footer; an empty one where the file is damaged, as `verify` will say."""
+    key = result_key(shard)
     try:
-        tail, size = store.get_tail(result_key(shard), _TAIL)
+        tail, size = store.get_tail(key, _TAIL)
         footer = int.from_bytes(tail[-8:-4], "little") + 8
         if footer > len(tail):
-            tail, size = store.get_tail(result_key(shard), footer)
-        metadata = pq.read_metadata(io.BytesIO(tail)).metadata
-        return replace(from_json(json.loads(metadata[FOOTER])), shard=shard, written=size)
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
-        return Receipt(shard)
+            tail, size = store.get_tail(key, footer)
+        return _parse_footer(shard, tail, size)
+    except _DAMAGE:
+        pass
+    try:
+        found = store.read(key, lambda data: _parse_footer(shard, data, len(data)))
+    except _DAMAGE:
+        found = None
+    return found or Receipt(shard)
+
+
+def _parse_footer(shard: int, tail: bytes, size: int) -> Receipt:
+    metadata = pq.read_metadata(io.BytesIO(tail)).metadata
+    return replace(from_json(json.loads(metadata[FOOTER])), shard=shard, written=size)
 
 
 def to_json(receipt: Receipt) -> str:

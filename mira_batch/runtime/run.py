@@ -13,7 +13,7 @@ from threading import Timer
 from typing import Any
 
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import RunConflict, RunStopped
+from mira_batch.core.errors import RunConflict, RunStopped, StoreError
 from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
@@ -92,7 +92,7 @@ def run(
                 session = secrets.token_hex(4)  # names this call of the driver; see runtime/attempts.py
                 ledger = Ledger(store, session, summary)
                 work = Assignment(job, store.uri, session, todo, watch.note, profile)
-                _drive(backend, work, ledger, watch, stop, phases)
+                _drive(backend, store, work, ledger, watch, stop, phases)
             # From the store: others may have committed shards, too.
             todo, now = _look(job.config, store, found)
             summary = replace(now, already=summary.already, workers=ledger.summary.workers)
@@ -109,7 +109,13 @@ def run(
 
 
 def _drive(
-    backend: Backend, work: Assignment, ledger: Ledger, watch: Progress, stop: StopRequest, phases: Profile
+    backend: Backend,
+    store: Store,
+    work: Assignment,
+    ledger: Ledger,
+    watch: Progress,
+    stop: StopRequest,
+    phases: Profile,
 ) -> None:
     if stop.end is not None:  # it was asked while the backend started
         return
@@ -117,6 +123,9 @@ def _drive(
         pool.on_receipt = phases.add
         try:
             drive(work.job.config, pool, work.shards, ledger, watch, stop)
+        except StoreError:
+            store.hurry()  # it has been waited for
+            raise
         finally:
             ledger.save()
 

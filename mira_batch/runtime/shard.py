@@ -14,6 +14,7 @@ from mira_batch.runtime.admission import Admission, gather_or_cancel
 from mira_batch.runtime.attempts import AttemptLog, Session
 from mira_batch.runtime.job import Job, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage.run.steplog import ShardLog
+from mira_batch.storage.stores import FetchStopped
 
 Rows = list[Mapping[str, Any]]
 
@@ -90,7 +91,7 @@ class ShardRun:
                 # and be blamed for its death.
                 self._admission.close()
                 raise
-            except RecordPostponed:
+            except (RecordPostponed, FetchStopped):
                 if self._context.stop.asked:
                     return None
                 raise JobError(f"{self._name(row)}: was postponed, but the run is not ending") from None

@@ -19,14 +19,14 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import EngineDead, JobError, UserError, describe, job_boundary
+from mira_batch.core.errors import EngineDead, JobError, StoreError, UserError, describe, job_boundary
 from mira_batch.core.receipts import Receipt, Tally, WorkerStatus
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
@@ -39,7 +39,7 @@ from mira_batch.runtime.ledger import FOOTER, read_receipt, to_json
 from mira_batch.runtime.shard import Rows, ShardRun
 from mira_batch.runtime.trace import Trace
 from mira_batch.storage.run.layout import check_identities, result_key
-from mira_batch.storage.run.planfile import Shard, read_shard
+from mira_batch.storage.run.planfile import Shard, read_plan_file, read_shard
 from mira_batch.storage.run.results import explain_misfit, results_file
 from mira_batch.storage.stores import Store
 
@@ -92,7 +92,7 @@ class ShardWorker:
             readers=readers,
         )
         self._readers = readers
-        self._plan_file = lru_cache(maxsize=2)(self._context.store.get)
+        self._plan_file = lru_cache(maxsize=2)(partial(read_plan_file, self._context.store))
         self._loop = asyncio.new_event_loop()
         self._writers = ThreadPoolExecutor(_count_writers(job.config), thread_name_prefix="write")
         self._loop.set_default_executor(self._writers)
@@ -215,6 +215,11 @@ class ShardWorker:
             if work is None:
                 return await asyncio.to_thread(self._read_receipt, shard.index)
             return await self._commit(shard.index, work)
+        except StoreError as error:
+            # A step that can't be logged is lost, so no further one is begun, of whatever shard. Else the
+            # next shards would make one of each record before the driver hears of it.
+            self._context.stop.ask(RunEnd.interrupted, str(error))
+            raise
         finally:
             self._in_hand -= 1
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, TypeVar, cast
 from urllib.parse import unquote
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import ImageOutput, ManifestConfig, StorageConfig
@@ -21,15 +21,37 @@ from mira_batch.core.errors import RecordError, StoreError, describe
 from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import ErrorKind
 from mira_batch.imaging import UnfitImage, refuse_frames, to_srgb
+from mira_batch.storage.foreign import is_page, name_content
+from mira_batch.storage.jpeg import is_cut_short
+from mira_batch.storage.png import check_pixels, drop_texts
 from mira_batch.storage.spelling import list_spellings
-from mira_batch.storage.stores import READ_ERRORS, describe_read_error, file_exists, read_bytes
+from mira_batch.storage.stores import (
+    READ_ERRORS,
+    describe_read_error,
+    file_exists,
+    find_size,
+    read_bytes,
+    read_surely,
+)
+
+T = TypeVar("T")
+
+PngImagePlugin.MAX_TEXT_CHUNK = 32 << 20  # of what `drop_texts` leaves: real profiles are above its megabyte
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """What is decoded. Pillow's other, rarer decoders never see untrusted bytes."""
+_SUBFILE, _DNG = 254, 50706
+"""TIFF tags."""
+_AGAIN = "copy or export it again"
 
 
 def fetch(
-    uri: str, source: ManifestConfig, storage: StorageConfig, on_retry: Callable[[], None] | None = None
+    uri: str,
+    source: ManifestConfig,
+    storage: StorageConfig,
+    on_retry: Callable[[], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    seconds: float | None = None,
 ) -> bytes:
     """Read an image's encoded bytes.
 
@@ -38,14 +60,24 @@ def fetch(
         source: which locations are allowed, and how many bytes.
         storage: how an object store is reached.
         on_retry: called for each passing fault that is waited out.
+        stopped: whether to give up; asked all the while.
+        seconds: most that a web server may take for it, all tries together; None sets no limit.
 
     Raises:
         RecordError: forbidden, unreadable or too large.
+        FetchStopped: it was given up.
         StoreError: its object store could not be reached, also after retries.
     """
+
+    def admit(to: str) -> None:
+        try:
+            check_allowed(to, source.allowed)
+        except RecordError as error:
+            raise RecordError(error.kind, f"{uri}: the server redirects, but {error}") from error
+
     check_allowed(uri, source.allowed)
     try:
-        data = read_bytes(uri, storage, source.max_bytes, on_retry)
+        data = read_bytes(uri, storage, source.max_bytes, on_retry, stopped, admit, seconds)
     except READ_ERRORS as error:
         hint = _find_other_spelling(uri, source, storage) if isinstance(error, FileNotFoundError) else ""
         raise RecordError(ErrorKind.image_unreadable, describe_read_error(uri, error) + hint) from error
@@ -63,6 +95,46 @@ def _find_other_spelling(uri: str, source: ManifestConfig, storage: StorageConfi
         except (RecordError, StoreError, *READ_ERRORS):
             continue
     return ""
+
+
+def read_image(
+    uri: str,
+    use: Callable[[bytes], T],
+    source: ManifestConfig,
+    storage: StorageConfig,
+    on_retry: Callable[[], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    seconds: float | None = None,
+) -> T:
+    """What `use` makes of an image's encoded bytes. A remote one that it raises upon is read again first: its
+    server may have given a part of it only.
+
+    Args:
+        uri: a local path or URI.
+        use: as `decode`.
+        source, storage, on_retry, stopped, seconds: as `fetch` takes them.
+
+    Raises:
+        RecordError, FetchStopped, StoreError: as `fetch`; also a StoreError where a store answers each read
+            otherwise.
+        Exception: whatever `use` raises.
+    """
+    fetch_now = partial(fetch, uri, source, storage, on_retry, stopped, seconds)
+    if not is_remote(uri):
+        return use(fetch_now())
+
+    def are_alike(one: bytes, other: bytes) -> bool:
+        """A server's page is never twice the same."""
+        return one == other or (is_page(one) and is_page(other))
+
+    size = partial(find_size, uri, storage)
+    try:
+        found = read_surely(fetch_now, use, size, storage.retry_seconds, uri, stopped, are_alike)
+    except StoreError as error:
+        if uri.lower().startswith("http"):  # the server of one image, which it may never give
+            raise RecordError(ErrorKind.image_unreadable, str(error)) from error
+        raise
+    return cast(T, found)
 
 
 def check_bytes(size: int, name: str, source: ManifestConfig) -> None:
@@ -136,7 +208,7 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
         RecordError: image_unreadable or image_too_large, with the reason.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = open_image(data)
         width, height = image.size
         if width * height > source.max_pixels:
             raise RecordError(
@@ -144,8 +216,13 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
                 f"{name}: {width} x {height} is more than {source.max_pixels:,} pixels; "
                 "raise input.max_pixels to admit it",
             )
+        _refuse_raw(image)
         refuse_frames(image)
+        if image.format == "PNG":
+            check_pixels(data)
         image.load()
+        if image.format in ("JPEG", "MPO") and is_cut_short(data, image):
+            raise UnfitImage(f"is damaged: its data end before the picture does; {_AGAIN}")
         return to_srgb(image, data)
     except (RecordError, MemoryError):
         raise
@@ -154,12 +231,30 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RecordError(ErrorKind.image_too_large, f"{name}: {error}") from error
     except UnidentifiedImageError as error:
-        known = ", ".join(FORMATS)
-        raise RecordError(
-            ErrorKind.image_unreadable, f"{name}: is not an image that can be read ({known})"
-        ) from error
+        known = f"is not an image that can be read ({', '.join(FORMATS)})"
+        found = name_content(data)
+        what = f"{known}: it is {found[0]}; {found[1]}" if found else known
+        raise RecordError(ErrorKind.image_unreadable, f"{name}: {what}") from error
     except Exception as error:  # the boundary of untrusted bytes: decoders raise anything on them
-        raise RecordError(ErrorKind.image_unreadable, f"{name}: is damaged: {describe(error)}") from error
+        words = describe(error)
+        what = "is damaged: it ends too early" if "truncated" in words.lower() else "is damaged"
+        raise RecordError(ErrorKind.image_unreadable, f"{name}: {what}: {words}; {_AGAIN}") from error
+
+
+def open_image(data: bytes) -> Image.Image:
+    """An image's header, by the formats that are decoded; nothing of what it says is to be trusted.
+
+    Raises:
+        Exception: whatever Pillow raises on bytes that are none.
+    """
+    return Image.open(io.BytesIO(drop_texts(data)), formats=FORMATS)
+
+
+def _refuse_raw(image: Image.Image) -> None:
+    """Of a camera's raw file in TIFF's form Pillow would take the small preview for the image."""
+    tags = getattr(image, "tag_v2", {})
+    if _DNG in tags or tags.get(_SUBFILE, 0) & 1:
+        raise UnfitImage("is a camera's raw file, or holds a small preview first; develop it to PNG or JPEG")
 
 
 def encode(image: Image.Image, output: ImageOutput) -> bytes:

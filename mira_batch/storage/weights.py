@@ -28,6 +28,7 @@ from mira_batch.storage.stores import (
     READ_ERRORS,
     describe_read_error,
     download,
+    explain_disk_error,
     list_files_below,
     shorten_error,
 )
@@ -186,6 +187,9 @@ def _explain_hub_errors(repository: str, revision: str) -> Iterator[None]:
         problem = "no such model; a private one needs a token as HF_TOKEN on the workers"
         raise ConfigError(f"weights: hf://{repository}@{revision}: {problem}") from error
     except Exception as error:  # a boundary: what of its HTTP client's errors comes through, the hub decides
+        if isinstance(error, OSError) and (why := explain_disk_error(error)):
+            place = f"{error.filename or 'this node'}: {why}; HF_HOME names another directory for downloads"
+            raise ConfigError(f"weights: hf://{repository}@{revision}: {place}") from error
         problem = f"the hub can't be reached, and this node's cache does not hold it ({shorten_error(error)})"
         raise ConfigError(f"weights: hf://{repository}@{revision}: {problem}") from error
 
@@ -199,11 +203,17 @@ def _fetch_from_store(location: str, storage: StorageConfig) -> Path:
     listing = _list_store(location, storage)
     name = content_hash(location, json.dumps(listing, sort_keys=True))
     cache = _find_cache()
-    cache.mkdir(parents=True, exist_ok=True)
     target = cache / name
-    with FileLock(cache / f"{name}.lock"):
-        if not (target.is_dir() and _is_whole(target, listing)):
-            _download_all(location, storage, listing, target)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / f"{name}.lock"):
+            if not (target.is_dir() and _is_whole(target, listing)):
+                _download_all(location, storage, listing, target)
+    except OSError as error:
+        why = explain_disk_error(error) or shorten_error(error)
+        raise ConfigError(
+            f"weights: {cache}: {why}; MIRA_BATCH_WEIGHTS names another directory for downloads"
+        ) from error
     return target
 
 

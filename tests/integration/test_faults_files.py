@@ -149,7 +149,7 @@ def test_a_cut_result_file_is_named_by_verify_and_made_again_once_removed(
     verdict = verify_edits(halted.store)
     [problem] = verdict.problems
     assert problem.startswith(f"results/{missing.name}: is not whole Parquet")
-    assert problem.endswith("remove it and run the job again")
+    assert problem.endswith("keep it, but move it out of the run's directory, and run the job again")
     missing.unlink()
     assert run(halted.config).complete
     check_whole(halted.store, None, undisturbed)

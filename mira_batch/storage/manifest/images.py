@@ -12,6 +12,7 @@ from typing import TypeVar
 from mira_batch.config.shared import ManifestConfig, StorageConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import content_hash, frame_of, work_id
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import ErrorKind, Frame
 from mira_batch.storage import images
 from mira_batch.storage.manifest.embedded import EmbeddedReader
@@ -29,7 +30,13 @@ class ManifestImages:
     """
 
     def __init__(
-        self, source: ManifestConfig, storage: StorageConfig, fingerprint: str, readers: Executor
+        self,
+        source: ManifestConfig,
+        storage: StorageConfig,
+        fingerprint: str,
+        readers: Executor,
+        stop: StopRequest | None = None,
+        seconds: float | None = None,
     ) -> None:
         """
         Args:
@@ -37,11 +44,15 @@ class ManifestImages:
             storage: how object stores are reached.
             fingerprint: the job's, by which an embedded image is known to be the one that was planned.
             readers: threads that fetch and decode.
+            stop: asks for the run's end; what is being fetched is given up then.
+            seconds: most that a web server may take for one image; None sets no limit.
         """
         self._source = source
         self._storage = storage
         self._fingerprint = fingerprint
         self._readers = readers
+        self._stop = stop or StopRequest()
+        self._seconds = seconds
         self._embedded = EmbeddedReader(source.columns.image, storage)
         self._waiting: dict[tuple[str, int], dict[int, asyncio.Future[bytes]]] = {}
         """(file, row group) -> row -> who waits for it."""
@@ -52,6 +63,7 @@ class ManifestImages:
 
         Raises:
             RecordError: it can't be had.
+            FetchStopped: it was given up, since the run ends.
             StoreError: its store could not be reached, also after retries.
             ManifestError: the manifest can't be read.
         """
@@ -80,7 +92,9 @@ class ManifestImages:
             retries += 1
 
         try:
-            return use(images.fetch(uri, self._source, self._storage, count)), retries
+            stopped = partial(getattr, self._stop, "asked")
+            read = images.read_image(uri, use, self._source, self._storage, count, stopped, self._seconds)
+            return read, retries
         except RecordError as error:
             error.retries = retries
             raise

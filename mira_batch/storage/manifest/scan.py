@@ -65,10 +65,13 @@ def _identify(
 ) -> dict[str, str]:
     """URI -> what tells its content. An image that can't be looked up fails later, in its own row."""
 
+    def admit(uri: str) -> None:
+        check_allowed(uri, source.allowed)
+
     def look_up(uri: str) -> str:
         try:
             check_allowed(uri, source.allowed)
-            return read_version(uri, storage)
+            return read_version(uri, storage, admit)
         except (RecordError, *READ_ERRORS):
             return "unknown"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,10 +17,11 @@ import pyarrow.parquet as pq
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.types import Status
-from mira_batch.storage.run.layout import RUN, RunSpec, job_of, parse_run
+from mira_batch.storage.run.layout import RUN, DamagedFile, RunSpec, job_of, parse_run
 from mira_batch.storage.run.results import columns_to_read, result_files, tell_unfinished
-from mira_batch.storage.stores import ArrowFileSystem, open_store, shorten_error
+from mira_batch.storage.stores import ArrowFileSystem, open_store, read_checked, shorten_error
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _THREADS = 16
 _FILES_AT_ONCE = 256
@@ -95,17 +97,15 @@ def list_runs(
     root = open_store(output_uri, storage, make=False)
     found = []
     for name in root.list_folders():
-        if (data := root.get(f"{name}/{RUN}")) is not None:
-            try:
-                found.append((name, parse_run(data, root.locate(f"{name}/{RUN}"))))
-            except StoreError as error:
-                on_damaged(error)
+        where = root.locate(f"{name}/{RUN}")
+        try:
+            about = root.read(f"{name}/{RUN}", partial(parse_run, where=where))
+        except DamagedFile as error:
+            on_damaged(error)
+        else:
+            found += [(name, about)] if about is not None else []
     for name, about in sorted(found, key=lambda run: (str(run[1].get("created", "")), run[0])):
         yield root.locate(name), about
-
-
-class _Damaged(StoreError):
-    """A run or result file is there, but is not what it should be."""
 
 
 def read_columns(
@@ -131,52 +131,80 @@ def read_columns(
     fs, files = result_files(run, storage)
     needed = columns_to_read(columns, fields.names)
 
-    def read(file: str) -> pa.Table | _Damaged:
+    def read(file: str) -> pa.Table | DamagedFile:
         try:
-            with open_results(fs, run, file, [fields.field(name) for name in needed]) as parquet:
-                table = parquet.read(columns=needed, use_threads=False)
-                return tell_unfinished(table).select(list(columns))
-        except _Damaged as error:
+            return read_result_file(
+                fs,
+                run,
+                file,
+                [fields.field(name) for name in needed],
+                lambda parquet: tell_unfinished(parquet.read(columns=needed, use_threads=False)).select(
+                    list(columns)
+                ),
+                storage,
+            )
+        except DamagedFile as error:
             return error
 
     with ThreadPoolExecutor(_THREADS) as pool:
         for first in range(0, len(files), _FILES_AT_ONCE):
             some = files[first : first + _FILES_AT_ONCE]
             for file, table in zip(some, pool.map(read, some), strict=True):
-                if isinstance(table, _Damaged):
+                if isinstance(table, DamagedFile):
                     on_damaged(table)
                 else:
                     yield file, table
 
 
-@contextmanager
-def open_results(
-    fs: ArrowFileSystem, run: str, file: str, columns: Sequence[pa.Field]
-) -> Iterator[pq.ParquetFile]:
-    """A result file that has these columns. The boundary of what lies in it.
+def read_result_file(
+    fs: ArrowFileSystem,
+    run: str,
+    file: str,
+    columns: Sequence[pa.Field],
+    read: Callable[[pq.ParquetFile], T],
+    storage: StorageConfig,
+) -> T:
+    """What `read` makes of a result file that has these columns. The boundary of what lies in it.
 
     Args:
         fs: the file system of the results.
         run: the run's directory, for messages.
         file: path of the result file.
         columns: those that it must have, with their types.
+        read: reads what is wanted. Called again, with the file in memory, where it seems to be damaged.
+        storage: how an object store is reached.
 
     Raises:
-        StoreError: it is damaged, lacks a column, or its store can't be used.
+        DamagedFile: it is damaged, or lacks a column.
+        StoreError: its store can't be used.
     """
     where = f"{run}/results/{file.rsplit('/', 1)[1]}"
+
+    def check_and_read(parquet: pq.ParquetFile) -> T:
+        found = {field.name: field.type for field in parquet.schema_arrow}
+        for column in columns:
+            if found.get(column.name) != column.type:
+                raise pa.ArrowInvalid(f"its column {column.name} is missing or of another type")
+        return read(parquet)
+
+    def parse(data: bytes) -> T:
+        with pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True) as parquet:
+            return check_and_read(parquet)
+
     try:
-        with pq.ParquetFile(file, filesystem=fs) as parquet:
-            found = {field.name: field.type for field in parquet.schema_arrow}
-            for column in columns:
-                if found.get(column.name) != column.type:
-                    raise pa.ArrowInvalid(f"its column {column.name} is missing or of another type")
-            yield parquet
+        try:
+            with pq.ParquetFile(file, filesystem=fs, page_checksum_verification=True) as parquet:
+                return check_and_read(parquet)
+        except (pa.ArrowException, OSError) as error:
+            if "AWS Error" in str(error):  # the store's fault, not the file's
+                raise StoreError(f"{where}: can't be read: {shorten_error(error)}") from error
+            return read_checked(where, storage, parse)
+    except (FileNotFoundError, PermissionError) as error:
+        raise StoreError(f"{where}: can't be read: {shorten_error(error)}") from error
     except (pa.ArrowException, OSError) as error:
-        if "AWS Error" in str(error):  # the store's fault, not the file's
-            raise StoreError(f"{where}: can't be read: {shorten_error(error)}") from error
-        raise _Damaged(
-            f"{where}: is damaged ({shorten_error(error)}); remove it and run that run again"
+        raise DamagedFile(
+            f"{where}: is damaged ({shorten_error(error)}); keep it, but move it out of that "
+            "run's directory, and run that run again"
         ) from error
 
 

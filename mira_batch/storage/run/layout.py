@@ -61,6 +61,10 @@ def state_prefix(shard: int) -> str:
     return f"state/{shard:05d}"
 
 
+class DamagedFile(StoreError):
+    """A file of a run is there, but is not what it should be."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunSpec:
     """What a run is: all that decides its name, its directory and its `run.json`."""
@@ -195,17 +199,31 @@ def read_run(store: Store) -> dict[str, Any]:
         RunConflict: there is none.
         StoreError: it is damaged.
     """
-    data = store.get(RUN)
-    if data is None:
+    found = store.read(RUN, lambda data: parse_run(data, store.locate(RUN)))
+    if found is None:
         raise RunConflict(f"{store.uri}: holds no run (no {RUN}); check output.uri and run_id")
-    return parse_run(data, store.locate(RUN))
+    return found
+
+
+def read_document(store: Store, key: str, *keys: str) -> dict[str, Any] | None:
+    """One of a run's JSON documents, which must hold these keys; None where there is none.
+
+    Args:
+        store: the run's directory.
+        key: the document's.
+        keys: what it must hold.
+
+    Raises:
+        StoreError: it is damaged; it names the place.
+    """
+    return store.read(key, lambda data: parse_document(data, store.locate(key), *keys))
 
 
 def parse_run(data: bytes, where: str) -> dict[str, Any]:
     """The contents of a `run.json`.
 
     Raises:
-        StoreError: they are damaged, or not a run's; it names `where`.
+        DamagedFile: they are damaged, or not a run's; it names `where`.
     """
     return parse_document(data, where, "run_id", "fingerprint", "settings", "config")
 
@@ -214,7 +232,7 @@ def parse_document(data: bytes, where: str, *keys: str) -> dict[str, Any]:
     """One of a run's JSON documents, which must hold these keys.
 
     Raises:
-        StoreError: it does not; it names `where`.
+        DamagedFile: it does not; it names `where`.
     """
     try:
         document = json.loads(data)
@@ -224,8 +242,9 @@ def parse_document(data: bytes, where: str, *keys: str) -> dict[str, Any]:
     if missing := [] if problem else [key for key in keys if key not in document]:
         problem = f"it lacks {', '.join(missing)}"
     if problem:
-        raise StoreError(
-            f"{where}: is damaged ({problem}); restore it, or remove the run's directory and start again"
+        raise DamagedFile(
+            f"{where}: is damaged ({problem}); restore it, or leave this run and choose another run_id or "
+            "output.uri"
         )
     return document
 
@@ -248,7 +267,7 @@ def check_identities(store: Store, identities: Mapping[str, str | None]) -> None
     _check_skipped(store, identities)
     if store.create(MODELS, json.dumps(dict(identities), indent=2).encode()):
         return
-    noted = parse_document(store.get(MODELS) or b"", store.locate(MODELS))
+    noted = read_document(store, MODELS) or {}
     if changed := ", ".join(_find_changed_models(noted, identities)):
         raise RunConflict(
             f"{store.uri}: this run was begun with another model: {changed}; restore the model, or choose "
@@ -258,8 +277,7 @@ def check_identities(store: Store, identities: Mapping[str, str | None]) -> None
 
 def _check_skipped(store: Store, identities: Mapping[str, str | None]) -> None:
     """By the plan: whose results stand in for the records it left out."""
-    plan = store.get(PLAN)
-    skipped = parse_document(plan, store.locate(PLAN)).get("skipped_models", []) if plan else []
+    skipped = (read_document(store, PLAN) or {}).get("skipped_models", [])
     others = [entry for entry in skipped if entry["models"] != dict(identities)]
     if others:
         records = sum(entry["records"] for entry in others)

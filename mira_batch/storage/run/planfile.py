@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from mira_batch.storage.run import layout
 from mira_batch.storage.stores import Store, shorten_error
 
 SHARDS_PER_FILE = 256
+_NAMED = re.compile(r"plan-\d+-([0-9a-f]{8})\.parquet$")
 TAPER = 4
 """The last shards shrink so that about this many times the pool's size remain at every size."""
 
@@ -173,40 +175,60 @@ def read_plan(store: Store) -> Plan | None:
     Raises:
         StoreError: its marker is damaged.
     """
-    data = store.get(layout.PLAN)
-    if data is None:
+    found = layout.read_document(store, layout.PLAN, "files", "sizes", "rejected", "skipped")
+    if found is None:
         return None
-    keys = ("files", "sizes", "rejected", "skipped")
-    found = layout.parse_document(data, store.locate(layout.PLAN), *keys)
     return Plan(tuple(found["files"]), tuple(found["sizes"]), found["rejected"], found["skipped"])
 
 
+def read_plan_file(store: Store, key: str) -> bytes:
+    """A plan file's bytes, which are what its name says.
+
+    Args:
+        store: the run's directory.
+        key: the file's.
+
+    Raises:
+        StoreError: it is gone or damaged.
+    """
+    state, damage = "missing", None
+    try:
+        if (data := store.read(key, lambda data: _check_plan_file(key, data))) is not None:
+            return data
+    except (pa.ArrowException, OSError, ValueError) as error:
+        state, damage = f"damaged ({shorten_error(error)})", error
+    raise StoreError(
+        f"{store.locate(key)}: this plan file is {state}; restore it, or leave this run and choose another "
+        "run_id or output.uri"
+    ) from damage
+
+
+def _check_plan_file(key: str, data: bytes) -> bytes:
+    pq.read_metadata(io.BytesIO(data))
+    named = _NAMED.search(key)
+    if named and content_hash(data, size=4) != named[1]:
+        raise ValueError("its content is not the one that it is named after")
+    return data
+
+
 def read_shard(
-    store: Store, shard: Shard, get: Callable[[str], bytes | None] | None = None
+    store: Store, shard: Shard, read: Callable[[str], bytes] | None = None
 ) -> list[dict[str, Any]]:
-    """The plan rows of one shard. `get` may be the store's, cached: many shards share a plan file.
+    """The plan rows of one shard.
 
     Args:
         store: the run's directory.
         shard: which.
-        get: reads an object of the store; None takes the store's own.
+        read: `read_plan_file` of this store, cached: many shards share a plan file. None reads it now.
 
     Raises:
         StoreError: the plan file is gone or damaged.
     """
-    data = (get or store.get)(shard.file)
-    try:
-        with pq.ParquetFile(io.BytesIO(data or b"")) as file:
-            return file.read_row_group(shard.row_group).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        state = "missing" if data is None else f"damaged ({shorten_error(error)})"
-        raise StoreError(
-            f"{store.locate(shard.file)}: this plan file is {state}; restore it, or remove the run's "
-            "directory and start again"
-        ) from error
+    data = read(shard.file) if read else read_plan_file(store, shard.file)
+    with pq.ParquetFile(io.BytesIO(data)) as file:
+        return file.read_row_group(shard.row_group).to_pylist()
 
 
 def read_rejects(store: Store) -> list[dict[str, Any]]:
     """The manifest rows that could not be used."""
-    data = store.get(layout.REJECTS)
-    return pq.read_table(io.BytesIO(data)).to_pylist() if data else []
+    return store.read(layout.REJECTS, lambda data: pq.read_table(io.BytesIO(data)).to_pylist()) or []

@@ -7,6 +7,7 @@ is in its one file, and any Parquet reader sees each record exactly once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -26,18 +27,23 @@ from mira_batch.storage.stores import (
     file_exists,
     list_files_below,
     open_arrow_filesystem,
-    read_bytes,
+    read_checked,
     shorten_error,
 )
 
+T = TypeVar("T")
 _GROUP_BYTES = 64_000_000
 """Row groups are closed at about this size, so that readers can stream and no column chunk nears 2 GiB."""
 _GROUP_ROWS = 64
-_RUN_BYTES = 100_000_000
+_HEAD = {"record_id": "record_id", "work_id": "work_id", "instruction": "goal"}
+"""What a step's row has of its record, under which names."""
+_FORM = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
 _BOUNDED: Any = {"batch_size": _GROUP_ROWS, "cache_metadata": False}
 """Scans keep neither whole shards nor the footers of all files in memory."""
 _EARLY = pc.SetLookupOptions(pa.array(sorted(UNFINISHED), pa.string()))
-T = TypeVar("T", pa.Table, pa.RecordBatch)
+Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
 
 
 def results_file(
@@ -128,7 +134,7 @@ def _make_weigher(kind: pa.DataType) -> Callable[[Any], int] | None:
     return None
 
 
-def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.Dataset:
+def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.FileSystemDataset:
     """The committed results of a run of any job as a pyarrow dataset, for scans with bounded memory.
 
     Rows are as they stand in the files: of a run of release 0.1 those of unfinished records have the status
@@ -144,7 +150,7 @@ def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.Datase
     storage = storage or StorageConfig()
     fs, files = result_files(run, storage)
     fields = _declare_fields(run, fs, files, storage)
-    return ds.FileSystemDataset.from_paths(files, schema=fields, format=ds.ParquetFileFormat(), filesystem=fs)
+    return ds.FileSystemDataset.from_paths(files, schema=fields, format=_FORM, filesystem=fs)
 
 
 def _declare_fields(run: str, fs: ArrowFileSystem, files: Sequence[str], storage: StorageConfig) -> pa.Schema:
@@ -159,13 +165,43 @@ def _declare_fields(run: str, fs: ArrowFileSystem, files: Sequence[str], storage
         return schema.RESULTS_OF[job]
     if not files:
         return schema.RESULTS
-    try:
-        with pq.ParquetFile(files[0], filesystem=fs) as parquet:
-            found = parquet.schema_arrow
-    except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{run}: {files[0]}: is damaged ({shorten_error(error)})") from error
+    found = _read_file(run, files[0], fs, storage, lambda file, fs: pq.read_schema(file, filesystem=fs))
     # Results that were copied without their run.json are an edit's, if they look so.
     return schema.RESULTS if job is None and set(found.names) <= set(schema.RESULTS.names) else found
+
+
+def _read_file(
+    run: str, file: str, fs: ArrowFileSystem, storage: StorageConfig, take: Callable[[Any, Any], T]
+) -> T:
+    """What `take` makes of a result file, given it and its file system. What seems damaged is read again.
+
+    Raises:
+        StoreError: it is damaged, or can't be read.
+    """
+    where = f"{make_absolute(run).rstrip('/').removesuffix('/results')}/results/{file.rsplit('/', 1)[1]}"
+    try:
+        try:
+            return take(file, fs)
+        except (pa.ArrowException, OSError):
+            return read_checked(where, storage, lambda data: take(pa.BufferReader(data), None))
+    except (pa.ArrowException, *READ_ERRORS) as error:
+        raise StoreError(f"{where}: can't be read: {shorten_error(error)}") from error
+
+
+def _read_each(
+    dataset: ds.FileSystemDataset, run: str, columns: Sequence[str], storage: StorageConfig | None
+) -> Iterator[pa.Table]:
+    """These columns of each result file, one after the other: where a look at all at once failed.
+
+    Raises:
+        StoreError: one is damaged, or can't be read.
+    """
+
+    def take(file: Any, fs: ArrowFileSystem | None) -> pa.Table:
+        return _FORM.make_fragment(file, fs).to_table(schema=dataset.schema, columns=list(columns))
+
+    for file in dataset.files:
+        yield _read_file(run, file, dataset.filesystem, storage or StorageConfig(), take)
 
 
 def read_job(run: str, storage: StorageConfig) -> str | None:
@@ -182,7 +218,7 @@ def read_job(run: str, storage: StorageConfig) -> str | None:
     try:
         if not file_exists(where, storage):
             return None
-        return job_of(parse_run(read_bytes(where, storage, _RUN_BYTES), where))
+        return job_of(read_checked(where, storage, partial(parse_run, where=where)))
     except READ_ERRORS as error:
         raise StoreError(f"{where}: can't be read: {shorten_error(error)}") from error
 
@@ -205,7 +241,7 @@ def result_files(run: str, storage: StorageConfig) -> tuple[ArrowFileSystem, lis
     return fs, [f"{path}/{shards[shard]}" for shard in sorted(shards)]
 
 
-def tell_unfinished(table: T) -> T:
+def tell_unfinished(table: Rows) -> Rows:
     """The same rows, those of unfinished records with that status. Release 0.1 said `ok` of them.
 
     Args:
@@ -274,7 +310,11 @@ def read_outputs(
     if unknown := [name for name in names if name not in dataset.schema.names]:
         known = ", ".join(dataset.schema.names)
         raise ValueError(f"{run}: no such column: {', '.join(unknown)}; there are {known}")
-    table = dataset.to_table(columns=columns_to_read(names, dataset.schema.names))
+    needed = columns_to_read(names, dataset.schema.names)
+    try:
+        table = dataset.to_table(columns=needed)
+    except (pa.ArrowException, OSError):
+        table = pa.concat_tables(_read_each(dataset, run, needed, storage))
     return tell_unfinished(table).select(names)
 
 
@@ -293,17 +333,25 @@ def read_trajectories(run: str, images: bool = True, storage: StorageConfig | No
     dataset = results_dataset(run, storage)
     if "steps" not in dataset.schema.names:
         raise StoreError(f"{run}: is no edit run: its records have no steps")
+    columns = [*_HEAD, "steps"]
+    try:
+        return _collect_steps(dataset.to_batches(columns=columns, **_BOUNDED), images)
+    except (pa.ArrowException, OSError):
+        tables = _read_each(dataset, run, columns, storage)
+        return _collect_steps((batch for table in tables for batch in table.to_batches()), images)
+
+
+def _collect_steps(batches: Iterable[pa.RecordBatch], images: bool) -> pa.Table:
     tables = []
-    head = {"record_id": "record_id", "work_id": "work_id", "instruction": "goal"}
-    for batch in dataset.to_batches(columns=[*head, "steps"], **_BOUNDED):
+    for batch in batches:
         parents = batch["steps"].value_parent_indices()
         steps = batch["steps"].flatten()
-        columns = {name: batch[key].take(parents) for key, name in head.items()}
+        columns = {name: batch[key].take(parents) for key, name in _HEAD.items()}
         for field in schema.STEP:
             if images or field.name != "image":
                 columns[field.name] = steps.field(field.name)
         tables.append(pa.table(columns))
-    fields = [(name, pa.string()) for name in head.values()]
+    fields = [(name, pa.string()) for name in _HEAD.values()]
     fields += [(f.name, f.type) for f in schema.STEP if images or f.name != "image"]
     whole = pa.schema(fields)
     return pa.concat_tables([table.cast(whole) for table in tables]) if tables else whole.empty_table()

@@ -16,6 +16,7 @@ import json
 import zlib
 from collections import defaultdict
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from PIL import Image, PngImagePlugin
@@ -116,21 +117,36 @@ class ShardLog:
 
     def _read(self, task: EditTask, index: int, before: str | None) -> LoggedStep | None:
         """One step, or None when it can't be trusted. `before` None accepts any image to start from."""
-        data = self._store.get(self._name_key(task, index))
-        unpacked = unpack(data, task.work_id) if data is not None else None
-        if unpacked is None:
-            return None
-        step, png = unpacked
-        if step.index != index or (before is not None and step.before != before):
-            return None
         try:
-            frame = frame_of(_decode_own(png))
-        except (OSError, ValueError, SyntaxError):
+            found = self._store.read(self._name_key(task, index), partial(_parse_step, work=task.work_id))
+        except _Untrusted:
             return None
-        if frame.digest != step.after:
+        if found is None:
             return None
-        self._png[step.after] = png
-        return LoggedStep(step, frame)
+        logged, png = found
+        if logged.step.index != index or (before is not None and logged.step.before != before):
+            return None
+        self._png[logged.step.after] = png
+        return logged
+
+
+class _Untrusted(Exception):
+    """A step file is not whole, of another form, or of another record."""
+
+
+def _parse_step(data: bytes, work: str) -> tuple[LoggedStep, bytes]:
+    """A step file's step, its image decoded, and the image as it stands there."""
+    unpacked = unpack(data, work)
+    if unpacked is None:
+        raise _Untrusted
+    step, png = unpacked
+    try:
+        frame = frame_of(_decode_own(png))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise _Untrusted from error
+    if frame.digest != step.after:
+        raise _Untrusted
+    return LoggedStep(step, frame), png
 
 
 def pack(work: str, step: Step, png: bytes) -> bytes:

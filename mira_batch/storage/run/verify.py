@@ -24,6 +24,8 @@ from mira_batch.storage.stores import Store, shorten_error
 
 _MOST_PROBLEMS = 1_000
 _THREADS = 4
+_ASIDE = "keep it, but move it out of the run's directory, and run the job again"
+"""What to do about a result file that is no good. Never to delete: it may be good after all."""
 
 
 @dataclass
@@ -83,7 +85,7 @@ def verify(
     keys = {entry.key for entry in store.list("results")}
     expected = {layout.result_key(shard.index): shard for shard in plan.shards()}
     for key in sorted(keys - expected.keys()):
-        verdict.problems.append(f"{key}: is not part of the plan; remove it")
+        verdict.problems.append(f"{key}: is not part of the plan; move it elsewhere")
     seen: set[str] = set()
     with ThreadPoolExecutor(_THREADS) as pool:
         for key, shard in expected.items():
@@ -97,27 +99,40 @@ def verify(
                 verdict.problems.append(file)
                 continue
             planned = {row["work_id"] for row in read_shard(store, shard)}
-            try:
-                _check_records(key, file, planned, seen, verdict)
-                for found in pool.map(lambda row: check_row(store, row), _read_rows(file)):
-                    verdict.images += found.images
-                    verdict.steps += found.steps
-                    verdict.problems += [f"{key}: {problem}" for problem in found.problems]
-            except (pa.ArrowException, OSError) as error:
-                verdict.problems.append(
-                    f"{key}: is damaged ({shorten_error(error)}); remove it and run the job again"
-                )
+            _check_records(key, file, planned, seen, verdict)
+            for found in pool.map(lambda row: check_row(store, row), _read_rows(file)):
+                verdict.images += found.images
+                verdict.steps += found.steps
+                verdict.problems += [f"{key}: {problem}" for problem in found.problems]
     return verdict
 
 
+class _DamagedPages(Exception):
+    """A Parquet file's footer is whole, but not all else."""
+
+
 def _open(store: Store, key: str, fields: pa.Schema) -> pq.ParquetFile | str:
-    data = store.get(key)
     try:
-        file = pq.ParquetFile(io.BytesIO(data or b""), page_checksum_verification=True)
+        file = store.read(key, _parse_whole)
+    except _DamagedPages as error:
+        return f"{key}: is damaged ({error}); {_ASIDE}"
     except (pa.ArrowException, OSError) as error:
-        return f"{key}: is not whole Parquet ({shorten_error(error)}); remove it and run the job again"
+        return f"{key}: is not whole Parquet ({shorten_error(error)}); {_ASIDE}"
+    if file is None:
+        return f"{key}: was removed just now; run the job again"
     if not file.schema_arrow.equals(fields):
-        return f"{key}: has another schema than results have; remove it and run the job again"
+        return f"{key}: has another schema than results have; {_ASIDE}"
+    return file
+
+
+def _parse_whole(data: bytes) -> pq.ParquetFile:
+    """A result file each page of which is whole, by its checksum."""
+    file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+    try:
+        for group in range(file.num_row_groups):
+            file.read_row_group(group)
+    except (pa.ArrowException, OSError) as error:
+        raise _DamagedPages(shorten_error(error)) from error
     return file
 
 

@@ -9,20 +9,29 @@ Leaves to others what the bytes mean: manifests to `storage.manifest`, a run's l
 """
 
 from mira_batch.storage.stores.check import CHECK_PREFIX, check_create_only
-from mira_batch.storage.stores.faults import READ_ERRORS, describe_read_error, shorten_error
+from mira_batch.storage.stores.faults import (
+    READ_ERRORS,
+    describe_read_error,
+    explain_disk_error,
+    shorten_error,
+)
+from mira_batch.storage.stores.fetches import FetchStopped
 from mira_batch.storage.stores.files import (
     FileInfo,
     download,
     file_exists,
     find_files,
+    find_size,
     list_files_below,
     open_unpacked,
     read_bytes,
+    read_checked,
     read_range,
     read_version,
 )
 from mira_batch.storage.stores.filesystems import CONNECTIONS, ArrowFileSystem, open_arrow_filesystem
 from mira_batch.storage.stores.objects import Entry, Store, open_store
+from mira_batch.storage.stores.rereads import read_surely
 
 __all__ = [
     "CHECK_PREFIX",
@@ -30,19 +39,24 @@ __all__ = [
     "READ_ERRORS",
     "ArrowFileSystem",
     "Entry",
+    "FetchStopped",
     "FileInfo",
     "Store",
     "check_create_only",
     "describe_read_error",
     "download",
+    "explain_disk_error",
     "file_exists",
     "find_files",
+    "find_size",
     "list_files_below",
     "open_arrow_filesystem",
     "open_store",
     "open_unpacked",
     "read_bytes",
+    "read_checked",
     "read_range",
+    "read_surely",
     "read_version",
     "shorten_error",
 ]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import re
+import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import aiohttp
 import botocore.exceptions as be
 from obstore import exceptions as oe
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
-from mira_batch.core.errors import describe
+from mira_batch.core.errors import StoreError, describe
+
+T = TypeVar("T")
 
 READ_ERRORS = (OSError, ValueError, be.BotoCoreError, aiohttp.ClientError)
 """What reading a file through fsspec may raise, whatever its scheme."""
@@ -30,9 +34,24 @@ _REFUSED = (
     "the store refused the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where there is "
     "one, AWS_SESSION_TOKEN, and their rights on this bucket, then run the same command again"
 )
-_BUSY = {429, 500, 502, 503, 504}
+_BUSY = {408, 429, 500, 502, 503, 504}
+_STATUS = re.compile(r"status code: (\d{3})")
+_BACK_OFF = wait_random_exponential(multiplier=0.2, max=5)
 _PASSING = {errno.EBUSY, errno.EIO, getattr(errno, "EREMOTEIO", errno.EIO), errno.ETIMEDOUT}
 """What s3fs makes of 500, 503, SlowDown and the like."""
+_DISK = {
+    errno.ENOSPC: "the disk is full; make room there, then run the same command again, which goes on",
+    errno.EDQUOT: "the quota of this disk is used up; make room or raise it, then run the same command again",
+    errno.EROFS: "this disk is read-only; mount it for writing, or choose another place",
+    errno.EACCES: "writing is not permitted here; change the directory's rights, or choose another place",
+    errno.EPERM: "writing is not permitted here; change the directory's rights, or choose another place",
+    errno.EIO: "the disk fails; look at it (dmesg), then run the same command again",
+    errno.ESTALE: "the network disk is gone or was mounted anew; run the same command again when it is back",
+    errno.EMFILE: "too many open files; raise the limit (`ulimit -n`), or lower workers.records_in_flight",
+    errno.ENFILE: "too many open files on this machine; end what holds them, then run the same command again",
+    errno.EFBIG: "a file is larger than this disk or a limit (`ulimit -f`) admits; choose another place",
+}
+"""What to do about the faults of a local disk."""
 _NO_CREDENTIALS = (
     be.NoCredentialsError,
     be.PartialCredentialsError,
@@ -41,34 +60,134 @@ _NO_CREDENTIALS = (
 )
 
 
-def retry_passing_faults(seconds: float, on_retry: Callable[[], None] | None = None) -> Retrying:
-    """Call again what fails by a passing fault, with back-off and jitter.
+class Patience:
+    """For how long calls are tried again that fail by a passing fault, with back-off and jitter.
+
+    One clock for all calls that share it: when the first of them has waited so long in vain, those that fail
+    beside it or after it don't wait as long once more. Any answer of the store sets the clock back. Safe to
+    share by threads.
+    """
+
+    def __init__(self, seconds: float, stopped: Callable[[], bool] = lambda: False) -> None:
+        """
+        Args:
+            seconds: no try begins later than this after the first one that failed; the last begins just then.
+                0: there is one try.
+            stopped: whether to wait no longer; asked while waiting.
+        """
+        self.seconds = seconds
+        self._stopped = stopped
+        self._since: float | None = None
+        """When the failing began that no answer has ended yet."""
+        self._failed = 0.0
+        """When a call failed last."""
+        self._hurried = False
+        self._gone: BaseException | None = None
+
+    def hurry(self) -> None:
+        """From now on each call is tried once, and none after one has failed: the run ends."""
+        self._hurried = True
+
+    def call(self, function: Callable[[], T], on_retry: Callable[[], None] | None = None) -> T:
+        """What `function` returns, tried again where need be.
+
+        Args:
+            function: makes the call.
+            on_retry: called before each wait for the next try.
+
+        Raises: the error of the last try.
+        """
+        if self._gone is not None:
+            raise self._gone
+        began = time.monotonic()
+
+        def attempt() -> T:
+            try:
+                found = function()
+            except Exception as error:
+                self._note(error, began)
+                raise
+            self._since = None
+            return found
+
+        return Retrying(
+            retry=retry_if_exception(is_passing),
+            wait=lambda state: min(_BACK_OFF(state), max(0.0, self._count_left(began))),
+            stop=lambda _: self._count_left(began) <= 0,
+            sleep=self._sleep,
+            before_sleep=None if on_retry is None else lambda _: on_retry(),
+            reraise=True,
+        )(attempt)
+
+    def _note(self, error: BaseException, began: float) -> None:
+        now = time.monotonic()
+        if not is_passing(error):  # it answers
+            self._since = None
+            return
+        if self._since is None or now - self._failed > self.seconds:
+            self._since = began
+        self._failed = now
+        if self._hurried:
+            self._gone = error
+
+    def _count_left(self, began: float) -> float:
+        """Seconds in which a call that began then may be tried again."""
+        if self._hurried or self._stopped():
+            return 0.0
+        since = began if self._since is None else min(began, self._since)
+        return since + self.seconds - time.monotonic()
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not (self._stopped() or self._hurried):
+            time.sleep(min(left, 0.1))
+
+
+def call_patiently(
+    location: str, patience: Patience, call: Callable[[], T], on_retry: Callable[[], None] | None = None
+) -> T:
+    """The call's answer, also after tries that failed by a passing fault.
 
     Args:
-        seconds: no try begins later than this after the first one. 0: there is one try.
+        location: what is asked for.
+        patience: for how long it is tried again.
+        call: asks for it.
         on_retry: called before each wait for the next try.
 
-    Returns:
-        What makes the call: `retry_passing_faults(60)(function, argument)` returns what the function returns.
-        It raises the error of the last try.
+    Raises:
+        StoreError: the object store itself fails or refuses the credentials.
+        READ_ERRORS: any other fault of the call.
     """
-    return Retrying(
-        retry=retry_if_exception(is_passing),
-        wait=wait_random_exponential(multiplier=0.2, max=5),
-        stop=stop_after_delay(seconds),
-        before_sleep=None if on_retry is None else lambda _: on_retry(),
-        reraise=True,
-    )
+    try:
+        return patience.call(call, on_retry)
+    except READ_ERRORS as error:
+        if is_web(location):  # the server of one image may be gone for good
+            raise
+        # A bucket that fails so long fails every record, and so do credentials that are never accepted.
+        if is_passing(error):
+            raise StoreError(
+                f"{location}: the store has failed for {patience.seconds:g} s; run the same command "
+                f"again when it is back ({shorten_error(error)})"
+            ) from error
+        if what := explain_refusal(error):
+            raise StoreError(f"{location}: {what} ({shorten_error(error)})") from error
+        raise
+
+
+def is_web(location: str) -> bool:
+    """Whether a location is a web server's, of which each may be gone for good, and not a store's."""
+    return location.lower().startswith("http")
 
 
 def is_passing(error: BaseException) -> bool:
     """Whether a fault may be gone at the next try: time-outs, resets, 500 and 503, a body cut short.
 
-    Of obstore's only connections that broke off: what a store answers, 503 among it, obstore has tried again
-    by itself.
+    obstore tells all of them by one type, and the rest in words.
     """
     if isinstance(error, oe.BaseError):
-        return isinstance(error, oe.GenericError) and "HTTP error" in str(error)
+        status = _STATUS.search(str(error))
+        broken = "HTTP error" in str(error) if status is None else int(status[1]) in _BUSY
+        return isinstance(error, oe.GenericError) and broken
     if isinstance(error, FileNotFoundError | PermissionError):
         return False
     passing = TimeoutError, ConnectionError, be.ConnectionError, be.HTTPClientError
@@ -102,7 +221,7 @@ def explain_store_error(error: Exception) -> str:
     if denied or code == "AccessDenied" or code in CREDENTIALS or nameless:
         return f"{_REFUSED} ({words})"
     if isinstance(error, OSError):
-        return error.strerror or words
+        return explain_disk_error(error) or error.strerror or words
     if re.search(r"status code: (429|5\d\d)", text):
         return f"the store is busy or failing; run the same command again when it is back ({words})"
     if "HTTP error" in text or "timed out" in text:
@@ -111,6 +230,13 @@ def explain_store_error(error: Exception) -> str:
             f"is back ({words})"
         )
     return words
+
+
+def explain_disk_error(error: OSError) -> str | None:
+    """What to do about an error of a local disk, followed by the system's words; None for one that says so
+    itself."""
+    cure = _DISK.get(error.errno or 0)
+    return f"{cure} ({error.strerror})" if cure else None
 
 
 def shorten_store_error(error: Exception) -> str:
@@ -131,6 +257,8 @@ def describe_read_error(location: str, error: Exception) -> str:
         return f"{location}: no such file"
     if isinstance(error, PermissionError):
         return f"{location}: access denied; check the credentials and their rights ({shorten_error(error)})"
+    if type(error) is OSError and error.errno is None:  # our own words
+        return f"{location}: {error}"
     return f"{location}: {shorten_error(error)}"
 
 

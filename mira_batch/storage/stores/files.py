@@ -6,13 +6,16 @@ Whole files, ranges and listings go through fsspec (s3fs for s3://). Parquet is 
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import re
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, TypeVar, cast
 
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
@@ -22,13 +25,23 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.stores.faults import (
     READ_ERRORS,
-    explain_refusal,
-    is_passing,
-    retry_passing_faults,
-    shorten_error,
+    Patience,
+    call_patiently,
+    explain_disk_error,
+    is_web,
+)
+from mira_batch.storage.stores.fetches import (
+    Admit,
+    FetchStopped,
+    fetch_remote,
+    look_up_web,
+    read_local,
+    refuse_redirect,
 )
 from mira_batch.storage.stores.filesystems import open_filesystem
+from mira_batch.storage.stores.rereads import read_surely
 
+T = TypeVar("T")
 _PART_BYTES = 64_000_000
 """Of a large file, what is fetched in one request."""
 _GLOB = re.compile(r"[*?\[]")
@@ -61,7 +74,7 @@ def find_files(location: str, config: StorageConfig) -> list[FileInfo]:
         READ_ERRORS: the location can't be listed.
     """
     fs, path = open_filesystem(location, config)
-    found = retry_passing_faults(config.retry_seconds)(_find, fs, path)
+    found = Patience(config.retry_seconds).call(lambda: _find(fs, path))
     remote = is_remote(location)
     return [_make_info(fs, name, info, remote) for name, info in sorted(found.items())]
 
@@ -125,13 +138,16 @@ def _refuse_unreadable_folders(path: str) -> None:
 def list_files_below(location: str, config: StorageConfig) -> dict[str, FileInfo]:
     """All files below a directory or prefix, by their path relative to it. Empty where it doesn't exist.
 
+    Passing faults are tried again for `config.retry_seconds`.
+
     Raises:
-        StoreError: no such scheme, or the package for it isn't installed.
+        StoreError: as `read_bytes`.
         READ_ERRORS: it can't be listed.
     """
-    fs, root = open_filesystem(location, config)
-    listing: Any = fs.find(root, detail=True)
     remote = is_remote(location)
+    fs, root = open_filesystem(location, config, once=remote)
+    find = partial(fs.find, root, detail=True)
+    listing: Any = call_patiently(location, Patience(config.retry_seconds), find)
     return {
         name.removeprefix(root).lstrip("/"): _make_info(fs, name, info, remote)
         for name, info in listing.items()
@@ -144,39 +160,87 @@ def _make_info(fs: AbstractFileSystem, name: str, info: dict[str, Any], remote: 
 
 
 def file_exists(location: str, config: StorageConfig) -> bool:
-    """Whether something exists at a location.
+    """Whether something exists at a location. Passing faults are tried again for `config.retry_seconds`.
 
     Raises:
         StoreError: no such scheme, or the package for it isn't installed.
         READ_ERRORS: the store can't be asked.
     """
     fs, path = open_filesystem(location, config)
-    return bool(fs.exists(path))
+    return Patience(config.retry_seconds).call(lambda: bool(fs.exists(path)))
 
 
 def read_bytes(
-    location: str, config: StorageConfig, most: int, on_retry: Callable[[], None] | None = None
+    location: str,
+    config: StorageConfig,
+    most: int,
+    on_retry: Callable[[], None] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    admit: Admit = refuse_redirect,
+    seconds: float | None = None,
 ) -> bytes:
-    """A file's first `most` + 1 bytes, in one request; longer than `most` means that it is too large.
+    """A file's first `most` + 1 bytes; longer than `most` means that it is too large.
 
-    Passing faults of a store or network are tried again.
+    Passing faults of a store or network are tried again. Each try ends after `config.timeout_seconds`.
 
     Args:
         location: a local path or URI.
         config: how an object store is reached, and for how long faults are tried again.
-        most: the largest file accepted, in bytes.
+        most: the largest file accepted, in bytes; no more is read.
         on_retry: called for each passing fault that is waited out.
+        stopped: whether to give up; asked all the while.
+        admit: says where a web server may lead to; it raises what it likes.
+        seconds: most that a web server may take for it, all tries together; None sets no limit.
 
     Raises:
+        FetchStopped: it was given up.
         StoreError: an object store could not be reached for `config.retry_seconds`, or refuses the
             credentials whatever is asked for. That is no fault of the file.
-        READ_ERRORS: it does not exist or can't be read.
+        READ_ERRORS: it does not exist, is no regular file or can't be read.
     """
     if not is_remote(location):
-        with open(open_filesystem(location, config)[1], "rb") as file:
-            return file.read(most + 1)
+        return read_local(open_filesystem(location, config)[1], most)
     fs, path = open_filesystem(location, config, once=True)
-    return _call_with_retries(location, config, lambda: fs.cat_file(path, start=0, end=most + 1), on_retry)
+    limit = math.inf if seconds is None or not is_web(location) else seconds
+    until = time.monotonic() + limit
+
+    def fetch() -> bytes:
+        left = max(0.01, min(config.timeout_seconds, until - time.monotonic()))
+        return fetch_remote(fs, path, most, left, stopped, admit)
+
+    patience = Patience(min(config.retry_seconds, limit), stopped)
+    try:
+        return call_patiently(location, patience, fetch, on_retry)
+    except (StoreError, *READ_ERRORS) as error:
+        if stopped():
+            raise FetchStopped from error
+        raise
+
+
+def read_checked(location: str, config: StorageConfig, parse: Callable[[bytes], T]) -> T:
+    """What a whole file holds, parsed; read again before it counts as damaged. Passing faults are retried.
+
+    Args:
+        location: the file's path or URI.
+        config: how an object store is reached.
+        parse: makes of its bytes what is wanted; raises whatever it likes where they are damaged.
+
+    Raises:
+        StoreError: as `read_bytes`; also where the store answers each read otherwise.
+        READ_ERRORS: it does not exist or can't be read.
+        Exception: what `parse` raised.
+    """
+    fs, path = open_filesystem(location, config, once=is_remote(location))
+    patience = Patience(config.retry_seconds)
+
+    def read() -> bytes:
+        return call_patiently(location, patience, lambda: cast(bytes, fs.cat_file(path)))
+
+    if not is_remote(location):
+        return parse(read())
+    size = partial(find_size, location, config)
+    found = read_surely(read, parse, size, config.retry_seconds, location)
+    return cast(T, found)  # it is there, or `read` raised
 
 
 def read_range(location: str, config: StorageConfig, start: int, end: int) -> bytes:
@@ -195,8 +259,7 @@ def read_range(location: str, config: StorageConfig, start: int, end: int) -> by
         READ_ERRORS: it does not exist or can't be read.
     """
     fs, path = open_filesystem(location, config)
-    data: Any = retry_passing_faults(config.retry_seconds)(fs.cat_file, path, start=start, end=end)
-    return data
+    return Patience(config.retry_seconds).call(lambda: cast(bytes, fs.cat_file(path, start=start, end=end)))
 
 
 def open_unpacked(location: str, config: StorageConfig) -> AbstractContextManager[IO[bytes]]:
@@ -208,7 +271,7 @@ def open_unpacked(location: str, config: StorageConfig) -> AbstractContextManage
         StoreError, READ_ERRORS: as `read_range`.
     """
     fs, path = open_filesystem(location, config)
-    file: Any = retry_passing_faults(config.retry_seconds)(fs.open, path, "rb", compression="infer")
+    file: Any = Patience(config.retry_seconds).call(lambda: fs.open(path, "rb", compression="infer"))
     return file
 
 
@@ -224,19 +287,49 @@ def download(location: str, config: StorageConfig, target: str, size: int) -> No
         size: of the file, in bytes.
 
     Raises:
-        StoreError, READ_ERRORS: as `read_bytes`.
+        StoreError: as `read_bytes`; also where the local disk is full or the like.
+        READ_ERRORS: as `read_bytes`.
     """
     fs, path = open_filesystem(location, config, once=True)
-    with open(target, "ab") as file:
-        while (start := file.tell()) < size:
-            fetch = partial(fs.cat_file, path, start=start, end=min(start + _PART_BYTES, size))
-            file.write(_call_with_retries(location, config, fetch))
+
+    def fetch(start: int) -> bytes:
+        part = cast(bytes, fs.cat_file(path, start=start, end=min(start + _PART_BYTES, size)))
+        if not part:
+            raise OSError(errno.EIO, "the store gives nothing of a part that it must have")
+        return part
+
+    done = os.path.getsize(target) if os.path.exists(target) else 0
+    while done < size:
+        part = call_patiently(location, Patience(config.retry_seconds), partial(fetch, done))
+        try:
+            with open(target, "ab") as file:
+                file.write(part)
+        except OSError as error:
+            raise StoreError(f"{target}: {explain_disk_error(error) or error.strerror}") from error
+        done += len(part)
 
 
-def read_version(location: str, config: StorageConfig) -> str:
+def find_size(location: str, config: StorageConfig) -> int | None:
+    """A file's size in bytes; None where its server doesn't say, and of a web server, which is not asked.
+
+    Raises:
+        StoreError, READ_ERRORS: as `read_bytes`.
+    """
+    fs, path = open_filesystem(location, config, once=is_remote(location))
+    if is_web(location):
+        return None
+    return call_patiently(location, Patience(config.retry_seconds), lambda: fs.info(path)).get("size")
+
+
+def read_version(location: str, config: StorageConfig, admit: Admit = refuse_redirect) -> str:
     """What tells that a file changed: its ETag, or its size and time where there is none. One request.
 
     Passing faults of an object store are tried again for `config.retry_seconds`.
+
+    Args:
+        location: a local path or URI.
+        config: how an object store is reached.
+        admit: says where a web server may lead to; it raises what it likes.
 
     Raises:
         StoreError: as `read_bytes`.
@@ -246,9 +339,9 @@ def read_version(location: str, config: StorageConfig) -> str:
         stat = os.stat(location)
         return f"{stat.st_size}-{stat.st_mtime_ns}"
     fs, path = open_filesystem(location, config, once=True)
-    if _is_web(location):
-        return _derive_version(fs.info(path))  # asked for each image of a catalogue; many may be gone
-    return _derive_version(_call_with_retries(location, config, lambda: fs.info(path)))
+    if is_web(location):  # asked for each image of a catalogue; many may be gone
+        return _derive_version(look_up_web(fs, path, config.timeout_seconds, admit))
+    return _derive_version(call_patiently(location, Patience(config.retry_seconds), lambda: fs.info(path)))
 
 
 def _derive_version(info: dict[str, Any]) -> str:
@@ -258,32 +351,3 @@ def _derive_version(info: dict[str, Any]) -> str:
         return str(tag).strip('"')
     changed = info.get("LastModified") or info.get("mtime") or info.get("last_modified") or ""
     return f"{info.get('size')}-{changed}"
-
-
-def _call_with_retries(
-    location: str, config: StorageConfig, call: Callable[[], Any], on_retry: Callable[[], None] | None = None
-) -> Any:
-    """The call's answer, also after tries that failed by a passing fault.
-
-    Raises:
-        StoreError: the object store itself fails or refuses the credentials.
-        READ_ERRORS: any other fault of the call.
-    """
-    try:
-        return retry_passing_faults(config.retry_seconds, on_retry)(call)
-    except READ_ERRORS as error:
-        if _is_web(location):  # the server of one image may be gone for good
-            raise
-        # A bucket that fails so long fails every record, and so do credentials that are never accepted.
-        if is_passing(error):
-            raise StoreError(
-                f"{location}: the store has failed for {config.retry_seconds:g} s; run the same command "
-                f"again when it is back ({shorten_error(error)})"
-            ) from error
-        if what := explain_refusal(error):
-            raise StoreError(f"{location}: {what} ({shorten_error(error)})") from error
-        raise
-
-
-def _is_web(location: str) -> bool:
-    return location.startswith("http")

@@ -5,8 +5,7 @@ not exist yet, whole or not at all, and says whether it did. Of any number of ra
 one gets True. Nothing here ever deletes after a failed create: the object that exists may be our own,
 its answer lost.
 
-Every call may be repeated, so every call is tried again while a connection breaks off; obstore by itself
-tries only some of them again.
+Every call may be repeated, so every call is tried again after a passing fault (`faults.Patience`).
 
 obstore (Rust object_store) does the work on s3, gcs, azure and memory. Local files are written by
 `local`, because a commit must also survive a power cut.
@@ -19,21 +18,21 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 
 import obstore
 from obstore import exceptions as oe
-from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
+from obstore.store import LocalStore, MemoryStore, ObjectStore
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
-from mira_batch.storage.stores.faults import explain_store_error, retry_passing_faults, shorten_store_error
-from mira_batch.storage.stores.filesystems import find_endpoint
+from mira_batch.storage.stores.clients import open_client
+from mira_batch.storage.stores.faults import Patience, explain_disk_error, explain_store_error
 from mira_batch.storage.stores.local import delete_files, delete_temporaries, is_temporary, write_file
+from mira_batch.storage.stores.rereads import read_surely
 
 T = TypeVar("T")
 
@@ -75,7 +74,7 @@ class Store:
         """The root, for messages and for `location`."""
         self._store = store
         self._local = local
-        self._retry_seconds = retry_seconds
+        self._patience = Patience(retry_seconds)
 
     @property
     def name(self) -> str:
@@ -109,13 +108,13 @@ class Store:
                 return write_file(self._local / key, data, os.link, durable)
             for pause in _PAUSES:
                 try:
-                    self._call_with_retries(
+                    self._patience.call(
                         lambda: obstore.put(self._store, key, data, mode="create", use_multipart=False)
                     )
                     return True
                 except oe.AlreadyExistsError:
-                    if (existing := self.get(key)) is not None:
-                        return existing == data
+                    if (same := self._holds(key, data)) is not None:
+                        return same
                     # obstore tells S3's 409 alike, which answers a conflict with another request and
                     # does not mean that an object exists
                     time.sleep(pause)
@@ -131,7 +130,7 @@ class Store:
             if self._local is not None:
                 write_file(self._local / key, data, os.replace)
             else:
-                self._call_with_retries(lambda: obstore.put(self._store, key, data, use_multipart=False))
+                self._patience.call(lambda: obstore.put(self._store, key, data, use_multipart=False))
 
     def get(self, key: str) -> bytes | None:
         """An object's bytes, or None when there is none.
@@ -143,9 +142,48 @@ class Store:
             try:
                 if self._local is not None:
                     return (self._local / key).read_bytes()
-                return self._call_with_retries(lambda: obstore.get(self._store, key).bytes().to_bytes())
+                return self._patience.call(lambda: obstore.get(self._store, key).bytes().to_bytes())
             except (oe.NotFoundError, FileNotFoundError):
                 return None
+
+    def read(self, key: str, parse: Callable[[bytes], T]) -> T | None:
+        """What an object holds, parsed, or None when there is none. It is read again before it counts as
+        damaged.
+
+        Args:
+            key: of the object.
+            parse: makes of its bytes what is wanted; raises whatever it likes where they are damaged.
+
+        Raises:
+            StoreError: as `create`; also where the store answers each read otherwise.
+            Exception: what `parse` raised.
+        """
+        if self._local is not None:
+            data = self.get(key)
+            return None if data is None else parse(data)
+
+        size = partial(self._find_size, key)
+        return read_surely(lambda: self.get(key), parse, size, self._patience.seconds, self.locate(key))
+
+    def _find_size(self, key: str) -> int | None:
+        with self._explain_errors(key):
+            try:
+                return self._patience.call(lambda: obstore.head(self._store, key))["size"]
+            except oe.NotFoundError:
+                return None
+
+    def _holds(self, key: str, data: Data) -> bool | None:
+        """Whether an object has these bytes; None when there is none. An answer that differs is not believed
+        at once, where it may be a part of these very bytes."""
+        found = self.get(key)
+        if found is None or found == data:
+            return None if found is None else True
+        return self._find_size(key) == len(data) and self.get(key) == data
+
+    def hurry(self) -> None:
+        """Wait no longer for a store that is gone: each call is tried once, and none after one has failed.
+        For the end of a run that can't go on."""
+        self._patience.hurry()
 
     def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
         """The end of an object.
@@ -162,7 +200,7 @@ class Store:
         """
         with self._explain_errors(key):
             if self._local is None:
-                return self._call_with_retries(lambda: self._fetch_tail(key, length))
+                return self._patience.call(lambda: self._fetch_tail(key, length))
             with open(self._local / key, "rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - length))
@@ -183,7 +221,7 @@ class Store:
                 if self._local is not None:
                     (self._local / key).stat()
                 else:
-                    self._call_with_retries(lambda: obstore.head(self._store, key))
+                    self._patience.call(lambda: obstore.head(self._store, key))
             except (oe.NotFoundError, FileNotFoundError):
                 return False
             return True
@@ -195,7 +233,7 @@ class Store:
             StoreError: as `create`, at the first step of the iteration.
         """
         with self._explain_errors(prefix):
-            for entry in self._call_with_retries(lambda: self._list_all(prefix)):
+            for entry in self._patience.call(lambda: self._list_all(prefix)):
                 if self._local is None or not is_temporary(entry.key):
                     yield entry
 
@@ -210,7 +248,7 @@ class Store:
             StoreError: as `create`.
         """
         with self._explain_errors(prefix):
-            found = self._call_with_retries(lambda: obstore.list_with_delimiter(self._store, prefix or None))
+            found = self._patience.call(lambda: obstore.list_with_delimiter(self._store, prefix or None))
             return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found["common_prefixes"])
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -226,7 +264,7 @@ class Store:
                 return
             try:
                 if keys:
-                    self._call_with_retries(lambda: obstore.delete(self._store, keys))
+                    self._patience.call(lambda: obstore.delete(self._store, keys))
             except (oe.NotFoundError, FileNotFoundError):
                 if len(keys) > 1:
                     for key in keys:
@@ -245,9 +283,6 @@ class Store:
             return []
         with self._explain_errors(""):
             return [Entry(key, size) for key, size in delete_temporaries(self._local).items()]
-
-    def _call_with_retries(self, call: Callable[[], T]) -> T:
-        return retry_passing_faults(self._retry_seconds)(call)
 
     @contextmanager
     def _explain_errors(self, key: str) -> Iterator[None]:
@@ -279,35 +314,9 @@ def open_store(uri: str, config: StorageConfig, make: bool = True) -> Store:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"{uri}: can't make this directory: {error.strerror}") from error
+            why = explain_disk_error(error) or error.strerror
+            raise StoreError(f"{uri}: can't make this directory: {why}") from error
         return Store(uri, LocalStore(path), path)
     if uri.startswith("memory://"):
         return Store(uri, MemoryStore())
-    bucket, _, key = uri.partition("://")[2].partition("/")
-    if any(part in ("", ".", "..") for part in key.split("/")) and key:
-        raise StoreError(f"{uri}: no part of its key may be empty, '.' or '..'")
-    host = find_endpoint(config) if uri.startswith("s3") else None
-    options: dict[str, object] = {
-        "client_options": {
-            "timeout": timedelta(seconds=config.timeout_seconds),
-            "connect_timeout": timedelta(seconds=min(10.0, config.timeout_seconds)),
-            "allow_http": bool(host and host.startswith("http://")),
-        },
-        # Ten tries, obstore's default, may be over within two seconds.
-        "retry_config": {
-            "retry_timeout": timedelta(seconds=config.retry_seconds),
-            "max_retries": 1_000,
-            "backoff": {"max_backoff": timedelta(seconds=5)},
-        },
-    }
-    if uri.startswith("s3"):
-        region = config.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        options["region"] = region or "us-east-1"
-        options |= {"endpoint": host} if host else {}
-    # It reads a URL: a `#`, `?` or `%` of the key must be written as one, or it would end or change the key.
-    url = f"{uri.partition('://')[0]}://{bucket}/{quote(key)}"
-    try:
-        store = from_url(url, **options)  # type: ignore[arg-type]
-    except (oe.BaseError, ValueError) as error:
-        raise StoreError(f"{uri}: {shorten_store_error(error)}") from error
-    return Store(uri, store, retry_seconds=config.retry_seconds)
+    return Store(uri, open_client(uri, config), retry_seconds=config.retry_seconds)

@@ -33,6 +33,8 @@ Fault = Literal[
     "lose",  # the same, but the server has carried the request out
     "reset_body",  # reset in the middle of the answer's body
     "cut_body",  # the connection ends there in good order: Content-Length promised more
+    "short",  # half of the body, and a Content-Length that fits it
+    "zeroed",  # the same length, the second half of it zeroes
     "hang",  # nothing happens until `release`, and then a reset
     "delay",  # the answer comes `seconds` late
     "hold",  # waits for `release` before the server sees the request
@@ -64,6 +66,7 @@ class Rule:
     """So many requests that match are let through first."""
     times: int | None = None
     """Only so many requests; None is all."""
+    each: int | None = None  # the same, of each target
     probability: float = 1.0
     """Of each request that matches; drawn by `seed`."""
     seconds: float = 0.0
@@ -81,7 +84,7 @@ class Rule:
     """What the server answered to such requests, whatever the client saw."""
 
     def __post_init__(self) -> None:
-        self._draw = random.Random(self.seed)
+        self._draw, self._targets = random.Random(self.seed), Counter[str]()
 
     def strikes(self, method: str, target: str) -> bool:
         """Whether this request goes wrong by this rule; then it is counted."""
@@ -91,6 +94,9 @@ class Rule:
         if self.after >= 0 or (self.times is not None and self.count >= self.times):
             return False
         if self._draw.random() >= self.probability:
+            return False
+        self._targets[target] += 1
+        if self.each and self._targets[target] > self.each:
             return False
         self.count += 1
         return True
@@ -225,6 +231,10 @@ class FaultProxy:
             await _send(writer, replace(answer, body=answer.body[: len(answer.body) // 2]))
             await asyncio.sleep(0.02)  # let it arrive: a reset may throw away what is on its way
             return _reset(writer) if rule.fault == "reset_body" else False
+        if rule.fault in ("short", "zeroed"):
+            whole, body = len(answer.body), answer.body[: len(answer.body) // 2]
+            body = body.ljust(whole if rule.fault == "zeroed" else 0, b"\0")
+            answer = replace(_set_length(answer, len(body)), body=body)
         return await _send(writer, answer)
 
     async def _forward(self, request: _Message, method: str) -> _Message:
@@ -263,8 +273,12 @@ async def _answer(reader: asyncio.StreamReader, method: str) -> _Message:
     body = await reader.read()
     if method == "HEAD":
         return answer
-    headers = [(name, value) for name, value in answer.headers if name.lower() != "content-length"]
-    return _Message(answer.start, [*headers, ("Content-Length", str(len(body)))], body)
+    return replace(_set_length(answer, len(body)), body=body)
+
+
+def _set_length(answer: _Message, length: int) -> _Message:
+    kept = [(name, value) for name, value in answer.headers if name.lower() != "content-length"]
+    return replace(answer, headers=[*kept, ("Content-Length", str(length))])
 
 
 async def _send(writer: asyncio.StreamWriter, answer: _Message) -> Literal[True]:

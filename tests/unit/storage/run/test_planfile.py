@@ -137,7 +137,7 @@ def test_a_damaged_marker_is_named(store: Store) -> None:
     for damage, problem in ((b"{", "JSONDecodeError"), (b"[]", "it holds a list"), (b"{}", "it lacks files")):
         store.put(layout.PLAN, damage)
         with pytest.raises(
-            StoreError, match=rf"plan/plan\.json: is damaged \({problem}.*; restore it, or remove"
+            StoreError, match=rf"plan/plan\.json: is damaged \({problem}.*; restore it, or leave"
         ):
             read_plan(store)
 

@@ -131,8 +131,8 @@ def test_a_foreign_part(store: Store) -> None:
     store.put("results/part-99999.parquet", data)
     store.put("results/notes.txt", b"hello")
     assert problems(store) == [
-        "results/notes.txt: is not part of the plan; remove it",
-        "results/part-99999.parquet: is not part of the plan; remove it",
+        "results/notes.txt: is not part of the plan; move it elsewhere",
+        "results/part-99999.parquet: is not part of the plan; move it elsewhere",
     ]
 
 
@@ -148,7 +148,7 @@ def test_a_truncated_part(store: Store, kept: float) -> None:
     store.put(PART, data[: int(kept * len(data)) if isinstance(kept, float) else kept])
     [problem] = problems(store)
     assert problem.startswith(f"{PART}: is not whole Parquet (")
-    assert problem.endswith("; remove it and run the job again")
+    assert problem.endswith("; keep it, but move it out of the run's directory, and run the job again")
 
 
 def test_damaged_pages_under_a_whole_footer(store: Store) -> None:
@@ -168,7 +168,8 @@ def test_a_part_of_another_schema(store: Store) -> None:
     pq.write_table(pq.read_table(io.BytesIO(store.get(PART) or b"")).drop_columns(["source"]), sink)
     store.put(PART, sink.getvalue())
     assert problems(store) == [
-        f"{PART}: has another schema than results have; remove it and run the job again"
+        f"{PART}: has another schema than results have; keep it, but move it out of the run's directory, "
+        "and run the job again"
     ]
 
 

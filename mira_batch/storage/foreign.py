@@ -1,0 +1,131 @@
+"""Says what bytes are that are no image which is decoded here, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+
+from mira_batch.core.text import clean_text
+
+_CONVERT = "convert it to PNG or JPEG first"
+_ANSWER = "a server gave a page in place of the image: open the URI, and check its path and your access"
+_BRANDS = {
+    b"heic heix heim heis hevc hevx mif1 msf1": ("HEIC, the format of phones", _CONVERT),
+    b"avif avis": ("AVIF, but damaged", "copy or export it again"),
+    b"crx": ("a camera's raw file (CR3)", "develop it to PNG or JPEG first"),
+    b"isom iso2 iso4 iso5 iso6 mp41 mp42 M4V avc1 dash qt 3gp4 3gp5 3g2a": (
+        "a video",
+        "export the frame that is meant as PNG or JPEG",
+    ),
+}
+"""By the brand of an ISO base media file."""
+_STARTS: tuple[tuple[bytes, str, str], ...] = (
+    (
+        b"version https://git-lfs",
+        "a pointer of Git LFS, not the file itself",
+        "run `git lfs pull` where it lies",
+    ),
+    (b"%PDF-", "a PDF", "export the page as PNG or JPEG"),
+    (b"%!PS", "PostScript (EPS)", "export it as PNG or JPEG"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript (EPS)", "export it as PNG or JPEG"),
+    (b"8BPS", "a Photoshop document (PSD)", "export it as PNG or JPEG"),
+    (b"\xff\x0a", "JPEG XL", _CONVERT),
+    (b"\x00\x00\x00\x0cJXL ", "JPEG XL", _CONVERT),
+    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000", _CONVERT),
+    (b"\xff\x4f\xff\x51", "JPEG 2000", _CONVERT),
+    (b"II*\x00\x10\x00\x00\x00CR", "a camera's raw file (CR2)", "develop it to PNG or JPEG first"),
+    (b"FUJIFILMCCD-RAW", "a camera's raw file (RAF)", "develop it to PNG or JPEG first"),
+    (b"IIRO", "a camera's raw file (ORF)", "develop it to PNG or JPEG first"),
+    (b"IIRS", "a camera's raw file (ORF)", "develop it to PNG or JPEG first"),
+    (b"IIU\x00", "a camera's raw file (RW2)", "develop it to PNG or JPEG first"),
+    (b"\x00\x00\x01\x00", "an icon (ICO)", _CONVERT),
+    (b"v/1\x01", "OpenEXR", _CONVERT),
+    (b"#?RADIANCE", "Radiance HDR", _CONVERT),
+    (b"DDS ", "a DirectDraw texture (DDS)", _CONVERT),
+    (b"\x1aE\xdf\xa3", "a video (WebM or Matroska)", "export the frame that is meant as PNG or JPEG"),
+    (b"gimp xcf", "a GIMP document (XCF)", "export it as PNG or JPEG"),
+    (b"PK\x03\x04", "a ZIP archive or an office document", "unpack it, and name the image in it"),
+    (b"\x1f\x8b", "packed by gzip", "unpack it first"),
+    (b"Rar!", "a RAR archive", "unpack it, and name the image in it"),
+    (b"7z\xbc\xaf", "a 7z archive", "unpack it, and name the image in it"),
+    (b"PAR1", "a Parquet file", "check the column that names the image"),
+)
+_KNOWN: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG", "PNG"),
+    (b"\xff\xd8", "JPEG"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+)
+_HTML = re.compile(rb"<(!doctype html|html|head|body|script|meta|title)\b", re.IGNORECASE)
+_S3_CODE = re.compile(rb"<Error>.{0,200}?<Code>(\w+)</Code>", re.DOTALL)
+
+
+def name_content(data: bytes) -> tuple[str, str] | None:
+    """What bytes are, and what to do about it; None where nothing is known of them.
+
+    Args:
+        data: the contents of a file that is no image, or a damaged one.
+    """
+    if not data:
+        return "empty (0 bytes)", "copy or upload it again"
+    if not data.strip(b"\0"):
+        return f"{len(data):,} zero bytes", "it was never written to its end: copy or upload it again"
+    for start, what, cure in _STARTS:
+        if data.startswith(start):
+            return what, cure
+    if data[4:8] == b"ftyp":
+        return _name_brand(data[8:12])
+    if data[:4] == b"RIFF":
+        if data[8:12] == b"WEBP":
+            return "WEBP, but damaged", "copy or export it again"
+        return "a video (AVI)" if data[8:11] == b"AVI" else "a sound", "name an image instead"
+    for start, what in _KNOWN:
+        if data.startswith(start):
+            return f"{what} by its first bytes, but damaged", "copy or export it again"
+    return _name_text(data)
+
+
+def is_page(data: bytes) -> bool:
+    """Whether bytes are what a server says in place of a file: HTML, XML or JSON."""
+    found = _name_text(data)
+    return found is not None and found[1] == _ANSWER
+
+
+def _name_brand(brand: bytes) -> tuple[str, str]:
+    for brands, found in _BRANDS.items():
+        if brand.strip() in brands.split():
+            return found
+    return f"a media file of type {brand.decode('latin-1')!r}", _CONVERT
+
+
+def _name_text(data: bytes) -> tuple[str, str] | None:
+    text = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if b"<svg" in text.lower() and text.startswith(b"<"):
+        return "SVG, a drawing without pixels", "render it to PNG first"
+    if _HTML.search(text) and text.startswith(b"<"):
+        return f"HTML ({_quote(text)})", _ANSWER
+    if code := _S3_CODE.search(text):
+        return f"an error of the store ({code[1].decode()})", "check the URI and your access"
+    if text.startswith(b"<"):
+        return f"XML ({_quote(text)})", _ANSWER
+    if text.startswith((b"{", b"[")) and _is_text(text):
+        return f"JSON ({_quote(text)})", _ANSWER
+    if text.startswith(b"data:image/"):
+        return "a data: URI written as text", "decode its base64 first"
+    if _is_text(text):
+        return f"text ({_quote(text)})", "check the path"
+    return None
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        text = data[:512].decode(errors="strict" if len(data) <= 512 else "ignore")
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(char.isprintable() or char in "\t\r\n" for char in text)
+
+
+def _quote(data: bytes) -> str:
+    words = " ".join(data[:300].decode(errors="replace").split())
+    return repr(clean_text(words[:60]))

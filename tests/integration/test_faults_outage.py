@@ -1,0 +1,39 @@
+"""The store takes nothing more, in the middle of a run: no steps are made that it can't keep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mira_batch import run
+from mira_batch.core.errors import StoreError
+from tests.integration.test_faults_store import running
+from tests.support.runs.faultruns import Outcome, Place, check_sound, check_whole
+
+pytestmark = [pytest.mark.faults, pytest.mark.s3]
+IN_FLIGHT = 8
+
+
+@pytest.mark.parametrize("fault", ["full", "quota", "unavailable", "reset"])
+@pytest.mark.parametrize("shard_size", [1, 8])
+def test_at_most_one_step_of_each_record_in_flight_is_lost(
+    place: Place, undisturbed: Outcome, fault: Any, shard_size: int
+) -> None:
+    config = place.config(
+        editor=place.counting(),
+        storage={"retry_seconds": 1, "timeout_seconds": 5},
+        workers={"min": 1, "records_in_flight": IN_FLIGHT, "shard_size": shard_size},
+    )
+    with running(config) as future:
+        place.await_commits(1)
+        place.proxy.add(fault, "PUT")
+        with pytest.raises(StoreError, match=r"the store is (full|busy or failing)|can't be reached"):
+            future.result(60)
+    place.proxy.settle()
+    assert place.edits_begun() - place.durable_edits() <= IN_FLIGHT
+    place.proxy.clear()
+    check_sound(place.store(), place.past, undisturbed)
+    assert run(config).complete
+    check_whole(place.store(), place.past, undisturbed)
+    assert place.edits_begun() <= sum(row[3] for row in undisturbed.values()) + IN_FLIGHT
