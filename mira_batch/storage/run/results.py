@@ -1,4 +1,4 @@
-"""Result rows: written as one Parquet file per shard, read back as outputs and as trajectories.
+"""Result rows, read back as outputs and as trajectories; `result_file.py` writes them.
 
 A file under `results/` is the commit of its shard (docs/architecture.md), so everything about a shard
 is in its one file, and any Parquet reader sees each record exactly once.
@@ -6,7 +6,7 @@ is in its one file, and any Parquet reader sees each record exactly once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from mira_batch.core.errors import StoreError
 from mira_batch.core.types import UNFINISHED, Status
 from mira_batch.storage import schema
 from mira_batch.storage.run.layout import RUN, job_of, parse_run, shard_of
+from mira_batch.storage.run.result_file import GROUP_ROWS
 from mira_batch.storage.stores import (
     READ_ERRORS,
     ArrowFileSystem,
@@ -32,106 +33,15 @@ from mira_batch.storage.stores import (
 )
 
 T = TypeVar("T")
-_GROUP_BYTES = 64_000_000
-"""Row groups are closed at about this size, so that readers can stream and no column chunk nears 2 GiB."""
-_GROUP_ROWS = 64
 _HEAD = {"record_id": "record_id", "work_id": "work_id", "instruction": "goal"}
 """What a step's row has of its record, under which names."""
 _FORM = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 )
-_BOUNDED: Any = {"batch_size": _GROUP_ROWS, "cache_metadata": False}
+_BOUNDED: Any = {"batch_size": GROUP_ROWS, "cache_metadata": False}
 """Scans keep neither whole shards nor the footers of all files in memory."""
 _EARLY = pc.SetLookupOptions(pa.array(sorted(UNFINISHED), pa.string()))
 Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
-
-
-def results_file(
-    rows: Iterable[Mapping[str, Any]], fields: pa.Schema, footer: Mapping[bytes, str] | None = None
-) -> memoryview:
-    """A shard's result file, whole, in memory: it is put once and never streamed.
-
-    Args:
-        rows: the shard's rows.
-        fields: their schema.
-        footer: goes into the file's own metadata, which can be read without its rows.
-    """
-    sink = pa.BufferOutputStream()
-    # Images are compressed already; compressing them again costs time and gains nothing.
-    leaves = dict(_find_leaves(fields))
-    compression: Any = {name: "NONE" if image else "ZSTD" for name, image in leaves.items()}
-    others: Any = [name for name, image in leaves.items() if not image]
-    with pq.ParquetWriter(
-        sink,
-        fields,
-        compression=compression,
-        use_dictionary=others,
-        write_statistics=others,
-        write_page_checksum=True,
-    ) as writer:
-        for group in _group(rows, pa.struct(fields)):
-            writer.write_table(pa.Table.from_pylist(group, schema=fields))
-        writer.add_key_value_metadata(dict(footer or {}))
-    return memoryview(sink.getvalue()).cast("B")
-
-
-def explain_misfit(rows: Iterable[Mapping[str, Any]], fields: pa.Schema) -> str | None:
-    """Which value of rows does not fit their schema, in words; None where each does by itself."""
-    for row in rows:
-        for field in fields:
-            try:
-                pa.array([row[field.name]], field.type)
-            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-                return f"record {row['record_id']!r}: {field.name} is no {field.type}: {shorten_error(error)}"
-    return None
-
-
-def _find_leaves(fields: pa.Schema) -> Iterator[tuple[str, bool]]:
-    """Parquet's names of the leaf columns, and whether each holds images."""
-
-    def walk(kind: pa.DataType, name: str, image: bool) -> Iterator[tuple[str, bool]]:
-        if pa.types.is_struct(kind):
-            for field in kind:
-                yield from walk(field.type, f"{name}.{field.name}", kind == schema.IMAGE)
-        elif pa.types.is_list(kind):
-            yield from walk(kind.value_type, f"{name}.list.element", False)
-        else:
-            yield name, image and pa.types.is_binary(kind)
-
-    for field in fields:
-        yield from walk(field.type, field.name, False)
-
-
-def _group(rows: Iterable[Mapping[str, Any]], kind: pa.DataType) -> Iterator[list[Mapping[str, Any]]]:
-    """Rows by row group, which is closed at its size or number of rows."""
-    weigh = _make_weigher(kind) or (lambda _: 0)
-    group: list[Mapping[str, Any]] = []
-    size = 0
-    for row in rows:
-        weight = weigh(row)
-        if group and (size + weight > _GROUP_BYTES or len(group) >= _GROUP_ROWS):
-            yield group
-            group, size = [], 0
-        group.append(row)
-        size += weight
-    if group:
-        yield group
-
-
-def _make_weigher(kind: pa.DataType) -> Callable[[Any], int] | None:
-    """A function that counts the bytes of the images in a value of this type; None where it can hold none.
-
-    Made once for a file: to ask Arrow for the fields of a type takes longer than to look into a row.
-    """
-    if kind == schema.IMAGE:
-        return lambda image: len(image["bytes"] or b"") if image else 0
-    if pa.types.is_struct(kind):
-        inside = {field.name: weigh for field in kind if (weigh := _make_weigher(field.type))}
-        if inside:
-            return lambda value: sum(weigh(value[name]) for name, weigh in inside.items()) if value else 0
-    elif pa.types.is_list(kind) and (of_item := _make_weigher(kind.value_type)):
-        return lambda items: sum(map(of_item, items)) if items else 0
-    return None
 
 
 def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.FileSystemDataset:

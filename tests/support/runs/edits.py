@@ -14,7 +14,7 @@ from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import ManifestFile
 from mira_batch.storage.run import layout, verify
-from mira_batch.storage.run.results import results_file
+from mira_batch.storage.run.result_file import results_file
 from mira_batch.storage.stores.objects import Store, open_store
 
 
