@@ -152,7 +152,7 @@ FLATTEN = Rule(
     ),
     things=("{colour} background => behind=1",),
     asks=("transparency (should|must) (become|be) {colour}",),
-    alone=("[on|with] {colour} background => behind=1", "background : {colour} => behind=1"),
+    alone=("[on|with] {colour} background => behind=1", "background [color] : {colour} => behind=1"),
     labels=("transparency",),
     details=(
         "[on|onto|to|with|over|against|in] {colour} [background]",
@@ -200,7 +200,7 @@ WRITE = Rule(
         f"{{inked}} {_NOUN} [{{saying}}] {{quoted}}",
         "{inked} watermark [{saying}] {quoted} => watermark=1",
     ),
-    alone=(f"{_NOUN} [{{saying}}] {{quoted}}", "watermark [{saying}] {quoted} => watermark=1"),
+    alone=("text|caption|label [{saying}] {quoted}", "watermark [{saying}] {quoted} => watermark=1"),
     titles=("watermark|text|caption|label",),
     details=(
         "[in|at|on|to|into|across|along|over] {place} [side] [of {it}]",
@@ -212,7 +212,7 @@ WRITE = Rule(
         "(on|onto|over|to) {it}",
     ),
 )
-LABELLED_TEXT = Rule(_write, labels=("text|caption|title|label",), details=("{quoted}", *WRITE.details))
+LABELLED_TEXT = Rule(_write, labels=("text|caption",), details=("{quoted}", *WRITE.details))
 LABELLED_WATERMARK = Rule(
     _write, labels=("watermark",), details=("[text] {quoted} => watermark=1", *WRITE.details)
 )

@@ -173,16 +173,15 @@ def _find_plain_texts(tokens: Sequence[Token]) -> list[Token]:
 
     They end before the first word in small letters. Where everything is in capitals nothing can be told.
     """
-    if not any(t.kind == "word" and t.raw.islower() and len(t.raw) > 1 for t in tokens):
-        return list(tokens)
-    if sum(t.kind == "word" and t.raw[:1].isupper() for t in tokens) * 2 > len(tokens):
-        return list(tokens)
+    small = sum(t.kind == "word" and t.raw.islower() and len(t.raw) > 1 for t in tokens)
+    capital = sum(t.kind == "word" and t.raw[:1].isupper() for t in tokens)
+    labels_only = not small or capital * 2 > len(tokens)
     done: list[Token] = []
     at = 0
     while at < len(tokens):
         token = tokens[at]
         end = at
-        if done and _asks_for_text(done):
+        if done and _asks_for_text(done, labels_only):
             while end < len(tokens) and _is_plain_text(tokens[end], end == at):
                 end += 1
         if end > at and end < len(tokens) and tokens[end].value in _PLACES and tokens[end].raw[0].isupper():
@@ -196,12 +195,14 @@ def _find_plain_texts(tokens: Sequence[Token]) -> list[Token]:
     return done
 
 
-def _asks_for_text(before: Sequence[Token]) -> bool:
+def _asks_for_text(before: Sequence[Token], labels_only: bool) -> bool:
     """Whether words to write may follow: after "watermark", "watermark:", "watermark it with", "saying"."""
     last = [t.raw.lower() for t in before[-4:]]
     if last[-1] == ":":
-        last.pop()
-    elif last[-1] == "with" and any(noun in last for noun in ("watermark", "stamp", "label")):
+        return last[-2:-1] in (["watermark"], ["text"], ["caption"], ["saying"])  # "Title: Red Mug" names it
+    if labels_only:
+        return False
+    if last[-1] == "with" and any(noun in last for noun in ("watermark", "stamp", "label")):
         return True
     return bool(last) and last[-1] in _TEXT_NOUNS and len(before) > 1
 

@@ -131,7 +131,7 @@ def _check_questions(normal: Normal, polite: Sequence[int]) -> None:
             continue
         if "?" in token.raw:
             begin = normal.tokens[start].start if start < index else token.start
-            asked = any(t.value in ("can", "may", "good", "great") for t in normal.tokens[start:index])
+            asked = any(t.value in ("can", "may", "possible") for t in normal.tokens[start:index])
             if not asked and not any(begin - 20 <= at <= token.start for at in polite):
                 first = normal.starts[min(start, index)]
                 raise Misread(first, normal.starts[index], "it is a question; say it as a command")
