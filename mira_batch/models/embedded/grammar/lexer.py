@@ -90,6 +90,7 @@ _WORDS = {"×": "x", "*": "x"}
 _UNITS = {unit: name for name, units in UNITS.items() for unit in units}
 _TEXT_NOUNS = words("watermark caption text label title words word saying says reading reads write stamp")
 _PLACES = words("top bottom left right center centre middle upper lower corner in at on small large medium")
+_NO_TEXT = words("none no not nil yes na n tbd tba see on off")
 _MAX_DIGITS = 15
 """No parameter has more; a longer number is a mark."""
 
@@ -211,7 +212,7 @@ def _is_plain_text(token: Token, first: bool) -> bool:
     if token.kind == "name" or token.raw in ("©", "®", "™"):
         return True
     if token.kind == "word":
-        return token.raw[:1].isupper() and token.value not in _PLACES
+        return token.raw[:1].isupper() and token.value not in _PLACES | _NO_TEXT
     return not first and token.kind == "number" and token.value.isdigit()
 
 
