@@ -148,10 +148,12 @@ FLATTEN = Rule(
         "fill|replace|make|turn|set|color|paint transparency [of {it}] [with|by|in|into|to|on] {colour}",
         "put|place {colour} background behind|under|in transparency",
         "put|place transparency [of {it}] on|onto {colour} [background]",
+        "put|place|add {colour} behind|under transparency",
+        "put|place|add {colour} behind|under {it} => behind=1",
         "put|place|set|lay {it} on|onto|over|against {colour} [background] => behind=1",
     ),
     things=("{colour} background => behind=1",),
-    asks=("transparency (should|must) (become|be) {colour}",),
+    asks=("transparency (should|must) (become|be) {colour}", "transparency to {colour}"),
     alone=("[on|with] {colour} background => behind=1", "background [color] : {colour} => behind=1"),
     labels=("transparency",),
     details=(

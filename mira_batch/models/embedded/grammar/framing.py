@@ -20,7 +20,8 @@ from mira_batch.models.embedded.grammar.words import words
 
 _PLACES = words(
     """webshop shop store website site web instagram etsy ebay amazon shopify facebook pinterest print
-    printing archive catalog catalogue newsletter blog banner story stories thumbnail youtube listing
+    printing archive catalog catalogue newsletter blog banner story stories thumbnail thumbnails
+    youtube listing
     media marketplace magazine newspaper ad brochure flyer cover presentation app gallery portfolio homepage
     client profile"""
 )
