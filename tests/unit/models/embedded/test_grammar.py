@@ -270,6 +270,7 @@ HOSTILE = [
         "10% off left ",
         "increase brightness, ",
     ),
+    *("b) ", "www.", "it is dark, ", "brighter and ", "for our shop, ", "watermark: A "),
     *('write "a", ', "(1) ", "step ", "#fff", "crop 1% left "),
 ]
 
