@@ -148,11 +148,13 @@ FLATTEN = Rule(
         "fill|replace|make|turn|set|color|paint transparency [of {it}] [with|by|in|into|to|on] {colour}",
         "put|place {colour} background behind|under|in transparency",
         "put|place transparency [of {it}] on|onto {colour} [background]",
+        "put|place|add {colour} behind|under transparency",
+        "put|place|add {colour} behind|under {it} => behind=1",
         "put|place|set|lay {it} on|onto|over|against {colour} [background] => behind=1",
     ),
     things=("{colour} background => behind=1",),
-    asks=("transparency (should|must) (become|be) {colour}",),
-    alone=("[on|with] {colour} background => behind=1", "background : {colour} => behind=1"),
+    asks=("transparency (should|must) (become|be) {colour}", "transparency to {colour}"),
+    alone=("[on|with] {colour} background => behind=1", "background [color] : {colour} => behind=1"),
     labels=("transparency",),
     details=(
         "[on|onto|to|with|over|against|in] {colour} [background]",
@@ -200,7 +202,7 @@ WRITE = Rule(
         f"{{inked}} {_NOUN} [{{saying}}] {{quoted}}",
         "{inked} watermark [{saying}] {quoted} => watermark=1",
     ),
-    alone=(f"{_NOUN} [{{saying}}] {{quoted}}", "watermark [{saying}] {quoted} => watermark=1"),
+    alone=("text|caption|label [{saying}] {quoted}", "watermark [{saying}] {quoted} => watermark=1"),
     titles=("watermark|text|caption|label",),
     details=(
         "[in|at|on|to|into|across|along|over] {place} [side] [of {it}]",
@@ -212,7 +214,7 @@ WRITE = Rule(
         "(on|onto|over|to) {it}",
     ),
 )
-LABELLED_TEXT = Rule(_write, labels=("text|caption|title|label",), details=("{quoted}", *WRITE.details))
+LABELLED_TEXT = Rule(_write, labels=("text|caption",), details=("{quoted}", *WRITE.details))
 LABELLED_WATERMARK = Rule(
     _write, labels=("watermark",), details=("[text] {quoted} => watermark=1", *WRITE.details)
 )

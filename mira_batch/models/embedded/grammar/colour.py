@@ -1,48 +1,30 @@
 """The phrases for edits of colour, and the operations they make.
 
-Left open: brightness, contrast and saturation change by 25% ("a bit" 15%, "a lot" 50%), blur has 4 pixels
-(1.5, 8), sharpen 150% (80%, 300%), tint 40% (20%, 70%), posterize 4 levels.
+Left open: blur has 4 pixels ("a bit" 1.5, "a lot" 8), sharpen 150% (80%, 300%), tint 40% (20%, 70%),
+posterize 4 levels.
 """
 
 from __future__ import annotations
 
-import re
-
 from mira_batch.models.embedded.grammar.clause import Made, Rule, Said
 from mira_batch.models.embedded.grammar.geometry import read_whole
+from mira_batch.models.embedded.grammar.tone import UP, read_degree
 from mira_batch.models.embedded.operations import colour
-
-LEAST_BARE = 5
-"""A number without "%" that is smaller may be a factor."""
-
-
-def _read_degree(said: Said, slightly: float, plain: float, strongly: float) -> float:
-    """An amount that may be a number, "a bit", "a lot" or left open."""
-    if "share" in said:
-        return float(said["share"])
-    if "bare" in said:
-        return _read_bare(said["bare"])
-    return slightly if "slightly" in said else strongly if "strongly" in said else plain
-
-
-def _read_bare(number: str) -> float:
-    if float(number) < LEAST_BARE or "." in number:
-        raise ValueError("say how many percent, such as 20%")
-    return float(number)
-
 
 _EVERY_COLOUR = "[all] color"
 GRAYSCALE = Rule(
     lambda said: colour.Grayscale(),
     verbs=(
         f"remove|take|drop|strip [out] {_EVERY_COLOUR} [out]",
-        "convert|change|turn to|into grayscale [image]",
+        "convert|change|turn|switch|render to|into|in grayscale [image]",
+        "make grayscale version",
         "make grayscale [image]",
         "desaturate [{it}] [completely|fully|entirely|totally]",
         "completely|fully desaturate [{it}]",
     ),
     states=("[in] [completely|fully] grayscale [image]", "{gray}"),
-    things=("grayscale effect|conversion|treatment",),
+    things=("grayscale effect|conversion|treatment|version",),
+    asked=("grayscale version|conversion",),
     alone=("[in|to] grayscale", "color|effect|mode : grayscale"),
     titles=("grayscale",),
     details=("{of it}",),
@@ -50,154 +32,31 @@ GRAYSCALE = Rule(
 _SEPIA = "sepia [tone|toned|image]"
 SEPIA = Rule(
     lambda said: colour.Sepia(),
-    verbs=("convert|change|turn to|into sepia [tone]",),
+    verbs=(
+        "convert|change|turn|switch|render to|into|in sepia [tone]",
+        "sepia [tone] it",
+        "make sepia version",
+    ),
     states=(f"[in] {_SEPIA}",),
-    things=("sepia [tone] [effect]",),
+    things=("sepia [tone] [effect]", "sepia version"),
+    asked=("sepia version",),
     alone=("[in|to] sepia [tone|toned] [effect]", "color|effect|mode : sepia"),
     titles=("sepia",),
     details=("{of it}",),
 )
 INVERT = Rule(
     lambda said: colour.Invert(),
-    verbs=(f"invert [{_EVERY_COLOUR}]", "invert {it}", "make [photographic] negative [of {it}]"),
+    verbs=(
+        f"invert [{_EVERY_COLOUR}]",
+        "invert {it}",
+        "make|create [photographic] negative [of {it}]",
+        "convert|turn|change to|into negative",
+    ),
     states=("[photographic] negative [image]",),
-    things=("negative effect|of {it}", "color inversion", "[photographic] negative of {it}"),
+    things=("negative effect", "color inversion", "[photographic] negative of {it}"),
     titles=("invert|negative",),
     details=("{of it}",),
 )
-
-_UP, _DOWN = "increase|raise|boost|enhance|lift|up", "decrease|reduce|lower|drop|cut"
-_TURN_UP, _TURN_DOWN = "turn|bring|bump|dial|crank|pump|tone", "turn|bring|tone|dial|take|pull|bump|cut"
-
-
-def _tone(said: Said) -> Made:
-    names = re.split(r" (?:, and|,|and) ", said["tones"])
-    if len(set(names)) < len(names):
-        raise ValueError("it says a word twice")
-    change = _read_change(said)
-    makes = {"brightness": colour.Brightness, "contrast": colour.Contrast, "saturation": colour.Saturation}
-    return tuple(makes[name](change) for name in names)
-
-
-def _read_change(said: Said) -> float:
-    """The signed percentage of "by 20%", "to 120%", "+20", "twice as", "a bit"."""
-    way = {"+": 1, "-": -1}.get(said.get("way", ""), 0)
-    if "signed" in said:
-        sign, number = said["signed"][0], said["signed"][1:]
-        return float(f"{sign}{number if 'unit' in said else _read_bare(number)}")
-    if "to" in said or "times" in said:
-        to = float(said["to"]) if "to" in said else 100 * float(said["times"])
-        if (to - 100) * way < 0:
-            raise ValueError(f"{to:g}% of what it is goes the other way")
-        return round(to - 100, 3)
-    if not way:
-        raise ValueError("say how to change it, such as increase by 20%")
-    return way * _read_degree(said, 15, 25, 50)
-
-
-_TONE_DETAILS = (
-    "[by] {share}",
-    "by {number:bare}",
-    "[by] {slightly}",
-    "[by] {strongly}",
-    "{of it}",
-)
-_TO = "to {percent:to} [of original|current [value|level]]"
-
-
-def _compare(word: str, tone: str, up: str, down: str) -> tuple[str, ...]:
-    """ "20% more vivid", "a bit less vivid", "twice as vivid"."""
-    return (
-        f"[{{degree}}] more {word} => tones={tone} way={up}",
-        f"[{{degree}}] less {word} => tones={tone} way={down}",
-        f"{{fold}} as {word} => tones={tone}",
-        f"{{part:to}} as {word} => tones={tone}",
-    )
-
-
-_COMPARED = (
-    "[{degree}] brighter => tones=brightness way=+",
-    "[{degree}] darker => tones=brightness way=-",
-    *_compare("bright", "brightness", "+", "-"),
-    *_compare("vivid", "saturation", "+", "-"),
-    *_compare("contrasty", "contrast", "+", "-"),
-    "[{degree}] less dark => tones=brightness way=+",
-)
-_MORE = (
-    "[{degree}] more|higher|extra {tones} => way=+",
-    "[{degree}] less|lower {tones} => way=-",
-)
-TONE = Rule(
-    _tone,
-    verbs=(
-        f"[{{slightly}}] {_UP} {{tones}} => way=+",
-        f"[{{slightly}}] {_DOWN} {{tones}} => way=-",
-        f"{_TURN_UP} up {{tones}} => way=+",
-        f"{_TURN_UP} {{tones}} up => way=+",
-        f"{_TURN_DOWN} down|back {{tones}} => way=-",
-        f"{_TURN_DOWN} {{tones}} down|back => way=-",
-        "[{slightly}] brighten|lighten up [{it}] => tones=brightness way=+",
-        "[{slightly}] brighten|lighten [{it}] [up] => tones=brightness way=+",
-        "[{slightly}] darken|dim [down] [{it}] => tones=brightness way=-",
-        "[{slightly}] darken|dim {it} down => tones=brightness way=-",
-        "[{slightly}] saturate [{it}] => tones=saturation way=+",
-        "saturate color => tones=saturation way=+",
-        "boost color => tones=saturation way=+",
-        "mute color => tones=saturation way=-",
-        f"{_TURN_DOWN} down color => tones=saturation way=-",
-        f"{_TURN_DOWN} color down => tones=saturation way=-",
-        "make color [{degree}] more vivid => tones=saturation way=+",
-        "make color [{degree}] less vivid => tones=saturation way=-",
-        "make color {fold} as vivid => tones=saturation",
-    ),
-    states=(*_COMPARED, *_MORE),
-    things=(
-        "[some] [more|extra] {tones} => way=+",
-        "{degree} [more|extra] {tones} => way=+",
-        "[{degree}] less {tones} => way=-",
-        "[{degree}] {tones} boost|increase|lift => way=+",
-        "[{degree}] {tones} reduction|decrease => way=-",
-    ),
-    asks=(
-        *_COMPARED,
-        *_MORE,
-        "more vivid color => tones=saturation way=+",
-        "{tones} up => way=+",
-        "{tones} down => way=-",
-    ),
-    titles=("brightness|contrast|saturation",),
-    details=_TONE_DETAILS,
-)
-DESATURATE_BY = Rule(
-    _tone,
-    verbs=(
-        "desaturate [{it}] [by] {share} => tones=saturation way=-",
-        "desaturate [{it}] {slightly} => tones=saturation way=-",
-        "desaturate [{it}] {strongly} => tones=saturation way=-",
-        "{slightly} desaturate [{it}] => tones=saturation way=-",
-        "desaturate [{it}] by {number:bare} => tones=saturation way=-",
-    ),
-    details=("{of it}",),
-)
-SET_TONE = Rule(
-    _tone,
-    verbs=(
-        f"set|change|adjust {{tones}} {_TO}",
-        f"{_UP} {{tones}} {_TO} => way=+",
-        f"{_DOWN} {{tones}} {_TO} => way=-",
-        "halve {tones} => to=50",
-        "double {tones} => to=200",
-        "triple {tones} => to=300",
-        "cut {tones} in {part:to}",
-    ),
-    details=("{of it}",),
-)
-SIGNED_TONE = Rule(
-    _tone,
-    asks=("{tones} {change}", "{change} {tones}"),
-)
-LABELLED_TONE = Rule(_tone, labels=("{tones}",), details=("{change}",))
-MORE_TONE = Rule(_tone, carried=("{tones} by {share}",))
 
 
 def _blur(said: Said) -> Made:
@@ -233,7 +92,7 @@ BLUR = Rule(
 
 
 def _sharpen(said: Said) -> Made:
-    return colour.Sharpen(_read_degree(said, 80, 150, 300))
+    return colour.Sharpen(read_degree(said, 80, 150, 300))
 
 
 SHARPEN = Rule(
@@ -241,11 +100,15 @@ SHARPEN = Rule(
     verbs=(
         "[{slightly}] sharpen [up] [{it}]",
         "sharpen {it} up",
-        f"[{{slightly}}] {_UP} sharpness",
+        f"[{{slightly}}] {UP} sharpness",
         "turn|bring up sharpness",
     ),
     states=("[{degree}] sharper|crisper", "[{degree}] more crisp"),
-    things=("[{degree}] [of] [more|some] sharpness|sharpen+ing",),
+    things=(
+        "[{degree}] [of] [more|some] sharpness|sharpen+ing",
+        "sharpen|sharpen+ing effect",
+        "unsharp mask",
+    ),
     asks=("[{degree}] sharper|crisper", "[{degree}] more sharpness"),
     labels=("sharpen|sharpness|sharpen+ing",),
     titles=("sharpen|sharpness|sharpen+ing",),
@@ -262,14 +125,14 @@ SHARPEN = Rule(
 def _tint(said: Said) -> Made:
     if "colour" not in said:
         raise ValueError("say in which color, such as tint it orange")
-    return colour.Tint(said["colour"], _read_degree(said, 20, 40, 70))
+    return colour.Tint(said["colour"], read_degree(said, 20, 40, 70))
 
 
 TINT = Rule(
     _tint,
     verbs=("[{slightly}] tint [{it}] [in|with] [{colour}]",),
     things=("[{degree}] {colour} tint", "[{degree}] tint of|in {colour}", "{colour} color tint"),
-    alone=("{share} {colour} tint", "{colour} tint {share}"),
+    alone=("{share} {colour} tint", "{colour} tint [,] {share}"),
     labels=("tint|tint+ing",),
     titles=("tint|tint+ing",),
     details=(
@@ -295,6 +158,7 @@ POSTERIZE = Rule(
         "posterize+ed|posterize|posterise|posterization effect",
         "posterization",
     ),
+    alone=("posterization", "posterize effect"),
     labels=("posterize|posterise|posterize+ing",),
     titles=("posterize|posterise",),
     details=(
@@ -309,15 +173,11 @@ AUTOCONTRAST = Rule(
         "autocontrast {it}",
         "run autocontrast",
         "adjust contrast automatically",
-        "automatically adjust contrast",
+        "automatically|auto adjust contrast",
     ),
     things=("autocontrast", "automatically contrast"),
     asks=("autocontrast", "automatically contrast"),
     titles=("autocontrast",),
     details=("{of it}",),
 )
-COLOURS = (
-    *(GRAYSCALE, SEPIA, INVERT, TONE, DESATURATE_BY, SET_TONE, SIGNED_TONE),
-    *(LABELLED_TONE, MORE_TONE),
-    *(BLUR, SHARPEN, TINT, POSTERIZE, AUTOCONTRAST),
-)
+COLOURS = (GRAYSCALE, SEPIA, INVERT, BLUR, SHARPEN, TINT, POSTERIZE, AUTOCONTRAST)

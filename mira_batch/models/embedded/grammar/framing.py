@@ -20,7 +20,8 @@ from mira_batch.models.embedded.grammar.words import words
 
 _PLACES = words(
     """webshop shop store website site web instagram etsy ebay amazon shopify facebook pinterest print
-    printing archive catalog catalogue newsletter blog banner story stories thumbnail youtube listing
+    printing archive catalog catalogue newsletter blog banner story stories thumbnail thumbnails
+    youtube listing
     media marketplace magazine newspaper ad brochure flyer cover presentation app gallery portfolio homepage
     client profile"""
 )
@@ -59,7 +60,10 @@ INTROS = _compile(
     "go ahead and",
     "ok|okay|alright|so|also|now [,]",
     "hi [there|client|all|everyone|folks] ,|;",
-    "it can be great|nice|good if you can",
+    "[it] can be great|nice|good (if you can / to)",
+    "is it possible to",
+    "(if possible / if you can) ,",
+    "(make sure / don't forget / remember) to",
     "as discussed|agreed [,]",
     "for {purpose} [,|:|-]",
     "do",
@@ -72,17 +76,18 @@ CONTEXTS = _compile(
     "best|kind regards",
     "[i want|need] [you] [to] (do|make|apply) following [edit|change|step]",
     "following [edit|change|step]",
-    "edit|change|step|todo",
+    "edit|change|step|todo|note|task|request|instruction|instructions|job",
+    "{purpose}",
     "this|it is for {purpose}",
     "i want|need banner|thumbnail|cover",
     "for {purpose}",
-    "(product|catalog|catalogue / real estate) listing|image",
-    "[i|client] want|need {it} for {purpose}",
+    "[(this|it is)] (product|catalog|catalogue / real estate) listing|image [for {purpose}]",
+    "[(i / [our|my] client)] want|need {it} for {purpose}",
     "[{it}] [slightly|way|strongly] too ({states})",
     "because|since|as {it} (is|looks|seems|was) {state}",
-    "it came|turned out {state} [and {state}]",
-    "{it} (is|looks|seems|appears|was / came|turned out) {state} [[,|and] {state}]",
-    "color (are|is|look|looks) {state} [[,|and] {state}]",
+    "it came|turn+ed out {state} [and {state}]",
+    "{it} (is|looks|seems|appears|was / came|turn+ed out) {state} [[,|and] {state}]",
+    "color (are|is|effect|looks) {state} [[,|and] {state}]",
     "{it} is {measured} [now|currently]",
     "original|current|source size|dimension|resolution [is|:] {measured}",
 )
@@ -103,12 +108,15 @@ IMPERATIVE, PARTICIPLE, GERUND = "verb", "verb+ed", "verb+ing"
 AFTER: dict[Pattern, tuple[str, ...]] = {
     _compile_one(source): kinds
     for source, kinds in (
-        ("make|turn|convert|change|render|get|have|set {it} [to|into|in|be|look|all]", ("state", PARTICIPLE)),
-        ("[i|client] want|need {it} [to|in|as|at] [be]", ("state", PARTICIPLE)),
+        (
+            "make|turn|convert|change|render|get|have|set {it} [to|into|in|be|effect|all]",
+            ("state", PARTICIPLE),
+        ),
+        ("[(i / [our|my] client)] want|need {it} [to|in|as|at] [be]", ("state", PARTICIPLE)),
         ("(should|must / need to / has to) be", ("state", PARTICIPLE)),
         ("can {it} be", ("state", PARTICIPLE)),
         ("{it} (should|must / need to / has to) be", ("state", PARTICIPLE)),
-        ("[i|client] want|need", ("thing",)),
+        ("[(i / [our|my] client)] want|need", ("thing",)),
         ("can i have|get", ("thing",)),
         ("{it} need", ("thing", GERUND)),
         ("add|apply|use|do|run|create|insert|draw|place|overlay|put|have|get", ("thing",)),

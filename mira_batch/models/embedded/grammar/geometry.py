@@ -210,7 +210,7 @@ CROP = Rule(
     states=("square crop => square=1", "{ratio} crop"),
     things=("[center] square crop => square=1", "{ratio} crop"),
     alone=("[center] square crop => square=1", "{ratio} crop", "{size} crop => shape=1"),
-    labels=("crop|crop+ing|proportion|format",),
+    labels=("crop|crop+ing|proportion|format", "crop proportion|format"),
     titles=("crop|crop+ing",),
     details=(
         f"[to|in|into|as|at] [center] [proportion|format|shape] [of] {{ratio}} [{_FORMAT}]",
@@ -227,4 +227,5 @@ CROP = Rule(
 )
 
 
-GEOMETRY = (ROTATE, FLIP, LABELLED_FLIP, CROP)
+LABELLED_CUTS = Rule(_crop, labels=("crop|trim|cut|crop+ing",), details=("{cuts}",))
+GEOMETRY = (ROTATE, FLIP, LABELLED_FLIP, CROP, LABELLED_CUTS)

@@ -90,6 +90,7 @@ _WORDS = {"×": "x", "*": "x"}
 _UNITS = {unit: name for name, units in UNITS.items() for unit in units}
 _TEXT_NOUNS = words("watermark caption text label title words word saying says reading reads write stamp")
 _PLACES = words("top bottom left right center centre middle upper lower corner in at on small large medium")
+_NO_TEXT = words("none no not nil yes na n tbd tba see on off")
 _MAX_DIGITS = 15
 """No parameter has more; a longer number is a mark."""
 
@@ -173,16 +174,15 @@ def _find_plain_texts(tokens: Sequence[Token]) -> list[Token]:
 
     They end before the first word in small letters. Where everything is in capitals nothing can be told.
     """
-    if not any(t.kind == "word" and t.raw.islower() and len(t.raw) > 1 for t in tokens):
-        return list(tokens)
-    if sum(t.kind == "word" and t.raw[:1].isupper() for t in tokens) * 2 > len(tokens):
-        return list(tokens)
+    small = sum(t.kind == "word" and t.raw.islower() and len(t.raw) > 1 for t in tokens)
+    capital = sum(t.kind == "word" and t.raw[:1].isupper() for t in tokens)
+    labels_only = not small or capital * 2 > len(tokens)
     done: list[Token] = []
     at = 0
     while at < len(tokens):
         token = tokens[at]
         end = at
-        if done and _asks_for_text(done):
+        if done and _asks_for_text(done, labels_only):
             while end < len(tokens) and _is_plain_text(tokens[end], end == at):
                 end += 1
         if end > at and end < len(tokens) and tokens[end].value in _PLACES and tokens[end].raw[0].isupper():
@@ -196,12 +196,14 @@ def _find_plain_texts(tokens: Sequence[Token]) -> list[Token]:
     return done
 
 
-def _asks_for_text(before: Sequence[Token]) -> bool:
+def _asks_for_text(before: Sequence[Token], labels_only: bool) -> bool:
     """Whether words to write may follow: after "watermark", "watermark:", "watermark it with", "saying"."""
     last = [t.raw.lower() for t in before[-4:]]
     if last[-1] == ":":
-        last.pop()
-    elif last[-1] == "with" and any(noun in last for noun in ("watermark", "stamp", "label")):
+        return last[-2:-1] in (["watermark"], ["text"], ["caption"], ["saying"])  # "Title: Red Mug" names it
+    if labels_only:
+        return False
+    if last[-1] == "with" and any(noun in last for noun in ("watermark", "stamp", "label")):
         return True
     return bool(last) and last[-1] in _TEXT_NOUNS and len(before) > 1
 
@@ -210,7 +212,7 @@ def _is_plain_text(token: Token, first: bool) -> bool:
     if token.kind == "name" or token.raw in ("©", "®", "™"):
         return True
     if token.kind == "word":
-        return token.raw[:1].isupper() and token.value not in _PLACES
+        return token.raw[:1].isupper() and token.value not in _PLACES | _NO_TEXT
     return not first and token.kind == "number" and token.value.isdigit()
 
 

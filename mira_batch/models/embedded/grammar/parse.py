@@ -3,10 +3,10 @@
     "Rotate it a quarter turn clockwise, then make it black and white and put a 12 px red border around it"
 
 An instruction is read from left to right as clauses with joints between them. A clause must be a command, or
-a phrase that can only be one; which phrases there are is in `geometry.py`, `canvas.py` and `colour.py`, and
-what else may stand around them is in `framing.py`. Whatever no phrase takes makes `InstructionUnclear`, which
-names the words: no number, verb or quoted word is ever passed over. A guess would be a wrong edit that nobody
-notices.
+a phrase that can only be one; which phrases there are is in `geometry.py`, `size.py`, `canvas.py`, `tone.py`
+and `colour.py`, what else may stand around them in `framing.py`. Whatever no phrase takes makes
+`InstructionUnclear`, which names the words: no number, verb or quoted word is ever passed over. A guess would
+be a wrong edit that nobody notices.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 _ITEM = re.compile(r"\{[^}]*\}|[\[\]()/]|[^\s\[\](){}/]+")
 _NUMBER, _COLOUR, _QUOTED = "0", "@", '"'
@@ -31,15 +32,21 @@ class Value:
 Names = Mapping[str, "Value | str"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Pattern:
     """A compiled phrase."""
 
-    regex: re.Pattern[str]
+    source: str
+    """Of the regular expression."""
     first: frozenset[str]
     """What its first token may be."""
     says: tuple[tuple[str, str], ...]
     """What it says without a value."""
+
+    @cached_property
+    def regex(self) -> re.Pattern[str]:
+        """Made when it is first needed: there are more than a thousand, and most runs need few."""
+        return re.compile(self.source)
 
     def read(self, text: str, at: int) -> tuple[dict[str, str], int] | None:
         """What the phrase says where it stands at this place, and where it ends."""
@@ -80,7 +87,7 @@ def compile_pattern(source: str, names: Names, form: str = "") -> Pattern:
     items = iter(_ITEM.findall(phrase))
     regex, first, _ = _compile_sequence(items, names, form)
     says = tuple((k, v) for k, _, v in (part.partition("=") for part in said.split()))
-    return Pattern(re.compile(regex), frozenset(first), says)
+    return Pattern(regex, frozenset(first), says)
 
 
 def words_of(sources: Sequence[str], names: Names) -> set[str]:

@@ -30,9 +30,9 @@ NAMES: Names = {
     "gray": Value(r"@gray ", ("@",)),
     "quoted": Value(r'"(?P<KEY>\d+) ', ('"',)),
     "tones": Value(
-        r"(?:(?:color|overall) )?(?P<KEY>(?:brightness|contrast|saturation)"
-        r"(?: (?:and|,|, and) (?:brightness|contrast|saturation)){0,2}) ",
-        ("color", "overall", "brightness", "contrast", "saturation"),
+        r"(?:(?:color|overall|image) )?(?P<KEY>(?:brightness|contrast|saturation)"
+        r"(?: (?:and|,|, and) (?:brightness|contrast|saturation)){0,2}) (?:level )?",
+        ("color", "overall", "image", "brightness", "contrast", "saturation"),
     ),
     # "10% off left and top", "20 px off right", as often as there are sides.
     "cuts": Value(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from mira_batch.models.embedded.grammar import framing
 from mira_batch.models.embedded.grammar.clause import Clause
 from mira_batch.models.embedded.grammar.lexer import Token
 from mira_batch.models.embedded.grammar.normal import Normal
@@ -21,9 +22,9 @@ _FAMILIES = (
 _OBJECT = re.compile(r"(?:it|them|image|this|that) ")
 _LOOSE = frozenset((",", ".", "-", "–", "—", ":"))
 """Signs that may as well stand between a subject and what shall be done to it: "Mirror, crop it square"."""
-_SEQUENCE = re.compile(
-    r"\b(?:then|next|after\w*|that|finally|lastly|last|second|third|fourth|fifth|end|done)\b"
-)
+_SEQUENCE = re.compile(rf"\b(?:{'|'.join((*framing.THEN, *framing.LAST, *framing.ORDINALS))})\b")
+_NOUNS = re.compile(r"(?:mirror|blur|frame) (?!it\b|them\b|this\b|that\b)\w+", re.IGNORECASE)
+"""Commands without an article that may as well name what is pictured: "mirror image", "blur photo"."""
 
 
 def check_sense(normal: Normal, clauses: Sequence[Clause], polite: Sequence[int]) -> None:
@@ -40,7 +41,8 @@ def check_sense(normal: Normal, clauses: Sequence[Clause], polite: Sequence[int]
         if listed or _SEQUENCE.search(joint) or clause.lead.startswith("after "):
             continue
         why = _find_doubt(normal, before, clause, joint)
-        if not why and not commanded and _commands(normal, clause, any(sign in _LOOSE for sign in raw)):
+        loose = before.kind == "label" or any(sign in _LOOSE for sign in raw)
+        if not why and not commanded and _commands(normal, clause, loose):
             why = "it may describe the image; say it as a command, or put 'then' after it"
         if why:
             raise Misread(before.start, clause.end, why)
@@ -112,9 +114,11 @@ def _words(normal: Normal, clause: Clause) -> str:
     return normal.text[clause.start : clause.end]
 
 
-def is_bare(normal: Normal, clause: Clause) -> int:
+def is_bare(normal: Normal, clause: Clause) -> bool:
     """Whether a clause without a verb, or of one word, may also say what is in the picture."""
-    return clause.kind in ("alone", "label") or _words(normal, clause).count(" ") == 1
+    if clause.kind in ("alone", "label") or _words(normal, clause).count(" ") == 1:
+        return True
+    return _NOUNS.fullmatch(normal.quote(clause.start, clause.end)) is not None
 
 
 def _commands(normal: Normal, clause: Clause, loose: bool) -> bool:
@@ -130,9 +134,9 @@ def _check_questions(normal: Normal, polite: Sequence[int]) -> None:
         if token.kind != "joint" or token.value != ";":
             continue
         if "?" in token.raw:
-            begin = normal.tokens[start].start if start < index else token.start
-            asked = any(t.value in ("can", "may", "good", "great") for t in normal.tokens[start:index])
-            if not asked and not any(begin - 20 <= at <= token.start for at in polite):
+            begin = normal.tokens[start - 1].end if start else 0
+            asked = any(t.value in ("can", "may", "possible") for t in normal.tokens[start:index])
+            if not asked and not any(begin <= at <= token.start for at in polite):
                 first = normal.starts[min(start, index)]
                 raise Misread(first, normal.starts[index], "it is a question; say it as a command")
         start = index + 1

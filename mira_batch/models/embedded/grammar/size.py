@@ -150,7 +150,11 @@ RESIZE = Rule(
 )
 
 
-LABELLED_WIDTH = Rule(_resize, labels=("width",), details=("{length:across}",))
+LABELLED_WIDTH = Rule(
+    _resize,
+    labels=("width",),
+    details=("{length:across}", "height : {length:up}", "; height : {length:up}"),
+)
 LABELLED_HEIGHT = Rule(_resize, labels=("height",), details=("{length:up}",))
 LABELLED_LONGEST = Rule(_resize, labels=("{longest}",), details=("{length:longest}",))
 LABELLED_SHORTEST = Rule(_resize, labels=("{shortest}",), details=("{length:shortest}",))

@@ -8,10 +8,11 @@ from mira_batch.models.embedded.grammar.clause import compile_rules
 from mira_batch.models.embedded.grammar.colour import COLOURS
 from mira_batch.models.embedded.grammar.geometry import GEOMETRY
 from mira_batch.models.embedded.grammar.size import SIZES
+from mira_batch.models.embedded.grammar.tone import TONES
 from mira_batch.models.embedded.grammar.typos import Speller
 from mira_batch.models.embedded.grammar.words import FILLER, FORMS, PHRASES, SAME, UNITS, words
 
-LEXICON = compile_rules((*GEOMETRY, *SIZES, *CANVAS, *COLOURS))
+LEXICON = compile_rules((*GEOMETRY, *SIZES, *CANVAS, *TONES, *COLOURS))
 _COLOURS = """white black gray red green blue yellow orange purple pink brown navy silver gold teal violet
     ivory beige turquoise magenta cyan maroon olive light dark"""
 _VALUES = """clockwise counterclockwise left right top bottom center everyside brightness contrast saturation

@@ -164,7 +164,7 @@ _PHRASES: Mapping[str, str] = {
     "slightly slightly/a slightly slightly/just a slightly": "slightly",
     "twice": "2 fold",
     "thank you": "thanks",
-    "can like": "want",
+    "can like/can love": "want",
     "we'd like/i'd like": "i want",
     "we'd love/i'd love": "i want",
     "do not": "don't",

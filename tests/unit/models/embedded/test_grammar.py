@@ -172,7 +172,7 @@ UNCLEAR = [
     ("don't invert it", "don't invert it"),
     ("blur the background", "background"),
     ("mirror it, make the sky blue", "make the sky blue"),
-    ("make the white background transparent", "transparent"),
+    ("make the white background transparent", "make the white background transparent"),
     ("replace the white background with a transparent background", None),
     ("change the border to red", "change the border to red"),
     ("rotate it 90 or 180 degrees", "or 180 degrees"),
@@ -270,6 +270,7 @@ HOSTILE = [
         "10% off left ",
         "increase brightness, ",
     ),
+    *("b) ", "www.", "it is dark, ", "brighter and ", "for our shop, ", "watermark: A "),
     *('write "a", ', "(1) ", "step ", "#fff", "crop 1% left "),
 ]
 

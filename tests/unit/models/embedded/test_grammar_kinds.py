@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mira_batch.models.embedded.grammar import framing
 from mira_batch.models.embedded.grammar.parse import InstructionUnclear, parse
-from mira_batch.models.embedded.grammar.vocabulary import SPELLER
+from mira_batch.models.embedded.grammar.vocabulary import LEXICON, SPELLER
 
 DICTIONARY = Path("/usr/share/dict/american-english")
 
@@ -234,6 +235,15 @@ def test_no_english_word_is_taken_for_a_typing_mistake() -> None:
     assert len(plain) > 10_000
     spelled = {word: SPELLER.correct(word) for word in plain}
     assert {word: meant for word, meant in spelled.items() if meant != word} == {}
+
+
+def test_every_phrase_of_the_rules_compiles() -> None:
+    heads = [head for by_word in LEXICON.heads.values() for found in by_word.values() for head in found]
+    patterns = [pattern for head in heads for pattern in (head.pattern, *head.details)]
+    for index in (framing.INTROS, framing.CONTEXTS, framing.TAILS, framing.LEADS):
+        patterns += [pattern for found in index.values() for pattern in found]
+    assert len(set(patterns)) > 500
+    assert all(pattern.regex.groups >= 0 for pattern in patterns)
 
 
 def test_a_doubtful_number_is_named() -> None:
