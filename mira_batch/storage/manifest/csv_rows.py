@@ -40,7 +40,10 @@ def read_csv_rows(
         lines = _Lines(text)
         rows = csv.reader(lines, strict=True)
         header = _read_header(rows, encoding, path)
+        width = len(header)
         unnamed = [index for index, name in enumerate(header) if not name]
+        if len(unnamed) == 1:  # nothing can be mistaken for it
+            unnamed = []
         image_index = header.index(image) if image in header else None
         while True:
             start = lines.begin_row()
@@ -48,7 +51,7 @@ def read_csv_rows(
             try:
                 row = next(rows)
                 if len(lines.of_row) > 1 and image_index is not None:
-                    problem = _find_rows_within(lines.of_row, start, len(header), image_index)
+                    problem = _find_rows_within(lines.of_row, start, width, image_index)
             except StopIteration:
                 return
             except (csv.Error, _TooLong) as error:
@@ -58,9 +61,9 @@ def read_csv_rows(
                 for line in range(start + 1, lines.number + 1):
                     yield f"{path}:{line}", f"belongs to the row that begins in line {start}, which {problem}"
                 continue
-            if len(row) > len(header):
-                yield f"{path}:{start}", f"has more fields than the header ({len(header)})"
-            elif len(unnamed) > 1 and (lost := [i + 1 for i in unnamed if i < len(row) and row[i]]):
+            if len(row) > width:
+                yield f"{path}:{start}", f"has more fields than the header ({width})"
+            elif unnamed and (lost := [i + 1 for i in unnamed if i < len(row) and row[i]]):
                 yield (
                     f"{path}:{start}",
                     f"has a value in column {lost[0]}, which has no name, as others have none",
@@ -76,8 +79,11 @@ class _TooLong(Exception):
 class _Lines:
     """Hands a file's lines to a csv reader, counts them, and bounds what is read for one row."""
 
+    __slots__ = ("_left", "_readline", "_text", "number", "of_row")
+
     def __init__(self, text: io.TextIOWrapper) -> None:
         self._text = text
+        self._readline = text.readline
         self._left = MOST_TEXT
         self.number = 0
         """Of the last line that was handed out, from 1."""
@@ -93,14 +99,15 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._text.readline(self._left + 1)
+        line = self._readline(self._left + 1)
+        self._left -= len(line)
+        if self._left < 0:
+            self.number += 1
+            pass_over_line(self._text, line, ("\n", "\r"))
+            raise _TooLong
         if not line:
             raise StopIteration
         self.number += 1
-        self._left -= len(line)
-        if self._left < 0:
-            pass_over_line(self._text, line, ("\n", "\r"))
-            raise _TooLong
         self.of_row.append(line)
         return line
 

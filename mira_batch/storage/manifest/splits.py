@@ -26,7 +26,7 @@ from mira_batch.storage.manifest.parquet import (
 )
 from mira_batch.storage.manifest.partitions import Partition, add_partition
 from mira_batch.storage.manifest.rows import Place, Record, Reject, validate_row
-from mira_batch.storage.manifest.values import read_int96_values, read_values
+from mira_batch.storage.manifest.values import read_int96_values, read_rows
 from mira_batch.storage.stores import open_unpacked, read_range
 
 _ROWS_WITH_IMAGES = 16
@@ -137,12 +137,13 @@ def _read_parquet_rows(
             nanos = finer.read_row_group(group, columns=int96).combine_chunks() if finer else None
             index = 0
             for batch in read_batches(parquet, split.path, group, rows_per_read, columns):
-                values = [read_values(column) for column in batch.columns]
+                rows = read_rows(batch)
                 for name, column in zip(int96, nanos.columns if nanos is not None else (), strict=True):
                     same = column.slice(index, len(batch)).combine_chunks()
-                    values[names.index(name)] = read_int96_values(batch[name], same)
-                for row in zip(*values, strict=True):
-                    yield Place(split.path, group, index), dict(zip(names, row, strict=True))
+                    for row, value in zip(rows, read_int96_values(batch[name], same), strict=True):
+                        row[name] = value
+                for row in rows:
+                    yield Place(split.path, group, index), row
                     index += 1
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_UNREADABLE = (ValueError, OverflowError, pa.ArrowException)
+"""What Arrow raises at a value that Python can't hold."""
 _MIDNIGHT = datetime(1970, 1, 1)
 
 
@@ -31,6 +33,18 @@ class Time:
         return self.text
 
 
+def read_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows of a batch by column, with values as `read_values` gives them."""
+    if all(_is_exact(field.type) for field in batch.schema):
+        try:
+            return batch.to_pylist()
+        except _UNREADABLE:
+            pass
+    names = batch.schema.names
+    columns = [read_values(column) for column in batch.columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
 def read_values(array: pa.Array) -> list[Any]:
     """The values of a column, as `to_pylist` gives them where that is exact.
 
@@ -44,7 +58,7 @@ def read_values(array: pa.Array) -> list[Any]:
     if _is_exact(array.type):
         try:
             return array.to_pylist()
-        except (ValueError, OverflowError, pa.ArrowException):
+        except _UNREADABLE:
             pass
     return [_read_value(value) for value in array]
 
@@ -105,7 +119,7 @@ def _read_value(value: Any) -> Any:
         return value.as_py()
     except UnicodeDecodeError:
         return Unkept("is not valid UTF-8")
-    except (ValueError, OverflowError, pa.ArrowException):
+    except _UNREADABLE:
         return Unkept(f"holds a {kind} that Python has no value for")
 
 
@@ -117,7 +131,7 @@ def _read_timestamp(value: Any) -> Any:
     nanos = rest // 1_000_000
     try:
         found = pa.scalar(micros, pa.timestamp("us", kind.tz)).as_py()
-    except (ValueError, OverflowError, pa.ArrowException):
+    except _UNREADABLE:
         return _write_far_time(value.value, kind.unit, "+00:00" if kind.tz else "")
     if not nanos:
         return found
@@ -131,7 +145,7 @@ def _read_date(value: Any) -> Any:
         return _write_far_time(value.value, unit, "")
     try:
         return value.as_py()
-    except (ValueError, OverflowError):
+    except _UNREADABLE:
         days = value.value if unit == "D" else value.value // 86_400_000
         return _write_far_time(days, "D", "")
 
