@@ -231,3 +231,38 @@ def test_the_hub_gives_a_commit_and_no_code(model: Path, tmp_path: Path) -> None
         assert "weights: hf://tiny/other@main: the hub can't be reached" in gone
     looked = fetch_from_hub(f"hf://tiny/model@{COMMIT}", endpoint, home)["error"]
     assert "the hub can't be reached" in looked  # `validate` asks the hub itself
+
+
+@pytest.mark.s3
+def test_passing_faults_of_a_list_and_of_parts_are_waited_out(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MIRA_BATCH_WEIGHTS", str(tmp_path / "cache"))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").write_bytes(os.urandom(3_000))
+    s3.upload(tmp_path / "model", "faulty-weights")
+    with fault_proxy(s3.endpoint) as proxy:
+        storage = StorageConfig(endpoint_url=proxy.endpoint, retry_seconds=30, timeout_seconds=5)
+        rules = [proxy.add(fault, "GET", "list-type=2", times=2) for fault in ("unavailable", "reset")]
+        rules += [proxy.add(fault, "GET", "model.safetensors", times=1) for fault in ("short", "reset_body")]
+        found = fetch_weights(f"s3://{s3.bucket}/faulty-weights", storage)
+        assert [rule.count for rule in rules] == [2, 2, 1, 1]
+    assert found.identity == fetch_weights(str(tmp_path / "model"), StorageConfig()).identity
+
+
+@pytest.mark.s3
+def test_a_full_disk_is_told_from_a_fault_of_the_store(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    s3.client().put_object(Bucket=s3.bucket, Key="full/model.safetensors", Body=bytes(5_000))
+    storage = StorageConfig(endpoint_url=s3.endpoint)
+    with pytest.raises(StoreError, match="^/dev/full: the disk is full; make room there, then run the same"):
+        files.download(f"s3://{s3.bucket}/full/model.safetensors", storage, "/dev/full", 5_000)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("MIRA_BATCH_WEIGHTS", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match=r"/file: .*; MIRA_BATCH_WEIGHTS names another directory"):
+        fetch_weights(f"s3://{s3.bucket}/full", storage)

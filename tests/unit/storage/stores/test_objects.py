@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,7 +16,9 @@ import pytest
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.stores.check import check_create_only
+from mira_batch.storage.stores.faults import explain_store_error
 from mira_batch.storage.stores.objects import Entry, Store, open_store
+from tests.support import ROOT
 from tests.support.servers.s3 import S3Server
 from tests.unit.storage.stores.environments import Environment
 
@@ -207,3 +210,46 @@ def test_a_local_write_killed_half_way_leaves_nothing_to_see(tmp_path: Path, wri
     assert list((tmp_path / "results").glob("*.parquet")) == []
     assert store.create("results/part-00000.parquet", b"whole")
     assert list(store.list("results")) == [Entry("results/part-00000.parquet", 5)]
+
+
+LIMITED = """
+import resource, signal, sys
+from mira_batch.config.shared import StorageConfig
+from mira_batch.core.errors import StoreError
+from mira_batch.storage.stores import open_store
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+store = open_store(sys.argv[1], StorageConfig())
+assert store.create("small", bytes(500))
+try:
+    store.create("large", bytes(5000))
+except StoreError as error:
+    print(error)
+print([entry.key for entry in store.list("")])
+"""
+
+
+def test_a_disk_that_takes_no_more_says_what_to_do(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    said, left = done.stdout.splitlines()
+    assert said.startswith(
+        f"{tmp_path}/large: a file is larger than this disk or a limit (`ulimit -f`) admits"
+    )
+    assert left == "['small']", "and nothing half-written"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "the disk is full; make room there, then run the same command again, which goes on"),
+        (errno.EDQUOT, "the quota of this disk is used up"),
+        (errno.EROFS, "this disk is read-only"),
+        (errno.EMFILE, "too many open files; raise the limit (`ulimit -n`)"),
+    ],
+)
+def test_faults_of_a_disk_come_with_advice(number: int, words: str) -> None:
+    error = OSError(number, os.strerror(number))
+    assert explain_store_error(error).startswith(words)
+    assert explain_store_error(error).endswith(f"({os.strerror(number)})")
