@@ -33,8 +33,8 @@ bench: .venv/.installed-dev  ## Measure speed and memory against peers and bare 
 bench-gpu: .venv/.installed-dev  ## What the paper's models take on this machine's GPU, with random weights
 	$(BIN)/python -m benchmarks.gpu
 
-soak: .venv/.installed-dev  ## Disturb one run after another for MINUTES (10): kills, store faults, take-overs
-	$(BIN)/python -m tests.soak $(or $(MINUTES),10)
+soak: .venv/.installed-dev  ## Disturb one run after another for MINUTES (10): kills, signals, store faults; SEED: as then
+	$(BIN)/python -m tests.soak $(or $(MINUTES),10) $(SEED)
 
 clean:  ## Remove what was built and run
 	rm -rf .venv out build *.egg-info

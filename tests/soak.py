@@ -1,9 +1,11 @@
 """`python -m tests.soak [minutes] [seed]`: one disturbed run after another, on Ray and a real S3 server.
 
 In each round a catalogue is run while the store refuses or resets one request in twenty, and every few
-seconds something is killed: a worker, the driver (SIGKILL or SIGTERM), or a second driver takes over. The
-same command is given until the run is complete. It must then be whole, equal the same run left alone, and
-have made again at most one step per record in flight for each kill.
+seconds something is killed: a worker, the driver (SIGKILL, SIGINT or SIGTERM, at any moment from its first
+to its last), its raylet or its GCS; or a second driver takes over. A driver that can must say in one line
+why it ended, with the exit code of that, and leave no process behind. The same command is given until the
+run is complete. It must then be whole, equal the same run left alone, and have made again at most one step
+per record in flight for each kill.
 """
 
 from __future__ import annotations
@@ -26,13 +28,17 @@ from mira_batch.storage.manifest.listing import list_files
 from mira_batch.storage.stores.objects import open_store
 from tests.support.models.counted import counted, read_edits
 from tests.support.runs.catalogue import make_catalogue, settings
-from tests.support.runs.disturbed import assert_whole, config_file, left_alone, results, start
+from tests.support.runs.disturbed import CLI, assert_whole, config_file, left_alone, results
+from tests.support.runs.drivers import Begin, Driver, drivers
 from tests.support.runs.edits import edit_run_id
 from tests.support.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.support.servers.s3 import S3Server, s3_server
 
 RECORDS, WORKERS, IN_FLIGHT = 60, 2, 4
-KILLS = ("worker", "worker", "driver", "asked", "takeover")
+ENDS = {"driver": -signal.SIGKILL, "SIGINT": 130, "SIGTERM": 130, "raylet": 1, "GCS": 1}
+"""What ends a driver, and its exit code."""
+PROCESSES = {"raylet": "raylet/raylet", "GCS": "gcs_server"}
+KILLS = ("worker", "worker", "takeover", "SIGINT", "SIGTERM", *ENDS)
 MOST = 12
 """Kills in a round; after them it may finish."""
 
@@ -72,7 +78,8 @@ def one_round(
     faults = [
         proxy.add(fault, probability=0.025, seed=draw.randrange(1000)) for fault in ("slow_down", "reset")
     ]
-    happened = disturb(file, log, draw)
+    with drivers() as begin:
+        happened = disturb(file, log, draw, begin)
     proxy.remove(*faults)
     run = f"{config.output.uri}/{edit_run_id(config, list_files(config.input, config.storage))}"
     assert_whole(run, config, RECORDS)
@@ -97,54 +104,73 @@ def job(manifest: Path, log: Path, output: str, proxy: FaultProxy) -> dict[str, 
     )
 
 
-def disturb(file: Path, log: Path, draw: random.Random) -> Counter[str]:
+def disturb(file: Path, log: Path, draw: random.Random, begin: Begin) -> Counter[str]:
     """Run the job to its end, whatever happens to it meanwhile; what did."""
     happened: Counter[str] = Counter()
     killed: set[int] = set()
-    driver = start(file)
-    try:
-        while (code := ended(driver, draw.uniform(1, 5))) != 0:
-            if code is not None:
-                assert code in (1, 130, -signal.SIGKILL), driver.communicate()[0]
-                driver = start(file)
-            elif happened.total() < MOST and (what := disturbance(driver, file, log, draw, killed)):
-                driver, kind = what
-                happened[kind] += 1
-    finally:
-        driver.kill()
-        driver.wait()
+    driver, last = begin(*CLI, "run", "--config", file), ""
+    # Often so early that it is still starting.
+    while (code := ended(driver, draw.choice((draw.uniform(0, 2), draw.uniform(0, 10))))) != 0:
+        if code is not None:
+            check_end(driver, code, last)
+            driver, last = begin(*CLI, "run", "--config", file), ""
+        elif happened.total() < MOST and (what := disturbance(driver, file, log, draw, killed, begin)):
+            driver, kind = what
+            happened[kind] += 1
+            last = kind if kind in ENDS else last
     return happened
 
 
-def ended(driver: subprocess.Popen[str], seconds: float) -> int | None:
+def ended(driver: Driver, seconds: float) -> int | None:
     """Its exit code, if it ends within so many seconds."""
     with suppress(subprocess.TimeoutExpired):
-        driver.communicate(timeout=seconds)
-    return driver.returncode
+        driver.process.wait(seconds)
+    return driver.process.returncode
+
+
+def check_end(driver: Driver, code: int, last: str) -> None:
+    """It ended as what happened to it last ends a driver, said why in one line, and left nothing behind."""
+    words = driver.end()
+    if last == "driver":
+        assert code == -signal.SIGKILL, (code, words)
+        return
+    assert last, f"it ended by itself with {code}: {words}"
+    assert code == ENDS[last], (last, code, words)
+    closing = [line for line in words.splitlines() if line.startswith(("interrupted", "error: "))]
+    assert len(closing) == 1 and not any(sign in words for sign in ("Traceback", "***")), (last, words)
+    left = driver.find_processes()
+    assert left == {}, (last, left, words)
 
 
 def disturbance(
-    driver: subprocess.Popen[str], file: Path, log: Path, draw: random.Random, killed: set[int]
-) -> tuple[subprocess.Popen[str], str] | None:
+    driver: Driver, file: Path, log: Path, draw: random.Random, killed: set[int], begin: Begin
+) -> tuple[Driver, str] | None:
     """Kill something; the driver that now runs the job, and what it was. None: nothing was there to kill.
 
     Of one driver's workers only one is killed: who is hit twice while it runs alone counts as poison.
     """
-    kind = draw.choice(KILLS)
+    kind, process = draw.choice(KILLS), driver.process
     if kind == "worker":
         pids = read_edits(log).pids
         alive = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-        if not alive or driver.pid in killed:
+        if not alive or process.pid in killed:
             return None
-        killed.add(driver.pid)
+        killed.add(process.pid)
         os.kill(draw.choice(alive), signal.SIGKILL)
     elif kind == "takeover":
-        second = start(file, "--takeover")
+        second = begin(*CLI, "run", "--config", file, "--takeover")
         code = ended(driver, 90)
-        assert code in (0, 1), (code, "a driver that was taken over ends in order")
+        assert code in (0, 1), (code, "a driver that was taken over ends in order", driver.end())
         return second, kind
+    elif kind in PROCESSES:
+        pids = driver.find(PROCESSES[kind])
+        if not driver.find("ray::") or not pids:
+            return None
+        os.kill(pids[0], signal.SIGKILL)
     else:
-        driver.send_signal(signal.SIGKILL if kind == "driver" else signal.SIGTERM)
+        process.send_signal(
+            {"driver": signal.SIGKILL, "SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM}[kind]
+        )
     return driver, kind
 
 

@@ -18,19 +18,25 @@ from mira_batch.storage.run.results import result_files, take_rows
 
 
 def read_catalogue(
-    output_uri: str, columns: Sequence[str] | None = None, storage: StorageConfig | None = None
+    output_uri: str,
+    columns: Sequence[str] | None = None,
+    storage: StorageConfig | None = None,
+    accept_unfinished: bool = False,
 ) -> pa.Table:
     """The catalogue as it is now: one row per record_id that any run under this output has, in no set order.
 
-    It is the row of the newest run that has the record with status ok; where none has, the newest failed
-    one. Records that the manifest has lost since are still there. Runs are ordered by the time they were
-    created, by the clock of the machine that created them.
+    It is the row of the newest run that has the record with status ok; where none has, the newest unfinished
+    one, and else the newest failed one: filter by `status` for those that are good. Records that the manifest
+    has lost since are still there. Runs are ordered by the time they were created, by the clock of the
+    machine that created them.
 
     Args:
         output_uri: `output.uri`, the directory of all runs.
         columns: which columns to read; None reads all but `steps`. Leave out `image` when only the outcome
             matters, since the whole table is in memory (beside some 200 bytes a record while it is chosen).
         storage: how to reach an object store; None uses the environment.
+        accept_unfinished: an unfinished row is as good as one with status ok: the newest of both is taken. It
+            keeps its status.
 
     Raises:
         StoreError: there is no run, the store can't be used, or a run is damaged.
@@ -48,7 +54,7 @@ def read_catalogue(
         )
     whole = pa.schema([schema.RESULTS.field(name) for name in names])
     tables = [whole.empty_table()]
-    for run, rows in _find_current_rows(runs, storage).items():
+    for run, rows in _find_current_rows(runs, storage, accept_unfinished).items():
         fs, files = result_files(run, storage)
         for file in files:
             if file in rows:
@@ -57,25 +63,28 @@ def read_catalogue(
     return pa.concat_tables(tables)
 
 
-def _find_current_rows(runs: Sequence[str], storage: StorageConfig) -> dict[str, dict[str, list[int]]]:
+def _find_current_rows(
+    runs: Sequence[str], storage: StorageConfig, accept_unfinished: bool
+) -> dict[str, dict[str, list[int]]]:
     """Run -> result file -> the numbers of the rows that are current, ascending."""
     files: list[tuple[str, str]] = []
     current: dict[bytes, int] = {}
-    """Digest of the record_id -> place in `files`, row and ok, packed, as there may be millions."""
+    """Digest of the record_id -> place in `files`, row and rank, packed, as there may be millions."""
+    ranks = {Status.ok: 2, Status.unfinished: 2 if accept_unfinished else 1}
     for run in runs:
         for file, table in read_columns(
             run, ("record_id", "status"), schema.RESULTS, storage, on_damaged=_raise
         ):
             columns = (table["record_id"].to_pylist(), table["status"].to_pylist())
             for row, (record_id, status) in enumerate(zip(*columns, strict=True)):
-                key, ok = bytes.fromhex(content_hash(record_id)), status == Status.ok
-                if ok or not current.get(key, 0) & 1:
-                    current[key] = len(files) << 32 | row << 1 | ok
+                key, rank = bytes.fromhex(content_hash(record_id)), ranks.get(status, 0)
+                if rank >= current.get(key, 0) & 3:
+                    current[key] = len(files) << 32 | row << 2 | rank
             files.append((run, file))
     chosen: dict[str, dict[str, list[int]]] = {run: {} for run in runs}
     for packed in sorted(current.values()):
         run, file = files[packed >> 32]
-        chosen[run].setdefault(file, []).append((packed & 0xFFFFFFFF) >> 1)
+        chosen[run].setdefault(file, []).append((packed & 0xFFFFFFFF) >> 2)
     return chosen
 
 

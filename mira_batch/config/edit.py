@@ -60,7 +60,8 @@ class LimitsConfig(RunLimits):
     """What bounds each record and the whole run."""
 
     max_steps: int = Field(default=8, ge=1, le=1000)
-    """Edits per record before it stops with `max_steps`."""
+    """Most edits of a record. After the last the policy is asked once more: says it STOP, the record is ok;
+    wants it a further edit, the record ends `unfinished`, with `max_steps` as its reason."""
     malformed_retries: int = Field(default=2, ge=0, le=10)
     """How often the policy is asked again after a malformed answer, before the record fails."""
     policy_seconds: float = Field(default=300.0, gt=0)
@@ -75,7 +76,8 @@ class LimitsConfig(RunLimits):
     """An editor's image with more pixels fails its record, before it is looked at any further."""
     max_seconds_per_record: float | None = Field(default=None, gt=0)
     """No further step of a record is begun once its steps took so long, waiting for the models included; it
-    then ends with `time_limit` and the image it has. None sets no limit."""
+    then ends `unfinished`, with `time_limit` and the image it has; the policy is not asked whether that was
+    all. None sets no limit."""
 
     OPERATIONAL: ClassVar[frozenset[str]] = RunLimits.OPERATIONAL | {
         "policy_seconds",
@@ -83,6 +85,11 @@ class LimitsConfig(RunLimits):
         "judge_seconds",
         "max_result_pixels",
     }
+
+    @property
+    def longest_call(self) -> float:
+        """The largest limit of a model's calls, in seconds."""
+        return max(map(self.seconds_of, ("policy_seconds", "edit_seconds", "judge_seconds")))
 
     def seconds_of(self, field: str) -> float:
         """The limit of a model's calls; `policy_seconds` where that field is None."""

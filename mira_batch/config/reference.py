@@ -20,8 +20,10 @@ _INTRO = """# Configuration
 
 Every setting of the bulk edit job, made from the config models by `python -m mira_batch.config.reference`.
 A config is a YAML or JSON file; `--set a.b=c` overrides one setting, its value read as YAML. Unknown keys
-are refused. Relative paths start at the working directory. Every run writes its resolved config to
-`run.json`, and that file alone reruns it.
+are refused. Relative paths start at the working directory. In locations and endpoints `~`, `$NAME` and
+`${NAME}` are replaced by what they stand for, and `$$NAME` is the text `$NAME`. A file URI is percent-encoded
+(`file:///data/my%20shop`); in a path, and in a key of an object store, every character stands for itself.
+Every run writes its resolved config to `run.json`, and that file reruns it, as it was last called.
 """
 _INSPECT = """# The inspect job
 

@@ -3,13 +3,16 @@ manifest, for the jobs that read one. What one job alone knows is in a file of i
 
 from __future__ import annotations
 
+import codecs
+import os
 import re
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mira_batch.config.base import Location, Strict, find_secrets
+from mira_batch.config.base import Expanded, Location, Strict, find_secrets, is_remote
+from mira_batch.core.types import Status
 
 
 class ImageColumns(Strict):
@@ -20,23 +23,42 @@ class ImageColumns(Strict):
     image: str = "image"
     """Column with the image: a URI or path, bytes, or a Hugging Face image struct {bytes, path}."""
 
+    def names(self) -> dict[str, str]:
+        """What a row must have: our name of each column -> the manifest's."""
+        return self.model_dump(exclude={"metadata"})
+
+    def to_read(self) -> list[str] | None:
+        """The columns that are worth reading; None: all."""
+        return list(self.names().values())
+
 
 class Columns(ImageColumns):
-    """The manifest's names for what the job needs; every other column is carried along as metadata."""
+    """The manifest's names for what the job needs, and which of its other columns are carried along."""
 
     instruction: str = "instruction"
     """Column with the complex instruction."""
+    metadata: tuple[str, ...] | None = Field(default=None, exclude_if=lambda names: names is None)
+    """The columns to carry along as `metadata`, an empty list for none. None carries all the others."""
+
+    def to_read(self) -> list[str] | None:
+        """The columns that are worth reading; None: all."""
+        return None if self.metadata is None else [*self.names().values(), *self.metadata]
 
 
 class ManifestConfig(Strict):
     """A manifest, and which of its images may be read."""
 
     manifest: Location
-    """A Parquet, JSONL or CSV file, a directory of them, or a glob; local or on an object store."""
+    """A Parquet, JSONL or CSV file, a directory of them, or a glob; local or on an object store. What exists
+    as it is written is no glob, whatever brackets or question marks are in its name."""
     columns: ImageColumns = ImageColumns()
     """How the manifest calls its columns."""
+    encoding: str = Field(default="utf-8", exclude_if=lambda name: name == "utf-8")
+    """What CSV and JSON are written in, where a file doesn't say so itself: `cp1252`, `latin-1`, `shift_jis`
+    or any other that Python knows. UTF-8 and UTF-16 that begin with a byte-order mark are known by it."""
     allow: tuple[Location, ...] = ()
-    """Image URIs must lie under one of these prefixes. Empty: under the manifest's own directory."""
+    """Image URIs must lie under one of these prefixes. Empty: under the manifest's own directory; of a glob,
+    and of a URI with `*`, `?` or `[` in it, under the last directory before these."""
     identity: Literal["etag", "uri"] = "etag"
     """What tells that an image changed: its ETag (local: size and time), one look-up per image while
     planning; or only its URI, which is free and right where an image never changes under its name."""
@@ -45,12 +67,25 @@ class ManifestConfig(Strict):
     max_pixels: int = Field(default=50_000_000, ge=1, le=89_478_485)
     """Images with more pixels are refused before they are decoded."""
 
+    @field_validator("encoding")
+    @classmethod
+    def _text_encoding(cls, value: str) -> str:
+        try:
+            "a".encode(value)
+            name = codecs.lookup(value).name
+        except (LookupError, ValueError):
+            raise ValueError(
+                f"{value!r} is no text encoding that Python knows, such as utf-8, cp1252 or latin-1"
+            ) from None
+        return "utf-8" if name == "utf-8-sig" else name
+
     @property
     def allowed(self) -> tuple[str, ...]:
         """The prefixes that image URIs must lie under."""
         if self.allow:
             return self.allow
-        fixed = re.split(r"[*?\[]", self.manifest, maxsplit=1)[0]
+        is_literal = not is_remote(self.manifest) and os.path.exists(self.manifest)
+        fixed = self.manifest if is_literal else re.split(r"[*?\[]", self.manifest, maxsplit=1)[0]
         ends = re.compile(r"\.(parquet|pq|jsonl|ndjson|json|csv)(\.gz)?$", re.IGNORECASE)
         is_file = fixed != self.manifest or ends.search(fixed)
         return (fixed.rpartition("/")[0] if is_file else fixed,)
@@ -63,6 +98,16 @@ class RunOutput(Strict):
     """Directory of all runs; a run writes under `<uri>/<run_id>/`."""
     skip_done: bool = True
     """Leave out records that an earlier run under the same `uri` already has with status ok."""
+    skip_unfinished: bool = False
+    """With `skip_done`, leave out also those that it has with status unfinished. Else each new run makes them
+    again, as it does failed ones; the same models within the same limits end them alike, at full price."""
+
+    @property
+    def done_statuses(self) -> tuple[Status, ...]:
+        """The statuses of earlier rows that need no further run."""
+        if not self.skip_done:
+            return ()
+        return (Status.ok, Status.unfinished) if self.skip_unfinished else (Status.ok,)
 
 
 class ImageOutput(Strict):
@@ -88,7 +133,8 @@ class RunLimits(Strict):
 
     max_failed_fraction: float = Field(default=1.0, ge=0, le=1)
     """The run stops, to be resumed, when more than this part of its records failed: a wrong prompt or a
-    broken model then costs hundreds of records and not a million. 1 never stops."""
+    broken model then costs hundreds of records and not a million. Unfinished records don't count as failed.
+    1 never stops."""
     min_records: int = Field(default=100, ge=1)
     """Records that must have ended before `max_failed_fraction` is looked at."""
     deadline: str | None = None
@@ -99,6 +145,11 @@ class RunLimits(Strict):
     finished and logged. Kubernetes leaves a pod 30 seconds by default."""
     stall_seconds: float = Field(default=300.0, gt=0)
     """When nothing has moved for so long, the run says so, and what is in flight. It changes nothing."""
+
+    @property
+    def longest_call(self) -> float:
+        """Most seconds that a call of a model may take; where a job sets no limits, as long as an edit."""
+        return 900.0
 
     OPERATIONAL: ClassVar[frozenset[str]] = frozenset(
         {"max_failed_fraction", "min_records", "deadline", "grace_seconds", "stall_seconds"}
@@ -182,7 +233,7 @@ class PricesConfig(Strict):
 class StorageConfig(Strict):
     """How object stores are reached. Credentials come from the environment or the cloud identity."""
 
-    endpoint_url: str | None = None
+    endpoint_url: Expanded | None = None
     """Endpoint of an S3-compatible store; None uses AWS_ENDPOINT_URL or AWS itself."""
     region: str | None = None
     """Region; None uses AWS_REGION or AWS_DEFAULT_REGION."""
@@ -209,7 +260,11 @@ class JobConfig(Strict):
     """Which job it is."""
     output: RunOutput
     """Where results go."""
-    run_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    run_id: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        json_schema_extra={"form": "at most 128 letters, digits, dots, - and _, the first a letter or digit"},
+    )
     """Name of the run's directory. None derives it from the settings and the manifest's state, so that
     the same command continues the same run and a changed manifest starts a new one."""
     limits: RunLimits = RunLimits()

@@ -8,6 +8,7 @@
     │   ├── EndpointError    a served model can't be reached, or refuses every call
     │   └── RunConflict      the run is another configuration's, or another driver runs it
     ├── RunStopped           the run ended early and in order; it can be resumed
+    ├── ClusterLost          Ray died under the run; it can be resumed
     ├── JobError             a job's own code is wrong; the message names the job and the record
     ├── RecordError          this record fails and becomes a row; its neighbours go on
     └── EngineDead           the process can't go on (sticky GPU error); it must leave
@@ -69,6 +70,11 @@ class RunStopped(MiraError):
         super().__init__(message)
         self.end = end
         self.summary = summary
+
+
+class ClusterLost(MiraError):
+    """A process of Ray's that nothing goes on without died under the run. What was done is kept, and the same
+    command goes on. This process must end: Ray would soon end it, without a word."""
 
 
 class JobError(MiraError):

@@ -64,6 +64,9 @@ async def run_record(
             if isinstance(action, StopAction):
                 reason, run.final_thought = StopReason.policy_stop, action.thought or action.reason
                 break
+            if len(run.steps) >= limits.max_steps:  # only now is it known that the edits made are not all
+                reason = StopReason.max_steps
+                break
             logged = await run.carry_out(action, answer)
             written = time.perf_counter()
             run.take(await log.append(task, logged))
@@ -126,8 +129,6 @@ class _Run:
             return StopReason.no_progress
         if _is_circle(steps):
             return StopReason.oscillation
-        if len(steps) >= self.limits.max_steps:
-            return StopReason.max_steps
         most = self.limits.max_seconds
         if most is not None and sum(step.usage.total for step in steps) >= most:
             return StopReason.time_limit

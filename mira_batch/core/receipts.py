@@ -23,14 +23,16 @@ class Tally:
     errors: Mapping[str, int] = field(default_factory=dict)
     """Failed records by error kind."""
     stops: Mapping[str, int] = field(default_factory=dict)
-    """Records that ended well, by stop reason."""
+    """Records that did not fail, by stop reason."""
     usage: Usage = field(default_factory=Usage)
     """Where the records' time went, summed over records that ran side by side, and what endpoints charged."""
+    unfinished: int = 0
+    """Records that a limit or a guard ended; they are neither ok nor failed."""
 
     @property
     def failed(self) -> int:
-        """Records that did not end well."""
-        return self.records - self.ok
+        """Records that are neither ok nor unfinished."""
+        return self.records - self.ok - self.unfinished
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
@@ -41,6 +43,7 @@ class Tally:
             dict(Counter(self.errors) + Counter(other.errors)),
             dict(Counter(self.stops) + Counter(other.stops)),
             self.usage + other.usage,
+            self.unfinished + other.unfinished,
         )
 
     def __sub__(self, other: Tally) -> Tally:
@@ -52,6 +55,7 @@ class Tally:
             dict(Counter(self.errors) - Counter(other.errors)),
             dict(Counter(self.stops) - Counter(other.stops)),
             self.usage - other.usage,
+            self.unfinished - other.unfinished,
         )
 
 
@@ -113,6 +117,10 @@ class WorkerStatus:
     """How often a batch had to be made smaller since the worker started."""
     stopping: bool = False
     """Told to end: steps in hand are finished, nothing more is begun."""
+    worker: str = ""
+    """Whose status it is: host and process."""
+    silent: float = 0.0
+    """Seconds since it was heard of, as far as anybody watches that."""
 
     @property
     def idle(self) -> bool:
@@ -173,6 +181,11 @@ class RunSummary:
         return self.tally.ok
 
     @property
+    def unfinished(self) -> int:
+        """Committed records with status unfinished."""
+        return self.tally.unfinished
+
+    @property
     def failed(self) -> int:
         """Committed records with status failed."""
         return self.tally.failed
@@ -194,7 +207,7 @@ class RunSummary:
 
     @property
     def stops(self) -> Mapping[str, int]:
-        """Records that ended well, by stop reason."""
+        """Records that did not fail, by stop reason."""
         return self.tally.stops
 
     @property
@@ -219,7 +232,7 @@ class RunSummary:
 
     @property
     def cost_per_accepted(self) -> float | None:
-        """US dollars, GPUs and endpoints, for each record that ended well; None while there is none."""
+        """US dollars, GPUs and endpoints, for each record that is ok; None while there is none."""
         return (self.gpu_cost + self.cost) / self.ok if self.ok else None
 
     def plus(self, receipt: Receipt, records: int) -> RunSummary:
@@ -252,4 +265,4 @@ class Progress:
         """A shard more is committed."""
 
     def note(self, text: str) -> None:
-        """Something people should read now: a run that stalls, a wait, an early end."""
+        """Something people should read now: a run that stalls, a wait, an early end. From any thread."""

@@ -17,7 +17,9 @@ class Status(StrEnum):
     """How a record came out."""
 
     ok = "ok"
-    """The loop ended by itself; the image is its result."""
+    """The policy said STOP, or the judge was satisfied; the image is its result."""
+    unfinished = "unfinished"
+    """A limit or a guard ended the loop before either; the image has the edits made until then."""
     failed = "failed"
     """The loop could not end; the row keeps the best image so far and says what happened."""
 
@@ -30,13 +32,19 @@ class StopReason(StrEnum):
     judge_satisfied = "judge_satisfied"
     """The judge's score of an accepted image reached `judge.satisfied`."""
     max_steps = "max_steps"
-    """`limits.max_steps` edits were made and the policy had not stopped."""
+    """`limits.max_steps` edits were made, and the policy asked for one more."""
     no_progress = "no_progress"
     """Two edits in a row left the image as it was."""
     oscillation = "oscillation"
     """The same edit took the same image to the same result a second time: the loop runs in circles."""
     time_limit = "time_limit"
     """The record's steps took `limits.max_seconds_per_record`."""
+
+
+FINISHED = frozenset({StopReason.policy_stop, StopReason.judge_satisfied})
+"""By these a record is ok: somebody looked at the image and found the instruction carried out."""
+UNFINISHED = frozenset(StopReason) - FINISHED
+"""After these nobody has said so: the record is unfinished."""
 
 
 class RunEnd(StrEnum):
@@ -74,9 +82,9 @@ class ErrorKind(StrEnum):
     judge_failed = "judge_failed"
     """The judge raised or gave no score. Never counted as a bad score."""
     step_timeout = "step_timeout"
-    """A model call took longer than its limit."""
+    """A model call took longer than its limit, or its process answered nobody for that long."""
     worker_crash = "worker_crash"
-    """The worker process died twice while this record was the only one running."""
+    """The worker process died twice at the same step while this record was the only one running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +213,10 @@ class Trajectory:
 
     @property
     def status(self) -> Status:
-        """failed where there is a `failure`, else ok."""
-        return Status.failed if self.failure else Status.ok
+        """failed where there is a `failure`; else ok or unfinished, by the stop reason."""
+        if self.failure:
+            return Status.failed
+        return Status.ok if self.stop_reason in FINISHED else Status.unfinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +224,7 @@ class Limits:
     """What bounds a record's loop."""
 
     max_steps: int = 8
-    """Edits before the loop ends with `max_steps`."""
+    """Edits that are made at most. After the last the policy is asked once more, whether that was all."""
     malformed_retries: int = 2
     """How often a policy is asked again after a malformed answer."""
     attempts_per_step: int = 1

@@ -86,18 +86,18 @@ class EditRunner(RecordRunner):
         return await asyncio.to_thread(self._finish, record, trajectory, original, steps)
 
     async def fail(self, row: PlanRow, steps: ShardLog, failure: Failure) -> RecordResult:
-        """The row of a record that is not run again: its logged steps, and its best image so far."""
+        """The row of a record that is not run again: its logged steps, and its best image so far, at worst
+        the original, where it can still be had."""
         record = PlannedRecord.from_row(row.columns)
         history = await steps.load(_make_task(record))
-        if not history:
-            return self._end(record, _fail_without_image(failure, Usage()))
-        best = next((s.frame for s in reversed(history) if s.step.accepted), history[0].frame)
-        cost = Usage(cost=sum(logged.step.usage.cost for logged in history))
-        trajectory = Trajectory(history, best, None, failure, cost, resumed_steps=len(history))
-        original = _NONE
-        if self._models.restore is not None:
-            with suppress(RecordError):  # gone or changed by now: then the image stays as the editor made it
-                original, _ = await self._images.open(record)
+        best = next((s.frame for s in reversed(history) if s.step.accepted), None)
+        original, retries = _NONE, 0
+        if row.readable and (best is None or self._models.restore is not None):
+            self._context.activity.move(record.record_id, "reading", len(history))
+            with suppress(RecordError):  # gone or changed by now
+                original, retries = await self._images.open(record)
+        usage = Usage(cost=sum(logged.step.usage.cost for logged in history), retries=retries)
+        trajectory = Trajectory(history, best or original, None, failure, usage, resumed_steps=len(history))
         return await asyncio.to_thread(self._finish, record, trajectory, original, steps)
 
     async def close(self) -> None:
@@ -118,14 +118,14 @@ class EditRunner(RecordRunner):
         trajectory = self._restore(trajectory, original)
         try:
             pictures = [self._keep_step_image(record.work_id, step, steps) for step in trajectory.steps]
-            image = self._encode(trajectory.result, steps)
+            image = self._encode(trajectory.result, steps) if trajectory.result is not _NONE else None
         except RecordError as error:
             trajectory = replace(trajectory, failure=error.failure, stop_reason=None)
             pictures, image = [None] * len(trajectory.steps), None
         encoding = Usage.of(io=time.perf_counter() - started)
         trajectory = replace(trajectory, usage=trajectory.usage + encoding)
         steps.forget([step.step.after for step in trajectory.steps])
-        source = trajectory.steps[0].step.before if trajectory.steps else original.digest
+        source = trajectory.steps[0].step.before if trajectory.steps else original.digest or None
         row = make_result_row(record, trajectory, image, pictures, self.identities, source)
         return RecordResult(row, count_trajectory(trajectory))
 
@@ -208,6 +208,7 @@ def count_trajectory(trajectory: Trajectory) -> Tally:
     return Tally(
         records=1,
         ok=int(trajectory.status is Status.ok),
+        unfinished=int(trajectory.status is Status.unfinished),
         steps=len(trajectory.steps),
         resumed_steps=trajectory.resumed_steps,
         errors={failure.kind: 1} if failure else {},

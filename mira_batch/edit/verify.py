@@ -16,7 +16,7 @@ from PIL import Image
 from mira_batch.config.shared import ImageOutput
 from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import frame_of
-from mira_batch.core.types import ErrorKind
+from mira_batch.core.types import ErrorKind, Status
 from mira_batch.storage.run.verify import RowCheck
 from mira_batch.storage.stores import Store
 
@@ -59,8 +59,8 @@ def check_row(store: Store, row: Mapping[str, Any], output: ImageOutput) -> RowC
             problems.append(
                 f"{row['record_id']!r}: the result is not the image of a step it may be taken from"
             )
-    elif row["status"] == "ok":
-        problems.append(f"{row['record_id']!r}: status is ok, but there is no image")
+    elif row["status"] != Status.failed:
+        problems.append(f"{row['record_id']!r}: status is {row['status']}, but there is no image")
     if row["num_steps"] != len(row["steps"]):
         problems.append(f"{row['record_id']!r}: num_steps is {row['num_steps']}, steps {len(row['steps'])}")
     return RowCheck(images, len(row["steps"]), problems)

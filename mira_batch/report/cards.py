@@ -104,7 +104,7 @@ class CardReader:
         return Card(
             record_id=row["record_id"],
             instruction=row["instruction"],
-            failed=failed,
+            status=row["status"],
             outcome=row["error_kind"] if failed else row["stop_reason"],
             message=row["error_message"] or "",
             steps=row["num_steps"],
@@ -125,7 +125,7 @@ class CardReader:
         entries = [Entry("Before", self._shrink_original(row, embedded, most))]
         result = (row["image"] or {}).get("bytes")
         failed = row["status"] == Status.failed
-        name = "Best so far" if failed else "Result"
+        name = "Result" if row["status"] == Status.ok else "Best so far"
         # The same pixels are encoded to the same bytes, so this finds the step that gave the result.
         same = [s["index"] for s in shown if s["accepted"] and result and data[s["index"]] == result]
         for pictured, group in groupby(steps, key=lambda step: step["index"] in data):

@@ -55,11 +55,12 @@ class Card:
 
     record_id: str
     instruction: str
-    failed: bool
+    status: str
+    """ok, unfinished or failed."""
     outcome: str
     """Stop reason, or error kind."""
     message: str
-    """What the error says; empty of a record that ended well."""
+    """What the error says; empty of a record that did not fail."""
     steps: int
     seconds: float
     size: tuple[int, int] | None

@@ -16,6 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
+from mira_batch.core.text import show_text
+from mira_batch.core.types import UNFINISHED
 
 _LINE_SECONDS = 10.0
 
@@ -63,13 +65,13 @@ class Terminal(Progress):
         self._print_line(self._describe_status())
 
     def note(self, text: str) -> None:
-        self._console.print(Text(text, "yellow"))
+        self._console.print(Text(show_text(text), "yellow"))
 
     def _print_line(self, text: str, now: bool = False) -> None:
         due = time.monotonic() - self._last_line >= _LINE_SECONDS
         if self._live is None and (due or now):
             self._last_line = time.monotonic()
-            self._console.print(text, highlight=False)
+            self._console.print(show_text(text), highlight=False, markup=False)
 
     @property
     def _done(self) -> int:
@@ -84,7 +86,8 @@ class Terminal(Progress):
             return "starting"
         done = f"{self._done:,} of {summary.planned:,} records"
         if summary.complete:
-            return f"{done}, {summary.failed:,} failed"
+            unfinished = f", {summary.unfinished:,} unfinished" if summary.unfinished else ""
+            return f"{done}{unfinished}, {summary.failed:,} failed"
         if not self._workers:
             return f"{done}; workers are starting and loading their models"
         workers = f"{len(self._workers)} worker{'' if len(self._workers) == 1 else 's'}"
@@ -94,6 +97,7 @@ class Terminal(Progress):
             return f"{done}; finishing {in_flight} steps in hand"
         parts = [
             done,
+            *self._describe_unfinished(summary),
             self._describe_failed(summary),
             f"{in_flight} in flight on {workers}",
             f"{steps:,} edits",
@@ -103,6 +107,11 @@ class Terminal(Progress):
         if remaining := self._estimate_remaining():
             parts.append(f"{remaining} left")
         return ", ".join(parts)
+
+    def _describe_unfinished(self, summary: RunSummary) -> list[str]:
+        """Unfinished records so far, if any, those of open shards included."""
+        count = summary.unfinished + sum(worker.ended.unfinished for worker in self._workers)
+        return [f"{count:,} unfinished"] if count else []
 
     def _describe_failed(self, summary: RunSummary) -> str:
         """Failed records so far, by kind, those of open shards included."""
@@ -135,7 +144,7 @@ class Terminal(Progress):
         bar = ProgressBar(total=max(1, summary.planned), completed=self._done, width=40)
         share = 100 * self._done / max(1, summary.planned)
         grid.add_row(Text(summary.run_id, "bold"), bar, f"{share:3.0f} %", Text(elapsed, "dim"))
-        return Group(grid, Text("  " + self._describe_status(), "dim"))
+        return Group(grid, Text("  " + show_text(self._describe_status()), "dim"))
 
 
 def _format_clock(seconds: float) -> str:
@@ -155,7 +164,11 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
     if summary.complete and not here and summary.wall:
         table.add_row("", "nothing to do: every record is committed")
     if summary.committed:
-        table.add_row("ok", Text(f"{summary.ok:,}", "green") + _format_counts(summary.stops))
+        early = {reason: count for reason, count in summary.stops.items() if reason in UNFINISHED}
+        well = {reason: count for reason, count in summary.stops.items() if reason not in UNFINISHED}
+        table.add_row("ok", Text(f"{summary.ok:,}", "green") + _format_counts(well))
+        if summary.unfinished:
+            table.add_row("unfinished", Text(f"{summary.unfinished:,}", "yellow") + _format_counts(early))
         if summary.failed:
             table.add_row("failed", Text(f"{summary.failed:,}", "red") + _format_counts(summary.errors))
         resumed = f", {summary.resumed_steps:,} of them resumed" if summary.resumed_steps else ""
@@ -180,10 +193,10 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
     if summary.wall:
         table.add_row("time", f"{_format_clock(summary.wall)}{pace}")
     if summary.driver:
-        table.add_row("driver", summary.driver)
-    table.add_row("results", f"{_shorten_path(summary.results)}/*.parquet")
+        table.add_row("driver", Text(show_text(summary.driver)))
+    table.add_row("results", Text(f"{_shorten_path(summary.results)}/*.parquet"))
     if report:
-        table.add_row("report", _shorten_path(report))
+        table.add_row("report", Text(_shorten_path(report)))
     return table
 
 
@@ -199,11 +212,11 @@ def cost_line(summary: RunSummary) -> str:
 def _shorten_path(location: str) -> str:
     """A path below the working directory as one would type it."""
     here = os.getcwd() + os.sep
-    return location.removeprefix(here)
+    return show_text(location.removeprefix(here))
 
 
 def _format_counts(counts: Mapping[str, int]) -> Text:
     if not counts:
         return Text("")
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return Text("  " + ", ".join(f"{name} {count:,}" for name, count in most), "dim")
+    return Text("  " + show_text(", ".join(f"{name} {count:,}" for name, count in most)), "dim")

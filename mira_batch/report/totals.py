@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +15,19 @@ from mira_batch.core.types import Status
 from mira_batch.core.usage import Usage
 from mira_batch.storage import schema
 from mira_batch.storage.run import layout
-from mira_batch.storage.run.results import results_dataset
+from mira_batch.storage.run.results import results_dataset, tell_unfinished
 from mira_batch.storage.stores import Store
 
 _SMALL = ["status", "stop_reason", "error_kind", "num_steps", "seconds", "cost"]
+
+
+class Kind(NamedTuple):
+    """How a record ended that is not ok."""
+
+    failed: bool
+    """Else it is unfinished."""
+    reason: str
+    """Its error kind or stop reason."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +39,16 @@ class Totals:
     files: Sequence[str]
     starts: Sequence[int]
     """Of each file, the position of its first row in the run."""
-    failed: Any
-    """A bool for each record, in the run's order."""
+    outcomes: Any
+    """An int16 for each record, in the run's order: -1 of one that is ok, else a place in `kinds`."""
+    kinds: Sequence[Kind]
+    """How records that are not ok ended."""
 
 
 def read_totals(store: Store, storage: StorageConfig) -> Totals:
     """The totals of the results in a run's directory, which may have none yet.
 
-    Memory holds a byte for each record and a name for each file.
+    Memory holds two bytes for each record and a name for each file.
 
     Raises:
         StoreError: the results can't be listed.
@@ -45,29 +56,44 @@ def read_totals(store: Store, storage: StorageConfig) -> Totals:
     """
     tally = Tally()
     starts: dict[str, int] = {}
-    failed = [np.zeros(0, bool)]
+    kinds: dict[Kind, int] = {}
+    outcomes = [np.zeros(0, np.int16)]
     if any(layout.shard_of(entry.key) is not None for entry in store.list("results")):
         # Footers are not kept: those of a hundred thousand shards would fill the memory.
         scanner = results_dataset(store.uri, storage).scanner(
             columns=_SMALL, cache_metadata=False, fragment_readahead=16
         )
-        for batch, fragment in scanner.scan_batches():
+        for scanned, fragment in scanner.scan_batches():
             starts.setdefault(fragment.path, tally.records)
+            batch = tell_unfinished(scanned)
             tally += _count_batch(batch)
-            failed.append(batch["status"].to_numpy(zero_copy_only=False) == Status.failed)
-    return Totals(tally, list(starts), list(starts.values()), np.concatenate(failed))
+            outcomes.append(_number_outcomes(batch, kinds))
+    return Totals(tally, list(starts), list(starts.values()), np.concatenate(outcomes), list(kinds))
 
 
 def _count_batch(batch: pa.RecordBatch) -> Tally:
     seconds = {field.name: float(_sum(batch["seconds"].field(field.name))) for field in schema.SECONDS}
+    statuses = _count_values(batch["status"])
     return Tally(
         records=batch.num_rows,
-        ok=_count_values(batch["status"]).get(Status.ok, 0),
+        ok=statuses.get(Status.ok, 0),
+        unfinished=statuses.get(Status.unfinished, 0),
         steps=int(_sum(batch["num_steps"])),
         errors=_count_values(batch["error_kind"]),
         stops=_count_values(batch["stop_reason"]),
         usage=Usage(seconds, float(_sum(batch["cost"]))),
     )
+
+
+def _number_outcomes(batch: pa.RecordBatch, kinds: dict[Kind, int]) -> Any:
+    """Of each record its `Totals.outcomes`; a kind not met before is added to `kinds`."""
+    numbers = np.full(batch.num_rows, -1, np.int16)
+    statuses = batch["status"].to_numpy(zero_copy_only=False)
+    for place in np.flatnonzero(statuses != Status.ok).tolist():
+        failed = statuses[place] != Status.unfinished
+        reason = batch["error_kind" if failed else "stop_reason"][place].as_py()
+        numbers[place] = kinds.setdefault(Kind(failed, reason or ""), len(kinds))
+    return numbers
 
 
 def _sum(column: Any) -> Any:

@@ -23,7 +23,7 @@ from mira_batch.core.receipts import RunSummary
 from mira_batch.report.cards import CardReader
 from mira_batch.report.contents import Card, Page
 from mira_batch.report.render import render_page
-from mira_batch.report.totals import Totals, read_totals
+from mira_batch.report.totals import Kind, Totals, read_totals
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import read_rejects
 from mira_batch.storage.stores import READ_ERRORS, open_store
@@ -78,17 +78,27 @@ def _with_totals(summary: RunSummary, totals: Totals) -> RunSummary:
     return replace(summary, committed=tally.records, total=replace(summary.total, tally=tally))
 
 
-def choose(failed: Any, most: int) -> list[int]:
-    """Positions of the records to show: failed ones first, at most a third of `most`; each kind spread
-    evenly over the run. Depends on its arguments alone.
+def choose(outcomes: Any, kinds: Sequence[Kind], most: int) -> list[int]:
+    """Positions of the records to show: failed ones, then unfinished ones, each at most a third of `most`,
+    then those that are ok. Every error kind and stop reason has its share of them, the rarest kinds left out
+    where the places are too few; the records of a kind are spread evenly over the run. Depends on its
+    arguments alone.
 
     Args:
-        failed: of each record of the run, in its order, whether it failed; an array of bools.
+        outcomes, kinds: as `Totals` has them.
         most: the most positions returned.
     """
-    bad, good = np.flatnonzero(failed), np.flatnonzero(~failed)
-    shown = _spread(bad, min(max(1, most // 3), most))
-    return shown + _spread(good, most - len(shown))
+    shown: list[int] = []
+    for failed in (True, False):
+        found = [np.flatnonzero(outcomes == k) for k, kind in enumerate(kinds) if kind.failed is failed]
+        places = min(max(1, most // 3), most - len(shown))
+        chosen: list[int] = []
+        rarest_first = sorted(found, key=len)
+        for rank, positions in enumerate(rarest_first[-places:] if places else []):
+            share = (places - len(chosen)) // (min(places, len(found)) - rank)
+            chosen += _spread(positions, share)
+        shown += sorted(chosen)
+    return shown + _spread(np.flatnonzero(outcomes < 0), most - len(shown))
 
 
 def _spread(positions: Any, count: int) -> list[int]:
@@ -100,7 +110,7 @@ def _spread(positions: Any, count: int) -> list[int]:
 
 def _read_cards(reader: CardReader, totals: Totals, most: int) -> list[Card]:
     """The cards of the chosen records, read a few at a time side by side."""
-    chosen = choose(totals.failed, most)
+    chosen = choose(totals.outcomes, totals.kinds, most)
     by_file: dict[int, list[int]] = defaultdict(list)
     for position in sorted(chosen):
         by_file[int(np.searchsorted(totals.starts, position, "right")) - 1].append(position)

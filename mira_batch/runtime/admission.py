@@ -19,6 +19,7 @@ class Admission:
     def __init__(self, places: int) -> None:
         self._places = places
         self._free = places
+        self._closed = False
         self._order = itertools.count()
         self._waiting: list[tuple[tuple[int, ...], int, int, asyncio.Future[None]]] = []
 
@@ -42,8 +43,12 @@ class Admission:
         finally:
             self._leave(places)
 
+    def close(self) -> None:
+        """Admit nobody any more: the process is about to leave. Who waits goes on waiting."""
+        self._closed = True
+
     def _admit(self) -> None:
-        while self._waiting:
+        while self._waiting and not self._closed:
             _, _, places, future = self._waiting[0]
             if not future.done():
                 if places > self._free:

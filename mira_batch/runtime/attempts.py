@@ -2,13 +2,20 @@
 blamed.
 
     state/<shard>/attempt-<session>-<n>           a worker of this driver began the shard
-    state/<shard>/<work_id>/try-<session>-<n>     the record was begun, alone in its process
+    state/<shard>/left-<session>-<n>              and let go of it in order, uncommitted
+    state/<shard>/<work_id>/try-<session>-<n>     the record was begun, alone in its process: which, and how
+                                                  many steps were logged by then
     state/<shard>/<work_id>/end-<session>-<n>     and that try came to its end
-    state/<shard>/<work_id>/blame-<session>       why the process had to leave: kind and message
+    state/<shard>/<work_id>/cause-<session>-<n>   or its process had to leave, and says why
 
 A shard that the same driver hands out again comes from a worker that died: its records run in *isolation*,
 one at a time in the process, each noting its try first. A session is one call of the driver, so a run that
-was merely interrupted and started again is not slowed down.
+was merely interrupted and started again is not slowed down. All inline calls on a run are one session
+(`INLINE`): their process dies with the driver, and only the next call can go on.
+
+Who killed a process that is gone without a word, the record or somebody outside, nobody can tell. So tries
+count against a record only if they ended at the same step: a record that got further between two deaths is
+no poison. One that is hit twice from outside at the very same step is blamed all the same.
 """
 
 from __future__ import annotations
@@ -16,85 +23,188 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from mira_batch.core.types import ErrorKind, Failure
 from mira_batch.storage.run.layout import state_prefix
 from mira_batch.storage.stores import Store
 
 MOST = 2
-"""Tries without an end before a record is given up."""
+"""Tries without an end, at the same step, before a record is given up."""
+INLINE = "0"
+"""The session of the inline backend."""
 _NOTE = re.compile(
-    r"(?:(?P<work>[^/]+)/)?(?P<what>attempt|try|end|blame)-(?P<session>[0-9a-f]+)(?:-(?P<n>\d+))?"
+    r"(?:(?P<work>[^/]+)/)?(?P<what>attempt|left|try|end|cause)-(?P<session>[0-9a-f]+)-(?P<n>\d+)"
 )
+
+
+def know_nothing(process: str) -> Failure | None:
+    """How a process ended, where nobody can say. `process`: its name."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One call of the driver, as a process of its workers knows it."""
+
+    name: str
+    """Hex digits."""
+    process: str = ""
+    """This process, in words that `explain_end` understands."""
+    explain_end: Callable[[str], Failure | None] = know_nothing
+    """How a process that is gone ended, as far as the backend knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """That a record is not run again."""
+
+    failure: Failure
+    readable: bool
+    """Whether its image may be opened once more; see `PlanRow.readable`."""
 
 
 class AttemptLog:
     """The attempts at one shard and its records, as one call of the driver sees them. All methods block."""
 
-    def __init__(self, store: Store, shard: int, session: str) -> None:
+    def __init__(self, store: Store, shard: int, session: Session) -> None:
         self._store = store
         self._prefix = state_prefix(shard)
         self._session = session
-        self._attempts = 0
+        self._attempts: set[int] = set()
+        self._left: set[int] = set()
         self._tries: dict[str, set[int]] = defaultdict(set)
         self._ends: dict[str, set[int]] = defaultdict(set)
-        self._blamed: set[str] = set()
 
     def open(self, names: Iterable[str]) -> None:
         """Take in what is there (keys below the shard's state) and note this attempt."""
         for name in names:
             note = _NOTE.fullmatch(name)
-            if note is None or note["session"] != self._session:
+            if note is None or note["session"] != self._session.name:
                 continue
-            work, number = note["work"] or "", int(note["n"] or 0)
+            work, number = note["work"] or "", int(note["n"])
             match note["what"]:
                 case "attempt":
-                    self._attempts = max(self._attempts, number)
+                    self._attempts.add(number)
+                case "left":
+                    self._left.add(number)
                 case "try":
                     self._tries[work].add(number)
                 case "end":
                     self._ends[work].add(number)
-                case _:
-                    self._blamed.add(work)
-        self._note("", "attempt", self._attempts + 1)
+        self._current = max(self._attempts, default=0) + 1
+        self._note("", "attempt", self._current)
+
+    def leave(self) -> None:
+        """Note that this attempt is given up in order: who goes on need not suspect anything."""
+        self._note("", "left", self._current)
 
     @property
     def isolated(self) -> bool:
-        """Whether a worker of this session began this shard before, and so must have died."""
-        return self._attempts > 0
+        """Whether a worker of this session began this shard before, and died: it never let go of it."""
+        return not self._attempts <= self._left
 
-    def find_verdict(self, work: str) -> Failure | None:
-        """Why this record must not be tried again, if so."""
-        if work in self._blamed:
-            data = self._store.get(f"{self._prefix}/{work}/blame-{self._session}")
-            if data is not None:
-                found = json.loads(data)
-                return Failure(ErrorKind(found["kind"]), found["message"])
-        unfinished = len(self._tries[work] - self._ends[work])
-        if unfinished < MOST:
+    def find_verdict(self, work: str, step: int) -> Verdict | None:
+        """Why this record must not be tried again, if so.
+
+        Args:
+            work: the record's work_id.
+            step: how many of its steps are logged: the step at which its last try ended.
+        """
+        ends = self._ends[work]
+        if self._tries[work] <= ends:
             return None
-        return Failure(
-            ErrorKind.worker_crash,
-            f"the worker process died {unfinished} times while this record was the only one running",
-        )
+        notes = {number: self._read(work, "try", number) for number in sorted(self._tries[work])}
+        rows = {number for number, note in notes.items() if note.get("row")}
+        came_to_end = max(ends - rows, default=0)  # then it was no poison
+        readable = rows <= ends
+        tries = [
+            note | self._read(work, "cause", number)
+            for number, note in notes.items()
+            if number > came_to_end and number not in rows
+        ]
+        for note in tries:
+            if note.get("kind"):
+                return Verdict(Failure(ErrorKind(note["kind"]), note["message"]), readable)
+        if not tries:
+            return None
+        ended_at = [note.get("step", 0) for note in tries[1:]] + [step]
+        here = [note for note, at in zip(tries, ended_at, strict=True) if at == step]
+        if len(here) < MOST:
+            return None
+        return Verdict(_sum_up([self._explain(note) for note in here], step), readable)
 
-    def begin(self, work: str) -> int:
-        """Note a try; returns its number."""
+    def begin(self, work: str, step: int, row: bool = False) -> int:
+        """Note a try; returns its number.
+
+        Args:
+            work: the record's work_id.
+            step: how many of its steps are logged.
+            row: whether only its failed row is made: it has its verdict.
+        """
         number = max(self._tries[work], default=0) + 1
         self._tries[work].add(number)
-        self._note(work, "try", number)
+        self._note(work, "try", number, {"step": step, "process": self._session.process, "row": row})
         return number
 
     def end(self, work: str, number: int) -> None:
         """Note that a try came to its end, whatever its outcome."""
         self._note(work, "end", number)
 
-    def blame(self, work: str, failure: Failure) -> None:
-        """Note why the process has to leave because of this record."""
-        data = json.dumps({"kind": failure.kind, "message": failure.message}).encode()
-        self._store.put(f"{self._prefix}/{work}/blame-{self._session}", data)
+    def withdraw(self, work: str, number: int) -> None:
+        """A try was broken off by us: it says nothing of its record."""
+        self._tries[work].discard(number)
+        self._store.delete([self._name_key(work, "try", number)])
 
-    def _note(self, work: str, what: str, number: int) -> None:
+    def explain(self, work: str, number: int, message: str, kind: ErrorKind | None) -> None:
+        """Note why the process has to leave in the middle of a try.
+
+        Args:
+            work: the record's work_id.
+            number: of the try.
+            message: why.
+            kind: what this makes of the record, where one try is proof enough.
+        """
+        self._note(work, "cause", number, {"message": message, "kind": kind})
+
+    def _explain(self, note: dict[str, Any]) -> Failure | None:
+        """What is known of how the process of a try ended."""
+        if "message" in note:
+            return Failure(ErrorKind.worker_crash, note["message"])
+        process = note.get("process")
+        return self._session.explain_end(process) if process else None
+
+    def _note(self, work: str, what: str, number: int, data: dict[str, Any] | None = None) -> None:
+        content = b"" if data is None else json.dumps(data).encode()
+        self._store.create(self._name_key(work, what, number), content, durable=False)
+
+    def _read(self, work: str, what: str, number: int) -> dict[str, Any]:
+        return json.loads(self._store.get(self._name_key(work, what, number)) or b"{}")
+
+    def _name_key(self, work: str, what: str, number: int) -> str:
         place = f"{self._prefix}/{work}" if work else self._prefix
-        self._store.create(f"{place}/{what}-{self._session}-{number}", b"", durable=False)
+        return f"{place}/{what}-{self._session.name}-{number}"
+
+
+def find_open_shards(store: Store, session: str) -> set[int]:
+    """The shards that a worker of this session began and neither committed nor let go of: one LIST."""
+    notes: dict[str, dict[int, set[str]]] = {"attempt": defaultdict(set), "left": defaultdict(set)}
+    for entry in store.list("state"):
+        _, shard, name = entry.key.split("/", 2)
+        note = _NOTE.fullmatch(name)
+        if note is not None and note["session"] == session and note["what"] in notes and shard.isdigit():
+            notes[note["what"]][int(shard)].add(note["n"])
+    return {shard for shard, begun in notes["attempt"].items() if not begun <= notes["left"][shard]}
+
+
+def _sum_up(ends: list[Failure | None], step: int) -> Failure:
+    """The failure of a record whose process ended so, each time at this step."""
+    hung = all(end is not None and end.kind is ErrorKind.step_timeout for end in ends)
+    causes = "; ".join(dict.fromkeys(end.message for end in ends if end is not None))
+    return Failure(
+        ErrorKind.step_timeout if hung else ErrorKind.worker_crash,
+        f"the worker process died {len(ends)} times{f' at step {step}' if step else ''} while this record "
+        f"was the only one running{f': {causes}' if causes else ''}",
+    )

@@ -16,7 +16,9 @@ from mira_batch.storage.run.planfile import Shard
 _LOOK = 1.0
 """Seconds between looks at the workers and the clock."""
 _NAMED = 3
-"""Records named when nothing moves."""
+"""Records named when nothing moves, and workers."""
+_SILENT = 5.0
+"""Seconds of a worker's silence worth a word then."""
 
 
 def drive(
@@ -121,13 +123,22 @@ class Watchdog:
                 f"no worker is there; each needs {self._workers.cpus:g} CPU and {self._workers.gpus:g} GPU, "
                 "and time to load its models (`ray status` shows what the cluster has)"
             )
-        at = [(name, activity) for status in statuses for name, activity in status.in_flight.items()]
+        silent = [
+            f"; worker {status.worker} has not answered for {status.silent:,.0f} s"
+            for status in statuses
+            if status.silent > _SILENT
+        ]
+        at = [
+            (activity.seconds + status.silent, name, activity)
+            for status in statuses
+            for name, activity in status.in_flight.items()
+        ]
         if not at:
-            return f"{len(statuses)} workers, no record in flight"
-        at.sort(key=lambda item: -item[1].seconds)
+            return f"{len(statuses)} workers, no record in flight{''.join(silent[:_NAMED])}"
+        at.sort(key=lambda item: -item[0])
         named = [
-            f"{name!r} at step {activity.step} ({activity.doing}) for {activity.seconds:,.0f} s"
-            for name, activity in at[:_NAMED]
+            f"{name!r} at step {activity.step} ({activity.doing}) for {seconds:,.0f} s"
+            for seconds, name, activity in at[:_NAMED]
         ]
         more = f" and {len(at) - _NAMED} more" if len(at) > _NAMED else ""
-        return f"in flight on {len(statuses)} workers are {', '.join(named)}{more}"
+        return f"in flight on {len(statuses)} workers are {', '.join(named)}{more}{''.join(silent[:_NAMED])}"

@@ -43,6 +43,9 @@ class PlanRow:
     """The number of its shard: records of the oldest go first, so that shards are committed early."""
     columns: Mapping[str, Any]
     """The whole row of the plan, as the job's `plan_schema` declares it."""
+    readable: bool = True
+    """False where the process died even while the row of this record's failure was made: then what it points
+    to had better not be opened again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ class RecordRunner:
         """The failed row of a record that is not run again, since it killed its worker.
 
         Args:
-            row: the record.
+            row: the record. Reading its image may be what kills: `row.readable` says whether to dare.
             steps: the step log of its shard: what earlier attempts logged is of use.
             failure: why it is not run again.
 

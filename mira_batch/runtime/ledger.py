@@ -25,6 +25,7 @@ from pydantic import TypeAdapter
 
 from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import Receipt, RunSummary
+from mira_batch.core.types import UNFINISHED
 from mira_batch.storage.run.layout import RECEIPTS, result_key
 from mira_batch.storage.stores import Store
 
@@ -109,12 +110,19 @@ def to_json(receipt: Receipt) -> str:
 
 
 def from_json(data: Any) -> Receipt:
-    """What `to_json` wrote, parsed from JSON, in this form or in the first.
+    """What `to_json` wrote, parsed from JSON, in this form or an earlier one.
 
     Raises:
         ValueError: it is something else.
     """
-    return _RECEIPT.validate_python(data if "tally" in data else _convert_first_form(data))
+    data = data if "tally" in data else _convert_first_form(data)
+    receipt = _RECEIPT.validate_python(data)
+    if "unfinished" in data["tally"]:
+        return receipt
+    # Of a time when such records counted as ok.
+    tally = receipt.tally
+    unfinished = sum(tally.stops.get(reason, 0) for reason in UNFINISHED)
+    return replace(receipt, tally=replace(tally, ok=tally.ok - unfinished, unfinished=unfinished))
 
 
 def _convert_first_form(data: dict[str, Any]) -> dict[str, Any]:

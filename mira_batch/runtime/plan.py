@@ -44,8 +44,9 @@ def make_plan(
         ManifestError: the manifest can't be used, or has not one valid row.
         StoreError: the store can't be used.
     """
-    skip, workers = job.config.output.skip_done, job.config.workers
-    earlier = find_earlier_work(spec, job.result_schema) if skip else EarlierWork()
+    output, workers = job.config.output, job.config.workers
+    done = output.done_statuses
+    earlier = find_earlier_work(spec, job.result_schema, done) if done else EarlierWork()
     writer = PlanWriter(store, workers.shard_size, workers.most)
     seen: set[bytes] = set()
     rejects: list[pa.Table] = []

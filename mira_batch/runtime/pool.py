@@ -9,7 +9,26 @@ from dataclasses import dataclass, field
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.receipts import Receipt, WorkerStatus
+from mira_batch.runtime.job import Job
 from mira_batch.storage.run.planfile import Shard
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What the workers of a pool are to do."""
+
+    job: Job
+    """What to do with each record."""
+    run: str
+    """The run's directory."""
+    session: str
+    """Names this call of the driver, in hex digits; see `attempts.py`."""
+    shards: Sequence[Shard]
+    """Those to run."""
+    note: Callable[[str], None]
+    """Told what people should read now, maybe from a thread of the backend's."""
+    profile: bool = False
+    """Whether workers send spans with their receipts."""
 
 
 @dataclass

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from threading import Timer
 from typing import Any
 
@@ -23,7 +24,7 @@ from mira_batch.runtime.job import Job
 from mira_batch.runtime.lease import is_alive, lease, read_claim
 from mira_batch.runtime.ledger import Ledger, sum_receipts
 from mira_batch.runtime.plan import make_plan, needs_backend, scan_split
-from mira_batch.runtime.pool import Pool
+from mira_batch.runtime.pool import Assignment
 from mira_batch.runtime.preflight import check_output
 from mira_batch.runtime.trace import Profile
 from mira_batch.storage.run import layout
@@ -56,6 +57,7 @@ def run(
         UserError: the config, manifest or store can't be used, or another driver is at work on the run.
         RunStopped: the run ended early and in order: `stop`, a deadline, too many failures, taken over. It
             carries the summary.
+        ClusterLost: Ray died; what was done is kept.
         KeyboardInterrupt: passed on; all committed shards and logged steps are kept.
     """
     started, phases = time.monotonic(), Profile()
@@ -64,7 +66,10 @@ def run(
     check_output(job.config.output.uri)
     with phases.phase("open"):
         prepared = _prepare(job)
-    store, backend = prepared.store, make_backend(job.config.backend)
+    store = prepared.store
+    with stop.heeding():
+        backend = make_backend(job.config.backend)
+    _look_up(stop, store)
 
     def lost(to: str) -> None:
         stop.ask(RunEnd.taken_over, f"another driver took the run over: {to}")
@@ -74,20 +79,20 @@ def run(
         lease(store, lost, watch.note, takeover),
         ExitStack() as stack,  # the backend starts when there is work for it, and at most once
     ):
+        layout.note_call(store, prepared.spec)
         with phases.phase("plan"):
-            found = _plan(job, prepared, backend, watch, stack)
+            found = _plan(job, prepared, backend, watch, stop, stack)
             todo, summary = _look(job.config, store, found)
             delete_state(store, keep={shard.index for shard in todo})
         watch.executing(summary)
         if todo and stop.end is None:
             with phases.phase("start"):
-                _start(backend, job.config, stack)
+                _start(backend, job.config, stop, stack)
             with phases.phase("work"):
                 session = secrets.token_hex(4)  # names this call of the driver; see runtime/attempts.py
                 ledger = Ledger(store, session, summary)
-                with backend.open_pool(job, store.uri, session, todo, profile) as pool:
-                    pool.on_receipt = phases.add
-                    _drive(job.config, pool, todo, ledger, watch, stop)
+                work = Assignment(job, store.uri, session, todo, watch.note, profile)
+                _drive(backend, work, ledger, watch, stop, phases)
             # From the store: others may have committed shards, too.
             todo, now = _look(job.config, store, found)
             summary = replace(now, already=summary.already, workers=ledger.summary.workers)
@@ -104,14 +109,28 @@ def run(
 
 
 def _drive(
-    config: JobConfig, pool: Pool, todo: list[Shard], ledger: Ledger, watch: Progress, stop: StopRequest
+    backend: Backend, work: Assignment, ledger: Ledger, watch: Progress, stop: StopRequest, phases: Profile
 ) -> None:
-    stop.heeded = True
-    try:
-        drive(config, pool, todo, ledger, watch, stop)
-    finally:
-        stop.heeded = False
-        ledger.save()
+    if stop.end is not None:  # it was asked while the backend started
+        return
+    with backend.open_pool(work) as pool, stop.heeding():
+        pool.on_receipt = phases.add
+        try:
+            drive(work.job.config, pool, work.shards, ledger, watch, stop)
+        finally:
+            ledger.save()
+
+
+def _look_up(stop: StopRequest, store: Store) -> None:
+    """End a run that has no plan yet, and is asked to end. A deadline waits for the plan, which the next
+    call then has.
+
+    Raises:
+        RunStopped: it is asked to.
+    """
+    if stop.end is not None and stop.end is not RunEnd.deadline:
+        words = f"{stop.words}; nothing is lost, and the same command goes on"
+        raise RunStopped(stop.end, words, RunSummary(store.uri, store.name))
 
 
 @contextmanager
@@ -131,16 +150,26 @@ def _watch_deadline(config: JobConfig, stop: StopRequest) -> Iterator[None]:
         timer.cancel()
 
 
-def plan(job: Job, progress: Progress | None = None) -> RunSummary:
+def plan(job: Job, progress: Progress | None = None, stop: StopRequest | None = None) -> RunSummary:
     """Plan the run, if it isn't planned, and say what it will do. No record is run.
+
+    Args:
+        job: what is to be done with each record.
+        progress: told how many rows are read.
+        stop: by this a signal handler can end it in order.
 
     Raises:
         UserError: the config, manifest or store can't be used.
+        RunStopped: `stop` was asked.
+        ClusterLost: Ray died.
     """
-    started = time.monotonic()
-    prepared, backend = _prepare(job), make_backend(job.config.backend)
+    started, stop = time.monotonic(), stop or StopRequest()
+    prepared = _prepare(job)
+    layout.note_call(prepared.store, prepared.spec)
+    with stop.heeding():
+        backend = make_backend(job.config.backend)
     with ExitStack() as stack:
-        found = _plan(job, prepared, backend, progress or Progress(), stack)
+        found = _plan(job, prepared, backend, progress or Progress(), stop, stack)
         summary = _look(job.config, prepared.store, found)[1]
     return replace(summary, wall=time.monotonic() - started)
 
@@ -249,21 +278,25 @@ def _prepare(job: Job) -> _Prepared:
     return _Prepared(spec, source, splits, layout.open_run(spec))
 
 
-def _plan(job: Job, run: _Prepared, backend: Backend, watch: Progress, stack: ExitStack) -> Plan:
+def _plan(
+    job: Job, run: _Prepared, backend: Backend, watch: Progress, stop: StopRequest, stack: ExitStack
+) -> Plan:
     """The run's plan, made now where there is none."""
     found = read_plan(run.store)
     if found is None:
         check_create_only(run.store)
         if needs_backend(run.source, run.splits):
-            _start(backend, job.config, stack)
-            scanned = backend.scan(job, run.splits)
+            _start(backend, job.config, stop, stack)
+            scanned = backend.scan(job, run.splits, partial(_look_up, stop, run.store))
         else:
             scanned = (table for split in run.splits for table in scan_split(job, split))
         found = make_plan(job, run.spec, scanned, run.store, watch.planning)
     return found
 
 
-def _start(backend: Backend, config: JobConfig, stack: ExitStack) -> None:
+def _start(backend: Backend, config: JobConfig, stop: StopRequest, stack: ExitStack) -> None:
+    """Start the backend, if it hasn't started; from then on until it has ended, `stop` is heeded."""
+    stack.enter_context(stop.heeding())
     stack.enter_context(backend.start(config.workers))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from mira_batch.core.errors import EngineDead, JobError, job_boundary
+from mira_batch.core.errors import EngineDead, JobError, StoreError, job_boundary
 from mira_batch.core.receipts import Receipt, Tally
-from mira_batch.core.types import Failure
 from mira_batch.runtime.admission import Admission, gather_or_cancel
-from mira_batch.runtime.attempts import AttemptLog
+from mira_batch.runtime.attempts import AttemptLog, Session
 from mira_batch.runtime.job import Job, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage.run.steplog import ShardLog
 
@@ -28,7 +29,7 @@ class ShardRun:
         runner: RecordRunner,
         context: WorkerContext,
         admission: Admission,
-        session: str,
+        session: Session,
     ) -> None:
         """
         Args:
@@ -38,7 +39,7 @@ class ShardRun:
             runner: runs one record.
             context: the worker's.
             admission: bounds the records in flight of the whole worker.
-            session: names this call of the driver; see `attempts.py`.
+            session: the call of the driver, and this process.
         """
         self.tally = Tally()
         """Its records that ended."""
@@ -54,6 +55,11 @@ class ShardRun:
     def open(self) -> None:
         """Find what earlier attempts left: one LIST. Blocks."""
         self._attempts.open(self._steps.open())
+
+    def leave(self) -> None:
+        """Let go of it in order, uncommitted. Blocks. A store that fails just now is no further trouble."""
+        with suppress(StoreError):
+            self._attempts.leave()
 
     async def run(self) -> Rows | None:
         """The rows of all records in the plan's order; None when the run ends before the last did."""
@@ -79,6 +85,11 @@ class ShardRun:
                 with job_boundary(self._name(row)):
                     result = await (self._run_alone(row) if isolated else self._runner.run(row, self._steps))
                     self._check(row, result)
+            except EngineDead:
+                # Before the place is given back: who took it would note a try that this process can't end,
+                # and be blamed for its death.
+                self._admission.close()
+                raise
             except RecordPostponed:
                 if self._context.stop.asked:
                     return None
@@ -105,24 +116,34 @@ class ShardRun:
                 raise JobError(
                     f"{self._name(row)}: its row says {name} {result.row[name]!r}, not {planned!r}"
                 )
-        if result.tally.records != 1 or result.tally.ok not in (0, 1):
-            raise JobError(f"{self._name(row)}: its tally must count one record, ok or not")
+        tally = result.tally
+        if tally.records != 1 or sorted((tally.ok, tally.unfinished, tally.failed)) != [0, 0, 1]:
+            raise JobError(f"{self._name(row)}: its tally must count one record: ok, unfinished or failed")
 
     def _name(self, row: PlanRow) -> str:
         return f"job {self._job.config.job}: record {row.record_id!r}"
 
     async def _run_alone(self, row: PlanRow) -> RecordResult:
         """A record of a shard whose worker died, alone in the process, the attempt noted first."""
-        work = row.work_id
-        verdict = await asyncio.to_thread(self._attempts.find_verdict, work)
-        if verdict is not None:
-            return await self._runner.fail(row, self._steps, verdict)
-        number = await asyncio.to_thread(self._attempts.begin, work)
+        work, step = row.work_id, self._steps.count(row.work_id)
+        verdict = await asyncio.to_thread(self._attempts.find_verdict, work, step)
+        if verdict is not None and not verdict.readable:
+            return await self._runner.fail(replace(row, readable=False), self._steps, verdict.failure)
+        number = await asyncio.to_thread(self._attempts.begin, work, step, verdict is not None)
         try:
-            result = await self._runner.run(row, self._steps)
+            if verdict is not None:
+                result = await self._runner.fail(row, self._steps, verdict.failure)
+            else:
+                result = await self._runner.run(row, self._steps)
         except EngineDead as error:
-            if error.kind is not None:
-                await asyncio.to_thread(self._attempts.blame, work, Failure(error.kind, str(error)))
+            await asyncio.to_thread(self._attempts.explain, work, number, str(error), error.kind)
+            raise
+        except (
+            Exception,
+            asyncio.CancelledError,
+        ):  # the run ends: by what this job or the store says, or in order
+            with suppress(StoreError):
+                await asyncio.to_thread(self._attempts.withdraw, work, number)
             raise
         await asyncio.to_thread(self._attempts.end, work, number)
         return result

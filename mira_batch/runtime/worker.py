@@ -16,7 +16,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -25,13 +26,14 @@ import pyarrow as pa
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import JobError, UserError, describe, job_boundary
+from mira_batch.core.errors import EngineDead, JobError, UserError, describe, job_boundary
 from mira_batch.core.receipts import Receipt, Tally, WorkerStatus
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.core.usage import Usage
 from mira_batch.runtime.activity import ActivityReport
 from mira_batch.runtime.admission import Admission
+from mira_batch.runtime.attempts import Session
 from mira_batch.runtime.job import Job, PlanRow, RecordRunner, WorkerContext
 from mira_batch.runtime.ledger import FOOTER, read_receipt, to_json
 from mira_batch.runtime.shard import Rows, ShardRun
@@ -58,7 +60,7 @@ class ShardWorker:
         self,
         job: Job,
         store: Store,
-        session: str,
+        session: Session,
         on_heartbeat: Callable[[WorkerStatus], bool] | None = None,
         profile: bool = False,
     ) -> None:
@@ -66,9 +68,9 @@ class ShardWorker:
         Args:
             job: what to do with each record.
             store: the run's directory.
-            session: names this call of the driver, in hex digits; see `attempts.py`.
-            on_heartbeat: told the live figures about once a second, from a thread of the worker's; answers
-                whether to end.
+            session: the call of the driver, and this process.
+            on_heartbeat: told the live figures about once a second, from a thread of the worker's, as long as
+                the event loop turns; answers whether to end.
             profile: collect spans and send them with the receipts.
         """
         self._started = time.perf_counter()
@@ -110,17 +112,31 @@ class ShardWorker:
         gc.freeze()
         if on_heartbeat is not None:
             # Before there is any work, so that nobody ends the run because no worker seems to be at a step.
-            if on_heartbeat(self.status):
+            if on_heartbeat(self._ask_status()):
                 self.stop()
             # No thread of a pool's: those are waited for when the process ends, and a heartbeat that waits
             # for a Ray that is gone would keep the process, and its GPU, for ever.
             threading.Thread(target=self._beat, args=(on_heartbeat,), name="heartbeat", daemon=True).start()
 
-    @property
-    def status(self) -> WorkerStatus:
-        """The figures of this moment. May be asked for from any thread."""
+    def _ask_status(self) -> WorkerStatus:
+        """The figures of this moment, from the event loop: so a heartbeat says that it turns."""
+        answer: Future[WorkerStatus] = Future()
+
+        def look() -> None:
+            try:
+                answer.set_result(self._find_status())
+            except Exception as error:
+                answer.set_exception(error)
+
+        self._loop.call_soon_threadsafe(look)
+        while not self._closed.is_set():
+            with suppress(TimeoutError):
+                return answer.result(timeout=_HEARTBEAT)
+        raise CancelledError("the worker is closed")
+
+    def _find_status(self) -> WorkerStatus:
         return WorkerStatus(
-            ended=sum((shard.tally for shard in list(self._shards)), Tally()),
+            ended=sum((shard.tally for shard in self._shards), Tally()),
             steps=self._context.activity.steps,
             shards=self._in_hand,
             in_flight=self._context.activity.in_flight(),
@@ -182,8 +198,12 @@ class ShardWorker:
 
     def _beat(self, on_heartbeat: Callable[[WorkerStatus], bool]) -> None:
         while not self._closed.wait(_HEARTBEAT / 10 if self._context.stop.asked else _HEARTBEAT):
-            if on_heartbeat(self.status):
-                self.stop()
+            try:
+                if on_heartbeat(self._ask_status()):
+                    self.stop()
+            except Exception:  # the thread's boundary: a worker whose heartbeat ends is taken for hung
+                if not self._closed.is_set():
+                    _log.exception("a heartbeat failed")
 
     async def _run_shard(self, shard: Shard) -> Receipt | None:
         if self._context.stop.asked:
@@ -217,6 +237,7 @@ class ShardWorker:
         try:
             rows = await work.run()
             if rows is None:
+                await asyncio.to_thread(work.leave)
                 return None
             receipt = self._add_breakdown(work.receipt)
             with self._context.activity.commit(shard):
@@ -224,6 +245,11 @@ class ShardWorker:
             if not put.committed:  # what it took goes into the next one
                 self._told -= receipt.breakdown
             return put if self._trace is None else replace(put, spans=self._trace.drain())
+        except EngineDead:  # a death like any other
+            raise
+        except (Exception, asyncio.CancelledError):
+            await asyncio.to_thread(work.leave)
+            raise
         finally:
             self._shards.discard(work)
 

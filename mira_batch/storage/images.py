@@ -17,11 +17,12 @@ from PIL import Image, UnidentifiedImageError
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import ImageOutput, ManifestConfig, StorageConfig
-from mira_batch.core.errors import RecordError, describe
+from mira_batch.core.errors import RecordError, StoreError, describe
 from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import ErrorKind
 from mira_batch.imaging import UnfitImage, refuse_frames, to_srgb
-from mira_batch.storage.stores import READ_ERRORS, describe_read_error, read_bytes
+from mira_batch.storage.spelling import list_spellings
+from mira_batch.storage.stores import READ_ERRORS, describe_read_error, file_exists, read_bytes
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """What is decoded. Pillow's other, rarer decoders never see untrusted bytes."""
@@ -46,9 +47,22 @@ def fetch(
     try:
         data = read_bytes(uri, storage, source.max_bytes, on_retry)
     except READ_ERRORS as error:
-        raise RecordError(ErrorKind.image_unreadable, describe_read_error(uri, error)) from error
+        hint = _find_other_spelling(uri, source, storage) if isinstance(error, FileNotFoundError) else ""
+        raise RecordError(ErrorKind.image_unreadable, describe_read_error(uri, error) + hint) from error
     check_bytes(len(data), uri, source)
     return data
+
+
+def _find_other_spelling(uri: str, source: ManifestConfig, storage: StorageConfig) -> str:
+    """What to say about an image that is there under a name that only looks the same; else nothing."""
+    for other, how in list_spellings(uri).items() if not uri.lower().startswith("http") else ():
+        try:
+            check_allowed(other, source.allowed)
+            if file_exists(other, storage):
+                return f"; it is there {how}: correct the manifest, or rename the file"
+        except (RecordError, StoreError, *READ_ERRORS):
+            continue
+    return ""
 
 
 def check_bytes(size: int, name: str, source: ManifestConfig) -> None:

@@ -26,16 +26,16 @@ TWO = {"min": 2, "max": 2, "records_in_flight": 8, "shard_size": 4}
 MOST = 6
 """limits.max_steps of the unruly run."""
 ENDS = {
-    "endless-1": ("ok", "max_steps", None, MOST),
-    "endless-2": ("ok", "max_steps", None, MOST),
-    "circles-1": ("ok", "oscillation", None, 3),
-    "still-1": ("ok", "no_progress", None, 2),
+    "endless-1": ("unfinished", "max_steps", None, MOST),
+    "endless-2": ("unfinished", "max_steps", None, MOST),
+    "circles-1": ("unfinished", "oscillation", None, 3),
+    "still-1": ("unfinished", "no_progress", None, 2),
     "babble-1": ("failed", None, "malformed_action", 0),
     "babble-2": ("failed", None, "malformed_action", 1),
     "refuses-1": ("failed", None, "policy_failed", 1),
     "raises-1": ("failed", None, "editor_failed", 1),
-    "nothing-1": ("ok", "no_progress", None, 2),
-    "nothing-2": ("ok", "no_progress", None, 3),
+    "nothing-1": ("unfinished", "no_progress", None, 2),
+    "nothing-2": ("unfinished", "no_progress", None, 3),
     "hangs-1": ("failed", None, "step_timeout", 1),
     "huge-1": ("failed", None, "editor_out_of_memory", 1),
 }
@@ -120,7 +120,7 @@ def test_a_record_that_takes_too_long_ends_with_what_it_has(tmp_path: Path) -> N
         )
     )
     summary = run(config)
-    assert summary.stops == {"time_limit": 1} and summary.ok == 1
+    assert summary.stops == {"time_limit": 1} and (summary.ok, summary.unfinished) == (0, 1)
     assert_whole(summary.run, config, 1)
     row = read_outputs(summary.run).to_pylist()[0]
     assert 1 <= row["num_steps"] <= 2 and row["image"] is not None

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mira_batch.config.shared import StorageConfig
+from mira_batch.config.shared import ManifestConfig, StorageConfig
 from mira_batch.storage.manifest import splits as module
 from mira_batch.storage.manifest.splits import Split, number_lines, read_raw_rows
 
 STORAGE = StorageConfig()
+SOURCE = ManifestConfig(manifest="m.jsonl")
 values = st.text(max_size=30) | st.integers() | st.sampled_from(["x" * 200, "ü🌅", "\u2028", "\x85"])
 objects = st.dictionaries(st.text(max_size=3), values, max_size=3).map(lambda row: json.dumps(row).encode())
 raw = st.dictionaries(st.text(max_size=3), st.text(max_size=9)).map(
@@ -34,9 +35,11 @@ def whole(path: Path) -> list[Any]:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    row = f"is not valid JSON: {error}"
+                    row = json.loads(line.decode("utf-8-sig"))
+                except UnicodeDecodeError:
+                    row = "is not valid UTF-8"
+                except json.JSONDecodeError as error:
+                    row = f"is not valid JSON: {error.msg}"
                 else:
                     row = row if isinstance(row, dict) else "is JSON, but not an object {…}"
                 found.append((f"{path}:{number}", row))
@@ -56,17 +59,20 @@ def test_pieces_give_exactly_the_rows_of_the_file(
 ) -> None:
     monkeypatch.setattr(module, "_LINE", line_step)
     monkeypatch.setattr(module, "_BLOCK", 13)
-    text = b"".join(line + data.draw(ends) for line in data.draw(lines))
+    # What begins like a file of another kind, or in UTF-16, is refused or read as a whole.
+    text = data.draw(st.sampled_from([b"{}\n", b"\xef\xbb\xbf{}\r\n"]))
+    text += b"".join(line + data.draw(ends) for line in data.draw(lines))
     text += data.draw(st.sampled_from([b"", b"{}", b'{"record_id": "last"}', b"  ", b"{"]))
-    if not text:
-        return
     path = tmp_path / "m.jsonl"
     path.write_bytes(text)
     bounds = data.draw(st.sets(st.integers(1, max(1, len(text) - 1)), max_size=8)) - {len(text)}
     pieces = cut_at(path, sorted(bounds), len(text))
     expected = whole(path)
     for some in (pieces, number_lines(pieces, STORAGE)):
-        assert [found for piece in some for found in read_raw_rows(piece, STORAGE)] == expected
+        rows = [found for piece in some for found in read_raw_rows(piece, SOURCE, STORAGE)]
+        assert [
+            (where, row.split(" (")[0] if isinstance(row, str) else row) for where, row in rows
+        ] == expected
 
 
 def test_the_numbers_start_again_with_every_file(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from mira_batch.config.base import Strict
+from mira_batch.config.base import Expanded, Strict
 from mira_batch.config.models.base import ModelConfig
 from mira_batch.config.models.local import PromptConfig, SamplingConfig
 
@@ -43,7 +43,7 @@ class ServedConfig(ModelConfig):
 
     model: str = Field(min_length=1)
     """The model's name at the endpoint."""
-    base_url: str | None = None
+    base_url: Expanded | None = None
     """The endpoint: `http://vllm.internal:8000/v1`. None is the vendor's own."""
     api_key_env: str | None = None
     """Environment variable, on the workers, with the key. None takes the client's own (OPENAI_API_KEY,

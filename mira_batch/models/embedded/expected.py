@@ -9,7 +9,7 @@ from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import frame_of
 from mira_batch.core.types import ErrorKind, Frame
 from mira_batch.models.embedded.grammar.parse import InstructionUnclear, parse
-from mira_batch.models.embedded.operations.operation import Operation
+from mira_batch.models.embedded.operations.operation import NotForThisImage, Operation
 
 REMEMBERED = 4_096
 """Records whose digests are kept; a few hundred bytes each."""
@@ -28,7 +28,8 @@ class Expected:
         """The instruction's edits, and the digests after the first k of them, for k from 0 to all.
 
         Raises:
-            RecordError: the instruction has words that the grammar doesn't know, or an edit can't be made.
+            RecordError: the instruction has words that the grammar doesn't know, asks for what this image
+                has no room for, or an edit can't be made.
         """
         try:
             operations = parse(instruction)
@@ -42,7 +43,10 @@ class Expected:
         digests, image = [original.digest], original.pixels
         for operation in operations:
             with boundary(ErrorKind.policy_failed):
-                image = operation.apply(image)
+                try:
+                    image = operation.apply(image)
+                except NotForThisImage as error:
+                    raise RecordError(ErrorKind.instruction_unclear, str(error)) from error
             digests.append(frame_of(image).digest)
         with self._lock:
             self._digests[key] = tuple(digests)

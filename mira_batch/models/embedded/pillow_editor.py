@@ -1,6 +1,6 @@
 """The editor that needs no weights: it carries out the grammar's operations with Pillow.
 
-It takes any instruction that `parse` understands, one edit or several, and before these "restore the
+It takes any instruction that the grammar understands, one edit or several, and before these "restore the
 original image", which is no operation since it needs the original. Same request, same pixels.
 """
 
@@ -15,9 +15,9 @@ from PIL.Image import Image
 from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.embedded.grammar.parse import RESTORE, VERSION, parse
+from mira_batch.models.embedded.grammar import parse as grammar
 
-_RESTORE = re.compile(rf"\s*{RESTORE}\s*(?:[.,;]\s*|$)", re.IGNORECASE)
+_RESTORE = re.compile(rf"\s*{grammar.RESTORE}\s*(?:[.,;]\s*|$)", re.IGNORECASE)
 
 
 class PillowEditor:
@@ -26,7 +26,7 @@ class PillowEditor:
     @property
     def identity(self) -> str:
         # Filters, resampling and the embedded font are Pillow's, so its version decides the pixels.
-        return f"pillow-editor/1 grammar-{VERSION} pillow-{PIL.__version__}"
+        return f"pillow-editor/1 grammar-{grammar.VERSION} pillow-{PIL.__version__}"
 
     @property
     def max_batch(self) -> int:
@@ -53,6 +53,6 @@ def _edit(request: EditRequest) -> Image:
     rest = request.instruction[restore.end() :] if restore else request.instruction
     if restore:
         image = request.original.pixels.copy()
-    for operation in parse(rest) if rest or not restore else ():
+    for operation in grammar.parse(rest) if rest or not restore else ():
         image = operation.apply(image)
     return image

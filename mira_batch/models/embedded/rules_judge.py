@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import Axis, Judgement, JudgeRequest
 from mira_batch.models.embedded.expected import Expected
-from mira_batch.models.embedded.grammar.parse import VERSION
+from mira_batch.models.embedded.grammar import parse as grammar
 
 PROTOCOL = "rules-judge/1"
 """How it scores; the grammar, which its identity names too, decides what is understood."""
@@ -20,11 +20,14 @@ class RulesJudge:
     it has those of no such image.
     """
 
-    identity = f"{PROTOCOL} grammar-{VERSION}"
     max_batch = 64
 
     def __init__(self) -> None:
         self._expected = Expected()
+
+    @property
+    def identity(self) -> str:
+        return f"{PROTOCOL} grammar-{grammar.VERSION}"
 
     def bucket(self, request: JudgeRequest) -> Hashable:
         return None

@@ -15,7 +15,7 @@ from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.types import Edit, Step, StopAction
 from mira_batch.models.embedded.expected import Expected
-from mira_batch.models.embedded.grammar.parse import RESTORE, VERSION
+from mira_batch.models.embedded.grammar import parse as grammar
 from mira_batch.models.embedded.operations.operation import Operation
 
 
@@ -27,7 +27,7 @@ class RulesPolicy:
 
     @property
     def identity(self) -> str:
-        return f"rules-policy/1 grammar-{VERSION}"
+        return f"rules-policy/1 grammar-{grammar.VERSION}"
 
     @property
     def max_batch(self) -> int:
@@ -64,10 +64,10 @@ def _undo(operations: Sequence[Operation], digests: Sequence[str], history: Sequ
     """
     reached = {step.after for step in history if step.accepted}
     good = max((k for k, digest in enumerate(digests) if digest in reached), default=0)
-    sentences = [RESTORE, *(operation.describe() for operation in operations[:good])]
+    sentences = [grammar.RESTORE, *(operation.describe() for operation in operations[:good])]
     instruction = ", then ".join(sentences)
     if len(instruction) > MAX_INSTRUCTION:
-        instruction = RESTORE
+        instruction = grammar.RESTORE
     return Edit(
         instruction, "The image is neither the original nor the result of any of the edits; undoing that."
     )

@@ -4,7 +4,7 @@ and `board.py` are the only importers of ray, and are imported only when a run a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -12,8 +12,7 @@ import pyarrow as pa
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.runtime.job import Job
-from mira_batch.runtime.pool import Pool
-from mira_batch.storage.run.planfile import Shard
+from mira_batch.runtime.pool import Assignment, Pool
 
 
 class Backend(Protocol):
@@ -27,28 +26,26 @@ class Backend(Protocol):
         """
         ...
 
-    def scan(self, job: Job, splits: Sequence[Any]) -> Iterator[pa.Table]:
+    def scan(self, job: Job, splits: Sequence[Any], look: Callable[[], None]) -> Iterator[pa.Table]:
         """`job.scan` of all splits, in their order.
+
+        Args:
+            job: the job.
+            splits: of what it reads.
+            look: called now and then; what it raises ends the scan.
 
         Raises:
             ManifestError: one can't be read to its end.
+            ClusterLost: what it runs on died.
         """
         ...
 
-    def open_pool(
-        self, job: Job, run: str, session: str, shards: Sequence[Shard], profile: bool = False
-    ) -> AbstractContextManager[Pool]:
-        """Workers at work on these shards of a run's directory; they are ended on leaving.
-
-        Args:
-            job: what to do with each record.
-            run: the run's directory.
-            session: names this call of the driver, in hex digits; see `attempts.py`.
-            shards: those to run.
-            profile: have workers send spans with their receipts.
+    def open_pool(self, work: Assignment) -> AbstractContextManager[Pool]:
+        """Workers at work; they are ended on leaving.
 
         Raises:
             UserError: the job can't be opened as configured.
+            ClusterLost: raised by the pool: what it runs on died.
         """
         ...
 

@@ -5,14 +5,12 @@ In a module of its own: the board's process starts with the first worker's and s
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 
 import ray
 
 from mira_batch.core.receipts import WorkerStatus
-
-_SILENT = 10.0
-"""Seconds after which a worker that is not heard of is gone."""
+from mira_batch.runtime.backends.processes import WorkerProcess
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
@@ -20,17 +18,26 @@ class Board:
     """Where workers leave their statuses and hear whether to end. It keeps nothing that isn't said again."""
 
     def __init__(self) -> None:
-        self._statuses: dict[str, tuple[float, WorkerStatus]] = {}
+        self._statuses: dict[WorkerProcess, WorkerStatus] = {}
         self._stopping = False
+        self._ended: Mapping[str, str] = {}
 
-    def put(self, worker: str, status: WorkerStatus) -> bool:
+    def put(self, worker: WorkerProcess, status: WorkerStatus) -> bool:
         """A worker's heartbeat; answers whether it is to end."""
-        self._statuses[worker] = (time.monotonic(), status)
+        self._statuses[worker] = status
         return self._stopping
 
-    def read(self, stopping: bool) -> list[WorkerStatus]:
-        """The last status of each live worker. `stopping` is what workers are told from now on."""
-        self._stopping = stopping
-        heard = time.monotonic() - _SILENT
-        self._statuses = {name: entry for name, entry in self._statuses.items() if entry[0] > heard}
-        return [status for _, status in self._statuses.values()]
+    def read(self, stopping: bool, ended: Mapping[str, str]) -> dict[WorkerProcess, WorkerStatus]:
+        """The statuses of all workers that were heard of since the last call.
+
+        Args:
+            stopping: what workers are told from now on.
+            ended: why the driver ended processes, by their ids.
+        """
+        self._stopping, self._ended = stopping, ended
+        heard, self._statuses = self._statuses, {}
+        return heard
+
+    def explain_end(self, process: str) -> str | None:
+        """Why the driver ended the process of this id; None where it didn't."""
+        return self._ended.get(process)

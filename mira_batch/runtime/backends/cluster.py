@@ -16,7 +16,9 @@ from ray._private import worker as ray_worker
 from ray.data import DataContext
 
 from mira_batch.config.shared import WorkersConfig
-from mira_batch.core.errors import ConfigError
+from mira_batch.core.errors import ConfigError, describe
+from mira_batch.runtime.backends.processes import shorten_note
+from mira_batch.runtime.backends.session import HeldRay
 
 _CONNECT_SECONDS = 10.0
 notes = logging.getLogger("mira_batch.ray")
@@ -24,42 +26,52 @@ notes = logging.getLogger("mira_batch.ray")
 
 
 @contextmanager
-def ray_session(workers: WorkersConfig) -> Iterator[None]:
+def ray_session(workers: WorkersConfig) -> Iterator[HeldRay]:
     """A connection to Ray: the one that is there, the cluster of RAY_ADDRESS, or one of our own.
 
     Raises:
-        ConfigError: the cluster can never place the smallest pool.
+        ConfigError: Ray can't be reached or doesn't start, or can never place the smallest pool.
     """
     _quieten()
-    if ray.is_initialized():
-        _check_room(workers)
-        yield
-        return
-    if address := os.environ.get("RAY_ADDRESS"):
-        _check_reachable(address)
-        with _hush_stderr(), _keep_signals():
-            try:
-                ray.init(logging_level=logging.ERROR, log_to_driver=False)
-            except ConnectionError as error:
-                raise ConfigError(f"RAY_ADDRESS={address}: can't connect to this cluster: {error}") from error
-    else:
-        # Ray's CPUs are a count, not a fence: enough of them that the whole pool and the plan's tasks
-        # fit beside each other, also on a small laptop.
-        cpus = max(os.cpu_count() or 1, int(workers.most * workers.cpus) + 1)
-        with _hush_stderr(), _keep_signals():
-            ray.init(
-                address="local",
-                num_cpus=cpus,
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-                object_store_memory=200_000_000,  # only names and receipts pass through it
-            )
+    address = os.environ.get("RAY_ADDRESS")
+    options = None if ray.is_initialized() else _find_options(workers, address)
+    held = HeldRay(options, own=options is not None and not address)
     try:
+        with _hush_stderr(), _keep_sigterm():
+            try:
+                held.start()
+            except Exception as error:  # Ray raises what it likes
+                raise ConfigError(_explain(address, error)) from error
         _check_room(workers)
-        yield
+        yield held
     finally:
-        ray.shutdown()
+        held.end()
+
+
+def _find_options(workers: WorkersConfig, address: str | None) -> dict[str, Any]:
+    """What `ray.init` is to be called with."""
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address:
+        _check_reachable(address)
+        return quiet
+    # Ray's CPUs are a count, not a fence: enough of them that the whole pool and the plan's tasks
+    # fit beside each other, also on a small laptop.
+    cpus = max(os.cpu_count() or 1, int(workers.most * workers.cpus) + 1)
+    own = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+    return quiet | own | {"object_store_memory": 200_000_000}  # only names and receipts pass through it
+
+
+def _explain(address: str | None, error: Exception) -> str:
+    why = " ".join(describe(error).split())
+    if address:
+        return (
+            f"RAY_ADDRESS={address}: can't connect to this cluster: {why}. Is it up, and of this "
+            "version of Ray? Leave RAY_ADDRESS out to run on this machine"
+        )
+    return (
+        f"Ray did not start on this machine: {why}. Run the same command again, when the machine is less "
+        "busy if that was too slow; or with --set backend=inline, which needs no Ray"
+    )
 
 
 def _check_room(workers: WorkersConfig) -> None:
@@ -90,8 +102,8 @@ def _check_reachable(address: str) -> None:
 
 
 @contextmanager
-def _keep_signals() -> Iterator[None]:
-    """Keep the handler of SIGTERM, which `ray.init` replaces by one of its own that exits at once."""
+def _keep_sigterm() -> Iterator[None]:
+    """Keep the handler of SIGTERM: Ray's core puts one of its own before it, which aborts after 3 s."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -136,4 +148,7 @@ def _quieten() -> None:
 
 def _log_note(data: dict[str, Any], ignore_prefix: bool = False) -> None:
     for text in data["lines"]:
-        notes.warning("ray: %s", text.strip())
+        if "Raylet is terminated" in text and not os.environ.get("RAY_ADDRESS"):
+            continue  # the only one there is: `session.py` says so, in one line
+        if words := shorten_note(text.strip()):
+            notes.warning("ray: %s", words)

@@ -1,9 +1,13 @@
-"""The inline backend: one worker in this process, without Ray. For debugging, small jobs and notebooks."""
+"""The inline backend: one worker in this process, without Ray. For debugging, small jobs and notebooks.
+
+A record that ends or hangs the process takes the driver along, so isolation spans calls: the next one finds
+by the attempt log which shards were in hand, and runs their records one at a time.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -11,13 +15,20 @@ from typing import Any
 import pyarrow as pa
 
 from mira_batch.config.shared import WorkersConfig
+from mira_batch.core.errors import EngineDead
 from mira_batch.core.receipts import Receipt, WorkerStatus
+from mira_batch.runtime.attempts import INLINE, Session, find_open_shards
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.plan import scan_split
-from mira_batch.runtime.pool import Pool, count_shards_in_hand
+from mira_batch.runtime.pool import Assignment, Pool, count_shards_in_hand
 from mira_batch.runtime.worker import ShardWorker
-from mira_batch.storage.run.planfile import Shard
 from mira_batch.storage.stores import open_store
+
+_NEXT = (
+    "This process can't go on, and inline there is no other. Nothing is lost: run the same command again, "
+    "and the records that were in hand run one at a time, until the one to blame is found and fails alone."
+)
+_RAY = "backend: ray does that by itself, in processes of its own."
 
 
 class InlineBackend:
@@ -28,41 +39,49 @@ class InlineBackend:
         """Nothing has to be started."""
         yield
 
-    def scan(self, job: Job, splits: Sequence[Any]) -> Iterator[pa.Table]:
-        """One split after the other."""
-        for split in splits:
-            yield from scan_split(job, split)
-
-    @contextmanager
-    def open_pool(
-        self, job: Job, run: str, session: str, shards: Sequence[Shard], profile: bool = False
-    ) -> Iterator[Pool]:
-        """One worker, with a thread for each shard in hand.
+    def scan(self, job: Job, splits: Sequence[Any], look: Callable[[], None]) -> Iterator[pa.Table]:
+        """One split after the other.
 
         Args:
-            job: what to do with each record.
-            run: the run's directory.
-            session: names this call of the driver, in hex digits; see `attempts.py`.
-            shards: those to run.
-            profile: have workers send spans with their receipts.
+            job: the job.
+            splits: of what it reads.
+            look: called now and then; what it raises ends the scan.
         """
+        for split in splits:
+            for table in scan_split(job, split):
+                look()
+                yield table
+
+    @contextmanager
+    def open_pool(self, work: Assignment) -> Iterator[Pool]:
+        """One worker, with a thread for each shard in hand."""
         pool = Pool()
 
         def heartbeat(status: WorkerStatus) -> bool:
             pool.statuses, pool.told = [status], pool.stopping
             return pool.told
 
-        worker = ShardWorker(job, open_store(run, job.config.storage), session, heartbeat, profile)
+        config, shards = work.job.config, work.shards
+        store = open_store(work.run, config.storage)
+        if suspects := find_open_shards(store, INLINE):
+            work.note(
+                f"an earlier call ended without a word with {len(suspects)} shards in hand: their records "
+                "run one at a time, to find one that ends the process. If this call ends so, too, run the "
+                "same command again: a record that does so twice at the same step fails alone, and the run "
+                f"goes on. {_RAY}"
+            )
+        worker = ShardWorker(work.job, store, Session(INLINE), heartbeat, work.profile)
         pool.tell = worker.stop
-        threads = ThreadPoolExecutor(
-            count_shards_in_hand(job.config.workers, shards), thread_name_prefix="shard"
-        )
+        threads = ThreadPoolExecutor(count_shards_in_hand(config.workers, shards), thread_name_prefix="shard")
         returned = itertools.count(1)  # its next is atomic: calls return in threads of their own
 
         def answer(call: Future[Receipt | None]) -> None:
             if call.cancelled():
                 return
-            if error := call.exception():
+            error = call.exception()
+            if isinstance(error, EngineDead):
+                pool.answers.put(EngineDead(f"{error}. {_NEXT} {_RAY}", error.kind))
+            elif error is not None:
                 pool.answers.put(error)
             elif receipt := call.result():
                 pool.answers.put(receipt)

@@ -7,9 +7,8 @@ import os
 import pickle
 import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -21,24 +20,29 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mira_batch.config.shared import JobConfig, WorkersConfig
 from mira_batch.core.errors import (
+    ClusterLost,
     ConfigError,
     EndpointError,
     EngineDead,
     JobError,
     ManifestError,
-    MiraError,
     RunConflict,
     StoreError,
     UserError,
-    describe,
 )
 from mira_batch.core.receipts import WorkerStatus
+from mira_batch.core.types import ErrorKind, Failure
+from mira_batch.runtime.attempts import Session
 from mira_batch.runtime.backends.board import Board
 from mira_batch.runtime.backends.cluster import notes, ray_session
+from mira_batch.runtime.backends.listener import Listener, find_patience
+from mira_batch.runtime.backends.processes import LAST_WORDS, WorkerProcess, explain_exit, find_own_process
+from mira_batch.runtime.backends.reading import end_pool, explain, read_tables, watch_executors
+from mira_batch.runtime.backends.session import HeldRay
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.ledger import from_json, to_json
 from mira_batch.runtime.plan import scan_split
-from mira_batch.runtime.pool import Pool, count_shards_in_hand
+from mira_batch.runtime.pool import Assignment, Pool, count_shards_in_hand
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard
 from mira_batch.storage.schema import scan_schema
@@ -52,8 +56,6 @@ _ERRORS = {
 _ERROR = pa.field("error", pa.string())
 _NOTHING = {"receipt": "", "spans": "", "error": "", "message": ""}
 """What a call returns, while it holds nothing."""
-_ENDING = 20.0
-"""Most seconds that ending a pool may take."""
 
 
 class _Actor:
@@ -63,19 +65,29 @@ class _Actor:
     """
 
     def __init__(self, job: _PackedJob, run: str, session: str, board: Any, profile: bool) -> None:
-        name = ray.get_runtime_context().get_actor_id()
+        own = find_own_process()
 
         def heartbeat(status: WorkerStatus) -> bool:
             try:
-                return ray.get(board.put.remote(name, status), timeout=5)
+                answer: Any = board.put.remote(own, status)
+                return ray.get(answer, timeout=5)
             except RayError:  # the board is moving to another node, or slow; the work goes on
                 return False
+
+        def explain_end(process: str) -> Failure | None:
+            dead = WorkerProcess(**json.loads(process))
+            with suppress(RayError):
+                words: Any = ray.get(board.explain_end.remote(dead.id), timeout=5)
+                if words is not None:
+                    return Failure(ErrorKind.step_timeout, words)
+            return explain_exit(dead, own)
 
         self._broken: UserError | JobError | None = None
         try:
             unpacked = job.unpack()
             store = open_store(run, unpacked.config.storage)
-            self._worker = ShardWorker(unpacked, store, session, heartbeat, profile)
+            here = Session(session, json.dumps(asdict(own)), explain_end)
+            self._worker = ShardWorker(unpacked, store, here, heartbeat, profile)
         except (UserError, JobError) as error:
             self._broken = error
 
@@ -89,7 +101,7 @@ class _Actor:
         except EngineDead as error:
             # A clean process is the only cure. Ray starts one and hands the shard out again; isolation
             # then finds the record that is to blame, if one is.
-            print(f"worker leaves: {error}", file=sys.stderr, flush=True)
+            print(f"{LAST_WORDS}{error}", file=sys.stderr, flush=True)
             os._exit(1)
         if receipt is None:
             return _NOTHING
@@ -120,15 +132,30 @@ class _PackedJob:
 class RayBackend:
     """An actor pool of Ray Data, on the cluster there is or on a Ray of our own on this machine."""
 
-    def start(self, workers: WorkersConfig) -> AbstractContextManager[None]:
-        """Connect to Ray, or start one."""
-        return ray_session(workers)
+    _held: HeldRay
+    """Set while started."""
 
-    def scan(self, job: Job, splits: Sequence[Any]) -> Iterator[pa.Table]:
+    @contextmanager
+    def start(self, workers: WorkersConfig) -> Iterator[None]:
+        """Connect to Ray, or start one; nothing, where that is done."""
+        if hasattr(self, "_held"):
+            yield
+            return
+        with ray_session(workers) as self._held:
+            yield
+        del self._held
+
+    def scan(self, job: Job, splits: Sequence[Any], look: Callable[[], None]) -> Iterator[pa.Table]:
         """Splits in parallel, their tables in order (the first of two duplicates must be the first).
+
+        Args:
+            job: the job.
+            splits: of what it reads.
+            look: called now and then; what it raises ends the scan.
 
         Raises:
             ManifestError: a split can't be read to its end.
+            ClusterLost: Ray died.
         """
         packed, fields = _PackedJob.pack(job), scan_schema(job.plan_schema).append(_ERROR)
 
@@ -148,49 +175,44 @@ class RayBackend:
         # Else Ray gathers up to 128 MB of rows before the driver sees the first: no progress, more memory.
         dataset.context.target_max_block_size = 4 << 20
         scanned = dataset.map_batches(scan, batch_size=1, batch_format="pyarrow")
-        for batch in scanned.iter_batches(batch_size=None, batch_format="pyarrow"):
-            table: pa.Table = batch  # type: ignore[assignment]
+        for table in read_tables(scanned, self._held, look):
             for text in table[_ERROR.name].drop_null().to_pylist():
                 kind, message = json.loads(text)
                 raise _ERRORS[kind](message)
             yield table.drop_columns(_ERROR.name)
 
     @contextmanager
-    def open_pool(
-        self, job: Job, run: str, session: str, shards: Sequence[Shard], profile: bool = False
-    ) -> Iterator[Pool]:
-        """A pool of actors on the Ray that this process is connected to.
-
-        Args:
-            job: what to do with each record.
-            run: the run's directory.
-            session: names this call of the driver, in hex digits; see `attempts.py`.
-            shards: those to run.
-            profile: have workers send spans with their receipts.
-        """
-        pool = Pool()
+    def open_pool(self, work: Assignment) -> Iterator[Pool]:
+        """A pool of actors on the Ray that this process is connected to."""
+        pool, held = Pool(), self._held
+        held.on_lost = lambda: pool.answers.put(ClusterLost(held.lost))
         # On the driver's own node, so that no lost node takes it along.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         board: Any = Board.options(scheduling_strategy=here).remote()
-        dataset = _make_dataset(job, shards, (run, session, board, profile))
-        closed, executors = threading.Event(), _watch_executors(dataset)
-        feeding = threading.Thread(target=_feed, args=(dataset, pool, closed), name="receipts", daemon=True)
-        listening = threading.Thread(target=_listen, args=(board, pool, closed), name="board", daemon=True)
+        dataset = _make_dataset(work, board)
+        closed, executors = threading.Event(), watch_executors(dataset)
+        feeding = threading.Thread(
+            target=_feed, args=(dataset, pool, closed, held), name="receipts", daemon=True
+        )
+        patience = find_patience(work.job.config.limits.longest_call)
+        listener = Listener(board, pool, work.note, patience)
+        listening = threading.Thread(target=listener.listen, args=(closed,), name="board", daemon=True)
         feeding.start()
         listening.start()
         try:
             yield pool
         finally:
             closed.set()
-            if not pool.ended:
-                notes.disabled = True
-                _end_pool(executors, feeding)
-            listening.join(timeout=6)  # it may wait for an answer, for 5 s
+            if not held.lost:
+                if not pool.ended:
+                    notes.disabled = True
+                    end_pool(executors, feeding)
+                listening.join(timeout=6)  # it may wait for an answer, for 5 s
 
 
-def _make_dataset(job: Job, shards: Sequence[Shard], more: tuple[Any, ...]) -> Dataset:
-    """The receipts of these shards, as they come. `more`: what an actor is made with besides the job."""
-    workers = job.config.workers
+def _make_dataset(work: Assignment, board: Any) -> Dataset:
+    """The receipts of its shards, as they come."""
+    workers, shards = work.job.config.workers, work.shards
     in_hand = count_shards_in_hand(workers, shards)
     rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
     actor: Any = _Actor  # Ray Data makes one per worker and calls that; its types only know functions
@@ -200,7 +222,7 @@ def _make_dataset(job: Job, shards: Sequence[Shard], more: tuple[Any, ...]) -> D
     names.context.autoscaling_config.actor_pool_util_upscaling_threshold = 0.9
     return names.map(
         actor,
-        fn_constructor_args=(_PackedJob.pack(job), *more),
+        fn_constructor_args=(_PackedJob.pack(work.job), work.run, work.session, board, work.profile),
         compute=ActorPoolStrategy(
             min_size=workers.min,
             max_size=workers.most,
@@ -214,7 +236,12 @@ def _make_dataset(job: Job, shards: Sequence[Shard], more: tuple[Any, ...]) -> D
     )
 
 
-def _feed(dataset: Dataset, pool: Pool, closed: threading.Event) -> None:
+def _feed(
+    dataset: Dataset,
+    pool: Pool,
+    closed: threading.Event,
+    held: HeldRay,
+) -> None:
     """Pass receipts on. In a thread, so that the driver can look at the clock while none comes."""
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -229,50 +256,4 @@ def _feed(dataset: Dataset, pool: Pool, closed: threading.Event) -> None:
                 return
         pool.answers.put(None)
     except Exception as error:  # the thread's boundary: Ray Data raises what it likes
-        failure = MiraError(f"Ray could not go on with the pool: {describe(error)}")
-        failure.__cause__ = error
-        pool.answers.put(failure)
-
-
-def _listen(board: Any, pool: Pool, closed: threading.Event) -> None:
-    while not closed.wait(0.2 if pool.stopping else 1.0):
-        try:
-            told = pool.stopping
-            pool.statuses = ray.get(board.read.remote(told), timeout=5)
-            pool.told = told
-        except RayError:  # progress is a courtesy; the work goes on without it
-            continue
-
-
-def _watch_executors(dataset: Dataset) -> list[Any] | None:
-    """A list that fills with what runs the dataset, as soon as that is made; None where this Ray has no such
-    thing, and only its own shutdown ends a pool.
-
-    Ray Data itself hands it out only with the first result, and a run may have to end before there is one.
-    """
-    made: list[Any] = []
-    source: Any = dataset
-    create = getattr(source, "_create_executor", None)
-    if create is None:
-        return None
-
-    def create_and_keep() -> Any:
-        made.append(create())
-        return made[-1]
-
-    source._create_executor = create_and_keep
-    return made
-
-
-def _end_pool(executors: list[Any] | None, feeding: threading.Thread) -> None:
-    """End the workers of a pool that has shards left.
-
-    Ray Data ends a pool when its iterator is let go of, but ours waits in another thread, where nothing
-    public can reach it. That thread must be over before Ray is shut down, or it would go on with the next
-    Ray that it finds.
-    """
-    until = time.monotonic() + _ENDING
-    while executors is not None and feeding.is_alive() and time.monotonic() < until:
-        for executor in executors:  # does nothing while it is only just being set up
-            executor.shutdown(force=True)
-        feeding.join(timeout=0.1)
+        pool.answers.put(explain(held, error, "go on with the pool"))

@@ -6,7 +6,7 @@ file as a whole. A manifest that can't be used at all raises `ManifestError`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -14,18 +14,23 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from mira_batch.config.base import is_remote
-from mira_batch.config.shared import ImageColumns, ManifestConfig, StorageConfig
+from mira_batch.config.shared import Columns, ImageColumns, ManifestConfig, StorageConfig
 from mira_batch.core.errors import ManifestError
 from mira_batch.core.identity import content_hash
+from mira_batch.core.text import clean_text
+from mira_batch.storage.manifest.encodings import UTF8, find_mark
+from mira_batch.storage.manifest.metadata import is_encodable
 from mira_batch.storage.manifest.parquet import (
     explain_read_errors,
     may_hold_images,
     open_parquet,
+    refuse_names_twice,
     sum_stored_bytes,
 )
+from mira_batch.storage.manifest.partitions import Partition, find_partition
 from mira_batch.storage.manifest.splits import Split, number_lines, read_raw_rows
 from mira_batch.storage.source import Source
-from mira_batch.storage.stores import READ_ERRORS, FileInfo, find_files, shorten_error
+from mira_batch.storage.stores import READ_ERRORS, FileInfo, find_files, read_range, shorten_error
 
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 _FORMATS |= {".csv": "csv"}
@@ -48,6 +53,8 @@ class ManifestFile:
     """What tells that the file changed: a digest of its content, or what its store knows of it."""
     size: int | None = None
     """In bytes, as stored; None where the server doesn't say."""
+    partition: Partition = ()
+    """Columns that its folders hold."""
 
 
 def list_files(source: ManifestConfig, storage: StorageConfig) -> list[ManifestFile]:
@@ -70,7 +77,7 @@ def list_files(source: ManifestConfig, storage: StorageConfig) -> list[ManifestF
             f"({shorten_error(error)})"
         ) from error
     files = [
-        ManifestFile(file.location, form, _identify_version(file), file.size)
+        _make_file(location, file, form)
         for file in found
         if (form := _detect_format(file.location)) and file.size != 0
     ]
@@ -84,6 +91,17 @@ def list_files(source: ManifestConfig, storage: StorageConfig) -> list[ManifestF
             f"names must end in {', '.join(_FORMATS)} (.gz may follow for jsonl and csv)"
         )
     raise ManifestError(f"{location}: no such manifest file, directory or glob match")
+
+
+def _make_file(location: str, file: FileInfo, form: str) -> ManifestFile:
+    path = file.location
+    if not is_encodable(path):
+        raise ManifestError(f"{clean_text(path)}: its name is not valid UTF-8; rename it")
+    try:
+        version = _identify_version(file)
+    except OSError as error:
+        raise ManifestError(f"{path}: can't be read: {shorten_error(error)}") from error
+    return ManifestFile(path, form, version, file.size, find_partition(location, path))
 
 
 def find_manifest(source: ManifestConfig, storage: StorageConfig) -> Source:
@@ -135,37 +153,46 @@ def split_manifest(files: list[ManifestFile], source: ManifestConfig, storage: S
     """
     splits: list[Split] = []
     for file in files:
+        folders = {name for name, _ in file.partition}
         if file.format == "parquet":
             with open_parquet(file.path, storage) as parquet:
-                _check_columns(file.path, set(parquet.schema_arrow.names), source.columns)
+                refuse_names_twice(file.path, parquet.schema_arrow)
+                _check_columns(file, folders | set(parquet.schema_arrow.names), source.columns)
                 splits += _split_row_groups(file, parquet, source.columns.image)
             continue
-        if keys := _read_first_keys(file, storage):
-            _check_columns(file.path, keys, source.columns)
-        splits += _split_lines(file)
+        if keys := _read_first_keys(file, source, storage):
+            _check_columns(file, folders | keys, source.columns)
+        splits += _split_lines(file, source, storage)
     return splits
 
 
-def _split_lines(file: ManifestFile) -> Iterator[Split]:
+def _split_lines(file: ManifestFile, source: ManifestConfig, storage: StorageConfig) -> Iterator[Split]:
     """A text file, in splits of at least `SPLIT_BYTES` where reading may start at any line.
 
-    Not so in CSV, where a quoted field may hold line ends, nor in what is compressed; and a web server may
-    give no part of a file, or compress it on the way.
+    Not so in CSV, where a quoted field may hold line ends, nor in what is compressed or not in UTF-8; and a
+    web server may give no part of a file, or compress it on the way.
     """
     name = file.path.lower()
     whole = file.format != "jsonl" or name.endswith(".gz") or name.startswith("http")
     if whole or not file.size:
-        yield Split(file.path, file.format, file.size or 0)
+        yield Split(file.path, file.format, file.size or 0, partition=file.partition)
         return
     count = max(1, file.size // SPLIT_BYTES)
+    if count > 1:
+        with explain_read_errors(file.path):
+            mark = find_mark(read_range(file.path, storage, 0, 4))
+        count = count if (mark or source.encoding) == UTF8 else 1
     bounds = [file.size * i // count for i in range(count + 1)]
     for start, end in pairwise(bounds):
-        yield Split(file.path, file.format, end - start, start=start, file_size=file.size)
+        yield Split(
+            *(file.path, file.format, end - start), start=start, file_size=file.size, partition=file.partition
+        )
 
 
 def _split_row_groups(file: ManifestFile, parquet: pq.ParquetFile, image: str) -> Iterator[Split]:
     """A Parquet file's row groups, as many in a split as have enough rows."""
-    embedded = may_hold_images(parquet.schema_arrow.field(image).type)
+    schema = parquet.schema_arrow
+    embedded = image in schema.names and may_hold_images(schema.field(image).type)
     groups, rows, size, largest = [], 0, 0, 0
     for index in range(parquet.num_row_groups):
         groups.append(index)
@@ -173,26 +200,53 @@ def _split_row_groups(file: ManifestFile, parquet: pq.ParquetFile, image: str) -
         rows, size = rows + group.num_rows, size + group.total_byte_size
         largest = max(largest, sum_stored_bytes(parquet, index, image) if embedded else 0)
         if rows >= _ROWS_PER_SPLIT or index == parquet.num_row_groups - 1:
-            yield Split(file.path, file.format, size, tuple(groups), largest)
+            yield Split(file.path, file.format, size, tuple(groups), largest, partition=file.partition)
             groups, rows, size, largest = [], 0, 0, 0
 
 
-def _read_first_keys(file: ManifestFile, storage: StorageConfig, rows: int = 20) -> set[str]:
+def _read_first_keys(
+    file: ManifestFile, source: ManifestConfig, storage: StorageConfig, rows: int = 20
+) -> set[str]:
     """The keys of the first rows; none where none of them is an object, which their rejects will say."""
     keys: set[str] = set()
     with explain_read_errors(file.path):
-        for _, row in islice(read_raw_rows(Split(file.path, file.format, 0), storage), rows):
+        for _, row in islice(read_raw_rows(Split(file.path, file.format, 0), source, storage), rows):
             if isinstance(row, dict):
                 keys |= row.keys()
     return keys
 
 
-def _check_columns(path: str, found: set[str], columns: ImageColumns) -> None:
+def _check_columns(file: ManifestFile, found: set[str], columns: ImageColumns) -> None:
     missing = [
         f"{name!r} (set input.columns.{field} if it has another name)"
-        for field, name in columns.model_dump().items()
+        for field, name in columns.names().items()
         if name not in found
     ]
+    if isinstance(columns, Columns) and file.format != "jsonl":  # whose rows may leave out what they lack
+        missing += [
+            f"{name!r}, which input.columns.metadata names"
+            for name in columns.metadata or ()
+            if name not in found
+        ]
     if missing:
-        names = ", ".join(sorted(found)) or "none"
-        raise ManifestError(f"{path}: lacks the column {' and '.join(missing)}; columns found: {names}")
+        names = ", ".join(_show_name(name) for name in sorted(found)) or "none"
+        raise ManifestError(
+            f"{file.path}: lacks the column {' and '.join(missing)}; columns found: {names}"
+            f"{_suggest_separator(found, columns.names().values()) if file.format == 'csv' else ''}"
+        )
+
+
+def _show_name(name: str) -> str:
+    """A column's name as it is, or quoted where it would be misread."""
+    return name if name == name.strip() and name.isprintable() and name else repr(name)
+
+
+def _suggest_separator(found: set[str], wanted: Iterable[str]) -> str:
+    """What to do about a header that has all columns, but not between commas."""
+    for separator, name in {";": "';'", "\t": "tabs", "|": "'|'"}.items():
+        parts = {
+            part.strip(' "') for column in found if separator in column for part in column.split(separator)
+        }
+        if parts.issuperset(wanted):
+            return f"; they are separated by {name}: write the file with commas, or as Parquet or JSONL"
+    return ""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
-from mira_batch.config.base import is_remote, make_absolute
+from mira_batch.config.base import is_remote, make_absolute, read_file_uri
 from mira_batch.config.shared import Columns, ImageColumns
 from mira_batch.core.identity import content_hash
+from mira_batch.core.text import clean_text
+from mira_batch.storage.manifest.metadata import NOT_UNICODE, MetadataError, dump_metadata, is_encodable
+from mira_batch.storage.manifest.values import Unkept
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +77,14 @@ def _write_whole_number(value: Any) -> Any:
 
 
 def _check_text(value: str) -> str:
-    if not _is_encodable(value):
-        raise ValueError("is not valid Unicode (a lone surrogate, or bytes that are not UTF-8)")
+    if not is_encodable(value):
+        raise ValueError(NOT_UNICODE)
     if not value.strip():
         raise ValueError("is empty")
     return value
 
 
 _Text = Annotated[str, AfterValidator(_check_text)]
-
-
-_SIMPLE = {str, int, float, bool, type(None)}
-"""Types that JSON writes as they are, but for numbers that are not finite and lone surrogates."""
-_write_strictly = json.JSONEncoder(allow_nan=False).encode
 
 
 class _ImageRow(BaseModel):
@@ -131,7 +127,7 @@ def validate_row(
         image = image.get("bytes") if image.get("bytes") is not None else image.get("path")
     values["image"] = image
     known = values["record_id"]
-    record_id = str(known) if isinstance(known, str | int) and _is_encodable(str(known)) else None
+    record_id = str(known) if isinstance(known, str | int) and is_encodable(str(known)) else None
     try:
         valid = model.model_validate({k: v for k, v in values.items() if v is not None}, strict=True)
     except ValidationError as error:
@@ -141,7 +137,9 @@ def validate_row(
         last = [problem for problem in problems if problem["loc"][0] == field][-1]
         return Reject(where, record_id, getattr(columns, field), _explain_problem(last))
     try:
-        rest = _dump_metadata(row, columns) if isinstance(columns, Columns) else "{}"
+        rest = dump_metadata(_select_metadata(row, columns)) if isinstance(columns, Columns) else "{}"
+    except MetadataError as error:
+        return Reject(where, record_id, clean_text(error.column, 200), error.reason)
     except RecursionError:
         return Reject(where, record_id, "row", "is nested too deeply")
     if isinstance(valid.image, bytes):
@@ -149,20 +147,25 @@ def validate_row(
             return Reject(where, record_id, columns.image, "embedded bytes need a Parquet manifest")
         found: str | Embedded = Embedded(place, content_hash(valid.image))
     else:
-        found = resolve_image(valid.image, base)
+        try:
+            found = resolve_image(valid.image, base)
+        except ValueError as error:
+            return Reject(where, record_id, columns.image, str(error))
     instruction = valid.instruction if isinstance(valid, _Row) else ""
     return Record(where, valid.record_id, instruction, found, rest)
 
 
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _select_metadata(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
+    """The columns that are carried along."""
+    if columns.metadata is not None:
+        return {name: row[name] for name in columns.metadata if name in row}
+    ours = (columns.record_id, columns.instruction, columns.image)
+    return {name: value for name, value in row.items() if name not in ours}
 
 
 def _explain_problem(problem: Any) -> str:
+    if isinstance(problem["input"], Unkept):
+        return problem["input"].reason
     match problem["type"]:
         case "missing":
             return "is missing or null"
@@ -171,56 +174,27 @@ def _explain_problem(problem: Any) -> str:
         case "string_too_long" | "too_long":
             return f"is longer than {problem['ctx']['max_length']} characters"
         case _:
-            return f"should be text, found {type(problem['input']).__name__} {str(problem['input'])[:80]!r}"
+            found = clean_text(str(problem["input"])[:80])
+            return f"should be text, found {type(problem['input']).__name__} {found!r}"
 
 
 def resolve_image(uri: str, base: str) -> str:
-    """An image's absolute location; a relative one starts at its manifest file's directory.
+    """An image's absolute location; a relative one starts at its manifest file's directory, and a file URI
+    becomes the path that it stands for.
 
     '..' is kept as written: `images.check_allowed` refuses it by name.
 
     Args:
         uri: the image as the manifest names it.
         base: directory of the manifest file, a path or URI.
+
+    Raises:
+        ValueError: a file URI that no file of this machine can have.
     """
     if is_remote(uri) or "::" in uri:
         return uri
-    if uri.lower().startswith("file://"):
-        return uri[7:]
+    if (path := read_file_uri(uri)) is not None:
+        return path
     if uri.startswith("/"):
         return uri if not is_remote(base) else make_absolute(uri)
     return f"{base}/{uri.removeprefix('./')}"
-
-
-def _dump_metadata(row: Mapping[str, Any], columns: Columns) -> str:
-    """The columns that are not ours, as a JSON object.
-
-    Raises:
-        RecursionError: one of them is nested too deeply.
-    """
-    ours = (columns.record_id, columns.instruction, columns.image)
-    rest = {name: value for name, value in row.items() if name not in ours}
-    if all(type(value) in _SIMPLE for value in rest.values()):  # mostly, and `_make_plain` is slow
-        try:
-            text = _write_strictly(rest)
-        except ValueError:  # not a finite number
-            pass
-        else:
-            if "\\ud" not in text:  # else it may hold a lone surrogate
-                return text
-    return json.dumps(_make_plain(rest), ensure_ascii=True)
-
-
-def _make_plain(value: Any) -> Any:
-    """A metadata value as JSON data."""
-    if isinstance(value, bytes):
-        return f"<{len(value)} bytes>"
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, str) and not _is_encodable(value):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, Mapping):
-        return {_make_plain(str(k)): _make_plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_make_plain(v) for v in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

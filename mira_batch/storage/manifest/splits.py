@@ -5,18 +5,28 @@ How a manifest is split is up to `listing`, and which rows can be used up to `ro
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mira_batch.config.shared import Columns, ManifestConfig, StorageConfig
+from mira_batch.config.shared import ManifestConfig, StorageConfig
 from mira_batch.core.errors import ManifestError
-from mira_batch.storage.manifest.parquet import explain_read_errors, may_hold_images, open_parquet
+from mira_batch.storage.manifest.csv_rows import read_csv_rows
+from mira_batch.storage.manifest.encodings import MOST_TEXT, UTF8, begin_text
+from mira_batch.storage.manifest.json_rows import read_json_rows
+from mira_batch.storage.manifest.parquet import (
+    explain_read_errors,
+    find_int96_columns,
+    may_hold_images,
+    open_parquet,
+    read_batches,
+)
+from mira_batch.storage.manifest.partitions import Partition, add_partition
 from mira_batch.storage.manifest.rows import Place, Record, Reject, validate_row
+from mira_batch.storage.manifest.values import read_int96_values, read_values
 from mira_batch.storage.stores import open_unpacked, read_range
 
 _ROWS_WITH_IMAGES = 16
@@ -48,6 +58,8 @@ class Split:
     """Of such a file, in bytes."""
     first_line: int | None = None
     """The number of its first line in the file, once `number_lines` has counted. None: not counted yet."""
+    partition: Partition = ()
+    """Columns that the file's folders hold for all its rows."""
 
 
 def read_split(split: Split, source: ManifestConfig, storage: StorageConfig) -> Iterator[Record | Reject]:
@@ -64,87 +76,89 @@ def read_split(split: Split, source: ManifestConfig, storage: StorageConfig) -> 
     """
     base = split.path.rsplit("/", 1)[0]
     with explain_read_errors(split.path):
-        # A job over images alone keeps no other column, and need not read one.
-        wanted = None if isinstance(source.columns, Columns) else list(source.columns.model_dump().values())
-        for where, row in read_raw_rows(split, storage, wanted):
+        for where, row in read_raw_rows(split, source, storage):
             if isinstance(row, str):
                 yield Reject(str(where), None, "row", row)
-            else:
-                place = where if isinstance(where, Place) else None
-                yield validate_row(str(where), row, source.columns, base, place)
+                continue
+            problem = add_partition(row, split.partition) if split.partition else None
+            place = where if isinstance(where, Place) else None
+            found = validate_row(str(where), row, source.columns, base, place)
+            yield found if problem is None else Reject(found.where, found.record_id, *problem)
 
 
 def read_raw_rows(
-    split: Split, storage: StorageConfig, columns: Sequence[str] | None = None
+    split: Split, source: ManifestConfig, storage: StorageConfig
 ) -> Iterator[tuple[Place | str, dict[str, Any] | str]]:
-    """The rows of a split as they are written, in order.
+    """The rows of a split as they are written, in order. Of a text file only blank lines are passed over.
 
     Args:
         split: which rows of which file.
+        source: which columns are needed, and what text is written in.
         storage: how an object store is reached.
-        columns: of a Parquet file, the columns to read; None reads all.
 
     Yields:
         (where, row), with the row by column; or (where, problem) for what is not even a row. `where` is a
         `Place` in a Parquet file, else "path:line".
 
     Raises:
-        ManifestError: the file can't be opened as Parquet, has an invalid CSV header, or was changed.
+        ManifestError: the file can't be opened as Parquet, has an invalid CSV header, is no text, or was
+            changed.
         READ_ERRORS, EOFError, zlib.error, pa.ArrowException: it can't be read to its end.
     """
-    match split.format:
-        case "parquet":
-            yield from _read_parquet_rows(split, storage, columns)
-        case "jsonl":
-            yield from _read_json_rows(split, storage)
-        case _:
-            yield from _read_csv_rows(split.path, storage)
+    if split.format == "parquet":
+        yield from _read_parquet_rows(split, source.columns.to_read(), storage)
+        return
+    if split.start:  # in the middle of a file that is in UTF-8
+        first_line = _find_first_line(split, storage)
+        yield from read_json_rows(_read_own_lines(split, storage), UTF8, split.path, first_line)
+        return
+    whole = split.start is None
+    with open_unpacked(split.path, storage) if whole else _read_own_lines(split, storage) as file:
+        reader, encoding = begin_text(file, split.path, source.encoding)
+        if split.format == "csv":
+            yield from read_csv_rows(reader, encoding, split.path, source.columns.image)
+        else:
+            yield from read_json_rows(reader, encoding, split.path, first_line=1)
 
 
 def _read_parquet_rows(
-    split: Split, storage: StorageConfig, columns: Sequence[str] | None
+    split: Split, columns: list[str] | None, storage: StorageConfig
 ) -> Iterator[tuple[Place, dict[str, Any]]]:
-    with open_parquet(split.path, storage) as parquet:
+    with ExitStack() as stack:
+        parquet = stack.enter_context(open_parquet(split.path, storage))
         fields = [field for field in parquet.schema_arrow if columns is None or field.name in columns]
+        names = [field.name for field in fields]
+        columns = columns and names  # the file's folders may hold the others
         light = not any(may_hold_images(field.type) for field in fields)
         rows_per_read = 4096 if light else _ROWS_WITH_IMAGES
+        int96 = find_int96_columns(parquet, names)
+        finer = stack.enter_context(open_parquet(split.path, storage, "ns")) if int96 else None
         for group in split.row_groups or range(parquet.num_row_groups):
+            nanos = finer.read_row_group(group, columns=int96).combine_chunks() if finer else None
             index = 0
-            for batch in parquet.iter_batches(
-                rows_per_read, row_groups=[group], columns=list(columns) if columns is not None else None
-            ):
-                for row in batch.to_pylist():
-                    yield Place(split.path, group, index), row
+            for batch in read_batches(parquet, split.path, group, rows_per_read, columns):
+                values = [read_values(column) for column in batch.columns]
+                for name, column in zip(int96, nanos.columns if nanos is not None else (), strict=True):
+                    same = column.slice(index, len(batch)).combine_chunks()
+                    values[names.index(name)] = read_int96_values(batch[name], same)
+                for row in zip(*values, strict=True):
+                    yield Place(split.path, group, index), dict(zip(names, row, strict=True))
                     index += 1
-
-
-def _read_json_rows(split: Split, storage: StorageConfig) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    whole = split.start is None
-    with open_unpacked(split.path, storage) if whole else _read_own_lines(split, storage) as lines:
-        for number, line in enumerate(lines, _find_first_line(split, storage)):
-            if not line.strip():
-                continue
-            where = f"{split.path}:{number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield where, f"is not valid JSON: {error}"
-                continue
-            yield where, row if isinstance(row, dict) else "is JSON, but not an object {…}"
 
 
 def _read_own_lines(split: Split, storage: StorageConfig) -> io.BytesIO:
     """The lines that start in a split, the last one to its end.
 
-    They are fetched in one request: of its open files s3fs copies megabytes for each line that is read.
+    They are fetched in one request: of its open files s3fs copies megabytes for each line that is read. Of a
+    last line that is too long for a row no more is fetched than tells so.
     """
     begin, end = _find_bounds(split)
     data = _read_whole_range(split.path, begin, end, storage)
     if split.start:
         data = data[data.find(b"\n") + 1 :] if b"\n" in data else b""  # the rest of the line before
-    lines, more = io.BytesIO(data), _LINE
+    lines, more, most = io.BytesIO(data), _LINE, split.size + MOST_TEXT + 1
     lines.seek(0, io.SEEK_END)
-    while data and not data.endswith(b"\n") and end < split.file_size:
+    while data and not data.endswith(b"\n") and end < split.file_size and lines.tell() <= most:
         data = _read_whole_range(split.path, end, min(end + more, split.file_size), storage)
         end, more = end + len(data), 2 * more
         data = data[: data.find(b"\n") + 1] or data
@@ -211,26 +225,3 @@ def _find_first_line(split: Split, storage: StorageConfig) -> int:
 def _count_line_ends(path: str, begin: int, end: int, storage: StorageConfig) -> int:
     blocks = range(begin, end, _BLOCK)
     return sum(_read_whole_range(path, at, min(at + _BLOCK, end), storage).count(b"\n") for at in blocks)
-
-
-def _read_csv_rows(path: str, storage: StorageConfig) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    with open_unpacked(path, storage) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        rows = csv.reader(text, strict=True)
-        try:
-            header = next((row for row in rows if row), [])
-        except csv.Error as error:
-            raise ManifestError(f"{path}: its header is not valid CSV: {error}") from error
-        while True:
-            where = f"{path}:{rows.line_num + 1}"
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield where, f"is not valid CSV: {error}"
-                continue
-            if len(row) > len(header):
-                yield where, f"has more fields than the header ({len(header)})"
-            elif row:
-                yield where, dict(zip(header, row, strict=False))

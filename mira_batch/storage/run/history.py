@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.types import Status
 from mira_batch.storage.run.layout import RUN, RunSpec, job_of, parse_run
-from mira_batch.storage.run.results import result_files
+from mira_batch.storage.run.results import columns_to_read, result_files, tell_unfinished
 from mira_batch.storage.stores import ArrowFileSystem, open_store, shorten_error
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ _NO_PART = ("input", "manifest_content")
 
 @dataclass(frozen=True)
 class EarlierWork:
-    """Work that other runs have done with status ok."""
+    """Work that other runs have done with one of the statuses that count as done."""
 
     models: Sequence[Mapping[str, str | None]] = ()
     """Who did it: each set of identities once."""
@@ -38,7 +38,7 @@ class EarlierWork:
     """work_id -> place in `models` of who did it last."""
 
 
-def find_earlier_work(spec: RunSpec, fields: pa.Schema) -> EarlierWork:
+def find_earlier_work(spec: RunSpec, fields: pa.Schema, done: Collection[Status]) -> EarlierWork:
     """What other runs under the same output have done that this one would do alike.
 
     Those are runs of the same fingerprint whose rows have the same form. Others are not read. A run or a
@@ -47,6 +47,7 @@ def find_earlier_work(spec: RunSpec, fields: pa.Schema) -> EarlierWork:
     Args:
         spec: this run.
         fields: schema of its results.
+        done: the statuses that count as done.
 
     Raises:
         StoreError: the store can't be used.
@@ -59,7 +60,7 @@ def find_earlier_work(spec: RunSpec, fields: pa.Schema) -> EarlierWork:
         if run == spec.uri or not _is_alike(spec, about):
             continue
         for _, table in read_columns(run, names, fields, spec.storage, on_damaged=_warn):
-            for row in table.filter(pc.field("status") == Status.ok).to_pylist():
+            for row in table.filter(pc.field("status").isin(sorted(done))).to_pylist():
                 identities = row.get("models") or {}
                 place = places.setdefault(tuple(identities.values()), len(places))
                 if place == len(models):
@@ -114,7 +115,8 @@ def read_columns(
     storage: StorageConfig,
     on_damaged: Callable[[StoreError], None],
 ) -> Iterator[tuple[str, pa.Table]]:
-    """These columns of each result file of a run, file by file, as `fields` declares them.
+    """These columns of each result file of a run, file by file, as `fields` declares them; `status` as
+    `tell_unfinished` gives it.
 
     Args:
         run: the run's directory.
@@ -127,11 +129,13 @@ def read_columns(
         (result file, table), by shard.
     """
     fs, files = result_files(run, storage)
+    needed = columns_to_read(columns, fields.names)
 
     def read(file: str) -> pa.Table | _Damaged:
         try:
-            with open_results(fs, run, file, [fields.field(name) for name in columns]) as parquet:
-                return parquet.read(columns=list(columns), use_threads=False)
+            with open_results(fs, run, file, [fields.field(name) for name in needed]) as parquet:
+                table = parquet.read(columns=needed, use_threads=False)
+                return tell_unfinished(table).select(list(columns))
         except _Damaged as error:
             return error
 

@@ -1,6 +1,7 @@
-"""The layout of a run's directory, and `run.json`, which alone reruns the run.
+"""The layout of a run's directory, and `run.json`, which with `calls/` reruns the run as it was last called.
 
-<output>/<run_id>/run.json             resolved config, versions, what the manifest was
+<output>/<run_id>/run.json             resolved config, versions, what the manifest was, when it was begun
+                  calls/….json         the same of each later call whose config was another
                   models.json          identity of each model, once the first worker has loaded them
                   plan/plan.json       the marker: the plan is whole; names its files
                   plan/plan-….parquet  many shards a file, a row group each
@@ -39,6 +40,8 @@ REPORT = "report.html"
 LEASE = "lease.json"
 PROFILE = "profile.json"
 RECEIPTS = "receipts"
+CALLS = "calls"
+_CALL = re.compile(r"calls/(\d{5,})\.json")
 _PART = re.compile(r"results/part-(\d{5,})\.parquet")
 
 
@@ -113,10 +116,7 @@ def open_run(spec: RunSpec) -> Store:
         "fingerprint": spec.fingerprint,
         "settings": spec.settings,
         "manifest": [{"path": path, "version": version} for path, version in spec.files],
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("ray", "pyarrow", "pillow", "obstore", "s3fs", "pydantic")},
-        },
+        "versions": _name_versions(),
         "config": {**spec.config, "run_id": spec.name},
     }
     if not store.create(RUN, json.dumps(document, indent=2).encode()):
@@ -134,6 +134,44 @@ def open_run(spec: RunSpec) -> Store:
                 "choose another run_id (or leave it out), or restore the settings"
             )
     return store
+
+
+def note_call(store: Store, spec: RunSpec) -> None:
+    """Write down the config of this call, where it is another than that of the last: what may change from
+    call to call (workers, limits of time, prices) is not what the run was begun with.
+
+    Args:
+        store: the run's directory.
+        spec: the run as it is called now.
+
+    Raises:
+        StoreError: the store can't be used, or the last call's document is damaged.
+    """
+    config = json.loads(json.dumps({**spec.config, "run_id": spec.name}))
+    while True:
+        numbers = [int(call[1]) for entry in store.list(CALLS) if (call := _CALL.fullmatch(entry.key))]
+        number = max(numbers, default=0)
+        last = _call_key(number) if number else RUN
+        if parse_document(store.get(last) or b"", store.locate(last), "config")["config"] == config:
+            return
+        document = {
+            "mira_batch": __version__,
+            "called": datetime.now(UTC).isoformat(),
+            "versions": _name_versions(),
+            "config": config,
+        }
+        if store.create(_call_key(number + 1), json.dumps(document, indent=2).encode()):
+            return  # else another driver was called at the same moment
+
+
+def _call_key(number: int) -> str:
+    return f"{CALLS}/{number:05d}.json"
+
+
+def _name_versions() -> dict[str, str]:
+    """Of what a run depends on."""
+    names = ("ray", "pyarrow", "pillow", "obstore", "s3fs", "pydantic")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def is_planned(spec: RunSpec) -> bool:

@@ -7,15 +7,17 @@ is in its one file, and any Parquet reader sees each record exactly once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from mira_batch.config.base import make_absolute
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
+from mira_batch.core.types import UNFINISHED, Status
 from mira_batch.storage import schema
 from mira_batch.storage.run.layout import RUN, job_of, parse_run, shard_of
 from mira_batch.storage.stores import (
@@ -34,6 +36,8 @@ _GROUP_ROWS = 64
 _RUN_BYTES = 100_000_000
 _BOUNDED: Any = {"batch_size": _GROUP_ROWS, "cache_metadata": False}
 """Scans keep neither whole shards nor the footers of all files in memory."""
+_EARLY = pc.SetLookupOptions(pa.array(sorted(UNFINISHED), pa.string()))
+T = TypeVar("T", pa.Table, pa.RecordBatch)
 
 
 def results_file(
@@ -127,6 +131,9 @@ def _make_weigher(kind: pa.DataType) -> Callable[[Any], int] | None:
 def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.Dataset:
     """The committed results of a run of any job as a pyarrow dataset, for scans with bounded memory.
 
+    Rows are as they stand in the files: of a run of release 0.1 those of unfinished records have the status
+    `ok`, and `stop_reason` tells them apart. The other readers tell it.
+
     Args:
         run: the run's directory (`<output>/<run_id>`), or the `results` directory in it.
         storage: how to reach an object store; None uses the environment.
@@ -198,6 +205,34 @@ def result_files(run: str, storage: StorageConfig) -> tuple[ArrowFileSystem, lis
     return fs, [f"{path}/{shards[shard]}" for shard in sorted(shards)]
 
 
+def tell_unfinished(table: T) -> T:
+    """The same rows, those of unfinished records with that status. Release 0.1 said `ok` of them.
+
+    Args:
+        table: rows of results. Without the columns `status` and `stop_reason` they stay as they are.
+    """
+    names = table.schema.names
+    if "status" not in names or "stop_reason" not in names:
+        return table
+    place = names.index("status")
+    said_ok = pc.call_function("equal", [table["status"], pa.scalar(Status.ok.value)])
+    early = pc.call_function("is_in", [table["stop_reason"]], _EARLY)
+    unfinished = pc.call_function("and", [said_ok, early])
+    status = pc.call_function("if_else", [unfinished, pa.scalar(Status.unfinished.value), table["status"]])
+    return table.set_column(place, table.schema.field(place), status)
+
+
+def columns_to_read(columns: Sequence[str], known: Sequence[str]) -> list[str]:
+    """These columns, and the one beside `status` that `tell_unfinished` needs.
+
+    Args:
+        columns: those wanted.
+        known: those that there are.
+    """
+    needed = "status" in columns and "stop_reason" in known and "stop_reason" not in columns
+    return [*columns, "stop_reason"] if needed else list(columns)
+
+
 def take_rows(
     parquet: pq.ParquetFile, rows: Sequence[int], columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
@@ -208,13 +243,13 @@ def take_rows(
         rows: their numbers in it, ascending.
         columns: which columns to read; None reads all.
     """
-    start = 0
+    start, known = 0, parquet.schema_arrow.names
+    names = known if columns is None else list(columns)
     for group in range(parquet.num_row_groups):
         count = parquet.metadata.row_group(group).num_rows
         if inside := [row - start for row in rows if start <= row < start + count]:
-            yield parquet.read_row_group(group, columns=None if columns is None else list(columns)).take(
-                inside
-            )
+            table = parquet.read_row_group(group, columns=columns_to_read(names, known))
+            yield tell_unfinished(table.take(inside)).select(names)
         start += count
 
 
@@ -239,7 +274,8 @@ def read_outputs(
     if unknown := [name for name in names if name not in dataset.schema.names]:
         known = ", ".join(dataset.schema.names)
         raise ValueError(f"{run}: no such column: {', '.join(unknown)}; there are {known}")
-    return dataset.to_table(columns=names)
+    table = dataset.to_table(columns=columns_to_read(names, dataset.schema.names))
+    return tell_unfinished(table).select(names)
 
 
 def read_trajectories(run: str, images: bool = True, storage: StorageConfig | None = None) -> pa.Table:

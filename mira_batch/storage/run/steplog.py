@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import json
 import zlib
 from collections import defaultdict
@@ -53,6 +54,12 @@ class ShardLog:
             else:
                 others.append(below)
         return others
+
+    def count(self, work: str) -> int:
+        """How many steps of the record of this work_id were there, from 0 on without a gap, when the log was
+        opened."""
+        found = self._found.get(work, ())
+        return next(k for k in itertools.count() if k not in found)
 
     async def load(self, task: EditTask) -> tuple[LoggedStep, ...]:
         """The whole, unbroken steps from 0 on; what follows a bad one is deleted and made anew."""

@@ -7,6 +7,7 @@ every row is sound       what that means is the job's to say (`edit/verify.py`)
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,8 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mira_batch.core.types import Status
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import read_plan, read_shard
+from mira_batch.storage.run.results import columns_to_read, tell_unfinished
 from mira_batch.storage.stores import Store, shorten_error
 
 _MOST_PROBLEMS = 1_000
@@ -29,6 +32,10 @@ class Verdict:
 
     planned: int = 0
     committed: int = 0
+    ok: int = 0
+    """Records with this status; `unfinished` and `failed` ones are no fault of the run's wholeness."""
+    unfinished: int = 0
+    failed: int = 0
     images: int = 0
     """Images decoded."""
     steps: int = 0
@@ -118,8 +125,14 @@ def _check_records(
     key: str, file: pq.ParquetFile, planned: set[str], seen: set[str], verdict: Verdict
 ) -> None:
     """Which records the file holds, against the plan and all files before it."""
-    found = file.read(columns=["work_id"])["work_id"].to_pylist()
+    table = tell_unfinished(
+        file.read(columns=columns_to_read(["work_id", "status"], file.schema_arrow.names))
+    )
+    found, statuses = table["work_id"].to_pylist(), Counter(table["status"].to_pylist())
     verdict.committed += len(found)
+    verdict.ok += statuses[Status.ok]
+    verdict.unfinished += statuses[Status.unfinished]
+    verdict.failed += len(found) - statuses[Status.ok] - statuses[Status.unfinished]
     for work in found:
         if work in seen:
             verdict.problems.append(f"{key}: work_id {work} is there twice")

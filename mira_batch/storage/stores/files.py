@@ -15,6 +15,7 @@ from functools import partial
 from typing import IO, Any
 
 from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import StorageConfig
@@ -49,8 +50,9 @@ class FileInfo:
 def find_files(location: str, config: StorageConfig) -> list[FileInfo]:
     """The files that a location stands for, sorted by path.
 
-    Those are the matches of a glob, the files below a directory apart from hidden ones (a name or a folder
-    that begins with '.' or '_'), or the file itself. None where there is nothing.
+    Those are the file itself, the files below a directory apart from hidden ones (a name or a folder that
+    begins with '.' or '_'), or the matches of a glob. What exists as it is written is meant as it is
+    written: brackets, stars and question marks make a glob only in what doesn't. None where there is nothing.
 
     Passing faults are tried again for `config.retry_seconds`.
 
@@ -65,16 +67,59 @@ def find_files(location: str, config: StorageConfig) -> list[FileInfo]:
 
 
 def _find(fs: AbstractFileSystem, path: str) -> dict[str, dict[str, Any]]:
-    if _GLOB.search(path):
-        matches: Any = fs.glob(path, detail=True)
-        return {name: info for name, info in matches.items() if info["type"] == "file"}
+    if pattern := _make_pattern(fs, path):
+        matches: Any = fs.glob(pattern, detail=True)
+        return _select_files(fs, matches)
     if fs.isdir(path):
+        if isinstance(fs, LocalFileSystem):
+            _refuse_unreadable_folders(path)
         listing: Any = fs.find(path, detail=True)
-        return {name: info for name, info in listing.items() if not _HIDDEN.search(name[len(path) :])}
-    try:
-        return {path: fs.info(path)}
-    except FileNotFoundError:
+        return _select_files(
+            fs, {k: info for k, info in listing.items() if not _HIDDEN.search(k[len(path) :])}
+        )
+    if (info := _look_up(fs, path)) is None:
         return {}
+    if info["type"] != "file":
+        raise ValueError("is neither a file nor a directory")
+    return {path: info}
+
+
+def _make_pattern(fs: AbstractFileSystem, path: str) -> str | None:
+    """A path as a glob in which the folders that exist as they are written stand for themselves; None for one
+    that is no glob, or exists as a whole."""
+    parts = path.split("/")
+    known = 0
+    for end, part in enumerate(parts, start=1):
+        if _GLOB.search(part):
+            if _look_up(fs, "/".join(parts[:end])) is None:
+                return "/".join([_GLOB.sub(r"[\g<0>]", part) for part in parts[:known]] + parts[known:])
+            known = end
+    return None
+
+
+def _look_up(fs: AbstractFileSystem, path: str) -> dict[str, Any] | None:
+    try:
+        return dict(fs.info(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _select_files(fs: AbstractFileSystem, found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Those that are files, of local links what they lead to."""
+    seen = {
+        name: (_look_up(fs, name) or info) if info.get("islink") else info for name, info in found.items()
+    }
+    return {name: info for name, info in seen.items() if info["type"] == "file"}
+
+
+def _refuse_unreadable_folders(path: str) -> None:
+    """fsspec passes over local folders that may not be listed, and the files in them would be missing."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for _ in os.walk(path, onerror=fail):
+        pass
 
 
 def list_files_below(location: str, config: StorageConfig) -> dict[str, FileInfo]:

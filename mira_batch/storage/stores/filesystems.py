@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import fsspec
@@ -65,10 +66,17 @@ def _open_scheme(scheme: str, config: StorageConfig, once: bool) -> AbstractFile
     }
     if host := find_endpoint(config):
         options["endpoint_url"] = host
-    fs = fsspec.filesystem("s3", **options)
+    fs: Any = fsspec.filesystem("s3", **options)
+    fs.split_path = partial(_split_s3_path, fs)
     if once:
         fs.retries = 1  # s3fs nests its five: 25 tries of a time-out, however long that is
     return fs
+
+
+def _split_s3_path(fs: Any, path: str) -> tuple[str, str, None]:
+    """Bucket and key, taken literally: s3fs itself cuts a key off at `?versionId=`."""
+    bucket, key = fs._find_bucket_key(fs._strip_protocol(path).lstrip("/"))
+    return bucket, key + path[len(path.rstrip("/")) :] if key else "", None
 
 
 def open_arrow_filesystem(location: str, config: StorageConfig) -> tuple[ArrowFileSystem, str]:

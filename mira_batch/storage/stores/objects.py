@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 import obstore
 from obstore import exceptions as oe
@@ -282,6 +283,9 @@ def open_store(uri: str, config: StorageConfig, make: bool = True) -> Store:
         return Store(uri, LocalStore(path), path)
     if uri.startswith("memory://"):
         return Store(uri, MemoryStore())
+    bucket, _, key = uri.partition("://")[2].partition("/")
+    if any(part in ("", ".", "..") for part in key.split("/")) and key:
+        raise StoreError(f"{uri}: no part of its key may be empty, '.' or '..'")
     host = find_endpoint(config) if uri.startswith("s3") else None
     options: dict[str, object] = {
         "client_options": {
@@ -300,8 +304,10 @@ def open_store(uri: str, config: StorageConfig, make: bool = True) -> Store:
         region = config.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         options["region"] = region or "us-east-1"
         options |= {"endpoint": host} if host else {}
+    # It reads a URL: a `#`, `?` or `%` of the key must be written as one, or it would end or change the key.
+    url = f"{uri.partition('://')[0]}://{bucket}/{quote(key)}"
     try:
-        store = from_url(uri, **options)  # type: ignore[arg-type]
+        store = from_url(url, **options)  # type: ignore[arg-type]
     except (oe.BaseError, ValueError) as error:
         raise StoreError(f"{uri}: {shorten_store_error(error)}") from error
     return Store(uri, store, retry_seconds=config.retry_seconds)

@@ -9,6 +9,7 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.edit.job import EditJob
 from mira_batch.runtime import run as runner
+from mira_batch.runtime.attempts import Session
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import ManifestFile
@@ -52,4 +53,4 @@ def read_status(config: BulkEditConfig) -> RunSummary:
 
 def open_worker(config: BulkEditConfig, run: str, session: str, **more: Any) -> ShardWorker:
     """A worker on the run in this directory."""
-    return ShardWorker(EditJob(config), open_store(run, config.storage), session, **more)
+    return ShardWorker(EditJob(config), open_store(run, config.storage), Session(session), **more)

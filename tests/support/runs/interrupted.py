@@ -19,6 +19,7 @@ from mira_batch.core.ports import EditRequest
 from mira_batch.core.receipts import Receipt
 from mira_batch.edit.job import EditJob
 from mira_batch.models.simulated import SimulatedEditor
+from mira_batch.runtime.attempts import Session
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.layout import MODELS
 from mira_batch.storage.run.planfile import Shard
@@ -146,7 +147,7 @@ class Process:
         self._dead = False
         self._turn = threading.Condition()
         planned = open_store(run, config.storage)
-        self._worker = ShardWorker(EditJob(config), _Halting(disk, self, planned), session)
+        self._worker = ShardWorker(EditJob(config), _Halting(disk, self, planned), Session(session))
         self._thread = threading.Thread(target=self._run, args=(shard,), daemon=True)
         self._thread.start()
         self._wait()

@@ -42,6 +42,11 @@ def row(index: int, ok: bool = True, says: str = "", **models: str) -> dict[str,
     return result | {"final_thought": says, "models": result["models"] | models}
 
 
+def unfinished(index: int, says: str = "", old: bool = False) -> dict[str, Any]:
+    """The row of a record that was not carried out; as release 0.1 wrote it, which said ok."""
+    return row(index, says=says) | {"status": "ok" if old else "unfinished", "stop_reason": "max_steps"}
+
+
 def work(*indices: int) -> set[bytes]:
     return {bytes.fromhex(a_plan_row(i)["work_id"]) for i in indices}
 
@@ -49,7 +54,7 @@ def work(*indices: int) -> set[bytes]:
 def find_earlier(config: BulkEditConfig, own: str) -> EarlierWork:
     """What other runs have done, seen from the run in this directory."""
     spec = spec_of(config.model_copy(update={"run_id": own.rpartition("/")[2]}), FILES)
-    return find_earlier_work(spec, schema.RESULTS)
+    return find_earlier_work(spec, schema.RESULTS, config.output.done_statuses)
 
 
 def done(config: BulkEditConfig, own: str = OWN) -> set[bytes]:
@@ -87,6 +92,16 @@ def test_only_runs_that_give_the_same_count(config: BulkEditConfig) -> None:
     other_pixels = BulkEditConfig.model_validate(base | {"limits": {"max_steps": 3}})
     a_run(other_pixels, "three", [row(2)])
     assert (done(config), done(other_images), done(other_pixels)) == (work(0), work(1), work(2))
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_unfinished_records_are_done_only_where_the_user_says_so(config: BulkEditConfig, old: bool) -> None:
+    a_run(config, "one", [row(0), unfinished(1, old=old), row(2, ok=False)])
+    assert done(config) == work(0)
+    output = config.output.model_copy(update={"skip_unfinished": True})
+    assert done(config.model_copy(update={"output": output})) == work(0, 1)
+    neither = output.model_copy(update={"skip_done": False})
+    assert neither.done_statuses == ()
 
 
 def test_the_last_to_do_it_is_named(config: BulkEditConfig) -> None:
@@ -182,6 +197,24 @@ def test_the_catalogue_is_the_newest_good_row_of_each_record(config: BulkEditCon
     del about["created"]
     store.put(RUN, json.dumps(about).encode())
     assert said(config)["r2"] == ("0", "ok"), "a run of before the time was noted is the oldest"
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_an_unfinished_row_is_not_as_good_as_an_ok_one(config: BulkEditConfig, old: bool) -> None:
+    a_run(config, "c", [row(0, says="c"), unfinished(1, "c", old), unfinished(2, "c", old), row(3, ok=False)])
+    a_run(config, "b", [unfinished(0, "b", old), unfinished(1, "b", old), row(2, ok=False, says="b")])
+    assert said(config) == {
+        "r0": ("c", "ok"),
+        "r1": ("b", "unfinished"),
+        "r2": ("c", "unfinished"),
+        "r3": ("", "failed"),
+    }
+    table = read_catalogue(config.output.uri, SAID, accept_unfinished=True)
+    found = {entry["record_id"]: (entry["final_thought"], entry["status"]) for entry in table.to_pylist()}
+    assert found["r0"] == ("b", "unfinished") and found["r2"] == ("c", "unfinished")
+    whole = read_catalogue(config.output.uri)
+    assert whole.column_names == [name for name in schema.RESULTS.names if name != "steps"]
+    assert sorted(whole["status"].to_pylist()) == ["failed", "ok", "unfinished", "unfinished"]
 
 
 def test_the_catalogue_has_the_images_of_the_rows_it_has(config: BulkEditConfig) -> None:

@@ -152,7 +152,9 @@ def test_an_override_below_a_value_is_refused() -> None:
 
 def test_a_bad_override_is_not_blamed_on_a_line_of_the_file(write: Any) -> None:
     path = write(TEXT + "workers:\n  min: 1\n")
-    assert problem(path, "workers.min=0").startswith(f"{path}: workers.min: ")
+    assert problem(path, "workers.min=0") == (
+        "--set workers.min=0: workers.min: should be at least 1, found 0"
+    )
 
 
 # Messages
@@ -161,9 +163,8 @@ def test_a_bad_override_is_not_blamed_on_a_line_of_the_file(write: Any) -> None:
 def test_a_message_names_file_line_field_value_and_fault(write: Any) -> None:
     path = write(TEXT + "limits:\n  max_steps: 0\n  malformed_retries: many\n")
     first, second = problem(path).splitlines()
-    assert first == f"{path}:6: limits.max_steps: Input should be greater than or equal to 1, found 0"
-    assert second.startswith(f"{path}:7: limits.malformed_retries: ")
-    assert second.endswith("found 'many'")
+    assert first == f"{path}:6: limits.max_steps: should be at least 1, found 0"
+    assert second == f"{path}:7: limits.malformed_retries: should be a whole number, found 'many'"
 
 
 def test_a_missing_section_is_named(write: Any) -> None:
@@ -233,7 +234,10 @@ def test_the_tag_of_a_union_stays_out_of_the_path(write: Any) -> None:
     ("dotted", "value", "words"),
     [
         ("policy", {"type": "pillow"}, ["type 'pillow'", "'rules'", "'simulated'", "'custom'"]),
-        ("policy", {"max_batch": 2}, ["needs a 'type'"]),
+        ("policy", {"max_batch": 2}, ["needs a 'type': 'rules', 'passthrough', ", " or 'custom'"]),
+        ("judge", {"model": {}}, ["judge.model: needs a 'type': ", "'rules'"]),
+        ("policy", "rules", ["should be settings such as {type: rules}, found 'rules'"]),
+        ("policy", {"type": "rule"}, ["type 'rule'", "(did you mean 'rules'?)"]),
         ("policy", {"type": "custom", "factory": "a.b"}, ["'a.b'", "package.module:function"]),
         ("policy", {"type": "custom"}, ["policy.factory", "is missing"]),
         ("judge", {"model": {"type": "simulated", "low": 1, "high": 0.5}}, ["low (1.0)", "high (0.5)"]),
@@ -274,7 +278,7 @@ def test_an_endpoint_without_a_password_is_taken() -> None:
     [
         ("input: [", "is not valid YAML"),
         ("- a\n- b\n", "should hold settings such as 'input: …', found list"),
-        ("", "found NoneType"),
+        ("", "found nothing"),
         ("1: 2\n", "1: "),
     ],
 )

@@ -80,16 +80,38 @@ def test_seeds_follow_from_work_step_and_attempt() -> None:
     assert [logged.step.seed for logged in trajectory.steps] == [r.seed for r in fakes.edited]
 
 
-def test_max_steps_ends_the_loop_without_asking_again() -> None:
+def test_a_record_that_needs_more_edits_than_it_may_have_is_unfinished() -> None:
     fakes = Fakes(edits("a", "b", "c", "d"))
     trajectory = fakes.run(Limits(max_steps=3))
-    assert trajectory.stop_reason is StopReason.max_steps
+    assert (trajectory.status, trajectory.stop_reason) == (Status.unfinished, StopReason.max_steps)
     assert trajectory.result.digest == "oabc"
-    assert len(fakes.asked) == 3
+    assert (len(fakes.asked), len(fakes.edited)) == (4, 3), "asked once more, and not edited"
+    assert without_io(trajectory.usage).seconds == {"policy": 4.0, "waiting": 2.75, "editor": 6.0}
 
 
-def test_a_stop_after_the_last_allowed_step_is_max_steps() -> None:
-    assert Fakes(edits("a")).run(Limits(max_steps=1)).stop_reason is StopReason.max_steps
+@pytest.mark.parametrize("needed", [1, 3])
+def test_a_record_that_needs_every_edit_it_may_have_is_ok(needed: int) -> None:
+    fakes = Fakes(edits(*"abc"[:needed]))
+    trajectory = fakes.run(Limits(max_steps=needed))
+    assert (trajectory.status, trajectory.stop_reason) == (Status.ok, StopReason.policy_stop)
+    assert trajectory.final_thought == "looks right"
+    assert len(fakes.asked) == needed + 1
+
+
+def test_a_policy_that_breaks_when_asked_once_more_fails_the_record() -> None:
+    def answer(request: PolicyRequest) -> str:
+        return "weather" if request.history else edits("a")(request)
+
+    trajectory = Fakes(answer).run(Limits(max_steps=1))
+    assert trajectory.failure is not None and trajectory.failure.kind is ErrorKind.malformed_action
+    assert trajectory.result.digest == "oa"
+
+
+def test_a_judge_that_is_satisfied_by_the_last_edit_spares_the_question() -> None:
+    fakes = Fakes(edits("a", "b", "c"), score=by_candidate({"oa": 0.5, "oab": 0.9}))
+    trajectory = fakes.run(Limits(max_steps=2, satisfied=0.9))
+    assert (trajectory.status, trajectory.stop_reason) == (Status.ok, StopReason.judge_satisfied)
+    assert len(fakes.asked) == 2
 
 
 # Malformed answers
@@ -158,7 +180,7 @@ def test_retries_count_anew_at_each_step() -> None:
 
 def test_two_edits_in_a_row_that_change_nothing_are_no_progress() -> None:
     trajectory = Fakes(edits(*"abcdef"), lambda r: r.image.digest if r.step else appended(r)).run()
-    assert trajectory.stop_reason is StopReason.no_progress
+    assert (trajectory.status, trajectory.stop_reason) == (Status.unfinished, StopReason.no_progress)
     assert afters(trajectory) == ["oa"] * 3
 
 
@@ -180,7 +202,7 @@ def test_the_same_edit_from_the_same_image_to_the_same_result_is_oscillation() -
     trajectory = Fakes(
         edits("a", "undo", "a", "undo", "a"), lambda r: "o" if r.instruction == "undo" else appended(r)
     ).run()
-    assert trajectory.stop_reason is StopReason.oscillation
+    assert (trajectory.status, trajectory.stop_reason) == (Status.unfinished, StopReason.oscillation)
     assert afters(trajectory) == ["oa", "o", "oa"]
 
 
@@ -270,7 +292,7 @@ STEP = POLICY.total + EDITOR.total
 def test_no_step_is_begun_once_the_steps_took_the_limit(most: float, steps: int) -> None:
     fakes = Fakes(edits("a", "b", "c", "d"))
     trajectory = fakes.run(Limits(max_seconds=most))
-    assert (trajectory.status, trajectory.stop_reason) == (Status.ok, StopReason.time_limit)
+    assert (trajectory.status, trajectory.stop_reason) == (Status.unfinished, StopReason.time_limit)
     assert len(trajectory.steps) == steps == len(fakes.asked), "the policy isn't asked once more for nothing"
     assert trajectory.result.digest == "oabcd"[: steps + 1], "the image it has is kept"
 

@@ -88,20 +88,22 @@ def test_a_resumed_record_equals_an_uninterrupted_one(
 
 
 @pytest.mark.parametrize(
-    ("limits", "reason"),
+    ("limits", "reason", "questions"),
     [
-        (Limits(max_steps=3), StopReason.max_steps),
-        (Limits(satisfied=0.6, attempts_per_step=2), StopReason.judge_satisfied),
+        (Limits(max_steps=3), StopReason.max_steps, 1),  # whether that was all: no log has the answer
+        (Limits(satisfied=0.6, attempts_per_step=2), StopReason.judge_satisfied, 0),
     ],
 )
-def test_a_record_that_had_ended_is_not_run_further(limits: Limits, reason: StopReason) -> None:
+def test_a_record_that_had_ended_is_not_run_further(
+    limits: Limits, reason: StopReason, questions: int
+) -> None:
     log = MemoryStepLog()
     first = judged().run(limits, log)
     again = judged()
     resumed = again.run(limits, log)
     assert first.stop_reason is resumed.stop_reason is reason
     assert resumed.result.digest == first.result.digest
-    assert again.asked == again.edited == []
+    assert len(again.asked) == questions and again.edited == []
 
 
 class OtherWorkersLog(MemoryStepLog):

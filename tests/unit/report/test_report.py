@@ -16,6 +16,7 @@ from mira_batch.core.types import (
     Failure,
 )
 from mira_batch.core.usage import Usage
+from mira_batch.report.totals import Kind
 from mira_batch.report.write import choose, write_report
 from mira_batch.storage.run.layout import result_key
 from tests.unit.report.parse import colours, labels
@@ -38,13 +39,32 @@ def test_a_card_shows_every_step_from_the_original_to_the_result(tmp_path: Path)
 
 
 def test_choice_is_spread_evenly_with_failed_records_first() -> None:
-    failed = np.zeros(100, bool)
-    failed[[3, 50, 51, 52, 99]] = True
-    assert choose(failed, 6) == [50, 52, 12, 36, 63, 87]
-    assert choose(failed, 6) == choose(failed.copy(), 6)
-    assert choose(np.zeros(4, bool), 48) == [0, 1, 2, 3]
-    assert len(choose(np.ones(100, bool), 48)) == 16, "failed ones fill a third at most"
-    assert choose(np.zeros(0, bool), 48) == [] and choose(failed, 0) == []
+    kinds = [Kind(True, "step_timeout")]
+    failed = np.full(100, -1)
+    failed[[3, 50, 51, 52, 99]] = 0
+    assert choose(failed, kinds, 6) == [50, 52, 12, 36, 63, 87]
+    assert choose(failed, kinds, 6) == choose(failed.copy(), kinds, 6)
+    assert choose(np.full(4, -1), [], 48) == [0, 1, 2, 3]
+    assert len(choose(np.zeros(100), kinds, 48)) == 16, "failed ones fill a third at most"
+    assert choose(np.zeros(0), [], 48) == [] and choose(failed, kinds, 0) == []
+
+
+def test_every_kind_of_failure_and_early_end_is_among_the_chosen() -> None:
+    kinds = [Kind(True, "editor_failed"), Kind(True, "judge_failed"), Kind(False, "max_steps")]
+    kinds += [Kind(True, "step_timeout"), Kind(False, "no_progress")]
+    outcomes = np.full(10_000, -1)
+    outcomes[1000:9000] = 0  # thousands of one kind hide no other
+    outcomes[[5, 9500]] = 1
+    outcomes[9990] = 3
+    outcomes[:900:2] = 2
+    outcomes[9100] = 4
+    chosen = choose(outcomes, kinds, 48)
+    shown = [int(outcomes[k]) for k in chosen]
+    assert (len(chosen), len(set(chosen))) == (48, 48)
+    assert {k: shown.count(k) for k in range(5)} == {0: 13, 1: 2, 2: 15, 3: 1, 4: 1}
+    assert set(shown[:16]) == {0, 1, 3} and set(shown[16:32]) == {2, 4} and set(shown[32:]) == {-1}
+    few = [int(outcomes[k]) for k in choose(outcomes, kinds, 6)]
+    assert few[:2] in ([0, 1], [1, 0]) and sorted(few[2:4]) == [2, 4], "of too many kinds the most frequent"
 
 
 @pytest.mark.parametrize("most", [1, 12])
@@ -52,21 +72,21 @@ def test_the_number_of_cards_is_bounded_and_each_is_the_record_chosen(tmp_path: 
     run = Run(tmp_path)
     source = run.image("a")
     names: list[str] = []
-    failed: list[bool] = []
+    failed: list[int] = []
     for shard in range(30):
         rows = []
         for k in range(shard % 4 + 1):
             bad = k == 2
             names.append(f"s{shard}-{k}")
-            failed.append(bad)
+            failed.append(0 if bad else -1)
             rows.append(
                 row(names[-1], source, failure=Failure(ErrorKind.step_timeout, "slow") if bad else None)
             )
         run.commit(*rows)
     page = run.report(most)
-    assert page.names == [names[k] for k in choose(np.array(failed), most)]
+    assert page.names == [names[k] for k in choose(np.array(failed), [Kind(True, "step_timeout")], most)]
     assert len(page.cards) == most
-    assert page.figures["failed"] == str(sum(failed))
+    assert page.figures["failed"] == str(failed.count(0))
 
 
 def test_rows_are_found_in_later_row_groups(tmp_path: Path) -> None:
@@ -123,6 +143,27 @@ def test_failed_records_show_their_message(tmp_path: Path) -> None:
     assert broken.find("li", "message")[0].text == "editor failedRuntimeError: it broke"
     assert gone.find("li", "message")[0].text == "image unreadable/no: no such file"
     assert not gone.find("img") and "could not be opened" in gone.text
+
+
+def test_unfinished_records_are_shown_and_counted_by_themselves(tmp_path: Path) -> None:
+    """Also those of release 0.1, whose rows say ok."""
+    run = Run(tmp_path)
+    source = run.image("a")
+    early = row("early", source) | {"status": "unfinished", "stop_reason": "no_progress"}
+    old = row("old", source) | {"status": "ok", "stop_reason": "max_steps"}
+    run.commit(
+        row("good", source), early, old, row("bad", source, failure=Failure(ErrorKind.judge_failed, ""))
+    )
+    page = run.report(committed=4)
+    assert [page.figures[name] for name in ("ok", "unfinished", "failed")] == ["1", "2", "1"]
+    assert page.names == ["bad", "early", "old", "good"]
+    assert [section.text for section in page.root.find("h2")][3:] == [
+        "Failed 1 of 1 records", "Unfinished 2 of 2 records", "Contact sheet 1 of 1 records",
+    ]  # fmt: skip
+    badges = [card.find("span", "badge")[0].text for card in page.cards]
+    assert badges == ["failed", "unfinished", "unfinished", "ok"]
+    assert labels(page.cards[1]) == ["Before", "Step 1 · Best so far"]
+    assert "ended by no progress" in page.cards[1].text and "ended by max steps" in page.cards[2].text
 
 
 def test_rejected_rows_are_listed(tmp_path: Path) -> None:

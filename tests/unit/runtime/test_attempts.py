@@ -1,4 +1,4 @@
-"""Notes of tries: what makes a shard careful, and when a record is given up."""
+"""The attempt log: what isolates a shard, which tries count, and when a record is given up."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import pytest
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.types import ErrorKind, Failure
-from mira_batch.runtime.attempts import AttemptLog
+from mira_batch.runtime.attempts import AttemptLog, Session, know_nothing
 from mira_batch.storage.run.steplog import ShardLog
 from mira_batch.storage.stores.objects import Store, open_store
+
+CRASH, TIMEOUT = ErrorKind.worker_crash, ErrorKind.step_timeout
 
 
 @pytest.fixture
@@ -18,62 +20,129 @@ def store(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "run"), StorageConfig())
 
 
-def opened(store: Store, session: str = "a1") -> AttemptLog:
-    tries = AttemptLog(store, 3, session)
+def opened(store: Store, session: str = "a1", process: str = "", ends: dict[str, Failure] | None = None):
+    explain = (ends or {}).get
+    tries = AttemptLog(store, 3, Session(session, process, explain if ends else know_nothing))
     tries.open(ShardLog(store, 3).open())
     return tries
 
 
-def test_the_second_attempt_of_a_session_is_careful(store: Store) -> None:
+def die(store: Store, *steps: int, work: str = "w") -> None:
+    """A worker begins the record once for each of these steps, and dies."""
+    for step in steps:
+        tries = opened(store)
+        assert tries.find_verdict(work, step) is None
+        tries.begin(work, step)
+
+
+def find(store: Store, step: int = 0, work: str = "w") -> Failure | None:
+    verdict = opened(store).find_verdict(work, step)
+    return verdict.failure if verdict else None
+
+
+def test_the_second_attempt_of_a_session_is_isolated(store: Store) -> None:
     assert not opened(store).isolated
     assert opened(store).isolated and opened(store).isolated
 
 
 def test_another_call_of_the_driver_starts_without_suspicion(store: Store) -> None:
-    opened(store)
-    opened(store).begin("w")
-    opened(store).begin("w")
-    assert opened(store).find_verdict("w") is not None
+    die(store, 0, 0)
+    assert find(store) is not None
     later = opened(store, "b2")
-    assert not later.isolated and later.find_verdict("w") is None
+    assert not later.isolated and later.find_verdict("w", 0) is None
 
 
 def test_two_tries_without_an_end_and_a_record_is_given_up(store: Store) -> None:
+    die(store, 0, 0, work="bad")
+    found = find(store, 0, "bad")
+    assert found == Failure(
+        CRASH, "the worker process died 2 times while this record was the only one running"
+    )
+    assert find(store, 0, "good") is None
+
+
+def test_tries_that_ended_at_different_steps_are_progress(store: Store) -> None:
+    """Whoever kills the workers, a record that gets a step further each time is not what kills them."""
+    die(store, 0, 1, 2, 3)
+    assert find(store, 4) is None
+    found = find(store, 3)
+    assert found is not None and "2 times at step 3 while" in found.message
+
+
+def test_only_the_tries_at_the_last_step_count(store: Store) -> None:
+    die(store, 0, 2, 5)  # the first ended at step 2, the second at 5
+    assert find(store, 7) is None
+    found = find(store, 5)
+    assert found is not None and "died 2 times at step 5" in found.message
+
+
+def test_tries_that_ended_count_for_nothing_nor_what_was_before_them(store: Store) -> None:
     opened(store)
-    for left in (1, 0):
+    for _ in range(3):
         tries = opened(store)
-        assert tries.find_verdict("bad") is None, f"{left} more"
-        tries.begin("bad")
-    verdict = opened(store).find_verdict("bad")
-    assert verdict is not None and verdict.kind is ErrorKind.worker_crash and "2 times" in verdict.message
-    assert opened(store).find_verdict("good") is None
+        assert tries.find_verdict("w", 0) is None
+        tries.begin("w", 0)
+        again = opened(store)
+        again.end("w", again.begin("w", 0))
+    assert find(store) is None
 
 
-def test_tries_that_ended_count_for_nothing(store: Store) -> None:
-    opened(store)
-    for _ in range(5):
-        tries = opened(store)
-        assert tries.find_verdict("w") is None
-        tries.end("w", tries.begin("w"))
-
-
-def test_who_is_to_blame_is_remembered(store: Store) -> None:
-    opened(store)
+def test_a_process_that_says_whose_fault_it_is_needs_one_try(store: Store) -> None:
     tries = opened(store)
-    tries.begin("w")
-    tries.blame("w", Failure(ErrorKind.step_timeout, "an editor call took too long"))
-    assert opened(store).find_verdict("w") == Failure(ErrorKind.step_timeout, "an editor call took too long")
+    tries.explain("w", tries.begin("w", 2), "an editor call took too long", TIMEOUT)
+    assert find(store, 2) == Failure(TIMEOUT, "an editor call took too long")
+
+
+def test_the_cause_is_named_where_it_is_known(store: Store) -> None:
+    tries = opened(store)
+    tries.explain("w", tries.begin("w", 0), "the model ended its thread", None)
+    opened(store, process="p2").begin("w", 0)
+    verdict = opened(store, ends={"p2": Failure(CRASH, "exit code 3")}).find_verdict("w", 0)
+    assert verdict is not None and verdict.failure.kind is CRASH
+    assert verdict.failure.message.endswith("only one running: the model ended its thread; exit code 3")
+
+
+@pytest.mark.parametrize(("second", "kind"), [(TIMEOUT, TIMEOUT), (CRASH, CRASH), (None, CRASH)])
+def test_a_record_whose_process_hung_each_time_is_a_time_out(
+    store: Store, second: ErrorKind | None, kind: ErrorKind
+) -> None:
+    opened(store, process="p1").begin("w", 1)
+    opened(store, process="p2").begin("w", 1)
+    ends = {"p1": Failure(TIMEOUT, "hung")} | ({"p2": Failure(second, "gone")} if second else {})
+    verdict = opened(store, ends=ends).find_verdict("w", 1)
+    assert verdict is not None and verdict.failure.kind is kind
+
+
+def test_a_failed_row_whose_making_kills_too_is_made_without_reading(store: Store) -> None:
+    die(store, 0, 0)
+    tries = opened(store)
+    verdict = tries.find_verdict("w", 0)
+    assert verdict is not None and verdict.readable
+    number = tries.begin("w", 0, row=True)
+    died = opened(store).find_verdict("w", 0)
+    assert died is not None and not died.readable and died.failure == verdict.failure
+    tries.end("w", number)
+    ended = opened(store).find_verdict("w", 0)
+    assert ended == verdict, "a row that was made changes nothing of the verdict"
 
 
 def test_foreign_names_are_no_notes(store: Store) -> None:
     for name in ("state/00003/attempt-zz-1", "state/00003/w/notes.txt", "state/00003/w/0.step"):
         store.create(name, b"x")
     tries = opened(store)
-    assert not tries.isolated and tries.find_verdict("w") is None
+    assert not tries.isolated and tries.find_verdict("w", 0) is None
 
 
 def test_the_notes_go_with_the_state(store: Store) -> None:
     opened(store)
-    opened(store).begin("w")
+    opened(store).begin("w", 0)
     ShardLog(store, 3).delete()
     assert not list(store.list("state"))
+
+
+def test_steps_are_counted_up_to_the_first_gap(store: Store) -> None:
+    for step in (0, 1, 3):
+        store.create(f"state/00003/w/{step}.step", b"x")
+    log = ShardLog(store, 3)
+    log.open()
+    assert (log.count("w"), log.count("other")) == (2, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from hypothesis import given
@@ -9,7 +10,15 @@ from hypothesis import strategies as st
 
 from mira_batch.core.receipts import Receipt, RunSummary, Tally
 from mira_batch.core.usage import Usage
-from mira_batch.runtime.ledger import FOOTER, Ledger, _find_ranges, read_receipt, sum_receipts, to_json
+from mira_batch.runtime.ledger import (
+    FOOTER,
+    Ledger,
+    _find_ranges,
+    from_json,
+    read_receipt,
+    sum_receipts,
+    to_json,
+)
 from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.runs.edits import edit_results
@@ -30,6 +39,19 @@ def test_a_result_file_carries_its_receipt(store: Store) -> None:
     size = next(entry.size for entry in store.list("results"))
     assert (found.shard, found.tally.records, found.tally.steps, found.written) == (3, 4, 7, size)
     assert found.tally == receipt.tally
+
+
+def test_receipts_of_before_there_was_unfinished_are_read_with_it() -> None:
+    """Release 0.1 wrote two forms, and counted as ok what a limit or a guard had ended."""
+    counts = {"records": 10, "ok": 8, "steps": 9, "resumed_steps": 0, "errors": {"judge_failed": 2}}
+    stops = {"policy_stop": 3, "judge_satisfied": 1, "max_steps": 2, "time_limit": 1, "no_progress": 1}
+    first = counts | {"stops": stops, "seconds": {}}
+    second = {"tally": counts | {"stops": stops}}
+    for old in (first, second):
+        tally = from_json(old).tally
+        assert (tally.ok, tally.unfinished, tally.failed, tally.records) == (4, 4, 2, 10)
+        again = from_json(json.loads(to_json(from_json(old)))).tally
+        assert again == tally, "once told, it is not told again"
 
 
 def test_totals_are_the_same_with_and_without_the_sums(tmp_path: Path) -> None:

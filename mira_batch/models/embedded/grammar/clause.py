@@ -1,113 +1,155 @@
-"""A clause while operations take their words from it.
+"""One edit of an instruction: a head that says which, and details, each understood as a whole.
 
-Every word that no operation takes stays in `Clause.left`, and a clause with anything left is unclear. So
-words may come in any order, and none is passed over in silence.
+A rule lists, as phrases, what may begin its clause: commands ("rotate", "make it upside down"), labels of an
+order form ("Rotation:") and the few phrases that need no verb ("90° clockwise"). After the head come details
+in any order, none twice. So every word is read where it stands, and one that no phrase has ends the clause.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-from mira_batch.models.embedded.grammar.words import Token, words
-
-T = TypeVar("T")
-
-VERBS = words("make add give apply change convert set draw do use turn have get")
-"""Verbs that go with many operations ("make it sepia"). They can only begin a clause, so that a second edit
-("... and turn it gray") is never read as part of the first."""
-CHANGES = ("make", "change", "convert", "turn", "set")
-"""Those that change what is there. With a border or a text they would mean one already in the picture."""
-LIGHT = VERBS | words("put place to by as from effect filter look style version")
-"""Words any operation may come with. Where one of them matters ("by 20%", "to 20%") the operation looks at it
-before it is dropped."""
+from mira_batch.models.embedded.grammar.pattern import Pattern, compile_pattern, first_of, words_of
+from mira_batch.models.embedded.grammar.phrases import NAMES
+from mira_batch.models.embedded.operations.operation import Operation
 
 
-class NotUnderstood(ValueError):
-    """These tokens of a clause have no meaning here."""
+class Said:
+    """What the phrases of a clause say, name -> value, and what of it nobody has asked for."""
 
-    def __init__(self, tokens: Sequence[Token], why: str = "") -> None:
-        super().__init__(why)
-        self.tokens = tokens
-        self.why = why
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self.unused = set(values)
+
+    def __contains__(self, name: str) -> bool:
+        self.unused.discard(name)
+        return name in self._values
+
+    def __getitem__(self, name: str) -> str:
+        self.unused.discard(name)
+        return self._values[name]
+
+    def get(self, name: str, default: str = "") -> str:
+        """The value, or the default where it was not said."""
+        self.unused.discard(name)
+        return self._values.get(name, default)
 
 
+Made = Operation | tuple[Operation, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The phrases of one kind of edit. `make` raises a `ValueError` that says what is missing."""
+
+    make: Callable[[Said], Made]
+    verbs: tuple[str, ...] = ()
+    """Commands. They may also stand as "I want it rotated" or "after rotating"."""
+    states: tuple[str, ...] = ()
+    """What follows "make it", "I want it", "it should be"."""
+    things: tuple[str, ...] = ()
+    """What follows "add", "give it", "apply"."""
+    asks: tuple[str, ...] = ()
+    """Phrases without a verb that can only be a wish ("20% brighter")."""
+    alone: tuple[str, ...] = ()
+    """Phrases without a verb that may also describe ("black and white")."""
+    asked: tuple[str, ...] = ()
+    """Phrases without a verb that are wishes only with a "please"."""
+    labels: tuple[str, ...] = ()
+    """What stands before a colon, with the value after it."""
+    carried: tuple[str, ...] = ()
+    """What may follow a clause with a direction and take that over ("raise contrast and brightness")."""
+    titles: tuple[str, ...] = ()
+    """Labels that stand before a command or a detail of this very edit ("Border: add a white border")."""
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How a clause may begin."""
+
+    pattern: Pattern
+    rule: Rule
+    details: tuple[Pattern, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Clause:
-    """The tokens of one clause; operations take theirs from it, and `left` is what is not understood."""
+    """A clause that was understood."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        self.left = list(tokens)
-
-    def has(self, *words: str) -> bool:
-        return any(t.kind == "word" and t.value in words for t in self.left)
-
-    def drop(self, *words: str) -> bool:
-        """Take these words away; whether any was there."""
-        before = len(self.left)
-        self.left = [t for t in self.left if t.kind != "word" or t.value not in words]
-        return len(self.left) < before
-
-    def choose(self, table: Mapping[str, T]) -> T | None:
-        """The meaning of the first word the table has. Words that contradict it are left over."""
-        found = next((table[str(t.value)] for t in self.left if t.kind == "word" and t.value in table), None)
-        if found is not None:
-            self.drop(*(word for word, meaning in table.items() if meaning == found))
-        return found
-
-    def take(self, *kinds: str) -> Token | None:
-        """The first token of these kinds."""
-        token = next((t for t in self.left if t.kind in kinds), None)
-        if token:
-            self.left.remove(token)
-        return token
-
-    def take_colour(self) -> str | None:
-        token = self.take("colour")
-        return str(token.value) if token else None
-
-    def take_pair(self, kind: str) -> tuple[float, float] | None:
-        token = self.take(kind)
-        return token.value if token and isinstance(token.value, tuple) else None
-
-    def follows(self, word: str, token: Token) -> bool:
-        """Whether the token stands right after this word, as in "by 20%"."""
-        at = self.left.index(token)
-        return at > 0 and self.left[at - 1].kind == "word" and self.left[at - 1].value == word
-
-    def pair_amounts(self, names: Sequence[str], *kinds: str) -> dict[str, Token]:
-        """Which name goes with which amount: "10 px off the left, 20 px off the top and bottom" or "the
-        left by 10 px, the top and bottom by 20 px". The tokens stay until `take_all`."""
-        row = [t for t in self.left if t.kind in kinds or (t.kind == "word" and t.value in names)]
-        shape = "".join("a" if t.kind in kinds else "n" for t in row)
-        if not re.fullmatch(r"(?:an+)+|(?:n+a)+", shape):
-            return {}
-        amount_first = shape[0] == "a"
-        amount, found = None, {}
-        for token in row if amount_first else reversed(row):
-            if token.kind in kinds:
-                amount = token
-            elif amount is not None:
-                found[str(token.value)] = amount
-        if len(found) < shape.count("n"):
-            return {}
-        return {str(t.value): found[str(t.value)] for t in row if t.kind not in kinds}
-
-    def take_all(self, *kinds: str) -> None:
-        self.left = [t for t in self.left if t.kind not in kinds]
+    kind: str
+    """verb, state, thing, ask, alone, label: by which phrases it began."""
+    rule: Rule
+    said: Mapping[str, str]
+    start: int
+    end: int
+    lead: str = ""
+    """The words before the head: "make it", "add"."""
+    operations: tuple[Operation, ...] = ()
+    carried: bool = False
+    """Whether its verb is that of the clause before."""
 
 
-def read_value(amount: Token | None, default: float = 0) -> float:
-    return amount.value if amount and isinstance(amount.value, float) else default
+@dataclass(frozen=True)
+class Lexicon:
+    """All rules, compiled: kind of head -> first word -> heads."""
+
+    heads: Mapping[str, Mapping[str, list[Head]]] = field(default_factory=dict)
+    words: frozenset[str] = frozenset()
+
+    def find(self, kind: str, text: str, at: int) -> Iterator[Clause]:
+        """The clauses of this kind that may start here, those of one head the longest first."""
+        for head in self.heads.get(kind, {}).get(first_of(text, at), ()):
+            began = head.pattern.read(text, at)
+            if began is not None:
+                said, end = began
+                if kind == "title":
+                    yield Clause(kind, head.rule, said, at, end)
+                    continue
+                yield from _add_details(Clause(kind, head.rule, said, at, end), head.details, text)
 
 
-def read_whole(value: float) -> int:
-    if value != int(value):
-        raise ValueError(f"{value:g} is not a whole number")
-    return int(value)
+def _add_details(clause: Clause, left: tuple[Pattern, ...], text: str) -> Iterator[Clause]:
+    at = clause.end
+    if text.startswith(", ", at):
+        at += 2
+    first = first_of(text, at) if at < len(text) else ""
+    for detail in left:
+        if first not in detail.first:
+            continue
+        read = detail.read(text, at)
+        if read is None or read[1] == at or read[0].keys() & clause.said.keys():
+            continue
+        more = Clause(clause.kind, clause.rule, {**clause.said, **read[0]}, clause.start, read[1])
+        yield from _add_details(more, tuple(d for d in left if d is not detail), text)
+    yield clause
 
 
-def read_amount(c: Clause, kinds: tuple[str, ...], slightly: float, plain: float, strongly: float) -> float:
-    """An amount that may be a number, "a bit", "a lot" or left open."""
-    amount = c.take(*kinds)
-    return read_value(amount) if amount else c.choose({"slightly": slightly, "strongly": strongly}) or plain
+def compile_rules(rules: tuple[Rule, ...]) -> Lexicon:
+    heads: dict[str, dict[str, list[Head]]] = defaultdict(lambda: defaultdict(list))
+    words: set[str] = set()
+    for rule in rules:
+        details = tuple(compile_pattern(source, NAMES) for source in rule.details)
+        kinds = {
+            "verb": rule.verbs,
+            "state": rule.states,
+            "thing": rule.things,
+            "ask": rule.asks,
+            "alone": rule.alone,
+            "asked": rule.asked,
+            "label": tuple(f"{label} :" for label in rule.labels),
+            "carried": rule.carried,
+            "title": tuple(f"{title} :|-" for title in rule.titles),
+        }
+        for kind, sources in kinds.items():
+            forms = ("", "+ed", "+ing") if kind == "verb" else ("",)
+            for source in sources:
+                for form in forms:
+                    pattern = compile_pattern(source, NAMES, form)
+                    for first in pattern.first:
+                        heads[kind + form][first].append(Head(pattern, rule, details))
+            words |= words_of(sources, NAMES)
+        words |= words_of(rule.details, NAMES)
+    return Lexicon(heads, frozenset(words))

@@ -1,141 +1,230 @@
-"""Which words make which operation on geometry: rotate, flip, crop, resize, pad and border.
+"""The phrases for edits of geometry, and the operations they make: rotate, flip, crop.
 
-Each function takes its words from a clause that has its head ("crop"), and raises a `ValueError` that says
-what is missing. Left open: a turn has 90 degrees, a border 10 pixels ("thin" 4, "thick" 24), a margin 5%.
+Left open: a turn has 90 degrees.
 """
 
 from __future__ import annotations
 
-from mira_batch.models.embedded.grammar.clause import CHANGES, Clause, read_value, read_whole
+import re
+
+from mira_batch.models.embedded.grammar.clause import Made, Rule, Said
 from mira_batch.models.embedded.operations import geometry
 from mira_batch.models.embedded.operations.operation import Operation
 
+RATIOS = frozenset(
+    ((1, 1), (2, 1), (1, 2), (3, 1), (1, 3), (3, 2), (2, 3), (4, 3), (3, 4), (5, 4), (4, 5), (7, 5), (5, 7))
+    + ((16, 9), (9, 16), (16, 10), (10, 16), (21, 9), (9, 21), (8, 10), (10, 8), (4, 6), (6, 4))
+)
+"""What "16x9" means where an image has to be cropped: no image has so few pixels."""
+SMALLEST_CROP, SMALLEST_SIZE = 100, 22
+"""A size whose longest side is shorter needs "px" to be one: it may be a ratio, or the inches of a print."""
 
-def rotate(c: Clause) -> Operation:
-    c.drop("rotate")
-    fill = c.take_colour()
-    if fill:
-        c.drop("background", "corner", "corners", "fill", "filling", "filled", "color")
-    upside_down = c.drop("upsidedown")
-    way = c.choose({"clockwise": 1, "right": 1, "counterclockwise": -1, "left": -1})
-    amount = None if upside_down else c.take("degrees", "turn", "number")
-    if not (amount or way or upside_down):
+
+def read_whole(value: str) -> int:
+    if float(value) != int(float(value)):
+        raise ValueError(f"{value} is not a whole number")
+    return int(float(value))
+
+
+def _rotate(said: Said) -> Made:
+    fill = said.get("colour") or None
+    if "upsidedown" in said:
+        if "way" in said or "degrees" in said:
+            raise ValueError("upside down and another turn contradict each other")
+        return geometry.Rotate(180, fill)
+    if not ("degrees" in said or "way" in said):
         raise ValueError("say how far, such as 90 degrees clockwise")
-    degrees = 180.0 if upside_down else read_value(amount, 90) * (way or 1)
-    degrees %= 360
+    if "way2" in said and said["way"][0] != said["way2"][0]:
+        raise ValueError("left is counterclockwise; say one direction")
+    amount, way = said.get("degrees", "90"), said.get("way")
+    if not said.get("by") + said.get("deg") and float(amount) % 45:
+        raise ValueError(f"say {amount} degrees")
+    if way and amount[0] in "+-":
+        raise ValueError("say either a direction or a sign")
+    degrees = float(amount) * (-1 if way in ("counterclockwise", "left") else 1) % 360
     return geometry.Rotate(round(degrees - 360 if degrees > 180 else degrees, 3), fill)
 
 
-def flip(c: Clause) -> tuple[Operation, ...]:
-    mirror = c.drop("mirror")
-    c.drop("flip", "both")
-    across, down = c.drop("horizontally"), c.drop("vertically", "upsidedown")
-    if not (across or down or mirror):
+ROTATE = Rule(
+    _rotate,
+    verbs=(
+        "rotate|spin|tilt [{it}] [around]",
+        "turn [{it}]",
+        "make {degrees} turn|rotation",
+        "make {degrees} {way} turn|rotation",
+        "turn|rotate [{it}] upsidedown => upsidedown=1",
+    ),
+    states=("upsidedown => upsidedown=1",),
+    things=("{degrees} [{way}] [rotation|turn]", "{way} rotation|turn [of {degrees}]"),
+    alone=("{degrees} {way} [rotation|turn]", "{degrees} rotation|turn"),
+    labels=("rotation|rotate|rotate+ing|turn",),
+    titles=("rotation|rotate|rotate+ing|turn",),
+    details=(
+        "by|through|of {degrees} => by=1",
+        "{degrees}",
+        "[in] {way} [direction]",
+        "[and] with|on {colour} background|corner|canvas|fill|fill+ing",
+        "[and] (fill|fill+ing) [new|empty] corner|gap|background|area with|in {colour}",
+        "[and] fill|fill+ing with {colour}",
+        "{colour} background|corner",
+        "background|corner {colour}",
+        "{of it}",
+    ),
+)
+
+
+def _flip(said: Said) -> Made:
+    axes = {"horizontally": geometry.Flip("horizontal"), "vertically": geometry.Flip("vertical")}
+    if "both" in said:
+        return tuple(axes.values())
+    axis = said.get("axis")
+    if not axis:
         raise ValueError("say horizontally or vertically")
-    flips = (geometry.Flip("horizontal"), geometry.Flip("vertical"))
-    return flips if across and down else flips[1:] if down else flips[:1]
+    return axes[axis]
 
 
-def crop(c: Clause) -> Operation:
-    trim = c.drop("trim")
-    c.drop("crop")
-    square, size, ratio = c.drop("square"), c.take_pair("size"), c.take_pair("ratio")
-    if not (square or size or ratio):
-        return _crop_sides(c, trim)
-    c.drop("center", "proportions", "format")
-    if square and not size and (side := c.take("px")):
-        size = (read_value(side), read_value(side))
+ACROSS, UPWARD = "axis=horizontally", "axis=vertically"
+FLIP = Rule(
+    _flip,
+    verbs=(
+        f"flip|mirror|reflect|reverse [{{it}}] horizontally|sideways => {ACROSS}",
+        f"flip|mirror|reflect|reverse [{{it}}] vertically|upsidedown => {UPWARD}",
+        f"horizontally flip|mirror [{{it}}] => {ACROSS}",
+        f"vertically flip|mirror [{{it}}] => {UPWARD}",
+        f"mirror [{{it}}] => {ACROSS}",
+        f"make (mirror / mirror+ed) image|version|copy => {ACROSS}",
+        "flip|mirror [{it}] [both] horizontally and vertically => both=1",
+        "flip [{it}] => ",
+        f"swap left and right [side] => {ACROSS}",
+        f"swap top and bottom [side] => {UPWARD}",
+    ),
+    states=(f"mirror image => {ACROSS}", f"[into] mirror image => {ACROSS}"),
+    things=(
+        f"horizontally flip|mirror|reflection|mirror+ing|flip+ing => {ACROSS}",
+        f"vertically flip|mirror|reflection|mirror+ing|flip+ing => {UPWARD}",
+        f"(mirror / mirror+ed) image|version|copy => {ACROSS}",
+    ),
+    alone=(f"horizontally flip|mirror => {ACROSS}", f"vertically flip|mirror => {UPWARD}"),
+    titles=("mirror|flip|mirror+ing|flip+ing",),
+    details=("{of it}",),
+)
+LABELLED_FLIP = Rule(
+    _flip,
+    labels=("mirror|flip|mirror+ing|flip+ing",),
+    details=(f"horizontally => {ACROSS}", f"vertically => {UPWARD}"),
+)
+
+
+def _crop(said: Said) -> Made:
+    square, ratio, size = "square" in said, said.get("ratio"), read_size(said)
+    if size and not said.get("sized"):
+        if size in RATIOS and not ratio:
+            size, ratio = None, f"{size[0]}:{size[1]}"
+        elif not square:
+            check_pixels(said, size, SMALLEST_CROP)
+    shape = "shape" in said
+    if size and shape and not (ratio or square):
+        raise ValueError("say either a size in px or a ratio")
+    said.get("centered")
+    if side := said.get("side"):
+        size = (read_whole(side), read_whole(side))
     if square and size and size[0] != size[1]:
         raise ValueError("a square has two equal sides")
+    if ratio and (size or (square and ratio != "1:1")):
+        raise ValueError("say either a ratio or a size; to have both, crop to the ratio, then resize")
     if size:
-        return geometry.CropSize(read_whole(size[0]), read_whole(size[1]))
-    return geometry.CropRatio(*(ratio or (1, 1)))
-
-
-def _crop_sides(c: Clause, trim: bool) -> Operation:
-    centre = c.drop("center")
-    sides = ("left", "top", "right", "bottom")
-    if (centre or c.has("to")) and not c.has("everyside", *sides) and (kept := c.take("percent")):
-        off = round((100 - read_value(kept)) / 2, 3)
+        return geometry.CropSize(*size)
+    if percent := said.get("percent"):
+        off = round((100 - float(percent)) / 2, 3)
         return geometry.CropSides(off, off, off, off, "%")
-    amounts = c.pair_amounts(("everyside", *sides), "px", "percent")
-    if not amounts or len({t.kind for t in amounts.values()}) > 1:
+    if ratio:
+        width, height = map(float, ratio.split(":"))
+        return geometry.CropRatio(width, height)
+    if square:
+        return geometry.CropRatio(1, 1)
+    return _crop_sides(said)
+
+
+def read_size(said: Said) -> tuple[int, int] | None:
+    return (int(said["width"]), int(said["height"])) if "height" in said else None
+
+
+def check_pixels(said: Said, size: tuple[int, int], smallest: int = SMALLEST_SIZE) -> None:
+    """Refuse a size that may be something else."""
+    if not said.get("sized") and max(size) < smallest:
+        raise ValueError(f"say {size[0]}x{size[1]} px if pixels are meant")
+
+
+_SIDES = ("left", "top", "right", "bottom")
+_PIECE = re.compile(r"(?P<amount>\d[\d.]*) (?P<unit>px|%|part)|(?P<side>left|right|top|bottom|everyside)")
+
+
+def _crop_sides(said: Said) -> Operation:
+    """ "10 px off left and right", or "the top and bottom by 20 px"."""
+    if "trims" in said:
+        pieces = list(_PIECE.finditer(said["trims"]))[::-1]
+    elif "edge" in said:
+        pieces = list(_PIECE.finditer(f"{said['amount']} {said['edge']}"))
+    else:
+        pieces = list(_PIECE.finditer(said.get("cuts", "")))
+    amount: tuple[float, str] | None = None
+    found: dict[str, tuple[float, str]] = {}
+    for piece in pieces:
+        if piece["side"] is None:
+            amount = (float(piece["amount"]), "px" if piece["unit"] == "px" else "%")
+            continue
+        if amount is None or piece["side"] in found or "everyside" in found:
+            raise ValueError("say for each side once how much comes off")
+        found[piece["side"]] = amount
+    if not found:
         raise ValueError("say what to crop, such as 10% off the left, to 640x480, to 16:9 or square")
-    if not (trim or "everyside" in amounts or c.has("off", "from", "by")) or c.has("to"):
-        raise ValueError("say how much to crop off, such as 10% off the left")
-    if "everyside" in amounts and len(amounts) > 1:
+    if "everyside" in found and len(found) > 1:
         raise ValueError("every side and single sides contradict each other")
-    c.drop("everyside", "off", "away", "side", *sides)
-    c.take_all("px", "percent")
-    per_side = [read_value(amounts.get("everyside") or amounts.get(side)) for side in sides]
-    percent = any(t.kind == "percent" for t in amounts.values())
-    return geometry.CropSides(*per_side, unit="%" if percent else "px")
+    if len({unit for _, unit in found.values()}) > 1:
+        raise ValueError("say pixels or percent for all sides")
+    unit = next(iter(found.values()))[1]
+    per_side = [(found.get("everyside") or found.get(side) or (0, ""))[0] for side in _SIDES]
+    return geometry.CropSides(*per_side, unit="%" if unit == "%" else "px")
 
 
-def resize(c: Clause) -> Operation:
-    c.drop("resize", "size", "original", "current", "dimensions", "large", "exactly")
-    if size := c.take_pair("size"):
-        return geometry.Resize(read_whole(size[0]), read_whole(size[1]))
-    way = c.choose({"enlarge": 1, "up": 1, "increase": 1, "shrink": -1, "down": -1, "decrease": -1})
-    c.drop("proportionally")
-    amounts = c.pair_amounts(("width", "height"), "px", "number")
-    if amounts:
-        _refuse_by(c)
-        c.drop("width", "height")
-        c.take_all("px", "number")
-        width, height = (amounts.get(side) for side in ("width", "height"))
-        return geometry.Resize(
-            width and read_whole(read_value(width)), height and read_whole(read_value(height))
-        )
-    if c.has("side"):
-        _refuse_by(c)
-    if c.has("side") and (pixels := c.take("px", "number")):
-        side = "shortest" if c.drop("shortest") else "longest"
-        if not c.drop(side) and side == "longest":
-            raise ValueError("say which side: the longest or the shortest")
-        c.drop("side")
-        return geometry.ResizeSide(read_whole(read_value(pixels)), side)
-    return geometry.Scale(round(_scale(c, way), 3))
+_FORMAT = "proportion|format|crop|shape"
+CROP = Rule(
+    _crop,
+    verbs=(
+        "crop|trim|cut [{it}] [down]",
+        "center crop [{it}]",
+        "make [center] square crop => square=1",
+        "make {ratio} crop",
+        "crop|trim|cut|shave|remove|take|slice|chop|clip [off|away] {cuts} [away]",
+        "crop|trim|cut|shave {trims}",
+        "trim|cut|shave|remove|chop [off|away] {edge} {amount} [away|off]",
+        "crop|cut|trim|take {edge} {amount} off|away",
+        "crop|trim|cut|shave|chop off|away {edge} {amount}",
+        "crop|trim|cut|shave|remove|take [off|away] {amount} [on|from|at|off] everyside => edge=everyside",
+        "make {it} square (by crop+ing [{it}] / , crop / crop) => square=1",
+        "change|set proportion [of {it}] to {ratio} by crop+ing [{it}]",
+        "keep|take|extract [only] center {size}",
+        "keep [only] center {percent}",
+        "cut|crop out center {size}",
+    ),
+    states=("square crop => square=1", "{ratio} crop"),
+    things=("[center] square crop => square=1", "{ratio} crop"),
+    alone=("[center] square crop => square=1", "{ratio} crop", "{size} crop => shape=1"),
+    labels=("crop|crop+ing|proportion|format",),
+    titles=("crop|crop+ing",),
+    details=(
+        f"[to|in|into|as|at] [center] [proportion|format|shape] [of] {{ratio}} [{_FORMAT}]",
+        f"[to|into|as] {{square}} [{_FORMAT}] [of {{px:side}}] => square=1",
+        "[to|at|into|as] [exactly|center] [size|area|dimension] [of] {size} [area|square]",
+        "[to] [center] {size} square => square=1",
+        f"[to] [{_FORMAT}] {{size}} {_FORMAT} => shape=1",
+        f"to {_FORMAT} {{size}} => shape=1",
+        "[to] center {percent}",
+        "(from|around|at|on|in) center => centered=1",
+        "center|centrally => centered=1",
+        "{of it}",
+    ),
+)
 
 
-def _refuse_by(c: Clause) -> None:
-    """ "Reduce the width by 100 px" is not "to 100 px"; "640 wide by 480 high" is fine."""
-    first = next((t for t in c.left if t.kind in ("px", "number")), None)
-    if first and c.follows("by", first):
-        raise ValueError("say what size it shall have, such as a width of 640 pixels")
-
-
-def _scale(c: Clause, way: int | None) -> float:
-    """The percentage meant by "to 50%", "by 20%" with a direction, "twice as large", "2 times smaller"."""
-    amount = next((t for t in c.left if t.kind in ("percent", "times")), None)
-    if not amount:
-        raise ValueError("say to what size, such as to 640x480, to 800 pixels wide or to 50%")
-    if amount.signed:
-        raise ValueError("say enlarge or shrink, without a sign")
-    by, to = c.follows("by", amount), c.follows("to", amount)
-    c.left.remove(amount)
-    value = read_value(amount)
-    if amount.kind == "times" and value >= 1:
-        return 100 / value if way == -1 else 100 * value
-    percent = value if amount.kind == "percent" else 100 * value
-    relative = by or (not to and amount.kind == "percent")
-    return 100 + (way or 0) * percent if way and relative else percent
-
-
-def surround(c: Clause) -> Operation:
-    margin = c.drop("margin", "pad")
-    bordered = c.drop("border")
-    if c.drop("square"):
-        c.drop("background", "color")
-        return geometry.PadSquare(c.take_colour() or "white")
-    if c.has(*CHANGES):
-        raise ValueError("say it as in add a 12 px white border")
-    c.drop("around", "everyside", "width", "thickness", "background", "color", "solid")
-    amount = c.take("px", "percent", "number")
-    thickness = c.choose({"thin": 4.0, "thick": 24.0})
-    paint = c.take_colour() or ("white" if margin else "black")
-    if amount:
-        return geometry.Border(read_value(amount), "%" if amount.kind == "percent" else "px", paint)
-    if margin and not bordered and not thickness:
-        return geometry.Border(5, "%", paint)
-    return geometry.Border(thickness or 10, "px", paint)
+GEOMETRY = (ROTATE, FLIP, LABELLED_FLIP, CROP)

@@ -1,276 +1,180 @@
-"""From text to tokens: what the grammar knows of English before it knows any operation.
+"""What the grammar knows of English before it knows any operation: one spelling for words that are the same.
 
-Owns the lexer, the spellings it treats as one, and `FILLER`, the only words that are ever dropped. What
-tokens mean together is in `clause.py`. The text is read in one pass with patterns that have one way
-to match each character, so hostile text costs no more than its length squared.
+`spellings.py` reads a text with these tables. `FILLER` has the only words that are ever dropped wherever they
+stand; all others must be understood where they are.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
-
-from PIL import ImageColor
-
-from mira_batch.models.embedded.operations.operation import name_colour
+from collections.abc import Iterator, Mapping
 
 
 def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-FILLER = words(
-    """a an the it its them this that these image images photo photos picture pictures photograph pic shot
-    please kindly thanks thank you could can would i i'd want like we me my let let's also just now
-    with in on at of into onto using for so is be some whole entire"""
-)
-"""Words dropped wherever they stand: they say nothing without a word beside them that is understood."""
+POLITE = words("please pls plz kindly")
+FILLER = POLITE | words("a an the its just simply image's photo's picture's own")
+"""Words dropped wherever they stand."""
 
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A word, number, colour or mark with its place in the instruction.
-
-    Kinds: word, mark, number, px, percent, degrees, turn, times, size (w, h), ratio (w, h), colour, text, and
-    two separators: strong (always ends a clause) and weak (a comma, "and": may stand inside one).
-    """
-
-    kind: str
-    value: str | float | tuple[float, float]
-    start: int
-    end: int
-    signed: bool = False
-    """A number written with + or - before it."""
-
-
-_TOKEN = re.compile(
-    r"""
-      (?P<text> "(?:[^"\\]|\\.)*" | “[^”]*” | „[^“”]*[“”] | «[^»]*»
-              | ‘(?:[^’]|’(?=\w))*’ | (?<!\w)'(?:[^'\n]|(?<=\w)'(?=\w))*'(?!\w) )
-    | (?P<hex> \#(?:[0-9a-f]{6}|[0-9a-f]{3})(?!\w) )
-    | (?P<marker> (?:\A|(?<=[\n.;]))[^\S\n]{0,4}(?:\(?[0-9]{1,2}[.):](?=\s)|[-*•]\s)
-                | (?<=,)[ ]{0,4}\(?[0-9]{1,2}\)(?=\s) | \bstep[ ]{1,3}[0-9]{1,2}\b[.):]? )
-    | (?P<size> (?<![\w.])[0-9]{1,6}[ ]{0,2}(?:px|pixels)?[ ]{0,2}[x×*][ ]{0,2}[0-9]{1,6}(?![0-9.]*[0-9]) )
-    | (?P<ratio> (?<![\w.])[0-9]{1,5}(?:\.[0-9]{1,3})?(?::|[ ]:[ ])[0-9]{1,5}(?:\.[0-9]{1,3})?(?!\w) )
-    | (?P<number> (?:(?<![\w)])[+−-])?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)? )
-    | (?P<word> [^\W\d_]+(?:['’][^\W\d_]+)* )
-    | (?P<strong> [;.!?\n\r→]+ | [-=]+> | (?<=\s)-(?=\s) )
-    | (?P<weak> [,&+:–—] )
-    | (?P<ignored> [^\S\n\r]+ | [()\[\]_-] )
-    | (?P<mark> . )
-    """,
-    re.VERBOSE | re.IGNORECASE | re.DOTALL,
-)
-
-_STRONG = words(
-    "then next first firstly second secondly third thirdly fourth fifth finally lastly afterwards"
-)
-_UNITS = {
-    **dict.fromkeys(("px", "pixel", "pixels"), "px"),
-    **dict.fromkeys(("%", "percent"), "percent"),
-    **dict.fromkeys(("°", "º", "degree", "degrees", "deg", "degs"), "degrees"),
-    **dict.fromkeys(("x", "×", "times"), "times"),
+UNITS = {
+    "px": words("px pixel pixels"),
+    "%": words("% percent pct"),
+    "deg": words("° º degree degrees deg degs"),
 }
-_SPELLINGS = {
-    "rotate": "rotated rotating rotation spin",
-    "turn": "turned turning",
-    "flip": "flipped flipping",
-    "mirror": "mirrored mirroring mirrors reflect",
-    "horizontally": "horizontal sideways",
+
+_SAME = {
+    "image": "images photo photos picture pictures photograph photographs pic pics shot shots packshot scan",
+    "color": "colors",
+    "side": "edge edges sides",
+    "area": "areas part parts region regions",
+    "step": "steps",
+    "change": "changes",
+    "edit": "edits",
+    "level": "levels",
+    "bar": "bars",
+    "border": "borders",
+    "margin": "margins",
+    "corner": "corners",
+    "gap": "gaps",
+    "letter": "letters lettering font",
+    "word": "words",
+    "effect": "filter look style effects",
+    "dimension": "dimensions",
+    "proportion": "proportions ratio",
+    "horizontally": "horizontal",
     "vertically": "vertical",
     "clockwise": "cw",
     "counterclockwise": "ccw anticlockwise",
-    "crop": "cropped cropping",
-    "trim": "cut shave trimmed",
-    "resize": "resized resizing rescale scale scaled",
-    "enlarge": "enlarged larger bigger upscale grow",
-    "shrink": "smaller shrunk downscale",
-    "longest": "longer long",
-    "shortest": "shorter short",
-    "width": "wide",
-    "height": "high tall",
-    "side": "edge edges sides",
-    "pad": "padded padding",
-    "border": "frame framed borders bordered",
-    "margin": "margins whitespace",
-    "grayscale": "bw monochrome",
-    "sepia": "sepias",
-    "tone": "toned tones",
-    "invert": "inverted inverse negative",
-    "color": "colors",
-    "brightness": "bright",
-    "brighten": "brighter lighten lighter",
-    "darken": "darker dim dimmer",
-    "contrast": "contrasty",
-    "saturation": "saturated vivid colorful vibrant",
-    "increase": "raise boost more higher increased enhance",
-    "decrease": "reduce less decreased reduced",
-    "blur": "blurry blurred blurrier",
-    "sharpen": "sharper crisper sharp sharpened sharpness",
-    "tint": "tinted tinting",
-    "slightly": "bit little somewhat subtly lightly",
-    "strongly": "lot much heavily significantly considerably very far strong",
-    "write": "wording lettering inscription label stamp",
-    "caption": "captioned",
-    "watermark": "watermarked",
-    "letters": "font writing lettered type",
+    "grayscale": "bw monochrome grayscales",
+    "brighter": "lighter",
+    "darker": "dimmer",
+    "vivid": "colorful vibrant saturated",
+    "contrasty": "contrasted",
+    "slightly": "bit little somewhat subtly lightly tad touch slight subtle gently gentle",
+    "strongly": "lot much heavily significantly considerably greatly strong heavy far",
     "large": "big",
-    "center": "middle central centered",
-    "faint": "faintly translucent semitransparent",
-    "background": "canvas",
-    "flatten": "flattened",
-    "posterize": "posterized posterise posterised",
+    "larger": "bigger",
+    "center": "middle central centered centrally",
+    "top": "upper",
+    "tall": "high",
+    "faintly": "faint translucent semitransparent",
+    "background": "backdrop backgrounds",
+    "automatically": "automatic",
+    "can": "could would will",
+    "i": "we",
+    "need": "needs",
+    "want": "wants",
+    "client": "customer boss marketing editor designer team",
+    "thanks": "thx cheers ty thankyou",
+    "hi": "hello hey dear",
+    "don't": "dont",
+    "proportionally": "proportionately",
 }
-_SAME = {word: name for name, words in _SPELLINGS.items() for word in words.split()}
-_RESPELL = (("grey", "gray"), ("colour", "color"), ("centred", "center"), ("centre", "center"))
-_ONES = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-_NUMBERS = {word: float(i) for i, word in enumerate(f"{_ONES} seventeen eighteen nineteen".split(), 1)}
+SAME: dict[str, str] = {other: name for name, others in _SAME.items() for other in others.split()}
+"""Word -> the one spelling of it that the rules use."""
+
+RESPELL = (("grey", "gray"), ("colour", "color"), ("centred", "centered"), ("centre", "center"))
+"""British spellings, also within words."""
+
+VERB_FORMS = """
+    rotate rotated rotating, turn turned turning, spin spun spinning, tilt tilted tilting, flip flipped
+    flipping, mirror mirrored mirroring, reflect reflected reflecting, swap swapped swapping, crop
+    cropped cropping, trim trimmed trimming, cut cut cutting, shave shaved shaving, remove removed
+    removing, take taken taking, resize resized resizing, rescale rescaled rescaling, scale scaled
+    scaling, enlarge enlarged enlarging, upscale upscaled upscaling, shrink shrunk shrinking, downscale
+    downscaled downscaling, reduce reduced reducing, increase increased increasing, decrease decreased
+    decreasing, raise raised raising, boost boosted boosting, lower lowered lowering, stretch stretched
+    stretching, downsize downsized downsizing, halve halved halving, double doubled doubling, triple
+    tripled tripling, pad padded padding, extend extended extending, expand expanded expanding, fit fitted
+    fitting, place placed placing, put put putting, letterbox letterboxed letterboxing, frame framed framing,
+    surround surrounded surrounding, brighten brightened brightening, lighten lightened lightening, darken
+    darkened darkening, dim dimmed dimming, desaturate desaturated desaturating, saturate oversaturated
+    saturating, mute muted muting, invert inverted inverting, blur blurred blurring, sharpen sharpened
+    sharpening, tint tinted tinting, posterize posterized posterizing, posterise posterised posterising,
+    flatten flattened flattening, fill filled filling, replace replaced replacing, write written
+    writing, add added adding, apply applied applying, label labeled labeling, watermark watermarked
+    watermarking, caption captioned captioning, stamp stamped stamping, convert converted converting,
+    make made making, give given giving, change changed changing, set set setting, bring brought
+    bringing, enhance enhanced enhancing, print printed printing, draw drawn drawing
+"""
+
+
+def _list_forms() -> Iterator[tuple[str, str]]:
+    for forms in VERB_FORMS.split(","):
+        verb, past, gerund = forms.split()
+        if past != verb:
+            yield past, f"{verb}+ed"
+        yield gerund, f"{verb}+ing"
+
+
+FORMS: dict[str, str] = dict(_list_forms())
+"""Participles and gerunds -> the verb and which form it is: "cropped" is "crop+ed", no command by itself."""
+
+ONES = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+_NUMBERS = {word: i for i, word in enumerate(f"{ONES} seventeen eighteen nineteen".split(), 1)}
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_PHRASES: dict[tuple[str, ...], tuple[str, str | float]] = {
-    **{(word,): ("number", value) for word, value in _NUMBERS.items()},
-    **{(tens,): ("number", 10.0 * i) for i, tens in enumerate(_TENS, 2)},
-    **{
-        (tens, one): ("number", 10.0 * i + _NUMBERS[one])
-        for i, tens in enumerate(_TENS, 2)
-        for one in _ONES.split()[:9]
-    },
-    ("hundred",): ("number", 100.0),
-    ("one", "hundred"): ("number", 100.0),
-    **{(word,): ("times", 0.5) for word in ("half", "halve", "halved")},
-    ("quarter",): ("times", 0.25),
-    **{(word,): ("times", 2.0) for word in ("double", "doubled")},
-    **{(word,): ("times", 3.0) for word in ("triple", "tripled")},
-    # "twice" alone may mean to do a thing two times.
-    ("twice", "as"): ("times", 2.0),
-    ("twice", "size"): ("times", 2.0),
-    ("twice", "original", "size"): ("times", 2.0),
-    ("black", "and", "white"): ("word", "grayscale"),
-    ("b", "and", "w"): ("word", "grayscale"),
-    ("b", "/", "w"): ("word", "grayscale"),
-    ("gray", "resize"): ("word", "grayscale"),
-    ("shades", "gray"): ("word", "grayscale"),
-    ("remove", "color"): ("word", "grayscale"),
-    ("remove", "all", "color"): ("word", "grayscale"),
-    ("upside", "down"): ("word", "upsidedown"),
-    ("counter", "clockwise"): ("word", "counterclockwise"),
-    ("anti", "clockwise"): ("word", "counterclockwise"),
-    ("left", "to", "right"): ("word", "horizontally"),
-    ("top", "to", "bottom"): ("word", "vertically"),
-    ("quarter", "turn"): ("turn", 90.0),
-    ("half", "turn"): ("turn", 180.0),
-    ("auto", "contrast"): ("word", "autocontrast"),
-    ("semi", "transparent"): ("word", "faint"),
-    ("half", "transparent"): ("word", "faint"),
-    ("remove", "transparency"): ("word", "flatten"),
-    ("white", "space"): ("word", "margin"),
-    ("per", "cent"): ("word", "percent"),
-    ("aspect", "ratio"): ("word", "proportions"),
-    **{(keep, "proportions"): ("word", "proportionally") for keep in ("keep", "keeping")},
-    **{(keep, "aspect", "ratio"): ("word", "proportionally") for keep in ("keep", "keeping")},
-    ("followed", "by"): ("strong", "then"),
-    ("after", "that"): ("strong", "then"),
-    **{
-        ("transparent", part): ("word", "transparency")
-        for part in ("background", "areas", "area", "parts", "pixels")
-    },
-    **{(every, "side"): ("word", "everyside") for every in ("each", "every", "all")},
-    ("all", "four", "side"): ("word", "everyside"),
-    ("all", "around"): ("word", "everyside"),
-    ("all", "round"): ("word", "everyside"),
+_PARTS = {"half": 50, "third": 33.333, "quarter": 25, "fourth": 25, "fifth": 20, "tenth": 10}
+
+
+def _list_numbers() -> Iterator[tuple[str, str]]:
+    yield from ((word, str(value)) for word, value in _NUMBERS.items() if word != "one")
+    for i, tens in enumerate(_TENS, 2):
+        yield tens, str(10 * i)
+        yield from ((f"{tens} {one}", str(10 * i + _NUMBERS[one])) for one in ONES.split()[:9])
+    yield from ((hundred, "100") for hundred in ("hundred", "one hundred", "a hundred"))
+    yield from ((f"one {unit}", f"1 {name}") for name, units in UNITS.items() for unit in units)
+
+
+def _list_parts() -> Iterator[tuple[str, str]]:
+    """Fractions. "Third" alone is none: it may count the edits."""
+    for word, percent in _PARTS.items():
+        yield from ((f"{one} {word}", f"{percent} part") for one in ("a", "one"))
+    yield from (("half", "50 part"), ("quarter", "25 part"), ("two thirds", "66.667 part"))
+    yield from (("three quarters", "75 part"), ("quarter turn", "90 deg turn"), ("half turn", "180 deg turn"))
+    yield from (("half a turn", "180 deg turn"), ("a quarter turn", "90 deg turn"))
+    yield from (("one quarter turn", "90 deg turn"), ("a half turn", "180 deg turn"))
+    yield from (("quarter of a turn", "90 deg turn"), ("a quarter of a turn", "90 deg turn"))
+
+
+def _list_phrases() -> Iterator[tuple[str, str]]:
+    for phrases, name in _PHRASES.items():
+        yield from ((phrase.strip(), name) for phrase in phrases.split("/"))
+    for side in ("side", "corner"):
+        yield from (
+            (f"{every} {side}", f"every{side}") for every in ("each", "every", "all", "all four", "both")
+        )
+    for area in ("background", "area", "px"):
+        yield f"transparent {area}", "transparency"
+
+
+_PHRASES: Mapping[str, str] = {
+    "black and white/b and w/b/w/gray scale/shades of gray": "grayscale",
+    "upside down": "upsidedown",
+    "counter clockwise/anti clockwise": "counterclockwise",
+    "left to right/right to left/left right/from left to right/from right to left": "horizontally",
+    "top to bottom/bottom to top/from top to bottom/up down": "vertically",
+    "auto contrast": "autocontrast",
+    "semi transparent/half transparent": "faintly",
+    "white space": "whitespace",
+    "per cent": "%",
+    "aspect proportion/aspect": "proportion",
+    "all around/all round/all the way around": "everyside",
+    "alpha channel/alpha": "transparency",
+    "slightly slightly/a slightly slightly/just a slightly": "slightly",
+    "twice": "2 fold",
+    "thank you": "thanks",
+    "can like": "want",
+    "we'd like/i'd like": "i want",
+    "we'd love/i'd love": "i want",
+    "do not": "don't",
+    "it is/it's": "it is",
+    "that is/that's": "that is",
+    "right hand": "right",
+    "left hand": "left",
 }
-_LONGEST_PHRASE = max(map(len, _PHRASES))
-
-
-def read_tokens(text: str) -> list[Token]:
-    """All tokens of an instruction that carry meaning, in order."""
-    read = [_read_token(match) for match in _TOKEN.finditer(text) if match.lastgroup != "ignored"]
-    read = _join_phrases([_respell(t) for t in read])
-    return _attach_units([t for t in read if not (t.kind == "word" and t.value in FILLER)])
-
-
-def _read_token(match: re.Match[str]) -> Token:
-    kind, raw = match.lastgroup or "mark", match[0]
-    value: str | float | tuple[float, float] = raw.lower()
-    match kind:
-        case "text":
-            value = " ".join(re.sub(r'\\(["\\])', r"\1", raw[1:-1]).split())
-        case "hex":
-            kind, value = "colour", name_colour(raw)
-        case "marker":
-            kind = "strong"
-        case "size" | "ratio":
-            first, second = re.findall(r"[0-9.]+", raw)
-            value = (float(first), float(second))
-        case "number":
-            digits = raw.replace(",", "").replace("−", "-")
-            # More digits than any parameter has: left as a mark that nothing understands.
-            kind, value = ("number", round(float(digits), 3)) if len(digits) < 16 else ("mark", raw)
-    return Token(kind, value, match.start(), match.end(), raw[0] in "+-−")
-
-
-def _respell(token: Token) -> Token:
-    """One spelling for a word and its forms; words that separate become separators."""
-    if token.kind != "word" or not isinstance(token.value, str):
-        return token
-    word = token.value.replace("’", "'")
-    for british, american in _RESPELL:
-        word = word.replace(british, american)
-    word = _SAME.get(word, word)
-    if word in _STRONG or word in ("and", "plus"):
-        return replace(token, kind="strong" if word in _STRONG else "weak", value=word)
-    return replace(token, value=word)
-
-
-def _join_phrases(tokens: list[Token]) -> list[Token]:
-    """Phrases of several words, and colour names of one to three words, become one token each."""
-    done: list[Token] = []
-    at = 0
-    while at < len(tokens):
-        token, length = tokens[at], 1
-        if token.kind == "word":
-            token, length = _find_phrase(tokens, at)
-        done.append(token)
-        at += length
-    return done
-
-
-def _find_phrase(tokens: list[Token], at: int) -> tuple[Token, int]:
-    """The longest phrase that starts here, and how many tokens it takes; filler within is passed over."""
-    first, values, found = tokens[at], [], (tokens[at], 1)
-    for count, token in enumerate(tokens[at : at + 2 * _LONGEST_PHRASE], 1):
-        if token.kind in ("strong", "text"):
-            break
-        value = "and" if token.value == "&" else token.value
-        if values and value in FILLER and (*values, value) not in _PHRASES:
-            continue
-        values.append(value)
-        name = "".join(map(str, values))
-        if tuple(values) in _PHRASES:
-            kind, known = _PHRASES[tuple(values)]
-            found = Token(kind, known, first.start, token.end), count
-        elif token.kind == "word" and len(values) <= 3 and name in ImageColor.colormap:
-            found = Token("colour", name_colour(name), first.start, token.end), count
-    return found
-
-
-def _attach_units(tokens: list[Token]) -> list[Token]:
-    """Numbers take the unit after them, and "640 by 480" becomes a size."""
-    done: list[Token] = []
-    for token in tokens:
-        last = done[-1] if done else None
-        if last and last.kind == "number" and token.value in _UNITS and token.kind in ("word", "mark"):
-            done[-1] = replace(last, kind=_UNITS[str(token.value)], end=token.end)
-        elif last and last.kind == "size" and token.value in ("px", "pixel", "pixels"):
-            done[-1] = replace(last, end=token.end)
-        else:
-            done.append(token)
-        if len(done) >= 3 and (size := _read_size(*done[-3:])):
-            done[-3:] = [size]
-    return done
-
-
-def _read_size(width: Token, by: Token, height: Token) -> Token | None:
-    if by.value != "by" or width.kind not in ("number", "px") or height.kind not in ("number", "px"):
-        return None
-    assert isinstance(width.value, float) and isinstance(height.value, float)
-    return Token("size", (width.value, height.value), width.start, height.end)
+PHRASES: dict[tuple[str, ...], str] = {
+    tuple(phrase.split()): name for phrase, name in (*_list_numbers(), *_list_parts(), *_list_phrases())
+}
+"""Phrases of several words that are one, and words that are several."""
+LONGEST_PHRASE = max(map(len, PHRASES))

@@ -8,12 +8,18 @@ stored in them is never seen.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from PIL import ImageEnhance, ImageFilter, ImageOps, ImageStat
 from PIL.Image import Image, alpha_composite, blend, merge, new
 
-from mira_batch.models.embedded.operations.operation import check, check_colour, format_number, make_ink
+from mira_batch.models.embedded.operations.operation import (
+    NotForThisImage,
+    check,
+    check_colour,
+    format_number,
+    make_ink,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +211,18 @@ class Flatten:
     """Lay a transparent image onto a colour; an image without alpha stays as it is."""
 
     colour: str = "white"
+    behind: bool = field(default=False, compare=False)
+    """Whether a background was asked for, which an opaque image has no room for."""
 
     def __post_init__(self) -> None:
         check_colour(self.colour)
 
     def apply(self, image: Image) -> Image:
+        if self.behind and not _has_transparency(image):
+            raise NotForThisImage(
+                f"the image has no transparent parts, so a {self.colour} background can't be put behind it; "
+                "this editor can't cut things out"
+            )
         if image.mode == "RGB":
             return image.copy()
         ground = new("RGBA", image.size, make_ink(self.colour, "RGBA"))
@@ -236,6 +249,10 @@ def _map_channels(rgb: Image, value: Callable[[int], float]) -> Image:
     """Send every channel value through one table."""
     table = [max(0, min(255, round(value(v)))) for v in range(256)]
     return rgb.point(table * 3)
+
+
+def _has_transparency(image: Image) -> bool:
+    return image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255)
 
 
 def _mask_visible(image: Image) -> Image | None:

@@ -32,6 +32,10 @@ _COLOUR_NAMES = {
 }
 
 
+class NotForThisImage(ValueError):
+    """What was asked for has no meaning for this very image."""
+
+
 class Operation(Protocol):
     """One atomic edit with its parameters."""
 

@@ -169,10 +169,10 @@ UNCLEAR = [
     ("Please remove the cat, then mirror it", "remove the cat"),
     ("mirror it and then remove the cat", "remove the cat"),
     ("make it black and white except the hat", "except the hat"),
-    ("don't invert it", "don't"),
+    ("don't invert it", "don't invert it"),
     ("blur the background", "background"),
     ("mirror it, make the sky blue", "make the sky blue"),
-    ("make the white background transparent", "make the white background transparent"),
+    ("make the white background transparent", "transparent"),
     ("replace the white background with a transparent background", None),
     ("change the border to red", "change the border to red"),
     ("rotate it 90 or 180 degrees", "or 180 degrees"),
@@ -184,7 +184,7 @@ UNCLEAR = [
     ("reduce the width by 100 px", "reduce the width by 100 px"),
     ("resize to 512", "resize to 512"),
     ("resize it to 640x480, keeping the aspect ratio", None),
-    ("flip it", "flip"),
+    ("flip it", "flip it"),
     ("rotate", "rotate"),
     ("make it blue", "make it blue"),
     ("write hello", "write hello"),
@@ -195,7 +195,7 @@ UNCLEAR = [
     ("brighten by 9000%", "brighten by 9000%"),
     ("blur by 0 pixels", "blur by 0 pixels"),
     ("rotate by 99999999999999999999 degrees", None),
-    ("restore the original image", "restore the original"),
+    ("restore the original image", "restore the original image"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from tests.unit.storage.manifest.manifests import GOOD, one
         ("[1, 2]", "row", "is JSON, but not an object"),
         ('"text"', "row", "is JSON, but not an object"),
         ("null", "row", "is JSON, but not an object"),
-        (b'{"record_id": "\xff"}', "row", "is not valid JSON: 'utf-8' codec can't decode"),
+        (b'{"record_id": "\xff"}', "row", "is not valid UTF-8 (byte 16 is 0xff)"),
         ("[" * 100_000, "row", "is not valid JSON: maximum recursion depth"),
         ('{"n": ' + "9" * 5_000 + "}", "row", "is not valid JSON: Exceeds the limit"),
         (GOOD[:-1] + ', "n": ' + "[" * 800 + "]" * 800 + "}", "row", "is nested too deeply"),
@@ -58,6 +59,48 @@ def test_a_bad_json_row_is_rejected_alone(tmp_path: Path, line: str | bytes, fie
     assert (bad.where, bad.field) == (f"{tmp_path}/m.jsonl:2", field)
     assert bad.reason.startswith(reason) and len(bad.reason) < 200
     pa.array([bad.where, bad.record_id, bad.field, bad.reason], pa.string())
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ('"instruction": "y"', "gives the key 'instruction' twice in one object, as key 3 and key 4"),
+        ('"n": 1, "n": 1', "gives the key 'n' twice in one object, as key 4 and key 5"),
+        ('"n": "", "m": 5, "n": ""', "gives the key 'n' twice in one object, as key 4 and key 6"),
+        ('"im\\u0061ge": "b"', "gives the key 'image' twice in one object, as key 2 and key 4"),
+        ('"n": {"a": 1, "a": 2}', "gives the key 'a' twice in one object, as key 1 and key 2"),
+        ('"n": [[{"b": 0, "a": {}, "a": []}]]', "gives the key 'a' twice in one object, as key 2 and key 3"),
+        ('"": 1, "": 2', "gives the key '' twice in one object, as key 4 and key 5"),
+        (
+            '"say \\"hi\\"": 1, "say \\"hi\\"": 1',
+            "gives the key 'say \"hi\"' twice in one object, as key 4 and",
+        ),
+        ('"\\ud800": 1, "\\ud800": 1', "gives the key '\\ud800' twice in one object"),
+    ],
+)
+def test_a_key_that_is_there_twice_rejects_its_row(tmp_path: Path, more: str, reason: str) -> None:
+    first, bad, last = one(tmp_path / "m.jsonl", f"{GOOD}\n{GOOD[:-1]}, {more}}}\n{GOOD}")
+    assert isinstance(first, Record) and isinstance(last, Record)
+    assert isinstance(bad, Reject) and (bad.where[-2:], bad.field) == (":2", "row")
+    assert bad.reason.startswith(reason)
+
+
+def test_keys_and_quotes_that_only_look_twice_are_fine(tmp_path: Path) -> None:
+    more = [
+        '"n": "n"',
+        '"say \\"n\\"": "\\"n\\": 1"',
+        '"n": {"n": {"n": "image"}}',
+        '"n": [{"a": 1}, {"a": 1}]',
+    ]
+    more += [
+        '"n": "\\\\", "m": "\\\\\\""',
+        '"Image": 1, "IMAGE": 2',
+        '"n": "\\u0022"',
+        '"n": true, "m": null',
+    ]
+    rows = [json.loads(f"{{{row}}}") for row in more]
+    found = one(tmp_path / "m.jsonl", "\n".join(f"{GOOD[:-1]}, {row}}}" for row in more))
+    assert [json.loads(row.metadata) for row in found if isinstance(row, Record)] == rows
 
 
 def test_a_reject_names_its_record_where_that_is_known(tmp_path: Path) -> None:

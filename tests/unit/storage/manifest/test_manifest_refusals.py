@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +18,7 @@ import pytest
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
+from mira_batch.storage.manifest import listing
 from mira_batch.storage.manifest.listing import list_files
 from tests.support.servers.s3 import S3Server, free_port
 from tests.unit.storage.manifest.manifests import (
@@ -89,12 +96,80 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path, name: str) -> None:
         assert "can't be read to its end" in refusal(config(tmp_path / name))
 
 
-def test_a_manifest_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
-    if os.getuid() == 0:
-        pytest.skip("root may read everything")
-    write_jsonl(tmp_path / "m.jsonl")
-    (tmp_path / "m.jsonl").chmod(0)
-    assert "check the path and the credentials" in refusal(config(tmp_path / "m.jsonl"))
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that any user can reach, which pytest's own is not."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """As a user whom the modes of files hold for: root may read everything."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "m.csv", "m.parquet", "m.jsonl.gz"])
+def test_a_manifest_that_may_not_be_read_is_refused(shared: Path, name: str) -> None:
+    WRITERS[name](shared / name)
+    (shared / name).chmod(0)
+    for location in (shared / name, shared, shared / "*"):
+        with without_rights():
+            text = refusal(config(location))
+        assert text.startswith(
+            f"{shared}/{name}: can't be read: PermissionError: [Errno 13] Permission denied"
+        )
+
+
+def test_a_large_one_is_refused_as_well(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is known by size and time, and opened only later."""
+    monkeypatch.setattr(listing, "_HASHED_BYTES", 0)
+    for name in ("m.csv", "m.parquet", "m.jsonl"):
+        WRITERS[name](shared / name)
+        (shared / name).chmod(0)
+        with without_rights():
+            text = refusal(config(shared / name))
+        assert text.startswith(f"{shared}/{name}: can't be read ") and "Permission" in text
+
+
+def test_folders_that_may_not_be_listed_are_refused(shared: Path) -> None:
+    """Also below the manifest's: its files would be missing without a word."""
+    write_jsonl(shared / "m.jsonl")
+    (shared / "part").mkdir()
+    write_jsonl(shared / "part" / "m.jsonl")
+    (shared / "part").chmod(0)
+    for location in (shared, shared / "part", shared / "part" / "m.jsonl", shared / "part" / "?.jsonl"):
+        with without_rights():
+            text = refusal(config(location))
+        assert "the manifest can't be listed; check the path and the credentials (PermissionError" in text
+
+
+AS_NOBODY = """
+import os, sys
+import mira_batch.cli, mira_batch.edit.job, mira_batch.runtime.run
+if os.geteuid() == 0:
+    os.seteuid(65534)
+sys.exit(mira_batch.cli.main(sys.argv[1:]))
+"""
+
+
+def test_the_command_line_says_it_in_one_line(shared: Path) -> None:
+    write_jsonl(shared / "m.jsonl")
+    (shared / "m.jsonl").chmod(0)
+    settings = {"input": {"manifest": f"{shared}/m.jsonl"}, "output": {"uri": f"{shared}/out"}}
+    (shared / "c.json").write_text(json.dumps(settings | {"backend": "inline"}))
+    command = [sys.executable, "-c", AS_NOBODY, "plan", "--config", f"{shared}/c.json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {shared}/m.jsonl: can't be read: PermissionError")
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_unknown_scheme_is_refused() -> None:

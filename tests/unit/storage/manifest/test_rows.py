@@ -8,11 +8,12 @@ import pytest
 from mira_batch.config.shared import Columns
 from mira_batch.core.identity import content_hash
 from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject, resolve_image, validate_row
+from mira_batch.storage.manifest.values import Unkept
 
 PLACE = Place("/data/m.parquet", 3, 14)
 
 
-def check(row: dict[str, Any], place: Place | None = None, **columns: str) -> Record | Reject:
+def check(row: dict[str, Any], place: Place | None = None, **columns: Any) -> Record | Reject:
     return validate_row("here", row, Columns(**columns), "/data", place)
 
 
@@ -43,11 +44,22 @@ def test_a_place_reads_as_an_address() -> None:
     assert str(PLACE) == "/data/m.parquet#row_group=3&row=14"
 
 
-def test_metadata_keeps_only_what_json_can_hold() -> None:
-    deep: dict[str, Any] = {"a": [{"b": (1, 2.5, float("nan")), 3: b"xy"}], "\ud800": "\udfff"}
+def test_metadata_has_a_form_for_what_json_has_none() -> None:
+    deep: dict[str, Any] = {"a": [{"b": (1, 2.5, float("nan")), 3: b"xy"}], "c": float("-inf")}
     found = check({"record_id": "r", "image": "a", "instruction": "x", **deep})
     assert isinstance(found, Record)
-    assert json.loads(found.metadata) == {"a": [{"b": [1, 2.5, None], "3": "<2 bytes>"}], "?": "?"}
+    assert json.loads(found.metadata) == {"a": [{"b": [1, 2.5, "NaN"], "3": "eHk="}], "c": "-Infinity"}
+
+
+def test_a_value_that_cannot_be_kept_rejects_its_row() -> None:
+    row = {"record_id": "r", "image": "a.png", "instruction": "x"}
+    for field in row:
+        ident = None if field == "record_id" else "r"
+        assert check(row | {field: Unkept("is odd")}) == Reject("here", ident, field, "is odd")
+    assert check(row | {"n": [{"k": Unkept("is odd")}]}) == Reject("here", "r", "n", "is odd")
+    assert check(row | {"image": {"bytes": None, "path": Unkept("is odd")}}) == Reject(
+        "here", "r", "image", "is odd"
+    )
 
 
 def test_nesting_beyond_any_reader_rejects_the_row() -> None:

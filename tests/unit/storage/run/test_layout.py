@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.load import load_config
 from mira_batch.config.shared import StorageConfig
-from mira_batch.core.errors import RunConflict, StoreError
+from mira_batch.core.errors import ConfigError, RunConflict, StoreError
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import ManifestFile
 from mira_batch.storage.run import layout
@@ -65,6 +66,45 @@ def test_the_name_changes_with_what_the_run_gives_and_with_nothing_else() -> Non
     changed = [ManifestFile("/data/shop/manifest.jsonl", "jsonl", "v2")]
     found = {edit_run_id(other, FILES) for other in others} | {edit_run_id(config(), changed)}
     assert len(found - {name}) == 6
+
+
+def test_each_call_whose_config_is_another_is_on_record(tmp_path: Path) -> None:
+    first = config(tmp_path, run_id="mine")
+    store = open_edit_run(first, FILES)
+    begun = store.get("run.json")
+    path = Path(store.uri, "run.json")
+    calls = [
+        (first, 0),
+        (config(tmp_path, run_id="mine", workers={"max": 7}), 1),
+        (config(tmp_path, run_id="mine", workers={"max": 7}), 1),
+        (config(tmp_path, run_id="mine", limits={"edit_seconds": 77}), 2),
+        (first, 3),
+    ]
+    for call, known in calls:
+        layout.note_call(store, spec_of(call, FILES))
+        assert len(list(store.list("calls"))) == known
+        assert load_config(path) == call, "run.json reruns the run as it was last called"
+    assert store.get("run.json") == begun
+    document = json.loads(store.get("calls/00001.json") or b"")
+    assert document["config"]["workers"]["max"] == 7 and document["called"] > read_run(store)["created"]
+    assert document["versions"] == read_run(store)["versions"]
+
+
+def test_calls_are_numbered_after_the_last_and_other_files_are_left_alone(tmp_path: Path) -> None:
+    store = open_edit_run(config(tmp_path, run_id="mine"), FILES)
+    for cpus in (2, 3):
+        layout.note_call(store, spec_of(config(tmp_path, run_id="mine", workers={"cpus": cpus}), FILES))
+    store.delete(["calls/00001.json"])
+    store.put("calls/notes.txt", b"mine")
+    layout.note_call(store, spec_of(config(tmp_path, run_id="mine", workers={"cpus": 4}), FILES))
+    found = sorted(entry.key for entry in store.list("calls"))
+    assert found == ["calls/00002.json", "calls/00003.json", "calls/notes.txt"]
+    assert load_config(Path(store.uri, "run.json")).workers.cpus == 4
+    store.put("calls/00003.json", b"{")
+    with pytest.raises(StoreError, match=r"calls/00003\.json: is damaged"):
+        layout.note_call(store, spec_of(config(tmp_path, run_id="mine"), FILES))
+    with pytest.raises(ConfigError, match=r"calls/00003\.json:1: is not valid JSON"):
+        load_config(Path(store.uri, "run.json"))
 
 
 def test_a_run_may_be_opened_again(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from mira_batch.core.identity import frame_of
 from mira_batch.core.types import Trajectory
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.planned import PlannedRecord
+from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.run.results import (
     read_outputs,
     read_trajectories,
@@ -24,7 +25,7 @@ from mira_batch.storage.run.results import (
     take_rows,
 )
 from mira_batch.storage.stores.objects import Store
-from tests.support.runs.edits import edit_results
+from tests.support.runs.edits import edit_results, open_edit_run
 from tests.support.runs.finished import (
     ORIGINAL,
     a_config,
@@ -168,6 +169,23 @@ def test_trajectories_are_one_row_per_step(finished: Store) -> None:
     assert next(rows, None) is None
     bare = read_trajectories(finished.uri, images=False)
     assert "image" not in bare.column_names and bare.num_rows == table.num_rows
+
+
+@pytest.mark.parametrize("reason", ["max_steps", "no_progress", "oscillation", "time_limit"])
+def test_rows_of_before_there_was_unfinished_are_read_as_that(tmp_path: Path, reason: str) -> None:
+    store = open_edit_run(a_config(tmp_path), [])
+    ends = [("ok", reason), ("ok", "policy_stop"), ("ok", "judge_satisfied"), ("failed", None)]
+    rows = [
+        a_result(a_plan_row(i), a_trajectory(1), a_config(tmp_path)) | {"status": s, "stop_reason": r}
+        for i, (s, r) in enumerate([*ends, ("unfinished", reason)])
+    ]
+    store.create(result_key(0), edit_results(rows))
+    expected = ["unfinished", "ok", "ok", "failed", "unfinished"]
+    assert read_outputs(store.uri, ["status"]).to_pydict() == {"status": expected}
+    assert read_outputs(store.uri, ["record_id"]).column_names == ["record_id"]
+    whole = read_outputs(store.uri)
+    assert whole["status"].to_pylist() == expected
+    assert whole.schema.equals(schema.RESULTS.remove(schema.RESULTS.get_field_index("steps")))
 
 
 def test_a_run_without_results_reads_as_nothing(tmp_path: Path) -> None:

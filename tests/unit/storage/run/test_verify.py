@@ -60,6 +60,24 @@ def test_a_whole_run_has_no_problems(store: Store) -> None:
     steps = sum(len(mixed(i).steps) for i in range(24))
     results = sum(mixed(i).result.pixels is not None for i in range(24))
     assert (verdict.steps, verdict.images) == (steps, steps + results)
+    failed = sum(mixed(i).failure is not None for i in range(24))
+    assert (verdict.ok, verdict.unfinished, verdict.failed) == (24 - failed, 0, failed)
+
+
+@pytest.mark.parametrize("said", ["unfinished", "ok"])  # as release 0.1 said
+def test_unfinished_records_are_counted_and_are_no_problem(store: Store, said: str) -> None:
+    before = verify_edits(store)
+    change(store, lambda rows: rows[1].update(status=said, stop_reason="oscillation"))
+    verdict = verify_edits(store)
+    assert verdict.whole and verdict.unfinished == 1
+    assert (verdict.ok, verdict.failed) == (before.ok - 1, before.failed)
+    assert verdict.ok + verdict.unfinished + verdict.failed == verdict.committed
+
+
+def test_an_unfinished_record_has_an_image(store: Store) -> None:
+    lost = {"status": "unfinished", "stop_reason": "max_steps", "image": None}
+    change(store, lambda rows: rows[1].update(lost))
+    assert problems(store) == [f"{PART}: 'r5': status is unfinished, but there is no image"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,135 @@
+"""What SIGINT (Ctrl-C) and SIGTERM (a job stopped, a spot node reclaimed) do, from first moment to last.
+
+While nothing is begun, the process leaves at once. A run that has begun unwinds, or is asked to end in order
+where it says so (`StopRequest.heeded`). A second signal always leaves at once. Each way says one line, leaves
+no process behind and gives exit code 130.
+
+Only small modules are imported here: what is imported before the handlers stand can't be interrupted well.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from mira_batch.cli.witness import Witness
+from mira_batch.core.processes import find_children, kill_with_descendants
+
+if TYPE_CHECKING:
+    from mira_batch.core.stop_request import StopRequest
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+INTERRUPTED = 130
+_WORDS = "interrupted; nothing is lost. Run the same command again to go on."
+
+
+class Interrupts:
+    """The signals of this process, from `listen` on."""
+
+    def __init__(self, program: bool) -> None:
+        """Nothing is handled before `listen`.
+
+        Args:
+            program: this process runs the command and nothing else, so that its end is worth a word.
+        """
+        self._program = program
+        self.heard = ""
+        """Name of the first signal; empty while there was none."""
+        self._stop: StopRequest | None = None
+        self._code: int | None = None
+        # Of its own, since the one of stderr is hushed for a moment while Ray starts.
+        self._stderr: int | None = None
+        with suppress(OSError):  # there may be none
+            self._stderr = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)  # the standard ones may be closed
+        self._witness: Witness | None = None
+        self._earlier: dict[int, Any] = {}
+
+    def listen(self) -> None:
+        """From now on signals are handled here, if this is the main thread."""
+        with suppress(ValueError):
+            for number in SIGNALS:
+                self._earlier[number] = signal.signal(number, self._hear)
+        if self._program and self._stderr is not None:
+            with suppress(OSError):  # no process more may be started; others will say so
+                self._witness = Witness(self._stderr)
+
+    def close(self, restore: bool) -> None:
+        """The command is over; with `restore` signals go back to who handled them before."""
+        if self._witness is not None:
+            self._witness.dismiss()
+        if restore:
+            for number, handler in self._earlier.items():
+                signal.signal(number, handler)
+            if self._stderr is not None:
+                os.close(self._stderr)
+
+    @contextmanager
+    def run(self) -> Iterator[StopRequest]:
+        """Inside, the first signal asks for a run's end, or interrupts what can't be asked."""
+        from mira_batch.core.stop_request import StopRequest
+
+        self._stop = StopRequest()
+        try:
+            yield self._stop
+        except KeyboardInterrupt:
+            self.leave(INTERRUPTED, _WORDS)
+        finally:
+            self._stop = None
+
+    def finish(self, code: int) -> int:
+        """The exit code of a command that ended with `code`, having said itself that it was interrupted if
+        that is 130.
+
+        From now on all is done and said, and a signal only makes the process leave sooner. A program that
+        failed does so by itself.
+        """
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # the interpreter's own end says what is wrong with it
+                stream.flush()
+        if self.heard:
+            self.leave(INTERRUPTED, "" if code == INTERRUPTED else _WORDS)
+        self._code = code
+        if code and self._program:
+            self.leave(code)
+        return code
+
+    def leave(self, code: int, words: str = "") -> NoReturn:
+        """End this process and those it started, now, without the interpreter's own end: threads that are at
+        work would keep that waiting, or crash in it.
+
+        Args:
+            code: the exit code.
+            words: a line to say first.
+        """
+        for number in SIGNALS:
+            with suppress(ValueError):
+                signal.signal(number, signal.SIG_IGN)
+        if words and self._stderr is not None:
+            # A terminal may show a half line of progress, and no cursor.
+            line = f"\r\x1b[K\x1b[?25h{words}\n" if os.isatty(self._stderr) else f"{words}\n"
+            with suppress(OSError):
+                os.write(self._stderr, line.encode())
+        if self._witness is not None:
+            self._witness.dismiss()
+        kill_with_descendants(find_children(os.getpid()))
+        os._exit(code)
+
+    def _hear(self, number: int, _: object) -> None:
+        # While Ray's core starts, a handler of its own may have come first, and set an alarm to abort by.
+        signal.alarm(0)
+        if self._code is not None:
+            self.leave(self._code)
+        first = not self.heard
+        self.heard = self.heard or signal.Signals(number).name
+        stop = self._stop
+        if first and stop is not None and stop.end is None:
+            stop.interrupt(f"{self.heard} received")
+            if stop.heeded:
+                return
+            raise KeyboardInterrupt
+        self.leave(INTERRUPTED, _WORDS)

@@ -1,0 +1,64 @@
+"""A small process that has the last word where the driver can't.
+
+That is when it is killed, or when Ray ends it: its core leaves at once, from C++, when its raylet or its
+object store is gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from contextlib import suppress
+
+_WORDS = (
+    "error: this process ended without a word: it was killed (out of memory?), or Ray ended it because its "
+    "raylet or GCS died; what is done is kept, and the same command goes on\n"
+)
+
+
+class Witness:
+    """Forked at the start, when there are no threads and little memory; ended by `dismiss`."""
+
+    def __init__(self, stderr: int) -> None:
+        """Begin to watch over this process.
+
+        Args:
+            stderr: descriptor on which to have the last word.
+        """
+        read, _ = _open_pipe()  # the other end stays open as long as this process lives
+        # The child never hears a signal: a Ctrl-C goes to all processes of a terminal.
+        hearing = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self._pid = os.fork()
+        if not self._pid:
+            _wait_and_say(read, stderr)
+        signal.pthread_sigmask(signal.SIG_SETMASK, hearing)
+        os.close(read)
+
+    def dismiss(self) -> None:
+        """There is nothing to say: this process ends in order."""
+        with suppress(OSError):
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+
+
+def _open_pipe() -> list[int]:
+    """A pipe beside the standard streams, whose numbers are free where they were closed."""
+    ends = os.pipe()
+    own = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends]
+    for end in ends:
+        os.close(end)
+    return own
+
+
+def _wait_and_say(read: int, stderr: int) -> None:
+    """The witness's whole life: nothing ever comes through the pipe but its end."""
+    try:
+        os.dup2(stderr, 2)
+        os.dup2(read, 0)
+        os.closerange(3, 256)
+        os.close(1)  # who reads it must see its end
+        os.read(0, 1)
+        os.write(2, _WORDS.encode())
+    finally:
+        os._exit(0)

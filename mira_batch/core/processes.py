@@ -1,0 +1,62 @@
+"""Processes that this one started, and theirs: found in /proc, so on Linux only; elsewhere there are none."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Collection
+from contextlib import suppress
+
+
+def find_children(pid: int) -> list[int]:
+    """Processes that `pid` started, without theirs."""
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError), open(f"/proc/{pid}/task/{thread}/children") as file:
+                found += map(int, file.read().split())
+    return found
+
+
+def kill_with_descendants(pids: Collection[int]) -> None:
+    """Kill these processes and all that they started: they are asked nothing and finish nothing.
+
+    Args:
+        pids: processes of our own.
+    """
+    doomed = list(pids)
+    for pid in doomed:  # grows meanwhile
+        doomed += find_children(pid)
+    for pid in doomed:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process lives; one that has ended and that nobody waited for does not."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2][:1] not in (b"Z", b"X")
+    except OSError:
+        return False
+
+
+def find_process(argument: str) -> int | None:
+    """The process that was started with exactly this argument, if one lives.
+
+    Args:
+        argument: one of its command line.
+    """
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        if name.isdigit() and argument in read_command(int(name)):
+            return int(name)
+    return None
+
+
+def read_command(pid: int) -> list[str]:
+    """The command line of a process; empty if it is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().decode(errors="replace").split("\0")
+    except OSError:
+        return []

@@ -1,0 +1,58 @@
+"""What there is to show of a run that a command has just made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import JobConfig
+from mira_batch.core.errors import StoreError
+from mira_batch.core.receipts import RunSummary
+from mira_batch.core.text import show_text
+from mira_batch.report.facts import facts_table, summarise_facts
+from mira_batch.report.progress import summary_table
+from mira_batch.report.time_breakdown import breakdown_table
+from mira_batch.report.write import write_report
+from mira_batch.storage.run.layout import PROFILE
+
+
+def look_at_results(settings: JobConfig, summary: RunSummary) -> tuple[dict[str, Any], str]:
+    """Of an edit the location of its report, of an inspection what its facts add up to.
+
+    Args:
+        settings: the job's config.
+        summary: what its run did.
+
+    Returns:
+        `report` or `facts` by name, and in words why there is none: that doesn't make a good run fail.
+    """
+    try:
+        if isinstance(settings, BulkEditConfig):
+            return {"report": write_report(settings, summary)}, ""
+        return {"facts": summarise_facts(summary.run, settings.storage)} if summary.committed else {}, ""
+    except StoreError as error:
+        return {}, str(error)
+
+
+def print_outcome(console: Console, summary: RunSummary, more: Mapping[str, Any], profile: bool) -> None:
+    """Print it for people.
+
+    Args:
+        console: where to.
+        summary: what the run did.
+        more: what `look_at_results` found.
+        profile: whether to show where the time went.
+    """
+    console.print()
+    console.print(summary_table(summary, more.get("report", "")))
+    if "facts" in more:
+        console.print()
+        console.print(facts_table(more["facts"]))
+    if profile:
+        console.print()
+        console.print(breakdown_table(summary))
+        where = show_text(f"{summary.run}/{PROFILE}")
+        console.print(f"moment by moment: {where} (open it in ui.perfetto.dev)", markup=False)

@@ -1,0 +1,152 @@
+"""Ray, held by a thread of its own: started, watched and shut down there."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import ray
+from ray._private import worker as ray_worker
+
+from mira_batch.core.processes import (
+    find_children,
+    find_process,
+    is_running,
+    kill_with_descendants,
+    read_command,
+)
+
+_LOOK = 0.5
+"""Seconds between looks at what Ray can't go on without. Where it dies, Ray ends this process, from C++ and
+without a word, after 12 s (raylet) or 60 s (GCS)."""
+_PATIENCE = 40.0
+"""Seconds that a cluster's GCS may be out of reach: where it is made to survive, it is started again."""
+_STARTING = 90.0
+"""Most seconds that a start may take. Ray's own limits, of 30 s and 60 s, come first where it has some."""
+_ENDING = 30.0
+"""Most seconds that shutting Ray down may take."""
+
+
+class HeldRay:
+    """A Ray of our own, or a connection to one that is there.
+
+    The thread keeps the main one free to hear signals: in that one `ray.init` would replace the handler of
+    SIGTERM by one that exits at once, and no handler runs during long calls in C++. It also outlives all
+    it starts: on Linux Ray's processes die with the thread that made them.
+    """
+
+    def __init__(self, options: dict[str, Any] | None, own: bool) -> None:
+        """Nothing happens before `start`.
+
+        Args:
+            options: those of `ray.init`; None where this process is connected already.
+            own: Ray is started on this machine, and not found there.
+        """
+        self.lost = ""
+        """What died, for people; empty while all is well."""
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called by the thread when `lost` is set."""
+        self._options = options
+        self._own = own
+        self._before = set(find_children(os.getpid()))
+        self._started: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        self._leave = threading.Event()
+        self._abandoned = False
+        self._workers: list[int] = []  # a raylet that died leaves them behind, as nobody's children
+        self._found_lost = threading.Event()
+        self._thread = threading.Thread(target=self._hold, name="ray", daemon=True)
+
+    def start(self) -> None:
+        """Be connected to Ray; raises whatever `ray.init` does, and TimeoutError where it does nothing."""
+        self._thread.start()
+        try:
+            error = self._started.get(timeout=_STARTING)
+        except queue.Empty:
+            error = TimeoutError(f"nothing happened for {_STARTING:.0f} s")
+            self._abandoned = True
+        if error is not None:
+            raise error
+
+    def wait_lost(self) -> str:
+        """`lost`, as the next look has it."""
+        self._found_lost.wait(3 * _LOOK)
+        return self.lost
+
+    def end(self) -> None:
+        """Shut Ray down, unless it was there before."""
+        self._leave.set()
+        if not self.lost and not self._abandoned:  # else the thread stays
+            self._thread.join(timeout=_ENDING)
+        self._kill_processes()
+
+    def _hold(self) -> None:
+        try:
+            if self._options is not None:
+                ray.init(**self._options)
+            watch = _Watch(0.0 if self._own else _PATIENCE)
+        except BaseException as error:  # the thread's boundary
+            with suppress(Exception):
+                ray.shutdown()
+            self._kill_processes()
+            self._started.put(error)
+            return
+        self._started.put(None)
+        while not self._leave.wait(_LOOK):
+            self._workers = watch.find_workers() or self._workers
+            if lost := watch.look():
+                self.lost = f"{lost}; what is done is kept, and the same command goes on"
+                self._found_lost.set()
+                self.on_lost()
+                threading.Event().wait()  # its processes end with this thread; `end` needs them
+        if self._options is not None:
+            ray.shutdown(wait_for_processes=True)
+
+    def _kill_processes(self) -> None:
+        """What Ray left running of what it started here."""
+        if self._own:
+            started = set(find_children(os.getpid())) - self._before
+            rays = [pid for pid in started if "/ray/" in " ".join(read_command(pid))]
+            kill_with_descendants(rays + self._workers)
+
+
+class _Watch:
+    """Looks whether the raylet of this machine and the cluster's GCS are there."""
+
+    def __init__(self, patience: float) -> None:
+        node = ray_worker._global_node  # None where Ray is reached through its client server
+        raylet = getattr(node, "raylet_socket_name", None)
+        self._raylet = find_process(f"--raylet_socket_name={raylet}") if raylet else None
+        self._gcs: str = getattr(node, "gcs_address", None) or ""
+        self._patience = patience
+        self._answered = time.monotonic()
+
+    def find_workers(self) -> list[int]:
+        """Processes that the raylet started."""
+        return find_children(self._raylet) if self._raylet is not None else []
+
+    def look(self) -> str:
+        """What is gone; empty if all is there."""
+        if self._raylet is not None and not is_running(self._raylet):
+            return f"Ray's raylet on this machine (process {self._raylet}) died"
+        if self._gcs:
+            now = time.monotonic()
+            if _answers(self._gcs):
+                self._answered = now
+            elif now - self._answered > self._patience + 2 * _LOOK:
+                return f"Ray's GCS, which all of it needs, is gone: nothing answers at {self._gcs}"
+        return ""
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,106 @@
+"""Ray itself dies or does not start: one line says what happened and what to do, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mira_batch import run
+from mira_batch.config.edit import BulkEditConfig
+from tests.support.models.counted import counted, read_edits
+from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.disturbed import CLI, assert_whole, config_file, until
+from tests.support.runs.drivers import Begin, Driver, drivers
+
+pytestmark = [pytest.mark.ray, pytest.mark.faults]
+RECORDS = 24
+
+
+@pytest.fixture
+def begin() -> Iterator[Begin]:
+    with drivers() as begin:
+        yield begin
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> BulkEditConfig:
+    """Its config is `config.yaml`, its editor's log `edits.log`."""
+    base = settings(
+        make_catalogue(tmp_path / "catalogue", RECORDS),
+        tmp_path / "out",
+        run_id="run",
+        backend="ray",
+        policy={"type": "simulated", "steps": {"exact": {"*": 3}}},
+        editor=counted(tmp_path / "edits.log", 0.2, max_batch=1),
+        workers={"min": 1, "max": 1, "records_in_flight": 4, "shard_size": 2},
+    )
+    return config_file(tmp_path, base)[1]
+
+
+def begin_run(begin: Begin, folder: Path, **environment: str) -> Driver:
+    return begin(*CLI, "run", "--config", folder / "config.yaml", **environment)
+
+
+def check_ended(driver: Driver, code: int, words: str) -> None:
+    """It ended with this code, said one line for it with these words, and left no process behind."""
+    said = driver.end(120)
+    assert driver.process.returncode == code, said
+    lines = [line for line in said.splitlines() if not line.startswith(("planning: ", "running "))]
+    lines = [line for line in lines if f"of {RECORDS} records" not in line]  # progress
+    assert len(lines) == 1 and lines[0].startswith("error: ") and words in lines[0], said
+    until(lambda: driver.find_processes() == {}, seconds=20)
+
+
+def check_goes_on(job: BulkEditConfig) -> None:
+    assert run(job.model_copy(update={"backend": "inline"})).complete
+    assert_whole(f"{job.output.uri}/run", job, RECORDS)
+
+
+@pytest.mark.parametrize(("name", "words"), [("raylet/raylet", "raylet"), ("gcs_server", "GCS")])
+@pytest.mark.parametrize("moment", ["the pool's start", "work"])
+def test_ray_that_dies_is_named_and_the_same_command_goes_on(
+    tmp_path: Path, job: BulkEditConfig, begin: Begin, moment: str, name: str, words: str
+) -> None:
+    driver, log = begin_run(begin, tmp_path), tmp_path / "edits.log"
+    driver.await_moment(
+        lambda driver: driver.find("ray::Board") if moment == "the pool's start" else read_edits(log).ended
+    )
+    [pid] = driver.find(name)
+    os.kill(pid, signal.SIGKILL)
+    check_ended(driver, 1, words)
+    check_goes_on(job)
+
+
+def test_ray_that_is_too_slow_to_start_is_one_line(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:
+    """As on a machine that is too busy: its raylet is there, but gets no time."""
+    driver = begin_run(begin, tmp_path)
+    driver.await_moment(lambda driver: driver.find("raylet/raylet"))
+    [pid] = driver.find("raylet/raylet")
+    os.kill(pid, signal.SIGSTOP)
+    check_ended(driver, 2, "Ray did not start on this machine")
+    check_goes_on(job)
+
+
+def test_ray_that_can_not_start_is_one_line(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:
+    """Its sockets lie in its folder, and the path of a Unix socket may have 107 characters."""
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    check_ended(begin_run(begin, tmp_path, RAY_TMPDIR=str(folder)), 2, "Ray did not start on this machine")
+    check_goes_on(job)
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(
+    tmp_path: Path, job: BulkEditConfig, begin: Begin
+) -> None:
+    """Something listens at its address, but is no Ray."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        check_ended(
+            begin_run(begin, tmp_path, RAY_ADDRESS=address), 2, f"RAY_ADDRESS={address}: can't connect"
+        )
+    check_goes_on(job)

@@ -1,0 +1,163 @@
+"""A signal at any moment of the driver's life: exit code 130, one line, no process left behind, nothing lost.
+
+Moments are recognised by what can be seen from outside: libraries that are loaded, processes that are
+there, files that are written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from mira_batch import run
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.core.processes import is_running
+from mira_batch.edit.job import EditJob
+from mira_batch.runtime import run as runner
+from tests.support.models.counted import counted
+from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.disturbed import CLI, assert_whole, config_file, until
+from tests.support.runs.drivers import Begin, Driver, drivers
+
+pytestmark = pytest.mark.faults
+RECORDS, SHARDS = 12, 6
+BOTH = signal.SIGINT, signal.SIGTERM
+
+
+@pytest.fixture
+def begin() -> Iterator[Begin]:
+    with drivers() as begin:
+        yield begin
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> BulkEditConfig:
+    """On Ray; its config is `config.yaml`, its editor's log `edits.log`."""
+    base = settings(
+        make_catalogue(tmp_path / "catalogue", RECORDS),
+        tmp_path / "out",
+        backend="ray",
+        policy={"type": "simulated", "steps": {"exact": {"*": 2}}},
+        editor=counted(tmp_path / "edits.log", 0.2, max_batch=1),
+        workers={"min": 1, "max": 1, "records_in_flight": 4, "shard_size": 2},
+    )
+    return config_file(tmp_path, base)[1]
+
+
+def results(folder: Path) -> int:
+    return len(list(folder.glob("out/*/results/*.parquet")))
+
+
+MOMENTS: dict[str, tuple[Callable[[Driver, Path], object], Sequence[signal.Signals]]] = {
+    "the first imports": (lambda driver, _: driver.loads("pydantic_core"), BOTH),
+    "imports": (lambda driver, _: driver.loads("pyarrow"), BOTH[:1]),
+    "the import of Ray": (lambda driver, _: driver.loads("_raylet"), BOTH[1:]),
+    "Ray's start": (lambda driver, _: driver.find("gcs_server"), BOTH),
+    "its raylet's start": (lambda driver, _: driver.find("raylet/raylet"), BOTH),
+    "the pool's start": (lambda driver, _: driver.find("ray::Board"), BOTH),
+    "the first worker": (lambda driver, _: driver.find("MapWorker"), BOTH[:1]),
+    "the first edit": (lambda _, folder: (folder / "edits.log").exists(), BOTH[1:]),
+    "the first commit": (lambda _, folder: results(folder), BOTH[:1]),
+    "the last commit": (lambda _, folder: results(folder) == SHARDS, BOTH),
+}
+"""Each with the signals that are sent then."""
+CASES = [(moment, number) for moment, (_, numbers) in MOMENTS.items() for number in numbers]
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(("moment", "number"), CASES)
+def test_a_signal_at_any_moment_of_a_run(
+    tmp_path: Path, job: BulkEditConfig, begin: Begin, moment: str, number: signal.Signals
+) -> None:
+    driver = begin(*CLI, "run", "--config", tmp_path / "config.yaml")
+    driver.await_moment(lambda driver: MOMENTS[moment][0](driver, tmp_path))
+    driver.process.send_signal(number)
+    check_interrupted(driver)
+    check_goes_on(tmp_path, job)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("number", BOTH)
+def test_a_signal_while_ray_is_shut_down(
+    tmp_path: Path, job: BulkEditConfig, begin: Begin, number: signal.Signals
+) -> None:
+    """Unless all is done and said by then: that stands."""
+    driver = begin(*CLI, "run", "--config", tmp_path / "config.yaml")
+    driver.await_moment(lambda driver: driver.find("raylet/raylet"))
+    [raylet] = driver.find("raylet/raylet")
+    until(lambda: not is_running(raylet))
+    driver.process.send_signal(number)
+    words = driver.end()
+    if driver.process.returncode == 0:
+        assert f"{RECORDS} of {RECORDS} committed" in words and "interrupted" not in words
+    else:
+        check_interrupted(driver)
+    check_goes_on(tmp_path, job)
+
+
+def test_a_second_signal_while_ray_starts_leaves_at_once(
+    tmp_path: Path, job: BulkEditConfig, begin: Begin
+) -> None:
+    """Ray's raylet gets no time, so that its start does not end by itself."""
+    driver = begin(*CLI, "run", "--config", tmp_path / "config.yaml")
+    driver.await_moment(lambda driver: driver.find("raylet/raylet"))
+    [raylet] = driver.find("raylet/raylet")
+    os.kill(raylet, signal.SIGSTOP)
+    driver.process.send_signal(signal.SIGINT)
+    until(lambda: not is_pending(driver.process.pid, signal.SIGINT))
+    driver.process.send_signal(signal.SIGTERM)
+    check_interrupted(driver)
+    check_goes_on(tmp_path, job)
+
+
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    """Whether a signal was sent to a process that has not taken it yet."""
+    fields = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool(int(fields["ShdPnd"], 16) & 1 << (number - 1))
+
+
+@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("command", ["plan", "validate", "status", "verify", "clean"])
+def test_a_signal_ends_every_command(
+    tmp_path: Path, job: BulkEditConfig, begin: Begin, command: str, number: signal.Signals
+) -> None:
+    driver = begin(*CLI, command, "--config", tmp_path / "config.yaml")
+    driver.await_moment(lambda driver: driver.loads("pyarrow"))
+    driver.process.send_signal(number)
+    check_interrupted(driver)
+    check_goes_on(tmp_path, job)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("number", BOTH)
+def test_a_signal_while_ray_plans(tmp_path: Path, begin: Begin, number: signal.Signals) -> None:
+    """A manifest that is read by Ray's tasks, since it is large."""
+    manifest = make_catalogue(tmp_path / "catalogue", RECORDS)
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    many = [rows[i % RECORDS] | {"record_id": f"many-{i}", "text": "long " * 200} for i in range(20_000)]
+    manifest.write_text("".join(f"{json.dumps(row)}\n" for row in many))
+    job = config_file(tmp_path, settings(manifest, tmp_path / "out", backend="ray"))[1]
+    driver = begin(*CLI, "plan", "--config", tmp_path / "config.yaml")
+    driver.await_moment(lambda driver: driver.find("ray::MapBatches"))
+    driver.process.send_signal(number)
+    check_interrupted(driver)
+    assert runner.plan(EditJob(job.model_copy(update={"backend": "inline"}))).planned == len(many)
+
+
+def check_interrupted(driver: Driver) -> None:
+    words = driver.end()
+    assert driver.process.returncode == 130, words
+    assert sum("interrupted" in line for line in words.splitlines()) == 1, words
+    assert not any(sign in words for sign in ("Traceback", "rror", "***", "Exception")), words
+    assert driver.find_processes() == {}, words
+
+
+def check_goes_on(folder: Path, job: BulkEditConfig) -> None:
+    assert run(job.model_copy(update={"backend": "inline"})).complete
+    [where] = (folder / "out").iterdir()
+    assert_whole(str(where), job, RECORDS)
