@@ -13,6 +13,7 @@ inside an edit, an answer that was cut off, words inside `<edit>` that name no e
 from __future__ import annotations
 
 import html
+import json
 import re
 
 from mira_batch.core.no_edit import denies_stop, names_no_edit
@@ -127,7 +128,17 @@ def _find_problem(edit: str) -> str | None:
         return "<edit> holds a broken character"
     if edit.casefold() == _EDIT_SHOWN or names_no_edit(edit):
         return f"<edit> holds {edit[:80]!r}, which names no edit; when nothing is missing, answer with <stop>"
+    if _is_json(edit):
+        return "<edit> holds JSON; one edit in plain words is wanted"
     return None
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text is an object or a list: an editor would paint by its braces."""
+    try:
+        return text[:1] in "{[" and isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _escape(text: str) -> str:

@@ -15,8 +15,8 @@ THOUGHT = "<think/>"
 """Stands in `Aloud.answer` where a thought stood."""
 
 _NAMES = (
-    "think|thinking|thought|thoughts|reason|reasoning|reflect|reflection|scratchpad|analysis|planning|"
-    "antthinking|inner_?monologue"
+    r"(?:(?:ant)?think|thought|reason|reflect|scratchpad|deliberat|ponder|consider|analys)[\w-]*|"
+    r"plan|planning|draft|cot|chain_of_thought|(?:inner_|internal_)?monologue"
 )
 _TAG = re.compile(
     # Full-width brackets too, and those of Kimi-VL (◁think▷) and Magistral ([THINK]). Nothing here goes back

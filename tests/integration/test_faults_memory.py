@@ -1,4 +1,5 @@
-"""Models that leak, and records that are too large: a record fails for memory only in a fresh process."""
+"""Models that leak or end their process, and records that are too large: a record fails for memory only in a
+fresh process, and no process is started for ever."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import pytest
 
 from mira_batch import load_config, read_outputs, run
 from mira_batch.config.shared import WorkersConfig
-from mira_batch.core.errors import EngineDead
+from mira_batch.core.errors import ConfigError, EngineDead
 from mira_batch.runtime.backends.cluster import ray_session
 from tests.support.models.odd import LEAK, odd
 from tests.support.runs.catalogue import make_catalogue, settings
@@ -59,6 +60,12 @@ def test_a_record_that_is_too_large_fails_and_no_other(manifest: Path) -> None:
     ends, restarts = run_all(manifest, odd(way="too-large"))
     assert ends.pop("odd-1") == "editor_out_of_memory"
     assert set(ends.values()) == {"ok"} and restarts >= 1
+
+
+def test_a_factory_that_ends_its_process_is_named_and_not_called_for_ever(manifest: Path) -> None:
+    words = "3 worker processes in a row died while opening it and calling .*odd:make_nothing"
+    with pytest.raises(ConfigError, match=words):
+        run_all(manifest, odd("make_nothing", way="os-exit"))
 
 
 def test_without_a_process_to_spare_the_run_ends_and_loses_nothing(manifest: Path) -> None:

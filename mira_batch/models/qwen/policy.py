@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mira_batch.config.models.local import QwenVLConfig
-from mira_batch.core.errors import RecordError, boundary
+from mira_batch.core.errors import EngineDead, RecordError, boundary
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import Prompt, build_prompt
@@ -35,7 +35,7 @@ from mira_batch.models.qwen.shared import (
     make_opaque,
     write_identity,
 )
-from mira_batch.models.serving import free_memory
+from mira_batch.models.serving import free_memory, is_out_of_memory
 from mira_batch.models.torch_support import (
     check_memory,
     count_loaded_bytes,
@@ -131,7 +131,7 @@ class QwenVLPolicy:
                 if isinstance(row, RecordError):
                     raise row
                 self._generate([row], [0], 1)
-        except RecordError as error:
+        except (RecordError, EngineDead) as error:
             raise explain_first_call(error.__cause__ or error, self._device, side * side) from error
         free_memory()  # or the editor, which is loaded next and runs on another stream, would find less
 
@@ -163,6 +163,8 @@ class QwenVLPolicy:
                 self._check_length(row["input_ids"].shape[1])
                 return row
         except RecordError as error:
+            if error.__cause__ is not None and is_out_of_memory(error.__cause__):
+                raise error.__cause__ from None  # of the whole call
             return error
 
     def _check_length(self, tokens: int) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from mira_batch.core.errors import RecordError
+from mira_batch.core.text import clean_text
 
 MOST_WORDS = 300
 """Characters of an endpoint's own words that an error quotes."""
@@ -102,7 +103,8 @@ def parse_retry_after(header: str | None) -> float | None:
 
 
 def quote(text: str, key: str | None) -> str:
-    """An endpoint's words for an error message: on one line, cut short, and without anything like a key."""
+    """An endpoint's words for an error message: on one line, valid Unicode, cut short, and without anything
+    like a key."""
     if key:
         text = text.replace(key, "***")
-    return " ".join(_KEYS.sub("***", text).split())[:MOST_WORDS]
+    return clean_text(" ".join(_KEYS.sub("***", text).split()), MOST_WORDS)

@@ -21,6 +21,22 @@ class Board:
         self._statuses: dict[WorkerProcess, WorkerStatus] = {}
         self._stopping = False
         self._ended: Mapping[str, str] = {}
+        self._opening: dict[str, list[WorkerProcess]] = {}
+
+    def begin(self, worker: str, process: WorkerProcess) -> list[WorkerProcess]:
+        """A process of a worker begins to open the job; answers which before it died of that, in a row.
+
+        Args:
+            worker: Ray's name for the actor, which stays when its process is another.
+            process: the process.
+        """
+        died = list(self._opening.setdefault(worker, []))
+        self._opening[worker].append(process)
+        return died
+
+    def end(self, worker: str) -> None:
+        """A worker has opened the job, or knows why it can't."""
+        self._opening.pop(worker, None)
 
     def put(self, worker: WorkerProcess, status: WorkerStatus) -> bool:
         """A worker's heartbeat; answers whether it is to end."""

@@ -54,6 +54,9 @@ _ERRORS = {
 }
 """What a worker may refuse with, by name: errors travel to the driver as data."""
 _ERROR = pa.field("error", pa.string())
+_MOST_OPENINGS = 3
+"""Processes of a worker in a row that may die while they open the job, by a factory that ends its process,
+say."""
 _NOTHING = {"receipt": "", "spans": "", "error": "", "message": ""}
 """What a call returns, while it holds nothing."""
 
@@ -83,6 +86,11 @@ class _Actor:
             return explain_exit(dead, own)
 
         self._broken: UserError | JobError | None = None
+        worker = ray.get_runtime_context().get_actor_id()
+        died: Any = ray.get(board.begin.remote(worker, own))
+        if len(died) >= _MOST_OPENINGS:  # Ray would start another, for ever
+            self._broken = job.explain_opening(len(died), explain_exit(died[-1], own))
+            return
         try:
             unpacked = job.unpack()
             store = open_store(run, unpacked.config.storage)
@@ -90,6 +98,7 @@ class _Actor:
             self._worker = ShardWorker(unpacked, store, here, heartbeat, profile)
         except (UserError, JobError) as error:
             self._broken = error
+        board.end.remote(worker)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         if self._broken is not None:
@@ -127,6 +136,25 @@ class _PackedJob:
 
     def unpack(self) -> Job:
         return self.job(self.config.model_validate(self.settings))
+
+    def explain_opening(self, deaths: int, last: Failure | None) -> ConfigError:
+        """Why no further process tries to open it: so many died of that, the last one so."""
+        factories = ", ".join(_find_factories(self.settings))
+        loading = f" and calling {factories}" if factories else ""
+        how = f": {last.message}" if last else ""
+        return ConfigError(
+            f"job {self.settings['job']}: {deaths} worker processes in a row died while opening it"
+            f"{loading}{how}"
+        )
+
+
+def _find_factories(settings: Any) -> Iterator[str]:
+    """The functions of a user's own that settings name, wherever they are."""
+    if isinstance(settings, dict):
+        for name, value in settings.items():
+            if name == "factory" and isinstance(value, str):
+                yield value
+            yield from _find_factories(value)
 
 
 class RayBackend:

@@ -38,6 +38,12 @@ READABLE = {
     "<Reasoning step='1'>or <edit>this</edit>?</Reasoning><stop>fine</stop>": StopAction(
         "fine", "or <edit>this</edit>?"
     ),
+    "<reasoning_content>or <edit>this</edit>?</reasoning_content><edit>that</edit>": Edit(
+        "that", "or <edit>this</edit>?"
+    ),
+    "<plan>or <edit>this</edit>?</plan><edit>write <plant> and {x}</edit>": Edit(
+        "write <plant> and {x}", "or <edit>this</edit>?"
+    ),
     "<scratchpad>a</scratchpad><reflection>b</reflection><edit>c</edit>": Edit("c", "a b"),
     "<seed:think>a</seed:think><edit>b</edit>": Edit("b", "a"),
     "◁think▷or <edit>this</edit>?◁/think▷<edit>that</edit>": Edit("that", "or <edit>this</edit>?"),
@@ -122,6 +128,8 @@ MALFORMED = {
     f"<edit>{'x' * (MAX_INSTRUCTION + 1)}</edit>": "2001 characters",
     "<edit>write \ud83d</edit>": "broken character",
     "<edit>draw \ufffd</edit>": "broken character",
+    '<edit>{"instruction": "brighten"}</edit>': "holds JSON",
+    '<edit>["brighten", "crop"]</edit>': "holds JSON",
     "<edit>...</edit>": NO_EDIT,
     "<edit>…</edit>": NO_EDIT,
     "<edit>-</edit>": NO_EDIT,

@@ -41,6 +41,7 @@ def test_keys_are_never_quoted() -> None:
     words = quote("Incorrect key provided: sk-proj-ab****yz.\nBearer abcdef secret-1 AIzaSyD-x9", "secret-1")
     assert words == "Incorrect key provided: *** Bearer *** *** ***"
     assert len(quote("x" * 10_000, None)) == 300
+    assert quote("half \ud83d and \udce9", None) == r"half \ud83d and \xe9"
 
 
 def test_retry_after_is_read_in_seconds() -> None:
