@@ -10,4 +10,5 @@ import sys
 from mira_batch.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(["inspect", *sys.argv[1:]]))
+    sys.argv.insert(1, "inspect")
+    sys.exit(main())

@@ -32,7 +32,7 @@ from mira_batch.launch import make_job
 from mira_batch.report.figures import dump_summary
 from mira_batch.report.outcome import look_at_results, print_outcome
 from mira_batch.report.progress import Terminal, summary_table
-from mira_batch.report.streams import Murmur, divert_prints, is_terminal, open_answer
+from mira_batch.report.streams import Murmur, divert_prints, is_terminal, keep_streams, open_answer
 from mira_batch.runtime import preflight
 from mira_batch.runtime import run as runner
 
@@ -63,9 +63,9 @@ class _Command(TyperCommand):
     """A command whose standard output holds its answer alone."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it. What models and libraries print meanwhile goes to standard error."""
-        with divert_prints(_murmur):
-            return super().invoke(ctx)
+        """Run it. What models and libraries print from now on goes to standard error."""
+        divert_prints(_murmur)
+        return super().invoke(ctx)
 
 
 @app.command("make-tiny", cls=_Command)
@@ -276,15 +276,27 @@ def _catch_signals() -> Iterator[StopRequest]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    with open_answer() as answer:
-        _out.file = answer
-        code, problem = _call(given)
-        if problem and "--json" in given and not answer.used:
-            with suppress(UserError):  # standard output is lost as well
-                _print_json({"error": problem})
-        return code
+    """Run the command line; returns the exit code.
+
+    Args:
+        arguments: None takes those of this process, whose standard output then is the answer to its end: also
+            what libraries print when it exits goes to standard error.
+    """
+    if arguments is None:
+        return _main(sys.argv[1:])
+    with keep_streams():
+        return _main(list(arguments))
+
+
+def _main(arguments: list[str]) -> int:
+    _out.file = answer = open_answer()
+    code, problem = _call(arguments)
+    if problem and "--json" in arguments and not answer.used:
+        with suppress(UserError):  # standard output is lost as well
+            _print_json({"error": problem})
+    with suppress(UserError, OSError):  # that it was lost is told by now
+        answer.close()
+    return code
 
 
 def _call(arguments: list[str]) -> tuple[int, str]:
