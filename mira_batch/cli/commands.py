@@ -26,7 +26,7 @@ from mira_batch.launch import make_job
 from mira_batch.report.figures import dump_summary
 from mira_batch.report.outcome import look_at_results, print_outcome
 from mira_batch.report.progress import Terminal, summary_table
-from mira_batch.report.streams import Murmur, divert_prints, is_terminal, open_answer
+from mira_batch.report.streams import Murmur, divert_prints, is_terminal, keep_streams, open_answer
 from mira_batch.runtime import preflight
 from mira_batch.runtime import run as runner
 
@@ -56,9 +56,9 @@ class _Command(TyperCommand):
     """A command whose standard output holds its answer alone."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it. What models and libraries print meanwhile goes to standard error."""
-        with divert_prints(_murmur):
-            return super().invoke(ctx)
+        """Run it. What models and libraries print from now on goes to standard error."""
+        divert_prints(_murmur)
+        return super().invoke(ctx)
 
 
 @app.command("make-tiny", cls=_Command)
@@ -252,17 +252,25 @@ def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
     """Run one command to its end; returns the exit code.
 
     Args:
-        arguments: the command's; the process's own if left out.
+        arguments: the command's. None takes those of this process, whose standard output then is the answer to
+            its end: also what libraries print when it exits goes to standard error.
         interrupts: hears signals.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    with open_answer() as answer:
-        _out.file = answer
-        code, error = _call(given, interrupts)
-        if error is not None and "--json" in given and not answer.used:
-            with suppress(UserError):  # standard output is lost as well
-                _print_json({"error": str(error) if isinstance(error, MiraError) else describe(error)})
-        return code
+    if arguments is None:
+        return _answer(sys.argv[1:], interrupts)
+    with keep_streams():
+        return _answer(list(arguments), interrupts)
+
+
+def _answer(arguments: list[str], interrupts: Interrupts) -> int:
+    _out.file = answer = open_answer()
+    code, error = _call(arguments, interrupts)
+    if error is not None and "--json" in arguments and not answer.used:
+        with suppress(UserError):  # standard output is lost as well
+            _print_json({"error": str(error) if isinstance(error, MiraError) else describe(error)})
+    with suppress(UserError, OSError):  # that it was lost is told by now
+        answer.close()
+    return code
 
 
 def _call(arguments: list[str], interrupts: Interrupts) -> tuple[int, Exception | None]:

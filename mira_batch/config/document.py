@@ -19,6 +19,8 @@ Lines = dict[Path, int]
 """Where each key stands in the file: path of keys -> line, from 1."""
 _MOST_VALUES = 100_000
 """Values of a document, aliases unfolded. Real ones have some hundred."""
+_MOST_COMPOSED = 200_000
+"""Characters of a JSON text whose lines are looked for."""
 _COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3,4}){1,2}(?=\s|$)")
 _OCTAL = re.compile(r"[-+]?0[0-9_]+")
 _COMMENT = "what follows ' #' is a comment in YAML; if it was meant as the value, put it in quotes"
@@ -172,7 +174,9 @@ def _explain_yaml(error: yaml.MarkedYAMLError, text: str) -> DocumentError:
 
 def _compose_json(text: str) -> yaml.Node | None:
     """JSON is YAML but for tabs between values. The nodes say where keys stand; of the odd text that PyYAML
-    refuses nothing does."""
+    refuses, and of a long one that it takes minutes for, nothing does."""
+    if len(text) > _MOST_COMPOSED:
+        return None
     loader = None
     try:
         loader = yaml.SafeLoader(text.replace("\t", " "))

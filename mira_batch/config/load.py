@@ -17,7 +17,8 @@ from mira_batch.config.inspect import InspectConfig
 from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import ConfigError
 
-_MOST_BYTES = 10_000_000
+_MOST_BYTES = {"YAML": 2_000_000, "JSON": 100_000_000}
+"""A `run.json` names every file of its manifest."""
 _CALLS = "calls/[0-9]*.json"
 """Beside a `run.json`: the configs of later calls that had another one; see `storage/run/layout.py`."""
 _IGNORED = "x-"
@@ -116,8 +117,8 @@ def _read_file(path: FilePath) -> Settings:
     form = "JSON" if path.suffix.lower() == ".json" else "YAML"
     try:
         with open(path, "rb") as file:
-            raw = file.read(_MOST_BYTES + 1)
-        if len(raw) > _MOST_BYTES:
+            raw = file.read(_MOST_BYTES[form] + 1)
+        if len(raw) > _MOST_BYTES[form]:
             raise ConfigError(f"{path}: is too large for a config file; is it the manifest?")
         document = read_document(raw.decode("utf-8-sig"), form)
     except OSError as error:

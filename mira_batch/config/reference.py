@@ -19,11 +19,13 @@ from mira_batch.config.inspect import InspectConfig
 _INTRO = """# Configuration
 
 Every setting of the bulk edit job, made from the config models by `python -m mira_batch.config.reference`.
-A config is a YAML or JSON file; `--set a.b=c` overrides one setting, its value read as YAML. Unknown keys
-are refused. Relative paths start at the working directory. In locations and endpoints `~`, `$NAME` and
-`${NAME}` are replaced by what they stand for, and `$$NAME` is the text `$NAME`. A file URI is percent-encoded
-(`file:///data/my%20shop`); in a path, and in a key of an object store, every character stands for itself.
-Every run writes its resolved config to `run.json`, and that file reruns it, as it was last called.
+A config is a YAML or JSON file; `--set a.b=c` overrides one setting, its value read as YAML without comments.
+Unknown keys are refused, and keys that are there twice. Top-level keys that begin with `x-` hold no settings:
+a place for YAML anchors. Relative paths start at the working directory. In locations and endpoints `~`,
+`$NAME` and `${NAME}` are replaced by what they stand for, and `$$NAME` is the text `$NAME`. A file URI is
+percent-encoded (`file:///data/my%20shop`); in a path, and in a key of an object store, every character stands
+for itself. Every run writes its resolved config to `run.json`, that of a later call with other settings to
+`calls/`; `run.json` reruns the run as last called.
 """
 _INSPECT = """# The inspect job
 

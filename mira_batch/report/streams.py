@@ -7,7 +7,6 @@ is no reason to end a run; an answer that could not be written is an error.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import io
@@ -81,40 +80,32 @@ class Answer(_Stream):
             ) from error
 
 
-@contextmanager
-def open_answer() -> Iterator[Answer]:
-    """Make standard output an `Answer`, for whatever prints before and after a command's own work (help,
-    usage) too."""
-    earlier, answer = sys.stdout, Answer()
-    sys.stdout = answer
-    try:
-        yield answer
-    finally:
-        sys.stdout = earlier
-        with suppress(OSError):
-            answer.close()
+def open_answer() -> Answer:
+    """Make standard output an `Answer`, also for what is printed before a command's work (help, usage)."""
+    sys.stdout = answer = Answer()
+    return answer
 
 
-@contextmanager
-def divert_prints(murmur: TextIO) -> Iterator[None]:
-    """Send what is printed to standard output, by Python code or past it, to standard error.
+def divert_prints(murmur: TextIO) -> None:
+    """Send what is printed to standard output from now on, by Python code or past it, to standard error.
 
     An `Answer` opened before stays what it is.
 
     Args:
         murmur: standard error; what models write to it fails no record, whoever reads it.
     """
-    earlier = sys.stdout, sys.stderr
-    kept = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr = murmur
+
+
+@contextmanager
+def keep_streams() -> Iterator[None]:
+    """Undo the above at the end, for a caller that goes on in this process."""
+    _fill_closed()
+    earlier, kept = (sys.stdout, sys.stderr), os.dup(1)
     try:
         yield
     finally:
-        with suppress(OSError, ValueError):
-            if sys.__stdout__ is not None:
-                sys.__stdout__.flush()  # held by a log handler, say
-        ctypes.CDLL(None).fflush(None)  # what C code has printed and still holds
         os.dup2(kept, 1)
         os.close(kept)
         sys.stdout, sys.stderr = earlier

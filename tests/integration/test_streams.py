@@ -15,10 +15,11 @@ from tests.support.runs.catalogue import make_catalogue, settings
 
 CLI = [sys.executable, "-m", "mira_batch.cli"]
 LOUD = """
-import ctypes, logging, os, subprocess, sys
+import atexit, ctypes, logging, os, subprocess, sys
 from mira_batch.models.embedded.pillow_editor import PillowEditor
 
 held = logging.StreamHandler(sys.stdout)
+atexit.register(print, "printed at the end")
 
 class Loud(PillowEditor):
     def apply(self, requests):
@@ -45,6 +46,7 @@ SAID = (
     "said by a child",
     "held back by C",
     "logged",
+    "printed at the end",
 )
 
 

@@ -171,8 +171,16 @@ def test_json_may_be_indented_with_tabs(file: Any) -> None:
 
 
 def test_a_manifest_is_not_read_as_a_config(file: Any) -> None:
-    path = file(b"a" * 10_000_001)
+    path = file(b"a" * 2_000_001)
     assert problem(path) == f"{path}: is too large for a config file; is it the manifest?"
+
+
+def test_a_run_json_may_name_very_many_files(file: Any) -> None:
+    files = [{"path": f"/data/part-{k:06d}.parquet", "version": f"v{k}"} for k in range(60_000)]
+    document = {"mira_batch": "0.1.0", "config": nested("workers.max", 7), "manifest": files}
+    assert load_config(file(json.dumps(document, indent=2), "run.json")).workers.max == 7
+    twice = json.dumps(document | {"config": MINIMAL}).replace('{"uri"', '{"uri": "p", "uri"')
+    assert "uri: is there twice; keep one of them" in problem(file(twice, "run.json"))
 
 
 # Values that YAML makes something else of
