@@ -19,7 +19,7 @@ from mira_batch.cli.interrupts import INTERRUPTED, Interrupts
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.load import load_job_config
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import ClusterLost, ConfigError, MiraError, RunStopped, UserError, describe
+from mira_batch.core.errors import ConfigError, MiraError, RunStopped, UserError, describe
 from mira_batch.core.text import show_text
 from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
@@ -262,8 +262,6 @@ def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
         if error is not None and "--json" in given and not answer.used:
             with suppress(UserError):  # standard output is lost as well
                 _print_json({"error": str(error) if isinstance(error, MiraError) else describe(error)})
-        if isinstance(error, ClusterLost):  # at its end the interpreter would wait for it
-            interrupts.leave(code)
         return code
 
 

@@ -9,6 +9,7 @@ Only small modules are imported here: what is imported before the handlers stand
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -36,6 +37,7 @@ class Interrupts:
         Args:
             program: this process runs the command and nothing else, so that its end is worth a word.
         """
+        self._program = program
         self.heard = ""
         """Name of the first signal; empty while there was none."""
         self._stop: StopRequest | None = None
@@ -43,8 +45,8 @@ class Interrupts:
         # Of its own, since the one of stderr is hushed for a moment while Ray starts.
         self._stderr: int | None = None
         with suppress(OSError):  # there may be none
-            self._stderr = os.dup(2)
-        self._witness = Witness(self._stderr) if program and self._stderr is not None else None
+            self._stderr = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)  # the standard ones may be closed
+        self._witness: Witness | None = None
         self._earlier: dict[int, Any] = {}
 
     def listen(self) -> None:
@@ -52,6 +54,9 @@ class Interrupts:
         with suppress(ValueError):
             for number in SIGNALS:
                 self._earlier[number] = signal.signal(number, self._hear)
+        if self._program and self._stderr is not None:
+            with suppress(OSError):  # no process more may be started; others will say so
+                self._witness = Witness(self._stderr)
 
     def close(self, restore: bool) -> None:
         """The command is over; with `restore` signals go back to who handled them before."""
@@ -80,7 +85,8 @@ class Interrupts:
         """The exit code of a command that ended with `code`, having said itself that it was interrupted if
         that is 130.
 
-        From now on all is done and said, and a signal only makes the process leave sooner.
+        From now on all is done and said, and a signal only makes the process leave sooner. A program that
+        failed does so by itself.
         """
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # the interpreter's own end says what is wrong with it
@@ -88,6 +94,8 @@ class Interrupts:
         if self.heard:
             self.leave(INTERRUPTED, "" if code == INTERRUPTED else _WORDS)
         self._code = code
+        if code and self._program:
+            self.leave(code)
         return code
 
     def leave(self, code: int, words: str = "") -> NoReturn:

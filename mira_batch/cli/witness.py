@@ -6,6 +6,7 @@ object store is gone.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from contextlib import suppress
@@ -25,7 +26,7 @@ class Witness:
         Args:
             stderr: descriptor on which to have the last word.
         """
-        read, _ = os.pipe()  # the other end stays open as long as this process lives
+        read, _ = _open_pipe()  # the other end stays open as long as this process lives
         # The child never hears a signal: a Ctrl-C goes to all processes of a terminal.
         hearing = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._pid = os.fork()
@@ -41,13 +42,22 @@ class Witness:
             os.waitpid(self._pid, 0)
 
 
+def _open_pipe() -> list[int]:
+    """A pipe beside the standard streams, whose numbers are free where they were closed."""
+    ends = os.pipe()
+    own = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends]
+    for end in ends:
+        os.close(end)
+    return own
+
+
 def _wait_and_say(read: int, stderr: int) -> None:
     """The witness's whole life: nothing ever comes through the pipe but its end."""
     try:
         os.dup2(stderr, 2)
         os.dup2(read, 0)
         os.closerange(3, 256)
-        os.close(1)
+        os.close(1)  # who reads it must see its end
         os.read(0, 1)
         os.write(2, _WORDS.encode())
     finally:

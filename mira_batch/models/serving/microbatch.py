@@ -7,7 +7,9 @@ shard's deepest record the smallest).
 
 When a call raises, the batch is cut into halves until the request to blame is alone; only that one fails.
 A call that runs out of memory is cut the same way, and what fits is remembered for its bucket
-(`batch_limits.py`), unless a request of it does not even fit alone: then that one was the cause.
+(`batch_limits.py`), unless a request of it does not even fit alone: then that one was the cause. Its record
+fails for it only where the model has not answered any call of this process: else memory may have leaked, and
+the process leaves, so that the record is tried in a fresh one.
 """
 
 from __future__ import annotations
@@ -97,6 +99,8 @@ class MicroBatcher(Generic[Q, R]):
         """What all calls took so far; see `ModelClient.usage`."""
         self.out_of_memory = 0
         """Calls that ran out of memory."""
+        self._fresh = True
+        """Whether no call has been answered yet."""
         self._threads = [
             threading.Thread(target=self._serve, args=(call,), name=f"{role.name}-{i}", daemon=True)
             for i, call in enumerate(replicas)
@@ -232,6 +236,7 @@ class MicroBatcher(Generic[Q, R]):
         else:
             took = Usage({"retried": outcome.seconds})
         with self._ready:  # replicas count together
+            self._fresh = self._fresh and not answered
             self.out_of_memory += outcome.ran_out
             self.usage += took
         self.on_call(threading.current_thread().name, started, started + outcome.seconds, answered)
@@ -300,7 +305,14 @@ class MicroBatcher(Generic[Q, R]):
             return error
         if is_engine_dead(error):
             return EngineDead(describe(error))
-        kind = self.role.out_of_memory if is_out_of_memory(error) else self.role.failed
-        wrapped = RecordError(kind, describe(error))
+        kind, words = self.role.failed, describe(error)
+        if is_out_of_memory(error):
+            if not self._fresh:
+                return EngineDead(
+                    f"the {self.role.name} ran out of memory with one request alone, in a process that has "
+                    f"answered others: a fresh one shows whether it is too large or memory leaks ({words})"
+                )
+            kind = self.role.out_of_memory
+        wrapped = RecordError(kind, words)
         wrapped.__cause__ = error
         return wrapped

@@ -65,7 +65,14 @@ RAISED = {
     "base": BaseException("base"),
     "cancelled": asyncio.CancelledError("c"),
     "generator-exit": GeneratorExit(),
+    "too-large": MemoryError("too large"),
 }
+
+
+LEAK = 5
+"""Requests that a process has memory for, where the way is to leak."""
+_served = 0
+"""Requests that this process has served."""
 
 
 class Editor:
@@ -80,6 +87,8 @@ class Editor:
         return request.image.size
 
     def apply(self, requests: Sequence[EditRequest]) -> Any:
+        if self._way == "leaks":
+            leak(len(requests))
         mirrored: list[Any] = [ImageOps.mirror(request.image.pixels) for request in requests]
         odd = [at for at, request in enumerate(requests) if request.record_id.startswith("odd")]
         if not odd:
@@ -131,8 +140,28 @@ class Policy:
         return ["<stop>done</stop>" if request.history else "<edit>mirror it</edit>" for request in requests]
 
 
+class LeakingPolicy(Policy):
+    identity = "leaks/1"
+
+    def propose(self, requests: Sequence[PolicyRequest]) -> Sequence[str | Exception]:
+        leak(len(requests))
+        return super().propose(requests)
+
+
+def leak(requests: int) -> None:
+    """Serve so many requests, as long as there is memory left."""
+    global _served
+    if _served + requests > LEAK:
+        raise MemoryError(f"{_served} served, {requests} do not fit")
+    _served += requests
+
+
 def make_policy() -> Policy:
     return Policy()
+
+
+def make_leaking_policy() -> Policy:
+    return LeakingPolicy()
 
 
 def make_editor(**options: str) -> Editor:
@@ -146,10 +175,10 @@ def make_nothing(way: str) -> NoReturn:
     leave(RAISED[way])
 
 
-def odd(editor: str = "make_editor", **options: Any) -> dict[str, Any]:
+def odd(editor: str = "make_editor", policy: str = "make_policy", **options: Any) -> dict[str, Any]:
     """The models of a config."""
     factory = f"{__name__}:{editor}"
     return {
-        "policy": {"type": "custom", "factory": f"{__name__}:make_policy"},
+        "policy": {"type": "custom", "factory": f"{__name__}:{policy}"},
         "editor": {"type": "custom", "factory": factory, "options": options},
     }

@@ -50,7 +50,12 @@ PAD = Rule(
         "extend|expand canvas to {square}",
         "extend|expand canvas to {ratio}",
         "make {it} square with|by|on [add+ing] {colour} {ground}",
-        "square {it} [up] with {colour} {ground}",
+        "make {it} square [,|and] pad|fill|pad+ing|fill+ing [{ground}|rest] with|in {colour}",
+        "make {it} square by|using|with pad+ing [{it}] [with|in {colour}]",
+        "make {it} square , {colour} {ground}",
+        "pad [{it}] with {colour} [{ground}] to {square}",
+        "pad [{it}] with {colour} [{ground}] to {size}",
+        "square {it} [up|off] with {colour} {ground}",
         "pad|add|put {colour} {ground} [to {it}] to make {it} square",
         "add whitespace [around {it}] ( to make {it} square / so [that] {it} (becomes / is) square )",
     ),
@@ -65,13 +70,17 @@ FIT = Rule(
         "fit [{it}] [in|into|on|to|onto|within|inside] {size} {colour} {frame}",
         "resize|scale [{it}] [to fit] [to|into|in|within|inside] {size} {filled}",
         "resize|scale [{it}] [to fit] [to|into|in|within|inside] {size} [,|and] {kept} [,|and] {painted}",
-        "resize|scale [{it}] to fit [to|into|in|within|inside] {size} [,|and] {painted}",
+        "resize|scale [{it}] [up|down] to fit [to|into|in|within|inside] {size} [,|and] {painted}",
         "resize|scale [{it}] to {size} [,|and] with|using|add {colour} pad+ing|bar",
         "make {it} {size} with {colour} pad+ing|bar|border|margin",
         "make {it} {size} [,|and] {kept} [,|and] {painted}",
         "make {it} {size} {filled}",
     ),
-    alone=("{size} [,|and] {kept} [,|and] {painted}", "{size} [,] [with] {colour} pad+ing|bar"),
+    alone=(
+        "{size} [,|and] {kept} [,|and] {painted}",
+        "{size} [,] [with] {colour} pad+ing|bar",
+        "{size} [,] {colour} {ground} [,|and] {kept}",
+    ),
     details=_PAINTS,
 )
 
@@ -89,13 +98,14 @@ def _border(said: Said) -> Made:
     return geometry.Border(thickness or 10, "px", paint)
 
 
-_MADE_OF = "border|frame|outline|line"
+_MADE_OF = "border|frame|outline"
 _SPACE = "margin|pad+ing|whitespace"
 BORDER = Rule(
     _border,
     verbs=(
         "frame|surround|border|outline {it} [with|in]",
-        f"frame|surround|border {{it}} with {{stroke}} {_MADE_OF}",
+        f"frame|surround|border {{it}} with {{stroke}} {_MADE_OF}|line",
+        "add|put|draw {stroke} line around {it}",
         "pad [{it}] by|with {width} [of {colour}] => margin=1",
         "pad [{it}] with {width} {colour} pad+ing => margin=1",
     ),
@@ -108,8 +118,10 @@ BORDER = Rule(
         *(f"{stroke} {_MADE_OF}" for stroke in ("{broad}", "{dyed}")),
         *(f"{stroke} {_SPACE} => margin=1" for stroke in ("{broad}", "{dyed}")),
         f"{{colour}} {_MADE_OF} [,] {{width}}",
+        f"{_MADE_OF} of {{width}}",
         f"{_MADE_OF} {{width}} [{{colour}}]",
     ),
+    asked=(f"{{stroke}} {_MADE_OF}", f"{{stroke}} {_SPACE} => margin=1"),
     labels=("border|frame|margin",),
     titles=("border|frame|margin",),
     details=(

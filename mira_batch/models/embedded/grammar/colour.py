@@ -37,6 +37,7 @@ GRAYSCALE = Rule(
     verbs=(
         f"remove|take|drop|strip [out] {_EVERY_COLOUR} [out]",
         "convert|change|turn to|into grayscale [image]",
+        "make grayscale [image]",
         "desaturate [{it}] [completely|fully|entirely|totally]",
         "completely|fully desaturate [{it}]",
     ),
@@ -58,7 +59,7 @@ SEPIA = Rule(
 )
 INVERT = Rule(
     lambda said: colour.Invert(),
-    verbs=(f"invert [{_EVERY_COLOUR}]", "invert {it}"),
+    verbs=(f"invert [{_EVERY_COLOUR}]", "invert {it}", "make [photographic] negative [of {it}]"),
     states=("[photographic] negative [image]",),
     things=("negative effect|of {it}", "color inversion", "[photographic] negative of {it}"),
     titles=("invert|negative",),

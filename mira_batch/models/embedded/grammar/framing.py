@@ -83,7 +83,7 @@ CONTEXTS = _compile(
     "it came|turned out {state} [and {state}]",
     "{it} (is|looks|seems|appears|was / came|turned out) {state} [[,|and] {state}]",
     "color (are|is|look|looks) {state} [[,|and] {state}]",
-    "{it} is {measured} [now|currently|large|in size]",
+    "{it} is {measured} [now|currently]",
     "original|current|source size|dimension|resolution [is|:] {measured}",
 )
 """Whole stretches between joints that name no edit."""
@@ -111,8 +111,8 @@ AFTER: dict[Pattern, tuple[str, ...]] = {
         ("[i|client] want|need", ("thing",)),
         ("can i have|get", ("thing",)),
         ("{it} need", ("thing", GERUND)),
-        ("add|apply|use|do|run|create|insert|draw|place|overlay|make|put|have", ("thing",)),
-        ("give [{it}]", ("thing",)),
+        ("add|apply|use|do|run|create|insert|draw|place|overlay|put|have|get", ("thing",)),
+        ("give [({it} / me / us)]", ("thing",)),
         ("thanks in advance for", (GERUND,)),
         ("start|begin by", (GERUND,)),
         ("[and] with", ("thing",)),

@@ -37,8 +37,9 @@ _HARMLESS = {"kept", "sized", "unit", "start"}
 class Reader:
     """Reads one instruction."""
 
-    def __init__(self, normal: Normal) -> None:
+    def __init__(self, normal: Normal, polite: Sequence[int]) -> None:
         self.normal = normal
+        self.polite = polite
         self.text = normal.text
         self.clauses: list[Clause] = []
         self.last: int | None = None
@@ -167,7 +168,8 @@ class Reader:
                     yield replace(clause, start=at)
 
     def _find_commands(self, at: int) -> Iterator[Clause]:
-        for kind in ("verb", "label", "ask", "alone"):
+        kinds = ("verb", "label", "ask", "alone")
+        for kind in (*kinds, "asked", framing.PARTICIPLE) if self._says_please(at) else kinds:
             yield from LEXICON.find(kind, self.text, at)
         for lead in framing.LEADS.get(first_of(self.text, at), ()):
             for end in self._find_ends({first_of(self.text, at): (lead,)}, at):
@@ -176,6 +178,12 @@ class Reader:
                     for clause in LEXICON.find(kind, self.text, end):
                         if not words.endswith("with ") or clause.said.keys() & _MEASURES:
                             yield replace(clause, start=at, lead=words)
+
+    def _says_please(self, at: int) -> bool:
+        """Whether there is a "please" in the stretch of words from here."""
+        start = self.normal.tokens[self.normal.index(at)].start
+        end = self.normal.source_of(self.normal.stop(at))
+        return any(start <= place <= end for place in self.polite)
 
     def _find_carried(self, at: int) -> Iterator[Clause]:
         """Clauses that take their verb from the one before: "make it brighter and sharper"."""

@@ -69,7 +69,7 @@ RESIZE = Rule(
         "scale|size|resize down [{it}] => way=-",
         "bring {it} down => way=-",
         "enlarge|upscale [{it}] => way=+",
-        "shrink|downscale|reduce [{it}] => way=-",
+        "shrink|downscale|downsize|reduce [{it}] => way=-",
         f"reduce|decrease [image] {_SIZE} => way=-",
         f"increase|enlarge [image] {_SIZE} => way=+",
         f"set|change|adjust [image] {_SIZE}",
@@ -78,13 +78,13 @@ RESIZE = Rule(
         f"double [{{it}}] [{_SIZE}] => to=200",
         f"triple [{{it}}] [{_SIZE}] => to=300",
         *(
-            f"set|make|change|bring|get {side} [of {{it}}] {way}"
+            f"set|make|change|bring|get [image] {side} [of {{it}}] {way}"
             for side, length in _SIDES
             for way in (f"[to] {length}", f"down [to] {length} => way=-", f"up [to] {length} => way=+")
         ),
     ),
     states=(
-        "{size} [large|in size]",
+        "{size} [(large / in size)]",
         "{share:by} larger => way=+",
         "{share:by} smaller => way=-",
         "{times} larger => way=+",
@@ -106,20 +106,23 @@ RESIZE = Rule(
         "{share:by} smaller => way=-",
         f"{{fold}} {_AS}",
         "{longest} (should|must) be {length:longest}",
+        "width (should|must) be {length:across}",
+        "height (should|must) be {length:up}",
         "{shortest} (should|must) be {length:shortest}",
         "{times} upscale|enlargement",
     ),
     alone=(
         f"{{part:to}} [of] [original|current] {_SIZE}",
-        "{longest} {length:longest}",
-        "{shortest} {length:shortest}",
+        "{longest} [to] {length:longest}",
+        "{shortest} [to] {length:shortest}",
         "{px:longest} {longest}",
-        "width {length:across} [[and|,] height {length:up}]",
-        "height {length:up}",
+        "width [of] {length:across} [[and|,] height [of] {length:up}]",
+        "height [of] {length:up}",
+        f"{{percent:to}} [of] [original|current] {_SIZE}",
         "{px:across} (wide / [in] width)",
         "{px:up} (tall / [in] height)",
     ),
-    labels=(f"[new|target|final|image|output] {_SIZE}|resize|scale|resize+ing|scale+ing",),
+    labels=(f"[new|target|final|image|output] {_SIZE}|resize|scale|resize+ing|scale+ing", "resize image"),
     titles=(f"{_SIZE}|resize|scale|resize+ing|scale+ing",),
     details=(
         "[to|at|into|as] [exactly] [size|dimension] [of] {size}",
@@ -132,6 +135,7 @@ RESIZE = Rule(
         "[to|with] [[so|such] [that]] {longest} [{is}] [exactly] {length:longest}",
         "[to|with] [[so|such] [that]] {shortest} [{is}] [exactly] {length:shortest}",
         "[to] {length:longest} on|along|at|for {longest}",
+        "[to] {px:longest} {longest}",
         "[to] {length:shortest} on|along|at|for {shortest}",
         f"to {{share:to}} [of] [original|current] [{_SIZE}]",
         "by {share:by}",

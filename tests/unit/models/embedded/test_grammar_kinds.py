@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mira_batch.models.embedded.grammar.parse import InstructionUnclear, parse
+from mira_batch.models.embedded.grammar.vocabulary import SPELLER
+
+DICTIONARY = Path("/usr/share/dict/american-english")
 
 SQUARE = "crop the image to the aspect ratio 1:1"
 GRAY = "make the image black and white"
@@ -219,6 +224,16 @@ def test_it_is_refused_and_its_words_are_quoted(instruction: str, words: str) ->
     with pytest.raises(InstructionUnclear) as caught:
         parse(instruction)
     assert caught.value.words == words
+
+
+def test_no_english_word_is_taken_for_a_typing_mistake() -> None:
+    if not DICTIONARY.exists():
+        pytest.skip(f"no list of English words at {DICTIONARY}")
+    found = {word.strip() for word in DICTIONARY.read_text(encoding="utf-8").splitlines()}
+    plain = [word for word in found if word.isascii() and word.isalpha() and word.islower()]
+    assert len(plain) > 10_000
+    spelled = {word: SPELLER.correct(word) for word in plain}
+    assert {word: meant for word, meant in spelled.items() if meant != word} == {}
 
 
 def test_a_doubtful_number_is_named() -> None:
