@@ -121,6 +121,7 @@ class MicroBatcher(Generic[Q, R]):
             try:
                 bucket = self._bucket(request)
                 hash(bucket)  # what can't be hashed, like an array, can't be compared either
+                bool(bucket == bucket)  # nor does a replica's thread survive one whose comparison raises
             except asyncio.CancelledError as error:  # nothing is awaited here: it is the model's own
                 raise RecordError(self.role.failed, describe(error)) from error
         item = _Waiting(priority, next(self._order), request, bucket, future, time.perf_counter())

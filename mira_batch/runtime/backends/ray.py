@@ -110,8 +110,10 @@ class _Actor:
         except EngineDead as error:
             # A clean process is the only cure. Ray starts one and hands the shard out again; isolation
             # then finds the record that is to blame, if one is.
-            print(f"{LAST_WORDS}{error}", file=sys.stderr, flush=True)
-            os._exit(1)
+            try:
+                print(f"{LAST_WORDS}{error}", file=sys.stderr, flush=True)
+            finally:  # a model may have closed it
+                os._exit(1)
         if receipt is None:
             return _NOTHING
         return _NOTHING | {"receipt": to_json(receipt), "spans": json.dumps(receipt.spans)}
