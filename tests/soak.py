@@ -159,8 +159,9 @@ def disturbance(
         os.kill(draw.choice(alive), signal.SIGKILL)
     elif kind == "takeover":
         second = begin(*CLI, "run", "--config", file, "--takeover")
-        code = ended(driver, 90)
-        assert code in (0, 1), (code, "a driver that was taken over ends in order", driver.end())
+        code = ended(driver, 300)  # on a busy machine the second takes long to come
+        in_order = (0, 1, 130)  # it may have had a signal before
+        assert code in in_order, (code, "a driver that was taken over ends in order", driver.end(1))
         return second, kind
     elif kind in PROCESSES:
         pids = driver.find(PROCESSES[kind])

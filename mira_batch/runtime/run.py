@@ -66,10 +66,7 @@ def run(
     check_output(job.config.output.uri)
     with phases.phase("open"):
         prepared = _prepare(job)
-    store = prepared.store
-    with stop.heeding():
-        backend = make_backend(job.config.backend)
-    _look_up(stop, store)
+    store, backend = prepared.store, _load_backend(job, prepared, stop)
 
     def lost(to: str) -> None:
         stop.ask(RunEnd.taken_over, f"another driver took the run over: {to}")
@@ -292,6 +289,14 @@ def _plan(
             scanned = (table for split in run.splits for table in scan_split(job, split))
         found = make_plan(job, run.spec, scanned, run.store, watch.planning)
     return found
+
+
+def _load_backend(job: Job, run: _Prepared, stop: StopRequest) -> Backend:
+    """The job's backend; it takes seconds to import, in which an exception might be lost."""
+    with stop.heeding():
+        backend = make_backend(job.config.backend)
+    _look_up(stop, run.store)
+    return backend
 
 
 def _start(backend: Backend, config: JobConfig, stop: StopRequest, stack: ExitStack) -> None:
