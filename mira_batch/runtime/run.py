@@ -111,23 +111,17 @@ def run(
 def _drive(
     config: JobConfig, pool: Pool, todo: list[Shard], ledger: Ledger, watch: Progress, stop: StopRequest
 ) -> None:
-    with stop.heeding():
-        try:
-            drive(config, pool, todo, ledger, watch, stop)
-        finally:
-            ledger.save()
+    try:
+        drive(config, pool, todo, ledger, watch, stop)
+    finally:
+        ledger.save()
 
 
 def _look_up(stop: StopRequest, store: Store) -> None:
-    """End a run that has no plan yet, and is asked to end. A deadline waits for the plan, which the next
-    call then has.
-
-    Raises:
-        RunStopped: it is asked to.
-    """
+    """End a run without a plan, if it is to end. A deadline waits for the plan: the next call has it."""
     if stop.end is not None and stop.end is not RunEnd.deadline:
-        words = f"{stop.words}; nothing is lost, and the same command goes on"
-        raise RunStopped(stop.end, words, RunSummary(store.uri, store.name))
+        summary = RunSummary(store.uri, store.name)
+        raise RunStopped(stop.end, f"{stop.words}; nothing is lost, and the same command goes on", summary)
 
 
 @contextmanager
