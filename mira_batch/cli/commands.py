@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -16,22 +16,19 @@ from rich.console import Console
 from typer.core import TyperCommand
 
 from mira_batch.cli.interrupts import INTERRUPTED, Interrupts
+from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.load import load_job_config
 from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import ConfigError, MiraError, RunStopped, UserError, describe
-from mira_batch.core.receipts import RunSummary
 from mira_batch.core.text import show_text
 from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
-from mira_batch.report.facts import facts_table
 from mira_batch.report.figures import dump_summary
-from mira_batch.report.outcome import look_at_results
+from mira_batch.report.outcome import look_at_results, print_outcome
 from mira_batch.report.progress import Terminal, summary_table
 from mira_batch.report.streams import Murmur, divert_prints, is_terminal, open_answer
-from mira_batch.report.time_breakdown import breakdown_table
 from mira_batch.runtime import preflight
 from mira_batch.runtime import run as runner
-from mira_batch.storage.run.layout import PROFILE
 
 app = typer.Typer(
     help="Edit images in bulk by instruction: a policy names the edits, an editor carries them out.",
@@ -49,9 +46,10 @@ Takeover = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 # Without a terminal (a job's log, a pipe) nothing is cut or wrapped.
-_out = Console(highlight=False, soft_wrap=True, width=None if is_terminal(1) else 200)
+_out = Console(highlight=False, emoji=False, soft_wrap=True, width=None if is_terminal(1) else 200)
 # A descriptor of its own, since the one of stderr is hushed for a moment while Ray starts.
-_err = Console(file=Murmur(), highlight=False, soft_wrap=True)
+_murmur = Murmur()
+_err = Console(file=_murmur, highlight=False, emoji=False, soft_wrap=True)
 
 
 class _Command(TyperCommand):
@@ -59,7 +57,7 @@ class _Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run it. What models and libraries print meanwhile goes to standard error."""
-        with divert_prints():
+        with divert_prints(_murmur):
             return super().invoke(ctx)
 
 
@@ -75,7 +73,7 @@ def make_tiny(
         _print_json(models)
     else:
         for name, path in models.items():
-            _out.print(f"{name:<26} {path}", markup=False)
+            _out.print(show_text(f"{name:<26} {path}"), markup=False)
 
 
 @app.command(cls=_Command)
@@ -107,7 +105,7 @@ def plan(context: typer.Context, config: Config, set_: Sets = None, as_json: Jso
             f"{summary.planned:,} records in {summary.shards:,} shards, {summary.committed:,} committed"
         )
         _out.print(f"{summary.rejected:,} rows rejected, {summary.skipped:,} already done by an earlier run")
-        _out.print(f"plan: {summary.run}/plan", markup=False)
+        _out.print(show_text(f"plan: {summary.run}/plan"), markup=False)
 
 
 @app.command(cls=_Command)
@@ -174,26 +172,14 @@ def _run(interrupts: Interrupts, settings: JobConfig, takeover: bool, profile: b
         begun = not code or summary.planned > 0  # else there is nothing to look at
         more, lost = look_at_results(settings, summary) if begun else ({}, "")
     if lost:
-        _complain("[yellow]no report:[/]", lost)
+        _complain(f"[yellow]no {'report' if isinstance(settings, BulkEditConfig) else 'facts'}:[/]", lost)
     if as_json:
         _print_json(dump_summary(summary) | more | ({"error": problem} if problem else {}))
     elif begun:
-        _print_tables(summary, more, profile)
+        print_outcome(_out, summary, more, profile)
     if code:
         _complain(f"[yellow]{kind}:[/]", problem)
         raise typer.Exit(code)
-
-
-def _print_tables(summary: RunSummary, more: Mapping[str, Any], profile: bool) -> None:
-    _out.print()
-    _out.print(summary_table(summary, more.get("report", "")))
-    if "facts" in more:
-        _out.print()
-        _out.print(facts_table(more["facts"]))
-    if profile:
-        _out.print()
-        _out.print(breakdown_table(summary))
-        _out.print(f"moment by moment: {summary.run}/{PROFILE} (open it in ui.perfetto.dev)", markup=False)
 
 
 @app.command(cls=_Command)
@@ -293,6 +279,6 @@ def _call(arguments: list[str], interrupts: Interrupts) -> tuple[int, Exception 
         code = int(done.code or 0)
         return code, UserError("bad usage; standard error says what is wrong") if code == 2 else None
     except Exception as error:
-        traceback.print_exc()
+        traceback.print_exc(file=_murmur)
         return 1, error
     return 0, None

@@ -9,6 +9,8 @@ from urllib.parse import unquote_to_bytes
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
 
+from mira_batch.core.text import clean_text
+
 
 class Strict(BaseModel):
     """Base of every config model: unknown keys fail, values never change, docstrings are the docs."""
@@ -52,6 +54,7 @@ def _mark(value: Any) -> Any:
     return Switch(str(value).lower()) if isinstance(value, bool) else value
 
 
+_NO_NAME = re.compile("[\0\ud800-\udfff]")
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _FILE = re.compile(r"^file:(?://(?P<host>[^/]*))?(?P<path>/.*)?$", re.IGNORECASE | re.DOTALL)
 _VARIABLE = re.compile(r"\$(?P<literal>\$)?(?:(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[^}]*)\})", re.ASCII)
@@ -97,6 +100,8 @@ def make_absolute(location: str) -> str:
     Raises:
         ValueError: it holds a password, or is no path of this machine.
     """
+    if _NO_NAME.search(location):
+        raise ValueError(f"{clean_text(location)!r} holds a character that no file's name can have")
     if is_remote(location):
         if re.match(r"^[^:]+://[^/]*:[^/]*@", location):
             raise ValueError("must not hold a password; credentials belong into the environment")

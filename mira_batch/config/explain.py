@@ -131,10 +131,12 @@ def _describe(item: Any, path: Path, model: type[BaseModel]) -> str:
             options = [part.strip("'") for part in context["expected"].replace(" or ", ", ").split(", ")]
             return f"{_offer(str(value), options)}, found {show_value(value)}{_hint_quotes(value)}"
         case "string_pattern_mismatch":
-            return f"should have the form {context['pattern']}, found {show_value(value)}"
+            return f"should be {_name_form(path, model, context['pattern'])}, found {show_value(value)}"
         case _ if kind in _BOUNDS:
             words, name = _BOUNDS[kind]
-            return f"should be {words} {context[name]:,g}, found {show_value(value)}"
+            bound = context[name]
+            shown = f"{bound:g}" if isinstance(bound, float) else f"{bound:,}"
+            return f"should be {words} {shown}, found {show_value(value)}"
         case _ if kind.split("_")[0] in _WANTED:
             wanted = _WANTED[kind.split("_")[0]]
             hint = _hint_quotes(value) if wanted == "text" else ""
@@ -163,6 +165,16 @@ def _hint_quotes(value: Any) -> str:
     if isinstance(value, bool):
         return "; YAML reads yes, no, on and off as true and false: put a word in quotes"
     return "" if value is None or isinstance(value, str | list | dict) else "; put it in quotes"
+
+
+def _name_form(path: Path, root: type[BaseModel], pattern: str) -> str:
+    """The form that a text must have, in words where its field has any."""
+    for model in _find_models_at(path[:-1], root):
+        field = model.model_fields.get(path[-1])
+        extra = field.json_schema_extra if field else None
+        if isinstance(extra, dict) and "form" in extra:
+            return str(extra["form"])
+    return f"of the form {pattern}"
 
 
 def _offer(found: str, options: Sequence[str]) -> str:

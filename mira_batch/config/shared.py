@@ -260,7 +260,11 @@ class JobConfig(Strict):
     """Which job it is."""
     output: RunOutput
     """Where results go."""
-    run_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    run_id: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        json_schema_extra={"form": "at most 128 letters, digits, dots, - and _, the first a letter or digit"},
+    )
     """Name of the run's directory. None derives it from the settings and the manifest's state, so that
     the same command continues the same run and a changed manifest starts a new one."""
     limits: RunLimits = RunLimits()

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -97,7 +98,7 @@ class RecordError(MiraError):
     @property
     def failure(self) -> Failure:
         """The same as it stands in the record's row."""
-        return Failure(self.kind, str(self))
+        return Failure(self.kind, clean_text(str(self), MOST_MESSAGE))
 
     def __reduce__(self) -> tuple[type, tuple[ErrorKind, str, float]]:
         return type(self), (self.kind, str(self), self.cost)
@@ -118,13 +119,13 @@ class EngineDead(MiraError):
 def boundary(kind: ErrorKind) -> Iterator[None]:
     """Classify whatever foreign code raises inside as a `RecordError` of this kind.
 
-    Errors of our own and cancellation pass through unchanged.
+    Errors of our own and cancellation pass through unchanged. Running out of memory is the process's fault:
+    it becomes `EngineDead`.
     """
     try:
         yield
-    except (MiraError, asyncio.CancelledError):
-        raise
-    except Exception as error:
+    except BaseException as error:
+        _pass_ours(error)
         raise RecordError(kind, describe(error)) from error
 
 
@@ -132,25 +133,52 @@ def boundary(kind: ErrorKind) -> Iterator[None]:
 def job_boundary(where: str) -> Iterator[None]:
     """Classify whatever a job's own code raises inside as a `JobError`; the traceback goes to the log.
 
-    Errors of our own and cancellation pass through unchanged.
+    Errors of our own, cancellation and running out of memory are as in `boundary`.
 
     Args:
         where: which job, and what it was at: the beginning of the message.
     """
     try:
         yield
-    except MiraError:
-        raise
-    except Exception as error:
+    except BaseException as error:
+        _pass_ours(error)
         _log.exception("%s", where)
         raise JobError(f"{where}: {describe(error)}") from error
+
+
+def _pass_ours(error: BaseException) -> None:
+    """Raise what a boundary lets through. SystemExit is not among it: it would end the thread that it was
+    raised in, and leave all that wait for it waiting."""
+    if isinstance(error, MiraError | asyncio.CancelledError | GeneratorExit) or is_interrupt(error):
+        raise error
+    if isinstance(error, MemoryError):
+        raise EngineDead(f"memory ran out in this process: {describe(error)}") from error
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error is the user's Ctrl-C, which Python raises in the main thread alone. One that foreign
+    code raises by itself in another is a fault like any other."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def describe(error: BaseException) -> str:
     """'ValueError: text', cleaned and bounded; the name alone where there is no text, or none to be had."""
     name = type(error).__name__
-    try:
-        text = str(error).strip()
-    except Exception:  # an error's own `__str__` is foreign code as well
-        return f"{name} (its text can't be had: its __str__ raises)"
+    text = read_message(error)
+    if text is None:
+        return clean_text(f"{name} (its text can't be had: its __str__ raises)", MOST_MESSAGE)
     return clean_text(f"{name}: {text}" if text else name, MOST_MESSAGE)
+
+
+def read_message(error: BaseException) -> str | None:
+    """The text of an error, as it is; None where its `__str__`, which is foreign code as well, raises.
+
+    Args:
+        error: of any origin.
+    """
+    try:
+        return str(error).strip()
+    except BaseException as raised:
+        if is_interrupt(raised):
+            raise
+        return None

@@ -82,9 +82,9 @@ class ErrorKind(StrEnum):
     judge_failed = "judge_failed"
     """The judge raised or gave no score. Never counted as a bad score."""
     step_timeout = "step_timeout"
-    """A model call took longer than its limit."""
+    """A model call took longer than its limit, or its process answered nobody for that long."""
     worker_crash = "worker_crash"
-    """The worker process died twice while this record was the only one running."""
+    """The worker process died twice at the same step while this record was the only one running."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from mira_batch.core.errors import ConfigError, describe
+from mira_batch.core.errors import ConfigError, describe, is_interrupt
 
 
 def import_foreign(module: str, what: str, remedy: str) -> Any:
@@ -16,7 +16,9 @@ def import_foreign(module: str, what: str, remedy: str) -> Any:
     """
     try:
         return importlib.import_module(module)
-    except Exception as error:
+    except BaseException as error:  # a script ends with sys.exit(), say
+        if is_interrupt(error):
+            raise
         raise ConfigError(f"{what} can't be imported ({describe(error)}); {remedy}") from error
 
 

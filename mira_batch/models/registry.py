@@ -38,8 +38,9 @@ from mira_batch.config.models.simulated import (
     SimulatedJudgeConfig,
     SimulatedPolicyConfig,
 )
-from mira_batch.core.errors import ConfigError, MiraError, describe
+from mira_batch.core.errors import ConfigError, MiraError, describe, is_interrupt
 from mira_batch.core.ports import Editor, Judge, Policy, ServedEditor, ServedJudge, ServedPolicy
+from mira_batch.core.text import MOST_MESSAGE, clean_text
 from mira_batch.core.types import Weights
 from mira_batch.models.imports import import_foreign
 from mira_batch.models.serving import EDITOR, JUDGE, POLICY, Role
@@ -269,7 +270,9 @@ def _build_custom(config: CustomConfig, role: Role) -> Any:
         problems = _find_problems(model, role.method)
     except MiraError:
         raise
-    except Exception as error:
+    except BaseException as error:  # sys.exit() too: it would end the thread that loads, and be waited for
+        if is_interrupt(error):
+            raise
         raise ConfigError(f"factory {config.factory} of the {role.name} raised {describe(error)}") from error
     if problems:
         raise ConfigError(
@@ -302,6 +305,8 @@ def _find_problems(model: object, method: str) -> list[str]:
     identity = getattr(model, "identity", None)
     if not isinstance(identity, str) or not identity:
         problems.append("identity should be a text that is not empty")
+    elif clean_text(identity, MOST_MESSAGE) != identity:
+        problems.append(f"identity should be valid Unicode, of at most {MOST_MESSAGE:,} characters")
     max_batch = getattr(model, "max_batch", None)
     if not isinstance(max_batch, int) or isinstance(max_batch, bool) or max_batch < 1:
         problems.append("max_batch should be an integer of at least 1")

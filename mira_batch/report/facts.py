@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from rich.table import Table
+from rich.text import Text
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError, describe
+from mira_batch.core.text import show_text
 from mira_batch.core.types import Status
 from mira_batch.storage.run.results import results_dataset
 
@@ -84,7 +86,7 @@ def facts_table(facts: Mapping[str, Any]) -> Table:
     table.add_row("formats", _list(facts["formats"]))
     table.add_row("modes", _list(facts["modes"]))
     if facts["refused"]:
-        table.add_row("refused", f"{_list(facts['refused'])}  (error_message says why)")
+        table.add_row("refused", _list(facts["refused"]) + Text("  (error_message says why)"))
     for name, unit, scale in (
         ("bytes", "kB", 1e3),
         ("pixels", "MP", 1e6),
@@ -114,5 +116,5 @@ def _spread(values: Any) -> tuple[float, float, float] | None:
     return (float(values.min()), float(np.median(values)), float(values.max())) if len(values) else None
 
 
-def _list(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "–"
+def _list(counts: Mapping[str, int]) -> Text:
+    return Text(show_text(", ".join(f"{name} {count:,}" for name, count in counts.items())) or "–")

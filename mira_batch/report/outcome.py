@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from rich.console import Console
 
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import RunSummary
-from mira_batch.report.facts import summarise_facts
+from mira_batch.core.text import show_text
+from mira_batch.report.facts import facts_table, summarise_facts
+from mira_batch.report.progress import summary_table
+from mira_batch.report.time_breakdown import breakdown_table
 from mira_batch.report.write import write_report
+from mira_batch.storage.run.layout import PROFILE
 
 
 def look_at_results(settings: JobConfig, summary: RunSummary) -> tuple[dict[str, Any], str]:
@@ -28,3 +35,24 @@ def look_at_results(settings: JobConfig, summary: RunSummary) -> tuple[dict[str,
         return {"facts": summarise_facts(summary.run, settings.storage)} if summary.committed else {}, ""
     except StoreError as error:
         return {}, str(error)
+
+
+def print_outcome(console: Console, summary: RunSummary, more: Mapping[str, Any], profile: bool) -> None:
+    """Print it for people.
+
+    Args:
+        console: where to.
+        summary: what the run did.
+        more: what `look_at_results` found.
+        profile: whether to show where the time went.
+    """
+    console.print()
+    console.print(summary_table(summary, more.get("report", "")))
+    if "facts" in more:
+        console.print()
+        console.print(facts_table(more["facts"]))
+    if profile:
+        console.print()
+        console.print(breakdown_table(summary))
+        where = show_text(f"{summary.run}/{PROFILE}")
+        console.print(f"moment by moment: {where} (open it in ui.perfetto.dev)", markup=False)

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
+from mira_batch.core.text import show_text
 from mira_batch.core.types import UNFINISHED
 
 _LINE_SECONDS = 10.0
@@ -64,13 +65,13 @@ class Terminal(Progress):
         self._print_line(self._describe_status())
 
     def note(self, text: str) -> None:
-        self._console.print(Text(text, "yellow"))
+        self._console.print(Text(show_text(text), "yellow"))
 
     def _print_line(self, text: str, now: bool = False) -> None:
         due = time.monotonic() - self._last_line >= _LINE_SECONDS
         if self._live is None and (due or now):
             self._last_line = time.monotonic()
-            self._console.print(text, highlight=False)
+            self._console.print(show_text(text), highlight=False, markup=False)
 
     @property
     def _done(self) -> int:
@@ -143,7 +144,7 @@ class Terminal(Progress):
         bar = ProgressBar(total=max(1, summary.planned), completed=self._done, width=40)
         share = 100 * self._done / max(1, summary.planned)
         grid.add_row(Text(summary.run_id, "bold"), bar, f"{share:3.0f} %", Text(elapsed, "dim"))
-        return Group(grid, Text("  " + self._describe_status(), "dim"))
+        return Group(grid, Text("  " + show_text(self._describe_status()), "dim"))
 
 
 def _format_clock(seconds: float) -> str:
@@ -192,10 +193,10 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
     if summary.wall:
         table.add_row("time", f"{_format_clock(summary.wall)}{pace}")
     if summary.driver:
-        table.add_row("driver", summary.driver)
-    table.add_row("results", f"{_shorten_path(summary.results)}/*.parquet")
+        table.add_row("driver", Text(show_text(summary.driver)))
+    table.add_row("results", Text(f"{_shorten_path(summary.results)}/*.parquet"))
     if report:
-        table.add_row("report", _shorten_path(report))
+        table.add_row("report", Text(_shorten_path(report)))
     return table
 
 
@@ -211,11 +212,11 @@ def cost_line(summary: RunSummary) -> str:
 def _shorten_path(location: str) -> str:
     """A path below the working directory as one would type it."""
     here = os.getcwd() + os.sep
-    return location.removeprefix(here)
+    return show_text(location.removeprefix(here))
 
 
 def _format_counts(counts: Mapping[str, int]) -> Text:
     if not counts:
         return Text("")
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return Text("  " + ", ".join(f"{name} {count:,}" for name, count in most), "dim")
+    return Text("  " + show_text(", ".join(f"{name} {count:,}" for name, count in most)), "dim")

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from mira_batch.core.text import show_text
 from mira_batch.report.contents import Page
 
 _MOST = 1_200
@@ -33,11 +35,13 @@ def render_page(page: Page) -> str:
 
 @cache
 def load_templates() -> Environment:
-    """The package's templates: they escape every value, and a name they don't know is an error."""
+    """The package's templates: they make hidden characters of every value visible and escape it, and a name
+    that they don't know is an error."""
     environment = Environment(
         loader=PackageLoader("mira_batch.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_show,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -49,6 +53,12 @@ def load_templates() -> Environment:
         "plain": replace_underscores,
     }
     return environment
+
+
+def _show(value: Any) -> Any:
+    """What goes into the page: text of whatever origin without control characters, or ones that turn the
+    direction of writing."""
+    return show_text(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _read(name: str) -> Markup:

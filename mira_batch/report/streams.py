@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TextIO
 
 from mira_batch.core.errors import UserError
 
@@ -95,15 +96,18 @@ def open_answer() -> Iterator[Answer]:
 
 
 @contextmanager
-def divert_prints() -> Iterator[None]:
+def divert_prints(murmur: TextIO) -> Iterator[None]:
     """Send what is printed to standard output, by Python code or past it, to standard error.
 
-    An `Answer` opened before stays what it is. What a model writes fails no record, whoever reads it.
+    An `Answer` opened before stays what it is.
+
+    Args:
+        murmur: standard error; what models write to it fails no record, whoever reads it.
     """
     earlier = sys.stdout, sys.stderr
     kept = os.dup(1)
     os.dup2(2, 1)
-    sys.stdout = sys.stderr = Murmur()
+    sys.stdout = sys.stderr = murmur
     try:
         yield
     finally:

@@ -52,7 +52,7 @@ class Session:
     name: str
     """Hex digits."""
     process: str = ""
-    """This process, as `explain_end` knows it."""
+    """This process, in words that `explain_end` understands."""
     explain_end: Callable[[str], Failure | None] = know_nothing
     """How a process that is gone ended, as far as the backend knows."""
 
@@ -173,7 +173,8 @@ class AttemptLog:
         """What is known of how the process of a try ended."""
         if "message" in note:
             return Failure(ErrorKind.worker_crash, note["message"])
-        return self._session.explain_end(note.get("process", ""))
+        process = note.get("process")
+        return self._session.explain_end(process) if process else None
 
     def _note(self, work: str, what: str, number: int, data: dict[str, Any] | None = None) -> None:
         content = b"" if data is None else json.dumps(data).encode()

@@ -17,7 +17,7 @@ _LOOK = 1.0
 """Seconds between looks at the workers and the clock."""
 _NAMED = 3
 """Records named when nothing moves, and workers."""
-_SILENT = 10.0
+_SILENT = 5.0
 """Seconds of a worker's silence worth a word then."""
 
 

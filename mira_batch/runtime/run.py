@@ -24,7 +24,7 @@ from mira_batch.runtime.job import Job
 from mira_batch.runtime.lease import is_alive, lease, read_claim
 from mira_batch.runtime.ledger import Ledger, sum_receipts
 from mira_batch.runtime.plan import make_plan, needs_backend, scan_split
-from mira_batch.runtime.pool import Assignment, Pool
+from mira_batch.runtime.pool import Assignment
 from mira_batch.runtime.preflight import check_output
 from mira_batch.runtime.trace import Profile
 from mira_batch.storage.run import layout
@@ -89,10 +89,7 @@ def run(
                 session = secrets.token_hex(4)  # names this call of the driver; see runtime/attempts.py
                 ledger = Ledger(store, session, summary)
                 work = Assignment(job, store.uri, session, todo, watch.note, profile)
-                if stop.end is None:  # it may have been asked while the backend started
-                    with backend.open_pool(work) as pool:
-                        pool.on_receipt = phases.add
-                        _drive(job.config, pool, todo, ledger, watch, stop)
+                _drive(backend, work, ledger, watch, stop, phases)
             # From the store: others may have committed shards, too.
             todo, now = _look(job.config, store, found)
             summary = replace(now, already=summary.already, workers=ledger.summary.workers)
@@ -109,12 +106,16 @@ def run(
 
 
 def _drive(
-    config: JobConfig, pool: Pool, todo: list[Shard], ledger: Ledger, watch: Progress, stop: StopRequest
+    backend: Backend, work: Assignment, ledger: Ledger, watch: Progress, stop: StopRequest, phases: Profile
 ) -> None:
-    try:
-        drive(config, pool, todo, ledger, watch, stop)
-    finally:
-        ledger.save()
+    if stop.end is not None:  # it was asked while the backend started
+        return
+    with backend.open_pool(work) as pool:
+        pool.on_receipt = phases.add
+        try:
+            drive(work.job.config, pool, work.shards, ledger, watch, stop)
+        finally:
+            ledger.save()
 
 
 def _look_up(stop: StopRequest, store: Store) -> None:

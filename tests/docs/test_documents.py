@@ -14,7 +14,7 @@ import yaml
 
 from mira_batch import load_config, read_outputs
 from mira_batch.config.reference import reference
-from mira_batch.models.embedded.grammar.parse import parse
+from mira_batch.models.embedded.grammar.parse import InstructionUnclear, parse
 from tests.docs.blocks import ROOT, blocks, commands
 from tests.support.runs.catalogue import make_catalogue
 
@@ -132,11 +132,15 @@ def test_a_job_in_sixty_lines(workplace: Path, backend: str) -> None:
 
 def test_phrases_of_the_embedded_models() -> None:
     text = (ROOT / "docs/embedded-models.md").read_text()
-    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", text, re.MULTILINE)
-    phrases = [row for row in rows if row[0] != "a person writes"]
+    understood, refused = text.split("| refused |")
+    phrases = re.findall(r"^\| (.+?) \| (.+?) \|$", understood, re.MULTILINE)[1:]
     assert len(phrases) > 25
     for phrase, edit in phrases:
         assert "; ".join(operation.describe() for operation in parse(phrase)) == edit
+    for phrase, _ in (rows := re.findall(r"^\| (.+?) \| (.+?) \|$", refused, re.MULTILINE)):
+        with pytest.raises(InstructionUnclear):
+            parse(phrase)
+    assert len(rows) > 20
 
 
 def test_configuration_reference_is_current() -> None:

@@ -207,8 +207,13 @@ def test_a_terminal_without_these_characters_gets_their_escapes(tmp_path: Path, 
         done = cli(folder, command, "-c", "config.json", env=environment, encoding=encoding)
         assert done.returncode == 0 and "Traceback" not in done.stderr
     assert ("✓" if encoding == "utf-8" else "\\u2713") in done.stdout
-    wrong = cli(folder, "run", "-c", "画.yaml", env=environment, encoding=encoding)
-    assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
+    wrong = cli(folder, "run", "-c", "画 [red]:key:.yaml", env=environment, encoding=encoding)
+    assert wrong.returncode == 2
+    name = "画" if encoding == "utf-8" else "\\u753b"
+    assert (
+        wrong.stderr
+        == f"error: {name} [red]:key:.yaml: can't read the config file: No such file or directory\n"
+    )
     assert cli(folder, "run", "--help", env=environment, encoding=encoding).returncode == 0
 
 

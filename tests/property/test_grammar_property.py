@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import get_args
 
 from hypothesis import example, given
@@ -48,6 +49,7 @@ OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
     st.builds(geometry.ResizeSide, PIXELS, st.sampled_from(["longest", "shortest"])),
     st.builds(geometry.Scale, decimals(0.001, 10_000)),
     st.builds(geometry.PadSquare, COLOURS),
+    st.builds(geometry.Fit, PIXELS, PIXELS, COLOURS),
     st.builds(geometry.Border, PIXELS, st.just("px"), COLOURS),
     st.builds(geometry.Border, decimals(0.001, 100), st.just("%"), COLOURS),
     st.sampled_from([colour.Grayscale(), colour.Sepia(), colour.Invert(), colour.Autocontrast()]),
@@ -88,6 +90,90 @@ def test_sentences_may_be_joined_in_any_usual_way(operations: list[Operation], d
     for operation in operations[1:]:
         text += data.draw(JOINTS) + operation.describe()
     assert parse(text) == tuple(operations)
+
+
+UNDERSTOOD = (
+    "rotate it 31 degrees clockwise with a red background",
+    "crop 11% off the left and 23% off the top",
+    "crop it to 16:10, then resize it to 647x413",
+    "make it 811 px wide and mirror it",
+    "shrink it by 13%, raise the contrast by 17% and the brightness by 19%",
+    "make it 21% brighter and 7% more saturated",
+    "please put a 14 px navy border around it",
+    'write "Lot 12" in large red letters in the top left corner',
+    "fit it into 911x613 with a #336699 background",
+    "tint it orange by 33%, then sharpen it by 44%",
+    "blur it with a radius of 6 px and posterize it to 9 levels",
+    "The photo is too dark, brighten it by 29%",
+    "Border: 18 px white; Contrast: +8%",
+    "flatten it onto ivory, pad it to a square with black",
+)
+NUMBERS = (
+    "37",
+    "3.7",
+    "37%",
+    "37 px",
+    "37°",
+    "-37",
+    "+37%",
+    "1:9",
+    "371x373",
+    "#123456",
+    "seven",
+    "two thirds",
+)
+VERBS = (
+    "rotate",
+    "crop",
+    "resize",
+    "blur",
+    "invert",
+    "mirror",
+    "sharpen",
+    "remove",
+    "write",
+    "tint",
+    "undo",
+)
+DOUBTS = (
+    "not",
+    "don't",
+    "without",
+    "except",
+    "unless",
+    "if",
+    "or",
+    "never",
+    "no",
+    '"SALE"',
+    "crimson",
+    "sky",
+)
+
+
+@given(st.sampled_from(UNDERSTOOD), st.sampled_from((*NUMBERS, *VERBS, *DOUBTS)), st.data())
+def test_no_number_verb_colour_or_negation_is_passed_over(
+    instruction: str, more: str, data: st.DataObject
+) -> None:
+    """One more word, anywhere: the instruction is refused, or it means something else."""
+    words = re.findall(r'"[^"]*"|\S+', instruction)
+    at = data.draw(st.integers(0, len(words)))
+    try:
+        changed = parse(" ".join([*words[:at], more, *words[at:]]))
+    except InstructionUnclear:
+        return
+    assert changed != parse(instruction)
+
+
+@given(st.sampled_from(UNDERSTOOD), st.data())
+def test_every_number_of_an_instruction_is_in_its_edits(instruction: str, data: st.DataObject) -> None:
+    """Another number in its place makes another edit."""
+    numbers = list(re.finditer(r"(?<![\w#])\d+", instruction))
+    if numbers:
+        number = data.draw(st.sampled_from(numbers))
+        other = str(int(number[0]) + data.draw(st.integers(1, 3)))
+        changed = parse(instruction[: number.start()] + other + instruction[number.end() :])
+        assert changed != parse(instruction)
 
 
 @given(st.one_of(st.text(max_size=300), st.lists(WORDS, max_size=25).map(" ".join)))

@@ -117,7 +117,10 @@ class DiffusersConfig(TorchConfig):
     OPERATIONAL: ClassVar[frozenset[str]] = TorchConfig.OPERATIONAL | {"offload"}
 
     type: Literal["diffusers"]
-    pipeline: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
+    pipeline: str = Field(
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$",
+        json_schema_extra={"form": "a class with its package, such as diffusers.FluxKontextPipeline"},
+    )
     """Dotted path of the pipeline's class, imported in the worker: diffusers.FluxKontextPipeline."""
     steps: int | None = Field(default=None, ge=1, le=1000)
     """Denoising steps; None takes what the pipeline's authors use."""

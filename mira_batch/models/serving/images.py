@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from mira_batch.core.errors import describe
 from mira_batch.core.pixels import has_alpha, read_only_view
 from mira_batch.core.types import Frame
+from mira_batch.models.serving.outcome import take_answers
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,9 +31,12 @@ def guard_images(
         call: of a batch.
         max_pixels: larger images that it returns are passed on as they came, to be refused.
     """
-    return lambda requests: [
-        keep_answer(answer, max_pixels) for answer in call([view_request(r) for r in requests])
-    ]
+
+    def call_guarded(requests: Sequence[Any]) -> list[Any]:
+        found = call([view_request(request) for request in requests])
+        return [keep_answer(answer, max_pixels) for answer in take_answers(found, len(requests))]
+
+    return call_guarded
 
 
 def view_request(request: Any) -> Any:
@@ -70,6 +75,8 @@ def keep_answer(answer: Any, max_pixels: int) -> Any:
         raise
     except Exception as error:  # of a file that is closed or damaged: this answer's own fault
         return error
+    except BaseException as error:
+        return RuntimeError(describe(error))
 
 
 def find_size_problem(image: Image, max_pixels: int) -> str | None:

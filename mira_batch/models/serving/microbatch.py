@@ -7,7 +7,9 @@ shard's deepest record the smallest).
 
 When a call raises, the batch is cut into halves until the request to blame is alone; only that one fails.
 A call that runs out of memory is cut the same way, and what fits is remembered for its bucket
-(`batch_limits.py`), unless a request of it does not even fit alone: then that one was the cause.
+(`batch_limits.py`), unless a request of it does not even fit alone: then that one was the cause. Its record
+fails for it only where the model has not answered any call of this process: else memory may have leaked, and
+the process leaves, so that the record is tried in a fresh one.
 """
 
 from __future__ import annotations
@@ -97,6 +99,8 @@ class MicroBatcher(Generic[Q, R]):
         """What all calls took so far; see `ModelClient.usage`."""
         self.out_of_memory = 0
         """Calls that ran out of memory."""
+        self._fresh = True
+        """Whether no call has been answered yet."""
         self._threads = [
             threading.Thread(target=self._serve, args=(call,), name=f"{role.name}-{i}", daemon=True)
             for i, call in enumerate(replicas)
@@ -114,8 +118,11 @@ class MicroBatcher(Generic[Q, R]):
         """
         future: asyncio.Future[Timed[R]] = self._loop.create_future()
         with boundary(self.role.failed):
-            bucket = self._bucket(request)
-            hash(bucket)  # what can't be hashed, like an array, can't be compared either
+            try:
+                bucket = self._bucket(request)
+                hash(bucket)  # what can't be hashed, like an array, can't be compared either
+            except asyncio.CancelledError as error:  # nothing is awaited here: it is the model's own
+                raise RecordError(self.role.failed, describe(error)) from error
         item = _Waiting(priority, next(self._order), request, bucket, future, time.perf_counter())
         with self._ready:
             if self._closed:
@@ -155,8 +162,12 @@ class MicroBatcher(Generic[Q, R]):
                 if self._closed:
                     return
                 batch = self._take()
-            if batch:
+            if not batch:
+                continue
+            try:
                 self._run(call, batch)
+            except BaseException as error:  # it would end this thread, and nobody would ever be answered
+                self._give_up(batch, error)
 
     def _take(self) -> list[_Waiting[Q]]:
         """The most urgent request and those that may share its batch, in order of urgency."""
@@ -225,6 +236,7 @@ class MicroBatcher(Generic[Q, R]):
         else:
             took = Usage({"retried": outcome.seconds})
         with self._ready:  # replicas count together
+            self._fresh = self._fresh and not answered
             self.out_of_memory += outcome.ran_out
             self.usage += took
         self.on_call(threading.current_thread().name, started, started + outcome.seconds, answered)
@@ -248,8 +260,16 @@ class MicroBatcher(Generic[Q, R]):
                 checked.append(answer if isinstance(answer, Exception) else self.role.check(answer))
             except Exception as error:  # the boundary of what a model gives, as of what it raises
                 checked.append(error)
+            except BaseException as error:
+                checked.append(RecordError(self.role.failed, describe(error)))
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._hand_out, batch, checked, seconds)
+
+    def _give_up(self, batch: list[_Waiting[Q]], error: BaseException) -> None:
+        """Answer all that are not answered yet: what was raised is no fault of theirs."""
+        dead = EngineDead(f"the {self.role.name}'s thread failed: {describe(error)}")
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._hand_out, batch, [dead] * len(batch), 0.0)
 
     async def _watch_calls(self) -> None:
         """Give up on calls that are over their time. Their thread can't be stopped; the process must go."""
@@ -285,7 +305,14 @@ class MicroBatcher(Generic[Q, R]):
             return error
         if is_engine_dead(error):
             return EngineDead(describe(error))
-        kind = self.role.out_of_memory if is_out_of_memory(error) else self.role.failed
-        wrapped = RecordError(kind, describe(error))
+        kind, words = self.role.failed, describe(error)
+        if is_out_of_memory(error):
+            if not self._fresh:
+                return EngineDead(
+                    f"the {self.role.name} ran out of memory with one request alone, in a process that has "
+                    f"answered others: a fresh one shows whether it is too large or memory leaks ({words})"
+                )
+            kind = self.role.out_of_memory
+        wrapped = RecordError(kind, words)
         wrapped.__cause__ = error
         return wrapped

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import Any, Generic, TypeVar
 
-from mira_batch.core.errors import EngineDead, describe
+from mira_batch.core.errors import EngineDead, describe, read_message
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -43,10 +44,7 @@ class Outcome(Generic[R]):
 def call_model(call: Call[Q, R], requests: list[Q]) -> Outcome[R]:
     """Call a model. This is the boundary of what it may raise; it never raises itself."""
     try:
-        answers = list(call(requests))
-        if len(answers) != len(requests):
-            raise ValueError(f"{len(requests)} requests got {len(answers)} answers")
-        return Outcome(answers)
+        return Outcome(take_answers(call(requests), len(requests)))
     except EngineDead as error:
         return Outcome([error] * len(requests))
     except Exception as error:
@@ -60,6 +58,26 @@ def call_model(call: Call[Q, R], requests: list[Q]) -> Outcome[R]:
         return Outcome([EngineDead(f"the model ended its thread: {describe(error)}")] * len(requests))
 
 
+def take_answers(found: Any, asked: int) -> list[Any]:
+    """What a call returned, as one answer for each request.
+
+    Args:
+        found: what the model returned: anything that can be iterated over, even without end.
+        asked: how many requests it got.
+
+    Raises:
+        TypeError: it is no sequence of answers.
+        ValueError: there are too few or too many.
+    """
+    if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+        raise TypeError(f"the call returned a {type(found).__name__}, not a list of answers")
+    answers = list(islice(found, asked + 1))
+    if len(answers) != asked:
+        many = f"{len(answers)}" if len(answers) < asked else f"more than {asked}"
+        raise ValueError(f"{asked} requests got {many} answers")
+    return answers
+
+
 def is_engine_dead(error: BaseException) -> bool:
     """Whether a fault is sticky: after it every CUDA call of the process fails, or vLLM's engine is gone.
 
@@ -71,7 +89,7 @@ def is_engine_dead(error: BaseException) -> bool:
         return True
     if is_out_of_memory(error) or not isinstance(error, RuntimeError):
         return False
-    text = str(error)
+    text = read_message(error) or ""
     return type(error).__name__ == "AcceleratorError" or "CUDA error:" in text or "NCCL error" in text
 
 
@@ -79,7 +97,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out. torch's are known by name or text: torch isn't imported."""
     if isinstance(error, MemoryError) or any(c.__name__ == "OutOfMemoryError" for c in type(error).__mro__):
         return True
-    return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
+    return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(read_message(error) or "") is not None
 
 
 def free_memory() -> None:

@@ -37,6 +37,8 @@ _DEATH = re.compile(
     r"Worker exit type: (?P<type>\w+) Worker exit detail: (?P<detail>.*)"
 )
 _EXIT_CODE = re.compile(r"exit code (-?\d+)")
+_killed: set[str] = set()
+"""Ids of the processes that this one had killed."""
 _TAIL = 1 << 16
 """Bytes at the end of a log in which they are looked for."""
 
@@ -51,6 +53,8 @@ class WorkerProcess:
     """Ray's name of the node that it is on."""
     pid: int
     host: str
+    oom_kills: int = 0
+    """How often the kernel had killed on its node for lack of memory, when it started."""
 
     def __str__(self) -> str:
         return f"{self.host}-{self.pid}"
@@ -59,7 +63,8 @@ class WorkerProcess:
 def find_own_process() -> WorkerProcess:
     """This process, which is a worker's."""
     context = ray.get_runtime_context()
-    return WorkerProcess(context.get_worker_id(), context.get_node_id(), os.getpid(), socket.gethostname())
+    own = context.get_worker_id(), context.get_node_id(), os.getpid(), socket.gethostname()
+    return WorkerProcess(*own, count_oom_kills())
 
 
 def is_alive(process: str) -> bool:
@@ -68,22 +73,37 @@ def is_alive(process: str) -> bool:
     return entry is not None and entry.is_alive
 
 
-def explain_exit(process: str) -> Failure | None:
-    """How the process of this id ended, as far as Ray knows, or its log, if that is on this node."""
-    entry = _find_entry(process)
+def count_oom_kills() -> int:
+    """How often the kernel of this node has killed a process for lack of memory; 0 where it doesn't say."""
+    with suppress(OSError):
+        found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
+        return int(found[1]) if found else 0
+    return 0
+
+
+def explain_exit(process: WorkerProcess, own: WorkerProcess) -> Failure | None:
+    """How a process ended, as far as Ray knows, and if it was on this node, its log and the kernel.
+
+    Args:
+        process: it.
+        own: the process that asks.
+    """
+    entry = _find_entry(process.id)
     if entry is None or entry.is_alive:
         return None
-    how = describe_exit(_EXITS.Name(entry.exit_type), entry.exit_detail, _read_log(process))
+    starved = process.node == own.node and count_oom_kills() > process.oom_kills
+    how = describe_exit(_EXITS.Name(entry.exit_type), entry.exit_detail, _read_log(process.id), starved)
     return Failure(ErrorKind.worker_crash, how)
 
 
-def describe_exit(exit_type: str, detail: str, log: str) -> str:
+def describe_exit(exit_type: str, detail: str, log: str, starved: bool = False) -> str:
     """How a process ended, in words.
 
     Args:
         exit_type: the name of Ray's `WorkerExitType`.
         detail: Ray's words.
         log: the end of what the process wrote to stderr.
+        starved: whether the kernel killed on its node for lack of memory meanwhile, if not it, then another.
     """
     if exit_type == "NODE_OUT_OF_MEMORY":
         return "Ray ended it, because the node was about to run out of memory"
@@ -95,6 +115,8 @@ def describe_exit(exit_type: str, detail: str, log: str) -> str:
         return "it was ended from outside by SIGTERM"
     if found := _EXIT_CODE.search(detail):
         return f"it exited with code {found[1]}"
+    if "connection error" in detail and starved:
+        return "it was killed; the kernel's OOM killer struck on its node meanwhile"
     if "connection error" in detail:  # what Ray says of all other ends, with a list of guesses
         return "it was killed from outside, as by the kernel when memory runs out, or exited without a word"
     return detail
@@ -107,6 +129,8 @@ def shorten_note(line: str) -> str | None:
         return None
     if death := _DEATH.match(line):
         how = describe_exit(death["type"], death["detail"], _read_log(death["id"]))
+        if death["id"] in _killed:
+            how = "it hung, and was ended"
         return f"worker process {death['pid']} died: {how}; its records run again, one at a time"
     return line
 
@@ -116,6 +140,7 @@ def kill_process(process: WorkerProcess) -> Any:
 
     `ray.kill` is no help: it ends the actor, which by now may be at work in another process.
     """
+    _killed.add(process.id)
     there = NodeAffinitySchedulingStrategy(process.node, soft=False)
     task: Any = ray.remote(num_cpus=0, max_retries=0)(_kill)
     return task.options(scheduling_strategy=there).remote(process.pid)

@@ -36,7 +36,7 @@ from mira_batch.runtime.attempts import Session
 from mira_batch.runtime.backends.board import Board
 from mira_batch.runtime.backends.cluster import notes, ray_session
 from mira_batch.runtime.backends.listener import Listener, find_patience
-from mira_batch.runtime.backends.processes import LAST_WORDS, explain_exit, find_own_process
+from mira_batch.runtime.backends.processes import LAST_WORDS, WorkerProcess, explain_exit, find_own_process
 from mira_batch.runtime.backends.reading import end_pool, explain, read_tables, watch_executors
 from mira_batch.runtime.backends.session import HeldRay
 from mira_batch.runtime.job import Job
@@ -75,17 +75,18 @@ class _Actor:
                 return False
 
         def explain_end(process: str) -> Failure | None:
+            dead = WorkerProcess(**json.loads(process))
             with suppress(RayError):
-                words: Any = ray.get(board.explain_end.remote(process), timeout=5)
+                words: Any = ray.get(board.explain_end.remote(dead.id), timeout=5)
                 if words is not None:
                     return Failure(ErrorKind.step_timeout, words)
-            return explain_exit(process)
+            return explain_exit(dead, own)
 
         self._broken: UserError | JobError | None = None
         try:
             unpacked = job.unpack()
             store = open_store(run, unpacked.config.storage)
-            here = Session(session, own.id, explain_end)
+            here = Session(session, json.dumps(asdict(own)), explain_end)
             self._worker = ShardWorker(unpacked, store, here, heartbeat, profile)
         except (UserError, JobError) as error:
             self._broken = error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,22 +12,25 @@ from mira_batch.core.errors import ManifestError
 from mira_batch.core.text import clean_text, show_text
 from mira_batch.storage.manifest.encodings import MOST_TEXT, decode, pass_over_line
 
+_IMAGE = re.compile(r"^\s*\w+://|\.(png|jpe?g|webp|tiff?|bmp|gif|avif)\s*$", re.IGNORECASE)
 csv.field_size_limit(2**31 - 1)
 """Python's own limit is 131,072 characters a field; `_Lines` bounds whole rows."""
 
 
 def read_csv_rows(
-    reader: io.BufferedReader, encoding: str, path: str
+    reader: io.BufferedReader, encoding: str, path: str, image: str
 ) -> Iterator[tuple[str, dict[str, Any] | str]]:
     """The rows of a CSV file as `read_raw_rows` gives them. Blank lines between rows are none.
 
     What is not valid CSV is a problem of each of its lines: a quote that is never closed takes all that
-    follow with it, and nobody can tell which of them are rows.
+    follow with it, and nobody can tell which of them are rows. The same holds of a row with other rows within
+    its quotes: they were closed by chance, by a quote in a later row.
 
     Args:
         reader: at the start of the text.
         encoding: of the text.
         path: of the file.
+        image: the column with the image, by which rows within quotes are told.
 
     Raises:
         ManifestError: the header is not valid CSV, or names a column twice.
@@ -37,14 +41,19 @@ def read_csv_rows(
         rows = csv.reader(lines, strict=True)
         header = _read_header(rows, encoding, path)
         unnamed = [index for index, name in enumerate(header) if not name]
+        image_index = header.index(image) if image in header else None
         while True:
             start = lines.begin_row()
+            problem = None
             try:
                 row = next(rows)
+                if len(lines.of_row) > 1 and image_index is not None:
+                    problem = _find_rows_within(lines.of_row, start, len(header), image_index)
             except StopIteration:
                 return
             except (csv.Error, _TooLong) as error:
-                problem = _explain(error)
+                row, problem = [], _explain(error)
+            if problem:
                 yield f"{path}:{start}", problem
                 for line in range(start + 1, lines.number + 1):
                     yield f"{path}:{line}", f"belongs to the row that begins in line {start}, which {problem}"
@@ -72,10 +81,12 @@ class _Lines:
         self._left = MOST_TEXT
         self.number = 0
         """Of the last line that was handed out, from 1."""
+        self.of_row: list[str] = []
+        """Those of the current row."""
 
     def begin_row(self) -> int:
         """The number of the next row's first line."""
-        self._left = MOST_TEXT
+        self._left, self.of_row = MOST_TEXT, []
         return self.number + 1
 
     def __iter__(self) -> _Lines:
@@ -90,7 +101,29 @@ class _Lines:
         if self._left < 0:
             pass_over_line(self._text, line, ("\n", "\r"))
             raise _TooLong
+        self.of_row.append(line)
         return line
+
+
+def _find_rows_within(lines: Sequence[str], start: int, width: int, image: int) -> str | None:
+    """What to say about a row that has taken other rows within its quotes; None where nothing looks like it.
+
+    Args:
+        lines: of the row.
+        start: number of the first.
+        width: how many columns there are.
+        image: the index of that with the image.
+    """
+    for number, line in enumerate(lines[1:], start + 1):
+        is_last = number == start + len(lines) - 1
+        fields = next(csv.reader([line.partition('"')[0] if is_last else line]), [])
+        whole = image + 1 < len(fields) if is_last else len(fields) == width
+        if whole and _IMAGE.search(fields[image]):
+            return (
+                f"has a quote that seems never to be closed: within it line {number} looks like a row; close "
+                'it, or write "" for a quote that is meant'
+            )
+    return None
 
 
 def _explain(error: Exception) -> str:

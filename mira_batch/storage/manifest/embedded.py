@@ -165,7 +165,10 @@ def _iterate_images(file: pq.ParquetFile, row_group: int, column: str) -> Iterat
     """The images of a row group in order; None where a row has none."""
     batches = file.iter_batches(_ROWS_AT_ONCE, row_groups=[row_group], columns=[column], use_threads=False)
     for batch in batches:
-        for value in batch[column]:
-            plain = value.as_py()
-            data = plain.get("bytes") if isinstance(plain, dict) else plain
+        images = batch[column]
+        if pa.types.is_struct(images.type):  # whose path need not even be valid text
+            index = images.type.get_field_index("bytes")
+            images = images.flatten()[index] if index >= 0 else pa.nulls(len(images))
+        for value in images:
+            data = value.as_py()
             yield data if isinstance(data, bytes) else None

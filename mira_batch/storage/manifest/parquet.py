@@ -19,12 +19,14 @@ _BUFFER = 1 << 20
 """Bytes read ahead of a column. pyarrow's default reads a row group's columns whole before the first row."""
 
 
-def open_parquet(path: str, storage: StorageConfig) -> pq.ParquetFile:
+def open_parquet(path: str, storage: StorageConfig, int96: str = "us") -> pq.ParquetFile:
     """Open a Parquet file for reading page by page.
 
     Args:
         path: its absolute path or URI.
         storage: how an object store is reached.
+        int96: the unit of times that are written as Spark does (INT96). In nanoseconds, Arrow's default,
+            those beyond the year 2262 would come out as others, without an error.
 
     Raises:
         ManifestError: it can't be opened as Parquet.
@@ -32,7 +34,13 @@ def open_parquet(path: str, storage: StorageConfig) -> pq.ParquetFile:
     """
     fs, name = open_arrow_filesystem(path, storage)
     try:
-        file = pq.ParquetFile(name, filesystem=fs, pre_buffer=False, buffer_size=_BUFFER)
+        file = pq.ParquetFile(
+            name,
+            filesystem=fs,
+            pre_buffer=False,
+            buffer_size=_BUFFER,
+            coerce_int96_timestamp_unit=int96,
+        )
         _ = file.schema_arrow.names  # not valid UTF-8 in every file
         return file
     except (*READ_ERRORS, pa.ArrowException) as error:
@@ -71,6 +79,17 @@ def read_batches(
                     "the columns to carry along"
                 ) from error
         raise
+
+
+def find_int96_columns(parquet: pq.ParquetFile, among: Sequence[str]) -> list[str]:
+    """Which of these columns hold times as Spark writes them.
+
+    Args:
+        parquet: the file.
+        among: names of columns.
+    """
+    leaves = (parquet.schema.column(index) for index in range(len(parquet.schema)))
+    return [leaf.path for leaf in leaves if leaf.physical_type == "INT96" and leaf.path in among]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,13 +19,14 @@ from mira_batch.storage.manifest.encodings import MOST_TEXT, UTF8, begin_text
 from mira_batch.storage.manifest.json_rows import read_json_rows
 from mira_batch.storage.manifest.parquet import (
     explain_read_errors,
+    find_int96_columns,
     may_hold_images,
     open_parquet,
     read_batches,
 )
 from mira_batch.storage.manifest.partitions import Partition, add_partition
 from mira_batch.storage.manifest.rows import Place, Record, Reject, validate_row
-from mira_batch.storage.manifest.values import read_values
+from mira_batch.storage.manifest.values import read_int96_values, read_values
 from mira_batch.storage.stores import open_unpacked, read_range
 
 _ROWS_WITH_IMAGES = 16
@@ -114,7 +116,7 @@ def read_raw_rows(
     with open_unpacked(split.path, storage) if whole else _read_own_lines(split, storage) as file:
         reader, encoding = begin_text(file, split.path, source.encoding)
         if split.format == "csv":
-            yield from read_csv_rows(reader, encoding, split.path)
+            yield from read_csv_rows(reader, encoding, split.path, source.columns.image)
         else:
             yield from read_json_rows(reader, encoding, split.path, first_line=1)
 
@@ -122,17 +124,25 @@ def read_raw_rows(
 def _read_parquet_rows(
     split: Split, columns: list[str] | None, storage: StorageConfig
 ) -> Iterator[tuple[Place, dict[str, Any]]]:
-    with open_parquet(split.path, storage) as parquet:
+    with ExitStack() as stack:
+        parquet = stack.enter_context(open_parquet(split.path, storage))
         fields = [field for field in parquet.schema_arrow if columns is None or field.name in columns]
-        columns = columns and [field.name for field in fields]  # the file's folders may hold the others
+        names = [field.name for field in fields]
+        columns = columns and names  # the file's folders may hold the others
         light = not any(may_hold_images(field.type) for field in fields)
         rows_per_read = 4096 if light else _ROWS_WITH_IMAGES
+        int96 = find_int96_columns(parquet, names)
+        finer = stack.enter_context(open_parquet(split.path, storage, "ns")) if int96 else None
         for group in split.row_groups or range(parquet.num_row_groups):
+            nanos = finer.read_row_group(group, columns=int96).combine_chunks() if finer else None
             index = 0
             for batch in read_batches(parquet, split.path, group, rows_per_read, columns):
-                names = batch.schema.names
-                for values in zip(*map(read_values, batch.columns), strict=True):
-                    yield Place(split.path, group, index), dict(zip(names, values, strict=True))
+                values = [read_values(column) for column in batch.columns]
+                for name, column in zip(int96, nanos.columns if nanos is not None else (), strict=True):
+                    same = column.slice(index, len(batch)).combine_chunks()
+                    values[names.index(name)] = read_int96_values(batch[name], same)
+                for row in zip(*values, strict=True):
+                    yield Place(split.path, group, index), dict(zip(names, row, strict=True))
                     index += 1
 
 

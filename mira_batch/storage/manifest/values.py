@@ -49,6 +49,24 @@ def read_values(array: pa.Array) -> list[Any]:
     return [_read_value(value) for value in array]
 
 
+def read_int96_values(micros: pa.Array, nanos: pa.Array) -> list[Any]:
+    """The values of a column that Arrow can't give in one unit: far ones need microseconds, others have
+    nanoseconds.
+
+    Args:
+        micros: its values in microseconds.
+        nanos: the same in nanoseconds, those beyond their years wrong.
+    """
+    exact = [
+        fine is None or fine // 1_000 == coarse
+        for coarse, fine in zip(
+            micros.cast(pa.int64()).to_pylist(), nanos.cast(pa.int64()).to_pylist(), strict=True
+        )
+    ]
+    both = zip(exact, read_values(nanos), read_values(micros), strict=True)
+    return [fine if is_exact else coarse for is_exact, fine, coarse in both]
+
+
 def _is_exact(kind: Any) -> bool:
     """Whether Python's values of this type are Arrow's, where there is no error."""
     types = pa.types

@@ -254,17 +254,35 @@ def test_numbers_are_what_they_look_like(file: Any) -> None:
         ("workers: 4\n", "workers: should be settings such as name: value, found 4"),
         ("workers: {min: 1.5}\n", "workers.min: should be a whole number, found 1.5"),
         ("limits: {edit_seconds: .nan}\n", "limits.edit_seconds: should be greater than 0, found NaN"),
+        (
+            "input: {manifest: m, max_pixels: 99999999}\noutput: {uri: o}\n",
+            "be at most 89,478,485, found 99999999",
+        ),
         ("prices: {gpu_hour: free}\n", "prices.gpu_hour: should be a number, found 'free'"),
         ("output: {uri: o, skip_done: maybe}\n", "output.skip_done: should be true or false, found 'maybe'"),
-        ("run_id: a/b\n", "run_id: should have the form "),
+        ("run_id: a/b\n", "run_id: should be at most 128 letters, digits, dots, - and _, the first a letter"),
+        (
+            "policy: {type: qwen_vl, weights: /w, devices: [gpu]}\n",
+            "policy.devices.0: should be of the form ^(auto|",
+        ),
     ],
 )
 def test_messages_are_in_the_words_of_the_file(file: Any, text: str, words: str) -> None:
-    base = INPUT if "output" in text else TEXT
-    message = problem(file(base + text + ("" if "output" in text or base == TEXT else "output: {uri: o}\n")))
+    base = "" if "input" in text else INPUT if "output" in text else TEXT
+    message = problem(file(base + text))
     assert words in message
     for foreign in ("Input", "valid string", "dictionary", "pydantic", "NoneType", "True", "False"):
         assert foreign not in message
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "s3://bucket/a\udcff"])
+def test_a_location_that_can_t_be_is_refused(name: str) -> None:
+    for field in ("output.uri", "input.manifest"):
+        message = problem(nested(field, name))
+        assert (
+            message.startswith(f"config: {field}: ") and "character that no file's name can have" in message
+        )
+        message.encode()
 
 
 # Who is to blame

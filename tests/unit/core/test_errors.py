@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from mira_batch.core.errors import (
     ConfigError,
     EngineDead,
+    JobError,
     ManifestError,
     MiraError,
     RecordError,
@@ -16,7 +18,9 @@ from mira_batch.core.errors import (
     UserError,
     boundary,
     describe,
+    job_boundary,
 )
+from mira_batch.core.text import MOST_MESSAGE
 from mira_batch.core.types import ErrorKind, Failure
 
 
@@ -41,15 +45,43 @@ def test_our_own_errors_pass_unchanged(ours: MiraError) -> None:
     assert caught.value is ours
 
 
-@pytest.mark.parametrize("passing", [asyncio.CancelledError, KeyboardInterrupt, SystemExit])
-def test_cancellation_and_exits_pass_unchanged(passing: type[BaseException]) -> None:
-    with pytest.raises(passing), boundary(ErrorKind.editor_failed):
-        raise passing
+@pytest.mark.parametrize("passing", [asyncio.CancelledError, KeyboardInterrupt, GeneratorExit])
+def test_cancellation_and_a_users_interrupt_pass_unchanged(passing: type[BaseException]) -> None:
+    for within in (boundary(ErrorKind.editor_failed), job_boundary("job x")):
+        with pytest.raises(passing), within:
+            raise passing
 
 
-def test_memory_errors_are_classified_too() -> None:
-    with pytest.raises(RecordError, match="^MemoryError$"), boundary(ErrorKind.policy_failed):
-        raise MemoryError
+class Odd(BaseException):
+    """What only `except BaseException` catches."""
+
+
+@pytest.mark.parametrize("ends", [SystemExit(3), Odd("3")])
+def test_what_would_end_a_thread_is_classified(ends: BaseException) -> None:
+    with pytest.raises(RecordError, match="^(SystemExit|Odd): 3$"), boundary(ErrorKind.editor_failed):
+        raise ends
+    with pytest.raises(JobError, match="^job x: (SystemExit|Odd): 3$"), job_boundary("job x"):
+        raise ends
+
+
+def test_an_interrupt_is_the_users_in_the_main_thread_only() -> None:
+    def look() -> str:
+        with boundary(ErrorKind.editor_failed):
+            raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RecordError, match="^KeyboardInterrupt$"):
+        pool.submit(look).result()
+
+
+def test_running_out_of_memory_is_no_records_fault() -> None:
+    for within in (boundary(ErrorKind.policy_failed), job_boundary("job x")):
+        with pytest.raises(EngineDead, match="^memory ran out in this process: MemoryError$"), within:
+            raise MemoryError
+
+
+def test_a_message_of_any_kind_fits_into_a_row() -> None:
+    failure = RecordError(ErrorKind.editor_failed, "bad \udce9 " + "x" * 100_000).failure
+    assert failure.message.startswith(r"bad \xe9 x") and len(failure.message) == MOST_MESSAGE
 
 
 def test_nothing_happens_when_nothing_is_raised() -> None:

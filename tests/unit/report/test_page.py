@@ -51,6 +51,36 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     )
 
 
+def test_no_character_of_the_page_is_hidden_or_turns_what_follows(tmp_path: Path) -> None:
+    """Whatever field it came in by."""
+    hidden = "a\x00b\x1b[31mc\x07d\x08e\rf\x7fg\x85h\u202ei\u2066j\u200fk\u2028l"
+    shown = "a␀b␛[31mc␇d␈e␍f␡g⟨U+0085⟩h⟨U+202E⟩i⟨U+2066⟩j⟨U+200F⟩k⟨U+2028⟩l"
+    run = Run(tmp_path)
+    source, failure = run.image("a"), Failure(ErrorKind.editor_failed, hidden)
+    models = {"models": {"policy": hidden, "editor": hidden, "judge": hidden}}
+    run.commit(
+        row(hidden, source, words=hidden) | models,
+        row(hidden, source, failure=failure, words=hidden) | models | {"error_kind": hidden},
+        row(hidden, source, words=hidden) | models | {"stop_reason": hidden, "status": "unfinished"},
+    )
+    run.reject([{"where": hidden, "record_id": hidden, "field": hidden, "reason": hidden}])
+    page = run.report(committed=3)
+    assert not re.search(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", page.html
+    )
+    assert page.names == [shown] * 3
+    texts = [element.text for tag in ("p", "li", "td", "dd", "b") for element in page.root.find(tag)]
+    assert sum(shown in text for text in texts) > 20
+    assert all(shown in (image.attributes["alt"] or "") for image in page.root.find("img")[1::2])
+
+
+def test_what_is_written_from_right_to_left_stays_as_it_is(tmp_path: Path) -> None:
+    words = "اجعلها أفتح\tثم اقلبها\n‌شكرا 👩‍🚀"
+    run = Run(tmp_path)
+    run.commit(row("one", run.image("a"), words=words))
+    assert words in run.report().root.text
+
+
 def test_the_page_asks_for_nothing_from_elsewhere(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.commit(row("one", run.image("a")))

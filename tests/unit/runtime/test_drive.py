@@ -174,6 +174,13 @@ def failures(ended: int, failed: int, **limits: Any) -> StopRequest:
     return stop
 
 
+def test_unfinished_records_are_no_failures() -> None:
+    before, stop = RunSummary("out/run", "run"), StopRequest()
+    now = before.plus(Receipt(tally=Tally(records=200, ok=20, unfinished=180)), 200)
+    check_failures(before, now, with_limits(max_failed_fraction=0).limits, stop)
+    assert stop.end is None and (now.unfinished, now.failed) == (180, 0)
+
+
 def test_too_many_failures_end_the_run_and_name_their_kinds() -> None:
     stop = failures(200, 21, max_failed_fraction=0.1)
     assert stop.end is RunEnd.too_many_failed

@@ -134,6 +134,17 @@ def test_gpu_hours_and_endpoints_make_the_cost_of_an_accepted_image() -> None:
     assert "accepted" not in printed(summary_table(nothing_yet))
 
 
+def test_the_summary_tells_unfinished_records_from_good_ones() -> None:
+    stops = {"policy_stop": 6, "max_steps": 2, "time_limit": 1}
+    tally = Tally(records=10, ok=6, unfinished=3, stops=stops, errors={"judge_failed": 1}, steps=20)
+    text = printed(summary_table(RunSummary("r", "r", planned=10, committed=10, total=Receipt(tally=tally))))
+    lines = [line.split(maxsplit=1) for line in text.splitlines()]
+    found = {line[0]: line[1].strip() for line in lines if len(line) == 2}
+    assert found["ok"] == "6  policy_stop 6"
+    assert found["unfinished"] == "3  max_steps 2, time_limit 1"
+    assert found["failed"] == "1  judge_failed 1"
+
+
 def test_workers_are_charged_the_gpus_they_hold(tmp_path: Path) -> None:
     _, summary, _ = profiled(tmp_path, records=3, workers={"gpus": 0.5}, prices={"gpu_hour": 2})
     assert summary.total.breakdown["gpu"] == pytest.approx(summary.total.breakdown["worker"] / 2)

@@ -11,7 +11,13 @@ from mira_batch import load_config
 from mira_batch.config.inspect import InspectConfig
 from mira_batch.core.receipts import WorkerStatus
 from mira_batch.runtime.backends.listener import SilenceWatch, find_patience
-from mira_batch.runtime.backends.processes import LAST_WORDS, WorkerProcess, describe_exit, shorten_note
+from mira_batch.runtime.backends.processes import (
+    LAST_WORDS,
+    WorkerProcess,
+    count_oom_kills,
+    describe_exit,
+    shorten_note,
+)
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.disturbed import until
 from tests.support.runs.edits import open_worker, plan_edits
@@ -74,6 +80,13 @@ GUESSES = "Worker unexpectedly exits with a connection error code 2. Some common
 def test_an_end_is_told_as_far_as_it_is_known(exit_type: str, detail: str, log: str, words: str) -> None:
     told = describe_exit(exit_type, detail, log)
     assert words in told and "common causes" not in told
+
+
+def test_the_kernels_oom_killer_is_named_where_it_struck_and_nothing_else_is_known() -> None:
+    assert count_oom_kills() >= 0
+    assert "OOM killer struck" in describe_exit("SYSTEM_ERROR", GUESSES, "", starved=True)
+    crashed = describe_exit("SYSTEM_ERROR", GUESSES, "*** SIGSEGV received at time=1", starved=True)
+    assert crashed == "it crashed with SIGSEGV"
 
 
 def test_a_dead_worker_is_one_line() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import get_args
 
 from mira_batch.models.embedded.grammar.clause import Made, Rule, Said
-from mira_batch.models.embedded.grammar.geometry import read_whole
+from mira_batch.models.embedded.grammar.geometry import check_pixels, read_size, read_whole
 from mira_batch.models.embedded.operations import colour, geometry
 from mira_batch.models.embedded.operations.text import Position, Size, WriteText
 
@@ -17,8 +17,9 @@ def _pad(said: Said) -> Made:
     paint = said.get("colour", "white")
     if "asked" in said and "colour" not in said:
         raise ValueError("say which colour fills the rest, as in fit it into 800x600 with a white background")
-    if "height" in said:
-        return geometry.Fit(int(said["width"]), int(said["height"]), paint)
+    if size := read_size(said):
+        check_pixels(said, size)
+        return geometry.Fit(*size, paint)
     if said.get("ratio", "1:1") != "1:1":
         raise ValueError("an image can be padded to a square or to a size such as 1000x1000")
     return geometry.PadSquare(paint)
@@ -40,12 +41,21 @@ PAD = Rule(
         "pad [out] [{it}] [out] to {ratio}",
         "pad [out] [{it}] [out] to [size of] {size}",
         "pad {it} square",
+        "pad {it} so [that] {it} (is / becomes) square",
+        "put|place {it} on|onto square {colour} canvas|background",
+        "put|place {it} on|onto {colour} square canvas|background",
         "letterbox [{it}] [to|into] {size} => asked=1",
         "letterbox [{it}] to {square} => asked=1",
         "extend|expand [canvas of] [{it}] to {square}",
         "extend|expand canvas to {square}",
+        "extend|expand canvas to {ratio}",
         "make {it} square with|by|on [add+ing] {colour} {ground}",
-        "square {it} [up] with {colour} {ground}",
+        "make {it} square [,|and] pad|fill|pad+ing|fill+ing [{ground}|rest] with|in {colour}",
+        "make {it} square by|using|with pad+ing [{it}] [with|in {colour}]",
+        "make {it} square , {colour} {ground}",
+        "pad [{it}] with {colour} [{ground}] to {square}",
+        "pad [{it}] with {colour} [{ground}] to {size}",
+        "square {it} [up|off] with {colour} {ground}",
         "pad|add|put {colour} {ground} [to {it}] to make {it} square",
         "add whitespace [around {it}] ( to make {it} square / so [that] {it} (becomes / is) square )",
     ),
@@ -54,16 +64,23 @@ PAD = Rule(
 FIT = Rule(
     _pad,
     verbs=(
-        "fit|put|place|set [{it}] [in|into|on|to|onto|within|inside] {size} [canvas|frame] => asked=1",
-        "put|place|set [{it}] [in|into|on|to|onto] {size} {colour} canvas|background|frame",
-        "fit [{it}] [in|into|on|to|onto|within|inside] {size} {colour} canvas|background|frame",
+        "fit|put|place|set [{it}] [in|into|on|to|onto|within|inside] {size} [{frame}] => asked=1",
+        "put|place|set [{it}] [in|into|on|to|onto] {size} {colour} {frame}",
+        "put|place|set [{it}] [in|into|on|to|onto] {colour} {size} {frame}",
+        "fit [{it}] [in|into|on|to|onto|within|inside] {size} {colour} {frame}",
         "resize|scale [{it}] [to fit] [to|into|in|within|inside] {size} {filled}",
         "resize|scale [{it}] [to fit] [to|into|in|within|inside] {size} [,|and] {kept} [,|and] {painted}",
+        "resize|scale [{it}] [up|down] to fit [to|into|in|within|inside] {size} [,|and] {painted}",
+        "resize|scale [{it}] to {size} [,|and] with|using|add {colour} pad+ing|bar",
         "make {it} {size} with {colour} pad+ing|bar|border|margin",
         "make {it} {size} [,|and] {kept} [,|and] {painted}",
         "make {it} {size} {filled}",
     ),
-    alone=("{size} [,|and] {kept} [,|and] {painted}", "{size} [,] {colour} pad+ing|bar"),
+    alone=(
+        "{size} [,|and] {kept} [,|and] {painted}",
+        "{size} [,] [with] {colour} pad+ing|bar",
+        "{size} [,] {colour} {ground} [,|and] {kept}",
+    ),
     details=_PAINTS,
 )
 
@@ -81,26 +98,30 @@ def _border(said: Said) -> Made:
     return geometry.Border(thickness or 10, "px", paint)
 
 
-_MADE_OF = "border|frame|outline|line"
+_MADE_OF = "border|frame|outline"
 _SPACE = "margin|pad+ing|whitespace"
 BORDER = Rule(
     _border,
     verbs=(
-        "frame|surround|border {it} [with|in]",
-        f"frame|surround|border {{it}} with {{stroke}} {_MADE_OF}",
+        "frame|surround|border|outline {it} [with|in]",
+        f"frame|surround|border {{it}} with {{stroke}} {_MADE_OF}|line",
+        "add|put|draw {stroke} line around {it}",
         "pad [{it}] by|with {width} [of {colour}] => margin=1",
         "pad [{it}] with {width} {colour} pad+ing => margin=1",
     ),
     things=(
         *(f"[some] {stroke} {_MADE_OF}" for stroke in ("{stroke}", "{dyed}")),
         *(f"[some] {stroke} {_SPACE} => margin=1" for stroke in ("{stroke}", "{dyed}")),
-        f"{{width}} of {{colour}} {_SPACE} => margin=1",
+        f"{{width}} of [{{colour}}] {_SPACE} => margin=1",
     ),
     alone=(
         *(f"{stroke} {_MADE_OF}" for stroke in ("{broad}", "{dyed}")),
         *(f"{stroke} {_SPACE} => margin=1" for stroke in ("{broad}", "{dyed}")),
-        f"{{colour}} {_MADE_OF} {{width}}",
+        f"{{colour}} {_MADE_OF} [,] {{width}}",
+        f"{_MADE_OF} of {{width}}",
+        f"{_MADE_OF} {{width}} [{{colour}}]",
     ),
+    asked=(f"{{stroke}} {_MADE_OF}", f"{{stroke}} {_SPACE} => margin=1"),
     labels=("border|frame|margin",),
     titles=("border|frame|margin",),
     details=(
@@ -131,7 +152,7 @@ FLATTEN = Rule(
     ),
     things=("{colour} background => behind=1",),
     asks=("transparency (should|must) (become|be) {colour}",),
-    alone=("[on|with] {colour} background => behind=1",),
+    alone=("[on|with] {colour} background => behind=1", "background : {colour} => behind=1"),
     labels=("transparency",),
     details=(
         "[on|onto|to|with|over|against|in] {colour} [background]",
@@ -164,7 +185,11 @@ _NOUN = "text|word|caption|label|title|inscription|heading"
 WRITE = Rule(
     _write,
     verbs=(
-        f"write|stamp|print|overlay [{_NOUN}] {{quoted}}",
+        f"write|stamp|print|overlay [in] [{{letters}}] [{{colour}}] [letter] [{_NOUN}] {{quoted}}",
+        f"add|put|place|insert {{quoted}} {_NOUN}",
+        "add|put|place|insert {quoted} watermark => watermark=1",
+        "add|put|place|insert|print {quoted} [text] in|at|on|to {place}",
+        "add|put|place|insert|print {quoted} [text] in|at|on|to|into {place} corner => corner=1",
         f"add|put|place|insert|draw {{inked}} {_NOUN} [{{saying}}] {{quoted}}",
         "label|caption|title {it} [with|as] {quoted}",
         "watermark [{it}] [with] [text|word] {quoted} => watermark=1",

@@ -55,6 +55,8 @@ class Rule:
     """Phrases without a verb that can only be a wish ("20% brighter")."""
     alone: tuple[str, ...] = ()
     """Phrases without a verb that may also describe ("black and white")."""
+    asked: tuple[str, ...] = ()
+    """Phrases without a verb that are wishes only with a "please"."""
     labels: tuple[str, ...] = ()
     """What stands before a colon, with the value after it."""
     carried: tuple[str, ...] = ()
@@ -103,6 +105,9 @@ class Lexicon:
             began = head.pattern.read(text, at)
             if began is not None:
                 said, end = began
+                if kind == "title":
+                    yield Clause(kind, head.rule, said, at, end)
+                    continue
                 yield from _add_details(Clause(kind, head.rule, said, at, end), head.details, text)
 
 
@@ -133,6 +138,7 @@ def compile_rules(rules: tuple[Rule, ...]) -> Lexicon:
             "thing": rule.things,
             "ask": rule.asks,
             "alone": rule.alone,
+            "asked": rule.asked,
             "label": tuple(f"{label} :" for label in rule.labels),
             "carried": rule.carried,
             "title": tuple(f"{title} :|-" for title in rule.titles),

@@ -27,7 +27,7 @@ def _read_degree(said: Said, slightly: float, plain: float, strongly: float) -> 
 
 def _read_bare(number: str) -> float:
     if float(number) < LEAST_BARE or "." in number:
-        raise ValueError(f"say how many percent, such as {number}%")
+        raise ValueError("say how many percent, such as 20%")
     return float(number)
 
 
@@ -35,8 +35,9 @@ _EVERY_COLOUR = "[all] color"
 GRAYSCALE = Rule(
     lambda said: colour.Grayscale(),
     verbs=(
-        f"remove|take|drop|strip [out] {_EVERY_COLOUR}",
+        f"remove|take|drop|strip [out] {_EVERY_COLOUR} [out]",
         "convert|change|turn to|into grayscale [image]",
+        "make grayscale [image]",
         "desaturate [{it}] [completely|fully|entirely|totally]",
         "completely|fully desaturate [{it}]",
     ),
@@ -58,7 +59,7 @@ SEPIA = Rule(
 )
 INVERT = Rule(
     lambda said: colour.Invert(),
-    verbs=(f"invert [{_EVERY_COLOUR}]", "invert {it}"),
+    verbs=(f"invert [{_EVERY_COLOUR}]", "invert {it}", "make [photographic] negative [of {it}]"),
     states=("[photographic] negative [image]",),
     things=("negative effect|of {it}", "color inversion", "[photographic] negative of {it}"),
     titles=("invert|negative",),
@@ -97,7 +98,6 @@ def _read_change(said: Said) -> float:
 _TONE_DETAILS = (
     "[by] {share}",
     "by {number:bare}",
-    "{number:bare}",
     "[by] {slightly}",
     "[by] {strongly}",
     "{of it}",
@@ -141,7 +141,11 @@ TONE = Rule(
         "[{slightly}] darken|dim [down] [{it}] => tones=brightness way=-",
         "[{slightly}] darken|dim {it} down => tones=brightness way=-",
         "[{slightly}] saturate [{it}] => tones=saturation way=+",
+        "saturate color => tones=saturation way=+",
+        "boost color => tones=saturation way=+",
         "mute color => tones=saturation way=-",
+        f"{_TURN_DOWN} down color => tones=saturation way=-",
+        f"{_TURN_DOWN} color down => tones=saturation way=-",
         "make color [{degree}] more vivid => tones=saturation way=+",
         "make color [{degree}] less vivid => tones=saturation way=-",
         "make color {fold} as vivid => tones=saturation",
@@ -154,7 +158,13 @@ TONE = Rule(
         "[{degree}] {tones} boost|increase|lift => way=+",
         "[{degree}] {tones} reduction|decrease => way=-",
     ),
-    asks=(*_COMPARED, *_MORE, "{tones} up => way=+", "{tones} down => way=-"),
+    asks=(
+        *_COMPARED,
+        *_MORE,
+        "more vivid color => tones=saturation way=+",
+        "{tones} up => way=+",
+        "{tones} down => way=-",
+    ),
     titles=("brightness|contrast|saturation",),
     details=_TONE_DETAILS,
 )
@@ -242,7 +252,6 @@ SHARPEN = Rule(
     details=(
         "[by|at|of] {share}",
         "by {number:bare}",
-        "{number:bare}",
         "{slightly}",
         "{strongly}",
         "{of it}",
@@ -260,7 +269,7 @@ TINT = Rule(
     _tint,
     verbs=("[{slightly}] tint [{it}] [in|with] [{colour}]",),
     things=("[{degree}] {colour} tint", "[{degree}] tint of|in {colour}", "{colour} color tint"),
-    alone=("{share} {colour} tint",),
+    alone=("{share} {colour} tint", "{colour} tint {share}"),
     labels=("tint|tint+ing",),
     titles=("tint|tint+ing",),
     details=(
@@ -282,7 +291,10 @@ def _posterize(said: Said) -> Made:
 POSTERIZE = Rule(
     _posterize,
     verbs=("posterize|posterise [{it}]",),
-    things=("posterize+ed|posterize|posterise|posterization effect",),
+    things=(
+        "posterize+ed|posterize|posterise|posterization effect",
+        "posterization",
+    ),
     labels=("posterize|posterise|posterize+ing",),
     titles=("posterize|posterise",),
     details=(
@@ -299,7 +311,7 @@ AUTOCONTRAST = Rule(
         "adjust contrast automatically",
         "automatically adjust contrast",
     ),
-    things=("autocontrast",),
+    things=("autocontrast", "automatically contrast"),
     asks=("autocontrast", "automatically contrast"),
     titles=("autocontrast",),
     details=("{of it}",),

@@ -6,14 +6,22 @@ dark"); everything that is not listed here makes an instruction unclear.
 
 from __future__ import annotations
 
-from mira_batch.models.embedded.grammar.pattern import Names, Pattern, Value, compile_pattern, words_of
+from mira_batch.models.embedded.grammar.pattern import (
+    Index,
+    Names,
+    Pattern,
+    Value,
+    compile_pattern,
+    index_patterns,
+    words_of,
+)
 from mira_batch.models.embedded.grammar.phrases import NAMES
 from mira_batch.models.embedded.grammar.words import words
 
 _PLACES = words(
     """webshop shop store website site web instagram etsy ebay amazon shopify facebook pinterest print
-    printing archive catalog catalogue newsletter blog banner story stories thumbnail listing media
-    marketplace magazine newspaper ad brochure flyer cover presentation app gallery portfolio homepage
+    printing archive catalog catalogue newsletter blog banner story stories thumbnail youtube listing
+    media marketplace magazine newspaper ad brochure flyer cover presentation app gallery portfolio homepage
     client profile"""
 )
 _STATES = """dark / bright / blurry / blur+ed / soft / dull / flat / pale / @gray / grayscale / sepia
@@ -23,8 +31,11 @@ _STATES = """dark / bright / blurry / blur+ed / soft / dull / flat / pale / @gra
 _NAMES: Names = {
     **NAMES,
     "purpose": f"""[our|my|your|online|new|web|social|product] {"|".join(sorted(_PLACES))}
-        [page|image|post|ad|header|cover|article]""",
+        [page|image|post|ad|header|cover|article|thumbnail|banner]""",
     "state": f"[still|already|currently] [way|strongly|slightly] [too|very|quite|rather|so] ({_STATES})",
+    "states": _STATES,
+    "thanks": "thanks [ ( in advance / again / for [your] help / [so|very] strongly ) ] [{thanked}]",
+    "thanked": "in advance / everyone / all",
     "measured": Value(r"\d+ (?:px )?x \d+ (?:px )?"),
 }
 
@@ -32,15 +43,19 @@ _NAMES: Names = {
 WORDS: set[str] = set()
 
 
-def _compile(*sources: str) -> tuple[Pattern, ...]:
-    WORDS.update(words_of(sources, _NAMES))
-    return tuple(compile_pattern(source, _NAMES) for source in sources)
+def _compile_one(source: str) -> Pattern:
+    WORDS.update(words_of([source], _NAMES))
+    return compile_pattern(source, _NAMES)
+
+
+def _compile(*sources: str) -> Index:
+    return index_patterns([_compile_one(source) for source in sources])
 
 
 INTROS = _compile(
     "can|may you|i [go ahead and]",
     "i want|need [you] to",
-    "let's|lets|let us",
+    "(let's / lets / let us)",
     "go ahead and",
     "ok|okay|alright|so|also|now [,]",
     "hi [there|client|all|everyone|folks] ,|;",
@@ -51,7 +66,8 @@ INTROS = _compile(
 )
 """What may stand before a command."""
 CONTEXTS = _compile(
-    "[and] thanks [you|in advance|again|so strongly|very strongly|strongly|for help|for your help]",
+    "[and] {thanks}",
+    "good morning|afternoon|evening|day",
     "hi [there|client|all|everyone|folks]",
     "best|kind regards",
     "[i want|need] [you] [to] (do|make|apply) following [edit|change|step]",
@@ -60,65 +76,68 @@ CONTEXTS = _compile(
     "this|it is for {purpose}",
     "i want|need banner|thumbnail|cover",
     "for {purpose}",
-    "[product|real] [estate] listing|shot|image",
+    "(product|catalog|catalogue / real estate) listing|image",
+    "[i|client] want|need {it} for {purpose}",
+    "[{it}] [slightly|way|strongly] too ({states})",
+    "because|since|as {it} (is|looks|seems|was) {state}",
     "it came|turned out {state} [and {state}]",
     "{it} (is|looks|seems|appears|was / came|turned out) {state} [[,|and] {state}]",
     "color (are|is|look|looks) {state} [[,|and] {state}]",
-    "{it} is {measured} [now|currently|large|in size]",
+    "{it} is {measured} [now|currently]",
     "original|current|source size|dimension|resolution [is|:] {measured}",
 )
 """Whole stretches between joints that name no edit."""
 TAILS = _compile(
     "for {purpose}",
-    "for me|us|this",
+    "for me|us",
     "as well",
     "too",
     "if possible",
     "if you can",
-    "[and] thanks [you|in advance|again|so strongly|very strongly|strongly]",
+    "[and] {thanks}",
     "because|since|as {it} (is|looks|seems|was) {state}",
 )
 """What may follow a clause."""
 
 IMPERATIVE, PARTICIPLE, GERUND = "verb", "verb+ed", "verb+ing"
-LEADS = tuple(
-    (_compile(source)[0], kinds)
+AFTER: dict[Pattern, tuple[str, ...]] = {
+    _compile_one(source): kinds
     for source, kinds in (
         ("make|turn|convert|change|render|get|have|set {it} [to|into|in|be|look|all]", ("state", PARTICIPLE)),
-        ("make color", ()),
-        ("[i|client] want|need {it} [to|in|as] [be]", ("state", PARTICIPLE)),
+        ("[i|client] want|need {it} [to|in|as|at] [be]", ("state", PARTICIPLE)),
+        ("(should|must / need to / has to) be", ("state", PARTICIPLE)),
         ("can {it} be", ("state", PARTICIPLE)),
         ("{it} (should|must / need to / has to) be", ("state", PARTICIPLE)),
         ("[i|client] want|need", ("thing",)),
         ("can i have|get", ("thing",)),
-        ("{it} need", ("thing",)),
-        ("add|apply|use|do|run|create|insert|draw|place|overlay|make|put|have", ("thing",)),
-        ("give [{it}]", ("thing",)),
-        ("thanks [in advance] for", (GERUND,)),
+        ("{it} need", ("thing", GERUND)),
+        ("add|apply|use|do|run|create|insert|draw|place|overlay|put|have|get", ("thing",)),
+        ("give [({it} / me / us)]", ("thing",)),
+        ("thanks in advance for", (GERUND,)),
         ("start|begin by", (GERUND,)),
         ("[and] with", ("thing",)),
         ("after", (GERUND,)),
         ("before", (GERUND,)),
         ("before you|i", (IMPERATIVE,)),
         ("try", (GERUND,)),
+        ("[can] [you] mind", (GERUND,)),
+        ("(make sure / ensure) [that] {it} is", ("state", PARTICIPLE)),
     )
-)
+}
 """What stands before the words that name the edit, and which kinds of them may follow."""
+LEADS = index_patterns(tuple(AFTER))
 
 FIRST = ("first of all", "first", "firstly", "to begin with", "to start with", "to start")
 LAST = ("finally", "lastly", "last", "at end", "in end")
 ORDINALS = {"second": 2, "secondly": 2, "third": 3, "thirdly": 3, "fourth": 4, "fifth": 5}
 THEN = (
-    *(
-        "then",
-        "next",
-        "afterwards",
-        "after that",
-        "after this",
-        "followed by",
-        "once that is done",
-        "once done",
-    ),
-    *("thereafter", "subsequently"),
+    "then",
+    "next",
+    "afterwards",
+    "after that",
+    "after this",
+    "followed by",
+    "once that is done",
+    "once done",
 )
 """Words that say in which order the edits are made."""

@@ -16,8 +16,8 @@ RATIOS = frozenset(
     + ((16, 9), (9, 16), (16, 10), (10, 16), (21, 9), (9, 21), (8, 10), (10, 8), (4, 6), (6, 4))
 )
 """What "16x9" means where an image has to be cropped: no image has so few pixels."""
-SMALLEST_PLAIN = 22
-"""A size with a shorter longest side needs "px" to be one."""
+SMALLEST_CROP, SMALLEST_SIZE = 100, 22
+"""A size whose longest side is shorter needs "px" to be one: it may be a ratio, or the inches of a print."""
 
 
 def read_whole(value: str) -> int:
@@ -37,6 +37,8 @@ def _rotate(said: Said) -> Made:
     if "way2" in said and said["way"][0] != said["way2"][0]:
         raise ValueError("left is counterclockwise; say one direction")
     amount, way = said.get("degrees", "90"), said.get("way")
+    if not said.get("by") + said.get("deg") and float(amount) % 45:
+        raise ValueError(f"say {amount} degrees")
     if way and amount[0] in "+-":
         raise ValueError("say either a direction or a sign")
     degrees = float(amount) * (-1 if way in ("counterclockwise", "left") else 1) % 360
@@ -45,18 +47,27 @@ def _rotate(said: Said) -> Made:
 
 ROTATE = Rule(
     _rotate,
-    verbs=("rotate|spin|tilt [{it}] [around]", "turn [{it}]", "turn|rotate {it} upsidedown => upsidedown=1"),
+    verbs=(
+        "rotate|spin|tilt [{it}] [around]",
+        "turn [{it}]",
+        "make {degrees} turn|rotation",
+        "make {degrees} {way} turn|rotation",
+        "turn|rotate [{it}] upsidedown => upsidedown=1",
+    ),
     states=("upsidedown => upsidedown=1",),
     things=("{degrees} [{way}] [rotation|turn]", "{way} rotation|turn [of {degrees}]"),
     alone=("{degrees} {way} [rotation|turn]", "{degrees} rotation|turn"),
     labels=("rotation|rotate|rotate+ing|turn",),
     titles=("rotation|rotate|rotate+ing|turn",),
     details=(
-        "[by|through|of] {degrees}",
+        "by|through|of {degrees} => by=1",
+        "{degrees}",
         "[in] {way} [direction]",
         "[and] with|on {colour} background|corner|canvas|fill|fill+ing",
         "[and] (fill|fill+ing) [new|empty] corner|gap|background|area with|in {colour}",
+        "[and] fill|fill+ing with {colour}",
         "{colour} background|corner",
+        "background|corner {colour}",
         "{of it}",
     ),
 )
@@ -76,11 +87,12 @@ ACROSS, UPWARD = "axis=horizontally", "axis=vertically"
 FLIP = Rule(
     _flip,
     verbs=(
-        f"flip|mirror|reflect [{{it}}] horizontally|sideways => {ACROSS}",
-        f"flip|mirror|reflect [{{it}}] vertically|upsidedown => {UPWARD}",
+        f"flip|mirror|reflect|reverse [{{it}}] horizontally|sideways => {ACROSS}",
+        f"flip|mirror|reflect|reverse [{{it}}] vertically|upsidedown => {UPWARD}",
         f"horizontally flip|mirror [{{it}}] => {ACROSS}",
         f"vertically flip|mirror [{{it}}] => {UPWARD}",
         f"mirror [{{it}}] => {ACROSS}",
+        f"make (mirror / mirror+ed) image|version|copy => {ACROSS}",
         "flip|mirror [{it}] [both] horizontally and vertically => both=1",
         "flip [{it}] => ",
         f"swap left and right [side] => {ACROSS}",
@@ -88,11 +100,11 @@ FLIP = Rule(
     ),
     states=(f"mirror image => {ACROSS}", f"[into] mirror image => {ACROSS}"),
     things=(
-        f"horizontally flip|mirror|reflection => {ACROSS}",
-        f"vertically flip|mirror|reflection => {UPWARD}",
-        f"mirror image => {ACROSS}",
+        f"horizontally flip|mirror|reflection|mirror+ing|flip+ing => {ACROSS}",
+        f"vertically flip|mirror|reflection|mirror+ing|flip+ing => {UPWARD}",
+        f"(mirror / mirror+ed) image|version|copy => {ACROSS}",
     ),
-    alone=(f"horizontally flip => {ACROSS}", f"vertically flip => {UPWARD}"),
+    alone=(f"horizontally flip|mirror => {ACROSS}", f"vertically flip|mirror => {UPWARD}"),
     titles=("mirror|flip|mirror+ing|flip+ing",),
     details=("{of it}",),
 )
@@ -108,9 +120,10 @@ def _crop(said: Said) -> Made:
     if size and not said.get("sized"):
         if size in RATIOS and not ratio:
             size, ratio = None, f"{size[0]}:{size[1]}"
-        elif max(size) < SMALLEST_PLAIN:
-            raise ValueError(f"say {size[0]}x{size[1]} px, or the ratio {size[0]}:{size[1]}")
-    if size and "shape" in said and not (ratio or square):
+        elif not square:
+            check_pixels(said, size, SMALLEST_CROP)
+    shape = "shape" in said
+    if size and shape and not (ratio or square):
         raise ValueError("say either a size in px or a ratio")
     said.get("centered")
     if side := said.get("side"):
@@ -134,6 +147,12 @@ def _crop(said: Said) -> Made:
 
 def read_size(said: Said) -> tuple[int, int] | None:
     return (int(said["width"]), int(said["height"])) if "height" in said else None
+
+
+def check_pixels(said: Said, size: tuple[int, int], smallest: int = SMALLEST_SIZE) -> None:
+    """Refuse a size that may be something else."""
+    if not said.get("sized") and max(size) < smallest:
+        raise ValueError(f"say {size[0]}x{size[1]} px if pixels are meant")
 
 
 _SIDES = ("left", "top", "right", "bottom")
@@ -174,31 +193,35 @@ CROP = Rule(
     verbs=(
         "crop|trim|cut [{it}] [down]",
         "center crop [{it}]",
+        "make [center] square crop => square=1",
+        "make {ratio} crop",
         "crop|trim|cut|shave|remove|take|slice|chop|clip [off|away] {cuts} [away]",
         "crop|trim|cut|shave {trims}",
         "trim|cut|shave|remove|chop [off|away] {edge} {amount} [away|off]",
         "crop|cut|trim|take {edge} {amount} off|away",
-        "crop|trim|cut|shave|chop off {edge} {amount}",
-        "make {it} square by crop+ing [{it}] => square=1",
-        "keep [only] center {size}",
+        "crop|trim|cut|shave|chop off|away {edge} {amount}",
+        "crop|trim|cut|shave|remove|take [off|away] {amount} [on|from|at|off] everyside => edge=everyside",
+        "make {it} square (by crop+ing [{it}] / , crop / crop) => square=1",
+        "change|set proportion [of {it}] to {ratio} by crop+ing [{it}]",
+        "keep|take|extract [only] center {size}",
         "keep [only] center {percent}",
-        "cut out center {size}",
+        "cut|crop out center {size}",
     ),
-    states=(),
-    things=("square crop => square=1", "{ratio} crop"),
-    alone=("square crop => square=1", "{ratio} crop", "{size} crop => shape=1"),
+    states=("square crop => square=1", "{ratio} crop"),
+    things=("[center] square crop => square=1", "{ratio} crop"),
+    alone=("[center] square crop => square=1", "{ratio} crop", "{size} crop => shape=1"),
     labels=("crop|crop+ing|proportion|format",),
     titles=("crop|crop+ing",),
     details=(
-        f"[to|in|into|as|at] [center] [{_FORMAT}] [of] {{ratio}} [{_FORMAT}]",
+        f"[to|in|into|as|at] [center] [proportion|format|shape] [of] {{ratio}} [{_FORMAT}]",
         f"[to|into|as] {{square}} [{_FORMAT}] [of {{px:side}}] => square=1",
-        "[to|at|into|as] [exactly|center] [size of|area of] {size} [area|square] [in|from|around|at center]",
+        "[to|at|into|as] [exactly|center] [size|area|dimension] [of] {size} [area|square]",
         "[to] [center] {size} square => square=1",
         f"[to] [{_FORMAT}] {{size}} {_FORMAT} => shape=1",
         f"to {_FORMAT} {{size}} => shape=1",
         "[to] center {percent}",
         "(from|around|at|on|in) center => centered=1",
-        "centered => centered=1",
+        "center|centrally => centered=1",
         "{of it}",
     ),
 )

@@ -31,8 +31,9 @@ from mira_batch.models.embedded.operations.operation import name_colour
 class Token:
     """A piece of the instruction, its place there, and how the normalised text writes it.
 
-    Kinds: word, number, colour, text (quoted), name (an address, which only a watermark has), joint (what
-    may stand between two edits), marker ("2." before an edit) and mark (anything else).
+    Kinds: word, number, colour, text (quoted), plain (words to write without quotes), name (an address,
+    which only a watermark has), joint (what may stand between two edits), marker ("2." before an edit),
+    bullet and mark (anything else).
     """
 
     kind: str
@@ -41,10 +42,16 @@ class Token:
     end: int
     raw: str = ""
 
+    @property
+    def listed(self) -> bool:
+        """Whether an item of a list begins here."""
+        return self.kind in ("marker", "bullet")
+
 
 _MARKER = r"""
       (?P<marker> (?:\A|(?<=[\n.;:]))[^\S\n]{0,4}\(?[0-9]{1,2}[.):](?=\s)
                 | (?<![^\s;,.:])\(?(?:[0-9]{1,2}|[a-h])\)(?=\s)
+                | (?<=\s)[0-9]{1,2}\.(?=\s+[^\W\d_])
                 | \bstep[ ]{1,3}[0-9]{1,2}\b[.):]? )
     |
 """
@@ -54,6 +61,7 @@ _PLAIN = r"""
     | (?P<hex> \#(?:[0-9a-f]{6}|[0-9a-f]{3})(?!\w) )
     | (?P<bullet> (?:\A|(?<=\n))[^\S\n]{0,4}[-*•–—](?=\s) )
     | (?P<bw> \b(?:b[ ]?/[ ]?w|black/white)\b )
+    | (?P<across> \bleft/right\b )
     | (?P<with> \bw/ )
     | (?P<name> (?:https?://|www\.)[^\s,;"]{1,80} | (?<!\w)@\w[\w.]{1,40}
               | (?<![\w-])[\w-]{1,40}(?:\.[\w-]{1,30}){0,2}\.(?:com|net|org|shop|eu|de|uk|io|co)(?!\w) )
@@ -77,7 +85,7 @@ _PLAIN = r"""
 _TOKEN = re.compile(_MARKER + _PLAIN, re.VERBOSE | re.IGNORECASE | re.DOTALL)
 _UNMARKED = re.compile(_PLAIN, re.VERBOSE | re.IGNORECASE | re.DOTALL)
 
-_JOINTS = {"comma": ",", "strong": ";", "bullet": ";", "dash": "-", "and": "and", "label": ":"}
+_JOINTS = {"comma": ",", "strong": ";", "dash": "-", "and": "and", "label": ":"}
 _WORDS = {"×": "x", "*": "x"}
 _UNITS = {unit: name for name, units in UNITS.items() for unit in units}
 _TEXT_NOUNS = words("watermark caption text label title words word saying says reading reads write stamp")
@@ -115,7 +123,8 @@ def _scan(text: str) -> list[Token]:
         if match.lastgroup == "marker":
             number = re.sub(r"\W|step", "", match[0].lower())
             place = ord(number) - 96 if number.isalpha() else int(number)
-            if place == counted + 1 and (counted == 0 or style == number.isalpha()):
+            inline = match[0].endswith(".") and match.start() > 0 and text[match.start() - 1] not in "\n.;:"
+            if place == counted + 1 and ((counted == 0 and not inline) or style == number.isalpha()):
                 counted, style = place, number.isalpha()
             else:
                 match = _UNMARKED.match(text, at)
@@ -136,6 +145,8 @@ def _read_token(match: re.Match[str]) -> Token:
             kind, value = "marker", ";"
         case "bw":
             kind, value = "word", "grayscale"
+        case "across":
+            kind, value = "word", "horizontally"
         case "with":
             kind, value = "word", "with"
         case "ratio":
@@ -146,7 +157,9 @@ def _read_token(match: re.Match[str]) -> Token:
             value = f"0{value}" if value.startswith(".") else value
         case "unit":
             kind, value = "word", _WORDS.get(raw, raw)
-        case "comma" | "strong" | "bullet" | "dash" | "and" | "label":
+        case "bullet":
+            value = ";"
+        case "comma" | "strong" | "dash" | "and" | "label":
             kind, value = "joint", _JOINTS[kind]
         case "doubt":
             kind = "mark"
@@ -172,6 +185,8 @@ def _find_plain_texts(tokens: Sequence[Token]) -> list[Token]:
         if done and _asks_for_text(done):
             while end < len(tokens) and _is_plain_text(tokens[end], end == at):
                 end += 1
+        if end > at and end < len(tokens) and tokens[end].value in _PLACES and tokens[end].raw[0].isupper():
+            end = at  # "the caption Rotate Left": which of it is the place?
         if end > at:
             done.append(Token("plain", "", token.start, tokens[end - 1].end))
             at = end

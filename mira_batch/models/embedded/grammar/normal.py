@@ -30,10 +30,14 @@ class Normal:
         first, last = self.index(start), max(self.index(start), self.index(end - 1))
         return self.source[self.tokens[first].start : self.tokens[last].end]
 
+    def source_of(self, at: int) -> int:
+        """Where this place of the text is in the instruction."""
+        return self.tokens[self.index(at)].start if at < len(self.text) else len(self.source)
+
     def stop(self, at: int) -> int:
         """Where the stretch of words from here ends, before the next joint."""
         index = self.index(at) + 1
-        while index < len(self.tokens) and self.tokens[index].kind not in ("joint", "marker"):
+        while index < len(self.tokens) and self.tokens[index].kind not in ("joint", "marker", "bullet"):
             index += 1
         return self.starts[index] if index < len(self.tokens) else len(self.text)
 

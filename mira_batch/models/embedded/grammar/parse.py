@@ -46,8 +46,9 @@ def parse(instruction: str) -> tuple[Operation, ...]:
     else:
         normal = normalise(instruction, tokens)
     try:
-        clauses = Reader(normal).read()
-        check_sense(normal, clauses, find_polite(normal.source))
+        polite = find_polite(normal.source)
+        clauses = Reader(normal, polite).read()
+        check_sense(normal, clauses, polite)
     except Misread as misread:
         raise InstructionUnclear(normal.quote(misread.start, misread.end), misread.why) from misread
     operations = [operation for clause in clauses for operation in clause.operations]

@@ -31,7 +31,7 @@ class Value:
 Names = Mapping[str, "Value | str"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pattern:
     """A compiled phrase."""
 
@@ -47,6 +47,18 @@ class Pattern:
         if match is None:
             return None
         return {k: v for k, v in match.groupdict().items() if v} | dict(self.says), match.end()
+
+
+Index = Mapping[str, Sequence[Pattern]]
+"""Phrases by what their first token may be."""
+
+
+def index_patterns(patterns: Sequence[Pattern]) -> Index:
+    index: dict[str, list[Pattern]] = {}
+    for pattern in patterns:
+        for first in pattern.first:
+            index.setdefault(first, []).append(pattern)
+    return index
 
 
 def first_of(text: str, at: int) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from mira_batch.models.embedded.grammar import framing
 from mira_batch.models.embedded.grammar.clause import Clause, Said
 from mira_batch.models.embedded.grammar.normal import Normal
-from mira_batch.models.embedded.grammar.pattern import Pattern, first_of
+from mira_batch.models.embedded.grammar.pattern import Index, first_of
 from mira_batch.models.embedded.grammar.unclear import Misread
 from mira_batch.models.embedded.grammar.vocabulary import LEXICON
 
@@ -25,12 +25,10 @@ _JOINT = re.compile(
     rf"|(?P<first>{_any_of(framing.FIRST)}) [,:]? ?|(?P<last>{_any_of(framing.LAST)}) [,:]? ?"
     rf"|(?P<ordinal>{_any_of(tuple(framing.ORDINALS))}) [,:]? ?"
 )
-_BOUNDARY = re.compile(
-    rf"\Z|(?:[,;-]|and|with|before|after|{_any_of(framing.THEN)}|{_any_of(framing.LAST)}) "
-)
+_BOUNDARY = re.compile(rf"\Z|(?:[,;-]|and|with|before|after|{_any_of(framing.THEN)}) ")
 
 
-_MEASURES = {"px", "percent", "quoted"}
+_MEASURES = {"px", "percent", "share", "quoted"}
 """After "with" only what has one of these is an edit of its own ("crop it square with a 10 px border")."""
 _HARMLESS = {"kept", "sized", "unit", "start"}
 """What a phrase says that needs no operation to take it up."""
@@ -39,23 +37,30 @@ _HARMLESS = {"kept", "sized", "unit", "start"}
 class Reader:
     """Reads one instruction."""
 
-    def __init__(self, normal: Normal) -> None:
+    def __init__(self, normal: Normal, polite: Sequence[int]) -> None:
         self.normal = normal
+        self.polite = polite
         self.text = normal.text
         self.clauses: list[Clause] = []
-        self.last = False
-        """Whether "finally" has been said."""
-        self.turned: list[str] = []
-        """"before" and "after", where they stood between or in front of clauses."""
+        self.last: int | None = None
+        """How many clauses there were when "finally" was said."""
 
     def read(self) -> list[Clause]:
         """All clauses, in the order in which they are to be made."""
         at = self._skip(0)
         while at < len(self.text):
             clause = self._read_clause(at)
+            if self.last is not None and len(self.clauses) > self.last:
+                self._check_last(clause)
+            end = self._skip_tails(clause.end)
             self.clauses.append(clause)
-            at = self._skip(self._skip_tails(clause.end))
+            at = self._skip(end)
         return self._put_in_order()
+
+    def _check_last(self, clause: Clause) -> None:
+        """After "finally" come no more edits, unless in the same sentence."""
+        if not self.last or ";" in self.text[self.clauses[-1].end : clause.start]:
+            raise Misread(clause.start, clause.end, ORDER)
 
     def _skip(self, at: int) -> int:
         """Past joints, greetings and descriptions, to where the next clause begins."""
@@ -71,38 +76,43 @@ class Reader:
         if match is None:
             return None
         count, found = len(self.clauses), match.lastgroup
-        if (found == "first" and count) or (self.last and found != "sign" and count):
+        if found == "first" and count:
             raise Misread(at, match.end(), ORDER)
         if found == "ordinal" and framing.ORDINALS[match[0].split()[0]] != count + 1:
             raise Misread(at, match.end(), ORDER)
         if found == "last":
-            self.last = True
+            self.last = count
+        if found not in ("sign", "then") and match.end() == len(self.text):
+            raise Misread(at, match.end(), ORDER)
         return match.end()
 
     def _skip_context(self, at: int) -> int | None:
-        for pattern in framing.CONTEXTS:
-            end = self._match(pattern, at)
-            if end and (end == len(self.text) or self.text.startswith((", ", "; ", "- ", ": ", "and "), end)):
+        for end in self._find_ends(framing.CONTEXTS, at):
+            if end == len(self.text) or self.text.startswith((", ", "; ", "- ", ": ", "and "), end):
                 return end + 2 if self.text.startswith(": ", end) else end
         return None
 
     def _skip_intro(self, at: int) -> int | None:
-        return next((end for pattern in framing.INTROS if (end := self._match(pattern, at))), None)
+        return next(self._find_ends(framing.INTROS, at), None)
 
     def _skip_tails(self, at: int) -> int:
         while True:
+            if not self.clauses and self.text.startswith("first ", at):
+                at += len("first ")  # "crop it first, then ..."
+                continue
             start = at + 2 if self.text.startswith(", ", at) else at
-            ends = (self._match(pattern, start) for pattern in framing.TAILS)
-            end = next((end for end in ends if end and _BOUNDARY.match(self.text, end)), None)
+            ends = self._find_ends(framing.TAILS, start)
+            end = next((end for end in ends if _BOUNDARY.match(self.text, end)), None)
             if end is None:
                 return at
             at = end
 
-    def _match(self, pattern: Pattern, at: int) -> int | None:
-        if at >= len(self.text) or first_of(self.text, at) not in pattern.first:
-            return None
-        read = pattern.read(self.text, at)
-        return read[1] if read and read[1] > at else None
+    def _find_ends(self, patterns: Index, at: int) -> Iterator[int]:
+        """Where the phrases end that stand here."""
+        for pattern in patterns.get(first_of(self.text, at), ()):
+            read = pattern.read(self.text, at)
+            if read and read[1] > at:
+                yield read[1]
 
     def _read_clause(self, at: int) -> Clause:
         """The longest clause that starts here and ends at a joint."""
@@ -124,12 +134,19 @@ class Reader:
             except ValueError as error:
                 why = why or str(error)
         if best or far is None:
-            raise Misread(at, best[0].end if best else self.normal.stop(at), why)
+            raise self._misread(at, best[0].end if best else self.normal.stop(at), why)
         try:
             self._make(far)
         except ValueError as error:
-            raise Misread(at, self.normal.stop(far.end), str(error)) from error
-        raise Misread(far.end, self.normal.stop(far.end))
+            raise self._misread(at, self.normal.stop(far.end), str(error)) from error
+        raise self._misread(far.end, self.normal.stop(far.end))
+
+    def _misread(self, start: int, end: int, why: str = "") -> Misread:
+        tokens = self.normal.tokens[self.normal.index(start) : self.normal.index(end - 1) + 1]
+        doubt = next((t.raw for t in tokens if t.kind == "mark" and t.raw[:1].isdigit()), None)
+        if doubt:
+            why = f"{doubt!r} can be read in more than one way; write it as in 1000 or 0.5"
+        return Misread(start, end, why)
 
     def _make(self, clause: Clause) -> Clause:
         values = dict(clause.said)
@@ -142,20 +159,31 @@ class Reader:
         return replace(clause, operations=made if isinstance(made, tuple) else (made,))
 
     def _find_clauses(self, at: int) -> Iterator[Clause]:
-        for kind in ("verb", "label", "ask", "alone"):
-            yield from LEXICON.find(kind, self.text, at)
-        for pattern, kinds in framing.LEADS:
-            end = self._match(pattern, at) if kinds else None
-            if end:
-                for kind in kinds:
-                    for clause in LEXICON.find(kind, self.text, end):
-                        lead = self.text[at:end]
-                        if not lead.endswith("with ") or clause.said.keys() & _MEASURES:
-                            yield replace(clause, start=at, lead=lead)
+        yield from self._find_commands(at)
         if self.clauses:
             yield from self._find_carried(at)
         for title in LEXICON.find("title", self.text, at):
-            yield from self._find_titled(title)
+            for clause in self._find_commands(title.end):
+                if clause.rule is title.rule:  # "Border: add a 5 px white border"
+                    yield replace(clause, start=at)
+
+    def _find_commands(self, at: int) -> Iterator[Clause]:
+        kinds = ("verb", "label", "ask", "alone")
+        for kind in (*kinds, "asked", framing.PARTICIPLE) if self._says_please(at) else kinds:
+            yield from LEXICON.find(kind, self.text, at)
+        for lead in framing.LEADS.get(first_of(self.text, at), ()):
+            for end in self._find_ends({first_of(self.text, at): (lead,)}, at):
+                words = self.text[at:end]
+                for kind in framing.AFTER[lead]:
+                    for clause in LEXICON.find(kind, self.text, end):
+                        if not words.endswith("with ") or clause.said.keys() & _MEASURES:
+                            yield replace(clause, start=at, lead=words)
+
+    def _says_please(self, at: int) -> bool:
+        """Whether there is a "please" in the stretch of words from here."""
+        start = self.normal.tokens[self.normal.index(at)].start
+        end = self.normal.source_of(self.normal.stop(at))
+        return any(start <= place <= end for place in self.polite)
 
     def _find_carried(self, at: int) -> Iterator[Clause]:
         """Clauses that take their verb from the one before: "make it brighter and sharper"."""
@@ -167,30 +195,11 @@ class Reader:
             for clause in LEXICON.find("carried", self.text, at):
                 yield replace(clause, said={"way": before.said["way"], **clause.said}, carried=True)
 
-    def _find_titled(self, title: Clause) -> Iterator[Clause]:
-        """A command after a label that names the same edit: "Border: add a 5 px white border"."""
-        for kind in ("verb", "ask", "alone"):
-            for clause in LEXICON.find(kind, self.text, title.end):
-                if clause.rule is title.rule:
-                    yield replace(clause, start=title.start)
-        for pattern, kinds in framing.LEADS:
-            end = self._match(pattern, title.end) if kinds else None
-            for kind in kinds if end else ():
-                for clause in LEXICON.find(kind, self.text, end or 0):
-                    if clause.rule is title.rule:
-                        yield replace(clause, start=title.start, lead=self.text[title.end : end])
-
     def _put_in_order(self) -> list[Clause]:
         """The clauses in the order meant: "A after B" and "before A, B" say B first."""
         clauses = self.clauses
-        turned = [
-            at
-            for at, clause in enumerate(clauses)
-            if (clause.lead.startswith("before ") and at == 0)
-            or (clause.lead.startswith("after ") and at > 0)
-        ]
-        if not turned:
-            return clauses
-        if len(clauses) != 2 or len(turned) > 1:
-            raise Misread(clauses[turned[0]].start, clauses[turned[0]].end, ORDER)
-        return clauses[::-1]
+        timed = [c for c in clauses if c.lead.startswith(("before ", "after "))]
+        turned = [c for c in timed if c.lead.startswith("before ") == (c is clauses[0])]
+        if (timed and len(clauses) < 2) or (turned and len(clauses) > 2):
+            raise Misread(timed[0].start, timed[0].end, ORDER)
+        return clauses[::-1] if turned else clauses

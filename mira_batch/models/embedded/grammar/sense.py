@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from mira_batch.models.embedded.grammar.clause import Clause
+from mira_batch.models.embedded.grammar.lexer import Token
 from mira_batch.models.embedded.grammar.normal import Normal
 from mira_batch.models.embedded.grammar.unclear import Misread
 from mira_batch.models.embedded.operations import colour, geometry
@@ -18,6 +19,8 @@ _FAMILIES = (
 )
 """Kinds of operations of which the second would undo the first, or say it in other words."""
 _OBJECT = re.compile(r"(?:it|them|image|this|that) ")
+_LOOSE = frozenset((",", ".", "-", "–", "—", ":"))
+"""Signs that may as well stand between a subject and what shall be done to it: "Mirror, crop it square"."""
 _SEQUENCE = re.compile(
     r"\b(?:then|next|after\w*|that|finally|lastly|last|second|third|fourth|fifth|end|done)\b"
 )
@@ -26,41 +29,48 @@ _SEQUENCE = re.compile(
 def check_sense(normal: Normal, clauses: Sequence[Clause], polite: Sequence[int]) -> None:
     """Raises `Misread` where the clauses, each clear by itself, are doubtful together."""
     _check_questions(normal, polite)
+    commanded = False
     for before, clause in zip(clauses, clauses[1:], strict=False):
+        commanded = commanded or not is_bare(normal, before)
         if clause.start < before.start:
             continue  # "after" and "before" say which comes first
         joint = normal.text[before.end : clause.start]
-        listed = any(
-            t.kind == "marker" or t.value in ("\n", "bullet") for t in _between(normal, before, clause)
-        )
+        raw = [t.raw.strip(" \t") for t in _between(normal, before, clause)]
+        listed = any(t.listed for t in _between(normal, before, clause)) and _starts_item(normal, before)
         if listed or _SEQUENCE.search(joint) or clause.lead.startswith("after "):
             continue
         why = _find_doubt(normal, before, clause, joint)
+        if not why and not commanded and _commands(normal, clause, any(sign in _LOOSE for sign in raw)):
+            why = "it may describe the image; say it as a command, or put 'then' after it"
         if why:
             raise Misread(before.start, clause.end, why)
 
 
-def _between(normal: Normal, before: Clause, clause: Clause):
+def _between(normal: Normal, before: Clause, clause: Clause) -> Sequence[Token]:
     return normal.tokens[normal.index(before.end - 1) + 1 : normal.index(clause.start)]
+
+
+def _starts_item(normal: Normal, clause: Clause) -> bool:
+    at = normal.index(clause.start)
+    return at > 0 and normal.tokens[at - 1].listed
 
 
 def _find_doubt(normal: Normal, before: Clause, clause: Clause, joint: str) -> str:
     if _restates(normal, before, clause, joint):
         return "it may say one edit twice; put 'then' between them if both are meant"
     if _may_fit(before, clause):
-        return "say 'flatten' for what is transparent, or 'fit into' for a size with a background around the image"
-    if is_bare(normal, before) and _commands(normal, clause):
-        return "it may describe the image; say it as a command, or put 'then' after it"
+        return "say 'flatten' for transparent parts, or 'fit into' for a background around the image"
     return ""
 
 
 def _may_fit(before: Clause, clause: Clause) -> bool:
-    """Whether a size and a background without a verb may be one edit: "resize to 800x800, white background"."""
+    """Whether a size and a background may be one edit: "resize to 800x800, white background"."""
     for size, ground in ((before, clause), (clause, before)):
         resize, flatten = size.operations[-1], ground.operations[0]
-        if isinstance(resize, geometry.Resize) and resize.width and resize.height:
-            if isinstance(flatten, colour.Flatten) and flatten.behind and ground.kind in ("alone", "label"):
-                return True
+        sized = isinstance(resize, geometry.Resize) and resize.width and resize.height
+        behind = isinstance(flatten, colour.Flatten) and flatten.behind
+        if sized and behind and ground.kind in ("alone", "label"):
+            return True
     return False
 
 
@@ -107,11 +117,10 @@ def is_bare(normal: Normal, clause: Clause) -> int:
     return clause.kind in ("alone", "label") or _words(normal, clause).count(" ") == 1
 
 
-def _commands(normal: Normal, clause: Clause) -> bool:
-    """Whether a clause is a whole command."""
-    return clause.kind in ("verb", "state", "thing") and (
-        bool(_OBJECT.search(_words(normal, clause))) or bool(clause.lead)
-    )
+def _commands(normal: Normal, clause: Clause, loose: bool) -> bool:
+    """Whether a clause is a whole command; after a comma or a stop, every one with a verb is."""
+    whole = loose or clause.lead not in ("", "with ", "and with ") or _OBJECT.search(_words(normal, clause))
+    return clause.kind in ("verb", "state", "thing") and not clause.lead.endswith("with ") and bool(whole)
 
 
 def _check_questions(normal: Normal, polite: Sequence[int]) -> None:

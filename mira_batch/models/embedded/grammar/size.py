@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from mira_batch.models.embedded.grammar.clause import Made, Rule, Said
-from mira_batch.models.embedded.grammar.geometry import SMALLEST_PLAIN, read_size, read_whole
+from mira_batch.models.embedded.grammar.geometry import check_pixels, read_size, read_whole
 from mira_batch.models.embedded.operations import geometry
 
 
 def _resize(said: Said) -> Made:
     size = read_size(said)
-    said.get("way")
+    grows = {"+": True, "-": False}.get(said.get("way"))
     if size:
-        if not said.get("sized") and max(size) < SMALLEST_PLAIN:
-            raise ValueError(f"say {size[0]}x{size[1]} px")
+        check_pixels(said, size)
         if "kept" in said:
             raise ValueError("a width and a height leave no ratio to keep; say which colour fills the rest")
-        return geometry.Resize(*size)
+        return geometry.Resize(*size, grows)
     width, height = said.get("across"), said.get("up")
     if width and height and "kept" in said:
         raise ValueError("a width and a height leave no ratio to keep; say which colour fills the rest")
     if width or height:
-        return geometry.Resize(width and read_whole(width) or None, height and read_whole(height) or None)
+        wide, tall = (read_whole(side) if side else None for side in (width, height))
+        return geometry.Resize(wide, tall, grows)
     for side in ("longest", "shortest"):
         if side in said:
-            return geometry.ResizeSide(read_whole(said[side]), "longest" if side == "longest" else "shortest")
+            named = "longest" if side == "longest" else "shortest"
+            return geometry.ResizeSide(read_whole(said[side]), named, grows)
     return geometry.Scale(round(_scale(said), 3))
 
 
@@ -35,7 +36,9 @@ def _scale(said: Said) -> float:
         if way and times < 1:
             raise ValueError("say to how many percent")
         return 100 / times if way < 0 else 100 * times
-    if "to" in said or ("bare" in said and not way):
+    if "bare" in said and (way or "by" in said or "to" in said):
+        raise ValueError("say by how many percent, or to how many")
+    if "to" in said or "bare" in said:
         percent = float(said.get("to") or said["bare"])
         if (percent - 100) * way < 0:
             raise ValueError(f"{percent:g}% of what it is goes the other way")
@@ -49,30 +52,39 @@ def _scale(said: Said) -> float:
 
 
 _SIZE = "size|dimension"
+_SIDES = (
+    ("width", "{length:across}"),
+    ("height", "{length:up}"),
+    ("{longest}", "{length:longest}"),
+    ("{shortest}", "{length:shortest}"),
+)
 _AS = f"( as large / [original|current] {_SIZE} )"
 RESIZE = Rule(
     _resize,
     verbs=(
         "resize|rescale|scale|stretch [image] [{it}]",
-        "scale|size|resize|blow {it} up => way=+",
-        "scale|size|resize|blow up [{it}] => way=+",
+        "scale|size|blow {it} up => way=+",
+        "scale|size|blow up [{it}] => way=+",
         "scale|size|resize {it} down => way=-",
         "scale|size|resize down [{it}] => way=-",
+        "bring {it} down => way=-",
         "enlarge|upscale [{it}] => way=+",
-        "shrink|downscale|reduce [{it}] => way=-",
+        "shrink|downscale|downsize|reduce [{it}] => way=-",
         f"reduce|decrease [image] {_SIZE} => way=-",
         f"increase|enlarge [image] {_SIZE} => way=+",
         f"set|change|adjust [image] {_SIZE}",
+        f"cut [{{it}}] [{_SIZE}] in {{part:to}}",
         f"halve [{{it}}] [{_SIZE}] => to=50",
         f"double [{{it}}] [{_SIZE}] => to=200",
         f"triple [{{it}}] [{_SIZE}] => to=300",
-        "set|make|change|bring|get width [of {it}] [down|up] [to] {length:across}",
-        "set|make|change|bring|get height [of {it}] [down|up] [to] {length:up}",
-        "set|make|change|bring|get {longest} [of {it}] [down|up] [to] {length:longest}",
-        "set|make|change|bring|get {shortest} [of {it}] [down|up] [to] {length:shortest}",
+        *(
+            f"set|make|change|bring|get [image] {side} [of {{it}}] {way}"
+            for side, length in _SIDES
+            for way in (f"[to] {length}", f"down [to] {length} => way=-", f"up [to] {length} => way=+")
+        ),
     ),
     states=(
-        "{size} [large|in size]",
+        "{size} [(large / in size)]",
         "{share:by} larger => way=+",
         "{share:by} smaller => way=-",
         "{times} larger => way=+",
@@ -93,21 +105,24 @@ RESIZE = Rule(
         "{share:by} larger => way=+",
         "{share:by} smaller => way=-",
         f"{{fold}} {_AS}",
-        f"{{part:to}} {_SIZE}",
         "{longest} (should|must) be {length:longest}",
+        "width (should|must) be {length:across}",
+        "height (should|must) be {length:up}",
         "{shortest} (should|must) be {length:shortest}",
         "{times} upscale|enlargement",
     ),
     alone=(
-        "{longest} {length:longest}",
-        "{shortest} {length:shortest}",
+        f"{{part:to}} [of] [original|current] {_SIZE}",
+        "{longest} [to] {length:longest}",
+        "{shortest} [to] {length:shortest}",
         "{px:longest} {longest}",
-        "width {length:across} [[and|,] height {length:up}]",
-        "height {length:up}",
-        "{px:across} wide",
-        "{px:up} tall",
+        "width [of] {length:across} [[and|,] height [of] {length:up}]",
+        "height [of] {length:up}",
+        f"{{percent:to}} [of] [original|current] {_SIZE}",
+        "{px:across} (wide / [in] width)",
+        "{px:up} (tall / [in] height)",
     ),
-    labels=(f"[new|target|final|image] {_SIZE}|resize|scale|resize+ing|scale+ing",),
+    labels=(f"[new|target|final|image|output] {_SIZE}|resize|scale|resize+ing|scale+ing", "resize image"),
     titles=(f"{_SIZE}|resize|scale|resize+ing|scale+ing",),
     details=(
         "[to|at|into|as] [exactly] [size|dimension] [of] {size}",
@@ -120,6 +135,7 @@ RESIZE = Rule(
         "[to|with] [[so|such] [that]] {longest} [{is}] [exactly] {length:longest}",
         "[to|with] [[so|such] [that]] {shortest} [{is}] [exactly] {length:shortest}",
         "[to] {length:longest} on|along|at|for {longest}",
+        "[to] {px:longest} {longest}",
         "[to] {length:shortest} on|along|at|for {shortest}",
         f"to {{share:to}} [of] [original|current] [{_SIZE}]",
         "by {share:by}",

@@ -9,21 +9,24 @@ from mira_batch.models.embedded.grammar.nearby import ENGLISH
 SHORTEST = 4
 """Shorter words have too many neighbours."""
 _LONGEST = 24
+_ENDINGS = "sdr"
 
 
 class Speller:
     """The words that the grammar knows, and what is meant by those one slip away."""
 
-    def __init__(self, known: Iterable[str], same: Mapping[str, str]) -> None:
+    def __init__(self, meant: Iterable[str], others: Iterable[str], same: Mapping[str, str]) -> None:
         """
         Args:
-            known: the words.
+            meant: the words that a mistake may have been meant for.
+            others: more words that are no mistakes.
             same: what some of them are spellings of.
         """
-        self._known = frozenset(known)
+        self._meant = frozenset(word for word in meant if word.isalpha())
+        self._known = self._meant.union(others)
         self._same = same
         self._slips: dict[str, set[str]] = {}
-        for word in self._known:
+        for word in self._meant:
             if len(word) >= SHORTEST:
                 for slip in _drop_one(word):
                     self._slips.setdefault(slip, set()).add(word)
@@ -32,13 +35,15 @@ class Speller:
         """The word that was meant; the word itself where it is known, is English, or could be several."""
         if word in self._known or word in ENGLISH or not SHORTEST <= len(word) <= _LONGEST:
             return word
+        if word[-1] in _ENDINGS and word[:-1] in self._meant:
+            return word  # "posterizes" is no mistake
         near = {
             known
             for slip in (word, *_drop_one(word))
             for known in self._slips.get(slip, ())
             if is_one_slip(word, known)
         }
-        near |= {slip for slip in _drop_one(word) if slip in self._known and len(slip) >= SHORTEST}
+        near |= {slip for slip in _drop_one(word) if slip in self._meant and len(slip) >= SHORTEST}
         meanings = {self._same.get(known, known) for known in near}
         return meanings.pop() if len(meanings) == 1 else word
 

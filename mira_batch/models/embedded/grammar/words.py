@@ -24,7 +24,7 @@ UNITS = {
 }
 
 _SAME = {
-    "image": "images photo photos picture pictures photograph photographs pic pics shot shots packshot",
+    "image": "images photo photos picture pictures photograph photographs pic pics shot shots packshot scan",
     "color": "colors",
     "side": "edge edges sides",
     "area": "areas part parts region regions",
@@ -85,10 +85,10 @@ VERB_FORMS = """
     scaling, enlarge enlarged enlarging, upscale upscaled upscaling, shrink shrunk shrinking, downscale
     downscaled downscaling, reduce reduced reducing, increase increased increasing, decrease decreased
     decreasing, raise raised raising, boost boosted boosting, lower lowered lowering, stretch stretched
-    stretching, halve halved halving, double doubled doubling, triple tripled tripling, pad padded
-    padding, extend extended extending, expand expanded expanding, fit fitted fitting, place placed
-    placing, put put putting, letterbox letterboxed letterboxing, frame framed framing, surround
-    surrounded surrounding, brighten brightened brightening, lighten lightened lightening, darken
+    stretching, downsize downsized downsizing, halve halved halving, double doubled doubling, triple
+    tripled tripling, pad padded padding, extend extended extending, expand expanded expanding, fit fitted
+    fitting, place placed placing, put put putting, letterbox letterboxed letterboxing, frame framed framing,
+    surround surrounded surrounding, brighten brightened brightening, lighten lightened lightening, darken
     darkened darkening, dim dimmed dimming, desaturate desaturated desaturating, saturate oversaturated
     saturating, mute muted muting, invert inverted inverting, blur blurred blurring, sharpen sharpened
     sharpening, tint tinted tinting, posterize posterized posterizing, posterise posterised posterising,

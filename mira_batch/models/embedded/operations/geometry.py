@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from PIL import ImageOps
@@ -11,6 +11,7 @@ from PIL.Image import Image, Resampling, Transpose, new
 
 from mira_batch.models.embedded.operations.operation import (
     MAX_SIDE,
+    NotForThisImage,
     Unit,
     check,
     check_colour,
@@ -150,6 +151,8 @@ class Resize:
 
     width: int | None = None
     height: int | None = None
+    grows: bool | None = field(default=None, compare=False)
+    """Whether to enlarge was asked for, or to reduce: an image that would do the other is refused."""
 
     def __post_init__(self) -> None:
         check(self.width is not None or self.height is not None, "resize to a width, a height or both")
@@ -158,6 +161,7 @@ class Resize:
     def apply(self, image: Image) -> Image:
         width = self.width or round(image.width * (self.height or 1) / image.height)
         height = self.height or round(image.height * (self.width or 1) / image.width)
+        _check_growth(self.grows, image.size, (width, height))
         return image.resize(check_size(width, height), Resampling.LANCZOS)
 
     def describe(self) -> str:
@@ -173,13 +177,17 @@ class ResizeSide:
 
     pixels: int
     side: Literal["longest", "shortest"] = "longest"
+    grows: bool | None = field(default=None, compare=False)
+    """As in `Resize`."""
 
     def __post_init__(self) -> None:
         _check_pixels(self.pixels)
 
     def apply(self, image: Image) -> Image:
         side = max(image.size) if self.side == "longest" else min(image.size)
-        return _scale(image, self.pixels / side)
+        scaled = _scale(image, self.pixels / side)
+        _check_growth(self.grows, image.size, scaled.size)
+        return scaled
 
     def describe(self) -> str:
         return f"resize the image so that its {self.side} side is {self.pixels} pixels"
@@ -269,6 +277,16 @@ class Border:
     def describe(self) -> str:
         unit = "%" if self.unit == "%" else " pixel"
         return f"add a {format_number(self.width)}{unit} {self.colour} border around the image"
+
+
+def _check_growth(grows: bool | None, before: tuple[int, int], after: tuple[int, int]) -> None:
+    steps = [new - old for old, new in zip(before, after, strict=True)]
+    if (grows is True and min(steps) < 0) or (grows is False and max(steps) > 0):
+        way, other = ("enlarged", "smaller") if grows else ("reduced", "larger")
+        raise NotForThisImage(
+            f"the image has {before[0]}x{before[1]} pixels; it can't be {way} to {after[0]}x{after[1]}, "
+            f"which is {other}"
+        )
 
 
 def _check_pixels(*sides: int) -> None:

@@ -34,6 +34,7 @@ EVERY_OPERATION: list[Operation] = [
     geometry.ResizeSide(128, "shortest"),
     geometry.Scale(50),
     geometry.PadSquare("navy"),
+    geometry.Fit(200, 90, "navy"),
     geometry.Border(12, "px", "red"),
     geometry.Border(5, "%", "white"),
     colour.Grayscale(),

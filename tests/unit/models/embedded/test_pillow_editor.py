@@ -61,13 +61,13 @@ def test_edits_after_restoring_start_from_the_original() -> None:
 def test_bad_requests_fail_alone_in_their_slots() -> None:
     image = gradient()
     outcomes = PillowEditor().apply(
-        [request(words, image) for words in ("mirror it", "remove the cat", "crop it to 61x10", "mirror it")]
+        [request(words, image) for words in ("mirror it", "remove the cat", "crop it to 161x10", "mirror it")]
     )
     first, unclear, wide, last = outcomes
     assert isinstance(first, Image.Image) and isinstance(last, Image.Image)
     assert first.tobytes() == last.tobytes()
     assert isinstance(unclear, RecordError) and "could not understand 'remove the cat'" in str(unclear)
-    assert isinstance(wide, RecordError) and "60x40 pixels can't be cropped to 61x10" in str(wide)
+    assert isinstance(wide, RecordError) and "60x40 pixels can't be cropped to 161x10" in str(wide)
     assert unclear.kind == wide.kind == ErrorKind.editor_failed
 
 

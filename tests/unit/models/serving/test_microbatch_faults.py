@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,9 +64,34 @@ def test_a_batch_that_runs_out_of_memory_is_halved_until_it_fits() -> None:
 @pytest.mark.parametrize(
     ("role", "kind"), [(EDITOR, ErrorKind.editor_out_of_memory), (POLICY, ErrorKind.policy_failed)]
 )
-def test_alone_and_out_of_memory(role: Role, kind: ErrorKind) -> None:
-    found = failures(together(Model(fault=raises_on(2, error=MemoryError)), range(4), role=role)[0])
-    assert {index: pair[0] for index, pair in found.items()} == {2: kind}
+def test_alone_and_out_of_memory_in_a_fresh_process(role: Role, kind: ErrorKind) -> None:
+    async def main() -> list[Any]:
+        return await outcomes(batcher(Model(fault=raises_on(2, 3, error=MemoryError)), role=role), [2, 3])
+
+    assert [error.kind for error in run(main())] == [kind, kind]
+
+
+@pytest.mark.parametrize("role", [EDITOR, POLICY])
+def test_alone_and_out_of_memory_where_calls_were_answered_before(role: Role) -> None:
+    """Memory may have leaked: then any record would fail now, and none is to blame."""
+    found, _ = together(Model(fault=raises_on(2, error=MemoryError)), range(4), role=role)
+    dead = found.pop(2)
+    assert found == [0, 10, 30]
+    assert isinstance(dead, EngineDead) and dead.kind is None
+    assert f"the {role.name} ran out of memory with one request alone, in a process that has" in str(dead)
+
+
+def test_memory_that_runs_out_when_an_answer_is_looked_at_is_the_process_s_fault() -> None:
+    def check(answer: Any) -> Any:
+        if answer == 20:
+            raise MemoryError("no room for its digest")
+        return answer
+
+    async def main() -> list[Any]:
+        return await outcomes(batcher(Model(), role=replace(EDITOR, check=check)), [1, 2])
+
+    fine, dead = run(main())
+    assert fine == 10 and isinstance(dead, EngineDead) and "no room for its digest" in str(dead)
 
 
 def test_an_exception_in_a_slot_fails_that_request_alone_and_splits_nothing() -> None:
@@ -75,7 +101,7 @@ def test_an_exception_in_a_slot_fails_that_request_alone_and_splits_nothing() ->
     assert (bad.kind, str(bad)) == (ErrorKind.editor_failed, "ValueError: not this one")
     assert isinstance(bad.__cause__, ValueError)
     assert ours is requests[3]
-    assert memory.kind is ErrorKind.editor_out_of_memory
+    assert isinstance(memory, EngineDead)
     assert run_in == [requests]
 
 

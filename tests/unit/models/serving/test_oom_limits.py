@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mira_batch.core.errors import RecordError
+from mira_batch.core.errors import EngineDead, RecordError
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.serving.batch_limits import PATIENCE
 from mira_batch.models.serving.microbatch import MicroBatcher
@@ -70,6 +70,13 @@ def test_replicas_learn_together() -> None:
     asyncio.run(asyncio.wait_for(main(), LONG))
 
 
+def is_out_of_room(error: object) -> bool:
+    """In a process that has answered no call yet the record is to blame, else it is tried in a fresh one."""
+    if isinstance(error, RecordError):
+        return error.kind is ErrorKind.editor_out_of_memory
+    return isinstance(error, EngineDead) and "ran out of memory with one request alone" in str(error)
+
+
 def test_a_record_too_large_fails_alone_and_teaches_nothing() -> None:
     device = Device({"a": 8}, hogs=[5])
 
@@ -83,7 +90,7 @@ def test_a_record_too_large_fails_alone_and_teaches_nothing() -> None:
 
     found = asyncio.run(asyncio.wait_for(main(), LONG))
     failed = found.pop(5)
-    assert isinstance(failed, RecordError) and failed.kind is ErrorKind.editor_out_of_memory
+    assert isinstance(failed, EngineDead), "it is tried in a fresh process"
     assert found == [10 * i for i in range(16) if i != 5]
     assert device.sizes() == [8, 4, 4, 2, 1, 1, 2, 8]
 
@@ -175,7 +182,7 @@ def test_each_request_is_answered_once_whatever_the_memory(
     assert served == {number: 10 * number for number, _ in found if number not in hogs}
     assert device.answered == Counter(served.keys())
     failed = [one for number, one in found if number in hogs]
-    assert all(isinstance(one, RecordError) and one.kind is ErrorKind.editor_out_of_memory for one in failed)
+    assert all(is_out_of_room(one) for one in failed)
     halvings = math.ceil(math.log2(max_batch))
     short = sum(len(n) > fits[bucket] or bool(set(n) & hogs) for bucket, n in device.calls)
     learning: dict[Hashable, float] = {

@@ -89,6 +89,52 @@ def test_what_broken_quotes_take_is_named_whatever_ends_the_lines(
     assert (kinds_of(found), lines_of(found)) == ("a---d----", [2, 6, 7, 8, 9, 10, 11, 12, 13])
 
 
+SWALLOWED = [
+    ('a,i.png,"open,1', "b,i.png,x,1", 'c,i.png,crop to 27",1'),
+    ('a,i.png,"open,1', "b,s3://x/y,x,1", "", 'c,i.png,x,"'),
+    ('a,i.png,"open,1', 'b,i.png,crop to 27",1'),
+    ('a,i.png,"open,1', "b,I.JPG ,x", "c,i.jpeg,x,1", 'd,i.png,x,27"'),
+    ('"a,i.png,x,1', "b,i.png,x,1", 'c,i.png,27",1'),
+]
+"""Lines of which the first opens a quote that one in a later row closes."""
+
+
+@pytest.mark.parametrize("lines", SWALLOWED)
+def test_rows_within_quotes_are_not_taken_for_text(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    found = one(tmp_path / "m.csv", HEAD + "\n".join(["y,i.png,x,1", *lines, "z,i.png,x,1"]))
+    assert kinds_of(found) == "y" + "-" * len(lines) + "z"
+    assert lines_of(found) == list(range(2, len(lines) + 4))
+    first, second = found[1:3]
+    assert (
+        isinstance(first, Reject)
+        and "has a quote that seems never to be closed: within it line " in first.reason
+    )
+    assert isinstance(second, Reject) and second.reason.startswith(
+        "belongs to the row that begins in line 3, which"
+    )
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["record_id,image,instruction,n", "instruction,n,image,record_id", "n,record_id,image,instruction"],
+)
+@pytest.mark.parametrize(
+    "words",
+    ["a,\nb, c, d, and e\nf", "put\nlogo.png,\nthere", "one\n\n,,,\ntwo", "i.png\ni.png,\nx", ',\n"",'],
+)
+def test_text_of_several_lines_is_text(tmp_path: Path, header: str, words: str) -> None:
+    row = {"record_id": "a", "image": "i.png", "instruction": "x", "n": "1"}
+    for column in ("instruction", "n"):
+        written = row | {column: words}
+        line = ",".join(f'"{written[name]}"' for name in header.split(","))
+        [found] = one(tmp_path / "m.csv", f"{header}\n{line}\n")
+        assert isinstance(found, Record)
+        text = words.replace('""', '"')
+        assert (found.instruction, found.metadata) == (
+            (text, '{"n": "1"}') if column == "instruction" else ("x", json.dumps({"n": text}))
+        )
+
+
 def test_a_broken_header_refuses_the_file(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="m.csv: its header is not valid CSV: a quote is never closed"):
         one(tmp_path / "m.csv", '"record_id,image,instruction\nr1,a.png,x\n')

@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ManifestError
+from mira_batch.storage.manifest.embedded import read_embedded
 from mira_batch.storage.manifest.metadata import dump_metadata
 from mira_batch.storage.manifest.rows import Record, Reject
 from mira_batch.storage.manifest.values import Unkept, read_values
@@ -127,6 +129,39 @@ def test_a_value_that_cannot_be_kept_rejects_its_row_alone(
     assert bad.where == f"{tmp_path}/m.parquet#row_group=0&row=1"
 
 
+def test_times_as_spark_writes_them_are_read_whole(tmp_path: Path) -> None:
+    """INT96: Arrow makes nanoseconds of them, in which the year 9999 becomes 1816 without an error."""
+    path = tmp_path / "m.parquet"
+    micros = [253_402_214_400_000_000, 1_000_001, None, -(2**55), -1]
+    nanos = [5, 1_000_000_001, None, -(2**61) - 1, -1]
+    count = 6_000
+    columns = {
+        "record_id": [f"r{index}" for index in range(5 * count)],
+        "image": ["i.png"] * 5 * count,
+        "instruction": ["x"] * 5 * count,
+        "a": pa.array(micros * count, pa.timestamp("us")),
+        "b": pa.array(nanos * count, pa.timestamp("ns")),
+        "n": [7] * 5 * count,
+    }
+    table = pa.table(columns)
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True, row_group_size=7_001)
+    assert str(pq.ParquetFile(path).schema.column(4).physical_type) == "INT96"
+    expected = [
+        {"a": "9999-12-31 00:00:00", "b": "1970-01-01 00:00:00.000000005", "n": 7},
+        {"a": "1970-01-01 00:00:01.000001", "b": "1970-01-01 00:00:01.000000001", "n": 7},
+        {"a": None, "b": None, "n": 7},
+        {"a": "0828-04-17 00:49:41.036032", "b": "1896-12-06 00:03:10.786306047", "n": 7},
+        {"a": "1969-12-31 23:59:59.999999", "b": "1969-12-31 23:59:59.999999999", "n": 7},
+    ]
+    found = [json.loads(row.metadata) for row in read(config(path)) if isinstance(row, Record)]
+    assert found[:5] == expected
+    assert found == expected * count
+    only = read(config(path, columns={"metadata": ["b"]}))
+    assert [json.loads(row.metadata) for row in only[:2] if isinstance(row, Record)] == [
+        {"b": row["b"]} for row in expected[:2]
+    ]
+
+
 def test_a_column_that_arrow_refuses_as_a_whole_is_named(tmp_path: Path) -> None:
     """Bad text where the column is a dictionary (pandas: categorical) can't be told row by row."""
     path = tmp_path / "m.parquet"
@@ -158,6 +193,7 @@ def test_a_bad_path_beside_good_bytes_is_not_looked_at(tmp_path: Path) -> None:
     )
     first, second, third = manifest(tmp_path / "m.parquet", image=images)
     assert isinstance(first, Record) and isinstance(second, Record)
+    assert read_embedded(str(tmp_path / "m.parquet"), 0, {1}, "image", StorageConfig()) == {1: b"data"}
     assert isinstance(third, Reject) and (third.field, third.reason) == ("image", "is not valid UTF-8")
 
 
