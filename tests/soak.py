@@ -131,7 +131,7 @@ def ended(driver: Driver, seconds: float) -> int | None:
 
 
 def check_end(driver: Driver, code: int, suffered: list[str]) -> None:
-    """It ended as something that happened to it ends a driver, said why in one line, and left nothing behind."""
+    """It ended by something that happened to it, said why in one line, and left nothing behind."""
     words = driver.end()
     assert code in [ENDS[kind] for kind in suffered], (suffered, code, words)
     if code == -signal.SIGKILL:
