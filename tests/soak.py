@@ -108,16 +108,18 @@ def disturb(file: Path, log: Path, draw: random.Random, begin: Begin) -> Counter
     """Run the job to its end, whatever happens to it meanwhile; what did."""
     happened: Counter[str] = Counter()
     killed: set[int] = set()
-    driver, last = begin(*CLI, "run", "--config", file), ""
+    driver, suffered = begin(*CLI, "run", "--config", file), list[str]()
     # Often so early that it is still starting.
     while (code := ended(driver, draw.choice((draw.uniform(0, 2), draw.uniform(0, 10))))) != 0:
         if code is not None:
-            check_end(driver, code, last)
-            driver, last = begin(*CLI, "run", "--config", file), ""
+            check_end(driver, code, suffered)
+            driver, suffered = begin(*CLI, "run", "--config", file), []
         elif happened.total() < MOST and (what := disturbance(driver, file, log, draw, killed, begin)):
+            if what[0] is not driver:
+                suffered = []
             driver, kind = what
             happened[kind] += 1
-            last = kind if kind in ENDS else last
+            suffered += [kind] if kind in ENDS else []
     return happened
 
 
@@ -128,18 +130,16 @@ def ended(driver: Driver, seconds: float) -> int | None:
     return driver.process.returncode
 
 
-def check_end(driver: Driver, code: int, last: str) -> None:
-    """It ended as what happened to it last ends a driver, said why in one line, and left nothing behind."""
+def check_end(driver: Driver, code: int, suffered: list[str]) -> None:
+    """It ended by something that happened to it, said why in one line, and left nothing behind."""
     words = driver.end()
-    if last == "driver":
-        assert code == -signal.SIGKILL, (code, words)
+    assert code in [ENDS[kind] for kind in suffered], (suffered, code, words)
+    if code == -signal.SIGKILL:
         return
-    assert last, f"it ended by itself with {code}: {words}"
-    assert code == ENDS[last], (last, code, words)
     closing = [line for line in words.splitlines() if line.startswith(("interrupted", "error: "))]
-    assert len(closing) == 1 and not any(sign in words for sign in ("Traceback", "***")), (last, words)
+    assert len(closing) == 1 and not any(sign in words for sign in ("Traceback", "***")), (suffered, words)
     left = driver.find_processes()
-    assert left == {}, (last, left, words)
+    assert left == {}, (suffered, left, words)
 
 
 def disturbance(
@@ -159,8 +159,9 @@ def disturbance(
         os.kill(draw.choice(alive), signal.SIGKILL)
     elif kind == "takeover":
         second = begin(*CLI, "run", "--config", file, "--takeover")
-        code = ended(driver, 90)
-        assert code in (0, 1), (code, "a driver that was taken over ends in order", driver.end())
+        code = ended(driver, 300)  # on a busy machine the second takes long to come
+        in_order = (0, 1, 130)  # it may have had a signal before
+        assert code in in_order, (code, "a driver that was taken over ends in order", driver.end(1))
         return second, kind
     elif kind in PROCESSES:
         pids = driver.find(PROCESSES[kind])
@@ -168,6 +169,8 @@ def disturbance(
             return None
         os.kill(pids[0], signal.SIGKILL)
     else:
+        if kind != "driver" and len(driver.find_processes()) < 2:
+            return None  # the interpreter itself is still starting, and hears no signal in order
         process.send_signal(
             {"driver": signal.SIGKILL, "SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM}[kind]
         )

@@ -277,6 +277,9 @@ def _call(arguments: list[str], interrupts: Interrupts) -> tuple[int, Exception 
     """The exit code, and what went wrong."""
     try:
         app(args=arguments, obj=interrupts)
+    except RunStopped as early:  # before there was anything to show
+        _complain(f"[yellow]{early.end}:[/]", str(early))
+        return INTERRUPTED if early.end is RunEnd.interrupted else 1, early
     except MiraError as error:
         _complain("[red bold]error:[/]", str(error))
         return 2 if isinstance(error, UserError) else 1, error

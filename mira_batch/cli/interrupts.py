@@ -120,8 +120,6 @@ class Interrupts:
         os._exit(code)
 
     def _hear(self, number: int, _: object) -> None:
-        # While Ray's core starts, a handler of its own may have come first, and set an alarm to abort by.
-        signal.alarm(0)
         if self._code is not None:
             self.leave(self._code)
         first = not self.heard

@@ -66,10 +66,7 @@ def run(
     check_output(job.config.output.uri)
     with phases.phase("open"):
         prepared = _prepare(job)
-    store = prepared.store
-    with stop.heeding():
-        backend = make_backend(job.config.backend)
-    _look_up(stop, store)
+    store, backend = prepared.store, _load_backend(job, prepared, stop)
 
     def lost(to: str) -> None:
         stop.ask(RunEnd.taken_over, f"another driver took the run over: {to}")
@@ -119,7 +116,7 @@ def _drive(
 ) -> None:
     if stop.end is not None:  # it was asked while the backend started
         return
-    with backend.open_pool(work) as pool, stop.heeding():
+    with backend.open_pool(work) as pool:
         pool.on_receipt = phases.add
         try:
             drive(work.job.config, pool, work.shards, ledger, watch, stop)
@@ -131,15 +128,10 @@ def _drive(
 
 
 def _look_up(stop: StopRequest, store: Store) -> None:
-    """End a run that has no plan yet, and is asked to end. A deadline waits for the plan, which the next
-    call then has.
-
-    Raises:
-        RunStopped: it is asked to.
-    """
+    """End a run without a plan, if it is to end. A deadline waits for the plan: the next call has it."""
     if stop.end is not None and stop.end is not RunEnd.deadline:
-        words = f"{stop.words}; nothing is lost, and the same command goes on"
-        raise RunStopped(stop.end, words, RunSummary(store.uri, store.name))
+        summary = RunSummary(store.uri, store.name)
+        raise RunStopped(stop.end, f"{stop.words}; nothing is lost, and the same command goes on", summary)
 
 
 @contextmanager
@@ -301,6 +293,14 @@ def _plan(
             scanned = (table for split in run.splits for table in scan_split(job, split))
         found = make_plan(job, run.spec, scanned, run.store, watch.planning)
     return found
+
+
+def _load_backend(job: Job, run: _Prepared, stop: StopRequest) -> Backend:
+    """The job's backend; it takes seconds to import, in which an exception might be lost."""
+    with stop.heeding():
+        backend = make_backend(job.config.backend)
+    _look_up(stop, run.store)
+    return backend
 
 
 def _start(backend: Backend, config: JobConfig, stop: StopRequest, stack: ExitStack) -> None:

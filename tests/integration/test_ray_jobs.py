@@ -29,6 +29,7 @@ from mira_batch.edit.job import EditJob
 from mira_batch.runtime import run as runner
 from tests.support import ROOT
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.disturbed import until
 from tests.support.runs.edits import verify_edits
 from tests.support.servers.s3 import free_port
 
@@ -65,6 +66,7 @@ def ray_head(folder: Path) -> Iterator[Head]:
         "RAY_TMPDIR": str(folder),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # keeps every server on 127.0.0.1
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_JOB_STOP_WAIT_TIME_S": "60",  # as docs/deploy.md says: time for the steps in hand
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",  # the job's `python` is this one
     }
     # Ports of its own, since the defaults may be another Ray's on this machine.
@@ -122,12 +124,15 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     psutil.wait_procs(children, timeout=10)
 
 
-def submit(head: Head, folder: Path) -> subprocess.CompletedProcess[str]:
+def submit(head: Head, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    entrypoint = ("--", "python", "jobs/bulk_edit.py", "--config", "job.yaml")
+    return ray_job(head, "submit", "--working-dir", str(folder), *options, *entrypoint)
+
+
+def ray_job(head: Head, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    ray = str(Path(sys.executable).with_name("ray"))
     return subprocess.run(
-        [
-            *(str(Path(sys.executable).with_name("ray")), "job", "submit", "--address", head.url),
-            *("--working-dir", str(folder), "--", "python", "jobs/bulk_edit.py", "--config", "job.yaml"),
-        ],
+        [ray, "job", command, "--address", head.url, *arguments],
         env=head.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -175,6 +180,23 @@ def test_a_submitted_job_with_a_mistake_fails_with_one_line(tmp_path: Path, head
     said = {line for line in done.stdout.splitlines() if "wrokers" in line}  # Ray prints a failed log twice
     assert len(said) == 1 and "did you mean 'workers'" in said.pop(), done.stdout
     assert "failed with exit code 2" in done.stdout and "Traceback" not in done.stdout, done.stdout
+
+
+def test_a_job_that_is_stopped_ends_in_order_and_goes_on(tmp_path: Path, head: Head) -> None:
+    models = {
+        "policy": {"type": "simulated"},
+        "editor": {"type": "simulated", "service": {"seconds": 0.5}, "max_batch": 2},
+    }
+    work = make_working_dir(tmp_path, **models)
+    begun = submit(head, work, "--no-wait", "--submission-id", "stopped")
+    assert begun.returncode == 0, begun.stdout
+    until(lambda: list((tmp_path / "out").rglob("results/*.parquet")))
+    stopped = ray_job(head, "stop", "stopped")
+    assert stopped.returncode == 0, stopped.stdout
+    said = ray_job(head, "logs", "stopped").stdout
+    assert "interrupted: SIGTERM received; nothing is lost: " in said and "Traceback" not in said, said
+    again = submit(head, work)
+    assert again.returncode == 0 and f"{RECORDS} of {RECORDS} committed" in again.stdout, again.stdout
 
 
 def test_the_cluster_asks_for_its_token(head: Head) -> None:

@@ -133,6 +133,23 @@ def test_a_signal_ends_every_command(
     check_goes_on(tmp_path, job)
 
 
+def test_a_driver_that_is_killed_has_a_last_word(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:
+    driver = begin(*CLI, "run", "--config", tmp_path / "config.yaml", "--set", "backend=inline")
+    driver.await_moment(lambda _: (tmp_path / "edits.log").exists())
+    driver.process.kill()
+    until(lambda: "error: this process ended without a word: it was killed" in driver.end())
+    until(lambda: driver.find_processes() == {})
+    check_goes_on(tmp_path, job)
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_a_command_that_ends_by_itself_has_no_other(tmp_path: Path, begin: Begin, code: int) -> None:
+    driver = begin(*CLI, "--help" if code == 0 else "--hepl")
+    words = driver.end()
+    assert driver.process.returncode == code and "without a word" not in words, words
+    assert driver.find_processes() == {}
+
+
 @pytest.mark.ray
 @pytest.mark.parametrize("number", BOTH)
 def test_a_signal_while_ray_plans(tmp_path: Path, begin: Begin, number: signal.Signals) -> None:

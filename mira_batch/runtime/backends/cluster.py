@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,7 +35,7 @@ def ray_session(workers: WorkersConfig) -> Iterator[HeldRay]:
     options = None if ray.is_initialized() else _find_options(workers, address)
     held = HeldRay(options, own=options is not None and not address)
     try:
-        with _hush_stderr(), _keep_sigterm():
+        with _hush_stderr():
             try:
                 held.start()
             except Exception as error:  # Ray raises what it likes
@@ -99,19 +97,6 @@ def _check_reachable(address: str) -> None:
             f"RAY_ADDRESS={address}: nothing answers there ({error.strerror or error}); is the cluster up? "
             "Leave RAY_ADDRESS out to run on this machine"
         ) from error
-
-
-@contextmanager
-def _keep_sigterm() -> Iterator[None]:
-    """Keep the handler of SIGTERM: Ray's core puts one of its own before it, which aborts after 3 s."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager

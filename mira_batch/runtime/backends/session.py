@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray._private import worker as ray_worker
 
 from mira_batch.core.processes import (
@@ -88,6 +89,9 @@ class HeldRay:
     def _hold(self) -> None:
         try:
             if self._options is not None:
+                # Else its core puts a handler before ours of SIGTERM, which prints a stack and aborts. Not by
+                # the environment, which workers inherit: how they crash is read from what it prints.
+                ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
                 ray.init(**self._options)
             watch = _Watch(0.0 if self._own else _PATIENCE)
         except BaseException as error:  # the thread's boundary
