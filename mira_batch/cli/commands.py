@@ -252,8 +252,8 @@ def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
     """Run one command to its end; returns the exit code.
 
     Args:
-        arguments: the command's. None takes those of this process, whose standard output then is the answer to
-            its end: also what libraries print when it exits goes to standard error.
+        arguments: the command's. None takes those of this process, whose standard output then is the answer
+            to its end: also what libraries print when it exits goes to standard error.
         interrupts: hears signals.
     """
     if arguments is None:
