@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import Timer
 
 from mira_batch.config.shared import JobConfig, RunLimits
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
@@ -142,3 +145,25 @@ class Watchdog:
         ]
         more = f" and {len(at) - _NAMED} more" if len(at) > _NAMED else ""
         return f"in flight on {len(statuses)} workers are {', '.join(named)}{more}{''.join(silent[:_NAMED])}"
+
+
+@contextmanager
+def watch_deadline(config: JobConfig, stop: StopRequest) -> Iterator[None]:
+    """Ask for the run's end when `limits.deadline` comes.
+
+    Args:
+        config: the job's, with the deadline.
+        stop: by this it is asked.
+    """
+    seconds = config.limits.seconds_left(datetime.now(UTC))
+    if seconds is None:
+        yield
+        return
+    words = f"limits.deadline ({config.limits.deadline}) is reached"
+    timer = Timer(max(0.0, seconds), stop.ask, (RunEnd.deadline, words))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

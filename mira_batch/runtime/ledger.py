@@ -26,7 +26,7 @@ from pydantic import TypeAdapter
 from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import Receipt, RunSummary
 from mira_batch.core.types import UNFINISHED
-from mira_batch.storage.run.layout import RECEIPTS, DamagedFile, read_document, result_key
+from mira_batch.storage.run.layout import RECEIPTS, DamagedFile, read_document, result_key, shard_of
 from mira_batch.storage.stores import Store
 
 FOOTER = b"mira_batch.receipt"
@@ -71,6 +71,12 @@ class Ledger:
             document = {"shards": _find_ranges(self._shards), "total": json.loads(to_json(self._total))}
             with suppress(StoreError):
                 self._store.put(self._key, json.dumps(document).encode())
+
+
+def find_committed_shards(store: Store) -> set[int]:
+    """Shards whose result file exists: one LIST."""
+    found = (shard_of(entry.key) for entry in store.list("results"))
+    return {shard for shard in found if shard is not None}
 
 
 def sum_receipts(store: Store, committed: set[int]) -> Receipt:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
-from threading import Timer
 from typing import Any
 
 from mira_batch.config.shared import JobConfig
@@ -19,10 +17,10 @@ from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.runtime.backends import Backend, make_backend
-from mira_batch.runtime.drive import drive
+from mira_batch.runtime.drive import drive, watch_deadline
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.lease import is_alive, lease, read_claim
-from mira_batch.runtime.ledger import Ledger, sum_receipts
+from mira_batch.runtime.ledger import Ledger, find_committed_shards, sum_receipts
 from mira_batch.runtime.plan import make_plan, needs_backend, scan_split
 from mira_batch.runtime.pool import Assignment
 from mira_batch.runtime.preflight import check_output
@@ -72,7 +70,7 @@ def run(
         stop.ask(RunEnd.taken_over, f"another driver took the run over: {to}")
 
     with (
-        _watch_deadline(job.config, stop),
+        watch_deadline(job.config, stop),
         lease(store, lost, watch.note, takeover),
         ExitStack() as stack,  # the backend starts when there is work for it, and at most once
     ):
@@ -132,23 +130,6 @@ def _look_up(stop: StopRequest, store: Store) -> None:
     if stop.end is not None and stop.end is not RunEnd.deadline:
         summary = RunSummary(store.uri, store.name)
         raise RunStopped(stop.end, f"{stop.words}; nothing is lost, and the same command goes on", summary)
-
-
-@contextmanager
-def _watch_deadline(config: JobConfig, stop: StopRequest) -> Iterator[None]:
-    """Ask for the run's end when `limits.deadline` comes."""
-    seconds = config.limits.seconds_left(datetime.now(UTC))
-    if seconds is None:
-        yield
-        return
-    words = f"limits.deadline ({config.limits.deadline}) is reached"
-    timer = Timer(max(0.0, seconds), stop.ask, (RunEnd.deadline, words))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def plan(job: Job, progress: Progress | None = None, stop: StopRequest | None = None) -> RunSummary:
@@ -329,9 +310,3 @@ def _look(config: JobConfig, store: Store, plan: Plan) -> tuple[list[Shard], Run
 
 def _find_todo(plan: Plan, done: set[int]) -> list[Shard]:
     return [shard for shard in plan.shards() if shard.index not in done]
-
-
-def find_committed_shards(store: Store) -> set[int]:
-    """Shards whose result file exists: one LIST."""
-    found = (layout.shard_of(entry.key) for entry in store.list("results"))
-    return {shard for shard in found if shard is not None}

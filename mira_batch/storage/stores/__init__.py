@@ -17,12 +17,9 @@ from mira_batch.storage.stores.faults import (
 )
 from mira_batch.storage.stores.fetches import FetchStopped
 from mira_batch.storage.stores.files import (
-    FileInfo,
     download,
     file_exists,
-    find_files,
     find_size,
-    list_files_below,
     open_unpacked,
     read_bytes,
     read_checked,
@@ -30,6 +27,7 @@ from mira_batch.storage.stores.files import (
     read_version,
 )
 from mira_batch.storage.stores.filesystems import CONNECTIONS, ArrowFileSystem, open_arrow_filesystem
+from mira_batch.storage.stores.listings import FileInfo, find_files, list_files_below
 from mira_batch.storage.stores.objects import Entry, Store, open_store
 from mira_batch.storage.stores.rereads import read_surely
 

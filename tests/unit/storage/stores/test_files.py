@@ -17,17 +17,14 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.stores.faults import READ_ERRORS, describe_read_error, shorten_error
 from mira_batch.storage.stores.files import (
-    FileInfo,
-    _derive_version,
     file_exists,
-    find_files,
-    list_files_below,
     open_unpacked,
     read_bytes,
     read_range,
     read_version,
 )
 from mira_batch.storage.stores.filesystems import find_endpoint, open_filesystem
+from mira_batch.storage.stores.listings import FileInfo, derive_version, find_files, list_files_below
 from tests.support.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.support.servers.odd_s3 import OddS3, odd_s3
 from tests.support.servers.s3 import S3Server, free_port
@@ -103,11 +100,11 @@ def test_a_local_version_changes_with_size_or_time(tmp_path: Path) -> None:
 
 
 def test_the_version_is_the_etag_where_there_is_one() -> None:
-    assert _derive_version({"ETag": '"abc"', "size": 5}) == "abc"
-    assert _derive_version({"etag": "abc"}) == "abc"
-    assert _derive_version({"size": 5, "mtime": 1.5}) == "5-1.5"
-    assert _derive_version({"size": 5, "LastModified": "then"}) == "5-then"
-    assert _derive_version({"size": 5}) == "5-"
+    assert derive_version({"ETag": '"abc"', "size": 5}) == "abc"
+    assert derive_version({"etag": "abc"}) == "abc"
+    assert derive_version({"size": 5, "mtime": 1.5}) == "5-1.5"
+    assert derive_version({"size": 5, "LastModified": "then"}) == "5-then"
+    assert derive_version({"size": 5}) == "5-"
 
 
 def test_the_endpoint_is_from_the_config_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
