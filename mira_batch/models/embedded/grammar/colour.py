@@ -48,12 +48,15 @@ INVERT = Rule(
     lambda said: colour.Invert(),
     verbs=(
         f"invert [{_EVERY_COLOUR}]",
+        f"reverse|negate|flip {_EVERY_COLOUR}",
         "invert {it}",
         "make|create [photographic] negative [of {it}]",
         "convert|turn|change to|into negative",
     ),
     states=("[photographic] negative [image]",),
-    things=("negative effect", "color inversion", "[photographic] negative of {it}"),
+    things=("negative [effect|version|image]", "color inversion", "[photographic] negative of {it}"),
+    asks=("color {must be} invert+ed|reverse+ed",),
+    alone=("color|effect|mode : invert+ed|negative", "color invert+ed"),
     titles=("invert|negative",),
     details=("{of it}",),
 )
@@ -69,7 +72,11 @@ def _blur(said: Said) -> Made:
 
 BLUR = Rule(
     _blur,
-    verbs=("[{slightly}] blur [{it}]", "gaussian blur [{it}]"),
+    verbs=(
+        "[{slightly}] blur [{it}]",
+        "gaussian blur [{it}]",
+        "soften [{it}] with {px:radius} [gaussian] blur",
+    ),
     states=("[{slightly}] blurry|blurrier|blur+ed", "{strongly} blurry|blurrier|blur+ed"),
     things=(
         "[{slightly}] [soft|light] [gaussian] blur [effect]",
@@ -100,6 +107,8 @@ SHARPEN = Rule(
     verbs=(
         "[{slightly}] sharpen [up] [{it}]",
         "sharpen {it} up",
+        "crisp up {it}",
+        "crisp {it} up",
         f"[{{slightly}}] {UP} sharpness",
         "turn|bring up sharpness",
     ),
@@ -130,7 +139,7 @@ def _tint(said: Said) -> Made:
 
 TINT = Rule(
     _tint,
-    verbs=("[{slightly}] tint [{it}] [in|with] [{colour}]",),
+    verbs=("[{slightly}] tint [{it}] [in|with] [{colour}]", "color|colorize {it} {colour} by {share}"),
     things=("[{degree}] {colour} tint", "[{degree}] tint of|in {colour}", "{colour} color tint"),
     alone=("{share} {colour} tint", "{colour} tint [,] {share}"),
     labels=("tint|tint+ing",),
@@ -153,7 +162,10 @@ def _posterize(said: Said) -> Made:
 
 POSTERIZE = Rule(
     _posterize,
-    verbs=("posterize|posterise [{it}]",),
+    verbs=(
+        "posterize|posterise [{it}]",
+        "reduce [{it}] to {number:levels} level per [color] channel",
+    ),
     things=(
         "posterize+ed|posterize|posterise|posterization effect",
         "posterization",

@@ -30,6 +30,8 @@ def read_bare(number: str) -> float:
 
 
 UP, DOWN = "increase|raise|boost|enhance|lift|up|bump", "decrease|reduce|lower|drop|cut"
+_RAISED, _LOWERED = "increase+ed|raise+ed|boost+ed", "decrease+ed|reduce+ed|lower+ed"
+_MUST = "(should|must / need to)"
 _TURN_UP, _TURN_DOWN = "turn|bring|bump|dial|crank|pump|tone", "turn|bring|tone|dial|take|pull|bump|cut"
 
 
@@ -105,7 +107,9 @@ TONE = Rule(
         "[{slightly}] darken|dim {it} down => tones=brightness way=-",
         "[{slightly}] saturate [{it}] => tones=saturation way=+",
         "saturate color => tones=saturation way=+",
-        "boost color => tones=saturation way=+",
+        "boost|intensify|strengthen color => tones=saturation way=+",
+        "make color [{degree}] stronger|richer|bolder => tones=saturation way=+",
+        "make color [{degree}] weaker => tones=saturation way=-",
         "mute color => tones=saturation way=-",
         f"{_TURN_DOWN} down color => tones=saturation way=-",
         f"{_TURN_DOWN} color down => tones=saturation way=-",
@@ -114,10 +118,13 @@ TONE = Rule(
         "make color {fold} as vivid => tones=saturation",
     ),
     states=(*_COMPARED, *_MORE),
+    added=("[some] {tones} => way=+", "{degree} {tones} => way=+"),
     things=(
-        "[some] [more|extra] {tones} => way=+",
-        "{degree} [more|extra] {tones} => way=+",
+        "[some] more|extra {tones} => way=+",
+        "{degree} more|extra {tones} => way=+",
         "[{degree}] less {tones} => way=-",
+        "[{degree}] increase|boost|lift in|of {tones} => way=+",
+        "[{degree}] reduction|decrease|drop in|of {tones} => way=-",
         "[{degree}] {tones} boost|increase|lift => way=+",
         "[{degree}] {tones} reduction|decrease => way=-",
     ),
@@ -127,6 +134,8 @@ TONE = Rule(
         "more vivid color => tones=saturation way=+",
         "{tones} up => way=+",
         "{tones} down => way=-",
+        f"{{tones}} ({{must be}} (higher / {_RAISED}) / {_MUST} (go|come up / increase)) => way=+",
+        f"{{tones}} ({{must be}} (lower / {_LOWERED}) / {_MUST} (go|come down / decrease)) => way=-",
     ),
     titles=("brightness|contrast|saturation",),
     details=_TONE_DETAILS,
