@@ -55,7 +55,7 @@ PAD = Rule(
         "make {it} square , {colour} {ground}",
         "make {it} square [,|and] {kept} [,|and] {painted}",
         "fill {it} up|out to {square} with {colour} [{ground}]",
-        "pad [{it}] with {colour} [{ground}] to {square}",
+        "pad [{it}] [side] with {colour} [{ground}] to [get|make|form] {square}",
         "pad [{it}] with {colour} [{ground}] to {size}",
         "square {it} [up|off] with {colour} {ground}",
         "pad|add|put {colour} {ground} [to {it}] to make {it} square",
@@ -69,8 +69,8 @@ FIT = Rule(
     _pad,
     verbs=(
         "fit|put|place|set [{it}] [in|into|on|to|onto|within|inside] {size} [{frame}] => asked=1",
-        "put|place|set [{it}] [centered] {onto} {size} {colour} {frame}",
-        "put|place|set [{it}] [centered] {onto} {colour} {size} {frame}",
+        "put|place|set|mount|center [{it}] [center] {onto} {size} {colour} {frame}",
+        "put|place|set|mount|center [{it}] [center] {onto} {colour} {size} {frame}",
         "fit [{it}] [in|into|on|to|onto|within|inside] {size} {colour} {frame}",
         "fit [{it}] [in|into|on|to|onto|within|inside] {size} {filled}",
         "resize|scale [{it}] [to fit] [to|into|in|within|inside] {size} {filled}",
@@ -80,6 +80,8 @@ FIT = Rule(
         "make {it} {size} with {colour} pad+ing|bar|border|margin",
         "make {it} {size} [,|and] {kept} [,|and] {painted}",
         "make {it} {size} {filled}",
+        "make {it} fit [in|into|on] {size} [,|and] {painted}",
+        "make {it} fit [in|into|on] {size} {filled}",
     ),
     states=("on|onto|into|in {size} {colour} {frame}", "on|onto|into|in {colour} {size} {frame}"),
     asks=(
@@ -134,6 +136,7 @@ BORDER = Rule(
         f"{_MADE_OF} {{width}} [{{colour}}]",
     ),
     asked=(f"{{stroke}} {_MADE_OF}", f"{{stroke}} {_SPACE} => margin=1"),
+    asks=("border|frame|margin {must be} {width} [wide|thick] [,|and] [in] [{colour}]",),
     labels=("border|frame|margin",),
     titles=("border|frame|margin",),
     details=(
@@ -183,6 +186,8 @@ FLATTEN = Rule(
 def _write(said: Said) -> Made:
     if "quoted" not in said:
         raise ValueError('put the words to write in "quotes"')
+    if "placed" in said and "place" not in said:
+        raise ValueError("say that it is a text, or where it stands")
     place = said.get("place").replace("lower", "bottom").split()
     if "corner" in said and not {"left", "right"} & set(place) or "corner" in said and len(place) < 2:
         raise ValueError("say which corner, such as the top left corner")
@@ -206,11 +211,14 @@ WRITE = Rule(
         f"write|stamp|print|overlay [in] [{{letters}}] [{{colour}}] [letter] [{_NOUN}] {{quoted}}",
         f"add|put|place|insert {{quoted}} {_NOUN}",
         "add|put|place|insert {quoted} watermark => watermark=1",
+        "add|put|place|insert|print|overlay {quoted} [text] => placed=1",
+        f"add|put|place|insert {{quoted}} as {_NOUN}",
+        "add|put|place|insert {quoted} as watermark => watermark=1",
         "add|put|place|insert|print {quoted} [text] [in|at|on|to] {place}",
         "add|put|place|insert|print {quoted} [text] [in|at|on|to|into] {place} corner => corner=1",
         f"add|put|place|insert|draw {{inked}} {_NOUN} [{{saying}}] {{quoted}}",
         "label|caption|title {it} [with|as] {quoted}",
-        "watermark [{it}] [with] [text|word] {quoted} => watermark=1",
+        "watermark [{it}] [with|:] [text|word] {quoted} => watermark=1",
         "add|put|place|insert|draw|apply|overlay|use {inked} watermark [{saying}] {quoted} => watermark=1",
         "watermark {place} [corner] with [text|word] {quoted} => watermark=1",
     ),

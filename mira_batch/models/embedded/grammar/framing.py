@@ -28,8 +28,8 @@ _PLACES = words(
 )
 _STATES = """dark / bright / blurry / blur+ed / soft / dull / flat / pale / @gray / grayscale / sepia
     / mirror+ed / upsidedown / sideways / crooked / tilt+ed / negative / inverted / invert+ed / small / large
-    / gloomy / dim / murky / dingy / bland / hazy / foggy / lifeless / fuzzy / boring / on dark|bright side
-    / overexposed
+    / gloomy / dim / murky / dingy / bland / hazy / foggy / lifeless / fuzzy / boring
+    / on dark|bright side / [lying] on side / overexposed
     / underexposed / washed out / faded / noisy / grainy / unsharp / low contrast / vivid / contrasty"""
 _NAMES: Names = {
     **NAMES,
@@ -38,11 +38,11 @@ _NAMES: Names = {
     "doing": "[can] [you] mind / try|after|before / start|begin by",
     "state": f"[still|already|currently] [way|strongly|slightly] [too|very|quite|rather|so] ({_STATES})",
     "states": _STATES,
-    "thanks": "thanks [ ( in advance / again / for [your] help / [so|very] strongly ) ] [{thanked}]",
+    "thanks": "[many] thanks [ ( in advance / again / for [your] help / [so|very] strongly ) ] [{thanked}]",
     "thanked": "in advance / everyone / all",
     "courtesy": """if (you don't mind / you can|may / possible / that is|it is (ok|okay|possible|fine))
         / when|whenever you (can / have (time / moment|minute|second)) / as soon as (possible / you can)""",
-    "scene": "room|scene|interior|lighting|light|exposure|colors",
+    "scene": "original|room|scene|interior|lighting|light|exposure|colors",
     "measured": Value(r"\d+ (?:px )?x \d+ (?:px )?"),
 }
 
@@ -68,7 +68,10 @@ INTROS = _compile(
     "ok|okay|alright|so|also|now [,]",
     "hi [there|client|all|everyone|folks|person] ,|;|-",
     "[it] can be great|nice|good (if you can / to)",
-    "is it possible to",
+    "(is it / can it be) possible to",
+    "i was|am wondering if|whether you can",
+    "i can appreciate it if you can",
+    "do you think you can",
     "{courtesy} [,]",
     "(make sure / don't forget / remember) to",
     "as discussed|agreed [,]",
@@ -90,6 +93,8 @@ CONTEXTS = _compile(
     """[following] edit|change|step|todo|note|task|request|instruction|instructions|job
         [needed|required|requested|wanted]""",
     "to do|edit|change",
+    "[one] quick|small|simple one|edit|request|job|thing|change",
+    "(i'm|we're / i am|are) posting|print+ing|using|put+ing|uploading|publishing {it} on|in|to|for {purpose}",
     "here is|are edit|change|step",
     "{purpose}",
     "{it} is [meant|intended|needed] for {purpose}",

@@ -71,6 +71,9 @@ ROTATE = Rule(
         "[and] (fill|fill+ing) [new|empty] corner|gap|background|area with|in {colour}",
         "[and] fill|fill+ing with {colour}",
         "{colour} background|corner",
+        "{colour} in corner",
+        "[and] make|paint|color corner {colour}",
+        "so [that] {it} is upsidedown => upsidedown=1",
         "background|corner {colour}",
         "{of it}",
     ),
@@ -105,14 +108,22 @@ FLIP = Rule(
         f"make (mirror / mirror+ed) image|version|copy => {ACROSS}",
         "flip|mirror [{it}] [both] horizontally and vertically => both=1",
         "flip [{it}] => ",
+        f"flip {{it}} over horizontally => {ACROSS}",
+        f"flip {{it}} over vertically => {UPWARD}",
         f"swap|exchange|switch|flip|reverse left and right [side] => {ACROSS}",
         f"swap|exchange|switch|flip|reverse top and bottom [side] => {UPWARD}",
+    ),
+    asks=(
+        f"left and right [side] {{must be}} swap+ed|exchange+ed => {ACROSS}",
+        f"top and bottom [side] {{must be}} swap+ed|exchange+ed => {UPWARD}",
     ),
     states=(f"mirror image => {ACROSS}", f"[into] mirror image => {ACROSS}"),
     things=(
         f"horizontally flip|mirror|reflection|mirror+ing|flip+ing => {ACROSS}",
         f"vertically flip|mirror|reflection|mirror+ing|flip+ing => {UPWARD}",
         f"(mirror / mirror+ed) image|version|copy => {ACROSS}",
+        f"left and right [side] swap+ed => {ACROSS}",
+        f"top and bottom [side] swap+ed => {UPWARD}",
     ),
     alone=(f"horizontally flip|mirror => {ACROSS}", f"vertically flip|mirror => {UPWARD}"),
     titles=("mirror|flip|mirror+ing|flip+ing",),
@@ -132,13 +143,14 @@ LABELLED_FLIP = Rule(
 
 def _crop(said: Said) -> Made:
     square, ratio, size = "square" in said, said.get("ratio"), read_size(said)
-    if size and not said.get("sized"):
+    sized = bool(said.get("sized"))
+    if size and not sized:
         if size in RATIOS and not ratio:
             size, ratio = None, f"{size[0]}:{size[1]}"
         elif not square:
             check_pixels(said, size, SMALLEST_CROP)
     shape, lying = "shape" in said, said.get("lying")
-    if size and shape and not (ratio or square):
+    if size and shape and not (ratio or square or sized):
         raise ValueError("say either a size in px or a ratio")
     said.get("centered")
     if side := said.get("side"):
@@ -223,11 +235,24 @@ CROP = Rule(
         "keep|take|extract|leave|retain [only] center [area] [,|of] {size}",
         "keep|leave|retain [only] center {percent}",
         "cut|crop out center [area] [,|of] {size}",
+        "cut|crop|take {size} [area|square] (out of / from) center",
+        "take {size} crop => shape=1",
     ),
     states=("square crop => square=1", "{ratio} crop"),
     things=("[center] square crop => square=1", "{ratio} crop"),
-    asks=("only center [area] [,|of] {size} (should|must) (remain / stay / be (keep+ed / left / visible))",),
-    alone=("[center] square crop => square=1", "{ratio} crop", "{size} crop => shape=1"),
+    asks=(
+        "crop|proportion {must be} {ratio}",
+        "{edge} {amount} {must be} (cut|crop+ed|trim+ed|chop+ed off|away / remove+ed)",
+        "can {edge} {amount} be (cut|crop+ed|trim+ed|chop+ed off|away / remove+ed)",
+        "only center [area] [,|of] {size} (should|must) (remain / stay / be (keep+ed / left / visible))",
+    ),
+    alone=(
+        "[center] square crop => square=1",
+        "{ratio} crop",
+        "{size} crop => shape=1",
+        "{amount} off {edge}",
+        "{amount} off everyside => edge=everyside",
+    ),
     labels=("crop|crop+ing|proportion|format", "crop proportion|format"),
     titles=("crop|crop+ing",),
     details=(

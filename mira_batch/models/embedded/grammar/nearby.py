@@ -11,113 +11,114 @@ from mira_batch.models.embedded.grammar.words import words
 ENGLISH = words(
     """
     aback abel abort abound abut actor addend adder addled addling adjusts aery affect affects aground
-    ahem aide aided aides aiding alice alight alike aline alive aloha alone alphas alto among amply
-    amway ansi ante antic antis ants apace apart appeal apple applies aptly arena arenas ares aria arias
-    aright arise arising arts aside asides aspects atone atoned attacked aught automatics autos aver
-    aversion avery awry axes baas babel bach backdrops backs bade bags bake baking balder balk ball band
-    bank bans barb barbs bard bards bare bares barf barfs barge baring bark barker barks barn barns barr
-    bart bask bass bath bats baying bays beach bead beading beads beaker beam bear bears became beck
-    beep beeping begs behinds being bellow below bender bent bering bess beth better bettering betters
-    betting bevel bevels biddle bide bides bight bike bill billed billing binging blacks blank bless
-    blew blight bling blip blob bloc block blot blower blown blows blued bluer blues blurb blurs blurt
-    blurted blurting boarder boarders boars boas boast boasted boasting bobs bode bogs bold bolder bone
-    boned bones bong book boos booster boosts boot booted booth booting boots bops borden bore borer
-    borers boring bose bosh bossy botch bottoms bought boulder bound bout bower bowlder bows boys braise
-    braised braising bras brawn bray breading breads brest bridging brig brightens brighton brim brimmed
-    brimming brine brings brink briny britten broth brow browne browns brows buck bugger bull bully
-    bumps bumpy bums burn burned burning burp burred burring burs busing buss bust butting cage cake
-    caking calf call calve calved calving cant canter cantered cants canvass caps captions cars cart
-    carts cask catalogs catalogued cataloguer catalogues cation catting caution cautioned cautioning
-    cave cello celt censer centers centrals cents chan chance chanced chancel chances chancing chanel
-    chang channels chanted chanting chap chapped chapping charge charged charges charging chat cheeks
-    cheeps cheer cheery chem chewers chick chin chip chipped chipping chomp chomped chomping chopped
-    chopper chopping chops chose chou chow clack clan clanged clanging clank clap cleave cleft clients
-    clii cline clint clio clipped clipping clips clipt clit clive clix clop clopped clopping close clove
-    clue code cody coke cold colder colo colon colonize colons coma comb come comet comm compete
-    completed completer completes concert concerted concerting cone cones cong congest conner
-    considerable cont contract contracted contrasts convent converged converging conversed conversing
-    conversions converter converts cook coop coors cope copped copping cops copyrights cord cords core
-    cornea corneas corned cornet cornets cornier coroner coroners corp corrects cory cosy cote couch
-    coulter counted counters cove coverall covert cower cowered cowering cozy crack crane cranks cranky
-    crap crapped crapping crate craw cray crease created creates cremate crest crete crimp cringing
-    crisped crispier crisps crispy cropper crops cross croup crow crown cull cunt cure currant currents
-    customers cute cuttings dame dammed damming dank danker dare daren darkens darn darren dart darts
-    davy dawn days dded dding dead deaf deal dean dears debar debs decease deceased deceasing decreases
-    decree decrees decs deduce deduced deducing deduction deed deeds deep deer deflect deflected
-    deflecting deflection deft degas dens dent dept designed designers detain dewar dials diaz diddle
-    digger digs dike dill dimer dimes dimmers dine dink dint directions dirk discord disport disporting
-    distortions distorts dive diving doable dogs dolt dome dona donn dons donut dopy dork dose doth
-    doubles doublet doubly doubted doubting dour dove dover downs downsizes downy drab drag drain dram
-    drank draping drawings drawl drawling draws dray dreading dreads dregs drew drip droop dropped
-    dropping drops drought drown dual dully dump dust ears edged edger edgy edict edicts edith editors
-    eery eighteens eighth eights elevens emery emit emits enclose encloses enhancer enhances
-    enlargements enlarger enlarges enter entered entice entirety epics etch even ever evert exit exits
-    expands expend expended expending extends extent extracts extras factors factory fade fain faints
-    fake faking fall falling falter fame famed farmed farming fart farts fatten fattened fattening fear
-    feed feeds feint fell felled felling fellow fender fermat fest fetter fettering fetters fiddle fife
-    fifteens fifths fight fighter file filed filing filler fillet fillings fills filly film filmed
-    filming filters filth finale finals fine fink fire firth fitter fittings fiver fives flack flame
-    flamed flaming flap flapped flapping flatted flattens flatter flattered flattering flight flint
-    flipper flips flit flitted flitting flop flopped flopping flour flow flower flowered flowering flue
-    flurry foamed foaming fold folder folly fond fonts foot foray ford fords fore form formal formats
-    fort forte forth forts fought foul foully found fount fours fourteens fourths framer frames frank
-    fray frayed fraying fright frighten frightened frightening frill fringing frog fromm front frown
-    fuel fulled fulling fulls furl fusing gabs gadded gadding gads gage gags gall gals game gape gapes
-    gary gasp gasps gave gays gear geed geld gender gent gentile gentled gentler gentles gentry getting
-    gibing gide gift gild gill gilt givens gives glove glow glower glowered glowering glue goad golda
-    golds golf gone gong gook gore goth gould gown grab grad grade grady gram grange gravy grays greed
-    greek greene greens greer greet grey grim ground grown gull gully gust gutting gyps hack hades hake
-    hale haled haling hall halo haloed haloing hals halt halted halting halves hands handy hang hanged
-    hanging hank hanks hans hard hare hark harken harkened harkening harper hart harts hate haven having
-    haying hays haze headings heads heady heal healing heap heaping hear heard hearing heat heating
-    heave heaving hedge hedges heed heeding heeds heep heft heights held hell hellos hells herd herding
-    hess hick hide hides highs hike hill hilt hind hing hint hinted hinting hither hitting hive hiving
-    hold holder hole home hone honed hones hong hook hopped hopping horizontals hose hound hour hove
-    hover hugh hull hump hundreds ides imaged inclosed increases inert info inscriptions insect inserted
-    inserting inserts inset insider insides intensity intro invent invented inventing inversions inverts
-    invest invested investing jack jade jake jame jars jays jeep jello jess jest jetting jigger jill
-    jilt jilted jilting jive jiving joust jove jump jute juts jutting kant keel keeling keen keening
-    keeps kegs kelp kemp kent kettering keven kill killed killing kilt kilter kink kith kline kneed kong
-    kook labelled labelling labels lace laced laces lacing lack lade lager lain lake lame land lane lang
-    lapel laps larder larges largess largo lark lars lase lass latter laying lays leach lead leading
-    leads lear leas lease leaven ledge ledges leeds lees lefter lefts lefty legate legion legions legree
-    legs leis lender lens lent leos lept lesa lest lester letting levee levees lever levers libel
-    libeled libeling lice licit lien life lifts lighted lightens lighters lightning lights liked liken
-    liker likes lilt lilted lilting lime limes lina lind lined linen liner lines linger link lint linted
-    linting lire list lite litter littering litters littler live liven livid living lobe lock lode
-    lodger loft loge logger lome lone loner longed longs loom loon loop loose loot lope lord lords lore
-    lose loser loss lost loth louse loved lover loves lowe lowed lowers lowery luke lull lully lump lung
-    lure lust lute mabel mace mach macing mack madge mads magnifier magnifies maintains maker makes
-    makings male mall mane maps mare marge margie marin marion mark marker marking marlin marlins marlon
-    maroons mars mart martin martins marts marvin masc mash masking masks mass mast mate mated mating
-    maturation maude maxing mays maze mead meade meal meddle mediums megs mellow mender mere mess mete
-    meted meting mich middles might mighty mike miking mill milled milling mimes mine mink mint minted
-    minting mire mirrors mist mite model modem modes mods moire mold molder mole monger monochromes mont
-    moore mope mores morn moro morse mort moss most mote moth mound move mover mower mown muck muddle
-    mulch mule mull munch muse mused mush musing musk muss musts musty muter mutes mutiny mutt myst nagy
-    name naps nark nary nave nays neal near needy negatived negatives nerd nerds nest netter netters
-    netting nicety nifty nigger nigh nigher night nightly nighty nike nile nina nines nineteens nite
-    node nome none nook nose noshing notation notching nothings noting nought nuder null nutting oaken
-    oars oder often oily oink older oliver olives oranges order orders originals orly otto ouch oust
-    outed outing outlined outlines outlive outputs oven overalls overlap overlays overly overpay
-    overplay overs overt pace paced paces pacing pack pact pacts paddled paddling pain paine pains
-    painted painting paints palace palaces pall pane pant pants paps parc parcs pare pares paris park
-    parker parks parr pars party past pasts pate patio pats patting paying pays peace peaces peach peal
-    pear pecs peed peep peeping peer pegs pent percents perfects pert pest petting phage phobos
-    phonograph phonographs photography photon photons pica pick picks pict pictured piddle pies pigs
-    pike pill pilled pilling pimp pine ping pinks pinky pinning pins pint pinto pips piss pith pits
-    pitted pitting pius placer placers places placid plaice plaid plains plaint plait plan plane planed
-    planes planing plate plated plates plating played playing plight plow plump podded podding point
-    pointed pointing poll pomp pone pones pore port ports pose poss pots potting pouch pound pour power
-    powered powering praise praised praising prank prawn pray preen prefect preserver preserves prim
-    printer printings prints produce products profiled profiles prom prop propped propping pudding puke
-    pulls pulp puma pumps punk punting puree purer purge purl purpler purples purr purse putt puttying
-    pyre quartet quartets rack radio radios radium rage raided raiding railed railing rained raining
-    raises raisin raisins rake raking rand range rank rant rants raps ration ratios rave rays reach read
-    reader readings ready readying reals ream reaming reams reaping reaps rear rearing rears redder
-    redding reds reduces reductions reed reeds reelect reelected reelecting reelection reflections
-    reflects regain regaining remain remote remover removes renders rending rends rent renter replaces
-    replayed replaying resale reserve reserved reserving reset reside resided residing resp rests retail
+    ahem aide aided aides aiding alice alight alike aline alive aloha alone alphas alto among amount
+    amply amway ansi ante antic antis ants apace apart appeal apple applies aptly arena arenas ares aria
+    arias aright arise arising arts aside asides aspects atone atoned attacked aught automatics autos
+    aver aversion avery awry axes baas babel bach backdrops backs bade bags bake baking balder balk ball
+    band bank bans barb barbs bard bards bare bares barf barfs barge baring bark barker barks barn barns
+    barr bart bask bass bath bats baying bays beach bead beading beads beaker beam bear bears became
+    beck beep beeping begs behinds being bellow below bender bent bering bess beth better bettering
+    betters betting bevel bevels biddle bide bides bight bike bill billed billing binging blacks blank
+    bless blew blight bling blip blob bloc block blot blower blown blows blued bluer blues blurb blurs
+    blurt blurted blurting boarder boarders boars boas boast boasted boasting bobs bode bogs bold bolder
+    bone boned bones bong book boos booster boosts boot booted booth booting boots bops borden bore
+    borer borers boring bose bosh bossy botch bottoms bought boulder bound bout bower bowlder bows boys
+    braise braised braising bras brawn bray breading breads brest bridging brig brightens brighton brim
+    brimmed brimming brine brings brink briny britten broth brow browne browns brows buck bugger bull
+    bully bumps bumpy bums burn burned burning burp burred burring burs busing buss bust butting cage
+    cake caking calf call calve calved calving cant canter cantered cants canvass caps captions cars
+    cart carts cask catalogs catalogued cataloguer catalogues cation catting caution cautioned
+    cautioning cave cello celt censer centers centrals cents chan chance chanced chancel chances
+    chancing chanel chang channels chanted chanting chap chapped chapping charge charged charges
+    charging chat cheeks cheeps cheer cheery chem chewers chick chin chip chipped chipping chomp chomped
+    chomping chopped chopper chopping chops chose chou chow clack clan clanged clanging clank clap
+    cleave cleft clients clii cline clint clio clipped clipping clips clipt clit clive clix clop clopped
+    clopping close clove clue code cody coke cold colder colo colon colonize colons coma comb come comet
+    comm compete completed completer completes concert concerted concerting cone cones cong congest
+    conner considerable cont contract contracted contrasts convent converged converging conversed
+    conversing conversions converter converts cook coop coors cope copped copping cops copyrights cord
+    cords core corm cornea corneas corned cornet cornets cornier coroner coroners corp corrects cory
+    cosy cote couch coulter count counted counters cove coverall covert cower cowered cowering cozy
+    crack crane cranks cranky crap crapped crapping crate craw cray crease created creates cremate crest
+    crete crimp cringing crisped crispier crisps crispy cropper crops cross croup crow crown cull cunt
+    cure currant currents customers cute cuttings dame dammed damming dank danker dare daren darkens
+    darn darren dart darts davy dawn days dded dding dead deaf deal dean dears debar debs decease
+    deceased deceasing decreases decree decrees decs deduce deduced deducing deduction deed deeds deep
+    deer deflect deflected deflecting deflection deft degas dens dent dept designed designers detain
+    dewar dials diaz diddle digger digs dike dill dimer dimes dimmers dine dink dint directions dirk
+    discord disport disporting distortions distorts dive diving doable dogs dolt dome dona donn dons
+    donut dopy dork dorm dose doth doubles doublet doubly doubted doubting dour dove dover downs
+    downsizes downy drab drag drain dram drank draping drawings drawl drawling draws dray dreading
+    dreads dregs drew drip droop dropped dropping drops drought drown dual dully dump dust ears edged
+    edger edgy edict edicts edith editors eery eighteens eighth eights elevens emery emit emits enclose
+    encloses enhancer enhances enlargements enlarger enlarges enter entered entice entirety epics etch
+    even ever evert exit exits expands expend expended expending extends extent extracts extras factors
+    factory fade fain faints fake faking fall falling falter fame famed farm farmed farming fart farts
+    fatten fattened fattening fear feed feeds feint fell felled felling fellow fender fermat fest fetter
+    fettering fetters fiddle fife fifteens fifths fight fighter file filed filing filler fillet fillings
+    fills filly film filmed filming filters filth finale finals fine fink fire firm firth fitter
+    fittings fiver fives flack flame flamed flaming flap flapped flapping flatted flattens flatter
+    flattered flattering flight flint flipper flips flit flitted flitting flop flopped flopping flour
+    flow flower flowered flowering flue flurry foam foamed foaming fold folder folly fond fonts foot
+    fora foray ford fords fore fork form formal formats fort forte forth forts forum fought foul foully
+    found fount fours fourteens fourths framer frames frank fray frayed fraying fright frighten
+    frightened frightening frill fringing frog fromm front frown fuel fulled fulling fulls furl fusing
+    gabs gadded gadding gads gage gags gall gals game gape gapes gary gasp gasps gave gays gear geed
+    geld gender gent gentile gentled gentler gentles gentry getting gibing gide gift gild gill gilt
+    givens gives glove glow glower glowered glowering glue goad golda golds golf gone gong gook gore
+    goth gould gown grab grad grade grady gram grange gravy grays greed greek greene greens greer greet
+    grey grim ground grown gull gully gust gutting gyps hack hades hake hale haled haling hall halo
+    haloed haloing hals halt halted halting halves hands handy hang hanged hanging hank hanks hans hard
+    hare hark harken harkened harkening harper hart harts hate haven having haying hays haze headings
+    heads heady heal healing heap heaping hear heard hearing heat heating heave heaving hedge hedges
+    heed heeding heeds heep heft heights held hell hellos hells herd herding hess hick hide hides highs
+    hike hill hilt hind hing hint hinted hinting hither hitting hive hiving hold holder hole home hone
+    honed hones hong hook hopped hopping horizontals hose hound hour hove hover hugh hull hump hundreds
+    ides imaged incense inclosed increases inert info inscriptions insect inserted inserting inserts
+    inset insider insides intensity intro invent invented inventing inversions inverts invest invested
+    investing jack jade jake jame jars jays jeep jello jess jest jetting jigger jill jilt jilted jilting
+    jive jiving joust jove jump jute juts jutting kant keel keeling keen keening keeps kegs kelp kemp
+    kent kettering keven kill killed killing kilt kilter kink kith kline kneed kong kook labelled
+    labelling labels lace laced laces lacing lack lade lager lain lake lame land lane lang lapel laps
+    larder larges largess largo lark lars lase lass latter laying lays leach lead leading leads lear
+    leas lease leaven ledge ledges leeds lees lefter lefts lefty legate legion legions legree legs leis
+    lender lens lent leos lept lesa lest lester letting levee levees lever levers libel libeled libeling
+    lice licit lien life lifts lighted lightens lighters lightning lights liked liken liker likes lilt
+    lilted lilting lime limes lina lind lined linen liner lines linger link lint linted linting lire
+    list lite litter littering litters littler live liven livid living lobe lock lode lodger loft loge
+    logger lome lone loner longed longs loom loon loop loose loot lope lord lords lore lose loser loss
+    lost loth louse loved lover loves lowe lowed lowers lowery luke lull lully lump lung lure lust lute
+    mabel mace mach macing mack madge mads magnifier magnifies maintains maker makes makings male mall
+    mane maps mare marge margie marin marion mark marker marking marlin marlins marlon maroons mars mart
+    martin martins marts marvin masc mash masking masks mass mast mate mated mating maturation maude
+    maxing mays maze mead meade meal meddle mediums megs mellow mender mere mess mete meted meting mich
+    middles might mighty mike miking mill milled milling mimes mine mink mint minted minting mire
+    mirrors mist mite model modem modes mods moire mold molder mole monger monochromes mont moore mope
+    mores morn moro morse mort moss most mote moth mound move mover mower mown muck muddle mulch mule
+    mull munch muse mused mush musing musk muss musts musty muter mutes mutiny mutt myst nagy name naps
+    nark nary nave nays neal near needy negatived negatives nerd nerds nest netter netters netting
+    nicety nifty nigger nigh nigher night nightly nighty nike nile nina nines nineteens nite node nome
+    none nook norm nose noshing notation notching nothings noting nought nuder null nutting oaken oars
+    oder often oily oink older oliver olives oranges order orders originals orly otto ouch oust outed
+    outing outlined outlines outlive outputs oven overalls overlap overlays overly overpay overplay
+    overs overt pace paced paces pacing pack pact pacts paddled paddling pain paine pains painted
+    painting paints palace palaces pall pane pant pants paps parc parcs pare pares paris park parker
+    parks parr pars party past pasts pate patio pats patting paying pays peace peaces peach peal pear
+    pecs peed peep peeping peer pegs pent percents perfects pert pest petting phage phobos phonograph
+    phonographs photography photon photons pica pick picks pict pictured piddle pies pigs pike pill
+    pilled pilling pimp pine ping pinks pinky pinning pins pint pinto pips piss pith pits pitted pitting
+    pius placer placers places placid plaice plaid plains plaint plait plan plane planed planes planing
+    plate plated plates plating played playing plight plow plump podded podding point pointed pointing
+    poll pomp pone pones pore port ports pose poss pots potting pouch pound pour power powered powering
+    praise praised praising prank prawn pray preen prefect preserver preserves prim printer printings
+    prints produce products profiled profiles prom prop propped propping pudding puke pulls pulp puma
+    pumps punk punting puree purer purge purl purpler purples purr purse putt puttying pyre quartet
+    quartets rack radio radios radium rage raided raiding railed railing rained raining raises raisin
+    raisins rake raking rand range rank rant rants raps ration ratios rave rays reach read reader
+    readings ready readying reals ream reaming reams reaping reaps rear rearing rears redder redding
+    reds reduces reductions reed reeds reelect reelected reelecting reelection reflections reflects
+    regain regaining remain remote remover removes renders rending rends rent renter replaces replayed
+    replaying resale reserve reserved reserving reset reside resided residing resp rests retail
     retaining retains retrain revel revels revere revered reveres reverie revering reversed reverses
     reverted reverting revery riches riddle ride rides rift righter rightly rightness rights rill rimes
     rimmed rimming ring ringing rink rise risible rising rite riven roads rode rome rook roost roosted

@@ -77,8 +77,9 @@ NAMES: Names = {
         / nothing (cropped|crop+ed|stretched|stretch+ed|cut+ed|cut)""",
     "clear": "[all|any|every] transparency / everything transparent / everything that is transparent",
     "onto": "[in|into|on|to|onto] / in|on|at center of",
+    "poured": "fill|fill+ing|fill+ed|pad|pad+ing|pad+ed|letterbox|letterbox+ed",
     "harm": "stretching|distorting|distortion|cropping|crop+ing|stretch+ing",
-    "filled": """[[,|and] {kept}] [,|and] [with] (fill|fill+ing|fill+ed|pad|pad+ing|pad+ed
+    "filled": """[[,|and] {kept}] [,|and] [with] ({poured}
         [rest|remaining|empty|leftover] [{ground}] with|in / (rest / remaining|empty|leftover {ground})
         [in|is|being|stays|left / (should|must) be / fill+ed with|in]) {colour} [{ground}]""",
     "painted": "[with|on|add] {colour} ({ground} [around [{it}]] / around [{it}] / on everyside)",

@@ -187,6 +187,8 @@ class Reader:
         """Whether there is a "please" in the stretch of words from here."""
         start = self.normal.tokens[self.normal.index(at)].start
         stop = self.normal.stop(at)
+        while self.text.startswith("and ", stop):
+            stop = self.normal.stop(stop)  # "mirrored and in sepia please"
         if re.compile(r", (?:[;,-] |\Z)").match(self.text, stop):
             stop += 2  # "mirrored, please"
         end = self.normal.source_of(stop)
@@ -200,8 +202,11 @@ class Reader:
     def _find_carried(self, at: int) -> Iterator[Clause]:
         """Clauses that take their verb from the one before: "make it brighter and sharper"."""
         before = self.clauses[-1]
-        if before.kind == "state" or (before.kind == "thing" and before.lead):
-            for clause in LEXICON.find(before.kind, self.text, at):
+        kinds: tuple[str, ...] = ("thing",) if before.kind == "thing" and before.lead else ()
+        if before.kind in ("state", framing.PARTICIPLE):
+            kinds = ("state", framing.PARTICIPLE)
+        for kind in kinds:
+            for clause in LEXICON.find(kind, self.text, at):
                 yield replace(clause, lead=before.lead, carried=True)
         if "way" in before.said:
             for clause in LEXICON.find("carried", self.text, at):

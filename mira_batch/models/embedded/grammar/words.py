@@ -166,6 +166,7 @@ _PHRASES: Mapping[str, str] = {
     "semi transparent/half transparent": "faintly",
     "white space": "whitespace",
     "per cent": "%",
+    "get rid of": "remove",
     "aspect proportion/aspect": "proportion",
     "all around/all round/all the way around": "everyside",
     "alpha channel/alpha": "transparency",
