@@ -25,7 +25,7 @@ GRAYSCALE = Rule(
     states=("[in] [completely|fully] grayscale [image]", "{gray}"),
     things=("grayscale effect|conversion|treatment|version",),
     asked=("grayscale version|conversion",),
-    alone=("[in|to] grayscale", "color|effect|mode : grayscale"),
+    alone=("[in|to] grayscale", "(color [mode] / effect / mode) : grayscale"),
     titles=("grayscale",),
     details=("{of it}",),
 )
@@ -40,7 +40,7 @@ SEPIA = Rule(
     states=(f"[in] {_SEPIA}",),
     things=("sepia [tone] [effect]", "sepia version"),
     asked=("sepia version",),
-    alone=("[in|to] sepia [tone|toned] [effect]", "color|effect|mode : sepia"),
+    alone=("[in|to] sepia [tone|toned] [effect]", "(color [mode] / effect / mode) : sepia"),
     titles=("sepia",),
     details=("{of it}",),
 )
@@ -61,7 +61,7 @@ INVERT = Rule(
         "[photographic] negative of {it}",
     ),
     asks=("color {must be} invert+ed|reverse+ed",),
-    alone=("color|effect|mode : invert+ed|negative", "color invert+ed"),
+    alone=("(color [mode] / effect / mode) : invert+ed|negative", "color invert+ed"),
     titles=("invert|negative",),
     details=("{of it}",),
 )
@@ -124,6 +124,7 @@ SHARPEN = Rule(
         "unsharp mask",
     ),
     asks=("[{degree}] sharper|crisper", "[{degree}] more sharpness"),
+    alone=("sharpness {raised}",),
     labels=("sharpen|sharpness|sharpen+ing",),
     titles=("sharpen|sharpness|sharpen+ing",),
     details=(
@@ -147,7 +148,7 @@ TINT = Rule(
     verbs=("[{slightly}] tint [{it}] [in|with] [{colour}]", "color|colorize {it} {colour} by {share}"),
     things=("[{degree}] {colour} tint", "[{degree}] tint of|in {colour}", "{colour} color tint"),
     alone=("{share} {colour} tint", "{colour} tint [,] {share}"),
-    labels=("tint|tint+ing",),
+    labels=("[color] tint|tint+ing",),
     titles=("tint|tint+ing",),
     details=(
         "{colour}",

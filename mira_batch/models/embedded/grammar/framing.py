@@ -71,6 +71,9 @@ INTROS = _compile(
     "(is it / can it be) possible to",
     "i was|am wondering if|whether you can",
     "i can appreciate it if you can",
+    "(i'd / i can) be grateful|happy|glad if you can",
+    "can someone|somebody|anyone|anybody",
+    "help me|us [to]",
     "do you think you can",
     "{courtesy} [,]",
     "(make sure / don't forget / remember) to",
@@ -90,7 +93,7 @@ CONTEXTS = _compile(
     "that is all|it",
     "[i want|need] [you] [to] (do|make|apply) following [edit|change|step]",
     "following [edit|change|step]",
-    """[following] edit|change|step|todo|note|task|request|instruction|instructions|job
+    """[following] edit|change|step|todo|note|task|tasks|request|instruction|instructions|job
         [needed|required|requested|wanted]""",
     "to do|edit|change",
     "[one] quick|small|simple one|edit|request|job|thing|change",
@@ -109,6 +112,9 @@ CONTEXTS = _compile(
     "it came|turn+ed out {state} [and {state}]",
     """({it} / {scene}) (is|looks|seems|appears|was|feels / came|turn+ed out) {state} [[,|and] {state}]
         [at moment|now|currently]""",
+    "looks|seems|appears {state}",
+    "{it} will be print+ed|used|shown|posted|published on|in|for|to {purpose}",
+    "what i want|need",
     "{it} lacks|misses contrast|brightness|saturation|punch|sharpness",
     "color (are|is|effect|looks) {state} [[,|and] {state}]",
     "{it} is {measured} [now|currently]",
@@ -153,6 +159,8 @@ AFTER: dict[Pattern, tuple[str, ...]] = {
         ("after", (GERUND,)),
         ("before", (GERUND,)),
         ("before you|i", (IMPERATIVE,)),
+        ("before you|i make|turn|convert|change {it} [to|into|in]", ("state", PARTICIPLE)),
+        ("before you|i add|apply|put|draw", ("thing",)),
         ("try", (GERUND,)),
         ("[can] [you] mind", (GERUND,)),
         (
@@ -185,5 +193,9 @@ THEN = (
     "followed by",
     "once that is done",
     "once done",
+    "when that is done",
+    "when done",
+    "subsequently",
+    "thereafter",
 )
 """Words that say in which order the edits are made."""

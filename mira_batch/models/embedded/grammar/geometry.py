@@ -232,7 +232,7 @@ CROP = Rule(
         "crop|trim|cut|shave|remove|take [off|away] {amount} [on|from|at|off] everyside => edge=everyside",
         "make {it} square (by crop+ing [{it}] / , crop / crop) => square=1",
         "change|set proportion [of {it}] to {ratio} by crop+ing [{it}]",
-        "keep|take|extract|leave|retain [only] center [area] [,|of] {size}",
+        "keep|take|extract|leave|retain [only] center [area] [,|of] {size} [only]",
         "keep|leave|retain [only] center {percent}",
         "cut|crop out center [area] [,|of] {size}",
         "cut|crop|take {size} [area|square] (out of / from) center",

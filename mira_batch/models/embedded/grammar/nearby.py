@@ -112,34 +112,34 @@ ENGLISH = words(
     poll pomp pone pones pore port ports pose poss pots potting pouch pound pour power powered powering
     praise praised praising prank prawn pray preen prefect preserver preserves prim printer printings
     prints produce products profiled profiles prom prop propped propping pudding puke pulls pulp puma
-    pumps punk punting puree purer purge purl purpler purples purr purse putt puttying pyre quartet
-    quartets rack radio radios radium rage raided raiding railed railing rained raining raises raisin
-    raisins rake raking rand range rank rant rants raps ration ratios rave rays reach read reader
+    pumps punk punting puree purer purge purl purpler purples purr purse putt puttying pyre quadruplet
+    quartet quartets rack radio radios radium rage raided raiding railed railing rained raining raises
+    raisin raisins rake raking rand range rank rant rants raps ration ratios rave rays reach read reader
     readings ready readying reals ream reaming reams reaping reaps rear rearing rears redder redding
     reds reduces reductions reed reeds reelect reelected reelecting reelection reflections reflects
     regain regaining remain remote remover removes renders rending rends rent renter replaces replayed
-    replaying resale reserve reserved reserving reset reside resided residing resp rests retail
-    retaining retains retrain revel revels revere revered reveres reverie revering reversed reverses
-    reverted reverting revery riches riddle ride rides rift righter rightly rightness rights rill rimes
-    rimmed rimming ring ringing rink rise risible rising rite riven roads rode rome rook roost roosted
-    roosting rose ross rotates rotations roth rotted rotting rotund rounds rove rover rower rump rust
-    rutting ryan sack sacs sade sades safe sage sags saint saintly sake saks sale salve salved salver
-    salving sames sand sane sans sapped sapping saps sarong sars sase sass satay sate sating saturates
-    save saved saving sawing saws sayings scab scad scag scala scald scalded scalding scales scalp
-    scalped scalping scaly scam scamp scans scant scar scare scared scaring scat scent scot scots scrip
-    seal sealed sealing seam sean sear seating sedge seduce seduced seducing seduction seed seeds seen
-    seep seeping seeps seize semen semis sender sent sept septa setter setters settings settling sevens
-    seventeens seventh sever severn sexting shade shaded shading shads shake shakes shaking shale shall
-    shame shamed shames shaming shane shank shanks shaped shapes shaping share shared shares sharing
-    sharpe sharped sharpener sharpens sharpers shat shaven shaver shaves shavings sheave sheers shin
-    shinning ship shirt shit shits shock shod shoe shoes shoo shoos shoot shooter shoots shopped
-    shopping shops shore shorn shorted shorten shorts shout shouts shove shoved shoving show shows
-    shrank shriek shrieking shrine shrinks shun shut shuts shying sian sics sided sidle sidles sids sift
-    sigh sight sill silt silted silting silvers silvery simmer sine sing sink sinning sire sires sises
-    sites sitting sixes sixteens sixth sized sizer sizes skin skinning skip skying slack slain slap
-    slapped slapping slave slaved slaving slay slaying slays sliced slicer slices slick slid slide
-    slides slighter slights slime slip slipped slipping sliver slot slots slow slower slowest slue
-    sluice slur slurred slurring smalls smell smock snap snapped snapping snide snipe snit snitch
+    replaying requite requites resale reserve reserved reserving reset reside resided residing resp
+    rests retail retaining retains retrain revel revels revere revered reveres reverie revering reversed
+    reverses reverted reverting revery riches riddle ride rides rift righter rightly rightness rights
+    rill rimes rimmed rimming ring ringing rink rise risible rising rite riven roads rode rome rook
+    roost roosted roosting rose ross rotates rotations roth rotted rotting rotund rounds rove rover
+    rower rump rust rutting ryan sack sacs sade sades safe sage sags saint saintly sake saks sale salve
+    salved salver salving sames sand sane sans sapped sapping saps sarong sars sase sass satay sate
+    sating saturates save saved saving sawing saws sayings scab scad scag scala scald scalded scalding
+    scales scalp scalped scalping scaly scam scamp scans scant scar scare scared scaring scat scent scot
+    scots scrip seal sealed sealing seam sean sear seating sedge seduce seduced seducing seduction seed
+    seeds seen seep seeping seeps seize semen semis sender sent sept septa setter setters settings
+    settling sevens seventeens seventh sever severn sexting shade shaded shading shads shake shakes
+    shaking shale shall shame shamed shames shaming shane shank shanks shaped shapes shaping share
+    shared shares sharing sharpe sharped sharpener sharpens sharpers shat shaven shaver shaves shavings
+    sheave sheers shin shinning ship shirt shit shits shock shod shoe shoes shoo shoos shoot shooter
+    shoots shopped shopping shops shore shorn shorted shorten shorts shout shouts shove shoved shoving
+    show shows shrank shriek shrieking shrine shrinks shun shut shuts shying sian sics sided sidle
+    sidles sids sift sigh sight sill silt silted silting silvers silvery simmer sine sing sink sinning
+    sire sires sises sites sitting sixes sixteens sixth sized sizer sizes skin skinning skip skying
+    slack slain slap slapped slapping slave slaved slaving slay slaying slays sliced slicer slices slick
+    slid slide slides slighter slights slime slip slipped slipping sliver slot slots slow slower slowest
+    slue sluice slur slurred slurring smalls smell smock snap snapped snapping snide snipe snit snitch
     snitched snitching snort snot snots soap soave sock sofa softener softer softy sold solder sole
     soled soli solids solis solver somewhats somme song soot sore sort sorter sots sought sound sour
     sower sown spaced spaces spacey spacy spade spades spain spake span spanning spare spate spats spay

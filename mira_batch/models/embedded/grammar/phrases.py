@@ -15,6 +15,7 @@ NAMES: Names = {
     "number": Value(rf"(?P<KEY>{_PLAIN}) "),
     "signed": Value(rf"(?P<KEY>[+-]{_PLAIN}) "),
     "change": Value(rf"(?P<signed>[+-]{_PLAIN}) (?P<unit>% )?"),
+    "raised": Value(rf"\+(?P<share>{_PLAIN}) % ", ("0",)),
     "px": Value(rf"(?P<KEY>{_PLAIN}) px "),
     "length": Value(rf"(?P<KEY>{_PLAIN}) (?:px )?"),
     "percent": Value(rf"(?P<KEY>{_PLAIN}) % "),

@@ -12,7 +12,7 @@ _TEXT_NOUNS = words("watermark caption text label title words word saying says r
 _PLACES = words("top bottom left right center centre middle upper lower corner in at on small large medium")
 _NO_TEXT = words("none no not nil yes na n tbd tba see on off")
 _GREETINGS = words("hi hello hey dear")
-_FAREWELLS = words("thanks thx cheers you regards greetings")
+_FAREWELLS = words("best thanks thx cheers you regards greetings")
 _NO_NAMES = _NO_TEXT | words(
     "undo stop cancel wait not never sorry restore revert redo unless only except delete save"
 )

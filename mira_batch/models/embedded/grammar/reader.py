@@ -21,7 +21,7 @@ def _any_of(words: Sequence[str]) -> str:
 
 
 _JOINT = re.compile(
-    rf"(?P<sign>[,;-]|and) |(?P<then>{_any_of(framing.THEN)}) (?:: )?"
+    rf"(?P<sign>[,;-]|and|:(?= ;)) |(?P<then>{_any_of(framing.THEN)}) (?:: )?"
     rf"|(?P<first>{_any_of(framing.FIRST)}) [,:]? ?|(?P<last>{_any_of(framing.LAST)}) [,:]? ?"
     rf"|(?P<ordinal>{_any_of(tuple(framing.ORDINALS))}) [,:]? ?"
 )

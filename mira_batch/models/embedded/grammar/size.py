@@ -81,6 +81,7 @@ RESIZE = Rule(
         f"halve [{{it}}] [{_SIZE}] => to=50",
         f"double [{{it}}] [{_SIZE}] => to=200",
         f"triple [{{it}}] [{_SIZE}] => to=300",
+        f"quadruple [{{it}}] [{_SIZE}] => to=400",
         *(
             f"set|make|change|bring|get [image] {side} [of {{it}}] {way}"
             for side, length in _SIDES
@@ -111,6 +112,8 @@ RESIZE = Rule(
         f"{{fold}} {_AS}",
         *(f"[image] {side} ({{must be}} / (should|must) measure) {length}" for side, length in _SIDES),
         f"[image|output|target|final|new] {_SIZE} {{must be}} {{size}}",
+        f"{{it}} (should|must / need to) have {_SIZE} of {{size}}",
+        *(f"{{it}} (should|must / need to) have {side} of {length}" for side, length in _SIDES),
         f"output|target|final|new [image] {_SIZE} [of] {{size}}",
         "{times} upscale|enlargement",
     ),
@@ -139,8 +142,8 @@ RESIZE = Rule(
         "[to|at|with / to have] [[so|such] [that]] height [of|to|at / {is}] {length:up}",
         "so|such [that] {it} (is / measures) {length:across} wide",
         "so|such [that] {it} (is / measures) {length:up} tall",
-        "[to|at] {length:across} ( wide / [in] width )",
-        "[to|at] {length:up} ( tall / [in] height )",
+        "[to|at / to be] {length:across} ( wide / [in] width )",
+        "[to|at / to be] {length:up} ( tall / [in] height )",
         "[and|by|x] {length:up} ( tall / [in] height )",
         "[and|by|x] {length:across} ( wide / [in] width )",
         "[to|with] [[so|such] [that]] {longest} [{is} / measures] {length:longest}",

@@ -29,7 +29,7 @@ def read_bare(number: str) -> float:
     return float(number)
 
 
-UP, DOWN = "increase|raise|boost|enhance|lift|up|bump", "decrease|reduce|lower|drop|cut"
+UP, DOWN = "increase|raise|boost|enhance|lift|up|bump|strengthen", "decrease|reduce|lower|drop|cut"
 _RAISED, _LOWERED = "increase+ed|raise+ed|boost+ed", "decrease+ed|reduce+ed|lower+ed"
 _MUST = "(should|must / need to)"
 _TURN_UP, _TURN_DOWN = "turn|bring|bump|dial|crank|pump|tone", "turn|bring|tone|dial|take|pull|bump|cut"
@@ -170,6 +170,10 @@ SIGNED_TONE = Rule(
     _tone,
     asks=("{tones} {change}", "{change} {tones}"),
 )
-LABELLED_TONE = Rule(_tone, labels=("{tones}",), details=("{change}",))
+LABELLED_TONE = Rule(
+    _tone,
+    labels=("{tones}",),
+    details=("{change}", "up|increase [by] {share} => way=+", "down|decrease|reduce [by] {share} => way=-"),
+)
 MORE_TONE = Rule(_tone, carried=("{tones} by {share}",))
 TONES = (TONE, DESATURATE_BY, SET_TONE, SIGNED_TONE, LABELLED_TONE, MORE_TONE)

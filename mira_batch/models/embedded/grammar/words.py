@@ -68,8 +68,9 @@ _SAME = {
     "automatically": "automatic",
     "can": "could would will",
     "i": "we",
-    "need": "needs",
+    "need": "needs require requires",
     "want": "wants",
+    "around": "round",
     "client": "customer boss marketing editor designer team",
     "thanks": "thx cheers ty thankyou",
     "hi": "hello hey dear",
@@ -149,9 +150,7 @@ def _list_phrases() -> Iterator[tuple[str, str]]:
     for phrases, name in _PHRASES.items():
         yield from ((phrase.strip(), name) for phrase in phrases.split("/"))
     for side in ("side", "corner"):
-        yield from (
-            (f"{every} {side}", f"every{side}") for every in ("each", "every", "all", "all four", "both")
-        )
+        yield from ((f"{every} {side}", f"every{side}") for every in ("each", "every", "all", "all four"))
     for area in ("background", "area", "px"):
         yield f"transparent {area}", "transparency"
 
@@ -168,7 +167,7 @@ _PHRASES: Mapping[str, str] = {
     "per cent": "%",
     "get rid of": "remove",
     "aspect proportion/aspect": "proportion",
-    "all around/all round/all the way around": "everyside",
+    "all around/all the way around": "everyside",
     "alpha channel/alpha": "transparency",
     "slightly slightly/a slightly slightly/just a slightly": "slightly",
     "twice": "2 fold",
