@@ -1,6 +1,6 @@
 """What the grammar knows of English before it knows any operation: one spelling for words that are the same.
 
-`spellings.py` reads a text with these tables. `FILLER` has the only words that are ever dropped wherever they
+`lexer.py` reads a text with these tables. `FILLER` has the only words that are ever dropped wherever they
 stand; all others must be understood where they are.
 """
 
