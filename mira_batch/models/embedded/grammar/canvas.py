@@ -50,24 +50,30 @@ PAD = Rule(
         "extend|expand canvas to {square}",
         "extend|expand canvas to {ratio}",
         "make {it} square with|by|on [add+ing] {colour} {ground}",
+        "make canvas square with|in {colour} [{ground}]",
         "make {it} square [,|and] pad|fill|pad+ing|fill+ing [{ground}|rest] with|in {colour}",
         "make {it} square by|using|with pad+ing [{it}] [with|in {colour}]",
         "make {it} square , {colour} {ground}",
-        "pad [{it}] with {colour} [{ground}] to {square}",
+        "make {it} square [,|and] {kept} [,|and] {painted}",
+        "fill {it} up|out to {square} with {colour} [{ground}]",
+        "pad [{it}] [side] with {colour} [{ground}] to [get|make|form] {square}",
         "pad [{it}] with {colour} [{ground}] to {size}",
         "square {it} [up|off] with {colour} {ground}",
         "pad|add|put {colour} {ground} [to {it}] to make {it} square",
         "add whitespace [around {it}] ( to make {it} square / so [that] {it} (becomes / is) square )",
     ),
+    states=("square with|on|using {colour} {ground} [around [{it}]]",),
+    asked=("square with {colour} {ground}", "square {colour} canvas (around {it} / with {it} in center)"),
     details=_PAINTS,
 )
 FIT = Rule(
     _pad,
     verbs=(
         "fit|put|place|set [{it}] [in|into|on|to|onto|within|inside] {size} [{frame}] => asked=1",
-        "put|place|set [{it}] [in|into|on|to|onto] {size} {colour} {frame}",
-        "put|place|set [{it}] [in|into|on|to|onto] {colour} {size} {frame}",
+        "put|place|set|mount|center [{it}] [center] {onto} {size} {colour} {frame}",
+        "put|place|set|mount|center [{it}] [center] {onto} {colour} {size} {frame}",
         "fit [{it}] [in|into|on|to|onto|within|inside] {size} {colour} {frame}",
+        "fit [{it}] [in|into|on|to|onto|within|inside] {size} {filled}",
         "resize|scale [{it}] [to fit] [to|into|in|within|inside] {size} {filled}",
         "resize|scale [{it}] [to fit] [to|into|in|within|inside] {size} [,|and] {kept} [,|and] {painted}",
         "resize|scale [{it}] [up|down] to fit [to|into|in|within|inside] {size} [,|and] {painted}",
@@ -75,11 +81,19 @@ FIT = Rule(
         "make {it} {size} with {colour} pad+ing|bar|border|margin",
         "make {it} {size} [,|and] {kept} [,|and] {painted}",
         "make {it} {size} {filled}",
+        "make {it} fit [in|into|on] {size} [,|and] {painted}",
+        "make {it} fit [in|into|on] {size} {filled}",
+    ),
+    states=("on|onto|into|in {size} {colour} {frame}", "on|onto|into|in {colour} {size} {frame}"),
+    asks=(
+        "{it} (should|must) fit [in|into|on] {size} {filled}",
+        "{it} (should|must) fit [in|into|on] {size} [,] {painted}",
     ),
     alone=(
         "{size} [,|and] {kept} [,|and] {painted}",
         "{size} [,] [with] {colour} pad+ing|bar",
         "{size} [,] {colour} {ground} [,|and] {kept}",
+        "canvas {size} [in] {colour} [,|and] {it} scale+ed|fit+ed|resize+ed [to fit]",
     ),
     details=_PAINTS,
 )
@@ -106,6 +120,8 @@ BORDER = Rule(
         "frame|surround|border|outline {it} [with|in]",
         f"frame|surround|border {{it}} with {{stroke}} {_MADE_OF}|line",
         "add|put|draw {stroke} line around {it}",
+        "frame|surround|border|outline {it} with|in {width} of {colour}",
+        "add|put {width} of {colour} around {it}",
         "pad [{it}] by|with {width} [of {colour}] => margin=1",
         "pad [{it}] with {width} {colour} pad+ing => margin=1",
     ),
@@ -117,11 +133,12 @@ BORDER = Rule(
     alone=(
         *(f"{stroke} {_MADE_OF}" for stroke in ("{broad}", "{dyed}")),
         *(f"{stroke} {_SPACE} => margin=1" for stroke in ("{broad}", "{dyed}")),
-        f"{{colour}} {_MADE_OF} [,] {{width}}",
+        f"{{colour}} {_MADE_OF} [,|of] {{width}}",
         f"{_MADE_OF} of {{width}}",
         f"{_MADE_OF} {{width}} [{{colour}}]",
     ),
     asked=(f"{{stroke}} {_MADE_OF}", f"{{stroke}} {_SPACE} => margin=1"),
+    asks=("border|frame|margin {must be} {width} [wide|thick] [,|and] [in] [{colour}]",),
     labels=("border|frame|margin",),
     titles=("border|frame|margin",),
     details=(
@@ -145,15 +162,19 @@ FLATTEN = Rule(
     verbs=(
         "flatten [{it}] [transparency] [of {it}]",
         "remove transparency",
-        "fill|replace|make|turn|set|color|paint transparency [of {it}] [with|by|in|into|to|on] {colour}",
-        "put|place {colour} background behind|under|in transparency",
-        "put|place transparency [of {it}] on|onto {colour} [background]",
-        "put|place|add {colour} behind|under transparency",
+        "fill|replace|make|turn|set|color|paint|change {clear} [of {it}] [with|by|in|into|to|on] {colour}",
+        "convert {clear} [of {it}] to|into {colour}",
+        "put|place|add|set {colour} background behind|under|beneath|in {clear}",
+        "put|place|set|lay {clear} [of {it}] on|onto {colour} [background]",
+        "put|place|add|set|lay {colour} behind|under|beneath {clear} [of {it}]",
         "put|place|add {colour} behind|under {it} => behind=1",
         "put|place|set|lay {it} on|onto|over|against {colour} [background] => behind=1",
     ),
     things=("{colour} background => behind=1",),
-    asks=("transparency (should|must) (become|be) {colour}", "transparency to {colour}"),
+    asks=(
+        "{clear} ({must be} / (should|must) become) [fill+ed with|in] {colour}",
+        "transparency to|in {colour}",
+    ),
     alone=("[on|with] {colour} background => behind=1", "background [color] : {colour} => behind=1"),
     labels=("transparency",),
     details=(
@@ -167,6 +188,8 @@ FLATTEN = Rule(
 def _write(said: Said) -> Made:
     if "quoted" not in said:
         raise ValueError('put the words to write in "quotes"')
+    if "placed" in said and "place" not in said:
+        raise ValueError("say that it is a text, or where it stands")
     place = said.get("place").replace("lower", "bottom").split()
     if "corner" in said and not {"left", "right"} & set(place) or "corner" in said and len(place) < 2:
         raise ValueError("say which corner, such as the top left corner")
@@ -190,17 +213,24 @@ WRITE = Rule(
         f"write|stamp|print|overlay [in] [{{letters}}] [{{colour}}] [letter] [{_NOUN}] {{quoted}}",
         f"add|put|place|insert {{quoted}} {_NOUN}",
         "add|put|place|insert {quoted} watermark => watermark=1",
-        "add|put|place|insert|print {quoted} [text] in|at|on|to {place}",
-        "add|put|place|insert|print {quoted} [text] in|at|on|to|into {place} corner => corner=1",
+        "add|put|place|insert|print|overlay [{faint}] {quoted} [text] => placed=1",
+        f"add|put|place|insert {{quoted}} as {_NOUN}",
+        "add|put|place|insert {quoted} as watermark => watermark=1",
+        "add|put|place|insert|print {quoted} [text] [in|at|on|to] {place}",
+        "add|put|place|insert|print {quoted} [text] [in|at|on|to|into] {place} corner => corner=1",
         f"add|put|place|insert|draw {{inked}} {_NOUN} [{{saying}}] {{quoted}}",
         "label|caption|title {it} [with|as] {quoted}",
-        "watermark [{it}] [with] [text|word] {quoted} => watermark=1",
+        "watermark [{it}] [with|:] [text|word] {quoted} => watermark=1",
         "add|put|place|insert|draw|apply|overlay|use {inked} watermark [{saying}] {quoted} => watermark=1",
         "watermark {place} [corner] with [text|word] {quoted} => watermark=1",
     ),
     things=(
         f"{{inked}} {_NOUN} [{{saying}}] {{quoted}}",
         "{inked} watermark [{saying}] {quoted} => watermark=1",
+    ),
+    asks=(
+        f"[{_NOUN}] {{quoted}} (should|must) be|go|stand|appear in|at|on {{place}}",
+        f"[{_NOUN}] {{quoted}} (should|must) be|go|stand|appear in|at|on {{place}} corner => corner=1",
     ),
     alone=("text|caption|label [{saying}] {quoted}", "watermark [{saying}] {quoted} => watermark=1"),
     titles=("watermark|text|caption|label",),
@@ -209,7 +239,7 @@ WRITE = Rule(
         "[in|at|on|to|into] {place} corner [of {it}] => corner=1",
         "[in|with|using] {colour} [letter|text|word|color]",
         "[in|with|using] {colour} {letters} letter|text",
-        "[in|with|using] {letters} [{colour}] [letter|text|size]",
+        "[in|with|using] {letters} [[and|,] {colour}] [letter|text|size]",
         "{faint}",
         "(on|onto|over|to) {it}",
     ),

@@ -50,7 +50,9 @@ class Rule:
     states: tuple[str, ...] = ()
     """What follows "make it", "I want it", "it should be"."""
     things: tuple[str, ...] = ()
-    """What follows "add", "give it", "apply"."""
+    """What follows "add", "give it", "apply"; with a "please" it stands alone."""
+    added: tuple[str, ...] = ()
+    """The same of phrases that are no clear wish alone ("contrast 10%")."""
     asks: tuple[str, ...] = ()
     """Phrases without a verb that can only be a wish ("20% brighter")."""
     alone: tuple[str, ...] = ()
@@ -135,10 +137,10 @@ def compile_rules(rules: tuple[Rule, ...]) -> Lexicon:
         kinds = {
             "verb": rule.verbs,
             "state": rule.states,
-            "thing": rule.things,
+            "thing": (*rule.things, *rule.added),
             "ask": rule.asks,
             "alone": rule.alone,
-            "asked": rule.asked,
+            "asked": (*rule.asked, *rule.things),
             "label": tuple(f"{label} :" for label in rule.labels),
             "carried": rule.carried,
             "title": tuple(f"{title} :|-" for title in rule.titles),

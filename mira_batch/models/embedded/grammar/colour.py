@@ -25,7 +25,7 @@ GRAYSCALE = Rule(
     states=("[in] [completely|fully] grayscale [image]", "{gray}"),
     things=("grayscale effect|conversion|treatment|version",),
     asked=("grayscale version|conversion",),
-    alone=("[in|to] grayscale", "color|effect|mode : grayscale"),
+    alone=("[in|to] grayscale", "(color [mode] / effect / mode) : grayscale"),
     titles=("grayscale",),
     details=("{of it}",),
 )
@@ -40,7 +40,7 @@ SEPIA = Rule(
     states=(f"[in] {_SEPIA}",),
     things=("sepia [tone] [effect]", "sepia version"),
     asked=("sepia version",),
-    alone=("[in|to] sepia [tone|toned] [effect]", "color|effect|mode : sepia"),
+    alone=("[in|to] sepia [tone|toned] [effect]", "(color [mode] / effect / mode) : sepia"),
     titles=("sepia",),
     details=("{of it}",),
 )
@@ -48,12 +48,20 @@ INVERT = Rule(
     lambda said: colour.Invert(),
     verbs=(
         f"invert [{_EVERY_COLOUR}]",
+        f"reverse|negate|flip {_EVERY_COLOUR}",
         "invert {it}",
         "make|create [photographic] negative [of {it}]",
         "convert|turn|change to|into negative",
     ),
     states=("[photographic] negative [image]",),
-    things=("negative effect", "color inversion", "[photographic] negative of {it}"),
+    things=(
+        "negative [effect|version|image]",
+        "invert|inversion effect",
+        "color inversion",
+        "[photographic] negative of {it}",
+    ),
+    asks=("color {must be} invert+ed|reverse+ed",),
+    alone=("(color [mode] / effect / mode) : invert+ed|negative", "color invert+ed"),
     titles=("invert|negative",),
     details=("{of it}",),
 )
@@ -69,7 +77,11 @@ def _blur(said: Said) -> Made:
 
 BLUR = Rule(
     _blur,
-    verbs=("[{slightly}] blur [{it}]", "gaussian blur [{it}]"),
+    verbs=(
+        "[{slightly}] blur [{it}]",
+        "gaussian blur [{it}]",
+        "soften [{it}] with {px:radius} [gaussian] blur",
+    ),
     states=("[{slightly}] blurry|blurrier|blur+ed", "{strongly} blurry|blurrier|blur+ed"),
     things=(
         "[{slightly}] [soft|light] [gaussian] blur [effect]",
@@ -100,6 +112,8 @@ SHARPEN = Rule(
     verbs=(
         "[{slightly}] sharpen [up] [{it}]",
         "sharpen {it} up",
+        "crisp up {it}",
+        "crisp {it} up",
         f"[{{slightly}}] {UP} sharpness",
         "turn|bring up sharpness",
     ),
@@ -110,6 +124,7 @@ SHARPEN = Rule(
         "unsharp mask",
     ),
     asks=("[{degree}] sharper|crisper", "[{degree}] more sharpness"),
+    alone=("sharpness {raised}",),
     labels=("sharpen|sharpness|sharpen+ing",),
     titles=("sharpen|sharpness|sharpen+ing",),
     details=(
@@ -130,15 +145,16 @@ def _tint(said: Said) -> Made:
 
 TINT = Rule(
     _tint,
-    verbs=("[{slightly}] tint [{it}] [in|with] [{colour}]",),
+    verbs=("[{slightly}] tint [{it}] [in|with] [{colour}]", "color|colorize {it} {colour} by {share}"),
     things=("[{degree}] {colour} tint", "[{degree}] tint of|in {colour}", "{colour} color tint"),
     alone=("{share} {colour} tint", "{colour} tint [,] {share}"),
-    labels=("tint|tint+ing",),
+    labels=("[color] tint|tint+ing",),
     titles=("tint|tint+ing",),
     details=(
         "{colour}",
         "[by|at|of|with] {share}",
         "(with / at) strength of {share}",
+        "over {it}",
         "by {number:bare}",
         "{slightly}",
         "{strongly}",
@@ -153,7 +169,10 @@ def _posterize(said: Said) -> Made:
 
 POSTERIZE = Rule(
     _posterize,
-    verbs=("posterize|posterise [{it}]",),
+    verbs=(
+        "posterize|posterise [{it}]",
+        "reduce [{it}] to {number:levels} level per [color] channel",
+    ),
     things=(
         "posterize+ed|posterize|posterise|posterization effect",
         "posterization",
@@ -172,7 +191,7 @@ AUTOCONTRAST = Rule(
     verbs=(
         "autocontrast {it}",
         "run autocontrast",
-        "adjust contrast automatically",
+        "adjust|fix|correct|set contrast automatically",
         "automatically|auto adjust contrast",
     ),
     things=("autocontrast", "automatically contrast"),

@@ -55,7 +55,11 @@ ROTATE = Rule(
         "turn|rotate [{it}] upsidedown => upsidedown=1",
     ),
     states=("upsidedown => upsidedown=1",),
-    things=("{degrees} [{way}] [rotation|turn]", "{way} rotation|turn [of {degrees}]"),
+    things=(
+        "{degrees} [{way}] [rotation|turn]",
+        "{way} rotation|turn [of|by {degrees}]",
+        "rotation|turn of|by {degrees} [{way}]",
+    ),
     alone=("{degrees} {way} [rotation|turn]", "{degrees} rotation|turn"),
     labels=("rotation|rotate|rotate+ing|turn",),
     titles=("rotation|rotate|rotate+ing|turn",),
@@ -67,6 +71,9 @@ ROTATE = Rule(
         "[and] (fill|fill+ing) [new|empty] corner|gap|background|area with|in {colour}",
         "[and] fill|fill+ing with {colour}",
         "{colour} background|corner",
+        "{colour} in corner",
+        "[and] make|paint|color corner {colour}",
+        "so [that] {it} is upsidedown => upsidedown=1",
         "background|corner {colour}",
         "{of it}",
     ),
@@ -77,13 +84,19 @@ def _flip(said: Said) -> Made:
     axes = {"horizontally": geometry.Flip("horizontal"), "vertically": geometry.Flip("vertical")}
     if "both" in said:
         return tuple(axes.values())
-    axis = said.get("axis")
+    axis, traded, around = said.get("axis"), said.get("traded"), said.get("around")
+    if around and (not traded or around == traded):
+        raise ValueError("say what changes places, such as left and right")
+    if axis and traded and axis != traded:
+        raise ValueError("its parts contradict each other")
+    axis = axis or traded
     if not axis:
         raise ValueError("say horizontally or vertically")
     return axes[axis]
 
 
 ACROSS, UPWARD = "axis=horizontally", "axis=vertically"
+_TRADED = "(swap / (is|are) (swap+ed|exchange+ed|reverse+ed|flip+ed) / change|trade|switch places|sides)"
 FLIP = Rule(
     _flip,
     verbs=(
@@ -95,18 +108,31 @@ FLIP = Rule(
         f"make (mirror / mirror+ed) image|version|copy => {ACROSS}",
         "flip|mirror [{it}] [both] horizontally and vertically => both=1",
         "flip [{it}] => ",
-        f"swap left and right [side] => {ACROSS}",
-        f"swap top and bottom [side] => {UPWARD}",
+        f"flip {{it}} over horizontally => {ACROSS}",
+        f"flip {{it}} over vertically => {UPWARD}",
+        f"swap|exchange|switch|flip|reverse left and right [side] => {ACROSS}",
+        f"swap|exchange|switch|flip|reverse top and bottom [side] => {UPWARD}",
+    ),
+    asks=(
+        f"left and right [side] {{must be}} swap+ed|exchange+ed => {ACROSS}",
+        f"top and bottom [side] {{must be}} swap+ed|exchange+ed => {UPWARD}",
     ),
     states=(f"mirror image => {ACROSS}", f"[into] mirror image => {ACROSS}"),
     things=(
         f"horizontally flip|mirror|reflection|mirror+ing|flip+ing => {ACROSS}",
         f"vertically flip|mirror|reflection|mirror+ing|flip+ing => {UPWARD}",
         f"(mirror / mirror+ed) image|version|copy => {ACROSS}",
+        f"left and right [side] swap+ed => {ACROSS}",
+        f"top and bottom [side] swap+ed => {UPWARD}",
     ),
     alone=(f"horizontally flip|mirror => {ACROSS}", f"vertically flip|mirror => {UPWARD}"),
     titles=("mirror|flip|mirror+ing|flip+ing",),
-    details=("{of it}",),
+    details=(
+        "along|around|about|across|over {axis:around} axis",
+        f"[,] so [that] left and right [side] {_TRADED} => traded=horizontally",
+        f"[,] so [that] top and bottom [side] {_TRADED} => traded=vertically",
+        "{of it}",
+    ),
 )
 LABELLED_FLIP = Rule(
     _flip,
@@ -117,13 +143,14 @@ LABELLED_FLIP = Rule(
 
 def _crop(said: Said) -> Made:
     square, ratio, size = "square" in said, said.get("ratio"), read_size(said)
-    if size and not said.get("sized"):
+    sized = bool(said.get("sized"))
+    if size and not sized:
         if size in RATIOS and not ratio:
             size, ratio = None, f"{size[0]}:{size[1]}"
         elif not square:
             check_pixels(said, size, SMALLEST_CROP)
-    shape = "shape" in said
-    if size and shape and not (ratio or square):
+    shape, lying = "shape" in said, said.get("lying")
+    if size and shape and not (ratio or square or sized):
         raise ValueError("say either a size in px or a ratio")
     said.get("centered")
     if side := said.get("side"):
@@ -139,6 +166,8 @@ def _crop(said: Said) -> Made:
         return geometry.CropSides(off, off, off, off, "%")
     if ratio:
         width, height = map(float, ratio.split(":"))
+        if lying and (lying == "portrait") != (width < height):
+            raise ValueError(f"{ratio} is not {lying}")
         return geometry.CropRatio(width, height)
     if square:
         return geometry.CropRatio(1, 1)
@@ -191,31 +220,47 @@ _FORMAT = "proportion|format|crop|shape"
 CROP = Rule(
     _crop,
     verbs=(
-        "crop|trim|cut [{it}] [down]",
+        "crop|trim|cut|chop [{it}] [down]",
         "center crop [{it}]",
         "make [center] square crop => square=1",
         "make {ratio} crop",
-        "crop|trim|cut|shave|remove|take|slice|chop|clip [off|away] {cuts} [away]",
+        "crop|trim|cut|shave|remove|take|slice|chop|clip|snip|lose|drop|discard [off|away] {cuts} [away]",
         "crop|trim|cut|shave {trims}",
-        "trim|cut|shave|remove|chop [off|away] {edge} {amount} [away|off]",
+        "trim|cut|shave|remove|chop|lose|drop|discard [off|away] {edge} {amount} [away|off]",
         "crop|cut|trim|take {edge} {amount} off|away",
-        "crop|trim|cut|shave|chop off|away {edge} {amount}",
+        "crop|trim|cut|shave|chop|take off|away {edge} {amount}",
         "crop|trim|cut|shave|remove|take [off|away] {amount} [on|from|at|off] everyside => edge=everyside",
         "make {it} square (by crop+ing [{it}] / , crop / crop) => square=1",
         "change|set proportion [of {it}] to {ratio} by crop+ing [{it}]",
-        "keep|take|extract [only] center {size}",
-        "keep [only] center {percent}",
-        "cut|crop out center {size}",
+        "keep|take|extract|leave|retain [only] center [area] [,|of] {size} [only]",
+        "keep|leave|retain [only] center {percent}",
+        "cut|crop out center [area] [,|of] {size}",
+        "cut|crop|take {size} [area|square] (out of / from) center",
+        "take {size} crop => shape=1",
     ),
     states=("square crop => square=1", "{ratio} crop"),
     things=("[center] square crop => square=1", "{ratio} crop"),
-    alone=("[center] square crop => square=1", "{ratio} crop", "{size} crop => shape=1"),
+    asks=(
+        "crop|proportion {must be} {ratio}",
+        "{edge} {amount} {must be} (cut|crop+ed|trim+ed|chop+ed off|away / remove+ed)",
+        "can {edge} {amount} be (cut|crop+ed|trim+ed|chop+ed off|away / remove+ed)",
+        "only center [area] [,|of] {size} (should|must) (remain / stay / be (keep+ed / left / visible))",
+    ),
+    alone=(
+        "[center] square crop => square=1",
+        "{ratio} crop",
+        "{size} crop => shape=1",
+        "{amount} off {edge}",
+        "{amount} off everyside => edge=everyside",
+    ),
     labels=("crop|crop+ing|proportion|format", "crop proportion|format"),
     titles=("crop|crop+ing",),
     details=(
         f"[to|in|into|as|at] [center] [proportion|format|shape] [of] {{ratio}} [{_FORMAT}]",
+        "[to|in] {lying} [format|orientation]",
+        "[so|such] [that] {it} (is / becomes) square => square=1",
         f"[to|into|as] {{square}} [{_FORMAT}] [of {{px:side}}] => square=1",
-        "[to|at|into|as] [exactly|center] [size|area|dimension] [of] {size} [area|square]",
+        "[to|at|into|as] [center] [size|area|dimension] [of] {size} [area|square]",
         "[to] [center] {size} square => square=1",
         f"[to] [{_FORMAT}] {{size}} {_FORMAT} => shape=1",
         f"to {_FORMAT} {{size}} => shape=1",

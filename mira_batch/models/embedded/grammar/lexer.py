@@ -8,11 +8,13 @@ mark that no rule takes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from PIL import ImageColor
 
+from mira_batch.models.embedded.grammar.plain import Knows, find_plain_texts, mark_people
+from mira_batch.models.embedded.grammar.tokens import Token
 from mira_batch.models.embedded.grammar.words import (
     FILLER,
     FORMS,
@@ -26,31 +28,10 @@ from mira_batch.models.embedded.grammar.words import (
 )
 from mira_batch.models.embedded.operations.operation import name_colour
 
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A piece of the instruction, its place there, and how the normalised text writes it.
-
-    Kinds: word, number, colour, text (quoted), plain (words to write without quotes), name (an address,
-    which only a watermark has), joint (what may stand between two edits), marker ("2." before an edit),
-    bullet and mark (anything else).
-    """
-
-    kind: str
-    value: str
-    start: int
-    end: int
-    raw: str = ""
-
-    @property
-    def listed(self) -> bool:
-        """Whether an item of a list begins here."""
-        return self.kind in ("marker", "bullet")
-
-
 _MARKER = r"""
       (?P<marker> (?:\A|(?<=[\n.;:]))[^\S\n]{0,4}\(?[0-9]{1,2}[.):](?=\s)
-                | (?<![^\s;,.:])\(?(?:[0-9]{1,2}|[a-h])\)(?=\s)
+                | (?<![^\s;,.:])\(?(?:[0-9]{1,2}|[a-h]|i{1,3}|iv|vi{0,3}|ix|x)\)(?=\s)
+                | (?:\A|(?<=\n))[^\S\n]{0,4}(?:[a-h]|i{1,3}|iv|vi{0,3}|ix|x)\.(?=\s)
                 | (?<=\s)[0-9]{1,2}\.(?=\s+[^\W\d_])
                 | \bstep[ ]{1,3}[0-9]{1,2}\b[.):]? )
     |
@@ -88,23 +69,24 @@ _UNMARKED = re.compile(_PLAIN, re.VERBOSE | re.IGNORECASE | re.DOTALL)
 _JOINTS = {"comma": ",", "strong": ";", "dash": "-", "and": "and", "label": ":"}
 _WORDS = {"×": "x", "*": "x"}
 _UNITS = {unit: name for name, units in UNITS.items() for unit in units}
-_TEXT_NOUNS = words("watermark caption text label title words word saying says reading reads write stamp")
-_PLACES = words("top bottom left right center centre middle upper lower corner in at on small large medium")
-_NO_TEXT = words("none no not nil yes na n tbd tba see on off")
+_SIGNS = {"plus": "+", "minus": "-"}
+_LEVELS = words("brightness contrast saturation")
+_ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x")
 _MAX_DIGITS = 15
 """No parameter has more; a longer number is a mark."""
 
 Correct = Callable[[str], str]
 
 
-def read_tokens(text: str, correct: Correct) -> list[Token]:
+def read_tokens(text: str, correct: Correct, knows: Knows) -> list[Token]:
     """All tokens of an instruction that carry meaning, in order.
 
     Args:
         correct: gives a word's right spelling; a word that it does not know comes back as it is.
+        knows: tells whether the grammar knows a word.
     """
-    tokens = _find_plain_texts(_scan(text))
-    tokens = [_spell(token, correct) for token in tokens]
+    tokens = find_plain_texts(mark_people(_scan(text), knows), knows)
+    tokens = _join_signs([_spell(token, correct) for token in tokens])
     tokens = _join_phrases(tokens)
     return [t for t in tokens if not (t.kind == "word" and t.value in FILLER)]
 
@@ -117,16 +99,16 @@ def find_polite(text: str) -> list[int]:
 def _scan(text: str) -> list[Token]:
     """The raw tokens. Markers are such only in a list that counts 1, 2, 3 or a, b, c."""
     tokens: list[Token] = []
-    at, counted, style = 0, 0, False
+    at, counted, style = 0, 0, ""
     while at < len(text):
         match = _TOKEN.match(text, at)
         assert match is not None
         if match.lastgroup == "marker":
             number = re.sub(r"\W|step", "", match[0].lower())
-            place = ord(number) - 96 if number.isalpha() else int(number)
             inline = match[0].endswith(".") and match.start() > 0 and text[match.start() - 1] not in "\n.;:"
-            if place == counted + 1 and ((counted == 0 and not inline) or style == number.isalpha()):
-                counted, style = place, number.isalpha()
+            found = _read_style(number, style)
+            if _count(number, found) == counted + 1 and ((counted == 0 and not inline) or style == found):
+                counted, style = counted + 1, found
             else:
                 match = _UNMARKED.match(text, at)
                 assert match is not None
@@ -134,6 +116,17 @@ def _scan(text: str) -> list[Token]:
             tokens.append(_read_token(match))
         at = match.end()
     return tokens
+
+
+def _read_style(number: str, style: str) -> str:
+    """How a marker counts: "1", "a" or "i"; "i" and "v" are letters only in a list of letters."""
+    if number.isdigit():
+        return "1"
+    return "i" if number in _ROMAN and style != "a" else "a"
+
+
+def _count(number: str, style: str) -> int:
+    return int(number) if style == "1" else _ROMAN.index(number) + 1 if style == "i" else ord(number[0]) - 96
 
 
 def _read_token(match: re.Match[str]) -> Token:
@@ -169,53 +162,6 @@ def _read_token(match: re.Match[str]) -> Token:
     return Token(kind, value, match.start(), match.end(), raw)
 
 
-def _find_plain_texts(tokens: Sequence[Token]) -> list[Token]:
-    """Words to write that stand without quotes, as in "the watermark SAMPLE": Capitalised, after such a noun.
-
-    They end before the first word in small letters. Where everything is in capitals nothing can be told.
-    """
-    small = sum(t.kind == "word" and t.raw.islower() and len(t.raw) > 1 for t in tokens)
-    capital = sum(t.kind == "word" and t.raw[:1].isupper() for t in tokens)
-    labels_only = not small or capital * 2 > len(tokens)
-    done: list[Token] = []
-    at = 0
-    while at < len(tokens):
-        token = tokens[at]
-        end = at
-        if done and _asks_for_text(done, labels_only):
-            while end < len(tokens) and _is_plain_text(tokens[end], end == at):
-                end += 1
-        if end > at and end < len(tokens) and tokens[end].value in _PLACES and tokens[end].raw[0].isupper():
-            end = at  # "the caption Rotate Left": which of it is the place?
-        if end > at:
-            done.append(Token("plain", "", token.start, tokens[end - 1].end))
-            at = end
-        else:
-            done.append(token)
-            at += 1
-    return done
-
-
-def _asks_for_text(before: Sequence[Token], labels_only: bool) -> bool:
-    """Whether words to write may follow: after "watermark", "watermark:", "watermark it with", "saying"."""
-    last = [t.raw.lower() for t in before[-4:]]
-    if last[-1] == ":":
-        return last[-2:-1] in (["watermark"], ["text"], ["caption"], ["saying"])  # "Title: Red Mug" names it
-    if labels_only:
-        return False
-    if last[-1] == "with" and any(noun in last for noun in ("watermark", "stamp", "label")):
-        return True
-    return bool(last) and last[-1] in _TEXT_NOUNS and len(before) > 1
-
-
-def _is_plain_text(token: Token, first: bool) -> bool:
-    if token.kind == "name" or token.raw in ("©", "®", "™"):
-        return True
-    if token.kind == "word":
-        return token.raw[:1].isupper() and token.value not in _PLACES | _NO_TEXT
-    return not first and token.kind == "number" and token.value.isdigit()
-
-
 def _spell(token: Token, correct: Correct) -> Token:
     """One spelling for a word and its forms."""
     if token.kind != "word":
@@ -228,6 +174,26 @@ def _spell(token: Token, correct: Correct) -> Token:
     if word in ("and", "plus"):
         return replace(token, kind="joint", value="and")
     return replace(token, value=word)
+
+
+def _join_signs(tokens: list[Token]) -> list[Token]:
+    """ "Minus 10%" is "-10%"; "plus" is a sign only beside what has a level, else it joins two edits."""
+    done: list[Token] = []
+    for index, token in enumerate(tokens):
+        sign = done[-1] if done else None
+        if sign and token.kind == "number" and token.value[0].isdigit() and sign.raw.lower() in _SIGNS:
+            near = {t.value for t in (*done[-2:-1], *tokens[index + 1 : index + 3])}
+            before = done[-2].kind if len(done) > 1 else "joint"
+            if (
+                sign.value == "minus"
+                and before != "number"
+                or (near & _LEVELS and before in ("word", "joint"))
+            ):
+                value = f"{_SIGNS[sign.raw.lower()]}{token.value}"
+                done[-1] = Token("number", value, sign.start, token.end, token.raw)
+                continue
+        done.append(token)
+    return done
 
 
 def _join_phrases(tokens: list[Token]) -> list[Token]:

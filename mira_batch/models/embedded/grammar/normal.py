@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mira_batch.models.embedded.grammar.lexer import Token
+from mira_batch.models.embedded.grammar.tokens import Token
 
 
 @dataclass(frozen=True)

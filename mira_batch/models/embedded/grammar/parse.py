@@ -38,10 +38,10 @@ def parse(instruction: str) -> tuple[Operation, ...]:
     if len(instruction) > MAX_INSTRUCTION:
         words = f"{instruction[:60]}…"
         raise InstructionUnclear(words, f"it has {len(instruction)} characters; at most {MAX_INSTRUCTION}")
-    tokens = read_tokens(instruction, SPELLER.correct)
+    tokens = read_tokens(instruction, SPELLER.correct, SPELLER.knows)
     if [t.kind for t in tokens] == ["text"]:
         # A CSV export put the whole instruction into quotes.
-        tokens = read_tokens(inner := instruction.strip()[1:-1], SPELLER.correct)
+        tokens = read_tokens(inner := instruction.strip()[1:-1], SPELLER.correct, SPELLER.knows)
         normal = normalise(inner, tokens)
     else:
         normal = normalise(instruction, tokens)

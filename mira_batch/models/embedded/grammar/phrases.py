@@ -15,6 +15,7 @@ NAMES: Names = {
     "number": Value(rf"(?P<KEY>{_PLAIN}) "),
     "signed": Value(rf"(?P<KEY>[+-]{_PLAIN}) "),
     "change": Value(rf"(?P<signed>[+-]{_PLAIN}) (?P<unit>% )?"),
+    "raised": Value(rf"\+(?P<share>{_PLAIN}) % ", ("0",)),
     "px": Value(rf"(?P<KEY>{_PLAIN}) px "),
     "length": Value(rf"(?P<KEY>{_PLAIN}) (?:px )?"),
     "percent": Value(rf"(?P<KEY>{_PLAIN}) % "),
@@ -54,26 +55,35 @@ NAMES: Names = {
     # Whatever the edit is made to: the whole image.
     "it": """[this|that|these|those|my|our|every|each|all] [whole|entire|full|complete] [{kind}] image
         / this one / it / them / this / that / everything / whole thing""",
-    "kind": "product|catalog|catalogue|stock|profile",
+    "kind": "attached|enclosed|product|catalog|catalogue|stock|profile",
+    "must be": "(should|must / need|has|have|ought to) be / (is|are) to be",
     "of it": "of|in|on|to|from {it}",
     "way": Value(
         r"(?:to )?(?P<KEY>clockwise|counterclockwise|left|right) ",
         ("to", "clockwise", "counterclockwise", "left", "right"),
     ),
+    "axis": Value(r"(?P<KEY>horizontally|vertically) ", ("horizontally", "vertically")),
+    "lying": Value(r"(?P<KEY>widescreen|landscape|portrait) ", ("widescreen", "landscape", "portrait")),
     "square": "[perfect|centered] square [shape|format]",
     "ground": "background|canvas|pad+ing|bar|margin|border|fill|space|area",
     "frame": "canvas|background|frame|square|box|area",
     "longest": "(longest|long|longer|larger|largest|biggest) (side|dimension)",
     "shortest": "(shortest|short|shorter|smaller|smallest) (side|dimension)",
     "is": "is|of|to|at|be|has|becomes / (should|must) be",
-    "kept": """proportionally / in proportion / (keep|keeping|maintain|maintaining|preserve|preserving|retain)
-        [same|original|correct] proportion / same proportion / proportion (kept|preserved|unchanged|intact)
-        / without (stretching|distorting|distortion|cropping|crop+ing|stretch+ing) [{it}]
+    "kept": """proportionally / in proportion / (keep|keep+ing|maintain|maintaining|preserve|preserving
+        / retain) [same|original|correct] proportion / same proportion
+        / proportion (keep+ed|preserved|unchanged|intact)
+        / without {harm} [or|and {harm}] [{it}|anything]
         / (don't|not) (stretch|distort|crop) [{it}] / no (distortion|stretching|stretch+ing|cropping|crop+ing)
         / nothing (cropped|crop+ed|stretched|stretch+ed|cut+ed|cut)""",
-    "filled": """[[,|and] {kept}] [,|and] [with] fill|fill+ing|pad|pad+ing [rest|remaining|empty]
-        [{ground}] with|in {colour} [{ground}]""",
-    "painted": "[with|on|add] {colour} {ground}",
+    "clear": "[all|any|every] transparency / everything transparent / everything that is transparent",
+    "onto": "[in|into|on|to|onto] / in|on|at center of",
+    "poured": "fill|fill+ing|fill+ed|pad|pad+ing|pad+ed|letterbox|letterbox+ed",
+    "harm": "stretching|distorting|distortion|cropping|crop+ing|stretch+ing",
+    "filled": """[[,|and] {kept}] [,|and] [with] ({poured}
+        [rest|remaining|empty|leftover] [{ground}] with|in / (rest / remaining|empty|leftover {ground})
+        [in|is|being|stays|left / (should|must) be / fill+ed with|in]) {colour} [{ground}]""",
+    "painted": "[with|on|add] {colour} ({ground} [around [{it}]] / around [{it}] / on everyside)",
     "width": "{px} / {percent}",
     "thin": Value(r"(?P<KEY>thin) ", ("thin",)),
     "thick": Value(r"(?P<KEY>thick) ", ("thick",)),

@@ -21,7 +21,7 @@ def _any_of(words: Sequence[str]) -> str:
 
 
 _JOINT = re.compile(
-    rf"(?P<sign>[,;-]|and) |(?P<then>{_any_of(framing.THEN)}) "
+    rf"(?P<sign>[,;-]|and|:(?= ;)) |(?P<then>{_any_of(framing.THEN)}) (?:: )?"
     rf"|(?P<first>{_any_of(framing.FIRST)}) [,:]? ?|(?P<last>{_any_of(framing.LAST)}) [,:]? ?"
     rf"|(?P<ordinal>{_any_of(tuple(framing.ORDINALS))}) [,:]? ?"
 )
@@ -88,7 +88,7 @@ class Reader:
 
     def _skip_context(self, at: int) -> int | None:
         for end in self._find_ends(framing.CONTEXTS, at):
-            if end == len(self.text) or self.text.startswith((", ", "; ", "- ", ": ", "and "), end):
+            if end == len(self.text) or self.text.startswith((", ", "; ", "- ", ": ", "and ", "so "), end):
                 return end + 2 if self.text.startswith(": ", end) else end
         return None
 
@@ -169,7 +169,11 @@ class Reader:
 
     def _find_commands(self, at: int) -> Iterator[Clause]:
         kinds = ("verb", "label", "ask", "alone")
-        for kind in (*kinds, "asked", framing.PARTICIPLE) if self._says_please(at) else kinds:
+        if self._says_please(at):
+            kinds = (*kinds, "asked", framing.PARTICIPLE)
+        elif self._is_numbered(at):
+            kinds = (*kinds, framing.PARTICIPLE)
+        for kind in kinds:
             yield from LEXICON.find(kind, self.text, at)
         for lead in framing.LEADS.get(first_of(self.text, at), ()):
             for end in self._find_ends({first_of(self.text, at): (lead,)}, at):
@@ -182,14 +186,27 @@ class Reader:
     def _says_please(self, at: int) -> bool:
         """Whether there is a "please" in the stretch of words from here."""
         start = self.normal.tokens[self.normal.index(at)].start
-        end = self.normal.source_of(self.normal.stop(at))
+        stop = self.normal.stop(at)
+        while self.text.startswith("and ", stop):
+            stop = self.normal.stop(stop)  # "mirrored and in sepia please"
+        if re.compile(r", (?:[;,-] |\Z)").match(self.text, stop):
+            stop += 2  # "mirrored, please"
+        end = self.normal.source_of(stop)
         return any(start <= place <= end for place in self.polite)
+
+    def _is_numbered(self, at: int) -> bool:
+        """Whether an item of a numbered list begins here: in one, "2. mirrored" is no description."""
+        before = self.normal.index(at) - 1
+        return before >= 0 and self.normal.tokens[before].kind == "marker"
 
     def _find_carried(self, at: int) -> Iterator[Clause]:
         """Clauses that take their verb from the one before: "make it brighter and sharper"."""
         before = self.clauses[-1]
-        if before.kind == "state" or (before.kind == "thing" and before.lead):
-            for clause in LEXICON.find(before.kind, self.text, at):
+        kinds: tuple[str, ...] = ("thing",) if before.kind == "thing" and before.lead else ()
+        if before.kind in ("state", framing.PARTICIPLE):
+            kinds = ("state", framing.PARTICIPLE)
+        for kind in kinds:
+            for clause in LEXICON.find(kind, self.text, at):
                 yield replace(clause, lead=before.lead, carried=True)
         if "way" in before.said:
             for clause in LEXICON.find("carried", self.text, at):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from mira_batch.models.embedded.grammar import framing
 from mira_batch.models.embedded.grammar.clause import Clause
-from mira_batch.models.embedded.grammar.lexer import Token
 from mira_batch.models.embedded.grammar.normal import Normal
+from mira_batch.models.embedded.grammar.tokens import Token
 from mira_batch.models.embedded.grammar.unclear import Misread
 from mira_batch.models.embedded.operations import colour, geometry
 from mira_batch.models.embedded.operations.operation import Operation

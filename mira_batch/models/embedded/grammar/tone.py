@@ -29,7 +29,9 @@ def read_bare(number: str) -> float:
     return float(number)
 
 
-UP, DOWN = "increase|raise|boost|enhance|lift|up|bump", "decrease|reduce|lower|drop|cut"
+UP, DOWN = "increase|raise|boost|enhance|lift|up|bump|strengthen", "decrease|reduce|lower|drop|cut"
+_RAISED, _LOWERED = "increase+ed|raise+ed|boost+ed", "decrease+ed|reduce+ed|lower+ed"
+_MUST = "(should|must / need to)"
 _TURN_UP, _TURN_DOWN = "turn|bring|bump|dial|crank|pump|tone", "turn|bring|tone|dial|take|pull|bump|cut"
 
 
@@ -105,28 +107,37 @@ TONE = Rule(
         "[{slightly}] darken|dim {it} down => tones=brightness way=-",
         "[{slightly}] saturate [{it}] => tones=saturation way=+",
         "saturate color => tones=saturation way=+",
-        "boost color => tones=saturation way=+",
+        "boost|intensify|strengthen color => tones=saturation way=+",
+        "make color [{degree}] stronger|richer|bolder => tones=saturation way=+",
+        "make color [{degree}] weaker => tones=saturation way=-",
         "mute color => tones=saturation way=-",
         f"{_TURN_DOWN} down color => tones=saturation way=-",
         f"{_TURN_DOWN} color down => tones=saturation way=-",
-        "make color [{degree}] more vivid => tones=saturation way=+",
-        "make color [{degree}] less vivid => tones=saturation way=-",
+        "make color [{degree}] more vivid|intense => tones=saturation way=+",
+        "make color [{degree}] less vivid|intense => tones=saturation way=-",
         "make color {fold} as vivid => tones=saturation",
     ),
     states=(*_COMPARED, *_MORE),
+    added=("[some] {tones} => way=+", "{degree} {tones} => way=+"),
     things=(
-        "[some] [more|extra] {tones} => way=+",
-        "{degree} [more|extra] {tones} => way=+",
+        "[some] more|extra {tones} => way=+",
+        "{degree} more|extra {tones} => way=+",
         "[{degree}] less {tones} => way=-",
+        "[{degree}] increase|boost|lift in|of {tones} => way=+",
+        "[{degree}] reduction|decrease|drop in|of {tones} => way=-",
         "[{degree}] {tones} boost|increase|lift => way=+",
         "[{degree}] {tones} reduction|decrease => way=-",
     ),
     asks=(
         *_COMPARED,
         *_MORE,
-        "more vivid color => tones=saturation way=+",
+        "more vivid|intense color => tones=saturation way=+",
         "{tones} up => way=+",
         "{tones} down => way=-",
+        f"{{tones}} {{must be}} ([{{degree}}] higher / {_RAISED}) => way=+",
+        f"{{tones}} {_MUST} (go|come up / increase) => way=+",
+        f"{{tones}} {{must be}} ([{{degree}}] lower / {_LOWERED}) => way=-",
+        f"{{tones}} {_MUST} (go|come down / decrease) => way=-",
     ),
     titles=("brightness|contrast|saturation",),
     details=_TONE_DETAILS,
@@ -159,6 +170,10 @@ SIGNED_TONE = Rule(
     _tone,
     asks=("{tones} {change}", "{change} {tones}"),
 )
-LABELLED_TONE = Rule(_tone, labels=("{tones}",), details=("{change}",))
+LABELLED_TONE = Rule(
+    _tone,
+    labels=("{tones}",),
+    details=("{change}", "up|increase [by] {share} => way=+", "down|decrease|reduce [by] {share} => way=-"),
+)
 MORE_TONE = Rule(_tone, carried=("{tones} by {share}",))
 TONES = (TONE, DESATURATE_BY, SET_TONE, SIGNED_TONE, LABELLED_TONE, MORE_TONE)

@@ -31,11 +31,15 @@ class Speller:
                 for slip in _drop_one(word):
                     self._slips.setdefault(slip, set()).add(word)
 
+    def knows(self, word: str) -> bool:
+        """Whether this is a word of the grammar."""
+        return word in self._known
+
     def correct(self, word: str) -> str:
         """The word that was meant; the word itself where it is known, is English, or could be several."""
         if word in self._known or word in ENGLISH or not SHORTEST <= len(word) <= _LONGEST:
             return word
-        if word[-1] in _ENDINGS and word[:-1] in self._meant:
+        if word[-1] in _ENDINGS and word[-1] != word[-2] and word[:-1] in self._meant:
             return word  # "posterizes" is no mistake
         near = {
             known
@@ -44,12 +48,19 @@ class Speller:
             if is_one_slip(word, known)
         }
         near |= {slip for slip in _drop_one(word) if slip in self._meant and len(slip) >= SHORTEST}
+        near |= {slip for slip in _drop_twin(word) if slip in self._meant}
+        near = {known for known in near if sorted(known) == sorted(word)} or near  # "balck"
         meanings = {self._same.get(known, known) for known in near}
         return meanings.pop() if len(meanings) == 1 else word
 
 
 def _drop_one(word: str) -> set[str]:
     return {word[:i] + word[i + 1 :] for i in range(len(word))}
+
+
+def _drop_twin(word: str) -> set[str]:
+    """The word with one of two equal neighbours dropped: "padd" is "pad"."""
+    return {word[:i] + word[i + 1 :] for i in range(1, len(word)) if word[i] == word[i - 1]}
 
 
 def is_one_slip(typed: str, meant: str) -> bool:

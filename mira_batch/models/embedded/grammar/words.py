@@ -1,6 +1,6 @@
 """What the grammar knows of English before it knows any operation: one spelling for words that are the same.
 
-`spellings.py` reads a text with these tables. `FILLER` has the only words that are ever dropped wherever they
+`lexer.py` reads a text with these tables. `FILLER` has the only words that are ever dropped wherever they
 stand; all others must be understood where they are.
 """
 
@@ -14,7 +14,7 @@ def words(text: str) -> frozenset[str]:
 
 
 POLITE = words("please pls plz kindly")
-FILLER = POLITE | words("a an the its just simply image's photo's picture's own")
+FILLER = POLITE | words("a an the its just simply exactly precisely image's photo's picture's own")
 """Words dropped wherever they stand."""
 
 UNITS = {
@@ -24,10 +24,11 @@ UNITS = {
 }
 
 _SAME = {
-    "image": "images photo photos picture pictures photograph photographs pic pics shot shots packshot scan",
+    "image": """images photo photos picture pictures photograph photographs pic pics shot shots packshot scan
+        page snapshot""",
     "color": "colors",
     "side": "edge edges sides",
-    "area": "areas part parts region regions",
+    "area": "areas part parts region regions section sections zones spots",
     "step": "steps",
     "change": "changes",
     "edit": "edits",
@@ -56,15 +57,20 @@ _SAME = {
     "large": "big",
     "larger": "bigger",
     "center": "middle central centered centrally",
-    "top": "upper",
+    "top": "upper topmost uppermost",
+    "bottom": "bottommost lowest lowermost undermost",
+    "left": "leftmost",
+    "right": "rightmost",
+    "you": "u",
     "tall": "high",
     "faintly": "faint translucent semitransparent",
     "background": "backdrop backgrounds",
     "automatically": "automatic",
     "can": "could would will",
     "i": "we",
-    "need": "needs",
+    "need": "needs require requires",
     "want": "wants",
+    "around": "round",
     "client": "customer boss marketing editor designer team",
     "thanks": "thx cheers ty thankyou",
     "hi": "hello hey dear",
@@ -86,17 +92,20 @@ VERB_FORMS = """
     downscaled downscaling, reduce reduced reducing, increase increased increasing, decrease decreased
     decreasing, raise raised raising, boost boosted boosting, lower lowered lowering, stretch stretched
     stretching, downsize downsized downsizing, halve halved halving, double doubled doubling, triple
-    tripled tripling, pad padded padding, extend extended extending, expand expanded expanding, fit fitted
-    fitting, place placed placing, put put putting, letterbox letterboxed letterboxing, frame framed framing,
-    surround surrounded surrounding, brighten brightened brightening, lighten lightened lightening, darken
-    darkened darkening, dim dimmed dimming, desaturate desaturated desaturating, saturate oversaturated
-    saturating, mute muted muting, invert inverted inverting, blur blurred blurring, sharpen sharpened
-    sharpening, tint tinted tinting, posterize posterized posterizing, posterise posterised posterising,
-    flatten flattened flattening, fill filled filling, replace replaced replacing, write written
-    writing, add added adding, apply applied applying, label labeled labeling, watermark watermarked
-    watermarking, caption captioned captioning, stamp stamped stamping, convert converted converting,
-    make made making, give given giving, change changed changing, set set setting, bring brought
-    bringing, enhance enhanced enhancing, print printed printing, draw drawn drawing
+    tripled tripling, pad padded padding, extend extended extending, expand expanded expanding, fit
+    fitted fitting, place placed placing, put put putting, letterbox letterboxed letterboxing, frame
+    framed framing, surround surrounded surrounding, brighten brightened brightening, lighten lightened
+    lightening, darken darkened darkening, dim dimmed dimming, desaturate desaturated desaturating,
+    saturate oversaturated saturating, mute muted muting, invert inverted inverting, blur blurred
+    blurring, sharpen sharpened sharpening, tint tinted tinting, posterize posterized posterizing,
+    posterise posterised posterising, flatten flattened flattening, fill filled filling, replace
+    replaced replacing, write written writing, add added adding, apply applied applying, label labeled
+    labeling, watermark watermarked watermarking, caption captioned captioning, stamp stamped stamping,
+    convert converted converting, make made making, give given giving, change changed changing, set set
+    setting, bring brought bringing, enhance enhanced enhancing, print printed printing, draw drawn
+    drawing, reverse reversed reversing, exchange exchanged exchanging, switch switched switching, chop
+    chopped chopping, magnify magnified magnifying, resample resampled resampling, keep kept keeping,
+    soften softened softening
 """
 
 
@@ -141,16 +150,14 @@ def _list_phrases() -> Iterator[tuple[str, str]]:
     for phrases, name in _PHRASES.items():
         yield from ((phrase.strip(), name) for phrase in phrases.split("/"))
     for side in ("side", "corner"):
-        yield from (
-            (f"{every} {side}", f"every{side}") for every in ("each", "every", "all", "all four", "both")
-        )
+        yield from ((f"{every} {side}", f"every{side}") for every in ("each", "every", "all", "all four"))
     for area in ("background", "area", "px"):
         yield f"transparent {area}", "transparency"
 
 
 _PHRASES: Mapping[str, str] = {
-    "black and white/b and w/b/w/gray scale/shades of gray": "grayscale",
-    "upside down": "upsidedown",
+    "black and white/b and w/gray scale/shades of gray": "grayscale",
+    "upside down/on its head": "upsidedown",
     "counter clockwise/anti clockwise": "counterclockwise",
     "left to right/right to left/left right/from left to right/from right to left": "horizontally",
     "top to bottom/bottom to top/from top to bottom/up down": "vertically",
@@ -158,8 +165,9 @@ _PHRASES: Mapping[str, str] = {
     "semi transparent/half transparent": "faintly",
     "white space": "whitespace",
     "per cent": "%",
+    "get rid of": "remove",
     "aspect proportion/aspect": "proportion",
-    "all around/all round/all the way around": "everyside",
+    "all around/all the way around": "everyside",
     "alpha channel/alpha": "transparency",
     "slightly slightly/a slightly slightly/just a slightly": "slightly",
     "twice": "2 fold",
