@@ -210,15 +210,22 @@ class ShardWorker:
             await asyncio.sleep(_REFUSAL)
             return None
         self._in_hand += 1
+        work: ShardRun | None = None
         try:
             work = await asyncio.to_thread(self._open_shard, shard)
             if work is None:
                 return await asyncio.to_thread(self._read_receipt, shard.index)
             return await self._commit(shard.index, work)
-        except StoreError as error:
-            # A step that can't be logged is lost, so no further one is begun, of whatever shard. Else the
-            # next shards would make one of each record before the driver hears of it.
-            self._context.stop.ask(RunEnd.interrupted, str(error))
+        except EngineDead:  # a death like any other
+            raise
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, StoreError):
+                # A step that can't be logged is lost, so no further one is begun, of whatever shard, and that
+                # before this one waits for the store once more. Else the next shards would make one of each
+                # record before the driver hears of it.
+                self._context.stop.ask(RunEnd.interrupted, str(error))
+            if work is not None:
+                await asyncio.to_thread(work.leave)
             raise
         finally:
             self._in_hand -= 1
@@ -250,11 +257,6 @@ class ShardWorker:
             if not put.committed:  # what it took goes into the next one
                 self._told -= receipt.breakdown
             return put if self._trace is None else replace(put, spans=self._trace.drain())
-        except EngineDead:  # a death like any other
-            raise
-        except (Exception, asyncio.CancelledError):
-            await asyncio.to_thread(work.leave)
-            raise
         finally:
             self._shards.discard(work)
 

@@ -139,7 +139,7 @@ def validate_row(
     try:
         rest = dump_metadata(_select_metadata(row, columns)) if isinstance(columns, Columns) else "{}"
     except MetadataError as error:
-        return Reject(where, record_id, clean_text(error.column, 200), error.reason)
+        return Reject(where, record_id, clean_text(error.column, 200) or "''", error.reason)
     except RecursionError:
         return Reject(where, record_id, "row", "is nested too deeply")
     if isinstance(valid.image, bytes):

@@ -156,7 +156,7 @@ def note_call(store: Store, spec: RunSpec) -> None:
         numbers = [int(call[1]) for entry in store.list(CALLS) if (call := _CALL.fullmatch(entry.key))]
         number = max(numbers, default=0)
         last = _call_key(number) if number else RUN
-        if parse_document(store.get(last) or b"", store.locate(last), "config")["config"] == config:
+        if (read_document(store, last, "config") or {}).get("config") == config:
             return
         document = {
             "mira_batch": __version__,

@@ -153,7 +153,7 @@ def test_folders_that_may_not_be_listed_are_refused(shared: Path) -> None:
 
 AS_NOBODY = """
 import os, sys
-import mira_batch.cli, mira_batch.edit.job, mira_batch.runtime.run
+import mira_batch.cli.commands, mira_batch.edit.job, mira_batch.runtime.backends.inline
 if os.geteuid() == 0:
     os.seteuid(65534)
 sys.exit(mira_batch.cli.main(sys.argv[1:]))
