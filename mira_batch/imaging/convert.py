@@ -5,7 +5,8 @@ That is RGB, or RGBA where the image has transparency, 8 bits a channel, upright
     EXIF orientation       applied
     gray, bilevel          become RGB
     palette                becomes RGB, or RGBA where it has transparency
-    16 bits per channel    scaled to 8
+    16 bits, gray          rounded to 8
+    16 bits per channel    cut to the upper 8 where there are several channels: Pillow gives no more of them
     ICC profile            converted to sRGB, gray ones too
     CMYK                   converted through its ICC profile; refused without one (its colours are unknown)
     12 and 32 bits, floating point, Lab, several frames    refused, with the reason

@@ -22,8 +22,8 @@ from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import ErrorKind
 from mira_batch.imaging import UnfitImage, refuse_frames, to_srgb
 from mira_batch.storage.foreign import is_page, name_content
-from mira_batch.storage.jpeg import is_cut_short
-from mira_batch.storage.png import check_pixels, drop_texts
+from mira_batch.storage.jpeg import is_cut_short, lacks_scans
+from mira_batch.storage.png import check_pixels, drop_texts, lacks_rows
 from mira_batch.storage.spelling import list_spellings
 from mira_batch.storage.stores import (
     READ_ERRORS,
@@ -221,7 +221,10 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
         if image.format == "PNG":
             check_pixels(data)
         image.load()
-        if image.format in ("JPEG", "MPO") and is_cut_short(data, image):
+        is_jpeg = image.format in ("JPEG", "MPO")
+        if is_jpeg and lacks_scans(data):
+            raise UnfitImage(f"is damaged: it lacks some of its scans, and so detail or colour; {_AGAIN}")
+        if is_cut_short(data, image) if is_jpeg else image.format == "PNG" and lacks_rows(data, image):
             raise UnfitImage(f"is damaged: its data end before the picture does; {_AGAIN}")
         return to_srgb(image, data)
     except (RecordError, MemoryError):

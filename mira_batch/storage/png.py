@@ -1,15 +1,26 @@
-"""What Pillow does not look at in a PNG: the checksums of its pixels. And what it should not: its texts."""
+"""What Pillow does not look at in a PNG: the checksums of its pixels, whether they are all there, and whether
+there is the palette that they need. And what it should not: its texts."""
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
 _KEPT = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 """Texts that may say which way is up."""
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""By the colour type."""
+_PALETTE = 3
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column and row of each pass, and how far apart its columns and rows are."""
+_PIECE = 1 << 18
 
 
 def drop_texts(data: bytes) -> bytes:
@@ -25,36 +36,80 @@ def drop_texts(data: bytes) -> bytes:
         return data
     view, kept, start = memoryview(data), [], 0
     for kind, at, end in _walk_chunks(data):
-        if kind in _TEXTS and not data.startswith(_KEPT, at + 8):
+        if kind in _TEXTS and end <= len(data) and not data.startswith(_KEPT, at + 8):
             kept.append(view[start:at])
             start = end
     return b"".join([*kept, view[start:]]) if kept else data
 
 
 def check_pixels(data: bytes) -> None:
-    """Compare the checksums of the chunks that make up the pixels. With some of them zeroed Pillow would find
-    other pixels there, and no fault.
+    """Compare the checksums of the chunks that make up the pixels, and see that a palette is there where it
+    is needed. With some zeroed Pillow would find other pixels there, and no fault; without a palette, gray.
 
     Args:
         data: an encoded PNG.
 
     Raises:
-        ValueError: one is wrong.
+        ValueError: a checksum is wrong, or the palette is missing.
     """
-    view = memoryview(data)
+    view, seen = memoryview(data), set[bytes]()
     for kind, at, end in _walk_chunks(data):
-        if kind in _PIXELS and zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(
-            view[end - 4 : end], "big"
-        ):
+        if kind not in _PIXELS or end > len(data):
+            continue
+        if zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise ValueError(f"the checksum of its chunk {kind.decode()} at byte {at:,} is wrong")
+        if kind == b"IHDR" and data[at + 17] != _PALETTE:
+            seen.add(b"PLTE")  # as good as there
+        if kind == b"IDAT" and b"PLTE" not in seen:
+            raise ValueError("its pixels are numbers of colours in a palette, which it lacks")
+        seen.add(kind)
+
+
+def lacks_rows(data: bytes, image: Image.Image) -> bool:
+    """Whether the pixels' data end properly, but before the picture does: Pillow fills up with zeroes.
+
+    It fills in whole rows, from the top down. So where the last row is not all zero, nothing is missing;
+    only otherwise the data are unpacked once more, to count them.
+
+    Args:
+        data: an encoded PNG, checked by `check_pixels`.
+        image: the same, loaded and not yet converted.
+    """
+    chunks = list(_walk_chunks(data))
+    header = next(at for kind, at, _ in chunks if kind == b"IHDR")
+    width, height, depth, colours, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, header + 8)
+    if not interlaced and np.asarray(image.crop((0, height - 1, width, height))).any():
+        return False
+    bits = depth * _CHANNELS[colours]
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    missing = sum(
+        _count_bytes(-((left - width) // across), -((top - height) // down), bits)
+        for left, top, across, down in passes
+    )
+    unpacker = zlib.decompressobj()
+    for kind, at, end in chunks[[kind for kind, _, _ in chunks].index(b"IDAT") :]:
+        if kind != b"IDAT":  # the run of them ends here, also for Pillow
+            break
+        rest: bytes | memoryview = memoryview(data)[at + 8 : end - 4]
+        while rest and missing > 0 and not unpacker.eof:
+            missing -= len(unpacker.decompress(rest, min(_PIECE, missing)))
+            rest = unpacker.unconsumed_tail
+    while missing > 0 and not unpacker.eof and (more := unpacker.decompress(b"", min(_PIECE, missing))):
+        missing -= len(more)
+    return missing > 0
+
+
+def _count_bytes(width: int, height: int, bits: int) -> int:
+    """Of so many rows, each with the byte that names its filter."""
+    return max(0, height) * (1 + (width * bits + 7) // 8) if width > 0 else 0
 
 
 def _walk_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, first byte and byte after the last of each whole chunk before the end."""
+    """Kind, first byte and byte after the last of each chunk before the end; the last may be cut short."""
     at = len(_SIGNATURE)
-    while at + 12 <= len(data):
+    while at + 8 <= len(data):
         kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
-        if kind == b"IEND" or end > len(data):
+        if kind == b"IEND":
             return
         yield kind, at, end
         at = end

@@ -81,7 +81,12 @@ def test_16_bit_gray_tiff_with_white_as_zero_is_no_negative() -> None:
     assert [pixel[0] for pixel in pixels(shown(tiff(2, 1, 8, 0, b"\0\xff")))] == [255, 0]
 
 
-def test_16_bit_colour_is_scaled() -> None:
+def test_16_bit_colour_keeps_its_upper_bits() -> None:
+    """As the docs say: 1000 becomes 3, where gray, which is rounded, becomes 4."""
+    for colour, values in ((2, 3), (6, 4), (4, 2)):
+        image = shown(png(1, 1, 16, colour, [struct.pack(f">{values}H", *[1000] * values)]))
+        assert set(pixels(image)[0]) == {3}
+    assert pixels(shown(png(1, 1, 16, 0, [struct.pack(">H", 1000)]))) == [(4, 4, 4)]
     data = png(2, 1, 16, 2, [struct.pack(">6H", 0, 32768, 65535, 65535, 0, 0)])
     assert pixels(shown(data)) == [(0, 128, 255), (255, 0, 0)]
     data = png(2, 1, 16, 4, [struct.pack(">4H", 0, 65535, 65535, 0)])
