@@ -96,7 +96,8 @@ def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
 def plan(context: typer.Context, config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Plan the run without running it: read the manifest, reject bad rows, cut shards."""
     job = make_job(load_job_config(config, set_ or ()))
-    with _interrupts(context).run() as stop, Terminal(_err) as progress:
+    inline = job.config.backend == "inline"
+    with _interrupts(context).run(inline) as stop, Terminal(_err) as progress:
         summary = runner.plan(job, progress, stop)
     if as_json:
         _print_json(dump_summary(summary))
@@ -159,7 +160,7 @@ def _interrupts(context: typer.Context) -> Interrupts:
 def _run(interrupts: Interrupts, settings: JobConfig, takeover: bool, profile: bool, as_json: bool) -> None:
     """Run a job, and print what came of it."""
     problem, kind, code = "", "", 0
-    with interrupts.run() as stop, Terminal(_err) as progress:
+    with interrupts.run(settings.backend == "inline") as stop, Terminal(_err) as progress:
         try:
             summary = runner.run(make_job(settings), progress, stop, takeover, profile)
             if summary.failed and summary.failed == summary.committed:
