@@ -24,7 +24,7 @@ from mira_batch.core.text import show_text
 from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
 from mira_batch.report.figures import dump_summary
-from mira_batch.report.outcome import look_at_results, print_outcome
+from mira_batch.report.outcome import describe_none_ok, look_at_results, print_outcome
 from mira_batch.report.progress import Terminal, summary_table
 from mira_batch.report.streams import Murmur, divert_prints, is_terminal, keep_streams, open_answer
 from mira_batch.runtime import preflight
@@ -96,7 +96,8 @@ def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
 def plan(context: typer.Context, config: Config, set_: Sets = None, as_json: Json = False) -> None:
     """Plan the run without running it: read the manifest, reject bad rows, cut shards."""
     job = make_job(load_job_config(config, set_ or ()))
-    with _interrupts(context).run() as stop, Terminal(_err) as progress:
+    inline = job.config.backend == "inline"
+    with _interrupts(context).run(inline) as stop, Terminal(_err) as progress:
         summary = runner.plan(job, progress, stop)
     if as_json:
         _print_json(dump_summary(summary))
@@ -159,13 +160,13 @@ def _interrupts(context: typer.Context) -> Interrupts:
 def _run(interrupts: Interrupts, settings: JobConfig, takeover: bool, profile: bool, as_json: bool) -> None:
     """Run a job, and print what came of it."""
     problem, kind, code = "", "", 0
-    with interrupts.run() as stop, Terminal(_err) as progress:
+    with interrupts.run(settings.backend == "inline") as stop, Terminal(_err) as progress:
         try:
             summary = runner.run(make_job(settings), progress, stop, takeover, profile)
-            if summary.failed and summary.failed == summary.committed:
-                kinds = ", ".join(f"{name} {count:,}" for name, count in sorted(summary.errors.items()))
-                problem, kind, code = f"{summary.failed:,} of {summary.committed:,} records", "all failed", 1
-                problem += f" ({kinds})" if kinds else ""
+            if summary.committed and not summary.ok:
+                problem, kind, code = describe_none_ok(summary), "none ok", 1
+                if summary.failed == summary.committed:
+                    kind = "all failed"
         except RunStopped as early:
             summary, problem, kind = early.summary, str(early), early.end
             code = INTERRUPTED if early.end is RunEnd.interrupted else 1

@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from os import _exit  # the inline backend keeps models from calling it by its name
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mira_batch.cli.witness import Witness
@@ -69,11 +70,17 @@ class Interrupts:
                 os.close(self._stderr)
 
     @contextmanager
-    def run(self) -> Iterator[StopRequest]:
-        """Inside, the first signal asks for a run's end, or interrupts what can't be asked."""
+    def run(self, inline: bool) -> Iterator[StopRequest]:
+        """Inside, the first signal asks for a run's end, or interrupts what can't be asked.
+
+        Args:
+            inline: models run in this process, without Ray.
+        """
         from mira_batch.core.stop_request import StopRequest
 
         self._stop = StopRequest()
+        if inline and self._witness is not None:
+            self._witness.tell_inline()
         try:
             yield self._stop
         except KeyboardInterrupt:
@@ -117,7 +124,7 @@ class Interrupts:
         if self._witness is not None:
             self._witness.dismiss()
         kill_with_descendants(find_children(os.getpid()))
-        os._exit(code)
+        _exit(code)
 
     def _hear(self, number: int, _: object) -> None:
         if self._code is not None:

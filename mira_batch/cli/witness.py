@@ -12,9 +12,11 @@ import signal
 from contextlib import suppress
 
 _WORDS = (
-    "error: this process ended without a word: it was killed (out of memory?), or Ray ended it because its "
-    "raylet or GCS died; what is done is kept, and the same command goes on\n"
+    "error: this process ended without a word: it was killed (out of memory?), or {} ended it{}; "
+    "what is done is kept, and the same command goes on\n"
 )
+_BY_RAY = _WORDS.format("Ray", " because its raylet or GCS died")
+_BY_MODEL = _WORDS.format("a model", "")
 
 
 class Witness:
@@ -26,7 +28,7 @@ class Witness:
         Args:
             stderr: descriptor on which to have the last word.
         """
-        read, _ = _open_pipe()  # the other end stays open as long as this process lives
+        read, self._write = _open_pipe()  # this end stays open as long as this process lives
         # The child never hears a signal: a Ctrl-C goes to all processes of a terminal.
         hearing = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._pid = os.fork()
@@ -34,6 +36,11 @@ class Witness:
             _wait_and_say(read, stderr)
         signal.pthread_sigmask(signal.SIG_SETMASK, hearing)
         os.close(read)
+
+    def tell_inline(self) -> None:
+        """Models run in this process, and Ray doesn't."""
+        with suppress(OSError):  # the witness may have been killed
+            os.write(self._write, b"i")
 
     def dismiss(self) -> None:
         """There is nothing to say: this process ends in order."""
@@ -52,13 +59,15 @@ def _open_pipe() -> list[int]:
 
 
 def _wait_and_say(read: int, stderr: int) -> None:
-    """The witness's whole life: nothing ever comes through the pipe but its end."""
+    """The witness's whole life: nothing comes through the pipe but a byte from `tell_inline`, and its end."""
     try:
         os.dup2(stderr, 2)
         os.dup2(read, 0)
         os.closerange(3, 256)
         os.close(1)  # who reads it must see its end
-        os.read(0, 1)
-        os.write(2, _WORDS.encode())
+        words = _BY_RAY
+        while os.read(0, 1):
+            words = _BY_MODEL
+        os.write(2, words.encode())
     finally:
         os._exit(0)

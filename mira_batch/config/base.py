@@ -98,8 +98,10 @@ def make_absolute(location: str) -> str:
     in `s3://bucket/a#1?%20` each character is part of the name.
 
     Raises:
-        ValueError: it holds a password, or is no path of this machine.
+        ValueError: it is empty, holds a password, or is no path of this machine.
     """
+    if not location.strip():
+        raise ValueError("is empty; the working directory is .")
     if _NO_NAME.search(location):
         raise ValueError(f"{clean_text(location)!r} holds a character that no file's name can have")
     if is_remote(location):

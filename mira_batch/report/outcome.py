@@ -37,6 +37,21 @@ def look_at_results(settings: JobConfig, summary: RunSummary) -> tuple[dict[str,
         return {}, str(error)
 
 
+def describe_none_ok(summary: RunSummary) -> str:
+    """How the records of a run ended of which none is ok: "2 of 2 records (editor_failed 2)".
+
+    Args:
+        summary: what the run did.
+    """
+    counts = [*sorted(summary.stops.items()), *sorted(summary.errors.items())]
+    ends = ", ".join(f"{name} {count:,}" for name, count in counts)
+    found = f"{summary.committed:,} of {summary.committed:,} records"
+    if summary.unfinished:
+        found = f"none of {summary.committed:,} records is ok: {summary.unfinished:,} unfinished and "
+        found += f"{summary.failed:,} failed"
+    return f"{found} ({ends})" if ends else found
+
+
 def print_outcome(console: Console, summary: RunSummary, more: Mapping[str, Any], profile: bool) -> None:
     """Print it for people.
 

@@ -47,12 +47,17 @@ def rows_of(tmp_path: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_a_record_that_ends_the_process_is_found_by_the_next_calls(tmp_path: Path) -> None:
-    config = write_config(tmp_path, deadly({"rec-00002/1": "exit"}))
+    config = write_config(tmp_path, deadly({"rec-00002/1": "kill"}))
     code, said = call(config)
-    assert code == 3 and "one at a time" not in said
+    assert code == -signal.SIGKILL and "one at a time" not in said
+    assert "or a model ended it" in said and "Ray" not in said
     for _ in range(2):
         code, said = call(config)
-        assert code == 3 and "an earlier call ended without a word" in said and "backend: ray" in said
+        assert (
+            code == -signal.SIGKILL
+            and "an earlier call ended without a word" in said
+            and "backend: ray" in said
+        )
     code, said = call(config)
     assert code == 0, said
     rows = rows_of(tmp_path)
@@ -60,6 +65,24 @@ def test_a_record_that_ends_the_process_is_found_by_the_next_calls(tmp_path: Pat
     row = rows["rec-00002"]
     assert row["error_kind"] == "worker_crash" and "died 2 times at step 1" in row["error_message"]
     assert row["num_steps"] == 1 and row["image"] is not None
+
+
+def test_a_record_that_calls_exit_does_not_end_the_run_with_0(tmp_path: Path) -> None:
+    config = write_config(tmp_path, deadly({"rec-00002/1": "exit_0"}))
+    for _ in range(3):
+        done = subprocess.run(
+            [*CLI, "run", "--config", str(config), "--json"], cwd=ROOT, capture_output=True, timeout=120
+        )
+        if not done.returncode:
+            break
+        assert done.returncode == 1
+        assert "os._exit(0) was called" in json.loads(done.stdout)["error"]
+    else:
+        code, said = call(config)
+        assert code == 0, said
+    rows = rows_of(tmp_path)
+    failed = {name: row["error_kind"] for name, row in rows.items() if row["status"] == "failed"}
+    assert failed == {"rec-00002": "worker_crash"}
 
 
 def test_a_call_that_hangs_says_what_to_do_and_that_is_so(tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def test_a_run_of_which_every_record_failed_does_not_exit_0(tmp_path: Path) -> N
         assert "all failed: 4 of 4 records (editor_failed 4)" in done.stderr
     one = {"type": "simulated", "faults": [{"records": "rec-0000[0-2]", "does": "raise"}]}
     config = json.loads((tmp_path / "config.json").read_text()) | {"editor": one}
+    config["policy"] = {"type": "simulated", "steps": {"exact": {"*": 1}}}  # knows when the fourth is done
     (tmp_path / "config.json").write_text(json.dumps(config))
     some = cli(tmp_path, "run", "-c", "config.json", "--json")
     assert some.returncode == 0 and json.loads(some.stdout)["failed"] == 3

@@ -100,6 +100,21 @@ def test_every_command_says_how_many_are_unfinished(tmp_path: Path) -> None:
     assert "whole, not all good: 2 ok, 1 unfinished, 1 failed" in verified.stdout
 
 
+def test_a_run_without_one_good_record_exits_with_1(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(settings(tmp_path / "m.jsonl", tmp_path / "out", limits={"max_steps": 2})))
+    write_manifest(tmp_path, three=INSTRUCTIONS["three"])
+    ran = cli("run", "-c", path)
+    assert ran.returncode == 1
+    said = "none of 1 records is ok: 1 unfinished and 0 failed (max_steps 1)"
+    assert f"none ok: {said}" in ran.stderr
+    write_manifest(tmp_path, three=INSTRUCTIONS["three"], unclear="frobnicate it")
+    ran = cli("run", "-c", path, "--json")
+    assert ran.returncode == 1
+    said = "none of 2 records is ok: 1 unfinished and 1 failed (max_steps 1, instruction_unclear 1)"
+    assert json.loads(ran.stdout)["error"] == said
+
+
 def test_an_editor_that_does_nothing_finishes_nothing(tmp_path: Path) -> None:
     write_manifest(tmp_path, one="mirror it", idle="black and white")
     idle = {"type": "simulated", "faults": [{"records": "idle", "does": "nothing"}]}

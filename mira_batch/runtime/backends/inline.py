@@ -7,10 +7,11 @@ by the attempt log which shards were in hand, and runs their records one at a ti
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 
@@ -55,6 +56,11 @@ class InlineBackend:
     @contextmanager
     def open_pool(self, work: Assignment) -> Iterator[Pool]:
         """One worker, with a thread for each shard in hand."""
+        with _refuse_exits(), self._open_pool(work) as pool:
+            yield pool
+
+    @contextmanager
+    def _open_pool(self, work: Assignment) -> Iterator[Pool]:
         pool = Pool()
 
         def heartbeat(status: WorkerStatus) -> bool:
@@ -95,3 +101,21 @@ class InlineBackend:
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
             worker.close()
+
+
+@contextmanager
+def _refuse_exits() -> Iterator[None]:
+    """Inside, `os._exit` raises where a model calls it, as `sys.exit` does: its code, 0 perhaps, would be
+    that of the run. Processes that are forked meanwhile end by it."""
+    exit_at_once, own = os._exit, os.getpid()
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != own:
+            exit_at_once(status)
+        raise SystemExit(f"os._exit({status}) was called")
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = exit_at_once

@@ -113,3 +113,15 @@ def test_what_is_on_record_is_not_replaced_again(tmp_path: Path, monkeypatch: py
     assert load_config(record, ["output.uri=/$OUTDIR"]).output.uri == "/elsewhere", (
         "an override is written now"
     )
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+@pytest.mark.parametrize("field", ["input.manifest", "output.uri"])
+def test_an_empty_location_is_not_the_working_directory(field: str, name: str) -> None:
+    section, key = field.split(".")
+    given = {"input": {"manifest": "m.jsonl"}, "output": {"uri": "out"}}
+    given[section][key] = name
+    with pytest.raises(ConfigError, match=rf"{field}.*is empty; the working directory is \."):
+        load_config(given)
+    given[section][key] = "."
+    assert load_config(given)
