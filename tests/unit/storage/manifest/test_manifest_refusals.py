@@ -152,7 +152,8 @@ def test_folders_that_may_not_be_listed_are_refused(shared: Path) -> None:
 
 
 AS_NOBODY = """
-import os, sys
+import codecs, os, sys
+codecs.lookup("utf-8-sig")  # what is imported later, nobody may not be allowed to read
 import mira_batch.cli.commands, mira_batch.edit.job, mira_batch.runtime.backends.inline
 if os.geteuid() == 0:
     os.seteuid(65534)
