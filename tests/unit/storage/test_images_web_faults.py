@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from mira_batch.config.edit import InputConfig
 from tests.unit.storage.test_images_web import PNG, Answer, Handler, web
 
 
@@ -76,3 +77,14 @@ def test_a_body_that_is_longer_than_announced_spoils_no_other_image() -> None:
             assert server.read("/images/long") == "ok"
             assert server.read("/images/good") == "ok"
         assert server.asked.count("GET /images/good") >= 3
+
+
+def test_a_password_in_the_uri_of_an_image_is_not_repeated() -> None:
+    with web(a=lambda r: r.give(b"no image"), b=lambda r: r.give(b"", 404)) as server:
+        server.url = server.url.replace("http://", "http://ann:s3cret@")
+        hidden = server.url.replace("ann:s3cret", "***")
+        assert server.read("/images/a").startswith(f"image_forbidden: {hidden}/images/a: lies outside input.")
+        server.source = InputConfig(manifest="/m.csv", allow=("http://",))
+        for name in ("a", "b", "../c"):
+            found = server.read(f"/images/{name}")
+            assert f"{hidden}/images/{name}" in found and "s3cret" not in found and "ann" not in found
