@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mira_batch.core.text import MOST_MESSAGE, clean_text
+from mira_batch.core.text import MOST_MESSAGE, clean_text, hide_passwords
 from mira_batch.core.types import ErrorKind, Failure, RunEnd
 
 if TYPE_CHECKING:
@@ -83,13 +83,13 @@ class JobError(MiraError):
 
 
 class RecordError(MiraError):
-    """One record fails; the message goes into its row.
+    """One record fails; the message goes into its row, without the passwords of URLs that it quotes.
 
     `cost` are US dollars that an endpoint charged for what failed.
     """
 
     def __init__(self, kind: ErrorKind, message: str, cost: float = 0.0) -> None:
-        super().__init__(message)
+        super().__init__(hide_passwords(message))
         self.kind = kind
         self.cost = cost
         self.retries = 0

@@ -17,6 +17,7 @@ MOST_MESSAGE = 2_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Control characters other than tab and newline, and those that turn the direction of writing."""
+_USER = re.compile(r"(?<=://)[^\s/]*@")
 
 
 def clean_text(text: str, most: int = MOST_TEXT) -> str:
@@ -50,6 +51,15 @@ def show_text(text: str, most: int = MOST_TEXT) -> str:
         most: see `clean_text`.
     """
     return _HIDDEN.sub(_name_hidden, clean_text(text, most))
+
+
+def hide_passwords(text: str) -> str:
+    """The same text, with `***` for the user and password of each URL in it; a token may stand for the user.
+
+    Args:
+        text: such as a message that quotes a URI of a manifest.
+    """
+    return _USER.sub("***@", text)
 
 
 def _escape_surrogate(found: re.Match[str]) -> str:

@@ -40,6 +40,8 @@ PngImagePlugin.MAX_TEXT_CHUNK = 32 << 20  # of what `drop_texts` leaves: real pr
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """What is decoded. Pillow's other, rarer decoders never see untrusted bytes."""
+_MOST_PIXELS = 89_478_485
+"""What `input.max_pixels` can be raised to."""
 _SUBFILE, _DNG = 254, 50706
 """TIFF tags."""
 _AGAIN = "copy or export it again"
@@ -211,11 +213,8 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
         image = open_image(data)
         width, height = image.size
         if width * height > source.max_pixels:
-            raise RecordError(
-                ErrorKind.image_too_large,
-                f"{name}: {width} x {height} is more than {source.max_pixels:,} pixels; "
-                "raise input.max_pixels to admit it",
-            )
+            what = f"{name}: {width} x {height} is more than {source.max_pixels:,} pixels"
+            raise RecordError(ErrorKind.image_too_large, f"{what}; {_advise_size(width * height)}")
         _refuse_raw(image)
         refuse_frames(image)
         if image.format == "PNG":
@@ -231,8 +230,9 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
         raise
     except UnfitImage as error:
         raise RecordError(ErrorKind.image_unreadable, f"{name}: {error}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise RecordError(ErrorKind.image_too_large, f"{name}: {error}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # from the header
+        what = f"{name}: is larger than {source.max_pixels:,} pixels"
+        raise RecordError(ErrorKind.image_too_large, f"{what}; {_advise_size(_MOST_PIXELS + 1)}") from error
     except UnidentifiedImageError as error:
         known = f"is not an image that can be read ({', '.join(FORMATS)})"
         found = name_content(data)
@@ -242,6 +242,13 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
         words = describe(error)
         what = "is damaged: it ends too early" if "truncated" in words.lower() else "is damaged"
         raise RecordError(ErrorKind.image_unreadable, f"{name}: {what}: {words}; {_AGAIN}") from error
+
+
+def _advise_size(pixels: int) -> str:
+    """What to do about an image of too many pixels."""
+    if pixels <= _MOST_PIXELS:
+        return "raise input.max_pixels to admit it"
+    return f"scale it down first: input.max_pixels admits {_MOST_PIXELS:,} at most"
 
 
 def open_image(data: bytes) -> Image.Image:

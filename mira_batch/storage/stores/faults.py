@@ -13,6 +13,7 @@ import botocore.exceptions as be
 from obstore import exceptions as oe
 from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
+from mira_batch.config.base import is_remote
 from mira_batch.core.errors import StoreError, describe
 
 T = TypeVar("T")
@@ -52,6 +53,13 @@ _DISK = {
     errno.EFBIG: "a file is larger than this disk or a limit (`ulimit -f`) admits; choose another place",
 }
 """What to do about the faults of a local disk."""
+_PATH = {
+    errno.ELOOP: "is a link that leads back to itself; correct the link, or name the file itself",
+    errno.ENAMETOOLONG: "the path or a name in it is longer than this system admits; correct it",
+    errno.ENOTDIR: "a part of the path is a file, not a directory; correct the path",
+}
+"""What is wrong with a local path that can't be read."""
+_LATER = "try again when the server is well: a run with another run_id makes failed records again"
 _NO_CREDENTIALS = (
     be.NoCredentialsError,
     be.PartialCredentialsError,
@@ -257,9 +265,39 @@ def describe_read_error(location: str, error: Exception) -> str:
         return f"{location}: no such file"
     if isinstance(error, PermissionError):
         return f"{location}: access denied; check the credentials and their rights ({shorten_error(error)})"
-    if type(error) is OSError and error.errno is None:  # our own words
+    if type(error) in (OSError, TimeoutError) and getattr(error, "errno", None) is None:  # our own words
         return f"{location}: {error}"
+    if isinstance(error, OSError) and not is_remote(location):
+        why = _PATH.get(error.errno or 0) or explain_disk_error(error)
+        if why:
+            return f"{location}: {why}"
+    if is_web(location) and (why := _explain_web_error(error)):
+        return f"{location}: {why}"
     return f"{location}: {shorten_error(error)}"
+
+
+def _explain_web_error(error: Exception) -> str | None:
+    """What a web server did in place of giving a file, and what to do; None for what aiohttp says well."""
+    match error:
+        case aiohttp.ClientResponseError():
+            answers = f"the server answers {error.status} {error.message}".rstrip()
+            again = _LATER if error.status in _BUSY else "open the URI, and check it and your access"
+            return f"{answers} in place of the file; {again}"
+        case aiohttp.ClientConnectorDNSError():
+            return f"no server of the name {error.host} is found; check the URI, and this machine's network"
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return f"no secure connection to {error.host}: check its certificate, or the URI"
+        case aiohttp.ClientConnectorError():
+            where = f"{error.host}:{error.port}"
+            return f"the server at {where} takes no connection ({error.os_error.strerror}); {_LATER}"
+        case aiohttp.ClientPayloadError() if "content-encoding" in str(error):
+            return "the server says that it packed its answer, which can't be unpacked; ask who runs it"
+        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+            return f"the server broke off before the end of its answer; {_LATER}"
+        case aiohttp.InvalidURL():
+            return "is no valid URL; correct the manifest"
+        case _:
+            return None
 
 
 def shorten_error(error: Exception) -> str:

@@ -160,11 +160,9 @@ async def _look_up(fs: Any, url: str, admit: Admit) -> dict[str, Any]:
 async def _ask(fs: Any, method: str, url: str, admit: Admit) -> aiohttp.ClientResponse:
     """The answer at the end of all redirects."""
     session: aiohttp.ClientSession = await fs.set_session()
-    here, forms = fs.encode_url(url), {"Accept-Encoding": "identity"}
+    here = fs.encode_url(url)
     for _ in range(_MOST_REDIRECTS + 1):
-        answer = await session.request(
-            method, here, headers=forms, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=None)
-        )
+        answer = await _request(session, method, here)
         if answer.status not in REDIRECTS:
             if 300 <= answer.status < 400:
                 answer.release()
@@ -180,6 +178,26 @@ async def _ask(fs: Any, method: str, url: str, admit: Admit) -> aiohttp.ClientRe
             raise OSError(f"the server redirects to {where}, which is not followed")
         admit(str(here))
     raise OSError(f"the server redirects more than {_MOST_REDIRECTS} times, at last to {here}")
+
+
+async def _request(session: aiohttp.ClientSession, method: str, url: yarl.URL) -> aiohttp.ClientResponse:
+    """A server's answer. One that is no HTTP may be the rest of a body that was longer than announced, on a
+    connection that is used again: it is asked for once more, on another."""
+    for again in (True, False):
+        try:
+            return await session.request(
+                method,
+                url,
+                headers={"Accept-Encoding": "identity"},
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None),
+            )
+        except aiohttp.ClientResponseError as error:
+            if not again:
+                first = error.message.split("\n")[0].rstrip(":")
+                what = f"the server's answer is no valid HTTP, or longer than it says ({first})"
+                raise OSError(f"{what}; ask who runs it") from error
+    raise AssertionError("unreachable")
 
 
 async def _read_s3(fs: Any, path: str, most: int) -> bytes:

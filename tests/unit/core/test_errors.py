@@ -117,3 +117,17 @@ def test_describe() -> None:
     assert describe(ValueError(" a \n")) == "ValueError: a"
     assert describe(KeyError("a")) == "KeyError: 'a'"
     assert describe(TimeoutError()) == "TimeoutError"
+
+
+def test_the_error_of_a_record_repeats_no_password() -> None:
+    for uri, shown in [
+        ("http://ann:s3cret@host/a.png", "http://***@host/a.png"),
+        ("HTTPS://s3cret@host:8/a.png", "HTTPS://***@host:8/a.png"),
+        ("http://ann:s3@cret@host/a@b.png", "http://***@host/a@b.png"),
+        ("'s3://key:s3cret@bucket/../x'", "'s3://***@bucket/../x'"),
+        ("http://host/ann:pw@x.png", "http://host/ann:pw@x.png"),
+        ("/data/ann@host/a.png", "/data/ann@host/a.png"),
+    ]:
+        error = RecordError(ErrorKind.image_forbidden, f"{uri}: see {uri}")
+        for made in (error, pickle.loads(pickle.dumps(error))):
+            assert str(made) == made.failure.message == f"{shown}: see {shown}"

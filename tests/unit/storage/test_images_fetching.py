@@ -144,3 +144,20 @@ def test_fetch_from_s3(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
         assert error.value.kind is kind
     with pytest.raises(RecordError, match="outside input.allow"):
         fetch("s3://elsewhere/fetch/a", source, storage)
+
+
+def test_a_path_that_cant_be_followed_is_said_in_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "file").write_bytes(b"x")
+    source = InputConfig(manifest=f"{tmp_path}/m.csv", allow=(str(tmp_path),))
+    for name, said in [
+        ("loop.png", "is a link that leads back to itself; correct the link, or name the file itself"),
+        ("a", "is a link that leads back to itself; correct the link, or name the file itself"),
+        ("x" * 300, "the path or a name in it is longer than this system admits; correct it"),
+        ("file/a.png", "a part of the path is a file, not a directory; correct the path"),
+    ]:
+        with pytest.raises(RecordError) as error:
+            fetch(f"{tmp_path}/{name}", source, StorageConfig())
+        assert str(error.value) == f"{tmp_path}/{name}: {said}"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 
 from mira_batch.config.edit import InputConfig
 from mira_batch.core.errors import RecordError
@@ -23,6 +24,7 @@ from tests.support.pictures import (
     encoded,
     gray_profile,
     matrix_profile,
+    png,
     tiff,
 )
 from tests.unit.storage.decoded import LEVELS, LOSSLESS, SRGB, refused, shown, unreadable
@@ -154,3 +156,14 @@ def test_any_damage_gives_an_image_or_a_record_error(draw: st.DataObject) -> Non
         if not data:
             break
     check_decodes_or_refuses(bytes(data))
+
+
+def test_an_image_beyond_any_bound_is_told_what_the_bound_is() -> None:
+    for side in (11_000, 40_000):  # above what may be configured, and above what Pillow opens
+        kind, text = refused(png(side, side, 1, 0, []))
+        assert kind is ErrorKind.image_too_large
+        assert "than 50,000,000 pixels; scale it down first: input.max_pixels admits 89,478,485 at m" in text
+    InputConfig(manifest="/m.csv", max_pixels=89_478_485)
+    with pytest.raises(ValidationError):
+        InputConfig(manifest="/m.csv", max_pixels=89_478_486)
+    assert refused(png(8_000, 8_000, 1, 0, []))[1].endswith("raise input.max_pixels to admit it")
