@@ -93,12 +93,12 @@ UNDERSTOOD: dict[str, list[tuple[str, list[str]]]] = {
             ['write "SAMPLE" faintly in white medium letters at the center'],
         ),
         (
-            "watermark: Studio Berg",
-            ['write "Studio Berg" faintly in white medium letters at the bottom right'],
+            "watermark: STUDIO BERG",
+            ['write "STUDIO BERG" faintly in white medium letters at the bottom right'],
         ),
         (
-            "watermark it with berg.example.com",
-            ['write "berg.example.com" faintly in white medium letters at the bottom right'],
+            "watermark it with BERG 2024",
+            ['write "BERG 2024" faintly in white medium letters at the bottom right'],
         ),
     ],
     "typing mistakes": [
