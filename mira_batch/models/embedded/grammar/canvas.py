@@ -9,6 +9,7 @@ from typing import get_args
 
 from mira_batch.models.embedded.grammar.clause import Made, Rule, Said
 from mira_batch.models.embedded.grammar.geometry import check_pixels, read_size, read_whole
+from mira_batch.models.embedded.grammar.unclear import UNQUOTED
 from mira_batch.models.embedded.operations import colour, geometry
 from mira_batch.models.embedded.operations.text import Position, Size, WriteText
 
@@ -187,7 +188,7 @@ FLATTEN = Rule(
 
 def _write(said: Said) -> Made:
     if "quoted" not in said:
-        raise ValueError('put the words to write in "quotes"')
+        raise ValueError(UNQUOTED)
     if "placed" in said and "place" not in said:
         raise ValueError("say that it is a text, or where it stands")
     place = said.get("place").replace("lower", "bottom").split()

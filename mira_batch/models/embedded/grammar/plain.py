@@ -6,11 +6,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mira_batch.models.embedded.grammar.tokens import Token
-from mira_batch.models.embedded.grammar.words import words
+from mira_batch.models.embedded.grammar.words import POLITE, VERB_FORMS, words
 
 _TEXT_NOUNS = words("watermark caption text label title words word saying says reading reads write stamp")
-_PLACES = words("top bottom left right center centre middle upper lower corner in at on small large medium")
+_LABELS = words("watermark text caption saying")
 _NO_TEXT = words("none no not nil yes na n tbd tba see on off")
+_NO_WORDS = _NO_TEXT.union(
+    words(VERB_FORMS.replace(",", " ")),
+    words(
+        """nothing never null void empty blank ok okay true false keep delete erase default standard optional
+        unknown unchanged untouched existing original current same as before later skip ignore todo tbc xxx
+        pending required missing needed applicable do does my our your their here there above below attached
+        attachment logo name text title caption watermark without example placeholder"""
+    ),
+)
+"""Words that tell what to do about a text, or stand in for it; with one of them a text needs quotes."""
+_AFTER_LABELLED = POLITE | words(
+    "top bottom left right center centre middle upper lower in at on small large medium and then"
+)
+"""Words in small letters that may follow a text in an order form without a comma."""
+_SYMBOLS = frozenset("©®™")
+_CLOSING = frozenset((",", ".", ";", ")", "|", "&", "\n", "\r"))
+"""What may touch the last word of a text without being a part of it."""
 _GREETINGS = words("hi hello hey dear")
 _FAREWELLS = words("best thanks thx cheers you regards greetings")
 _NO_NAMES = _NO_TEXT | words(
@@ -22,48 +39,73 @@ Knows = Callable[[str], bool]
 
 
 def find_plain_texts(tokens: Sequence[Token], knows: Knows) -> list[Token]:
-    """Words to write that stand without quotes, as in "the watermark SAMPLE": Capitalised, after such a noun.
+    """Words to write that stand without quotes, as in "the watermark SAMPLE": in capitals, after such a noun.
 
-    They end before the first word in small letters. Where everything is in capitals nothing can be told.
+    Nothing else is taken, since "Watermark: Keep" and "Text: Red Dress" may say anything.
     """
-    small = sum(t.kind == "word" and t.raw.islower() and len(t.raw) > 1 for t in tokens)
-    capital = sum(t.kind == "word" and t.raw[:1].isupper() for t in tokens)
-    labels_only = not small or capital * 2 > len(tokens)
     done: list[Token] = []
     at = 0
     while at < len(tokens):
-        token = tokens[at]
-        end = at
-        if done and (_asks_for_text(done, labels_only) or _starts_watermark(tokens, at, labels_only)):
-            while end < len(tokens) and (count := _count_plain_text(tokens, at, end, knows)):
-                end += count
-        if end > at and end < len(tokens) and tokens[end].value in _PLACES and tokens[end].raw[0].isupper():
-            end = at  # "the caption Rotate Left": which of it is the place?
+        end = _find_end(tokens, at, knows) if asks_for_text(done) else at
         if end > at:
-            done.append(Token("plain", "", token.start, tokens[end - 1].end))
+            done.append(Token("plain", "", tokens[at].start, tokens[end - 1].end))
             at = end
         else:
-            done.append(token)
+            done.append(tokens[at])
             at += 1
     return done
 
 
-def _asks_for_text(before: Sequence[Token], labels_only: bool) -> bool:
-    """Whether words to write may follow: after "watermark", "watermark:", "watermark it with", "saying"."""
-    last = [t.raw.lower() for t in before[-4:]]
-    if last[-1] == ":":
-        return last[-2:-1] in (["watermark"], ["text"], ["caption"], ["saying"])  # "Title: Red Mug" names it
-    if labels_only:
+def asks_for_text(before: Sequence[Token]) -> bool:
+    """Whether words to write may follow: after "watermark", "watermark:", "watermark it with", "saying".
+
+    Not where these are in capitals themselves: in "TEXT: KEEP IT" capitals tell nothing.
+    """
+    last = [t.raw for t in before[-4:]]
+    if last and last[-1] == ":":
+        return any(noun.lower() in _LABELS and not noun.isupper() for noun in last[-2:-1])
+    if last and last[-1] == "with":
+        return any(noun.lower() in ("watermark", "stamp", "label") for noun in last)
+    if not last or last[-1].isupper() or last[-1].lower() not in _TEXT_NOUNS:
         return False
-    if last[-1] == "with" and any(noun in last for noun in ("watermark", "stamp", "label")):
+    return len(before) > 1 or last[-1].lower() == "watermark"
+
+
+def _find_end(tokens: Sequence[Token], start: int, knows: Knows) -> int:
+    """Where a text in capitals ends that starts here; `start` itself where none does, or a doubtful one."""
+    end = start
+    while end < len(tokens) and (count := _count_plain_text(tokens, start, end, knows)):
+        end += count
+    if end == start:
+        return start
+    named = [t.value for t in tokens[start:end] if t.kind == "word"]
+    if len("".join(named)) < 2 or not _NO_WORDS.isdisjoint(named) or all(map(knows, named)):
+        return start
+    return start if _goes_on(tokens, end, tokens[start - 1].raw == ":") else end
+
+
+def _goes_on(tokens: Sequence[Token], end: int, labelled: bool) -> bool:
+    """Whether what follows may belong to the text: "SALE!", "PARIS, TOP", "DR. SMITH", "Text: SALE by us"."""
+    if end == len(tokens):
+        return False
+    after = tokens[end]
+    if tokens[end - 1].end == after.start and after.raw[0] not in _CLOSING:
         return True
-    return bool(last) and last[-1] in _TEXT_NOUNS and len(before) > 1
+    if labelled and after.kind == "word" and after.value not in _AFTER_LABELLED:
+        return True
+    while end < len(tokens) and _joins(tokens[end]):
+        end += 1
+    return end < len(tokens) and _is_capital(tokens[end])
 
 
-def _starts_watermark(tokens: Sequence[Token], at: int, labels_only: bool) -> bool:
-    """Whether an instruction begins with "watermark SAMPLE"."""
-    raw = tokens[at].raw
-    return at == 1 and tokens[0].value == "watermark" and raw.isupper() and len(raw) > 1 and not labels_only
+def _joins(token: Token) -> bool:
+    if token.kind == "joint":
+        return not set(token.raw) & set(";|\r\n")
+    return token.value in ("and", "or", "plus")
+
+
+def _is_capital(token: Token) -> bool:
+    return token.kind == "word" and token.raw.isupper()
 
 
 def _count_plain_text(tokens: Sequence[Token], start: int, at: int, knows: Knows) -> int:
@@ -71,17 +113,11 @@ def _count_plain_text(tokens: Sequence[Token], start: int, at: int, knows: Knows
     if tokens[at].raw == "&" and at > start and at + 1 < len(tokens):
         near = (tokens[at - 1], tokens[at + 1])
         glued = near[0].end == tokens[at].start and tokens[at].end == near[1].start
-        able = all(t.kind == "word" and t.raw.isupper() and (glued or not knows(t.value)) for t in near)
+        able = all(_is_capital(t) and (glued or not knows(t.value)) for t in near)
         return 2 if able else 0
-    return 1 if _is_plain_text(tokens[at], at == start) else 0
-
-
-def _is_plain_text(token: Token, first: bool) -> bool:
-    if token.kind == "name" or token.raw in ("©", "®", "™"):
-        return True
-    if token.kind == "word":
-        return token.raw[:1].isupper() and token.value not in _PLACES | _NO_TEXT
-    return not first and token.kind == "number" and token.value.isdigit()
+    token = tokens[at]
+    number = token.kind == "number" and token.value.isdigit()
+    return int(_is_capital(token) or token.raw in _SYMBOLS or (number and at > start))
 
 
 def mark_people(tokens: Sequence[Token], knows: Knows) -> list[Token]:

@@ -10,7 +10,8 @@ from mira_batch.models.embedded.grammar import framing
 from mira_batch.models.embedded.grammar.clause import Clause, Said
 from mira_batch.models.embedded.grammar.normal import Normal
 from mira_batch.models.embedded.grammar.pattern import Index, first_of
-from mira_batch.models.embedded.grammar.unclear import Misread
+from mira_batch.models.embedded.grammar.plain import asks_for_text
+from mira_batch.models.embedded.grammar.unclear import UNQUOTED, Misread
 from mira_batch.models.embedded.grammar.vocabulary import LEXICON
 
 ORDER = "say the edits in the order in which they shall be made"
@@ -142,11 +143,20 @@ class Reader:
         raise self._misread(far.end, self.normal.stop(far.end))
 
     def _misread(self, start: int, end: int, why: str = "") -> Misread:
-        tokens = self.normal.tokens[self.normal.index(start) : self.normal.index(end - 1) + 1]
+        last = self.normal.index(end - 1)
+        tokens = self.normal.tokens[self.normal.index(start) : last + 1]
         doubt = next((t.raw for t in tokens if t.kind == "mark" and t.raw[:1].isdigit()), None)
         if doubt:
             why = f"{doubt!r} can be read in more than one way; write it as in 1000 or 0.5"
+        elif not why and any(self._lacks_quotes(i) for i in range(self.normal.index(start), last + 1)):
+            why = UNQUOTED
         return Misread(start, end, why)
+
+    def _lacks_quotes(self, index: int) -> bool:
+        """Whether this word may be one to write: it has a capital and stands where a text is named."""
+        token = self.normal.tokens[index]
+        able = token.kind == "name" or (token.kind in ("word", "colour") and token.raw[:1].isupper())
+        return able and asks_for_text(self.normal.tokens[:index])
 
     def _make(self, clause: Clause) -> Clause:
         values = dict(clause.said)

@@ -30,6 +30,7 @@ _NOUNS = re.compile(r"(?:mirror|blur|frame) (?!it\b|them\b|this\b|that\b)\w+", r
 def check_sense(normal: Normal, clauses: Sequence[Clause], polite: Sequence[int]) -> None:
     """Raises `Misread` where the clauses, each clear by itself, are doubtful together."""
     _check_questions(normal, polite)
+    _check_brackets(normal, clauses)
     commanded = False
     for before, clause in zip(clauses, clauses[1:], strict=False):
         commanded = commanded or not is_bare(normal, before)
@@ -140,3 +141,12 @@ def _check_questions(normal: Normal, polite: Sequence[int]) -> None:
                 first = normal.starts[min(start, index)]
                 raise Misread(first, normal.starts[index], "it is a question; say it as a command")
         start = index + 1
+
+
+def _check_brackets(normal: Normal, clauses: Sequence[Clause]) -> None:
+    """A remark in brackets may say what another edit does, or was, and not what comes after it."""
+    for clause in clauses:
+        before = [t.raw for t in normal.tokens[: normal.index(clause.start)]]
+        opened = len(before) - before[::-1].index("(") if "(" in before else 0
+        if opened and ")" not in before[opened:]:
+            raise Misread(clause.start, clause.end, "it stands in brackets; say it without them")

@@ -10,7 +10,7 @@ class Token:
     """A piece of the instruction, its place there, and how the normalised text writes it.
 
     Kinds: word, number, colour, text (quoted), plain (words to write without quotes), name (an address,
-    which only a watermark has), joint (what may stand between two edits), marker ("2." before an edit),
+    which no phrase takes), joint (what may stand between two edits), marker ("2." before an edit),
     bullet and mark (anything else).
     """
 

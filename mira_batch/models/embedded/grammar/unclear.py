@@ -7,6 +7,7 @@ HINT = (
     'sepia, invert, brightness, contrast, saturation, blur, sharpen, tint, text in "quotes", watermark, '
     "flatten, posterize, autocontrast"
 )
+UNQUOTED = 'put the text in quotes, as in watermark "Our Shop"'
 
 
 class InstructionUnclear(ValueError):

@@ -93,12 +93,12 @@ UNDERSTOOD: dict[str, list[tuple[str, list[str]]]] = {
             ['write "SAMPLE" faintly in white medium letters at the center'],
         ),
         (
-            "watermark: Studio Berg",
-            ['write "Studio Berg" faintly in white medium letters at the bottom right'],
+            "watermark: STUDIO BERG",
+            ['write "STUDIO BERG" faintly in white medium letters at the bottom right'],
         ),
         (
-            "watermark it with berg.example.com",
-            ['write "berg.example.com" faintly in white medium letters at the bottom right'],
+            "watermark it with BERG 2024",
+            ['write "BERG 2024" faintly in white medium letters at the bottom right'],
         ),
     ],
     "typing mistakes": [
@@ -106,6 +106,14 @@ UNDERSTOOD: dict[str, list[tuple[str, list[str]]]] = {
         ("incraese contarst by 5%", ["increase the contrast of the image by 5%"]),
         ("sharpne it by 50%", ["sharpen the image by 50%"]),
         ("convert to graysacle", [GRAY]),
+    ],
+    "brackets around a part of an edit": [
+        (
+            "pad to 600x400 (with black)",
+            ["fit the image into 600x400 pixels with a black background"],
+        ),
+        ("(1) mirror it (2) invert it", [MIRROR, INVERT]),
+        ("brighten by 5% (please), mirror it", ["increase the brightness of the image by 5%", MIRROR]),
     ],
     "a size kept whole": [
         ("pad to 600x400 with black", ["fit the image into 600x400 pixels with a black background"]),
@@ -163,6 +171,13 @@ REFUSED: dict[str, list[tuple[str, str]]] = {
         ("crop it square and 4:3", "4:3"),
         ("crop to 20x20", "crop to 20x20"),
         ("resize to 4x5", "resize to 4x5"),
+    ],
+    "an edit in brackets": [
+        ("resize to 90x60 (mirror it)", "mirror it"),
+        ("crop it square (then brighten it by 10%), invert it", "brighten it by 10%"),
+        ("Invert it. (Sharpen it by 40%, mirror it.)", "Sharpen it by 40%"),
+        ("(mirror it) invert it", "mirror it"),
+        ("crop it square (sharpen it", "sharpen it"),
     ],
     "numbers that can be read in two ways": [
         ("resize to a width of 1.500 px", "resize to a width of 1.500 px"),
