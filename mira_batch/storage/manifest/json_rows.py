@@ -65,7 +65,10 @@ def _read_object(line: bytes, encoding: str) -> dict[str, Any] | str:
     except json.JSONDecodeError as error:
         if line.startswith(codecs.BOM_UTF8):  # files that were joined have one in the middle
             return _read_object(line.removeprefix(codecs.BOM_UTF8), encoding)
-        return f"is not valid JSON: {error.msg} (character {error.pos + 1})"
+        place = f"character {error.pos + 1}"
+        if error.pos >= len(error.doc.rstrip()):
+            place += ", the line's end; write one object a line, as jq -c . does"
+        return f"is not valid JSON: {error.msg} ({place})"
     except _Unkept as error:
         return clean_text(str(error), 200)
     except (ValueError, RecursionError) as error:

@@ -216,3 +216,11 @@ def test_a_record_id_of_two_lines_is_rejected(tmp_path: Path, name: str) -> None
     assert isinstance(first, Record) and isinstance(last, Record) and isinstance(bad, Reject)
     assert (bad.where, bad.field) == (f"{tmp_path}/m.csv:3", "record_id")
     assert bad.reason == "holds a line break; a quote may be missing in the line before"
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=,", "sep=\t", "sep=|"])
+def test_a_line_for_spreadsheets_is_named_with_its_cure(tmp_path: Path, first: str) -> None:
+    with pytest.raises(
+        ManifestError, match="m.csv: its first line, (?i:sep=).*, is for spreadsheets; delete it"
+    ):
+        one(tmp_path / "m.csv", f"{first}\n{HEAD}r1,a.png,x,1\n")

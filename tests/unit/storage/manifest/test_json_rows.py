@@ -171,3 +171,10 @@ def test_a_number_beyond_a_float_rejects_its_row(tmp_path: Path, number: str) ->
 def test_a_long_number_is_no_record_id(tmp_path: Path) -> None:
     [row] = one(tmp_path / "m.jsonl", GOOD.replace('"good"', "0.12345678901234567890"))
     assert isinstance(row, Reject) and row.reason.startswith("should be text, found Decimal")
+
+
+@pytest.mark.parametrize("text", [json.dumps(json.loads(GOOD), indent=2), '{ \n"record_id":\n"r"}'])
+def test_an_object_over_several_lines_says_how_to_write_it(tmp_path: Path, text: str) -> None:
+    first = one(tmp_path / "m.jsonl", text)[0]
+    assert isinstance(first, Reject)
+    assert "the line's end; write one object a line, as jq -c . does" in first.reason
