@@ -121,7 +121,7 @@ def _select(
         fresh.append(not duplicate and done_by is None)
     again = good.filter(pa.array(twice, pa.bool_()))
     if again.num_rows:
-        reason = ["an earlier row has the same record_id; the first one is used"] * again.num_rows
+        reason = [schema.DUPLICATE] * again.num_rows
         columns = [again["where"], again["record_id"], ["record_id"] * again.num_rows, reason]
         bad = pa.concat_tables([bad, pa.table(columns, schema=schema.REJECTS)])
     return good.filter(pa.array(fresh, pa.bool_())).select(plan.names), bad, skipped

@@ -40,6 +40,9 @@ REJECTS = pa.schema(
     ]
 )
 
+DUPLICATE = "an earlier row has the same record_id; the first one is used"
+"""The reason of the reject that a row becomes by it."""
+
 
 def scan_schema(plan: pa.Schema) -> pa.Schema:
     """Rows of a plan and rejects in one table, as a job's scan gives them: of a reject `reason` is set, of

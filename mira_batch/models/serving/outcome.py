@@ -74,7 +74,8 @@ def take_answers(found: Any, asked: int) -> list[Any]:
     answers = list(islice(found, asked + 1))
     if len(answers) != asked:
         many = f"{len(answers)}" if len(answers) < asked else f"more than {asked}"
-        raise ValueError(f"{asked} requests got {many} answers")
+        plural = "s" if asked != 1 else ""
+        raise ValueError(f"the model gave {many} answers to a call of {asked} request{plural}")
     return answers
 
 

@@ -146,6 +146,11 @@ def _read_header(rows: Iterator[list[str]], encoding: str, path: str) -> list[st
         header = next((row for row in rows if row), [])
     except (csv.Error, _TooLong) as error:
         raise ManifestError(f"{path}: its header {_explain(error)}") from error
+    if re.fullmatch("sep=.?", header[0] if header else "", re.IGNORECASE) and not any(header[1:]):
+        raise ManifestError(
+            f"{path}: its first line, {','.join(header)}, is for spreadsheets; delete it, and separate the "
+            "columns by commas"
+        )
     for index, name in enumerate(header, start=1):
         if clean_text(name, len(name)) != name:
             raise ManifestError(

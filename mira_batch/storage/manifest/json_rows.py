@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 from mira_batch.core.errors import ManifestError
@@ -15,6 +16,8 @@ from mira_batch.storage.manifest.encodings import MOST_TEXT, UTF8, read_lines
 
 _ARRAY = re.compile(rb"\s*\[\s*(\{|$)")
 """How a whole file begins that is one array of objects."""
+_LONG_NUMBER = re.compile(r"\d[\d.]{15}|\d[eE]-\d{3}")
+"""What a float may round, or take for 0; up to 15 digits it never does."""
 
 
 def read_json_rows(
@@ -62,7 +65,10 @@ def _read_object(line: bytes, encoding: str) -> dict[str, Any] | str:
     except json.JSONDecodeError as error:
         if line.startswith(codecs.BOM_UTF8):  # files that were joined have one in the middle
             return _read_object(line.removeprefix(codecs.BOM_UTF8), encoding)
-        return f"is not valid JSON: {error.msg} (character {error.pos + 1})"
+        place = f"character {error.pos + 1}"
+        if error.pos >= len(error.doc.rstrip()):
+            place += ", the line's end; write one object a line, as jq -c . does"
+        return f"is not valid JSON: {error.msg} ({place})"
     except _Unkept as error:
         return clean_text(str(error), 200)
     except (ValueError, RecursionError) as error:
@@ -75,18 +81,22 @@ class _Unkept(ValueError):
 
 
 def _is_plain(row: dict[str, Any], text: str) -> bool:
-    """Whether nothing was lost in reading: no key twice, no number beyond a float.
+    """Whether nothing was lost in reading: no key twice, no number that a float changes.
 
     By the number of quotes, which costs little: a key that was there twice has left its own in the text.
     Escaped quotes and nested values are left to reading it more carefully.
     """
-    strings = len(row)
+    strings, floats = len(row), False
     for value in row.values():
         kind = type(value)
         if kind is str:
             strings += 1
-        elif kind is dict or kind is list or (kind is float and value - value != 0):
+        elif kind is float and value - value == 0:
+            floats = True
+        elif kind is dict or kind is list or kind is float:
             return False
+    if floats and _LONG_NUMBER.search(text):
+        return False
     return text.count('"') == 2 * strings
 
 
@@ -101,11 +111,18 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _make_float(text: str) -> float:
+def _make_float(text: str) -> float | Decimal:
+    """A number as a float where it is one that was written out, in however many digits; else exactly."""
     value = float(text)
-    if value - value != 0:
+    if (len(text) < 17 and 1e-300 < abs(value) < 1e300) or repr(value) == text:
+        return value
+    if value - value != 0 or (not value and re.match("[-.0]*[1-9]", text)):
         raise _Unkept(f"holds the number {text[:40]}, which no 64-bit float can hold")
-    return value
+    if not value:
+        return value
+    exact = Decimal(text)
+    written = (Decimal(repr(value)), Decimal(f"{value:.17g}"), Decimal(value))
+    return value if exact in written else exact
 
 
 _load = json.JSONDecoder().decode

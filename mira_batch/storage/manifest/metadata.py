@@ -5,7 +5,7 @@ What JSON has no form for has one here, that of protobuf's JSON mapping where th
     NaN, infinities       "NaN", "Infinity", "-Infinity"
     bytes                 text in base64
     dates and times       text: 2026-01-02, 2026-01-02 03:04:05.123456789+01:00
-    decimals, UUIDs, …    text
+    decimals, UUIDs, …    text, and so a JSON number with more digits than a 64-bit float holds
     maps of Arrow         a list of [key, value]
 
 A value that can't be kept exactly (text that is not valid Unicode, a great many bytes) rejects its row.

@@ -13,6 +13,7 @@ from mira_batch.storage.manifest.embedded import EmbeddedReader
 from mira_batch.storage.manifest.listing import list_files, split_manifest
 from mira_batch.storage.manifest.rows import Embedded, Record, Reject
 from mira_batch.storage.manifest.splits import Split, read_split
+from mira_batch.storage.schema import DUPLICATE
 
 _ROWS = 1_000
 _IMAGES = 8
@@ -35,10 +36,19 @@ def make_manifest_checks(
 
 
 def _read_sample(source: ManifestConfig, storage: StorageConfig) -> tuple[list[Split], list[Record | Reject]]:
-    """The manifest's splits, and its first rows."""
+    """The manifest's splits, and its first rows, as a plan would take them."""
     splits = split_manifest(list_files(source, storage), source, storage)
     rows = (row for split in splits for row in read_split(split, source, storage))
-    return splits, list(islice(rows, _ROWS))
+    sample: list[Record | Reject] = []
+    seen: set[str] = set()
+    for row in islice(rows, _ROWS):
+        if isinstance(row, Reject) or row.record_id not in seen:
+            sample.append(row)
+        else:
+            sample.append(Reject(row.where, row.record_id, "record_id", DUPLICATE))
+        if isinstance(row, Record):
+            seen.add(row.record_id)
+    return splits, sample
 
 
 def _check_rows(source: ManifestConfig, splits: Sequence[Split], rows: Sequence[Record | Reject]) -> str:

@@ -84,13 +84,23 @@ def _check_text(value: str) -> str:
     return value
 
 
+def _check_line(value: str) -> str:
+    if not _BREAKS.isdisjoint(value):
+        raise ValueError("holds a line break; a quote may be missing in the line before")
+    return value
+
+
+_BREAKS = frozenset("\n\r\v\f\x85\u2028\u2029")
 _Text = Annotated[str, AfterValidator(_check_text)]
+_Id = Annotated[
+    _Text, BeforeValidator(_write_whole_number), AfterValidator(_check_line), Field(max_length=512)
+]
 
 
 class _ImageRow(BaseModel):
     """What a row must hold for a job over images, under our names."""
 
-    record_id: Annotated[_Text, BeforeValidator(_write_whole_number), Field(max_length=512)]
+    record_id: _Id
     image: bytes | Annotated[_Text, Field(max_length=4096)]
 
 
@@ -98,7 +108,7 @@ class _Row(BaseModel):
     """What it must hold for a job that follows instructions. Of several problems the first field's is
     told."""
 
-    record_id: Annotated[_Text, BeforeValidator(_write_whole_number), Field(max_length=512)]
+    record_id: _Id
     instruction: Annotated[_Text, Field(max_length=10_000)]
     image: bytes | Annotated[_Text, Field(max_length=4096)]
 

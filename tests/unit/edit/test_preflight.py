@@ -14,6 +14,7 @@ from PIL import Image
 from mira_batch import load_config
 from mira_batch.core.pixels import encode_png
 from mira_batch.launch import make_job
+from mira_batch.runtime import run as runner
 from mira_batch.runtime.preflight import Finding, validate
 from mira_batch.storage.schema import IMAGE
 from tests.support.runs.catalogue import settings
@@ -74,6 +75,21 @@ def test_without_a_usable_row_manifest_and_images_fail(tmp_path: Path) -> None:
     assert finding("images", tmp_path / "m.jsonl") == Finding("images", False, "no usable row names one")
     missing = finding("images", tmp_path / "missing.jsonl")
     assert not missing.ok and "no such manifest file" in missing.detail
+
+
+def test_a_record_id_that_is_there_twice_counts_as_unusable_as_in_a_plan(tmp_path: Path) -> None:
+    manifest = a_catalogue(tmp_path / "m", 3)
+    first, second, third = rows(3)
+    third["record_id"] = first["record_id"]
+    manifest.write_text("\n".join(json.dumps(row) for row in (first, second, third)))
+    found = finding("manifest", manifest)
+    words = "an earlier row has the same record_id; the first one is used"
+    assert found == Finding(
+        "manifest", True, f"3 rows read, 1 unusable; the first at {manifest}:3: record_id {words}"
+    )
+    config = load_config(settings(manifest, tmp_path / "out"))
+    planned = runner.plan(make_job(config))
+    assert (planned.planned, planned.rejected) == (2, 1)
 
 
 def test_the_manifest_is_read_once(tmp_path: Path) -> None:

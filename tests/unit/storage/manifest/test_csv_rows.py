@@ -207,3 +207,20 @@ def test_other_separators_are_told_apart(tmp_path: Path, separator: str, name: s
         one(tmp_path / "m.csv", "a;b,image\n1,2\n")
     with pytest.raises(ManifestError, match="columns found: ' image', 'instruction ', record_id$"):
         one(tmp_path / "m.csv", "record_id, image,instruction \n1,2,3\n")
+
+
+@pytest.mark.parametrize("name", ["r2\n", "r2\nr3", "r2\r\nr3", "r2\u2028r3"])
+def test_a_record_id_of_two_lines_is_rejected(tmp_path: Path, name: str) -> None:
+    text = f'{HEAD}r1,a.png,x,1\n"{name}",a.png,x,1\nr4,a.png,x,1\n'
+    first, bad, last = one(tmp_path / "m.csv", text)
+    assert isinstance(first, Record) and isinstance(last, Record) and isinstance(bad, Reject)
+    assert (bad.where, bad.field) == (f"{tmp_path}/m.csv:3", "record_id")
+    assert bad.reason == "holds a line break; a quote may be missing in the line before"
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=,", "sep=\t", "sep=|"])
+def test_a_line_for_spreadsheets_is_named_with_its_cure(tmp_path: Path, first: str) -> None:
+    with pytest.raises(
+        ManifestError, match="m.csv: its first line, (?i:sep=).*, is for spreadsheets; delete it"
+    ):
+        one(tmp_path / "m.csv", f"{first}\n{HEAD}r1,a.png,x,1\n")

@@ -128,3 +128,53 @@ def test_many_bad_lines_first_do_not_hide_the_good_ones(tmp_path: Path) -> None:
 def test_embedded_bytes_need_a_place(tmp_path: Path) -> None:
     [row] = one(tmp_path / "m.jsonl", '{"record_id": "r", "instruction": "x", "image": {"bytes": "aGk="}}')
     assert isinstance(row, Record) and row.image == f"{tmp_path}/aGk=", "JSON has no bytes, this is text"
+
+
+@pytest.mark.parametrize(
+    ("number", "kept"),
+    [
+        ("0.5", 0.5),
+        ("0.0", 0.0),
+        ("0e-999999999999999999999", 0.0),
+        ("1.50", 1.5),
+        ("-2E3", -2000.0),
+        ("0.30000000000000004", 0.30000000000000004),
+        ("0.10000000000000001", 0.1),  # as C writes it with 17 digits
+        ("0.1000000000000000055511151231257827021181583404541015625", 0.1),
+        ("5e-324", 5e-324),
+        ("1.7976931348623157e308", 1.7976931348623157e308),
+        ("12345678901234567890123", 12345678901234567890123),
+        ("0.12345678901234567890", "0.12345678901234567890"),
+        ("1.00000000000000000001", "1.00000000000000000001"),
+        ("-1234567890123456789.5", "-1234567890123456789.5"),
+        ("1.25e-322", "1.25E-322"),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_number_is_kept_exactly(tmp_path: Path, number: str, kept: object, nested: bool) -> None:
+    value = f"[{number}]" if nested else number
+    [row] = one(tmp_path / "m.jsonl", f'{GOOD[:-1]}, "n": {value}}}')
+    assert isinstance(row, Record)
+    found = json.loads(row.metadata)["n"]
+    assert found == ([kept] if nested else kept) and type(found[0] if nested else found) is type(kept)
+
+
+@pytest.mark.parametrize(
+    "number", ["1e-400", "-0.1e-330", "1e-99999999999999999999", "1e400", f"0.{'0' * 330}1"]
+)
+def test_a_number_beyond_a_float_rejects_its_row(tmp_path: Path, number: str) -> None:
+    first, bad = one(tmp_path / "m.jsonl", f'{GOOD}\n{GOOD[:-1]}, "n": {number}}}')
+    assert isinstance(first, Record) and isinstance(bad, Reject)
+    assert bad.reason == f"holds the number {number[:40]}, which no 64-bit float can hold"
+
+
+def test_a_long_number_is_no_record_id(tmp_path: Path) -> None:
+    [row] = one(tmp_path / "m.jsonl", GOOD.replace('"good"', "0.12345678901234567890"))
+    assert isinstance(row, Reject) and row.reason.startswith("should be text, found Decimal")
+
+
+@pytest.mark.parametrize("text", [json.dumps(json.loads(GOOD), indent=2), '{ \n"record_id":\n"r"}'])
+def test_an_object_over_several_lines_says_how_to_write_it(tmp_path: Path, text: str) -> None:
+    first = one(tmp_path / "m.jsonl", text)[0]
+    assert isinstance(first, Reject)
+    assert "the line's end; write one object a line, as jq -c . does" in first.reason
