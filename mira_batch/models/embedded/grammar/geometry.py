@@ -26,6 +26,9 @@ def read_whole(value: str) -> int:
     return int(float(value))
 
 
+_HOW_FAR = "say how far, such as 90 degrees clockwise"
+
+
 def _rotate(said: Said) -> Made:
     fill = said.get("colour") or None
     if "upsidedown" in said:
@@ -33,12 +36,12 @@ def _rotate(said: Said) -> Made:
             raise ValueError("upside down and another turn contradict each other")
         return geometry.Rotate(180, fill)
     if not ("degrees" in said or "way" in said):
-        raise ValueError("say how far, such as 90 degrees clockwise")
+        raise ValueError(_HOW_FAR)
     if "way2" in said and said["way"][0] != said["way2"][0]:
         raise ValueError("left is counterclockwise; say one direction")
     amount, way = said.get("degrees", "90"), said.get("way")
     if not said.get("by") + said.get("deg") and float(amount) % 45:
-        raise ValueError(f"say {amount} degrees")
+        raise ValueError(_HOW_FAR)  # "rotate it 2 …": twice, 2 rad, or 2 degrees?
     if way and amount[0] in "+-":
         raise ValueError("say either a direction or a sign")
     degrees = float(amount) * (-1 if way in ("counterclockwise", "left") else 1) % 360
@@ -56,7 +59,9 @@ ROTATE = Rule(
     ),
     states=("upsidedown => upsidedown=1",),
     things=(
-        "{degrees} [{way}] [rotation|turn]",
+        "{angle} [{way}] [rotation|turn]",
+        "{degrees} {way} [rotation|turn]",
+        "{degrees} rotation|turn",
         "{way} rotation|turn [of|by {degrees}]",
         "rotation|turn of|by {degrees} [{way}]",
     ),

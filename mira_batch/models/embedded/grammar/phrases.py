@@ -25,6 +25,7 @@ NAMES: Names = {
     "times": Value(rf"(?P<KEY>{_PLAIN}) (?:times|x) "),
     "fold": Value(rf"(?P<times>{_PLAIN}) (?:times|x|fold) "),
     "degrees": Value(rf"(?P<KEY>{_SIGNED}) (?P<deg>deg )?(?:turn )?"),
+    "angle": Value(rf"(?P<degrees>{_SIGNED}) (?P<deg>deg )(?:turn )?"),
     "size": Value(r"(?P<width>\d+) (?:px )?(?:x|by) (?P<height>\d+) (?P<sized>px )?"),
     "ratio": Value(rf"(?P<ratio>{_PLAIN}:{_PLAIN}) "),
     "colour": Value(r"(?:(?:pure|plain|solid) )?@(?P<KEY>\S+) ", ("@", "pure", "plain", "solid")),

@@ -17,7 +17,8 @@ _NO_WORDS = _NO_TEXT.union(
         """nothing never null void empty blank ok okay true false keep delete erase default standard optional
         unknown unchanged untouched existing original current same as before later skip ignore todo tbc xxx
         pending required missing needed applicable do does my our your their here there above below attached
-        attachment logo name text title caption watermark without example placeholder"""
+        attachment logo name text title caption watermark without example placeholder
+        file png jpg jpeg pdf svg asap usual optionally any some whatever"""
     ),
 )
 """Words that tell what to do about a text, or stand in for it; with one of them a text needs quotes."""

@@ -242,6 +242,30 @@ def test_it_is_refused_and_its_words_are_quoted(instruction: str, words: str) ->
     assert caught.value.words == words
 
 
+@pytest.mark.parametrize(
+    "instruction",
+    [
+        *("add a 7 mm border", "add a 3 pt border", "add three borders", "add a 7px dotted frame"),
+        *(
+            "add a 2 px black one",
+            "add a border, then a 2 px black one",
+            "put a 4 cm frame around it",
+            "add 7",
+        ),
+    ],
+)
+def test_a_number_without_its_unit_is_not_taken_for_degrees(instruction: str) -> None:
+    with pytest.raises(InstructionUnclear) as caught:
+        parse(instruction)
+    assert "degrees" not in caught.value.why
+
+
+@pytest.mark.parametrize("instruction", ["rotate it to the right twice", "rotate it 1.2 rad", "rotate it 7"])
+def test_an_unclear_turn_is_asked_for_its_angle_and_not_given_one(instruction: str) -> None:
+    with pytest.raises(InstructionUnclear, match="say how far, such as 90 degrees clockwise"):
+        parse(instruction)
+
+
 def test_no_english_word_is_taken_for_a_typing_mistake() -> None:
     if not DICTIONARY.exists():
         pytest.skip(f"no list of English words at {DICTIONARY}")
