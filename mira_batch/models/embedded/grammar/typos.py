@@ -8,6 +8,9 @@ from mira_batch.models.embedded.grammar.nearby import ENGLISH
 
 SHORTEST = 4
 """Shorter words have too many neighbours."""
+_LONGER = 5
+"""Of shorter words only two letters that changed places, and a letter doubled or not, are plain mistakes: any
+other slip makes too many English words of them."""
 _LONGEST = 24
 _ENDINGS = "sdr"
 
@@ -64,8 +67,14 @@ def _drop_twin(word: str) -> set[str]:
 
 
 def is_one_slip(typed: str, meant: str) -> bool:
-    """Whether one letter is missing, too many or another, or two neighbours changed places."""
+    """Whether one letter is missing, too many or another, or two neighbours changed places.
+
+    The first letter is right, or changed places with the second: there slips are rare, and other words many.
+    """
     if typed == meant or abs(len(typed) - len(meant)) > 1:
+        return False
+    same_letters = sorted(typed) == sorted(meant) or typed in _drop_twin(meant) or meant in _drop_twin(typed)
+    if not same_letters and (len(meant) < _LONGER or typed[0] != meant[0]):
         return False
     start = next(
         (i for i, (a, b) in enumerate(zip(typed, meant, strict=False)) if a != b), min(len(typed), len(meant))
