@@ -10,9 +10,17 @@ import pytest
 
 from mira_batch import load_config, run
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.drivers import Begin, drivers
 from tests.support.runs.faultruns import RECORDS, Outcome, Place, outcome
 from tests.support.servers.fault_proxy import fault_proxy
 from tests.support.servers.s3 import S3Server
+
+
+@pytest.fixture
+def begin() -> Iterator[Begin]:
+    """Starts commands in processes of their own, which end with the test."""
+    with drivers() as begin:
+        yield begin
 
 
 @pytest.fixture(scope="session")

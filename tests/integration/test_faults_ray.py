@@ -5,41 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mira_batch import run
 from mira_batch.config.edit import BulkEditConfig
-from tests.support.models.counted import counted, read_edits
-from tests.support.runs.catalogue import make_catalogue, settings
-from tests.support.runs.disturbed import CLI, assert_whole, config_file, until
-from tests.support.runs.drivers import Begin, Driver, drivers
+from tests.support.models.counted import read_edits
+from tests.support.runs.disturbed import CLI, until
+from tests.support.runs.drivers import Begin, Driver, check_goes_on, make_ray_job
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 RECORDS = 24
 
 
 @pytest.fixture
-def begin() -> Iterator[Begin]:
-    with drivers() as begin:
-        yield begin
-
-
-@pytest.fixture
 def job(tmp_path: Path) -> BulkEditConfig:
-    """Its config is `config.yaml`, its editor's log `edits.log`."""
-    base = settings(
-        make_catalogue(tmp_path / "catalogue", RECORDS),
-        tmp_path / "out",
-        run_id="run",
-        backend="ray",
-        policy={"type": "simulated", "steps": {"exact": {"*": 3}}},
-        editor=counted(tmp_path / "edits.log", 0.2, max_batch=1),
-        workers={"min": 1, "max": 1, "records_in_flight": 4, "shard_size": 2},
-    )
-    return config_file(tmp_path, base)[1]
+    return make_ray_job(tmp_path, RECORDS, steps=3)
 
 
 def begin_run(begin: Begin, folder: Path, **environment: str) -> Driver:
@@ -56,11 +37,6 @@ def check_ended(driver: Driver, code: int, words: str) -> None:
     until(lambda: driver.find_processes() == {}, seconds=20)
 
 
-def check_goes_on(job: BulkEditConfig) -> None:
-    assert run(job.model_copy(update={"backend": "inline"})).complete
-    assert_whole(f"{job.output.uri}/run", job, RECORDS)
-
-
 @pytest.mark.parametrize(("name", "words"), [("raylet/raylet", "raylet"), ("gcs_server", "GCS")])
 @pytest.mark.parametrize("moment", ["the pool's start", "work"])
 def test_ray_that_dies_is_named_and_the_same_command_goes_on(
@@ -70,20 +46,20 @@ def test_ray_that_dies_is_named_and_the_same_command_goes_on(
     driver.await_moment(
         lambda driver: driver.find("ray::Board") if moment == "the pool's start" else read_edits(log).ended
     )
-    [pid] = driver.find(name)
+    pid = driver.find_first(name)
     os.kill(pid, signal.SIGKILL)
     check_ended(driver, 1, words)
-    check_goes_on(job)
+    check_goes_on(tmp_path, job, RECORDS)
 
 
 def test_ray_that_is_too_slow_to_start_is_one_line(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:
     """As on a machine that is too busy: its raylet is there, but gets no time."""
     driver = begin_run(begin, tmp_path)
     driver.await_moment(lambda driver: driver.find("raylet/raylet"))
-    [pid] = driver.find("raylet/raylet")
+    pid = driver.find_first("raylet/raylet")
     os.kill(pid, signal.SIGSTOP)
     check_ended(driver, 2, "Ray did not start on this machine")
-    check_goes_on(job)
+    check_goes_on(tmp_path, job, RECORDS)
 
 
 def test_ray_that_can_not_start_is_one_line(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:
@@ -91,7 +67,7 @@ def test_ray_that_can_not_start_is_one_line(tmp_path: Path, job: BulkEditConfig,
     folder = tmp_path / ("long" * 30)
     folder.mkdir()
     check_ended(begin_run(begin, tmp_path, RAY_TMPDIR=str(folder)), 2, "Ray did not start on this machine")
-    check_goes_on(job)
+    check_goes_on(tmp_path, job, RECORDS)
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(
@@ -103,4 +79,4 @@ def test_a_cluster_that_does_not_answer_is_one_line(
         check_ended(
             begin_run(begin, tmp_path, RAY_ADDRESS=address), 2, f"RAY_ADDRESS={address}: can't connect"
         )
-    check_goes_on(job)
+    check_goes_on(tmp_path, job, RECORDS)

@@ -9,20 +9,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from mira_batch import run
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.processes import is_running
 from mira_batch.edit.job import EditJob
 from mira_batch.runtime import run as runner
-from tests.support.models.counted import counted
 from tests.support.runs.catalogue import make_catalogue, settings
-from tests.support.runs.disturbed import CLI, assert_whole, config_file, until
-from tests.support.runs.drivers import Begin, Driver, drivers
+from tests.support.runs.disturbed import CLI, config_file, until
+from tests.support.runs.drivers import Begin, Driver, check_goes_on, make_ray_job
 
 pytestmark = pytest.mark.faults
 RECORDS, SHARDS = 12, 6
@@ -30,23 +28,8 @@ BOTH = signal.SIGINT, signal.SIGTERM
 
 
 @pytest.fixture
-def begin() -> Iterator[Begin]:
-    with drivers() as begin:
-        yield begin
-
-
-@pytest.fixture
 def job(tmp_path: Path) -> BulkEditConfig:
-    """On Ray; its config is `config.yaml`, its editor's log `edits.log`."""
-    base = settings(
-        make_catalogue(tmp_path / "catalogue", RECORDS),
-        tmp_path / "out",
-        backend="ray",
-        policy={"type": "simulated", "steps": {"exact": {"*": 2}}},
-        editor=counted(tmp_path / "edits.log", 0.2, max_batch=1),
-        workers={"min": 1, "max": 1, "records_in_flight": 4, "shard_size": 2},
-    )
-    return config_file(tmp_path, base)[1]
+    return make_ray_job(tmp_path, RECORDS, steps=2)
 
 
 def results(folder: Path) -> int:
@@ -78,7 +61,7 @@ def test_a_signal_at_any_moment_of_a_run(
     driver.await_moment(lambda driver: MOMENTS[moment][0](driver, tmp_path))
     driver.process.send_signal(number)
     check_interrupted(driver)
-    check_goes_on(tmp_path, job)
+    check_goes_on(tmp_path, job, RECORDS)
 
 
 @pytest.mark.ray
@@ -89,7 +72,7 @@ def test_a_signal_while_ray_is_shut_down(
     """Unless all is done and said by then: that stands."""
     driver = begin(*CLI, "run", "--config", tmp_path / "config.yaml")
     driver.await_moment(lambda driver: driver.find("raylet/raylet"))
-    raylet = min(driver.find("raylet/raylet"))  # beside it may be a child that has not begun yet
+    raylet = driver.find_first("raylet/raylet")
     until(lambda: not is_running(raylet))
     driver.process.send_signal(number)
     words = driver.end()
@@ -97,7 +80,7 @@ def test_a_signal_while_ray_is_shut_down(
         assert f"{RECORDS} of {RECORDS} committed" in words and "interrupted" not in words
     else:
         check_interrupted(driver)
-    check_goes_on(tmp_path, job)
+    check_goes_on(tmp_path, job, RECORDS)
 
 
 def test_a_second_signal_while_ray_starts_leaves_at_once(
@@ -106,13 +89,13 @@ def test_a_second_signal_while_ray_starts_leaves_at_once(
     """Ray's raylet gets no time, so that its start does not end by itself."""
     driver = begin(*CLI, "run", "--config", tmp_path / "config.yaml")
     driver.await_moment(lambda driver: driver.find("raylet/raylet"))
-    raylet = min(driver.find("raylet/raylet"))  # beside it may be a child that has not begun yet
+    raylet = driver.find_first("raylet/raylet")
     os.kill(raylet, signal.SIGSTOP)
     driver.process.send_signal(signal.SIGINT)
     until(lambda: not is_pending(driver.process.pid, signal.SIGINT))
     driver.process.send_signal(signal.SIGTERM)
     check_interrupted(driver)
-    check_goes_on(tmp_path, job)
+    check_goes_on(tmp_path, job, RECORDS)
 
 
 def is_pending(pid: int, number: signal.Signals) -> bool:
@@ -130,7 +113,7 @@ def test_a_signal_ends_every_command(
     driver.await_moment(lambda driver: driver.loads("pyarrow"))
     driver.process.send_signal(number)
     check_interrupted(driver)
-    check_goes_on(tmp_path, job)
+    check_goes_on(tmp_path, job, RECORDS)
 
 
 def test_a_driver_that_is_killed_has_a_last_word(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:
@@ -139,7 +122,7 @@ def test_a_driver_that_is_killed_has_a_last_word(tmp_path: Path, job: BulkEditCo
     driver.process.kill()
     until(lambda: "error: this process ended without a word: it was killed" in driver.end())
     until(lambda: driver.find_processes() == {})
-    check_goes_on(tmp_path, job)
+    check_goes_on(tmp_path, job, RECORDS)
 
 
 @pytest.mark.parametrize("code", [0, 2])
@@ -172,9 +155,3 @@ def check_interrupted(driver: Driver) -> None:
     assert sum("interrupted" in line for line in words.splitlines()) == 1, words
     assert not any(sign in words for sign in ("Traceback", "rror", "***", "Exception")), words
     assert driver.find_processes() == {}, words
-
-
-def check_goes_on(folder: Path, job: BulkEditConfig) -> None:
-    assert run(job.model_copy(update={"backend": "inline"})).complete
-    [where] = (folder / "out").iterdir()
-    assert_whole(str(where), job, RECORDS)

@@ -15,7 +15,11 @@ from typing import IO
 
 import psutil
 
-from tests.support.runs.disturbed import until
+from mira_batch import run
+from mira_batch.config.edit import BulkEditConfig
+from tests.support.models.counted import counted
+from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.disturbed import assert_whole, config_file, until
 
 _MARK = "MIRA_BATCH_TEST_MARK"
 
@@ -47,6 +51,10 @@ class Driver:
         """Processes with these words in their command line."""
         return [pid for pid, words in self.find_processes().items() if name in words]
 
+    def find_first(self, name: str) -> int:
+        """The first of them: beside it may be a child of its own that has not begun its program yet."""
+        return min(self.find(name))
+
     def loads(self, library: str) -> bool:
         """Whether it has mapped such a library."""
         with suppress(OSError):
@@ -59,6 +67,26 @@ class Driver:
 
 
 Begin = Callable[..., Driver]
+
+
+def make_ray_job(folder: Path, records: int, steps: int) -> BulkEditConfig:
+    """A job of one worker on Ray. Its config is `config.yaml` in the folder, its editor's log `edits.log`."""
+    base = settings(
+        make_catalogue(folder / "catalogue", records),
+        folder / "out",
+        backend="ray",
+        policy={"type": "simulated", "steps": {"exact": {"*": steps}}},
+        editor=counted(folder / "edits.log", 0.2, max_batch=1),
+        workers={"min": 1, "max": 1, "records_in_flight": 4, "shard_size": 2},
+    )
+    return config_file(folder, base)[1]
+
+
+def check_goes_on(folder: Path, job: BulkEditConfig, records: int) -> None:
+    """The only run in the folder is finished by another call, and then it is whole."""
+    assert run(job.model_copy(update={"backend": "inline"})).complete
+    [where] = (folder / "out").iterdir()
+    assert_whole(str(where), job, records)
 
 
 @contextmanager
