@@ -1,7 +1,7 @@
 """The command line: `main` runs it and hears signals from its first moment on.
 
-Exit codes: 0 done; 1 the run is not whole (verify), ended early, or each of its records failed; 2 something
-for the user to put right; 130 interrupted.
+Exit codes: 0 done; 1 the run is not whole (verify), ended early, or has no record that is ok; 2 something for
+the user to put right; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -7,14 +7,18 @@ import re
 from mira_batch.core.text import clean_text
 
 _CONVERT = "convert it to PNG or JPEG first"
+_FRAME = "export the frame that is meant as PNG or JPEG"
+_EXPORT = "export it as PNG or JPEG"
+_DEVELOP = "develop it to PNG or JPEG first"
+_UNPACK = "unpack it, and name the image in it"
 _ANSWER = "a server gave a page in place of the image: open the URI, and check its path and your access"
 _BRANDS = {
     b"heic heix heim heis hevc hevx mif1 msf1": ("HEIC, the format of phones", _CONVERT),
     b"avif avis": ("AVIF, but damaged", "copy or export it again"),
-    b"crx": ("a camera's raw file (CR3)", "develop it to PNG or JPEG first"),
+    b"crx": ("a camera's raw file (CR3)", _DEVELOP),
     b"isom iso2 iso4 iso5 iso6 mp41 mp42 M4V avc1 dash qt 3gp4 3gp5 3g2a": (
         "a video",
-        "export the frame that is meant as PNG or JPEG",
+        _FRAME,
     ),
 }
 """By the brand of an ISO base media file."""
@@ -25,28 +29,28 @@ _STARTS: tuple[tuple[bytes, str, str], ...] = (
         "run `git lfs pull` where it lies",
     ),
     (b"%PDF-", "a PDF", "export the page as PNG or JPEG"),
-    (b"%!PS", "PostScript (EPS)", "export it as PNG or JPEG"),
-    (b"\xc5\xd0\xd3\xc6", "PostScript (EPS)", "export it as PNG or JPEG"),
-    (b"8BPS", "a Photoshop document (PSD)", "export it as PNG or JPEG"),
+    (b"%!PS", "PostScript (EPS)", _EXPORT),
+    (b"\xc5\xd0\xd3\xc6", "PostScript (EPS)", _EXPORT),
+    (b"8BPS", "a Photoshop document (PSD)", _EXPORT),
     (b"\xff\x0a", "JPEG XL", _CONVERT),
     (b"\x00\x00\x00\x0cJXL ", "JPEG XL", _CONVERT),
     (b"\x00\x00\x00\x0cjP  ", "JPEG 2000", _CONVERT),
     (b"\xff\x4f\xff\x51", "JPEG 2000", _CONVERT),
-    (b"II*\x00\x10\x00\x00\x00CR", "a camera's raw file (CR2)", "develop it to PNG or JPEG first"),
-    (b"FUJIFILMCCD-RAW", "a camera's raw file (RAF)", "develop it to PNG or JPEG first"),
-    (b"IIRO", "a camera's raw file (ORF)", "develop it to PNG or JPEG first"),
-    (b"IIRS", "a camera's raw file (ORF)", "develop it to PNG or JPEG first"),
-    (b"IIU\x00", "a camera's raw file (RW2)", "develop it to PNG or JPEG first"),
+    (b"II*\x00\x10\x00\x00\x00CR", "a camera's raw file (CR2)", _DEVELOP),
+    (b"FUJIFILMCCD-RAW", "a camera's raw file (RAF)", _DEVELOP),
+    (b"IIRO", "a camera's raw file (ORF)", _DEVELOP),
+    (b"IIRS", "a camera's raw file (ORF)", _DEVELOP),
+    (b"IIU\x00", "a camera's raw file (RW2)", _DEVELOP),
     (b"\x00\x00\x01\x00", "an icon (ICO)", _CONVERT),
     (b"v/1\x01", "OpenEXR", _CONVERT),
     (b"#?RADIANCE", "Radiance HDR", _CONVERT),
     (b"DDS ", "a DirectDraw texture (DDS)", _CONVERT),
-    (b"\x1aE\xdf\xa3", "a video (WebM or Matroska)", "export the frame that is meant as PNG or JPEG"),
-    (b"gimp xcf", "a GIMP document (XCF)", "export it as PNG or JPEG"),
-    (b"PK\x03\x04", "a ZIP archive or an office document", "unpack it, and name the image in it"),
+    (b"\x1aE\xdf\xa3", "a video (WebM or Matroska)", _FRAME),
+    (b"gimp xcf", "a GIMP document (XCF)", _EXPORT),
+    (b"PK\x03\x04", "a ZIP archive or an office document", _UNPACK),
     (b"\x1f\x8b", "packed by gzip", "unpack it first"),
-    (b"Rar!", "a RAR archive", "unpack it, and name the image in it"),
-    (b"7z\xbc\xaf", "a 7z archive", "unpack it, and name the image in it"),
+    (b"Rar!", "a RAR archive", _UNPACK),
+    (b"7z\xbc\xaf", "a 7z archive", _UNPACK),
     (b"PAR1", "a Parquet file", "check the column that names the image"),
 )
 _KNOWN: tuple[tuple[bytes, str], ...] = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +17,8 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.types import Status
 from mira_batch.storage.run.layout import RUN, DamagedFile, RunSpec, job_of, parse_run
-from mira_batch.storage.run.results import columns_to_read, result_files, tell_unfinished
-from mira_batch.storage.stores import ArrowFileSystem, open_store, read_checked, shorten_error
+from mira_batch.storage.run.results import columns_to_read, result_files, take_from_file, tell_unfinished
+from mira_batch.storage.stores import ArrowFileSystem, open_store, shorten_error
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -180,25 +179,21 @@ def read_result_file(
     """
     where = f"{run}/results/{file.rsplit('/', 1)[1]}"
 
-    def check_and_read(parquet: pq.ParquetFile) -> T:
-        found = {field.name: field.type for field in parquet.schema_arrow}
-        for column in columns:
-            if found.get(column.name) != column.type:
-                raise pa.ArrowInvalid(f"its column {column.name} is missing or of another type")
-        return read(parquet)
-
-    def parse(data: bytes) -> T:
-        with pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True) as parquet:
-            return check_and_read(parquet)
-
-    try:
+    def take(source: Any, fs: ArrowFileSystem | None) -> T:
         try:
-            with pq.ParquetFile(file, filesystem=fs, page_checksum_verification=True) as parquet:
-                return check_and_read(parquet)
+            with pq.ParquetFile(source, filesystem=fs, page_checksum_verification=True) as parquet:
+                found = {field.name: field.type for field in parquet.schema_arrow}
+                for column in columns:
+                    if found.get(column.name) != column.type:
+                        raise pa.ArrowInvalid(f"its column {column.name} is missing or of another type")
+                return read(parquet)
         except (pa.ArrowException, OSError) as error:
             if "AWS Error" in str(error):  # the store's fault, not the file's
                 raise StoreError(f"{where}: can't be read: {shorten_error(error)}") from error
-            return read_checked(where, storage, parse)
+            raise
+
+    try:
+        return take_from_file(where, file, fs, storage, take)
     except (FileNotFoundError, PermissionError) as error:
         raise StoreError(f"{where}: can't be read: {shorten_error(error)}") from error
     except (pa.ArrowException, OSError) as error:

@@ -80,20 +80,39 @@ def _declare_fields(run: str, fs: ArrowFileSystem, files: Sequence[str], storage
     return schema.RESULTS if job is None and set(found.names) <= set(schema.RESULTS.names) else found
 
 
+def take_from_file(
+    where: str, file: str, fs: ArrowFileSystem, storage: StorageConfig, take: Callable[[Any, Any], T]
+) -> T:
+    """What `take` makes of a result file. What seems damaged is read again, as a whole.
+
+    Args:
+        where: the file's location.
+        file: its path in `fs`.
+        fs: the file system of the results.
+        storage: how an object store is reached.
+        take: given the path and `fs`, or then the file in memory and None.
+
+    Raises:
+        StoreError: as `read_checked`.
+        Exception: whatever `take` and `read_checked` raise.
+    """
+    try:
+        return take(file, fs)
+    except (pa.ArrowException, OSError):
+        return read_checked(where, storage, lambda data: take(pa.BufferReader(data), None))
+
+
 def _read_file(
     run: str, file: str, fs: ArrowFileSystem, storage: StorageConfig, take: Callable[[Any, Any], T]
 ) -> T:
-    """What `take` makes of a result file, given it and its file system. What seems damaged is read again.
+    """As `take_from_file`, of a file of this run.
 
     Raises:
         StoreError: it is damaged, or can't be read.
     """
     where = f"{make_absolute(run).rstrip('/').removesuffix('/results')}/results/{file.rsplit('/', 1)[1]}"
     try:
-        try:
-            return take(file, fs)
-        except (pa.ArrowException, OSError):
-            return read_checked(where, storage, lambda data: take(pa.BufferReader(data), None))
+        return take_from_file(where, file, fs, storage, take)
     except (pa.ArrowException, *READ_ERRORS) as error:
         raise StoreError(f"{where}: can't be read: {shorten_error(error)}") from error
 
