@@ -107,12 +107,16 @@ class RecordError(MiraError):
 class EngineDead(MiraError):
     """The model's process is unusable: a sticky CUDA error, or a call that hangs.
 
-    `kind` is set where the record that was running is to blame.
+    `kind` is set where the record that was running is to blame; `suspicion` where it would be, had the
+    process been a fresh one.
     """
 
-    def __init__(self, message: str, kind: ErrorKind | None = None) -> None:
+    def __init__(
+        self, message: str, kind: ErrorKind | None = None, *, suspicion: ErrorKind | None = None
+    ) -> None:
         super().__init__(message)
         self.kind = kind
+        self.suspicion = suspicion
 
 
 @contextmanager

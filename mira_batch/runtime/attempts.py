@@ -16,6 +16,10 @@ was merely interrupted and started again is not slowed down. All inline calls on
 Who killed a process that is gone without a word, the record or somebody outside, nobody can tell. So tries
 count against a record only if they ended at the same step: a record that got further between two deaths is
 no poison. One that is hit twice from outside at the very same step is blamed all the same.
+
+A try that ran out of memory in a process which others had used before says little: they may have leaked it.
+So a record with a try that did not end goes first in the next process, before those that nothing happened to.
+Only should it come late again and again (the shards of a dead worker return in any order) is it given up.
 """
 
 from __future__ import annotations
@@ -27,12 +31,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from mira_batch.core.errors import EngineDead
 from mira_batch.core.types import ErrorKind, Failure
 from mira_batch.storage.run.layout import state_prefix
 from mira_batch.storage.stores import Store
 
 MOST = 2
 """Tries without an end, at the same step, before a record is given up."""
+MOST_IN_DOUBT = 6
+"""The same of tries that only raise a suspicion."""
 INLINE = "0"
 """The session of the inline backend."""
 _NOTE = re.compile(
@@ -106,6 +113,10 @@ class AttemptLog:
         """Whether a worker of this session began this shard before, and died: it never let go of it."""
         return not self._attempts <= self._left
 
+    def is_suspect(self, work: str) -> bool:
+        """Whether a try of this record has not come to its end."""
+        return not self._tries[work] <= self._ends[work]
+
     def find_verdict(self, work: str, step: int) -> Verdict | None:
         """Why this record must not be tried again, if so.
 
@@ -113,9 +124,9 @@ class AttemptLog:
             work: the record's work_id.
             step: how many of its steps are logged: the step at which its last try ended.
         """
-        ends = self._ends[work]
-        if self._tries[work] <= ends:
+        if not self.is_suspect(work):
             return None
+        ends = self._ends[work]
         notes = {number: self._read(work, "try", number) for number in sorted(self._tries[work])}
         rows = {number for number, note in notes.items() if note.get("row")}
         came_to_end = max(ends - rows, default=0)  # then it was no poison
@@ -132,9 +143,13 @@ class AttemptLog:
             return None
         ended_at = [note.get("step", 0) for note in tries[1:]] + [step]
         here = [note for note, at in zip(tries, ended_at, strict=True) if at == step]
-        if len(here) < MOST:
-            return None
-        return Verdict(_sum_up([self._explain(note) for note in here], step), readable)
+        in_doubt = [note for note in here if note.get("suspicion")]
+        if len(in_doubt) >= MOST_IN_DOUBT:
+            last = in_doubt[-1]
+            message = f"{len(in_doubt)} times: {last['message']}"
+            return Verdict(Failure(ErrorKind(last["suspicion"]), message), readable)
+        proofs = [self._explain(note) for note in here if note not in in_doubt]
+        return Verdict(_sum_up(proofs, step), readable) if len(proofs) >= MOST else None
 
     def begin(self, work: str, step: int, row: bool = False) -> int:
         """Note a try; returns its number.
@@ -158,16 +173,16 @@ class AttemptLog:
         self._tries[work].discard(number)
         self._store.delete([self._name_key(work, "try", number)])
 
-    def explain(self, work: str, number: int, message: str, kind: ErrorKind | None) -> None:
+    def explain(self, work: str, number: int, death: EngineDead) -> None:
         """Note why the process has to leave in the middle of a try.
 
         Args:
             work: the record's work_id.
             number: of the try.
-            message: why.
-            kind: what this makes of the record, where one try is proof enough.
+            death: why, and what this makes of the record where one try is proof enough.
         """
-        self._note(work, "cause", number, {"message": message, "kind": kind})
+        note = {"message": str(death), "kind": death.kind, "suspicion": death.suspicion}
+        self._note(work, "cause", number, note)
 
     def _explain(self, note: dict[str, Any]) -> Failure | None:
         """What is known of how the process of a try ended."""

@@ -64,8 +64,13 @@ class ShardRun:
 
     async def run(self) -> Rows | None:
         """The rows of all records in the plan's order; None when the run ends before the last did."""
-        rows = await gather_or_cancel([self._run_record(row) for row in self._rows])
-        return None if None in rows else rows
+        # Whoever is first in a process can't blame the others for what it lacks there.
+        order = sorted(self._rows, key=lambda row: not self._attempts.is_suspect(row.work_id))
+        rows = await gather_or_cancel([self._run_record(row) for row in order])
+        if None in rows:
+            return None
+        made = {row.work_id: result for row, result in zip(order, rows, strict=True)}
+        return [made[row.work_id] for row in self._rows]
 
     @property
     def receipt(self) -> Receipt:
@@ -79,7 +84,8 @@ class ShardRun:
     async def _run_record(self, row: PlanRow) -> Mapping[str, Any] | None:
         """One record to its result row; None when the run ends before."""
         isolated = self._attempts.isolated
-        async with self._admission.enter((self._shard,), alone=isolated):
+        in_turn = not self._attempts.is_suspect(row.work_id)
+        async with self._admission.enter((in_turn, self._shard), alone=isolated):
             if self._context.stop.asked:
                 return None
             try:
@@ -137,7 +143,7 @@ class ShardRun:
             else:
                 result = await self._runner.run(row, self._steps)
         except EngineDead as error:
-            await asyncio.to_thread(self._attempts.explain, work, number, str(error), error.kind)
+            await asyncio.to_thread(self._attempts.explain, work, number, error)
             raise
         except (
             Exception,

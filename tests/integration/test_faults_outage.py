@@ -26,7 +26,7 @@ def test_at_most_one_step_of_each_record_in_flight_is_lost(
         workers={"min": 1, "records_in_flight": IN_FLIGHT, "shard_size": shard_size},
     )
     with running(config) as future:
-        place.await_commits(1)
+        place.await_commits(1, future)
         place.proxy.add(fault, "PUT")
         with pytest.raises(StoreError, match=r"the store is (full|busy or failing)|can't be reached"):
             future.result(60)

@@ -24,7 +24,8 @@ from tests.support.runs.faultruns import RECORDS, Outcome, Place, check_sound, c
 
 pytestmark = [pytest.mark.faults, pytest.mark.s3]
 RESULTS, STEPS, IMAGES, PLAN = "/results/part-", r"/state/.*\.step", "/images/", "/plan/plan-"
-IMPATIENT = {"retry_seconds": 1, "timeout_seconds": 1}
+IMPATIENT = {"retry_seconds": 3, "timeout_seconds": 3}
+"""With a store that fails; and yet patient enough with one that answers slowly, on a machine at work."""
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def test_a_busy_store_is_waited_out(place: Place, undisturbed: Outcome) -> None:
     storm = place.proxy.add("slow_down", probability=0.3)
     config = place.config(editor=place.counting())
     with running(config) as future:
-        place.await_commits(1)
+        place.await_commits(1, future)
         away = place.proxy.add("unavailable")
         until(lambda: away.count > 10)
         place.proxy.remove(away)
@@ -132,7 +133,7 @@ def test_a_store_that_fails_for_good_ends_the_run_and_no_record(
 ) -> None:
     config = place.config(editor=place.counting(), storage=IMPATIENT)
     with running(config) as future:
-        place.await_commits(1)
+        place.await_commits(1, future)
         place.proxy.add(fault, method, path)
         with pytest.raises(StoreError, match=message) as error:
             future.result(60)

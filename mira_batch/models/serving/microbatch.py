@@ -311,7 +311,8 @@ class MicroBatcher(Generic[Q, R]):
             if not self._fresh:
                 return EngineDead(
                     f"the {self.role.name} ran out of memory with one request alone, in a process that has "
-                    f"answered others: a fresh one shows whether it is too large or memory leaks ({words})"
+                    f"answered others: a fresh one shows whether it is too large or memory leaks ({words})",
+                    suspicion=self.role.out_of_memory,
                 )
             kind = self.role.out_of_memory
         wrapped = RecordError(kind, words)

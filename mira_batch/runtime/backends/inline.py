@@ -86,7 +86,9 @@ class InlineBackend:
                 return
             error = call.exception()
             if isinstance(error, EngineDead):
-                pool.answers.put(EngineDead(f"{error}. {_NEXT} {_RAY}", error.kind))
+                pool.answers.put(
+                    EngineDead(f"{error}. {_NEXT} {_RAY}", error.kind, suspicion=error.suspicion)
+                )
             elif error is not None:
                 pool.answers.put(error)
             elif receipt := call.result():

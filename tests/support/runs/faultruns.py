@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,13 +127,18 @@ class Place:
             if entry.key.endswith(".step")
         )
 
-    def await_commits(self, count: int) -> None:
-        """Wait until so many shards are committed."""
+    def await_commits(self, count: int, of: Future[Any] | None = None) -> None:
+        """Wait until so many shards are committed.
+
+        Raises: what the run has ended with before, if that is given.
+        """
         root = open_store(f"{self.uri}/out", self.past)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if sum("/results/" in entry.key for entry in root.list("")) >= count:
                 return
+            if of is not None and of.done():
+                of.result()
             time.sleep(0.02)
         raise TimeoutError(f"{self.uri}: fewer than {count} shards are committed")
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from mira_batch.config.shared import StorageConfig
+from mira_batch.core.errors import EngineDead
 from mira_batch.core.types import ErrorKind, Failure
-from mira_batch.runtime.attempts import AttemptLog, Session, know_nothing
+from mira_batch.runtime.attempts import MOST_IN_DOUBT, AttemptLog, Session, know_nothing
 from mira_batch.storage.run.steplog import ShardLog
 from mira_batch.storage.stores.objects import Store, open_store
 
@@ -89,17 +90,41 @@ def test_tries_that_ended_count_for_nothing_nor_what_was_before_them(store: Stor
 
 def test_a_process_that_says_whose_fault_it_is_needs_one_try(store: Store) -> None:
     tries = opened(store)
-    tries.explain("w", tries.begin("w", 2), "an editor call took too long", TIMEOUT)
+    tries.explain("w", tries.begin("w", 2), EngineDead("an editor call took too long", TIMEOUT))
     assert find(store, 2) == Failure(TIMEOUT, "an editor call took too long")
 
 
 def test_the_cause_is_named_where_it_is_known(store: Store) -> None:
     tries = opened(store)
-    tries.explain("w", tries.begin("w", 0), "the model ended its thread", None)
+    tries.explain("w", tries.begin("w", 0), EngineDead("the model ended its thread"))
     opened(store, process="p2").begin("w", 0)
     verdict = opened(store, ends={"p2": Failure(CRASH, "exit code 3")}).find_verdict("w", 0)
     assert verdict is not None and verdict.failure.kind is CRASH
     assert verdict.failure.message.endswith("only one running: the model ended its thread; exit code 3")
+
+
+def test_memory_that_others_may_have_leaked_is_no_crash(store: Store) -> None:
+    """A suspicion, which takes many tries to be believed, and has its own kind."""
+    short = EngineDead("the editor ran out of memory", suspicion=ErrorKind.editor_out_of_memory)
+    for _ in range(MOST_IN_DOUBT):
+        tries = opened(store)
+        assert tries.find_verdict("w", 0) is None
+        tries.explain("w", tries.begin("w", 0), short)
+    assert find(store) == Failure(
+        ErrorKind.editor_out_of_memory, f"{MOST_IN_DOUBT} times: the editor ran out of memory"
+    )
+    assert find(store, 1) is None, "it got further"
+
+
+def test_a_suspicion_and_a_death_without_a_word_are_not_two_of_a_kind(store: Store) -> None:
+    tries = opened(store)
+    short = EngineDead("out of memory", suspicion=ErrorKind.editor_out_of_memory)
+    tries.explain("w", tries.begin("w", 0), short)
+    opened(store).begin("w", 0)
+    assert find(store) is None
+    opened(store).begin("w", 0)
+    found = find(store)
+    assert found is not None and found.kind is CRASH and "died 2 times" in found.message
 
 
 @pytest.mark.parametrize(("second", "kind"), [(TIMEOUT, TIMEOUT), (CRASH, CRASH), (None, CRASH)])

@@ -21,6 +21,7 @@ from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.models.deadly import deadly
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.edits import open_worker, plan_edits
+from tests.support.runs.faultruns import counting
 
 SESSION = "a1"
 POLICY = {"type": "simulated", "steps": {"exact": {"*": 2}}}
@@ -71,6 +72,24 @@ def test_nobody_is_tried_between_the_death_of_the_engine_and_the_end_of_the_proc
         ends = {type(call.exception()) for call in calls[1:]}
     assert CancelledError in ends and ends <= {CancelledError, type(None)}, "some may have come before"
     assert tries_of(store) == {0}
+
+
+def test_who_was_tried_before_goes_first(tmp_path: Path) -> None:
+    """It may blame the others, else, for what the process lacks; the rows keep the plan's order."""
+    log = tmp_path / "edits"
+    config, store, shards = planned(
+        tmp_path, 24, editor=counting(log, 0), workers={"shard_size": 4, "records_in_flight": 4}
+    )
+    plan = read_shard(store, shards[0], store.get)
+    tried = plan[2]
+    attempts(store, 0).begin(tried["work_id"], 0)
+    worker = open_worker(config, store.uri, SESSION)
+    try:
+        worker(shards[0])
+    finally:
+        worker.close()
+    assert log.read_text().splitlines()[0] == f"{tried['record_id']} 0"
+    assert read_outputs(store.uri)["record_id"].to_pylist() == [row["record_id"] for row in plan]
 
 
 def run_row(config: BulkEditConfig, store: Store, shards: list[Shard]) -> dict[str, Any]:
