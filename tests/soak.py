@@ -1,11 +1,11 @@
 """`python -m tests.soak [minutes] [seed]`: one disturbed run after another, on Ray and a real S3 server.
 
 In each round a catalogue is run while the store refuses or resets one request in twenty, and every few
-seconds something is killed: a worker, the driver (SIGKILL, SIGINT or SIGTERM, at any moment from its first
-to its last), its raylet or its GCS; or a second driver takes over. A driver that can must say in one line
-why it ended, with the exit code of that, and leave no process behind. The same command is given until the
-run is complete. It must then be whole, equal the same run left alone, and have made again at most one step
-per record in flight for each kill.
+seconds something is killed: a worker (or it is stopped, and stays so), the driver (SIGKILL, SIGINT or
+SIGTERM, at any moment from its first to its last), its raylet or its GCS; or a second driver takes over. A
+driver that can must say in one line why it ended, with the exit code of that, and leave no process behind.
+The same command is given until the run is complete. It must then be whole, equal the same run left alone,
+and have made again at most one step per record in flight for each kill.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ RECORDS, WORKERS, IN_FLIGHT = 60, 2, 4
 ENDS = {"driver": -signal.SIGKILL, "SIGINT": 130, "SIGTERM": 130, "raylet": 1, "GCS": 1}
 """What ends a driver, and its exit code."""
 PROCESSES = {"raylet": "raylet/raylet", "GCS": "gcs_server"}
-KILLS = ("worker", "worker", "takeover", "SIGINT", "SIGTERM", *ENDS)
+WORKER = {"worker": signal.SIGKILL, "frozen worker": signal.SIGSTOP}
+KILLS = ("worker", *WORKER, "takeover", "SIGINT", "SIGTERM", *ENDS)
 MOST = 12
 """Kills in a round; after them it may finish."""
 
@@ -87,7 +88,7 @@ def one_round(
     state = list(open_store(run, config.storage).list("state"))
     assert state == [], state
     edits = read_edits(log)
-    bound = IN_FLIGHT * sum(WORKERS if what != "worker" else 1 for what in happened.elements())
+    bound = IN_FLIGHT * sum(1 if what in WORKER else WORKERS for what in happened.elements())
     assert edits.repeated <= bound, (edits.repeated, happened)
     return happened, edits.begun.total(), edits.repeated
 
@@ -100,6 +101,7 @@ def job(manifest: Path, log: Path, output: str, proxy: FaultProxy) -> dict[str, 
         policy={"type": "simulated"},
         editor=counted(log, 0.2, max_batch=2),
         workers={"min": WORKERS, "records_in_flight": IN_FLIGHT, "shard_size": 4},
+        limits={"edit_seconds": 5, "policy_seconds": 5},  # who is silent for much longer is ended
         storage={"endpoint_url": proxy.endpoint, "timeout_seconds": 5},
     )
 
@@ -147,16 +149,16 @@ def disturbance(
 ) -> tuple[Driver, str] | None:
     """Kill something; the driver that now runs the job, and what it was. None: nothing was there to kill.
 
-    Of one driver's workers only one is killed: who is hit twice while it runs alone counts as poison.
+    Of one driver's workers only one is hit: who is hit twice while it runs alone counts as poison.
     """
     kind, process = draw.choice(KILLS), driver.process
-    if kind == "worker":
+    if kind in WORKER:
         pids = read_edits(log).pids
         alive = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
         if not alive or process.pid in killed:
             return None
         killed.add(process.pid)
-        os.kill(draw.choice(alive), signal.SIGKILL)
+        os.kill(draw.choice(alive), WORKER[kind])
     elif kind == "takeover":
         second = begin(*CLI, "run", "--config", file, "--takeover")
         code = ended(driver, 300)  # on a busy machine the second takes long to come

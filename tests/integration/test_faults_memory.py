@@ -56,6 +56,13 @@ def test_an_editor_that_leaks_costs_processes_and_no_record(manifest: Path) -> N
     assert restarts >= (RECORDS - 1) // LEAK
 
 
+def test_so_does_a_policy_that_leaks(manifest: Path) -> None:
+    """Its answers are not logged: a process asks again what the one before it was told."""
+    ends, restarts = run_all(manifest, odd(policy="make_leaking_policy"))
+    assert set(ends.values()) == {"ok"}
+    assert restarts >= 2
+
+
 def test_a_record_that_is_too_large_fails_and_no_other(manifest: Path) -> None:
     ends, restarts = run_all(manifest, odd(way="too-large"))
     assert ends.pop("odd-1") == "editor_out_of_memory"
