@@ -124,6 +124,8 @@ class Interrupts:
         if self._witness is not None:
             self._witness.dismiss()
         kill_with_descendants(find_children(os.getpid()))
+        if self._witness is not None:
+            self._witness.end_orphans()
         _exit(code)
 
     def _hear(self, number: int, _: object) -> None:

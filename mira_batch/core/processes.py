@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Collection
 from contextlib import suppress
+
+_MARK = "MIRA_BATCH_PROCESS"
 
 
 def find_children(pid: int) -> list[int]:
@@ -30,6 +33,39 @@ def kill_with_descendants(pids: Collection[int]) -> None:
     for pid in doomed:
         with suppress(OSError):
             os.kill(pid, signal.SIGKILL)
+
+
+def mark_descendants(mark: str) -> None:
+    """Have all processes that this one starts from now on, and theirs, carry a mark, whoever's children they
+    become when those between have died."""
+    os.environ[_MARK] = mark
+
+
+def kill_marked(mark: str, seconds: float) -> None:
+    """Kill the processes that carry a mark, and those that they start meanwhile.
+
+    Args:
+        mark: as given to `mark_descendants`.
+        seconds: after which to leave it at that.
+    """
+    until = time.monotonic() + seconds
+    while (found := _find_marked(f"{_MARK}={mark}".encode())) and time.monotonic() < until:
+        for pid in found:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def _find_marked(entry: bytes) -> list[int]:
+    """Living processes whose environment had this entry when they began their program."""
+    found: list[int] = []
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        with suppress(OSError):
+            if name.isdigit():
+                with open(f"/proc/{name}/environ", "rb") as file:
+                    if entry in file.read().split(b"\0"):
+                        found.append(int(name))
+    return [pid for pid in found if is_running(pid)]
 
 
 def is_running(pid: int) -> bool:

@@ -52,6 +52,19 @@ def test_ray_that_dies_is_named_and_the_same_command_goes_on(
     check_goes_on(tmp_path, job, RECORDS)
 
 
+def test_what_a_killed_driver_and_a_dead_raylet_leave_behind_is_ended(
+    tmp_path: Path, job: BulkEditConfig, begin: Begin
+) -> None:
+    """The raylet's own processes would stay for ever: nobody is left who could tell them."""
+    driver, log = begin_run(begin, tmp_path), tmp_path / "edits.log"
+    driver.await_moment(lambda _: read_edits(log).ended)
+    raylet = driver.find_first("raylet/raylet")
+    for pid in (driver.process.pid, raylet):
+        os.kill(pid, signal.SIGKILL)
+    check_ended(driver, -signal.SIGKILL, "was killed")
+    check_goes_on(tmp_path, job, RECORDS)
+
+
 def test_ray_that_is_too_slow_to_start_is_one_line(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:
     """As on a machine that is too busy: its raylet is there, but gets no time."""
     driver = begin_run(begin, tmp_path)
