@@ -12,11 +12,9 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -26,7 +24,8 @@ from pydantic import TypeAdapter
 from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import Receipt, RunSummary
 from mira_batch.core.types import UNFINISHED
-from mira_batch.storage.run.layout import RECEIPTS, DamagedFile, read_document, result_key, shard_of
+from mira_batch.storage.run.committed import find_ranges
+from mira_batch.storage.run.layout import RECEIPTS, DamagedFile, read_document, result_key
 from mira_batch.storage.stores import Store
 
 FOOTER = b"mira_batch.receipt"
@@ -68,15 +67,9 @@ class Ledger:
         """Write the sum. It only saves time later, so a store that fails just now is no reason to stop."""
         self._saved = time.monotonic()
         if self._shards:
-            document = {"shards": _find_ranges(self._shards), "total": json.loads(to_json(self._total))}
+            document = {"shards": find_ranges(self._shards), "total": json.loads(to_json(self._total))}
             with suppress(StoreError):
                 self._store.put(self._key, json.dumps(document).encode())
-
-
-def find_committed_shards(store: Store) -> set[int]:
-    """Shards whose result file exists: one LIST."""
-    found = (shard_of(entry.key) for entry in store.list("results"))
-    return {shard for shard in found if shard is not None}
 
 
 def sum_receipts(store: Store, committed: set[int]) -> Receipt:
@@ -158,11 +151,3 @@ def _convert_first_form(data: dict[str, Any]) -> dict[str, Any]:
             if name in data
         },
     }
-
-
-def _find_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """Sorted numbers as (first, last) of each run without a gap."""
-    ordered = sorted(numbers)
-    breaks = [i for i, (a, b) in enumerate(pairwise(ordered), start=1) if b != a + 1]
-    starts, ends = [0, *breaks], [*breaks, len(ordered)]
-    return [(ordered[start], ordered[end - 1]) for start, end in zip(starts, ends, strict=True)]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
+
+import pyarrow as pa
 
 from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import RunConflict, RunStopped, StoreError
-from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
@@ -20,19 +20,19 @@ from mira_batch.runtime.backends import Backend, make_backend
 from mira_batch.runtime.drive import drive, watch_deadline
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.lease import is_alive, lease, read_claim
-from mira_batch.runtime.ledger import Ledger, find_committed_shards, sum_receipts
-from mira_batch.runtime.plan import make_plan, needs_backend, scan_split
+from mira_batch.runtime.ledger import Ledger, sum_receipts
+from mira_batch.runtime.plan import needs_backend, scan_split
 from mira_batch.runtime.pool import Assignment
 from mira_batch.runtime.preflight import check_output
+from mira_batch.runtime.prepare import Prepared, make_plan, open_existing, prepare, read_catalogue
 from mira_batch.runtime.trace import Profile
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
-from mira_batch.storage.run.layout import RunSpec
+from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.planfile import Plan, Shard, read_plan
 from mira_batch.storage.run.verify import Verdict
 from mira_batch.storage.run.verify import verify as verify_run
-from mira_batch.storage.source import Source
-from mira_batch.storage.stores import Store, check_create_only, open_store
+from mira_batch.storage.stores import Store
 
 
 def run(
@@ -63,20 +63,23 @@ def run(
     job.check()
     check_output(job.config.output.uri)
     with phases.phase("open"):
-        prepared = _prepare(job)
-    store, backend = prepared.store, _load_backend(job, prepared, stop)
+        prepared = prepare(job)
+    backend = _load_backend(job, prepared, stop)
 
     def lost(to: str) -> None:
         stop.ask(RunEnd.taken_over, f"another driver took the run over: {to}")
 
     with (
         watch_deadline(job.config, stop),
-        lease(store, lost, watch.note, takeover),
+        lease(prepared.store, lost, watch.note, takeover),
         ExitStack() as stack,  # the backend starts when there is work for it, and at most once
     ):
-        layout.note_call(store, prepared.spec)
+        layout.note_call(prepared.store, prepared.spec)
         with phases.phase("plan"):
-            found = _plan(job, prepared, backend, watch, stop, stack)
+            scan = partial(_scan, job, prepared, backend, stop, stack)
+            store, found = make_plan(job, prepared, scan, watch)
+            if store is not prepared.store:
+                stack.enter_context(lease(store, lost, watch.note, takeover))
             todo, summary = _look(job.config, store, found)
             delete_state(store, keep={shard.index for shard in todo})
         watch.executing(summary)
@@ -92,6 +95,8 @@ def run(
             todo, now = _look(job.config, store, found)
             summary = replace(now, already=summary.already, workers=ledger.summary.workers)
             delete_state(store, keep={shard.index for shard in todo})
+        with phases.phase("fold"):
+            read_catalogue(job, prepared.spec, watch)
     summary = replace(summary, wall=time.monotonic() - started)
     if profile:
         phases.write(store)
@@ -146,13 +151,14 @@ def plan(job: Job, progress: Progress | None = None, stop: StopRequest | None = 
         ClusterLost: Ray died.
     """
     started, stop = time.monotonic(), stop or StopRequest()
-    prepared = _prepare(job)
+    prepared = prepare(job)
     layout.note_call(prepared.store, prepared.spec)
     with stop.heeding():
         backend = make_backend(job.config.backend)
     with ExitStack() as stack:
-        found = _plan(job, prepared, backend, progress or Progress(), stop, stack)
-        summary = _look(job.config, prepared.store, found)[1]
+        scan = partial(_scan, job, prepared, backend, stop, stack)
+        store, found = make_plan(job, prepared, scan, progress or Progress())
+        summary = _look(job.config, store, found)[1]
     return replace(summary, wall=time.monotonic() - started)
 
 
@@ -198,85 +204,17 @@ def verify(job: Job) -> Verdict:
     return verify_run(open_existing(job), job.result_schema, job.check_row)
 
 
-def open_existing(job: Job) -> Store:
-    """The run's directory, which must be there.
-
-    Raises:
-        RunConflict: there is no such run, or it is of another job.
-    """
-    if job.config.run_id:  # then it needs no look at what it reads
-        spec = make_spec(job, [], "")
-    else:
-        source = job.find_source()
-        spec = make_spec(job, source.files, source.location)
-    store = open_store(spec.uri, job.config.storage, make=False)
-    standing = layout.job_of(layout.read_run(store))
-    if standing != job.config.job:
-        raise RunConflict(f"{store.uri}: is a run of the job {standing}, not of {job.config.job}")
-    return store
+def _scan(
+    job: Job, run: Prepared, backend: Backend, stop: StopRequest, stack: ExitStack
+) -> Iterable[pa.Table]:
+    """The rows of all splits, on the backend if they are many."""
+    if not needs_backend(run.source, run.splits):
+        return (table for split in run.splits for table in scan_split(job, split))
+    _start(backend, job.config, stop, stack)
+    return backend.scan(job, run.splits, partial(_look_up, stop, run.store))
 
 
-def make_spec(job: Job, files: Sequence[tuple[str, str]], source: str) -> RunSpec:
-    """What a run of this job over these files is.
-
-    Args:
-        job: the job.
-        files: path and version of each file that it reads.
-        source: where they are, as the user wrote it.
-    """
-    contents = content_hash(*(part for file in files for part in file))
-    return RunSpec(
-        job=job.config.job,
-        output=job.config.output.uri,
-        source=source,
-        files=files,
-        fingerprint=fingerprint(job.fingerprint_fields()),
-        settings={**job.settings(), "manifest_content": contents},
-        config=job.config.model_dump(mode="json"),
-        storage=job.config.storage,
-        run_id=job.config.run_id,
-    )
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A run whose directory is open."""
-
-    spec: RunSpec
-    source: Source
-    splits: Sequence[Any]
-    """Of what is to be planned; empty where there is a plan."""
-    store: Store
-
-
-def _prepare(job: Job) -> _Prepared:
-    """Open the run's directory, and as long as it isn't planned cut its source into splits.
-
-    Cut before the directory is made: a manifest that can't be used leaves none behind.
-    """
-    source = job.find_source()
-    spec = make_spec(job, source.files, source.location)
-    splits = [] if layout.is_planned(spec) else source.split()
-    return _Prepared(spec, source, splits, layout.open_run(spec))
-
-
-def _plan(
-    job: Job, run: _Prepared, backend: Backend, watch: Progress, stop: StopRequest, stack: ExitStack
-) -> Plan:
-    """The run's plan, made now where there is none."""
-    found = read_plan(run.store)
-    if found is None:
-        check_create_only(run.store)
-        if needs_backend(run.source, run.splits):
-            _start(backend, job.config, stop, stack)
-            scanned = backend.scan(job, run.splits, partial(_look_up, stop, run.store))
-        else:
-            scanned = (table for split in run.splits for table in scan_split(job, split))
-        found = make_plan(job, run.spec, scanned, run.store, watch.planning)
-    return found
-
-
-def _load_backend(job: Job, run: _Prepared, stop: StopRequest) -> Backend:
+def _load_backend(job: Job, run: Prepared, stop: StopRequest) -> Backend:
     """The job's backend; it takes seconds to import, in which an exception might be lost."""
     with stop.heeding():
         backend = make_backend(job.config.backend)

@@ -28,6 +28,9 @@ PLAN = pa.schema(
         ("image_row_group", pa.int32()),  # row group
         ("image_row", pa.int32()),  # and row within the group
         ("metadata", pa.string()),  # the manifest's other columns, a JSON object
+        # Digests of 8 bytes of what decides the work_id beside the settings, to say why a record runs again:
+        ("image_part", pa.string()),  # where the image is and what tells its version
+        ("instruction_part", pa.string()),
     ]
 )
 
@@ -148,6 +151,44 @@ RESULTS = _add_features(
         ]
     )
 )
+
+SNAPSHOT = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("work_id", pa.string()),
+        ("image_part", pa.string()),  # as in `PLAN`; null where an earlier release planned it
+        ("instruction_part", pa.string()),
+        ("status", pa.string()),
+        ("stop_reason", pa.string()),
+        ("error_kind", pa.string()),
+        ("source_digest", pa.string()),  # of the input's decoded pixels
+        ("result_digest", pa.string()),
+        ("cost", pa.float64()),  # US dollars
+        ("models", pa.string()),  # identity by role, a JSON object
+        # Where its row is:
+        ("run", pa.string()),
+        ("shard", pa.int32()),
+        ("row", pa.int32()),
+        # What it is to the catalogue:
+        ("plan", pa.int32()),  # number of the newest plan that wants this work
+        ("source", pa.string()),  # the manifest that was planned then, as its run names it
+        ("gone", pa.int32()),  # number of the plan that missed the record in that manifest; see `merge`
+        ("current", pa.bool_()),  # it stands for the record
+    ]
+)
+"""What a snapshot of the catalogue knows of each piece of work: one row for each record_id and work_id."""
+
+POINTERS = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("work_id", pa.string()),  # what the plan wants; null where the manifest lost the record
+        ("stands_in", pa.string()),  # work_id of the row that does for it; null: one of this very work_id
+        ("image_part", pa.string()),
+        ("instruction_part", pa.string()),
+    ]
+)
+"""What a plan says of records that it does not run: which row stands for them from now on. Those of which the
+last plan said the same are left out."""
 
 RESULTS_OF = {"edit": RESULTS, "inspect": FACTS}
 """The schema of the results of each job of this package; another job's stands in its own files."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import ManifestConfig, StorageConfig
 from mira_batch.core.errors import RecordError
-from mira_batch.core.identity import work_id
+from mira_batch.core.identity import content_hash, work_id
 from mira_batch.storage import schema
 from mira_batch.storage.images import check_allowed
 from mira_batch.storage.manifest.rows import Embedded, Record, Reject
@@ -116,7 +116,7 @@ def _make_local_lookup(source: ManifestConfig) -> Callable[[str], str | None]:
 def _scan(row: Record | Reject, identities: dict[str, str], fingerprint: str) -> tuple[Any, ...]:
     """A row's values in the order of `SCAN`."""
     if isinstance(row, Reject):
-        return (row.record_id, *[None] * 7, row.where, row.field, row.reason, None)
+        return (row.record_id, *[None] * 9, row.where, row.field, row.reason, None)
     uri = file = group = index = None
     if isinstance(row.image, Embedded):
         place, identity = row.image.place, row.image.digest
@@ -125,7 +125,8 @@ def _scan(row: Record | Reject, identities: dict[str, str], fingerprint: str) ->
         uri, identity = row.image, f"{row.image}\n{identities.get(row.image, '')}"
     work = work_id(row.record_id, identity, row.instruction, fingerprint)
     digest = blake2b(row.record_id.encode(), digest_size=16).digest()
-    plan = (row.record_id, work, row.instruction, uri, file, group, index, row.metadata)
+    parts = (content_hash(identity, size=8), content_hash(row.instruction, size=8))
+    plan = (row.record_id, work, row.instruction, uri, file, group, index, row.metadata, *parts)
     return (*plan, row.where, None, None, digest)
 
 

@@ -43,7 +43,7 @@ def delete_leftovers(store: Store, plan: Plan | None) -> Cleaned:
     claim = store.get(layout.LEASE)
     found += [Entry(layout.LEASE, len(claim))] if claim is not None else []
     if plan is not None:
-        named = {layout.PLAN, layout.REJECTS, *plan.files}
+        named = {layout.PLAN, layout.REJECTS, *plan.files, *plan.pointers}
         found += [entry for entry in store.list("plan") if entry.key not in named]
     store.delete(entry.key for entry in found)
     halves = store.delete_temporaries()

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
-from mira_batch.core.types import Status
-from mira_batch.storage.run.layout import RUN, DamagedFile, RunSpec, job_of, parse_run
+from mira_batch.storage.run.layout import RUN, DamagedFile, parse_run, shard_of
 from mira_batch.storage.run.results import columns_to_read, result_files, take_from_file, tell_unfinished
 from mira_batch.storage.stores import ArrowFileSystem, open_store, shorten_error
 
@@ -25,59 +22,6 @@ _log = logging.getLogger(__name__)
 _THREADS = 16
 _FILES_AT_ONCE = 256
 """Result files read ahead of their use; of each only the columns asked for."""
-_NO_PART = ("input", "manifest_content")
-"""Settings of a run that say what it read, not what it made of a record."""
-
-
-@dataclass(frozen=True)
-class EarlierWork:
-    """Work that other runs have done with one of the statuses that count as done."""
-
-    models: Sequence[Mapping[str, str | None]] = ()
-    """Who did it: each set of identities once."""
-    by: Mapping[bytes, int] = field(default_factory=dict)
-    """work_id -> place in `models` of who did it last."""
-
-
-def find_earlier_work(spec: RunSpec, fields: pa.Schema, done: Collection[Status]) -> EarlierWork:
-    """What other runs under the same output have done that this one would do alike.
-
-    Those are runs of the same fingerprint whose rows have the same form. Others are not read. A run or a
-    result file that is damaged counts as not done, and the log names it.
-
-    Args:
-        spec: this run.
-        fields: schema of its results.
-        done: the statuses that count as done.
-
-    Raises:
-        StoreError: the store can't be used.
-    """
-    names = ("work_id", "status", *(["models"] if "models" in fields.names else []))
-    models: list[Mapping[str, str | None]] = []
-    places: dict[tuple[str | None, ...], int] = {}
-    by: dict[bytes, int] = {}
-    for run, about in list_runs(spec.output, spec.storage, on_damaged=_warn):
-        if run == spec.uri or not _is_alike(spec, about):
-            continue
-        for _, table in read_columns(run, names, fields, spec.storage, on_damaged=_warn):
-            for row in table.filter(pc.field("status").isin(sorted(done))).to_pylist():
-                identities = row.get("models") or {}
-                place = places.setdefault(tuple(identities.values()), len(places))
-                if place == len(models):
-                    models.append(identities)
-                by[bytes.fromhex(row["work_id"])] = place
-    return EarlierWork(models, by)
-
-
-def _is_alike(spec: RunSpec, about: Mapping[str, Any]) -> bool:
-    """Whether a run, by its `run.json`, makes the same of a record, in the same form."""
-
-    def form(settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in settings.items() if name not in _NO_PART}
-
-    same_job = job_of(about) == spec.job and about["fingerprint"] == spec.fingerprint
-    return same_job and form(about["settings"]) == form(spec.settings)
 
 
 def list_runs(
@@ -113,6 +57,7 @@ def read_columns(
     fields: pa.Schema,
     storage: StorageConfig,
     on_damaged: Callable[[StoreError], None],
+    leave_out: Container[int] = (),
 ) -> Iterator[tuple[str, pa.Table]]:
     """These columns of each result file of a run, file by file, as `fields` declares them; `status` as
     `tell_unfinished` gives it.
@@ -123,11 +68,13 @@ def read_columns(
         fields: schema of its results.
         storage: how an object store is reached.
         on_damaged: told of a file that is damaged; what it raises ends the reading.
+        leave_out: shards whose files are not read.
 
     Yields:
         (result file, table), by shard.
     """
     fs, files = result_files(run, storage)
+    files = [file for file in files if shard_in(file) not in leave_out]
     needed = columns_to_read(columns, fields.names)
 
     def read(file: str) -> pa.Table | DamagedFile:
@@ -153,6 +100,13 @@ def read_columns(
                     on_damaged(table)
                 else:
                     yield file, table
+
+
+def shard_in(file: str) -> int:
+    """The shard of a result file, by its path."""
+    shard = shard_of(f"results/{file.rsplit('/', 1)[1]}")
+    assert shard is not None
+    return shard
 
 
 def read_result_file(
@@ -201,7 +155,3 @@ def read_result_file(
             f"{where}: is damaged ({shorten_error(error)}); keep it, but move it out of that "
             "run's directory, and run that run again"
         ) from error
-
-
-def _warn(error: StoreError) -> None:
-    _log.warning("%s. Its records count as not done.", error)

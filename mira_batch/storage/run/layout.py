@@ -21,7 +21,7 @@ import json
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -41,6 +41,8 @@ LEASE = "lease.json"
 PROFILE = "profile.json"
 RECEIPTS = "receipts"
 CALLS = "calls"
+_READ = ("input", "manifest_content")
+"""Settings of a run that say what it read."""
 _CALL = re.compile(r"calls/(\d{5,})\.json")
 _PART = re.compile(r"results/part-(\d{5,})\.parquet")
 
@@ -86,12 +88,19 @@ class RunSpec:
     storage: StorageConfig
     run_id: str | None = None
     """The configured run id; None derives one from `settings`."""
+    number: int = 1
+    """Which of the runs of the same settings over the same files it is."""
 
     @property
     def name(self) -> str:
         """The run's id: as configured, or made from the settings and the state of the files."""
         if self.run_id:
             return self.run_id
+        return self.series if self.number == 1 else f"{self.series}-{self.number}"
+
+    @property
+    def series(self) -> str:
+        """Name of the first run of the same settings over the same files."""
         parts = [
             re.sub(r"[^A-Za-z0-9]+", "-", part.split(".")[0]).strip("-") for part in self.source.split("/")
         ]
@@ -102,6 +111,26 @@ class RunSpec:
     def uri(self) -> str:
         """The run's directory."""
         return f"{self.output}/{self.name}"
+
+
+def find_newest(spec: RunSpec) -> RunSpec | None:
+    """The newest run of the same settings over the same files, if there is one; with a configured id, the one
+    of that id.
+
+    Raises:
+        StoreError: the store can't be used.
+    """
+    try:
+        output = open_store(spec.output, spec.storage, make=False)
+    except StoreError:  # no such directory; a scheme that can't be used is refused again by `open_run`
+        return None
+    names = set(output.list_folders())
+    found = [spec] if spec.name in names else []
+    if spec.run_id is None:
+        pattern = re.compile(rf"{re.escape(spec.series)}-(\d+)")
+        numbers = [int(match[1]) for name in names if (match := pattern.fullmatch(name))]
+        found += [replace(spec, number=number) for number in sorted(numbers)]
+    return found[-1] if found else None
 
 
 def open_run(spec: RunSpec) -> Store:
@@ -178,18 +207,19 @@ def _name_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
-def is_planned(spec: RunSpec) -> bool:
-    """Whether this run has a whole plan. Makes nothing, not even the directory."""
-    try:
-        store = open_store(spec.uri, spec.storage, make=False)
-    except StoreError:  # no such directory; a scheme that can't be used is refused again by `open_run`
-        return False
-    return store.exists(PLAN)
-
-
 def job_of(run: Mapping[str, Any]) -> str:
     """Which job a run is of, by its `run.json`; the first runs knew only one."""
     return run.get("job", "edit")
+
+
+def hash_form(settings: Mapping[str, Any]) -> str:
+    """Hash of a run's settings but for what it read: of what decides what it makes of a record, and in which
+    form.
+
+    Args:
+        settings: of its `run.json`.
+    """
+    return hash_settings({name: value for name, value in settings.items() if name not in _READ})
 
 
 def read_run(store: Store) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ from mira_batch.storage.run import layout
 from mira_batch.storage.stores import Store, shorten_error
 
 SHARDS_PER_FILE = 256
-_NAMED = re.compile(r"plan-\d+-([0-9a-f]{8})\.parquet$")
+_NAMED = re.compile(r"(?:plan|pointers)-\d+-([0-9a-f]{8})\.parquet$")
 TAPER = 4
 """The last shards shrink so that about this many times the pool's size remain at every size."""
 
@@ -49,6 +49,10 @@ class Plan:
     rejected: int
     skipped: int
     """Records left out because an earlier run has them."""
+    number: int = 0
+    """Its place among all plans under the output; 0 where an earlier release made it, which knew none."""
+    pointers: tuple[str, ...] = ()
+    """Keys of the files that say which rows stand for records that are not run."""
 
     @property
     def records(self) -> int:
@@ -68,6 +72,27 @@ class SkippedBy:
     models: Mapping[str, str | None]
     """Identity by role; None where there was no such model."""
     records: int
+
+
+@dataclass(frozen=True, slots=True)
+class CauseCount:
+    """Records that are run, or not, for the same cause."""
+
+    records: int
+    example: str
+    """The record_id of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a plan doesn't run, and why it runs the rest."""
+
+    records: int = 0
+    """Those left out because an earlier run has them."""
+    by: Sequence[SkippedBy] = ()
+    """The same by the models that made them, for `layout.check_identities`."""
+    causes: Mapping[str, CauseCount] = field(default_factory=dict)
+    """By name of the cause, the most frequent first."""
 
 
 def choose_shard_size(remaining: int, most: int, workers: int) -> int:
@@ -94,6 +119,7 @@ class PlanWriter:
         self._tail: list[pa.Table] = []
         self._held = 0
         self._shards: list[pa.Table] = []
+        self._pointers: list[str] = []
         self._files: list[str] = []
         self._sizes: list[int] = []
 
@@ -105,25 +131,39 @@ class PlanWriter:
         if self._held > 2 * window + self._most * SHARDS_PER_FILE:
             self._cut(down_to=window)
 
-    def finish(self, rejects: pa.Table, skipped: int, skipped_models: Sequence[SkippedBy] = ()) -> Plan:
+    def point(self, pointers: pa.Table) -> None:
+        """Write down which rows stand for records that are not run (schema `POINTERS`)."""
+        if pointers.num_rows:
+            data = _write_parquet([pointers])
+            key = f"plan/pointers-{len(self._pointers):04d}-{content_hash(data, size=4)}.parquet"
+            self._store.put(key, data)
+            self._pointers.append(key)
+
+    def finish(
+        self, rejects: pa.Table, left_out: LeftOut | None = None, take_number: Callable[[], int] = lambda: 0
+    ) -> Plan:
         """Write the rest, the rejects, and last the marker.
 
         Args:
             rejects: the manifest rows that can't be used (schema `REJECTS`).
-            skipped: how many records were left out because an earlier run has them.
-            skipped_models: the same by the models that made them, for `layout.check_identities`.
+            left_out: what is not run, and why the rest is.
+            take_number: takes the plan's number.
 
         Returns the plan that stands: ours, or the one another driver finished first.
         """
+        left_out = left_out or LeftOut()
         self._cut(down_to=0)
         self._flush()
         self._store.put(layout.REJECTS, _write_parquet([rejects]))
         document = {
+            "number": take_number(),
             "files": self._files,
             "sizes": self._sizes,
+            "pointers": self._pointers,
             "rejected": rejects.num_rows,
-            "skipped": skipped,
-            "skipped_models": [asdict(entry) for entry in skipped_models],
+            "skipped": left_out.records,
+            "skipped_models": [asdict(entry) for entry in left_out.by],
+            "causes": {name: asdict(cause) for name, cause in left_out.causes.items()},
         }
         self._store.create(layout.PLAN, json.dumps(document).encode())
         plan = read_plan(self._store)
@@ -178,7 +218,14 @@ def read_plan(store: Store) -> Plan | None:
     found = layout.read_document(store, layout.PLAN, "files", "sizes", "rejected", "skipped")
     if found is None:
         return None
-    return Plan(tuple(found["files"]), tuple(found["sizes"]), found["rejected"], found["skipped"])
+    return Plan(
+        tuple(found["files"]),
+        tuple(found["sizes"]),
+        found["rejected"],
+        found["skipped"],
+        found.get("number", 0),
+        tuple(found.get("pointers", ())),
+    )
 
 
 def read_plan_file(store: Store, key: str) -> bytes:
@@ -227,6 +274,19 @@ def read_shard(
     data = read(shard.file) if read else read_plan_file(store, shard.file)
     with pq.ParquetFile(io.BytesIO(data)) as file:
         return file.read_row_group(shard.row_group).to_pylist()
+
+
+def read_pointers(store: Store, key: str) -> pa.Table:
+    """Which rows stand for records that are not run (schema `POINTERS`).
+
+    Args:
+        store: the run's directory.
+        key: of one of `Plan.pointers`.
+
+    Raises:
+        StoreError: the file is gone or damaged.
+    """
+    return pq.read_table(io.BytesIO(read_plan_file(store, key)))
 
 
 def read_rejects(store: Store) -> list[dict[str, Any]]:

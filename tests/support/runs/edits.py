@@ -10,6 +10,7 @@ from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.edit.job import EditJob
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.attempts import Session
+from mira_batch.runtime.prepare import make_spec
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import ManifestFile
@@ -21,7 +22,7 @@ from mira_batch.storage.stores.objects import Store, open_store
 def spec_of(config: BulkEditConfig, files: Sequence[ManifestFile]) -> layout.RunSpec:
     """What a run over these manifest files is."""
     versions = [(file.path, file.version) for file in files]
-    return runner.make_spec(EditJob(config), versions, config.input.manifest)
+    return make_spec(EditJob(config), versions, config.input.manifest)
 
 
 def open_edit_run(config: BulkEditConfig, files: Sequence[ManifestFile]) -> Store:

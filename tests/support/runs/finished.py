@@ -94,7 +94,7 @@ def a_run(config: BulkEditConfig, records: int, shard_size: int = 4) -> Store:
     rows = [a_plan_row(index) for index in range(records)]
     writer.add(pa.Table.from_pylist(rows, schema=schema.PLAN))
     index = 0
-    for shard in writer.finish(schema.REJECTS.empty_table(), 0).shards():
+    for shard in writer.finish(schema.REJECTS.empty_table()).shards():
         results = []
         for row in read_shard(store, shard):
             results.append(a_result(row, mixed(index), config))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,14 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage import schema
+from mira_batch.storage.catalogue.buckets import digest_records
+from mira_batch.storage.catalogue.fold import fold
+from mira_batch.storage.catalogue.join import KEYS, Cause, join
+from mira_batch.storage.catalogue.place import open_catalogue
+from mira_batch.storage.catalogue.snapshot import read_part
 from mira_batch.storage.manifest.listing import ManifestFile
-from mira_batch.storage.run.history import EarlierWork, find_earlier_work, read_columns
-from mira_batch.storage.run.layout import RUN, result_key
+from mira_batch.storage.run.history import read_columns
+from mira_batch.storage.run.layout import RUN, hash_form, result_key
 from mira_batch.storage.stores.objects import Store
 from tests.support.runs.edits import edit_results, open_edit_run, spec_of
 from tests.support.runs.finished import a_config, a_plan_row, a_result, a_trajectory
@@ -26,7 +32,6 @@ from tests.support.servers.odd_s3 import OddS3, odd_s3
 from tests.support.servers.s3 import S3Server
 
 FILES = [ManifestFile("/data/m.jsonl", "jsonl", "v1")]
-OWN = "/nowhere/own"
 
 
 def a_run(config: BulkEditConfig, run_id: str, *shards: list[dict[str, Any]]) -> Store:
@@ -51,14 +56,24 @@ def work(*indices: int) -> set[bytes]:
     return {bytes.fromhex(a_plan_row(i)["work_id"]) for i in indices}
 
 
-def find_earlier(config: BulkEditConfig, own: str) -> EarlierWork:
-    """What other runs have done, seen from the run in this directory."""
-    spec = spec_of(config.model_copy(update={"run_id": own.rpartition("/")[2]}), FILES)
-    return find_earlier_work(spec, schema.RESULTS, config.output.done_statuses)
+def find_done(config: BulkEditConfig) -> tuple[set[bytes], Counter[str]]:
+    """Which of ten records a plan would leave out now, and by whose work."""
+    catalogue = open_catalogue(config.output.uri, "edit", config.storage)
+    snapshot = fold(catalogue, schema.RESULTS, lambda error: logging.warning("%s", error))
+    form = hash_form(spec_of(config, FILES).settings)
+    alike = [name for name, run in snapshot.runs.items() if run.form == form]
+    rows = [a_plan_row(index) for index in range(10)]
+    keys = {"number": range(10), "digest": digest_records([row["record_id"] for row in rows])}
+    keys |= {name: [row.get(name) for row in rows] for name in KEYS.names if name not in keys}
+    table = pa.table({name: pa.array(keys[name], KEYS.field(name).type) for name in KEYS.names})
+    known = read_part(catalogue.store, snapshot, 0, max(1, len(snapshot.files)))
+    found = join(table, known, config.output.done_statuses, alike, config.input.manifest)
+    places = (found.causes == Cause.unchanged).nonzero()[0].tolist()
+    return {bytes.fromhex(rows[place]["work_id"]) for place in places}, found.models
 
 
-def done(config: BulkEditConfig, own: str = OWN) -> set[bytes]:
-    return set(find_earlier(config, own).by)
+def done(config: BulkEditConfig) -> set[bytes]:
+    return find_done(config)[0]
 
 
 @pytest.fixture
@@ -78,7 +93,6 @@ def test_what_other_runs_have_done_well_is_done(
     a_run(config, "one", [row(0), row(1, ok=False)], [row(2)])
     two = a_run(config, "two", [row(3)])
     assert done(config) == work(0, 2, 3)
-    assert done(config, own=two.uri) == work(0, 2)
     Path(two.uri).with_name("notes").mkdir()
     assert done(config) == work(0, 2, 3)
     assert log.messages == []
@@ -108,11 +122,8 @@ def test_the_last_to_do_it_is_named(config: BulkEditConfig) -> None:
     """By time, not by name: `b` is older than `a`."""
     a_run(config, "b", [row(0), row(1), row(2, policy="rules/0")])
     a_run(config, "a", [row(1, policy="rules/2"), row(3, policy="rules/2")])
-    earlier = find_earlier(config, OWN)
-    by = {i: earlier.models[earlier.by[key]]["policy"] for i in range(4) for key in work(i)}
-    assert by == {0: "rules/1", 1: "rules/2", 2: "rules/0", 3: "rules/2"}
-    assert len(earlier.models) == 3
-    assert earlier.models[0] == {"policy": "rules/1", "editor": "pillow/1", "judge": None}
+    found = {json.loads(name)["policy"]: records for name, records in find_done(config)[1].items()}
+    assert found == {"rules/1": 1, "rules/2": 2, "rules/0": 1}
 
 
 @pytest.mark.parametrize("damage", ["cut short", "empty", "foreign", "of other types", "damaged page"])
@@ -131,7 +142,7 @@ def test_a_damaged_result_file_counts_as_not_done_and_its_neighbours_as_done(
         path.write_bytes(kinds[damage])
     assert done(config) == work(0, 2)
     [message] = log.messages
-    assert message.startswith(f"{path}: is damaged (") and message.endswith("count as not done.")
+    assert message.startswith(f"{path}: is damaged (")
     with pytest.raises(StoreError, match=r"part-00001\.parquet: is damaged"):
         read_catalogue(config.output.uri, ["record_id", "work_id", "status"])
 
@@ -202,7 +213,8 @@ def test_the_catalogue_is_the_newest_good_row_of_each_record(config: BulkEditCon
 @pytest.mark.parametrize("old", [False, True])
 def test_an_unfinished_row_is_not_as_good_as_an_ok_one(config: BulkEditConfig, old: bool) -> None:
     a_run(config, "c", [row(0, says="c"), unfinished(1, "c", old), unfinished(2, "c", old), row(3, ok=False)])
-    a_run(config, "b", [unfinished(0, "b", old), unfinished(1, "b", old), row(2, ok=False, says="b")])
+    other = unfinished(0, "b", old) | {"work_id": f"{99:032x}"}  # of another instruction
+    a_run(config, "b", [other, unfinished(1, "b", old), row(2, ok=False, says="b")])
     assert said(config) == {
         "r0": ("c", "ok"),
         "r1": ("b", "unfinished"),

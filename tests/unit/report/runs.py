@@ -63,7 +63,7 @@ class Run:
         self.shards += 1
 
     def reject(self, rows: list[dict[str, Any]]) -> None:
-        PlanWriter(self.store, 1, 1).finish(pa.Table.from_pylist(rows, schema=schema.REJECTS), 0)
+        PlanWriter(self.store, 1, 1).finish(pa.Table.from_pylist(rows, schema=schema.REJECTS))
 
     def report(self, most: int = 48, **figures: Any) -> Shown:
         summary = RunSummary(self.store.uri, "r", planned=100, **figures)

@@ -13,12 +13,12 @@ from mira_batch.core.usage import Usage
 from mira_batch.runtime.ledger import (
     FOOTER,
     Ledger,
-    _find_ranges,
     from_json,
     read_receipt,
     sum_receipts,
     to_json,
 )
+from mira_batch.storage.run.committed import find_ranges
 from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.runs.edits import edit_results
@@ -98,7 +98,7 @@ def test_a_damaged_file_counts_as_nothing(tmp_path: Path) -> None:
 
 @given(st.sets(st.integers(0, 200), min_size=1))
 def test_ranges_cover_exactly_the_shards(shards: set[int]) -> None:
-    ranges = _find_ranges(shards)
+    ranges = find_ranges(shards)
     assert [i for first, last in ranges for i in range(first, last + 1)] == sorted(shards)
     assert all(a[1] + 1 < b[0] for a, b in zip(ranges, ranges[1:], strict=False)), "as few as possible"
 

@@ -14,8 +14,10 @@ import ray
 
 from mira_batch import load_config, read_outputs, run
 from mira_batch.core.errors import ManifestError, RunConflict, RunStopped
+from mira_batch.core.receipts import Progress
 from mira_batch.edit.job import EditJob
-from mira_batch.runtime.plan import make_plan, needs_backend
+from mira_batch.runtime.plan import compare, needs_backend, write_plan
+from mira_batch.runtime.prepare import read_catalogue
 from mira_batch.storage.manifest import listing
 from mira_batch.storage.manifest.listing import find_manifest, list_files
 from mira_batch.storage.manifest.splits import Split
@@ -102,7 +104,9 @@ def test_a_small_manifest_is_read_without_ray(tmp_path: Path) -> None:
     spec = spec_of(config, list_files(config.input, config.storage))
     scanned = (table for split in splits for table in job.scan(split))
     read: list[int] = []
-    assert make_plan(job, spec, scanned, open_run(spec), read.append).records == 2
+    known = read_catalogue(job, spec, Progress())
+    with compare(job, spec, scanned, known, read.append) as found:
+        assert write_plan(job, found, open_run(spec), known).records == 2
     assert read == [2]
     assert plan_edits(config).planned == 2 and not ray.is_initialized()
 

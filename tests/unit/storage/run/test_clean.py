@@ -18,9 +18,9 @@ from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.edit.job import EditJob
 from mira_batch.runtime.lease import Claim, lease
-from mira_batch.runtime.ledger import find_committed_shards
 from mira_batch.runtime.run import clean
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
+from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.layout import LEASE
 from mira_batch.storage.run.planfile import Plan
 from mira_batch.storage.stores import CHECK_PREFIX, Store, open_store

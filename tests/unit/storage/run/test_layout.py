@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from mira_batch.core.errors import ConfigError, RunConflict, StoreError
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import ManifestFile
 from mira_batch.storage.run import layout
-from mira_batch.storage.run.layout import check_identities, is_planned, read_run
-from mira_batch.storage.run.planfile import PlanWriter, SkippedBy
+from mira_batch.storage.run.layout import check_identities, find_newest, open_run, read_run
+from mira_batch.storage.run.planfile import LeftOut, PlanWriter, SkippedBy
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.runs.edits import edit_run_id, open_edit_run, spec_of
 
@@ -182,18 +183,27 @@ def test_a_damaged_run_json_is_named(tmp_path: Path, damage: bytes, problem: str
             read()
 
 
-def test_whether_a_run_is_planned_is_asked_without_a_trace(tmp_path: Path) -> None:
+def test_the_newest_run_of_a_series_is_found_without_a_trace(tmp_path: Path) -> None:
     settings = config(tmp_path / "out")
-    assert not is_planned(spec_of(settings, FILES)) and not (tmp_path / "out").exists()
-    store = open_edit_run(settings, FILES)
-    assert not is_planned(spec_of(settings, FILES))
-    a_plan(store)
-    assert is_planned(spec_of(settings, FILES))
+    first = spec_of(settings, FILES)
+    assert find_newest(first) is None and not (tmp_path / "out").exists()
+    open_run(first)
+    assert find_newest(first) == first
+    for number in (2, 10):
+        open_run(replace(first, number=number))
+    open_edit_run(settings.model_copy(update={"run_id": f"{first.name}-x"}), FILES)
+    newest = find_newest(first)
+    assert newest is not None and newest.name == f"{first.name}-10" and newest.series == first.name
+    named = spec_of(settings.model_copy(update={"run_id": "mine"}), FILES)
+    assert find_newest(named) is None
+    open_run(named)
+    assert find_newest(named) == named
 
 
 def a_plan(store: Store, *skipped: SkippedBy) -> None:
     writer = PlanWriter(store, most=8, workers=1)
-    writer.finish(schema.REJECTS.empty_table(), sum(entry.records for entry in skipped), skipped)
+    left_out = LeftOut(sum(entry.records for entry in skipped), skipped)
+    writer.finish(schema.REJECTS.empty_table(), left_out)
 
 
 OURS = {"policy": "p/1", "editor": "e/1", "judge": None}

@@ -12,6 +12,7 @@ from mira_batch.storage import schema
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import (
     SHARDS_PER_FILE,
+    LeftOut,
     Plan,
     PlanWriter,
     Shard,
@@ -39,6 +40,8 @@ def plan_row(index: int) -> dict[str, Any]:
         "image_row_group": index % 7 if index % 3 else None,
         "image_row": index if index % 3 else None,
         "metadata": "{}",
+        "image_part": f"{index:016x}",
+        "instruction_part": None,
     }
 
 
@@ -50,7 +53,7 @@ def write(store: Store, records: int, most: int, workers: int, by: int = 1_000) 
     writer = PlanWriter(store, most, workers)
     for first in range(0, records, by):
         writer.add(table(first, min(by, records - first)))
-    return writer.finish(NO_REJECTS, skipped=5)
+    return writer.finish(NO_REJECTS, LeftOut(5))
 
 
 def test_a_plan_reads_back_whole_and_in_order(store: Store) -> None:
@@ -98,15 +101,15 @@ def test_of_two_drivers_the_first_ones_plan_stands_for_both(store: Store) -> Non
     first, second = PlanWriter(store, most=8, workers=1), PlanWriter(store, most=8, workers=1)
     first.add(table(0, 100))
     second.add(table(50, 100))
-    theirs = first.finish(NO_REJECTS, skipped=0)
-    assert second.finish(NO_REJECTS, skipped=7) == theirs
+    theirs = first.finish(NO_REJECTS)
+    assert second.finish(NO_REJECTS, LeftOut(7)) == theirs
     assert read_plan(store) == theirs
     rows = [row for shard in theirs.shards() for row in read_shard(store, shard)]
     assert rows == [plan_row(i) for i in range(100)]
 
 
 def test_a_plan_may_be_empty(store: Store) -> None:
-    plan = PlanWriter(store, most=8, workers=1).finish(NO_REJECTS, skipped=3)
+    plan = PlanWriter(store, most=8, workers=1).finish(NO_REJECTS, LeftOut(3))
     assert plan == Plan((), (), 0, 3)
     assert read_plan(store) == plan and list(plan.shards()) == [] and plan.records == 0
 
@@ -114,7 +117,7 @@ def test_a_plan_may_be_empty(store: Store) -> None:
 def test_rejects_are_kept(store: Store) -> None:
     assert read_rejects(store) == []
     rows = [{"where": "m:1", "record_id": None, "field": "image", "reason": "is missing or null"}]
-    plan = PlanWriter(store, most=8, workers=1).finish(pa.Table.from_pylist(rows, schema=schema.REJECTS), 0)
+    plan = PlanWriter(store, most=8, workers=1).finish(pa.Table.from_pylist(rows, schema=schema.REJECTS))
     assert plan.rejected == 1
     assert read_rejects(store) == rows
 

@@ -1,0 +1,156 @@
+"""Rows by hash of their record id, so that two tables of any size are joined a bucket at a time.
+
+A record is in the same bucket of every table that is cut into as many, and of one that is cut into twice as
+many in one of the two that came of it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from hashlib import blake2b
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+_HELD = 200_000
+"""Rows in memory before they are written."""
+
+
+def count_buckets(records: int, most: int) -> int:
+    """The least power of two by which no bucket holds many more than `most` of so many records."""
+    return 1 << max(0, (max(1, records) - 1) // most).bit_length()
+
+
+def digest_records(record_ids: list[str]) -> pa.Array:
+    """Digests of record ids (BLAKE2b, 16 bytes), by which they are found and told apart."""
+    digests = [blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest() for name in record_ids]
+    return pa.array(digests, pa.binary(16))
+
+
+def find_buckets(digests: pa.Array | pa.ChunkedArray, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The bucket of each record.
+
+    Args:
+        digests: as of `digest_records`, without nulls.
+        count: how many buckets there are, a power of two.
+    """
+    whole = digests.combine_chunks() if isinstance(digests, pa.ChunkedArray) else digests
+    if not len(whole):
+        return np.zeros(0, np.int64)
+    data = np.frombuffer(whole.buffers()[1], np.uint8)[16 * whole.offset :][: 16 * len(whole)]
+    head = data.reshape(-1, 16)[:, :4].copy().view(">u4")[:, 0]
+    return head.astype(np.int64) >> (32 - count.bit_length() + 1)
+
+
+class BucketSpool:
+    """Rows on their way into buckets: beyond some number on the local disk, so that they are never all in
+    memory.
+
+    Rows of a bucket come back in the order in which they were added. To be used as a context manager, at the
+    end of which nothing of it is left.
+    """
+
+    def __init__(self, count: int, fields: pa.Schema) -> None:
+        """
+        Args:
+            count: of the buckets, a power of two.
+            fields: schema of the rows; `digest` is among them.
+        """
+        self.count = count
+        self._fields = fields
+        self._held: list[pa.Table] = []
+        self._rows = 0
+        self._files: dict[int, tuple[str, pa.ipc.RecordBatchStreamWriter]] = {}
+        self._last: dict[int, pa.Table] | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="mira-batch-"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for _, writer in self._files.values():
+            writer.close()
+        self._stack.close()
+
+    def add(self, rows: pa.Table) -> None:
+        """Take in rows of the spool's schema, before any are read."""
+        self._held.append(rows)
+        self._rows += rows.num_rows
+        if self._rows >= _HELD:
+            for bucket, part in self._cut().items():
+                if bucket not in self._files:
+                    path = f"{self._folder}/{bucket}"
+                    self._files[bucket] = path, pa.ipc.new_stream(path, self._fields)
+                self._files[bucket][1].write_table(part)
+
+    def read(self, bucket: int) -> pa.Table:
+        """All rows of a bucket."""
+        if self._last is None:
+            self._last = self._cut()
+        found = [self._last.get(bucket, self._fields.empty_table())]
+        if bucket in self._files:
+            path, writer = self._files[bucket]
+            writer.close()
+            with pa.memory_map(path) as source:
+                found.insert(0, pa.ipc.open_stream(source).read_all())
+        return pa.concat_tables(found)
+
+    def _cut(self) -> dict[int, pa.Table]:
+        """The rows held in memory, by bucket; none are held afterwards."""
+        rows = pa.concat_tables([self._fields.empty_table(), *self._held]).combine_chunks()
+        self._held, self._rows = [], 0
+        if not rows.num_rows:
+            return {}
+        buckets = find_buckets(rows["digest"], self.count)
+        order = np.argsort(buckets, kind="stable")
+        found, starts = np.unique(buckets[order], return_index=True)
+        ordered = rows.take(pa.array(order))
+        ends = [*starts[1:].tolist(), len(order)]
+        places = zip(found.tolist(), starts.tolist(), ends, strict=True)
+        return {bucket: ordered.slice(start, end - start) for bucket, start, end in places}
+
+
+class RowSpool:
+    """Rows that are to be read once more, in the order in which they came: beyond some number from the local
+    disk. To be used as a context manager, at the end of which nothing of it is left."""
+
+    def __init__(self, fields: pa.Schema) -> None:
+        """`fields`: schema of the rows."""
+        self._fields = fields
+        self._held: list[pa.Table] = []
+        self._rows = 0
+        self._writer: pa.ipc.RecordBatchStreamWriter | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="mira-batch-"))
+        self._path = f"{folder}/rows"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._stack.close()
+
+    def add(self, rows: pa.Table) -> None:
+        """Take in rows, before any are read."""
+        self._held.append(rows)
+        self._rows += rows.num_rows
+        if self._rows >= _HELD:
+            self._writer = self._writer or pa.ipc.new_stream(self._path, self._fields)
+            for table in self._held:
+                self._writer.write_table(table)
+            self._held, self._rows = [], 0
+
+    def read(self) -> Iterator[pa.Table]:
+        """All rows, in tables of some thousands."""
+        if self._writer is not None:
+            self._writer.close()
+            with pa.memory_map(self._path) as source:
+                for batch in pa.ipc.open_stream(source):
+                    yield pa.Table.from_batches([batch])
+        yield from self._held

@@ -1,0 +1,255 @@
+"""Folds runs into the next snapshot of their catalogue."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mira_batch.config.shared import StorageConfig
+from mira_batch.core.errors import StoreError
+from mira_batch.storage.catalogue.buckets import BucketSpool, count_buckets, digest_records
+from mira_batch.storage.catalogue.merge import UPDATES, merge
+from mira_batch.storage.catalogue.place import Catalogue
+from mira_batch.storage.catalogue.snapshot import (
+    FoldedRun,
+    Snapshot,
+    SnapshotWriter,
+    find_newest,
+    read_part,
+)
+from mira_batch.storage.run import layout
+from mira_batch.storage.run.committed import find_committed_shards, find_ranges
+from mira_batch.storage.run.history import read_columns, shard_in
+from mira_batch.storage.run.planfile import Plan, read_plan, read_plan_file, read_pointers, read_shard
+from mira_batch.storage.stores import Store, open_store
+
+BUCKET_RECORDS = 50_000
+"""About how many records a bucket has: some 10 MB of rows."""
+SPOOLED = pa.schema([*UPDATES, ("digest", pa.binary(16))])
+_FROM_RESULTS = (
+    "record_id", "work_id", "instruction", "status", "stop_reason", "error_kind",
+    "source_digest", "result_digest", "cost", "models",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run with something to fold."""
+
+    store: Store
+    """Its directory."""
+    number: int
+    """Of its plan."""
+    source: str
+    """The manifest that it was planned over."""
+    form: str
+    plan: Plan | None
+    """None where nothing but results is left of it."""
+    committed: frozenset[int]
+    """Shards that have a result file."""
+
+    @property
+    def name(self) -> str:
+        """Of its directory."""
+        return self.store.name
+
+    @property
+    def shards(self) -> int:
+        """How many shards it has; -1 where nobody knows."""
+        return len(self.plan.sizes) if self.plan is not None else -1
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A snapshot, and what has come since."""
+
+    base: Snapshot
+    runs: Sequence[Run]
+    """Those that have committed more than the snapshot knows, by the order of their plans."""
+    removed: frozenset[str] = frozenset()
+    """Runs that the snapshot knows and that are there no more."""
+    unplanned: int = 0
+    """How many runs have nothing yet that could be folded."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has come."""
+        return not self.runs and not self.removed
+
+
+def fold(
+    catalogue: Catalogue, fields: pa.Schema, on_damaged: Callable[[StoreError], None], anew: bool = False
+) -> Snapshot:
+    """The newest snapshot, with all in it that runs have committed by now.
+
+    The driver holds one bucket at a time; the rows of results are on the local disk meanwhile.
+
+    Args:
+        catalogue: whose.
+        fields: schema of the job's results.
+        on_damaged: told of a run or a file that is damaged and left out; what it raises ends the fold.
+        anew: from all runs there are, as if there were no snapshot.
+
+    Raises:
+        StoreError: the store can't be used, or the newest snapshot is damaged.
+    """
+    while True:
+        pending = find_pending(catalogue, on_damaged, anew)
+        if pending.is_empty and not anew:
+            return pending.base
+        writer, runs = SnapshotWriter(catalogue.store, pending.base.number + 1), dict(pending.base.runs)
+        for table in merge_pending(catalogue, pending, fields, on_damaged, runs):
+            writer.add(table)
+        if (folded := writer.finish(runs)) is not None:
+            return folded  # else somebody was faster
+
+
+def find_pending(
+    catalogue: Catalogue, on_damaged: Callable[[StoreError], None], anew: bool = False
+) -> Pending:
+    """The newest snapshot of a catalogue, and which runs have something that is not in it; arguments and
+    errors as of `fold`."""
+    newest = find_newest(catalogue.store)
+    base = Snapshot(newest.number) if anew else newest
+    found: list[tuple[Run, str]] = []
+    unplanned = 0
+    names = catalogue.output.list_folders()
+    for name in names:
+        known = base.runs.get(name)
+        if known is not None and known.complete:
+            continue
+        store = open_store(catalogue.output.locate(name), catalogue.storage, make=False)
+        try:
+            run = _look_at(store, catalogue.job)
+        except layout.DamagedFile as error:
+            on_damaged(error)
+            continue
+        if run is None:
+            continue
+        if run[0].plan is None and not run[0].committed:
+            unplanned += 1
+        elif known is None or run[0].committed - set(known.expand()):
+            found.append(run)
+    return Pending(base, _number(base, found), frozenset(base.runs) - set(names), unplanned)
+
+
+def _number(base: Snapshot, found: Sequence[tuple[Run, str]]) -> list[Run]:
+    """Runs by the numbers of their plans. Those of earlier releases have none: they come before all that have
+    one, by the times at which they were begun."""
+    early = [run.name for run, _ in sorted(found, key=lambda run: (run[1], run[0].name)) if not run.number]
+    numbers = {name: at - len(early) for at, name in enumerate(early)}
+    numbers |= {name: run.plan for name, run in base.runs.items() if name in numbers}
+    runs = [replace(run, number=numbers.get(run.name, run.number)) for run, _ in found]
+    return sorted(runs, key=lambda run: run.number)
+
+
+def _look_at(store: Store, job: str) -> tuple[Run, str] | None:
+    """A folder as a run of this job that is planned, and when it was begun; None if it is something else."""
+    about = store.read(layout.RUN, lambda data: layout.parse_run(data, store.locate(layout.RUN)))
+    if about is None or layout.job_of(about) != job:
+        return None
+    source = about["settings"].get("input", {}).get("manifest", "")
+    form = layout.hash_form(about["settings"])
+    plan, committed = read_plan(store), frozenset(find_committed_shards(store))
+    run = Run(store, plan.number if plan else 0, source, form, plan, committed)
+    return run, str(about.get("created", ""))
+
+
+def merge_pending(
+    catalogue: Catalogue,
+    pending: Pending,
+    fields: pa.Schema,
+    on_damaged: Callable[[StoreError], None],
+    runs: dict[str, FoldedRun],
+) -> Iterator[pa.Table]:
+    """The rows of the snapshot and of what has come since, a bucket after the other (schema `SNAPSHOT`).
+
+    Args:
+        catalogue, fields, on_damaged: as of `fold`.
+        pending: what `find_pending` found.
+        runs: those of the snapshot; on the way it becomes what the next one knows of them.
+    """
+    base = pending.base
+    plans = [run.plan for run in pending.runs if run.plan is not None and run.name not in base.runs]
+    records = base.records + sum(plan.records for plan in plans)
+    count = max(len(base.files), count_buckets(records, BUCKET_RECORDS))
+    for name in pending.removed:
+        del runs[name]
+    with BucketSpool(count, SPOOLED) as spool:
+        for run in pending.runs:
+            known = runs.get(run.name) or FoldedRun(run.number, run.form, run.shards)
+            if run.name not in runs and run.plan is not None:
+                for key in run.plan.pointers:
+                    spool.add(_spool_pointers(run, read_pointers(run.store, key)))
+            done = set(known.expand())
+            for shard, table in _read_results(run, catalogue.storage, fields, done, on_damaged):
+                spool.add(table)
+                done.add(shard)
+            runs[run.name] = replace(known, folded=tuple(find_ranges(done)))
+        kept = pc.SetLookupOptions(pa.array(list(runs), pa.string()))
+        for bucket in range(count):
+            old = read_part(catalogue.store, base, bucket, count)
+            if pending.removed:
+                old = old.filter(pc.call_function("is_in", [old["run"]], kept))
+            yield merge(old, spool.read(bucket).drop_columns("digest"))
+
+
+def _read_results(
+    run: Run,
+    storage: StorageConfig,
+    fields: pa.Schema,
+    done: Collection[int],
+    on_damaged: Callable[[StoreError], None],
+) -> Iterator[tuple[int, pa.Table]]:
+    """Each shard's rows as updates, but for those that are done."""
+    names = [name for name in _FROM_RESULTS if name in fields.names]
+    shards = {shard.index: shard for shard in run.plan.shards()} if run.plan is not None else {}
+    plan_file = lru_cache(maxsize=2)(partial(read_plan_file, run.store))
+    for file, table in read_columns(run.store.uri, names, fields, storage, on_damaged, leave_out=done):
+        index = shard_in(file)
+        planned = read_shard(run.store, shards[index], plan_file) if index in shards else []
+        yield index, _spool_results(run, index, table, planned)
+
+
+def _spool_results(run: Run, shard: int, table: pa.Table, planned: Sequence[Mapping[str, Any]]) -> pa.Table:
+    rows = table.num_rows
+    parts = {row["work_id"]: row for row in planned}
+    works = table["work_id"].to_pylist()
+    columns: dict[str, Any] = {name: table[name] for name in table.column_names if name in SPOOLED.names}
+    for name in ("image_part", "instruction_part"):
+        columns[name] = [parts.get(work, {}).get(name) for work in works]
+    if "models" in columns:
+        columns["models"] = [json.dumps(models) for models in table["models"].to_pylist()]
+    columns |= {
+        "run": [run.name] * rows,
+        "shard": [shard] * rows,
+        "row": list(range(rows)),
+        "plan": [run.number] * rows,
+        "source": [run.source] * rows,
+        "digest": digest_records(table["record_id"].to_pylist()),
+    }
+    return _fill(columns, rows)
+
+
+def _spool_pointers(run: Run, table: pa.Table) -> pa.Table:
+    missed = pc.call_function("is_null", [table["work_id"]])
+    columns: dict[str, Any] = {name: table[name] for name in table.column_names}
+    columns |= {
+        "plan": [run.number] * table.num_rows,
+        "source": [run.source] * table.num_rows,
+        "gone": pc.call_function("if_else", [missed, pa.scalar(run.number, pa.int32()), None]),
+        "digest": digest_records(table["record_id"].to_pylist()),
+    }
+    return _fill(columns, table.num_rows)
+
+
+def _fill(columns: Mapping[str, Any], rows: int) -> pa.Table:
+    """A table of schema `SPOOLED`; columns that are not given are null."""
+    arrays = [columns.get(field.name, pa.nulls(rows, field.type)) for field in SPOOLED]
+    return pa.table(arrays, schema=SPOOLED)

@@ -1,0 +1,154 @@
+"""Compares what a manifest asks for with what a catalogue has, a bucket at a time. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mira_batch.core.types import Status
+from mira_batch.storage import schema
+from mira_batch.storage.catalogue.merge import Numbers, encode
+
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+KEYS = pa.schema(
+    [
+        ("number", pa.int64()),  # of the row among all that were read
+        ("digest", pa.binary(16)),
+        ("record_id", pa.string()),
+        ("work_id", pa.string()),  # null of a row that can't be used: it says only that the record is there
+        ("image_part", pa.string()),
+        ("instruction_part", pa.string()),
+    ]
+)
+"""What the comparison takes of a row of the manifest."""
+
+
+class Cause(IntEnum):
+    """Why a row of a manifest is run, or why it isn't."""
+
+    rejected = 0
+    duplicate = 1
+    unchanged = 2
+    new = 3
+    image = 4
+    instruction = 5
+    settings = 6
+    failed = 7
+    unfinished = 8
+    repeated = 9
+    """There is a good result, but it must not stand in for another: `skip_done` is off, or the rows have
+    another form."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether the record is run."""
+        return self >= Cause.new
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What becomes of a bucket's rows."""
+
+    causes: Numbers
+    """A `Cause` for each row of the keys."""
+    pointers: pa.Table
+    """What the catalogue has to know of records that are not run (schema `POINTERS`)."""
+    models: Counter[str]
+    """Rows that are left out, by the identities (JSON) of who made what stands for them."""
+
+
+def join(
+    keys: pa.Table, known: pa.Table, done: Collection[Status], runs: Collection[str], source: str
+) -> Joined:
+    """Decide what becomes of a bucket's rows.
+
+    Args:
+        keys: the rows of the manifest (schema `KEYS`), in its order.
+        known: the rows of the catalogue (schema `SNAPSHOT`).
+        done: the statuses with which a row needs no further run.
+        runs: names of the runs whose rows have the form that is wanted.
+        source: the manifest, by which the records are known that it has lost.
+    """
+    both = pa.concat_tables([known.select(["record_id"]), keys.select(["record_id"])])
+    records = encode(both["record_id"])
+    of_known, of_keys = records[: known.num_rows], records[known.num_rows :]
+    newest = _find_newest(of_known, known["plan"].to_numpy(), int(records.max(initial=-1)) + 1)
+    wanted = newest[of_keys]
+    usable = keys["work_id"].is_valid().to_numpy()
+    same = _find_places(keys["work_id"], known["work_id"])
+    stands = (same >= 0) & _pick(_may_stand_in(known, done, runs), same)
+    causes = _explain_changes(keys, known, wanted)
+    causes[same >= 0] = Cause.repeated
+    for status, cause in ((Status.failed, Cause.failed), (Status.unfinished, Cause.unfinished)):
+        causes[_pick(_equals(known["status"], str(status)), same)] = cause
+    causes[stands] = Cause.unchanged
+    causes[~usable] = Cause.rejected
+    causes[usable & ~_find_firsts(of_keys, usable)] = Cause.duplicate
+    stands = causes == Cause.unchanged
+    gone = known["gone"].is_valid().to_numpy()
+    moved = keys.filter(pa.array(stands & ((same != wanted) | _pick(gone, same))))
+    lost = newest[of_known] == np.arange(known.num_rows)
+    lost &= _equals(known["source"], source) & ~gone & ~np.isin(of_known, of_keys)
+    pointers = [moved.drop_columns(["number", "digest"]), known.filter(pa.array(lost)).select(["record_id"])]
+    columns = pa.concat_tables([schema.POINTERS.empty_table(), *pointers], promote_options="default")
+    made_by = known["models"].take(pa.array(same[stands])).to_pylist()
+    return Joined(causes, columns, Counter(name or "" for name in made_by))
+
+
+def _find_newest(records: Numbers, plan: Numbers, count: int) -> Numbers:
+    """Of each record the place of the row that its newest plan wants; -1 where there is none."""
+    newest = np.full(count, -1)
+    order = np.lexsort((plan, records))
+    newest[records[order]] = order  # of several assignments the last one holds
+    return newest
+
+
+def _find_places(names: pa.ChunkedArray, among: pa.ChunkedArray) -> Numbers:
+    """Where each name is among others; -1 where it isn't."""
+    options = pc.SetLookupOptions(among.combine_chunks(), skip_nulls=True)
+    return pc.call_function("index_in", [names], options).fill_null(-1).to_numpy().astype(np.int64)
+
+
+def _may_stand_in(known: pa.Table, done: Collection[Status], runs: Collection[str]) -> Flags:
+    """Whether each row needs no further run."""
+    good = pc.SetLookupOptions(pa.array([str(status) for status in done], pa.string()))
+    alike = pc.SetLookupOptions(pa.array(list(runs), pa.string()))
+    flags = [
+        pc.call_function("is_in", [known["status"]], good),
+        pc.call_function("is_in", [known["run"]], alike),
+    ]
+    return flags[0].to_numpy() & flags[1].to_numpy()
+
+
+def _explain_changes(keys: pa.Table, known: pa.Table, wanted: Numbers) -> Numbers:
+    """The cause for each row, as if nobody had made this very work before."""
+    causes = np.where(wanted >= 0, Cause.settings, Cause.new).astype(np.int64)
+    for part, cause in (("instruction_part", Cause.instruction), ("image_part", Cause.image)):
+        then = known[part].take(pa.array(np.maximum(wanted, 0), mask=wanted < 0))
+        differs = pc.call_function("not_equal", [keys[part], then]).fill_null(False)
+        causes[differs.to_numpy()] = cause
+    return causes
+
+
+def _equals(column: pa.ChunkedArray, value: str) -> Flags:
+    return pc.call_function("equal", [column, pa.scalar(value)]).fill_null(False).to_numpy()
+
+
+def _pick(flags: Flags, places: Numbers) -> Flags:
+    """The flag at each place; False at -1."""
+    return np.append(flags, False)[places]
+
+
+def _find_firsts(records: Numbers, usable: Flags) -> Flags:
+    """Whether each usable row is the first of its record."""
+    places = np.flatnonzero(usable)
+    firsts = np.zeros(len(records), bool)
+    firsts[places[np.unique(records[places], return_index=True)[1]]] = True
+    return firsts
