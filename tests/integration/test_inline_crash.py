@@ -16,6 +16,7 @@ from tests.support import ROOT
 from tests.support.models.deadly import deadly
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.disturbed import CLI, until
+from tests.support.runs.edits import find_run
 
 pytestmark = pytest.mark.faults
 RECORDS = 8
@@ -42,8 +43,8 @@ def call(config: Path) -> tuple[int, str]:
 
 
 def rows_of(tmp_path: Path) -> dict[str, dict[str, Any]]:
-    (where,) = (tmp_path / "out").iterdir()
-    return {row["record_id"]: row for row in read_outputs(str(where)).to_pylist()}
+    where = find_run(tmp_path / "out").uri
+    return {row["record_id"]: row for row in read_outputs(where).to_pylist()}
 
 
 def test_a_record_that_ends_the_process_is_found_by_the_next_calls(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from hashlib import blake2b
 from itertools import islice
 from typing import Any
@@ -21,7 +21,7 @@ from mira_batch.storage import schema
 from mira_batch.storage.images import check_allowed
 from mira_batch.storage.manifest.rows import Embedded, Record, Reject
 from mira_batch.storage.manifest.splits import Split, read_split
-from mira_batch.storage.stores import CONNECTIONS, READ_ERRORS, read_version
+from mira_batch.storage.stores import CONNECTIONS, READ_ERRORS, list_versions, read_version
 
 SCAN = schema.scan_schema(schema.PLAN)
 """What `scan_split` gives."""
@@ -76,11 +76,21 @@ def _identify(
             return "unknown"
 
     remote = [uri for uri in uris if is_remote(uri)]
-    found = dict(zip(remote, pool.map(look_up, remote), strict=True))
+    found = list_versions([uri for uri in remote if _is_allowed(uri, source)], storage)
+    rest = [uri for uri in remote if uri not in found]
+    found |= zip(rest, pool.map(look_up, rest), strict=True)
     for uri in uris:  # a local one is looked up quicker than a thread is told to
         if uri not in found:
             found[uri] = local_version(uri) or look_up(uri)
     return found
+
+
+def _is_allowed(uri: str, source: ManifestConfig) -> bool:
+    try:
+        check_allowed(uri, source.allowed)
+    except (RecordError, ValueError):
+        return False
+    return True
 
 
 def _make_local_lookup(source: ManifestConfig) -> Callable[[str], str | None]:
@@ -90,13 +100,7 @@ def _make_local_lookup(source: ManifestConfig) -> Callable[[str], str | None]:
     file in it that is no link is allowed if the folder is. None stands for all that is not so plain.
     """
 
-    @cache
-    def is_allowed(folder: str) -> bool:
-        try:
-            check_allowed(folder, source.allowed)
-        except (RecordError, ValueError):
-            return False
-        return True
+    is_allowed = cache(partial(_is_allowed, source=source))
 
     def local_version(uri: str) -> str | None:
         folder, _, name = uri.rpartition("/")

@@ -30,6 +30,7 @@ from mira_batch.storage.stores.filesystems import CONNECTIONS, ArrowFileSystem, 
 from mira_batch.storage.stores.listings import FileInfo, find_files, list_files_below
 from mira_batch.storage.stores.objects import Entry, Store, open_store
 from mira_batch.storage.stores.rereads import read_surely
+from mira_batch.storage.stores.versions import list_versions
 
 __all__ = [
     "CHECK_PREFIX",
@@ -48,6 +49,7 @@ __all__ = [
     "find_files",
     "find_size",
     "list_files_below",
+    "list_versions",
     "open_arrow_filesystem",
     "open_store",
     "open_unpacked",

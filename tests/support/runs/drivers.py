@@ -20,6 +20,7 @@ from mira_batch.config.edit import BulkEditConfig
 from tests.support.models.counted import counted
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.disturbed import assert_whole, config_file, until
+from tests.support.runs.edits import find_run
 
 _MARK = "MIRA_BATCH_TEST_MARK"
 
@@ -85,8 +86,7 @@ def make_ray_job(folder: Path, records: int, steps: int) -> BulkEditConfig:
 def check_goes_on(folder: Path, job: BulkEditConfig, records: int) -> None:
     """The only run in the folder is finished by another call, and then it is whole."""
     assert run(job.model_copy(update={"backend": "inline"})).complete
-    [where] = (folder / "out").iterdir()
-    assert_whole(str(where), job, records)
+    assert_whole(find_run(folder / "out").uri, job, records)
 
 
 @contextmanager

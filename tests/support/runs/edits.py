@@ -55,3 +55,10 @@ def read_status(config: BulkEditConfig) -> RunSummary:
 def open_worker(config: BulkEditConfig, run: str, session: str, **more: Any) -> ShardWorker:
     """A worker on the run in this directory."""
     return ShardWorker(EditJob(config), open_store(run, config.storage), Session(session), **more)
+
+
+def find_run(output: str | Path, storage: StorageConfig | None = None) -> Store:
+    """The directory of the only run under an output."""
+    root = open_store(str(output), storage or StorageConfig(), make=False)
+    [name] = [name for name in root.list_folders() if name != "catalogue"]
+    return open_store(root.locate(name), storage or StorageConfig(), make=False)

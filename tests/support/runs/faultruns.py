@@ -28,7 +28,7 @@ from mira_batch.storage.run.planfile import read_plan
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support import ROOT
 from tests.support.runs.catalogue import settings
-from tests.support.runs.edits import verify_edits
+from tests.support.runs.edits import find_run, verify_edits
 from tests.support.servers.fault_proxy import FaultProxy
 from tests.support.servers.s3 import S3Server
 
@@ -114,8 +114,7 @@ class Place:
 
     def store(self) -> Store:
         """The run's directory, past the proxy."""
-        [name] = open_store(f"{self.uri}/out", self.past).list_folders()
-        return open_store(f"{self.uri}/out/{name}", self.past)
+        return find_run(f"{self.uri}/out", self.past)
 
     def durable_edits(self) -> int:
         """Edits that a resumed run will find: in results, and in the step logs of other shards."""
