@@ -22,6 +22,7 @@ import pytest
 from mira_batch import load_config, read_catalogue, read_trajectories, run
 from mira_batch.models.embedded.grammar import parse
 from tests.data.old_run.make import CONFIG, FILES, FOUR, HERE, HOME, outcome, planned
+from tests.support.runs.edits import find_run
 
 EXPECTED: dict[str, Any] = json.loads((HERE / "expected.json").read_text(encoding="utf-8"))
 """What the old release said of the run, as it was left and after it had gone on itself."""

@@ -65,7 +65,7 @@ def test_a_profile_holds_every_call_and_what_every_record_did(tmp_path: Path) ->
         stopped = doings[-2] == "policy"
         assert doings.count("editor") == doings.count("logging") == doings.count("policy") - stopped
     assert len(spans(document, "store")) == summary.shards
-    assert [span["name"] for span in spans(document, "driver")] == ["open", "plan", "start", "work"]
+    assert [span["name"] for span in spans(document, "driver")] == ["open", "plan", "start", "work", "fold"]
     assert document["otherData"] == {"left_out": 0}
 
 
