@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.edit.job import EditJob
 from mira_batch.runtime import run as runner

@@ -62,6 +62,8 @@ def test_records_and_rejects_come_in_the_order_of_the_manifest(tmp_path: Path) -
         "image_row_group": None,
         "image_row": None,
         "metadata": '{"sku": 1}',
+        "image_part": content_hash(identity, size=8),
+        "instruction_part": content_hash("x", size=8),
         "where": f"{path}:1",
         "field": None,
         "reason": None,
