@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from mira_batch.config.edit import BulkEditConfig
-from mira_batch.core.identity import fingerprint
+from mira_batch.core.errors import RecordError
+from mira_batch.core.identity import fingerprint, frame_of
 from mira_batch.edit.preflight import check_models, make_checks
 from mira_batch.edit.record import EditRunner
 from mira_batch.edit.verify import check_row
@@ -16,6 +17,7 @@ from mira_batch.models.loader import load_models
 from mira_batch.models.serving import ROLES
 from mira_batch.runtime.job import WorkerContext
 from mira_batch.storage import schema
+from mira_batch.storage.images import decode, read_image
 from mira_batch.storage.manifest import ManifestImages, find_manifest, scan_split
 from mira_batch.storage.run.verify import RowCheck
 from mira_batch.storage.source import Source
@@ -60,6 +62,18 @@ class EditJob:
     def scan(self, split: Any) -> Iterator[pa.Table]:
         """Validated rows of a part of the manifest, with a work_id each."""
         return scan_split(split, self.config.input, self.config.storage, self._fingerprint)
+
+    def find_pixel_digest(self, row: Mapping[str, Any]) -> str | None:
+        """Digest of the input's pixels, as `core.identity.frame_of` gives it."""
+        uri, source = row["image_uri"], self.config.input
+        if uri is None:  # embedded: its version is the digest of its bytes already
+            return None
+        try:
+            return read_image(
+                uri, lambda data: frame_of(decode(data, uri, source)), source, self.config.storage
+            ).digest
+        except RecordError:  # its run will say why
+            return None
 
     async def open(self, context: WorkerContext) -> EditRunner:
         """Load policy, editor and judge."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -133,6 +133,20 @@ class RecordRunner:
 
     async def close(self) -> None:
         """Let go of the models."""
+
+
+@runtime_checkable
+class ReadsPixels(Protocol):
+    """A job that can tell whether an image with a new version has new pixels."""
+
+    def find_pixel_digest(self, row: Mapping[str, Any]) -> str | None:
+        """Digest of the pixels that the image of a plan's row decodes to, as its results have it under
+        `source_digest`; None where it can't be had. Called from several threads, on any worker.
+
+        Raises:
+            StoreError: its store can't be reached.
+        """
+        ...
 
 
 class Job(Protocol):

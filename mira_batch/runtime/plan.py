@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,19 +16,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mira_batch.core.errors import JobError, ManifestError, job_boundary
-from mira_batch.runtime.job import Job
+from mira_batch.runtime.job import Job, ReadsPixels
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.buckets import BucketSpool, RowSpool, digest_records
-from mira_batch.storage.catalogue.join import KEYS, Cause, join
+from mira_batch.storage.catalogue.join import DOUBTFUL, KEYS, Cause, Joined, join
 from mira_batch.storage.catalogue.merge import Numbers
 from mira_batch.storage.catalogue.place import Catalogue, take_number
 from mira_batch.storage.catalogue.snapshot import Snapshot, read_part
 from mira_batch.storage.run.layout import RunSpec, hash_form
 from mira_batch.storage.run.planfile import CauseCount, LeftOut, Plan, PlanWriter, SkippedBy
 from mira_batch.storage.source import Source
-from mira_batch.storage.stores import Store
+from mira_batch.storage.stores import CONNECTIONS, Store
 
 _LEAST_BUCKETS = 64
+_IMAGES = 256
+"""Images that a task looks at."""
+PIXELS = pa.schema([("number", pa.int64()), ("pixels", pa.string())])
+"""The digest of an image's pixels, by the number of its row; null where it can't be read."""
+ReadPart = Callable[[Job, Any], Iterator[pa.Table]]
+"""Reads a part of what a job reads, on any worker."""
 _NEWS = (Cause.new, Cause.image, Cause.instruction, Cause.settings, Cause.repeated)
 _WORK_ID = pc.MatchSubstringOptions("^[0-9a-f]{32}$")
 
@@ -38,6 +45,11 @@ class Known:
 
     catalogue: Catalogue
     snapshot: Snapshot
+
+    def find_alike(self, spec: RunSpec) -> list[str]:
+        """Names of the runs that make the same of a record as this one, in the same form."""
+        form = hash_form(spec.settings)
+        return [name for name, run in self.snapshot.runs.items() if run.form == form]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,12 @@ class Comparison:
 
 @contextmanager
 def compare(
-    job: Job, spec: RunSpec, scanned: Iterable[pa.Table], known: Known, on_rows: Callable[[int], None]
+    job: Job,
+    spec: RunSpec,
+    scanned: Iterable[pa.Table],
+    known: Known,
+    on_rows: Callable[[int], None],
+    read_pixels: Callable[[Sequence[pa.Table]], Iterable[pa.Table]] = lambda parts: (),
 ) -> Iterator[Comparison]:
     """Read all that the job reads, and compare it with the catalogue. Nothing is written.
 
@@ -75,6 +92,8 @@ def compare(
         scanned: the job's scan of all its splits, in order.
         known: what the catalogue has.
         on_rows: told how many rows were read so far.
+        read_pixels: `digest_pixels` of each part, of schema `PIXELS`. Asked where nothing but the versions of
+            images have changed: a bucket that was copied, say.
 
     Raises:
         ManifestError: the manifest can't be used, or has not one valid row.
@@ -89,14 +108,103 @@ def compare(
             on_rows(read)
         if read == 0:
             raise ManifestError(f"{spec.source}: the manifest is empty: it has no rows")
-        found = _join_buckets(job, spec, known, keys, rows, read)
-        if (found.causes == Cause.rejected).all():
-            (first,) = next(_find_rejects(next(rows.read()), found.causes)).slice(0, 1).to_pylist()
+        tally = _Comparing(np.full(read, Cause.rejected, np.int64))  # those in no bucket name no record
+        for bucket in range(count):
+            table = read_part(known.catalogue.store, known.snapshot, bucket, count)
+            named = keys.read(bucket)
+            alike = known.find_alike(spec)
+            tally.add(named, join(named, table, job.config.output.done_statuses, alike, spec.source))
+        if (tally.causes == Cause.rejected).all():
+            (first,) = next(_find_rejects(next(rows.read()), tally.causes)).slice(0, 1).to_pylist()
             raise ManifestError(
                 f"{spec.source}: none of its {read} rows can be used; the first: "
                 f"{first['where']}: {first['field']} {first['reason']}"
             )
-        yield found
+        tally.settle(rows, read_pixels)
+        yield Comparison(rows, tally.causes, tally.pointers, tally.sum_up())
+
+
+class _Comparing:
+    """What becomes of the rows of a manifest, as it is found out."""
+
+    def __init__(self, causes: Numbers) -> None:
+        self.causes = causes
+        self.pointers = schema.POINTERS.empty_table()
+        self._doubtful = DOUBTFUL.empty_table()
+        self._models: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+        self._lost = 0
+
+    def add(self, keys: pa.Table, joined: Joined) -> None:
+        """Take in a bucket."""
+        self.causes[keys["number"].to_numpy()] = joined.causes
+        self.pointers = pa.concat_tables([self.pointers, joined.pointers])
+        self._doubtful = pa.concat_tables([self._doubtful, joined.doubtful])
+        self._models += joined.models
+        for cause in np.unique(joined.causes).tolist():
+            records = keys.filter(pa.array(joined.causes == cause))["record_id"]
+            self._examples.setdefault(Cause(cause).name, records[0].as_py())
+        lost = joined.pointers.filter(joined.pointers["work_id"].is_null())["record_id"]
+        self._lost += len(lost)
+        if len(lost):
+            self._examples.setdefault("gone", lost[0].as_py())
+
+    def settle(self, rows: RowSpool, read_pixels: Callable[[Sequence[pa.Table]], Iterable[pa.Table]]) -> None:
+        """Leave out the rows whose images have new versions, but the pixels that they had."""
+        if not self._doubtful.num_rows:
+            return
+        parts = list(_take_numbered(rows, self._doubtful["number"].to_numpy()))
+        found = pa.concat_tables([PIXELS.empty_table(), *read_pixels(parts)])
+        table = self._doubtful.join(found, "number", join_type="inner", use_threads=False)
+        same = table.filter(pc.call_function("equal", [table["source_digest"], table["pixels"]]))
+        self.causes[same["number"].to_numpy()] = Cause.same_pixels
+        self._models.update(name or "" for name in same["models"].to_pylist())
+        self.pointers = pa.concat_tables([self.pointers, same.select(schema.POINTERS.names)])
+        if same.num_rows:
+            self._examples[Cause.same_pixels.name] = same["record_id"][0].as_py()
+            left = self._doubtful.filter(
+                pa.array(self.causes[self._doubtful["number"].to_numpy()] == Cause.image)
+            )
+            if left.num_rows:
+                self._examples[Cause.image.name] = left["record_id"][0].as_py()
+
+    def sum_up(self) -> LeftOut:
+        """What all of it adds up to."""
+        causes, records = np.unique(self.causes, return_counts=True)
+        counts = Counter(dict(zip((Cause(cause).name for cause in causes), records.tolist(), strict=True)))
+        counts["gone"] = self._lost
+        skipped = counts[Cause.unchanged.name] + counts[Cause.same_pixels.name]
+        by = [SkippedBy(json.loads(name or "{}"), records) for name, records in sorted(self._models.items())]
+        why = {
+            name: CauseCount(records, self._examples.get(name, ""))
+            for name, records in counts.most_common()
+            if records
+        }
+        return LeftOut(skipped, by, why)
+
+
+def _take_numbered(rows: RowSpool, numbers: Numbers) -> Iterator[pa.Table]:
+    """The rows of these numbers, in parts that a task reads the images of."""
+    start = 0
+    for table in rows.read():
+        inside = numbers[(numbers >= start) & (numbers < start + table.num_rows)]
+        part = table.take(pa.array(inside - start)).append_column("number", pa.array(inside))
+        for first in range(0, part.num_rows, _IMAGES):
+            yield part.slice(first, _IMAGES)
+        start += table.num_rows
+
+
+def digest_pixels(job: Job, part: pa.Table) -> Iterator[pa.Table]:
+    """The pixel digests of the images of scanned rows (schema `PIXELS`). Runs on any worker.
+
+    Args:
+        job: the job; of one that can't tell there are none.
+        part: the rows, with their numbers.
+    """
+    if isinstance(job, ReadsPixels):
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            pixels = list(pool.map(job.find_pixel_digest, part.to_pylist()))
+        yield pa.table([part["number"], pixels], schema=PIXELS)
 
 
 def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
@@ -144,38 +252,6 @@ def _take_keys(table: pa.Table, start: int) -> pa.Table:
         return keys
     names = keys["record_id"].to_pylist()
     return keys.set_column(KEYS.get_field_index("digest"), KEYS.field("digest"), digest_records(names))
-
-
-def _join_buckets(
-    job: Job, spec: RunSpec, known: Known, keys: BucketSpool, rows: RowSpool, read: int
-) -> Comparison:
-    causes = np.full(read, Cause.rejected, np.int64)  # of those that name no record, and so are in no bucket
-    form = hash_form(spec.settings)
-    alike = [name for name, run in known.snapshot.runs.items() if run.form == form]
-    pointers = [schema.POINTERS.empty_table()]
-    models: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    examples: dict[str, str] = {}
-
-    def count(name: str, records: pa.ChunkedArray) -> None:
-        counts[name] += len(records)
-        if len(records):
-            examples.setdefault(name, records[0].as_py())
-
-    for bucket in range(keys.count):
-        named = keys.read(bucket)
-        table = read_part(known.catalogue.store, known.snapshot, bucket, keys.count)
-        joined = join(named, table, job.config.output.done_statuses, alike, spec.source)
-        causes[named["number"].to_numpy()] = joined.causes
-        pointers.append(joined.pointers)
-        models += joined.models
-        for cause in np.unique(joined.causes).tolist():
-            count(Cause(cause).name, named.filter(pa.array(joined.causes == cause))["record_id"])
-        count("gone", joined.pointers.filter(joined.pointers["work_id"].is_null())["record_id"])
-    by = [SkippedBy(json.loads(name or "{}"), records) for name, records in sorted(models.items())]
-    why = {name: CauseCount(records, examples[name]) for name, records in counts.most_common() if records}
-    left_out = LeftOut(counts[Cause.unchanged.name], by, why)
-    return Comparison(rows, causes, pa.concat_tables(pointers), left_out)
 
 
 def _find_rejects(table: pa.Table, causes: Numbers) -> Iterator[pa.Table]:

@@ -106,6 +106,7 @@ def make_plan(
     job: Job,
     run: Prepared,
     scan: Callable[[], Iterable[pa.Table]],
+    read_pixels: Callable[[Sequence[pa.Table]], Iterable[pa.Table]],
     watch: Progress,
 ) -> tuple[Store, Plan]:
     """The run that is to go on, and its plan: made now, where there is none.
@@ -117,6 +118,7 @@ def make_plan(
         job: the job.
         run: its run as it stands.
         scan: reads the splits, in order.
+        read_pixels: as `compare` takes it.
         watch: told how far it is.
 
     Raises:
@@ -126,7 +128,7 @@ def make_plan(
         return run.store, run.plan
     check_create_only(run.store)
     known = read_catalogue(job, run.spec, watch)
-    with compare(job, run.spec, scan(), known, watch.planning) as found:
+    with compare(job, run.spec, scan(), known, watch.planning, read_pixels) as found:
         if run.next is None:
             return run.store, write_plan(job, found, run.store, known)
         if run.plan is not None and not found.has_news:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,7 +22,7 @@ from mira_batch.runtime.drive import drive, watch_deadline
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.lease import is_alive, lease, read_claim
 from mira_batch.runtime.ledger import Ledger, sum_receipts
-from mira_batch.runtime.plan import needs_backend, scan_split
+from mira_batch.runtime.plan import PIXELS, ReadPart, digest_pixels, needs_backend, scan_split
 from mira_batch.runtime.pool import Assignment
 from mira_batch.runtime.preflight import check_output
 from mira_batch.runtime.prepare import Prepared, make_plan, open_existing, prepare, read_catalogue
@@ -32,6 +33,7 @@ from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.planfile import Plan, Shard, read_plan
 from mira_batch.storage.run.verify import Verdict
 from mira_batch.storage.run.verify import verify as verify_run
+from mira_batch.storage.schema import scan_schema
 from mira_batch.storage.stores import Store
 
 
@@ -76,8 +78,8 @@ def run(
     ):
         layout.note_call(prepared.store, prepared.spec)
         with phases.phase("plan"):
-            scan = partial(_scan, job, prepared, backend, stop, stack)
-            store, found = make_plan(job, prepared, scan, watch)
+            reader = _Reader(job, prepared, backend, stop, stack)
+            store, found = make_plan(job, prepared, reader.scan, reader.read_pixels, watch)
             if store is not prepared.store:
                 stack.enter_context(lease(store, lost, watch.note, takeover))
             todo, summary = _look(job.config, store, found)
@@ -156,8 +158,8 @@ def plan(job: Job, progress: Progress | None = None, stop: StopRequest | None = 
     with stop.heeding():
         backend = make_backend(job.config.backend)
     with ExitStack() as stack:
-        scan = partial(_scan, job, prepared, backend, stop, stack)
-        store, found = make_plan(job, prepared, scan, progress or Progress())
+        reader = _Reader(job, prepared, backend, stop, stack)
+        store, found = make_plan(job, prepared, reader.scan, reader.read_pixels, progress or Progress())
         summary = _look(job.config, store, found)[1]
     return replace(summary, wall=time.monotonic() - started)
 
@@ -204,14 +206,30 @@ def verify(job: Job) -> Verdict:
     return verify_run(open_existing(job), job.result_schema, job.check_row)
 
 
-def _scan(
-    job: Job, run: Prepared, backend: Backend, stop: StopRequest, stack: ExitStack
-) -> Iterable[pa.Table]:
-    """The rows of all splits, on the backend if they are many."""
-    if not needs_backend(run.source, run.splits):
-        return (table for split in run.splits for table in scan_split(job, split))
-    _start(backend, job.config, stop, stack)
-    return backend.scan(job, run.splits, partial(_look_up, stop, run.store))
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads what is to be planned: here, or on the backend if it is much."""
+
+    job: Job
+    run: Prepared
+    backend: Backend
+    stop: StopRequest
+    stack: ExitStack
+
+    def scan(self) -> Iterable[pa.Table]:
+        """The rows of all splits, in order."""
+        few = not needs_backend(self.run.source, self.run.splits)
+        return self._read(self.run.splits, scan_split, scan_schema(self.job.plan_schema), few)
+
+    def read_pixels(self, parts: Sequence[pa.Table]) -> Iterable[pa.Table]:
+        """`digest_pixels` of each part."""
+        return self._read(parts, digest_pixels, PIXELS, len(parts) < 2)
+
+    def _read(self, parts: Sequence[Any], read: ReadPart, fields: pa.Schema, few: bool) -> Iterable[pa.Table]:
+        if few:
+            return (table for part in parts for table in read(self.job, part))
+        _start(self.backend, self.job.config, self.stop, self.stack)
+        return self.backend.read(self.job, parts, read, fields, partial(_look_up, self.stop, self.run.store))
 
 
 def _load_backend(job: Job, run: Prepared, stop: StopRequest) -> Backend:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.runtime.job import Job
+from mira_batch.runtime.plan import ReadPart
 from mira_batch.runtime.pool import Assignment, Pool
 
 
@@ -26,13 +27,17 @@ class Backend(Protocol):
         """
         ...
 
-    def scan(self, job: Job, splits: Sequence[Any], look: Callable[[], None]) -> Iterator[pa.Table]:
-        """`job.scan` of all splits, in their order.
+    def read(
+        self, job: Job, parts: Sequence[Any], read_part: ReadPart, fields: pa.Schema, look: Callable[[], None]
+    ) -> Iterator[pa.Table]:
+        """The tables that `read_part` makes of each part, in the order of the parts.
 
         Args:
             job: the job.
-            splits: of what it reads.
-            look: called now and then; what it raises ends the scan.
+            parts: what pickles: splits of what the job reads, say.
+            read_part: given the job and a part, on any worker.
+            fields: schema of the tables.
+            look: called now and then; what it raises ends the reading.
 
         Raises:
             ManifestError: one can't be read to its end.

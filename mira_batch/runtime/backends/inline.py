@@ -20,7 +20,7 @@ from mira_batch.core.errors import EngineDead
 from mira_batch.core.receipts import Receipt, WorkerStatus
 from mira_batch.runtime.attempts import INLINE, Session, find_open_shards
 from mira_batch.runtime.job import Job
-from mira_batch.runtime.plan import scan_split
+from mira_batch.runtime.plan import ReadPart
 from mira_batch.runtime.pool import Assignment, Pool, count_shards_in_hand
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.stores import open_store
@@ -40,16 +40,12 @@ class InlineBackend:
         """Nothing has to be started."""
         yield
 
-    def scan(self, job: Job, splits: Sequence[Any], look: Callable[[], None]) -> Iterator[pa.Table]:
-        """One split after the other.
-
-        Args:
-            job: the job.
-            splits: of what it reads.
-            look: called now and then; what it raises ends the scan.
-        """
-        for split in splits:
-            for table in scan_split(job, split):
+    def read(
+        self, job: Job, parts: Sequence[Any], read_part: ReadPart, fields: pa.Schema, look: Callable[[], None]
+    ) -> Iterator[pa.Table]:
+        """One part after the other; arguments as of `Backend.read`."""
+        for part in parts:
+            for table in read_part(job, part):
                 look()
                 yield table
 

@@ -41,11 +41,10 @@ from mira_batch.runtime.backends.reading import end_pool, explain, read_tables, 
 from mira_batch.runtime.backends.session import HeldRay
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.ledger import from_json, to_json
-from mira_batch.runtime.plan import scan_split
+from mira_batch.runtime.plan import ReadPart
 from mira_batch.runtime.pool import Assignment, Pool, count_shards_in_hand
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard
-from mira_batch.storage.schema import scan_schema
 from mira_batch.storage.stores import open_store
 
 _ERRORS = {
@@ -175,31 +174,29 @@ class RayBackend:
             yield
         del self._held
 
-    def scan(self, job: Job, splits: Sequence[Any], look: Callable[[], None]) -> Iterator[pa.Table]:
-        """Splits in parallel, their tables in order (the first of two duplicates must be the first).
-
-        Args:
-            job: the job.
-            splits: of what it reads.
-            look: called now and then; what it raises ends the scan.
+    def read(
+        self, job: Job, parts: Sequence[Any], read_part: ReadPart, fields: pa.Schema, look: Callable[[], None]
+    ) -> Iterator[pa.Table]:
+        """Parts side by side, their tables in order (the first of two duplicates must be the first); arguments
+        as of `Backend.read`.
 
         Raises:
-            ManifestError: a split can't be read to its end.
+            UserError: what `read_part` raised.
             ClusterLost: Ray died.
         """
-        packed, fields = _PackedJob.pack(job), scan_schema(job.plan_schema).append(_ERROR)
+        packed, whole = _PackedJob.pack(job), fields.append(_ERROR)
 
         def scan(batch: pa.Table) -> Iterator[pa.Table]:
-            split = pickle.loads(batch["split"][0].as_py())
+            part = pickle.loads(batch["part"][0].as_py())
             try:
-                for table in scan_split(packed.unpack(), split):
+                for table in read_part(packed.unpack(), part):
                     yield table.append_column(_ERROR, pa.nulls(table.num_rows, pa.string()))
             except (UserError, JobError) as error:  # as data: of a raised one Ray hands over only text
                 text = json.dumps([type(error).__name__, str(error)])
-                yield pa.Table.from_pylist([{_ERROR.name: text}], schema=fields)
+                yield pa.Table.from_pylist([{_ERROR.name: text}], schema=whole)
 
         dataset = ray.data.from_items(
-            [{"split": pickle.dumps(split)} for split in splits], override_num_blocks=len(splits)
+            [{"part": pickle.dumps(part)} for part in parts], override_num_blocks=len(parts)
         )
         dataset.context.execution_options.preserve_order = True
         # Else Ray gathers up to 128 MB of rows before the driver sees the first: no progress, more memory.

@@ -30,19 +30,31 @@ KEYS = pa.schema(
 """What the comparison takes of a row of the manifest."""
 
 
+DOUBTFUL = pa.schema(
+    [
+        *KEYS,
+        ("stands_in", pa.string()),  # work_id of the row that would do for it, if the pixels were the same
+        ("source_digest", pa.string()),  # of that row's input
+        ("models", pa.string()),
+    ]
+)
+
+
 class Cause(IntEnum):
     """Why a row of a manifest is run, or why it isn't."""
 
     rejected = 0
     duplicate = 1
     unchanged = 2
-    new = 3
-    image = 4
-    instruction = 5
-    settings = 6
-    failed = 7
-    unfinished = 8
-    repeated = 9
+    same_pixels = 3
+    """Its image is another file than it was, with the same pixels: it was copied or saved again."""
+    new = 4
+    image = 5
+    instruction = 6
+    settings = 7
+    failed = 8
+    unfinished = 9
+    repeated = 10
     """There is a good result, but it must not stand in for another: `skip_done` is off, or the rows have
     another form."""
 
@@ -62,6 +74,8 @@ class Joined:
     """What the catalogue has to know of records that are not run (schema `POINTERS`)."""
     models: Counter[str]
     """Rows that are left out, by the identities (JSON) of who made what stands for them."""
+    doubtful: pa.Table
+    """Rows of which nothing but the image's version has changed (schema `DOUBTFUL`)."""
 
 
 def join(
@@ -83,7 +97,8 @@ def join(
     wanted = newest[of_keys]
     usable = keys["work_id"].is_valid().to_numpy()
     same = _find_places(keys["work_id"], known["work_id"])
-    stands = (same >= 0) & _pick(_may_stand_in(known, done, runs), same)
+    may_stand_in = _may_stand_in(known, done, runs)
+    stands = (same >= 0) & _pick(may_stand_in, same)
     causes = _explain_changes(keys, known, wanted)
     causes[same >= 0] = Cause.repeated
     for status, cause in ((Status.failed, Cause.failed), (Status.unfinished, Cause.unfinished)):
@@ -99,7 +114,24 @@ def join(
     pointers = [moved.drop_columns(["number", "digest"]), known.filter(pa.array(lost)).select(["record_id"])]
     columns = pa.concat_tables([schema.POINTERS.empty_table(), *pointers], promote_options="default")
     made_by = known["models"].take(pa.array(same[stands])).to_pylist()
-    return Joined(causes, columns, Counter(name or "" for name in made_by))
+    doubtful = (causes == Cause.image) & _pick(
+        may_stand_in & known["source_digest"].is_valid().to_numpy(), wanted
+    )
+    return Joined(
+        causes,
+        columns,
+        Counter(name or "" for name in made_by),
+        _find_doubtful(keys, known, wanted, doubtful),
+    )
+
+
+def _find_doubtful(keys: pa.Table, known: pa.Table, wanted: Numbers, doubtful: Flags) -> pa.Table:
+    rows = keys.filter(pa.array(doubtful))
+    then = known.take(pa.array(wanted[doubtful]))
+    rows = rows.append_column("stands_in", then["work_id"])
+    rows = rows.append_column("source_digest", then["source_digest"]).append_column("models", then["models"])
+    same = pc.call_function("equal", [rows["instruction_part"], then["instruction_part"]]).fill_null(False)
+    return rows.filter(same)
 
 
 def _find_newest(records: Numbers, plan: Numbers, count: int) -> Numbers:
