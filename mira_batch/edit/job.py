@@ -68,10 +68,12 @@ class EditJob:
         uri, source = row["image_uri"], self.config.input
         if uri is None:  # embedded: its version is the digest of its bytes already
             return None
+
+        def use(data: bytes) -> str:
+            return frame_of(decode(data, uri, source)).digest
+
         try:
-            return read_image(
-                uri, lambda data: frame_of(decode(data, uri, source)), source, self.config.storage
-            ).digest
+            return read_image(uri, use, source, self.config.storage)
         except RecordError:  # its run will say why
             return None
 

@@ -177,8 +177,9 @@ class RayBackend:
     def read(
         self, job: Job, parts: Sequence[Any], read_part: ReadPart, fields: pa.Schema, look: Callable[[], None]
     ) -> Iterator[pa.Table]:
-        """Parts side by side, their tables in order (the first of two duplicates must be the first); arguments
-        as of `Backend.read`.
+        """Parts side by side, their tables in order (the first of two duplicates must be the first).
+
+        Arguments as of `Backend.read`.
 
         Raises:
             UserError: what `read_part` raised.
