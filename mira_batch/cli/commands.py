@@ -23,6 +23,7 @@ from mira_batch.core.errors import ConfigError, MiraError, RunStopped, UserError
 from mira_batch.core.text import show_text
 from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
+from mira_batch.report.causes import causes_table
 from mira_batch.report.figures import dump_summary
 from mira_batch.report.outcome import describe_none_ok, look_at_results, print_outcome
 from mira_batch.report.progress import Terminal, summary_table
@@ -105,7 +106,7 @@ def plan(context: typer.Context, config: Config, set_: Sets = None, as_json: Jso
         _out.print(
             f"{summary.planned:,} records in {summary.shards:,} shards, {summary.committed:,} committed"
         )
-        _out.print(f"{summary.rejected:,} rows rejected, {summary.skipped:,} already done by an earlier run")
+        _out.print(causes_table(summary))
         _out.print(show_text(f"plan: {summary.run}/plan"), markup=False)
 
 

@@ -129,6 +129,15 @@ class WorkerStatus:
 
 
 @dataclass(frozen=True)
+class CauseCount:
+    """Rows of a manifest that are run, or not, for the same cause."""
+
+    records: int
+    example: str
+    """The record_id of one; empty where none is known."""
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """What became of a run, over all calls of the driver, and what this call took."""
 
@@ -147,6 +156,9 @@ class RunSummary:
     """Records that an earlier run under the same output has."""
     shards: int = 0
     """Shards in the plan."""
+    causes: Mapping[str, CauseCount] = field(default_factory=dict)
+    """Why the plan runs what it runs, and what it leaves out, by name of the cause; empty for a plan of an
+    earlier release."""
     total: Receipt = field(default_factory=Receipt)
     """The sum of the receipts of all committed shards."""
     workers: Mapping[str, Usage] = field(default_factory=dict)

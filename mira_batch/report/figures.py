@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from mira_batch.core.receipts import RunSummary
@@ -17,6 +17,7 @@ def dump_summary(summary: RunSummary) -> dict[str, Any]:
     names = [field.name for field in fields(summary) if field.name != "total"]
     tally, total = summary.tally, summary.total
     return {name: getattr(summary, name) for name in names} | {
+        "causes": {name: asdict(cause) for name, cause in summary.causes.items()},
         "ok": tally.ok,
         "unfinished": tally.unfinished,
         "failed": tally.failed,

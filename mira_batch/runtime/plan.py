@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mira_batch.core.errors import JobError, ManifestError, job_boundary
+from mira_batch.core.receipts import CauseCount
 from mira_batch.runtime.job import Job, ReadsPixels
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.buckets import BucketSpool, RowSpool, digest_records
@@ -24,7 +25,7 @@ from mira_batch.storage.catalogue.merge import Numbers
 from mira_batch.storage.catalogue.place import Catalogue, take_number
 from mira_batch.storage.catalogue.snapshot import Snapshot, read_part
 from mira_batch.storage.run.layout import RunSpec, hash_form
-from mira_batch.storage.run.planfile import CauseCount, LeftOut, Plan, PlanWriter, SkippedBy
+from mira_batch.storage.run.planfile import LeftOut, Plan, PlanWriter, SkippedBy
 from mira_batch.storage.source import Source
 from mira_batch.storage.stores import CONNECTIONS, Store
 

@@ -257,6 +257,7 @@ def _look(config: JobConfig, store: Store, plan: Plan) -> tuple[list[Shard], Run
         rejected=plan.rejected,
         skipped=plan.skipped,
         shards=len(plan.sizes),
+        causes=plan.causes,
         gpu_hour=config.prices.gpu_hour,
     )
     committed = plan.records - sum(shard.records for shard in todo)

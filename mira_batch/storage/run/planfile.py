@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import content_hash
+from mira_batch.core.receipts import CauseCount
 from mira_batch.storage.run import layout
 from mira_batch.storage.stores import Store, shorten_error
 
@@ -53,6 +54,8 @@ class Plan:
     """Its place among all plans under the output; 0 where an earlier release made it, which knew none."""
     pointers: tuple[str, ...] = ()
     """Keys of the files that say which rows stand for records that are not run."""
+    causes: Mapping[str, CauseCount] = field(default_factory=dict)
+    """Why it runs what it runs, and what it leaves out; see `catalogue.join.Cause`."""
 
     @property
     def records(self) -> int:
@@ -72,15 +75,6 @@ class SkippedBy:
     models: Mapping[str, str | None]
     """Identity by role; None where there was no such model."""
     records: int
-
-
-@dataclass(frozen=True, slots=True)
-class CauseCount:
-    """Records that are run, or not, for the same cause."""
-
-    records: int
-    example: str
-    """The record_id of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +219,7 @@ def read_plan(store: Store) -> Plan | None:
         found["skipped"],
         found.get("number", 0),
         tuple(found.get("pointers", ())),
+        {name: CauseCount(**cause) for name, cause in found.get("causes", {}).items()},
     )
 
 

@@ -1,0 +1,46 @@
+"""A plan in words: what it runs and why, and what it leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from mira_batch.core.receipts import RunSummary
+from mira_batch.core.text import show_text
+
+_RUN = {
+    "new": "new",
+    "image": "image changed",
+    "instruction": "instruction changed",
+    "settings": "settings changed",
+    "failed": "failed before",
+    "unfinished": "unfinished before",
+    "repeated": "made again as asked for",
+}
+_LEFT = {
+    "unchanged": "unchanged",
+    "same_pixels": "saved again with the same pixels",
+    "rejected": "can't be used",
+    "duplicate": "there twice",
+    "gone": "gone from the manifest",
+}
+
+
+def causes_table(summary: RunSummary) -> Table:
+    """Why records are run, the most frequent cause first, with an example each; then why others are not."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(justify="right")
+    table.add_column()
+    table.add_column(style="dim")
+    for words in (_RUN, _LEFT):
+        for name, records, example in _find_causes(summary, words):
+            style = None if words is _RUN else "dim"
+            table.add_row(f"{records:,}", name, f"such as {example}" if example else "", style=style)
+    return table
+
+
+def _find_causes(summary: RunSummary, words: dict[str, str]) -> Iterator[tuple[str, int, str]]:
+    found = [(cause.records, name, cause.example) for name, cause in summary.causes.items() if name in words]
+    for records, name, example in sorted(found, key=lambda cause: -cause[0]):
+        yield words[name], records, show_text(example)
