@@ -19,6 +19,7 @@ from mira_batch.core.errors import JobError, ManifestError, job_boundary
 from mira_batch.core.receipts import CauseCount
 from mira_batch.runtime.job import Job, ReadsPixels
 from mira_batch.storage import schema
+from mira_batch.storage.catalogue.adopt import adopt_steps, find_logged_steps
 from mira_batch.storage.catalogue.buckets import BucketSpool, RowSpool, digest_records
 from mira_batch.storage.catalogue.join import DOUBTFUL, KEYS, Cause, Joined, join
 from mira_batch.storage.catalogue.merge import Numbers
@@ -222,7 +223,9 @@ def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
     Raises:
         StoreError: the store can't be used.
     """
-    writer = PlanWriter(store, job.config.workers.shard_size, job.config.workers.most)
+    steps = find_logged_steps(known.catalogue, known.snapshot)
+    workers = job.config.workers
+    writer = PlanWriter(store, workers.shard_size, workers.most, watched=steps)
     rejects = [schema.REJECTS.empty_table()]
     start = 0
     for table in found.rows.read():
@@ -231,6 +234,8 @@ def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
         writer.add(table.filter(pa.array(causes >= Cause.new)).select(job.plan_schema.names))
         rejects += _find_rejects(table, causes)
     writer.point(found.pointers)
+    writer.close()
+    adopt_steps(known.catalogue, store.name, steps, writer.shards)
     least = known.snapshot.newest_plan
     number = partial(take_number, known.catalogue, store.name, least)
     return writer.finish(pa.concat_tables(rejects), found.left_out, number)

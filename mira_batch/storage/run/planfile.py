@@ -10,11 +10,12 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mira_batch.core.errors import StoreError
@@ -106,7 +107,17 @@ def choose_shard_size(remaining: int, most: int, workers: int) -> int:
 class PlanWriter:
     """Cuts a stream of plan rows into shards, holding only the last few thousand rows in memory."""
 
-    def __init__(self, store: Store, most: int, workers: int) -> None:
+    def __init__(self, store: Store, most: int, workers: int, watched: Collection[str] = ()) -> None:
+        """
+        Args:
+            store: the run's directory.
+            most: the largest size of a shard.
+            workers: the most workers of the pool.
+            watched: work_ids of which the shard is to be known.
+        """
+        self.shards: dict[str, int] = {}
+        """The shard of each watched work_id that is in the plan; whole once `close` was called."""
+        self._watched = pa.array(list(watched), pa.string())
         self._store = store
         self._most = most
         self._workers = workers
@@ -133,6 +144,11 @@ class PlanWriter:
             self._store.put(key, data)
             self._pointers.append(key)
 
+    def close(self) -> None:
+        """Write the rows that are left. None may be added any more."""
+        self._cut(down_to=0)
+        self._flush()
+
     def finish(
         self, rejects: pa.Table, left_out: LeftOut | None = None, take_number: Callable[[], int] = lambda: 0
     ) -> Plan:
@@ -146,8 +162,7 @@ class PlanWriter:
         Returns the plan that stands: ours, or the one another driver finished first.
         """
         left_out = left_out or LeftOut()
-        self._cut(down_to=0)
-        self._flush()
+        self.close()
         self._store.put(layout.REJECTS, _write_parquet([rejects]))
         document = {
             "number": take_number(),
@@ -172,11 +187,18 @@ class PlanWriter:
         while (remaining := rows.num_rows - start) > down_to:
             size = choose_shard_size(remaining, self._most, self._workers)
             self._shards.append(rows.slice(start, size))
+            self._watch(rows["work_id"].slice(start, size))
             start += size
             if len(self._shards) == SHARDS_PER_FILE:
                 self._flush()
         self._tail = [rows.slice(start)]
         self._held = rows.num_rows - start
+
+    def _watch(self, works: pa.ChunkedArray) -> None:
+        if len(self._watched):
+            watched = pc.call_function("is_in", [works], pc.SetLookupOptions(self._watched))
+            shard = len(self._sizes) + len(self._shards) - 1
+            self.shards |= dict.fromkeys(works.filter(watched).to_pylist(), shard)
 
     def _flush(self) -> None:
         if not self._shards:

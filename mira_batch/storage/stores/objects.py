@@ -132,6 +132,15 @@ class Store:
             else:
                 self._patience.call(lambda: obstore.put(self._store, key, data, use_multipart=False))
 
+    def copy(self, key: str, to: str) -> None:
+        """Copy an object, replacing what is there; on an object store its bytes don't come here.
+
+        Raises:
+            StoreError: as `create`; also where there is no such object.
+        """
+        with self._explain_errors(key):
+            self._patience.call(lambda: obstore.copy(self._store, key, to))
+
     def get(self, key: str) -> bytes | None:
         """An object's bytes, or None when there is none.
 
