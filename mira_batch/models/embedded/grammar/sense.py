@@ -30,6 +30,7 @@ _NOUNS = re.compile(r"(?:mirror|blur|frame) (?!it\b|them\b|this\b|that\b)\w+", r
 def check_sense(normal: Normal, clauses: Sequence[Clause], polite: Sequence[int]) -> None:
     """Raises `Misread` where the clauses, each clear by itself, are doubtful together."""
     _check_questions(normal, polite)
+    _check_retouching(normal)
     _check_brackets(normal, clauses)
     commanded = False
     for before, clause in zip(clauses, clauses[1:], strict=False):
@@ -141,6 +142,16 @@ def _check_questions(normal: Normal, polite: Sequence[int]) -> None:
                 first = normal.starts[min(start, index)]
                 raise Misread(first, normal.starts[index], "it is a question; say it as a command")
         start = index + 1
+
+
+def _check_retouching(normal: Normal) -> None:
+    """To touch something up may be any edit: not "up" and "a touch" of it."""
+    for index, token in enumerate(normal.tokens[1:]):
+        before = normal.tokens[index]
+        article = index > 0 and normal.tokens[index - 1].raw.lower() == "a"
+        words = (before.raw.lower(), token.raw.lower())
+        if (words == ("touch", "up") and not article) or token.raw.lower() == "touch-up":
+            raise Misread(normal.starts[index], normal.starts[index + 1] + 1, "it names no edit")
 
 
 def _check_brackets(normal: Normal, clauses: Sequence[Clause]) -> None:
