@@ -24,7 +24,7 @@ from mira_batch.core.text import show_text
 from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
 from mira_batch.report.figures import dump_summary
-from mira_batch.report.outcome import describe_none_ok, look_at_results, print_outcome
+from mira_batch.report.outcome import describe_none_ok, describe_unread, look_at_results, print_outcome
 from mira_batch.report.progress import Terminal, summary_table
 from mira_batch.report.streams import Murmur, divert_prints, is_terminal, keep_streams, open_answer
 from mira_batch.runtime import preflight
@@ -163,7 +163,9 @@ def _run(interrupts: Interrupts, settings: JobConfig, takeover: bool, profile: b
     with interrupts.run(settings.backend == "inline") as stop, Terminal(_err) as progress:
         try:
             summary = runner.run(make_job(settings), progress, stop, takeover, profile)
-            if summary.committed and not summary.ok:
+            if summary.unread:
+                problem, kind, code = describe_unread(summary), "damaged", 1
+            elif summary.committed and not summary.ok:
                 problem, kind, code = describe_none_ok(summary), "none ok", 1
                 if summary.failed == summary.committed:
                     kind = "all failed"

@@ -14,6 +14,9 @@ from pydantic import Field, field_validator, model_validator
 from mira_batch.config.base import Expanded, Location, Strict, find_secrets, is_remote
 from mira_batch.core.types import Status
 
+_NO_TEXT = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined")
+"""Encodings of Python's that no file is written in."""
+
 
 class ImageColumns(Strict):
     """The manifest's names for what a job over images needs."""
@@ -73,6 +76,8 @@ class ManifestConfig(Strict):
         try:
             "a".encode(value)
             name = codecs.lookup(value).name
+            if name in _NO_TEXT:
+                raise ValueError
         except (LookupError, ValueError):
             raise ValueError(
                 f"{value!r} is no text encoding that Python knows, such as utf-8, cp1252 or latin-1"

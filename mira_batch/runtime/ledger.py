@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -73,17 +73,17 @@ class Ledger:
                 self._store.put(self._key, json.dumps(document).encode())
 
 
-def find_committed_shards(store: Store) -> set[int]:
-    """Shards whose result file exists: one LIST."""
-    found = (shard_of(entry.key) for entry in store.list("results"))
-    return {shard for shard in found if shard is not None}
+def find_committed_shards(store: Store) -> dict[int, int]:
+    """Shards whose result file exists, and its size in bytes: one LIST."""
+    found = ((shard_of(entry.key), entry.size) for entry in store.list("results"))
+    return {shard: size for shard, size in found if shard is not None}
 
 
-def sum_receipts(store: Store, committed: set[int]) -> Receipt:
-    """The sum of the receipts of these committed shards.
+def sum_receipts(store: Store, committed: Mapping[int, int]) -> Receipt:
+    """The sum of the receipts of these committed shards, given with their sizes.
 
     A sum that covers another shard as well (its result file was removed), or one that is counted already,
-    is left aside, and its shards are read.
+    or files that have another size by now (one is damaged), is left aside, and its shards are read.
     """
     found, left = Receipt(), set(committed)
     for entry in store.list(RECEIPTS):
@@ -93,8 +93,10 @@ def sum_receipts(store: Store, committed: set[int]) -> Receipt:
             continue
         shards = {i for first, last in document.get("shards", []) for i in range(first, last + 1)}
         if shards and shards <= left:
-            left -= shards
-            found += from_json(document["total"])
+            total = from_json(document["total"])
+            if total.written == sum(committed[shard] for shard in shards):
+                left -= shards
+                found += total
     with ThreadPoolExecutor(_THREADS) as pool:
         for receipt in pool.map(lambda shard: read_receipt(store, shard), sorted(left)):
             found += receipt

@@ -61,5 +61,6 @@ def normalise(source: str, tokens: Sequence[Token]) -> Normal:
 
 
 def _read_quoted(raw: str, kind: str) -> str:
-    words = raw[1:-1].replace("\\\\", "\0").replace('\\"', '"').replace("\0", "\\") if kind == "text" else raw
-    return " ".join(words.split())
+    if kind != "text":
+        return " ".join(raw.split())
+    return raw[1:-1].replace("\\\\", "\0").replace('\\"', '"').replace("\0", "\\").strip()

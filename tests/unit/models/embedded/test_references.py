@@ -49,3 +49,9 @@ def test_where_two_things_may_be_meant_it_is_refused(instruction: str) -> None:
 @pytest.mark.parametrize("instruction", CLEAR)
 def test_what_can_only_be_the_image_is_done(instruction: str) -> None:
     assert [type(operation).__name__ for operation in parse(instruction)] == CLEAR[instruction]
+
+
+@pytest.mark.parametrize("text", ["LINE ONE\nLINE TWO", "A\tB", "A   B"])
+def test_a_text_is_written_as_it_is_or_not_at_all(text: str) -> None:
+    with pytest.raises(InstructionUnclear):
+        parse(f'write "{text}" at the top')
