@@ -18,9 +18,17 @@ from mira_batch.models.embedded.operations.text import WriteText
 _PRONOUNS = frozenset(("it", "it's", "its", "this", "that", "them", "they", "these", "those"))
 _LINES = frozenset(("outline", "outlined", "outlines"))
 _SIZES = (geometry.Resize, geometry.ResizeSide, geometry.Scale)
-_OF_BORDERS = (*_SIZES, colour.Brightness, colour.Contrast, colour.Saturation, colour.Blur)
+_OF_BORDERS = (*_SIZES, colour.Brightness, colour.Contrast, colour.Saturation)
 """What may be done to a border as well as to an image."""
-_OF_LETTERS = (*_OF_BORDERS, colour.Sharpen, colour.Tint, geometry.Rotate, geometry.Flip, geometry.Border)
+_OF_LETTERS = (
+    *_OF_BORDERS,
+    colour.Blur,
+    colour.Sharpen,
+    colour.Tint,
+    geometry.Rotate,
+    geometry.Flip,
+    geometry.Border,
+)
 
 
 def check_references(normal: Normal, clauses: Sequence[Clause]) -> None:
@@ -41,8 +49,11 @@ def _find_doubt(normal: Normal, before: Clause, clause: Clause) -> str:
     added, made = before.operations[-1], clause.operations[0]
     words = _read_words(normal, clause)
     points = not _PRONOUNS.isdisjoint(words)
+    joint = normal.text[before.end : clause.start]
+    later = any(f"{word} " in joint for word in (*framing.THEN, *framing.LAST))
     if isinstance(added, geometry.Border):
-        may_be_its = points and isinstance(made, _OF_BORDERS) and not _names_both_sides(made)
+        kinds = _SIZES if later else _OF_BORDERS
+        may_be_its = points and isinstance(made, kinds) and not _names_both_sides(made)
         return "say all of the border at once, and 'the image' for the image" if may_be_its else ""
     if not isinstance(added, WriteText):
         return ""
@@ -51,8 +62,6 @@ def _find_doubt(normal: Normal, before: Clause, clause: Clause) -> str:
     around = isinstance(made, geometry.Border) or (isinstance(made, colour.Flatten) and made.behind)
     if around and depends:
         return "it may be meant for the letters; say 'add' and 'around the image' if it is for the image"
-    joint = normal.text[before.end : clause.start]
-    later = any(f"{word} " in joint for word in (*framing.THEN, *framing.LAST))
     kinds = _SIZES if later else _OF_LETTERS
     if points and isinstance(made, kinds) and not _names_both_sides(made):
         return "'it' may be the letters or the image; say 'the image' if that is meant"
