@@ -146,7 +146,8 @@ def test_a_cut_result_file_is_named_by_verify_and_made_again_once_removed(
     )
     missing.write_bytes(whole[: len(whole) // 2])
     done = cli(halted.file)
-    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "are in result files that are damaged; `mira-batch verify` names them" in done.stderr
     verdict = verify_edits(halted.store)
     [problem] = verdict.problems
     assert problem.startswith(f"results/{missing.name}: is not whole Parquet")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,19 +16,13 @@ from mira_batch.edit.job import EditJob
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.preflight import check_output
 from mira_batch.storage.run.layout import result_key
-from tests.support import ROOT
 from tests.support.runs.catalogue import make_catalogue, settings
-
-CLI = [sys.executable, "-m", "mira_batch.cli"]
+from tests.support.runs.disturbed import CLI
 
 
 def call(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [*CLI, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment())
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def config_in(folder: Path, records: int = 4, **more: Any) -> Path:
@@ -100,8 +93,6 @@ def test_a_working_directory_that_is_gone_is_one_line(tmp_path: Path) -> None:
     program = f"import os; os.rmdir({str(tmp_path / 'here')!r}); from mira_batch.cli import main; "
     program += f"raise SystemExit(main(['status', '-c', {str(tmp_path / 'c.yaml')!r}]))"
     command = [sys.executable, "-c", program]
-    done = subprocess.run(
-        command, cwd=tmp_path / "here", capture_output=True, text=True, check=False, env=environment()
-    )
+    done = subprocess.run(command, cwd=tmp_path / "here", capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "the working directory is gone; give an absolute path" in done.stderr
     assert "Traceback" not in done.stderr

@@ -27,6 +27,11 @@ def make_manifest_checks(
     """The checks `manifest` and `images`, by name; they share one look at the first rows.
 
     Each returns what it found, in words, or raises a `MiraError` that says what is wrong and how to mend it.
+
+    Args:
+        source: names the manifest, and which images may be read.
+        storage: how an object store is reached.
+        output: as `list_files` takes it.
     """
     sample = cache(lambda: _read_sample(source, storage, output))
     return [

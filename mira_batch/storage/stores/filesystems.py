@@ -14,6 +14,7 @@ from pyarrow.fs import FileSystem as ArrowFileSystem
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError, describe
+from mira_batch.storage.stores.faults import READ_ERRORS
 
 _KNOWN = ("file", "memory")
 """Schemes beside S3 and HTTP whose file systems raise what `READ_ERRORS` names."""
@@ -40,8 +41,6 @@ def open_filesystem(
     scheme = location.split("://", 1)[0].lower() if is_remote(location) else "file"
     try:
         fs = _open_scheme(scheme, location, config, once)
-    except StoreError:
-        raise
     except Exception as error:  # fsspec's own say what they need in classes of their own
         raise StoreError(f"{location}: can't use this scheme: {describe(error)}") from error
     return fs, str(fs._strip_protocol(location))
@@ -55,6 +54,8 @@ class _Classified:
         self._fs = fs
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # else a copy, which has no file system yet, would look for ever
+            raise AttributeError(name)
         found = getattr(self._fs, name)
         if not callable(found):
             return found
@@ -63,7 +64,7 @@ class _Classified:
         def call(*arguments: Any, **options: Any) -> Any:
             try:
                 return found(*arguments, **options)
-            except (OSError, ValueError):
+            except READ_ERRORS:
                 raise
             except Exception as error:
                 raise OSError(describe(error)) from error

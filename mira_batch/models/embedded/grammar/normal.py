@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,4 +64,5 @@ def normalise(source: str, tokens: Sequence[Token]) -> Normal:
 def _read_quoted(raw: str, kind: str) -> str:
     if kind != "text":
         return " ".join(raw.split())
-    return raw[1:-1].replace("\\\\", "\0").replace('\\"', '"').replace("\0", "\\").strip()
+    words = raw[1:-1].replace("\\\\", "\0").replace('\\"', '"').replace("\0", "\\").strip()
+    return "".join(" " if unicodedata.category(sign) == "Zs" else sign for sign in words)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mira_batch.models.embedded.grammar import framing
-from mira_batch.models.embedded.grammar.clause import Clause
+from mira_batch.models.embedded.grammar.clause import Clause, find_between
 from mira_batch.models.embedded.grammar.normal import Normal
 from mira_batch.models.embedded.grammar.unclear import Misread
 from mira_batch.models.embedded.operations import colour, geometry
@@ -38,8 +38,7 @@ def check_references(normal: Normal, clauses: Sequence[Clause]) -> None:
     for before, clause in zip(clauses, clauses[1:], strict=False):
         if clause.start < before.start:
             continue  # "after" and "before" say which comes first
-        between = normal.tokens[normal.index(before.end - 1) + 1 : normal.index(clause.start)]
-        if not any(token.listed for token in between):
+        if not any(token.listed for token in find_between(normal, before, clause)):
             why = _find_doubt(normal, before, clause)
             if why:
                 raise Misread(before.start, clause.end, why)
@@ -48,7 +47,8 @@ def check_references(normal: Normal, clauses: Sequence[Clause]) -> None:
 def _find_doubt(normal: Normal, before: Clause, clause: Clause) -> str:
     added, made = before.operations[-1], clause.operations[0]
     words = _read_words(normal, clause)
-    points = not _PRONOUNS.isdisjoint(words)
+    named = "image " in normal.text[clause.start : clause.end]  # "... so that its longest side is 800 px"
+    points = not named and not _PRONOUNS.isdisjoint(words)
     joint = normal.text[before.end : clause.start]
     later = any(f"{word} " in joint for word in (*framing.THEN, *framing.LAST))
     if isinstance(added, geometry.Border):

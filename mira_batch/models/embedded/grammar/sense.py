@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 
 from mira_batch.models.embedded.grammar import framing
-from mira_batch.models.embedded.grammar.clause import Clause
+from mira_batch.models.embedded.grammar.clause import Clause, find_between
 from mira_batch.models.embedded.grammar.normal import Normal
-from mira_batch.models.embedded.grammar.tokens import Token
 from mira_batch.models.embedded.grammar.unclear import Misread
 from mira_batch.models.embedded.operations import colour, geometry
 from mira_batch.models.embedded.operations.operation import Operation
@@ -38,8 +37,8 @@ def check_sense(normal: Normal, clauses: Sequence[Clause], polite: Sequence[int]
         if clause.start < before.start:
             continue  # "after" and "before" say which comes first
         joint = normal.text[before.end : clause.start]
-        raw = [t.raw.strip(" \t") for t in _between(normal, before, clause)]
-        listed = any(t.listed for t in _between(normal, before, clause)) and _starts_item(normal, before)
+        raw = [t.raw.strip(" \t") for t in find_between(normal, before, clause)]
+        listed = any(t.listed for t in find_between(normal, before, clause)) and _starts_item(normal, before)
         if listed or _SEQUENCE.search(joint) or clause.lead.startswith("after "):
             continue
         why = _find_doubt(normal, before, clause, joint)
@@ -48,10 +47,6 @@ def check_sense(normal: Normal, clauses: Sequence[Clause], polite: Sequence[int]
             why = "it may describe the image; say it as a command, or put 'then' after it"
         if why:
             raise Misread(before.start, clause.end, why)
-
-
-def _between(normal: Normal, before: Clause, clause: Clause) -> Sequence[Token]:
-    return normal.tokens[normal.index(before.end - 1) + 1 : normal.index(clause.start)]
 
 
 def _starts_item(normal: Normal, clause: Clause) -> bool:

@@ -37,6 +37,8 @@ CLEAR = {
     "put a 5 px black border all round": ["Border"],
     "put a 4 px border round the image": ["Border"],
     "a touch brighter please": ["Brightness"],
+    "add a border, then resize the photo so that its longest side is 800 px": ["Border", "ResizeSide"],
+    'write "SALE" at the top and make this picture 20% bigger': ["WriteText", "Scale"],
 }
 
 
@@ -55,3 +57,8 @@ def test_what_can_only_be_the_image_is_done(instruction: str) -> None:
 def test_a_text_is_written_as_it_is_or_not_at_all(text: str) -> None:
     with pytest.raises(InstructionUnclear):
         parse(f'write "{text}" at the top')
+
+
+def test_a_no_break_space_in_a_text_is_a_space() -> None:
+    (written,) = parse('write "10\u00a0EUR" at the top')
+    assert "10 EUR" in str(written)
