@@ -122,7 +122,7 @@ def run(
 ) -> None:
     """Run the job, going on from wherever an earlier call stopped.
 
-    Ctrl-C or SIGTERM finishes the steps in hand; a second one leaves at once. Neither loses anything.
+    Ctrl-C, SIGTERM or SIGHUP finishes the steps in hand; a second one leaves at once. None loses anything.
     """
     _run(_interrupts(context), load_job_config(config, set_ or ()), takeover, profile, as_json)
 
@@ -267,8 +267,9 @@ def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
 
 def _answer(arguments: list[str], interrupts: Interrupts) -> int:
     _out.file = answer = open_answer()
+    interrupts.owes_json = lambda: "--json" in arguments and not answer.used
     code, error = _call(arguments, interrupts)
-    if error is not None and "--json" in arguments and not answer.used:
+    if error is not None and interrupts.owes_json():
         with suppress(UserError):  # standard output is lost as well
             _print_json({"error": str(error) if isinstance(error, MiraError) else describe(error)})
     with suppress(UserError, OSError):  # that it was lost is told by now
@@ -285,6 +286,8 @@ def _call(arguments: list[str], interrupts: Interrupts) -> tuple[int, Exception 
         return INTERRUPTED if early.end is RunEnd.interrupted else 1, early
     except MiraError as error:
         _complain("[red bold]error:[/]", str(error))
+        if interrupts.heard:  # and Ray died as well: one line is enough
+            return INTERRUPTED, error
         return 2 if isinstance(error, UserError) else 1, error
     except SystemExit as done:  # how the framework ends, also after bad usage
         code = int(done.code or 0)

@@ -146,7 +146,7 @@ class RunLimits(Strict):
     """When the run is to end in order, to be resumed: so long after its start (`8h`, `90m`, `1h30m`, `45s`),
     or at a time with its zone (`2026-12-01T06:00:00+01:00`). None sets none."""
     grace_seconds: float = Field(default=25.0, ge=0)
-    """When a run is told to end (Ctrl-C, SIGTERM, a deadline), how long the steps in hand may take to be
+    """When a run is told to end (a signal, a deadline), how long the steps in hand may take to be
     finished and logged. Kubernetes leaves a pod 30 seconds by default."""
     stall_seconds: float = Field(default=300.0, gt=0)
     """When nothing has moved for so long, the run says so, and what is in flight. It changes nothing."""

@@ -51,7 +51,7 @@ class RunEnd(StrEnum):
     """Why a run ended although not every record is committed. What is done is kept, and it can go on."""
 
     interrupted = "interrupted"
-    """Ctrl-C or SIGTERM: a person, a scheduler, or a machine that is reclaimed."""
+    """Ctrl-C, SIGTERM or SIGHUP: a person, a scheduler, or a machine that is reclaimed."""
     deadline = "deadline"
     """`limits.deadline` was reached."""
     too_many_failed = "too_many_failed"
