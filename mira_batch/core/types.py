@@ -70,7 +70,8 @@ class ErrorKind(StrEnum):
     image_forbidden = "image_forbidden"
     """The image's URI lies outside `input.allow`."""
     instruction_unclear = "instruction_unclear"
-    """The policy cannot understand words of the instruction; the message names them."""
+    """The policy cannot understand words of the instruction, or the image has no room for what they ask; the
+    message names them."""
     malformed_action = "malformed_action"
     """The policy's answer was neither an edit nor a stop, also when asked again."""
     policy_failed = "policy_failed"
