@@ -191,7 +191,7 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
             "retries", f"{summary.retries:,} passing faults of the images' store or of endpoints, waited out"
         )
     if summary.restarts:
-        table.add_row("restarts", f"{summary.restarts:,} shards begun again after their worker died")
+        table.add_row("restarts", f"{summary.restarts:,} shards begun again after their worker ended")
     pace = f", {60 * here / summary.wall:,.0f} records a minute" if here and summary.wall else ""
     if summary.wall:
         table.add_row("time", f"{_format_clock(summary.wall)}{pace}")
