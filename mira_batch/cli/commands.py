@@ -25,7 +25,7 @@ from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
 from mira_batch.report.causes import causes_table
 from mira_batch.report.figures import dump_summary
-from mira_batch.report.outcome import describe_none_ok, look_at_results, print_outcome
+from mira_batch.report.outcome import describe_none_ok, describe_unread, look_at_results, print_outcome
 from mira_batch.report.progress import Terminal, summary_table
 from mira_batch.report.streams import Murmur, divert_prints, is_terminal, keep_streams, open_answer
 from mira_batch.runtime import preflight
@@ -123,7 +123,7 @@ def run(
 ) -> None:
     """Run the job, going on from wherever an earlier call stopped.
 
-    Ctrl-C or SIGTERM finishes the steps in hand; a second one leaves at once. Neither loses anything.
+    Ctrl-C, SIGTERM or SIGHUP finishes the steps in hand; a second one leaves at once. None loses anything.
     """
     _run(_interrupts(context), load_job_config(config, set_ or ()), takeover, profile, as_json)
 
@@ -164,7 +164,9 @@ def _run(interrupts: Interrupts, settings: JobConfig, takeover: bool, profile: b
     with interrupts.run(settings.backend == "inline") as stop, Terminal(_err) as progress:
         try:
             summary = runner.run(make_job(settings), progress, stop, takeover, profile)
-            if summary.committed and not summary.ok:
+            if summary.unread:
+                problem, kind, code = describe_unread(summary), "damaged", 1
+            elif summary.committed and not summary.ok:
                 problem, kind, code = describe_none_ok(summary), "none ok", 1
                 if summary.failed == summary.committed:
                     kind = "all failed"
@@ -266,8 +268,9 @@ def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
 
 def _answer(arguments: list[str], interrupts: Interrupts) -> int:
     _out.file = answer = open_answer()
+    interrupts.owes_json = lambda: "--json" in arguments and not answer.used
     code, error = _call(arguments, interrupts)
-    if error is not None and "--json" in arguments and not answer.used:
+    if error is not None and interrupts.owes_json():
         with suppress(UserError):  # standard output is lost as well
             _print_json({"error": str(error) if isinstance(error, MiraError) else describe(error)})
     with suppress(UserError, OSError):  # that it was lost is told by now
@@ -284,6 +287,8 @@ def _call(arguments: list[str], interrupts: Interrupts) -> tuple[int, Exception 
         return INTERRUPTED if early.end is RunEnd.interrupted else 1, early
     except MiraError as error:
         _complain("[red bold]error:[/]", str(error))
+        if interrupts.heard:  # and Ray died as well: one line is enough
+            return INTERRUPTED, error
         return 2 if isinstance(error, UserError) else 1, error
     except SystemExit as done:  # how the framework ends, also after bad usage
         code = int(done.code or 0)

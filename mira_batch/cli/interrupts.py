@@ -1,4 +1,5 @@
-"""What SIGINT (Ctrl-C) and SIGTERM (a job stopped, a spot node reclaimed) do, from first moment to last.
+"""What SIGINT (Ctrl-C), SIGTERM (a job stopped, a spot node reclaimed) and SIGHUP (its terminal is gone) do,
+from first moment to last.
 
 While nothing is begun, the process leaves at once. A run that has begun unwinds, or is asked to end in order
 where it says so (`StopRequest.heeded`). A second signal always leaves at once. Each way says one line, leaves
@@ -10,10 +11,11 @@ Only small modules are imported here: what is imported before the handlers stand
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from os import _exit  # the inline backend keeps models from calling it by its name
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,7 +26,7 @@ from mira_batch.core.processes import find_children, kill_with_descendants
 if TYPE_CHECKING:
     from mira_batch.core.stop_request import StopRequest
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
 _WORDS = "interrupted; nothing is lost. Run the same command again to go on."
 
@@ -43,10 +45,10 @@ class Interrupts:
         """Name of the first signal; empty while there was none."""
         self._stop: StopRequest | None = None
         self._code: int | None = None
-        # Of its own, since the one of stderr is hushed for a moment while Ray starts.
-        self._stderr: int | None = None
-        with suppress(OSError):  # there may be none
-            self._stderr = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)  # the standard ones may be closed
+        # Of its own: stderr is hushed for a moment while Ray starts, and stdout leads to it during a command.
+        self._stdout, self._stderr = _open_again(1), _open_again(2)
+        self.owes_json: Callable[[], bool] = lambda: program and "--json" in sys.argv
+        """Whether standard output still waits for the JSON of an answer or of an error."""
         self._witness: Witness | None = None
         self._earlier: dict[int, Any] = {}
 
@@ -54,6 +56,8 @@ class Interrupts:
         """From now on signals are handled here, if this is the main thread."""
         with suppress(ValueError):
             for number in SIGNALS:
+                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                    continue  # nohup: it is to outlive its terminal
                 self._earlier[number] = signal.signal(number, self._hear)
         if self._program and self._stderr is not None:
             with suppress(OSError):  # no process more may be started; others will say so
@@ -66,8 +70,9 @@ class Interrupts:
         if restore:
             for number, handler in self._earlier.items():
                 signal.signal(number, handler)
-            if self._stderr is not None:
-                os.close(self._stderr)
+            for descriptor in (self._stdout, self._stderr):
+                if descriptor is not None:
+                    os.close(descriptor)
 
     @contextmanager
     def run(self, inline: bool) -> Iterator[StopRequest]:
@@ -117,10 +122,13 @@ class Interrupts:
             with suppress(ValueError):
                 signal.signal(number, signal.SIG_IGN)
         if words and self._stderr is not None:
-            # A terminal may show a half line of progress, and no cursor.
-            line = f"\r\x1b[K\x1b[?25h{words}\n" if os.isatty(self._stderr) else f"{words}\n"
             with suppress(OSError):
+                # A terminal may show a half line of progress, and no cursor.
+                line = f"\r\x1b[K\x1b[?25h{words}\n" if os.isatty(self._stderr) else f"{words}\n"
                 os.write(self._stderr, line.encode())
+        if words and self._stdout is not None and self.owes_json():
+            with suppress(OSError):
+                os.write(self._stdout, (json.dumps({"error": words}, indent=2) + "\n").encode())
         if self._witness is not None:
             self._witness.dismiss()
         kill_with_descendants(find_children(os.getpid()))
@@ -140,3 +148,10 @@ class Interrupts:
                 return
             raise KeyboardInterrupt
         self.leave(INTERRUPTED, _WORDS)
+
+
+def _open_again(descriptor: int) -> int | None:
+    """The same file under a number above those of the standard streams; None if it is closed."""
+    with suppress(OSError):
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    return None

@@ -116,7 +116,10 @@ def make_absolute(location: str) -> str:
         if path.startswith("~"):
             name = path.split("/")[0]
             raise ValueError(f"{location}: there is no user for {name}; a folder of that name is ./{name}")
-    return os.path.abspath(path)
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:  # of a relative one
+        raise ValueError(f"{location}: the working directory is gone; give an absolute path") from None
 
 
 def expand_variables(text: str) -> str:

@@ -127,6 +127,8 @@ def _describe(item: Any, path: Path, model: type[BaseModel]) -> str:
             return f"needs a 'type': {_list(_list_tags(path, model))}"
         case "value_error":
             return str(context["error"])
+        case "invalid_key":
+            return "a key should be text; put it in quotes"
         case "literal_error":
             options = [part.strip("'") for part in context["expected"].replace(" or ", ", ").split(", ")]
             return f"{_offer(str(value), options)}, found {show_value(value)}{_hint_quotes(value)}"

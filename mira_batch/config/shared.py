@@ -14,6 +14,9 @@ from pydantic import Field, field_validator, model_validator
 from mira_batch.config.base import Expanded, Location, Strict, find_secrets, is_remote
 from mira_batch.core.types import Status
 
+_NO_TEXT = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined")
+"""Encodings of Python's that no file is written in."""
+
 
 class ImageColumns(Strict):
     """The manifest's names for what a job over images needs."""
@@ -73,6 +76,8 @@ class ManifestConfig(Strict):
         try:
             "a".encode(value)
             name = codecs.lookup(value).name
+            if name in _NO_TEXT:
+                raise ValueError
         except (LookupError, ValueError):
             raise ValueError(
                 f"{value!r} is no text encoding that Python knows, such as utf-8, cp1252 or latin-1"
@@ -141,7 +146,7 @@ class RunLimits(Strict):
     """When the run is to end in order, to be resumed: so long after its start (`8h`, `90m`, `1h30m`, `45s`),
     or at a time with its zone (`2026-12-01T06:00:00+01:00`). None sets none."""
     grace_seconds: float = Field(default=25.0, ge=0)
-    """When a run is told to end (Ctrl-C, SIGTERM, a deadline), how long the steps in hand may take to be
+    """When a run is told to end (a signal, a deadline), how long the steps in hand may take to be
     finished and logged. Kubernetes leaves a pod 30 seconds by default."""
     stall_seconds: float = Field(default=300.0, gt=0)
     """When nothing has moved for so long, the run says so, and what is in flight. It changes nothing."""

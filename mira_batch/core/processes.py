@@ -30,9 +30,7 @@ def kill_with_descendants(pids: Collection[int]) -> None:
     doomed = list(pids)
     for pid in doomed:  # grows meanwhile
         doomed += find_children(pid)
-    for pid in doomed:
-        with suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
+    _kill(doomed)
 
 
 def mark_descendants(mark: str) -> None:
@@ -50,22 +48,30 @@ def kill_marked(mark: str, seconds: float) -> None:
     """
     until = time.monotonic() + seconds
     while (found := _find_marked(f"{_MARK}={mark}".encode())) and time.monotonic() < until:
-        for pid in found:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+        _kill(found)
         time.sleep(0.05)
 
 
 def _find_marked(entry: bytes) -> list[int]:
     """Living processes whose environment had this entry when they began their program."""
     found: list[int] = []
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
-        with suppress(OSError):
-            if name.isdigit():
-                with open(f"/proc/{name}/environ", "rb") as file:
-                    if entry in file.read().split(b"\0"):
-                        found.append(int(name))
+    for pid in _list_processes():
+        with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+            if entry in file.read().split(b"\0"):
+                found.append(pid)
     return [pid for pid in found if is_running(pid)]
+
+
+def _kill(pids: Collection[int]) -> None:
+    for pid in pids:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _list_processes() -> list[int]:
+    """All processes that /proc shows."""
+    names = os.listdir("/proc") if os.path.isdir("/proc") else ()
+    return [int(name) for name in names if name.isdigit()]
 
 
 def is_running(pid: int) -> bool:
@@ -83,10 +89,7 @@ def find_process(argument: str) -> int | None:
     Args:
         argument: one of its command line.
     """
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
-        if name.isdigit() and argument in read_command(int(name)):
-            return int(name)
-    return None
+    return next((pid for pid in _list_processes() if argument in read_command(pid)), None)
 
 
 def read_command(pid: int) -> list[str]:

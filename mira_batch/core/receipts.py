@@ -183,6 +183,11 @@ class RunSummary:
         return self.committed == self.planned
 
     @property
+    def unread(self) -> int:
+        """Committed records of which nothing is known, since their result files are damaged."""
+        return max(0, self.committed - self.tally.records)
+
+    @property
     def tally(self) -> Tally:
         """Counts of all committed records."""
         return self.total.tally

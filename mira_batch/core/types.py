@@ -51,7 +51,7 @@ class RunEnd(StrEnum):
     """Why a run ended although not every record is committed. What is done is kept, and it can go on."""
 
     interrupted = "interrupted"
-    """Ctrl-C or SIGTERM: a person, a scheduler, or a machine that is reclaimed."""
+    """Ctrl-C, SIGTERM or SIGHUP: a person, a scheduler, or a machine that is reclaimed."""
     deadline = "deadline"
     """`limits.deadline` was reached."""
     too_many_failed = "too_many_failed"
@@ -70,7 +70,8 @@ class ErrorKind(StrEnum):
     image_forbidden = "image_forbidden"
     """The image's URI lies outside `input.allow`."""
     instruction_unclear = "instruction_unclear"
-    """The policy cannot understand words of the instruction; the message names them."""
+    """The policy cannot understand words of the instruction, or the image has no room for what they ask; the
+    message names them."""
     malformed_action = "malformed_action"
     """The policy's answer was neither an edit nor a stop, also when asked again."""
     policy_failed = "policy_failed"

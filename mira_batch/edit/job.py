@@ -57,7 +57,7 @@ class EditJob:
 
     def find_source(self) -> Source:
         """The manifest."""
-        return find_manifest(self.config.input, self.config.storage)
+        return find_manifest(self.config.input, self.config.storage, self.config.output.uri)
 
     def scan(self, split: Any) -> Iterator[pa.Table]:
         """Validated rows of a part of the manifest, with a work_id each."""

@@ -15,7 +15,7 @@ from mira_batch.storage.weights import describe_weights
 def make_checks(config: BulkEditConfig) -> list[tuple[str, Callable[[], str]]]:
     """The checks by name; see `runtime/preflight.py`."""
     return [
-        *make_manifest_checks(config.input, config.storage),
+        *make_manifest_checks(config.input, config.storage, config.output.uri),
         ("models", lambda: check_models(config)),
         *([("weights", lambda: _check_weights(config))] if _list_locations(config) else []),
     ]

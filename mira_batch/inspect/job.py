@@ -66,11 +66,11 @@ class InspectJob:
             source = self._find_input()
         except ManifestError as error:
             return [("manifest", partial(_raise, error))]
-        return make_manifest_checks(source, self.config.storage)
+        return make_manifest_checks(source, self.config.storage, self.config.output.uri)
 
     def find_source(self) -> Source:
         """The manifest; of a run its result files, which have a manifest's columns."""
-        found = find_manifest(self._find_input(), self.config.storage)
+        found = find_manifest(self._find_input(), self.config.storage, self.config.output.uri)
         return replace(found, location=self.config.input.manifest)
 
     def scan(self, split: Any) -> Iterator[pa.Table]:

@@ -21,6 +21,7 @@ def dump_summary(summary: RunSummary) -> dict[str, Any]:
         "ok": tally.ok,
         "unfinished": tally.unfinished,
         "failed": tally.failed,
+        "unread": summary.unread,
         "steps": tally.steps,
         "resumed_steps": tally.resumed_steps,
         "errors": tally.errors,

@@ -37,6 +37,18 @@ def look_at_results(settings: JobConfig, summary: RunSummary) -> tuple[dict[str,
         return {}, str(error)
 
 
+def describe_unread(summary: RunSummary) -> str:
+    """That result files of a run are damaged, and what to do.
+
+    Args:
+        summary: what the run did.
+    """
+    return (
+        f"{summary.unread:,} of {summary.committed:,} records are in result files that are damaged; "
+        "`mira-batch verify` names them and says what to do"
+    )
+
+
 def describe_none_ok(summary: RunSummary) -> str:
     """How the records of a run ended of which none is ok: "2 of 2 records (editor_failed 2)".
 

@@ -171,6 +171,9 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
             table.add_row("unfinished", Text(f"{summary.unfinished:,}", "yellow") + _format_counts(early))
         if summary.failed:
             table.add_row("failed", Text(f"{summary.failed:,}", "red") + _format_counts(summary.errors))
+        if summary.unread:
+            words = "in result files that are damaged; `mira-batch verify` names them"
+            table.add_row("unread", Text(f"{summary.unread:,}", "red") + Text(f"  {words}"))
         resumed = f", {summary.resumed_steps:,} of them resumed" if summary.resumed_steps else ""
         each = summary.steps / summary.committed
         if summary.steps:
@@ -188,7 +191,7 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
             "retries", f"{summary.retries:,} passing faults of the images' store or of endpoints, waited out"
         )
     if summary.restarts:
-        table.add_row("restarts", f"{summary.restarts:,} shards begun again after their worker died")
+        table.add_row("restarts", f"{summary.restarts:,} shards begun again after their worker ended")
     pace = f", {60 * here / summary.wall:,.0f} records a minute" if here and summary.wall else ""
     if summary.wall:
         table.add_row("time", f"{_format_clock(summary.wall)}{pace}")

@@ -23,10 +23,16 @@ class _Stream(io.TextIOWrapper):
     """A text file on a descriptor of its own, above those of the standard streams. What its encoding lacks is
     written as an escape."""
 
-    def __init__(self, descriptor: int, encoding: str | None) -> None:
+    def __init__(self, descriptor: int, encoding: str | None, closed: bool) -> None:
+        """
+        Args:
+            descriptor: a standard one.
+            encoding: of the terminal, if it is known.
+            closed: it is closed before the process ends, and with it its descriptor.
+        """
         _fill_closed()
         own = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
-        file = io.BufferedWriter(io.FileIO(own, "w"))
+        file = io.BufferedWriter(io.FileIO(own, "w", closefd=closed))
         super().__init__(file, encoding=encoding or "utf-8", errors="backslashreplace", line_buffering=True)
         self._gone = False
 
@@ -57,7 +63,7 @@ class Murmur(_Stream):
     """Standard error: progress and notes, which nobody need read."""
 
     def __init__(self) -> None:
-        super().__init__(2, getattr(sys.stderr, "encoding", None))
+        super().__init__(2, getattr(sys.stderr, "encoding", None), closed=False)
 
 
 class Answer(_Stream):
@@ -67,7 +73,7 @@ class Answer(_Stream):
     """Whether anything was written."""
 
     def __init__(self) -> None:
-        super().__init__(1, getattr(sys.stdout, "encoding", None))
+        super().__init__(1, getattr(sys.stdout, "encoding", None), closed=True)
 
     def write(self, text: str) -> int:
         self.used = True

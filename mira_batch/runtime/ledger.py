@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -72,11 +73,11 @@ class Ledger:
                 self._store.put(self._key, json.dumps(document).encode())
 
 
-def sum_receipts(store: Store, committed: set[int]) -> Receipt:
-    """The sum of the receipts of these committed shards.
+def sum_receipts(store: Store, committed: Mapping[int, int]) -> Receipt:
+    """The sum of the receipts of these committed shards, given with their sizes.
 
     A sum that covers another shard as well (its result file was removed), or one that is counted already,
-    is left aside, and its shards are read.
+    or files that have another size by now (one is damaged), is left aside, and its shards are read.
     """
     found, left = Receipt(), set(committed)
     for entry in store.list(RECEIPTS):
@@ -86,8 +87,10 @@ def sum_receipts(store: Store, committed: set[int]) -> Receipt:
             continue
         shards = {i for first, last in document.get("shards", []) for i in range(first, last + 1)}
         if shards and shards <= left:
-            left -= shards
-            found += from_json(document["total"])
+            total = from_json(document["total"])
+            if total.written == sum(committed[shard] for shard in shards):
+                left -= shards
+                found += total
     with ThreadPoolExecutor(_THREADS) as pool:
         for receipt in pool.map(lambda shard: read_receipt(store, shard), sorted(left)):
             found += receipt

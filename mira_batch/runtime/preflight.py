@@ -43,7 +43,8 @@ def run_checks(checks: Sequence[tuple[str, Callable[[], str]]]) -> Iterator[Find
 
 
 def check_output(uri: str) -> None:
-    """Refuse an output that Ray would delete: below its temporary copy of a job's working directory.
+    """Refuse an output that can't be written, or that Ray would delete: below its temporary copy of a job's
+    working directory.
 
     Raises:
         ConfigError: naming the path.
@@ -52,6 +53,10 @@ def check_output(uri: str) -> None:
         raise ConfigError(
             f"output.uri: {uri} lies in the temporary copy of the working directory that Ray "
             "deletes after the job; give an absolute path that every node sees, or an object store"
+        )
+    if uri.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"output.uri: {uri}: a web server takes no runs; give a path, or an object store such as s3://"
         )
 
 

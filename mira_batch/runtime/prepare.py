@@ -97,7 +97,7 @@ def prepare(job: Job) -> Prepared:
         return Prepared(spec, source, layout.open_run(spec), None, splits)
     store = layout.open_run(spec)
     follows = spec.run_id is None and job.config.output.skip_done
-    if not follows or find_committed_shards(store) < set(range(len(plan.sizes))):
+    if not follows or find_committed_shards(store).keys() < set(range(len(plan.sizes))):
         return Prepared(spec, source, store, plan, [])
     return Prepared(spec, source, store, plan, source.split(), replace(spec, number=spec.number + 1))
 

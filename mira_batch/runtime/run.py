@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -265,5 +265,5 @@ def _look(config: JobConfig, store: Store, plan: Plan) -> tuple[list[Shard], Run
     return todo, replace(summary, already=committed)
 
 
-def _find_todo(plan: Plan, done: set[int]) -> list[Shard]:
+def _find_todo(plan: Plan, done: Collection[int]) -> list[Shard]:
     return [shard for shard in plan.shards() if shard.index not in done]

@@ -21,9 +21,9 @@ from mira_batch.core.errors import RecordError, StoreError, describe
 from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import ErrorKind
 from mira_batch.imaging import UnfitImage, refuse_frames, to_srgb
-from mira_batch.storage.foreign import is_page, name_content
+from mira_batch.imaging.foreign import is_page, name_content
 from mira_batch.storage.jpeg import is_cut_short, lacks_scans
-from mira_batch.storage.png import check_pixels, drop_texts, lacks_rows
+from mira_batch.storage.png import check_pixels, drop_texts, find_foreign_colours, lacks_rows
 from mira_batch.storage.spelling import list_spellings
 from mira_batch.storage.stores import (
     READ_ERRORS,
@@ -44,6 +44,10 @@ _MOST_PIXELS = 89_478_485
 """What `input.max_pixels` can be raised to."""
 _SUBFILE, _DNG = 254, 50706
 """TIFF tags."""
+_FORGIVING = ("WEBP", "AVIF")
+"""Formats whose decoders make a picture of whatever they are given."""
+_HOLE = 1024
+"""Zero bytes at the end by which a file counts as half written."""
 _AGAIN = "copy or export it again"
 
 
@@ -219,10 +223,14 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
         refuse_frames(image)
         if image.format == "PNG":
             check_pixels(data)
+            if colours := find_foreign_colours(data):
+                raise UnfitImage(f"has {colours} and no ICC profile; convert it to sRGB, or embed a profile")
         image.load()
         is_jpeg = image.format in ("JPEG", "MPO")
         if is_jpeg and lacks_scans(data):
             raise UnfitImage(f"is damaged: it lacks some of its scans, and so detail or colour; {_AGAIN}")
+        if image.format in _FORGIVING and not data[-_HOLE:].strip(b"\0"):
+            raise UnfitImage(f"is damaged: its end is nothing but zeros, as of a file half written; {_AGAIN}")
         if is_cut_short(data, image) if is_jpeg else image.format == "PNG" and lacks_rows(data, image):
             raise UnfitImage(f"is damaged: its data end before the picture does; {_AGAIN}")
         return to_srgb(image, data)

@@ -20,6 +20,12 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PALETTE = 3
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row of each pass, and how far apart its columns and rows are."""
+_COLOURS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
+_CODED = ((1, 13), (1, 1))
+"""Primaries and transfer of sRGB, and of video that is shown like it, as H.273 numbers them."""
+_GAMMA = 45_455
+_PRIMARIES = (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)
+"""sRGB's, as the chunks gAMA and cHRM write them."""
 _PIECE = 1 << 18
 
 
@@ -63,6 +69,29 @@ def check_pixels(data: bytes) -> None:
         if kind == b"IDAT" and b"PLTE" not in seen:
             raise ValueError("its pixels are numbers of colours in a palette, which it lacks")
         seen.add(kind)
+
+
+def find_foreign_colours(data: bytes) -> str:
+    """In which colours other than sRGB a PNG says that it is, in words, where it says so otherwise than by an
+    ICC profile; empty where it is sRGB, or has a profile, or says nothing.
+
+    Args:
+        data: an encoded PNG.
+    """
+    view = memoryview(data)
+    found = {kind: bytes(view[at + 8 : end - 4]) for kind, at, end in _walk_chunks(data) if kind in _COLOURS}
+    if len(coded := found.get(b"cICP", b"")) == 4 and tuple(coded[:2]) not in _CODED:
+        return f"the colour space of its cICP chunk ({coded[0]}/{coded[1]}: wide or HDR)"
+    if b"iCCP" in found or b"sRGB" in found:
+        return ""
+    gamma = int.from_bytes(found.get(b"gAMA", b""), "big")
+    if gamma and abs(gamma - _GAMMA) > 0.05 * _GAMMA:
+        return f"a gamma of {gamma / 100_000:g}"
+    if len(primaries := found.get(b"cHRM", b"")) == 32:
+        points = struct.unpack(">8I", primaries)
+        if any(abs(is_at - own) > 1_000 for is_at, own in zip(points, _PRIMARIES, strict=True)):
+            return "the primaries of its cHRM chunk"
+    return ""
 
 
 def lacks_rows(data: bytes, image: Image.Image) -> bool:

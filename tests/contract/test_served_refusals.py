@@ -105,15 +105,20 @@ def test_a_fault_told_in_a_good_answer_is_a_fault(server: ModelServer) -> None:
     assert isinstance(error_of(POLICY_SERVED, server, lambda asked: blocked), RecordError)
 
 
-NOT_AN_IMAGE = base64.b64encode(b"no image").decode()
+NOT_AN_IMAGE, A_PAGE = (base64.b64encode(data).decode() for data in (b"\x00\x01no", b"<html>log in</html>"))
 HUGE = png(Image.new("1", (9_000, 10_000)))
 
 
 @every_editor
 @pytest.mark.parametrize(
     ("encoded", "words"),
-    [("no base64!", "base64"), (NOT_AN_IMAGE, "can't be read"), (HUGE, "exceeds limit of 89478485 pixels")],
-    ids=["base64", "no-image", "huge"],
+    [
+        ("no base64!", "base64"),
+        (NOT_AN_IMAGE, "is no PNG, JPEG or WEBP: it begins with b'\\x00\\x01no'"),
+        (A_PAGE, "the endpoint's image is HTML ('<html>log in</html>')"),
+        (HUGE, "exceeds limit of 89478485 pixels"),
+    ],
+    ids=["base64", "no-image", "page", "huge"],
 )
 def test_an_image_that_is_none_fails_the_record(
     served: Served, server: ModelServer, encoded: str, words: str

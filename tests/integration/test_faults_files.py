@@ -21,6 +21,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.runs.catalogue import settings
+from tests.support.runs.disturbed import find_below
 from tests.support.runs.edits import verify_edits
 from tests.support.runs.faultruns import (
     RECORDS,
@@ -75,7 +76,7 @@ class Halted:
         """work_id -> the step files of a record whose shard is not committed, in order."""
         done = {path.stem.removeprefix("part-") for path in self.folder.glob("results/*.parquet")}
         found = defaultdict(list)
-        for path in sorted(self.folder.glob("state/*/*/*.step")):
+        for path in find_below(self.folder / "state", ".step"):
             if path.parts[-3] not in done:
                 found[path.parts[-2]].append(path)
         return dict(found)
@@ -145,7 +146,8 @@ def test_a_cut_result_file_is_named_by_verify_and_made_again_once_removed(
     )
     missing.write_bytes(whole[: len(whole) // 2])
     done = cli(halted.file)
-    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "are in result files that are damaged; `mira-batch verify` names them" in done.stderr
     verdict = verify_edits(halted.store)
     [problem] = verdict.problems
     assert problem.startswith(f"results/{missing.name}: is not whole Parquet")

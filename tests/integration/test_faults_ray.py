@@ -29,12 +29,14 @@ def begin_run(begin: Begin, folder: Path, **environment: str) -> Driver:
 
 def check_ended(driver: Driver, code: int, words: str) -> None:
     """It ended with this code, said one line for it with these words, and left no process behind."""
-    said = driver.end(120)
+    driver.process.wait(120)
+    until(lambda: driver.find_processes() == {}, seconds=20)  # its witness has a last word
+    said = driver.end()
     assert driver.process.returncode == code, said
     lines = [line for line in said.splitlines() if not line.startswith(("planning: ", "running "))]
-    lines = [line for line in lines if f"of {RECORDS} records" not in line]  # progress
+    progress = f"of {RECORDS} records", "finishing the steps in hand"
+    lines = [line for line in lines if not any(words in line for words in progress)]
     assert len(lines) == 1 and lines[0].startswith("error: ") and words in lines[0], said
-    until(lambda: driver.find_processes() == {}, seconds=20)
 
 
 @pytest.mark.parametrize(("name", "words"), [("raylet/raylet", "raylet"), ("gcs_server", "GCS")])
@@ -49,6 +51,20 @@ def test_ray_that_dies_is_named_and_the_same_command_goes_on(
     pid = driver.find_first(name)
     os.kill(pid, signal.SIGKILL)
     check_ended(driver, 1, words)
+    check_goes_on(tmp_path, job, RECORDS)
+
+
+def test_ray_that_dies_during_the_ending_after_a_signal_is_named_once(
+    tmp_path: Path, job: BulkEditConfig, begin: Begin
+) -> None:
+    driver, log = begin_run(begin, tmp_path), tmp_path / "edits.log"
+    driver.await_moment(lambda _: read_edits(log).ended)
+    pid = driver.find_first("gcs_server")
+    os.kill(pid, signal.SIGSTOP)  # who ends in order asks it, and gets no answer before it dies
+    driver.process.send_signal(signal.SIGTERM)
+    until(lambda: "finishing the steps in hand" in driver.read())
+    os.kill(pid, signal.SIGKILL)
+    check_ended(driver, 130, "GCS")
     check_goes_on(tmp_path, job, RECORDS)
 
 

@@ -15,7 +15,7 @@ from mira_batch import read_outputs
 from tests.support import ROOT
 from tests.support.models.deadly import deadly
 from tests.support.runs.catalogue import make_catalogue, settings
-from tests.support.runs.disturbed import CLI, until
+from tests.support.runs.disturbed import CLI, find_below, until
 from tests.support.runs.edits import find_run
 
 pytestmark = pytest.mark.faults
@@ -105,7 +105,7 @@ def test_a_call_that_was_interrupted_leaves_no_suspicion(tmp_path: Path) -> None
     driver = subprocess.Popen(
         [*CLI, "run", "--config", str(config)], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
-    until(lambda: list((tmp_path / "out").glob("*/state/*/*/0.step")))
+    until(lambda: find_below(tmp_path / "out", "0.step"))
     os.kill(driver.pid, signal.SIGTERM)
     said = driver.communicate(timeout=60)[1]
     assert driver.returncode == 130 and "the same command goes on" in said

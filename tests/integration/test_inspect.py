@@ -170,7 +170,7 @@ def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
     damaged = sorted(Path(run, "results").iterdir())[0]
     damaged.write_bytes(damaged.read_bytes()[:500])
     again = call(manifest)
-    assert again.returncode == 0 and "no facts:" in again.stderr and "Traceback" not in again.stderr
+    assert again.returncode == 1 and "no facts:" in again.stderr and "Traceback" not in again.stderr
     away = call(
         "s3://nowhere/m", "--set", "storage.endpoint_url=http://127.0.0.1:9", AWS_EC2_METADATA_DISABLED="true"
     )

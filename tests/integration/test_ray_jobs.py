@@ -29,7 +29,7 @@ from mira_batch.edit.job import EditJob
 from mira_batch.runtime import run as runner
 from tests.support import ROOT
 from tests.support.runs.catalogue import make_catalogue, settings
-from tests.support.runs.disturbed import until
+from tests.support.runs.disturbed import find_below, until
 from tests.support.runs.edits import verify_edits
 from tests.support.servers.s3 import free_port
 
@@ -190,7 +190,7 @@ def test_a_job_that_is_stopped_ends_in_order_and_goes_on(tmp_path: Path, head: H
     work = make_working_dir(tmp_path, **models)
     begun = submit(head, work, "--no-wait", "--submission-id", "stopped")
     assert begun.returncode == 0, begun.stdout
-    until(lambda: list((tmp_path / "out").rglob("results/*.parquet")))
+    until(lambda: any(path.name.startswith("part-") for path in find_below(tmp_path / "out", ".parquet")))
     stopped = ray_job(head, "stop", "stopped")
     assert stopped.returncode == 0, stopped.stdout
     said = ray_job(head, "logs", "stopped").stdout

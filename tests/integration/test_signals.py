@@ -25,6 +25,7 @@ from tests.support.runs.drivers import Begin, Driver, check_goes_on, make_ray_jo
 pytestmark = pytest.mark.faults
 RECORDS, SHARDS = 12, 6
 BOTH = signal.SIGINT, signal.SIGTERM
+ALL = *BOTH, signal.SIGHUP
 
 
 @pytest.fixture
@@ -38,13 +39,13 @@ def results(folder: Path) -> int:
 
 MOMENTS: dict[str, tuple[Callable[[Driver, Path], object], Sequence[signal.Signals]]] = {
     "the first imports": (lambda driver, _: driver.loads("pydantic_core"), BOTH),
-    "imports": (lambda driver, _: driver.loads("pyarrow"), BOTH[:1]),
+    "imports": (lambda driver, _: driver.loads("pyarrow"), (signal.SIGINT, signal.SIGHUP)),
     "the import of Ray": (lambda driver, _: driver.loads("_raylet"), BOTH[1:]),
     "Ray's start": (lambda driver, _: driver.find("gcs_server"), BOTH),
     "its raylet's start": (lambda driver, _: driver.find("raylet/raylet"), BOTH),
     "the pool's start": (lambda driver, _: driver.find("ray::Board"), BOTH),
     "the first worker": (lambda driver, _: driver.find("MapWorker"), BOTH[:1]),
-    "the first edit": (lambda _, folder: (folder / "edits.log").exists(), BOTH[1:]),
+    "the first edit": (lambda _, folder: (folder / "edits.log").exists(), ALL[1:]),
     "the first commit": (lambda _, folder: results(folder), BOTH[:1]),
     "the last commit": (lambda _, folder: results(folder) == SHARDS, BOTH),
 }
@@ -114,6 +115,47 @@ def test_a_signal_ends_every_command(
     driver.process.send_signal(number)
     check_interrupted(driver)
     check_goes_on(tmp_path, job, RECORDS)
+
+
+@pytest.mark.parametrize("number", ALL)
+def test_an_answer_in_json_says_that_it_was_interrupted(
+    tmp_path: Path, job: BulkEditConfig, begin: Begin, number: signal.Signals
+) -> None:
+    driver = begin_with_json(tmp_path, begin)
+    driver.await_moment(lambda driver: driver.loads("pyarrow"))
+    driver.process.send_signal(number)
+    check_interrupted(driver)
+    assert json.loads((tmp_path / "answer.json").read_text())["error"].startswith("interrupted; ")
+    check_goes_on(tmp_path, job, RECORDS)
+
+
+def test_so_it_does_after_a_second_signal(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:
+    driver = begin_with_json(tmp_path, begin, "--set", "backend=inline")
+    driver.await_moment(lambda _: (tmp_path / "edits.log").exists())
+    driver.process.send_signal(signal.SIGHUP)
+    until(lambda: not is_pending(driver.process.pid, signal.SIGHUP))
+    driver.process.send_signal(signal.SIGTERM)
+    assert driver.end() and driver.process.returncode == 130
+    answer = json.loads((tmp_path / "answer.json").read_text())
+    assert answer["error"].startswith("interrupted; ") or answer["end"] == "interrupted", answer
+    check_goes_on(tmp_path, job, RECORDS)
+
+
+def test_a_command_below_nohup_outlives_its_terminal(
+    tmp_path: Path, job: BulkEditConfig, begin: Begin
+) -> None:
+    driver = begin("nohup", *CLI, "run", "--config", tmp_path / "config.yaml", "--set", "backend=inline")
+    driver.await_moment(lambda _: (tmp_path / "edits.log").exists())
+    driver.process.send_signal(signal.SIGHUP)
+    words = driver.end()
+    assert driver.process.returncode == 0 and f"{RECORDS} of {RECORDS} committed" in words, words
+    check_goes_on(tmp_path, job, RECORDS)
+
+
+def begin_with_json(folder: Path, begin: Begin, *more: str) -> Driver:
+    """`run --json`; its standard output is `answer.json` in the folder."""
+    command = (*CLI, "run", "--json", "--config", folder / "config.yaml", *more)
+    return begin("sh", "-c", 'exec "$@" > "$0"', folder / "answer.json", *command)
 
 
 def test_a_driver_that_is_killed_has_a_last_word(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:

@@ -225,3 +225,10 @@ def test_foreign_text_moves_no_cursor(tmp_path: Path) -> None:
     done = cli(tmp_path, "run", "-c", "config.json")
     assert done.returncode == 2 and "no ⟨U+202E⟩model" in done.stderr and "␛[2J" in done.stderr
     assert not {"\x1b", "\u202e"} & set(done.stderr)
+
+
+def test_nothing_is_left_open_at_the_end() -> None:
+    """Python's development mode tells of files that are not closed."""
+    command = [sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-m", "mira_batch.cli", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "ResourceWarning" not in done.stderr, done.stderr

@@ -16,6 +16,7 @@ from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.embedded.grammar import parse as grammar
+from mira_batch.models.embedded.operations.operation import NotForThisImage
 
 _RESTORE = re.compile(rf"\s*{grammar.RESTORE}\s*(?:[.,;]\s*|$)", re.IGNORECASE)
 
@@ -44,6 +45,9 @@ def _try_edit(request: EditRequest) -> Image | RecordError:
         with boundary(ErrorKind.editor_failed):
             return _edit(request)
     except RecordError as error:
+        cause = error.__cause__
+        if isinstance(cause, grammar.InstructionUnclear | NotForThisImage):  # they speak to users
+            return RecordError(ErrorKind.editor_failed, str(cause))
         return error
 
 

@@ -7,11 +7,12 @@ import binascii
 import io
 import math
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mira_batch.core.errors import RecordError, describe
 from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import ErrorKind
+from mira_batch.imaging.foreign import name_content
 
 _SAME_ASPECT = 0.02
 """Endpoints round sizes to multiples of 16 or 64: shapes that differ by less than this are the same."""
@@ -57,10 +58,12 @@ def open_image(data: bytes) -> Image.Image:
         return Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
     except MemoryError:
         raise
+    except UnidentifiedImageError:
+        content = name_content(data)
+        what = f"is {content[0]}" if content else f"is no PNG, JPEG or WEBP: it begins with {data[:12]!r}"
     except Exception as error:  # the boundary of foreign bytes: decoders raise anything on them
-        raise RecordError(
-            ErrorKind.editor_failed, f"the endpoint's image can't be read: {describe(error)}"
-        ) from None
+        what = f"can't be read: {describe(error)}"
+    raise RecordError(ErrorKind.editor_failed, f"the endpoint's image {what}")
 
 
 def fit_to(image: Image.Image, original: Image.Image) -> Image.Image:

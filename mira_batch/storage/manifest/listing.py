@@ -57,12 +57,13 @@ class ManifestFile:
     """Columns that its folders hold."""
 
 
-def list_files(source: ManifestConfig, storage: StorageConfig) -> list[ManifestFile]:
+def list_files(source: ManifestConfig, storage: StorageConfig, output: str = "") -> list[ManifestFile]:
     """The manifest's files, sorted by path.
 
     Args:
         source: names the manifest: a file, a directory or a glob.
         storage: how an object store is reached.
+        output: `output.uri`: where it lies in the manifest's directory, results are no part of the manifest.
 
     Raises:
         ManifestError: there are none, or the location can't be read.
@@ -71,6 +72,8 @@ def list_files(source: ManifestConfig, storage: StorageConfig) -> list[ManifestF
     location = source.manifest
     try:
         found = find_files(location, storage)
+        if output.startswith(f"{location}/"):
+            found = [file for file in found if not file.location.startswith(f"{output}/")]
     except READ_ERRORS as error:
         raise ManifestError(
             f"{location}: the manifest can't be listed; check the path and the credentials "
@@ -104,17 +107,16 @@ def _make_file(location: str, file: FileInfo, form: str) -> ManifestFile:
     return ManifestFile(path, form, version, file.size, find_partition(location, path))
 
 
-def find_manifest(source: ManifestConfig, storage: StorageConfig) -> Source:
+def find_manifest(source: ManifestConfig, storage: StorageConfig, output: str = "") -> Source:
     """A manifest as what a job reads.
 
     Args:
-        source: names the manifest: a file, a directory or a glob.
-        storage: how an object store is reached.
+        source, storage, output: as `list_files` takes them.
 
     Raises:
         ManifestError: there is none, or the location can't be read.
     """
-    files = list_files(source, storage)
+    files = list_files(source, storage, output)
     return Source(
         location=source.manifest,
         files=[(file.path, file.version) for file in files],

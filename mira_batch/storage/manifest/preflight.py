@@ -22,22 +22,29 @@ _LARGE_GROUP = 256_000_000
 
 
 def make_manifest_checks(
-    source: ManifestConfig, storage: StorageConfig
+    source: ManifestConfig, storage: StorageConfig, output: str
 ) -> list[tuple[str, Callable[[], str]]]:
     """The checks `manifest` and `images`, by name; they share one look at the first rows.
 
     Each returns what it found, in words, or raises a `MiraError` that says what is wrong and how to mend it.
+
+    Args:
+        source: names the manifest, and which images may be read.
+        storage: how an object store is reached.
+        output: as `list_files` takes it.
     """
-    sample = cache(lambda: _read_sample(source, storage))
+    sample = cache(lambda: _read_sample(source, storage, output))
     return [
         ("manifest", lambda: _check_rows(source, *sample())),
         ("images", lambda: _check_images(source, storage, sample()[1])),
     ]
 
 
-def _read_sample(source: ManifestConfig, storage: StorageConfig) -> tuple[list[Split], list[Record | Reject]]:
+def _read_sample(
+    source: ManifestConfig, storage: StorageConfig, output: str
+) -> tuple[list[Split], list[Record | Reject]]:
     """The manifest's splits, and its first rows, as a plan would take them."""
-    splits = split_manifest(list_files(source, storage), source, storage)
+    splits = split_manifest(list_files(source, storage, output), source, storage)
     rows = (row for split in splits for row in read_split(split, source, storage))
     sample: list[Record | Reject] = []
     seen: set[str] = set()

@@ -9,10 +9,10 @@ from mira_batch.storage.run.layout import shard_of
 from mira_batch.storage.stores import Store
 
 
-def find_committed_shards(store: Store) -> set[int]:
-    """Shards whose result file exists: one LIST."""
-    found = (shard_of(entry.key) for entry in store.list("results"))
-    return {shard for shard in found if shard is not None}
+def find_committed_shards(store: Store) -> dict[int, int]:
+    """Shards whose result file exists, and its size in bytes: one LIST."""
+    found = ((shard_of(entry.key), entry.size) for entry in store.list("results"))
+    return {shard: size for shard, size in found if shard is not None}
 
 
 def find_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from functools import partial
-from typing import Any
+from functools import partial, wraps
+from typing import Any, cast
 
 import fsspec
 import pyarrow.fs as pafs
@@ -13,8 +13,11 @@ from pyarrow.fs import FileSystem as ArrowFileSystem
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import StorageConfig
-from mira_batch.core.errors import StoreError
+from mira_batch.core.errors import StoreError, describe
+from mira_batch.storage.stores.faults import READ_ERRORS
 
+_KNOWN = ("file", "memory")
+"""Schemes beside S3 and HTTP whose file systems raise what `READ_ERRORS` names."""
 CONNECTIONS = 32
 """Most requests of one file system at once."""
 
@@ -37,18 +40,47 @@ def open_filesystem(
     """
     scheme = location.split("://", 1)[0].lower() if is_remote(location) else "file"
     try:
-        fs = _open_scheme(scheme, config, once)
-    except (ImportError, ValueError) as error:
-        raise StoreError(f"{location}: can't use this scheme: {error}") from error
+        fs = _open_scheme(scheme, location, config, once)
+    except Exception as error:  # fsspec's own say what they need in classes of their own
+        raise StoreError(f"{location}: can't use this scheme: {describe(error)}") from error
     return fs, str(fs._strip_protocol(location))
 
 
-def _open_scheme(scheme: str, config: StorageConfig, once: bool) -> AbstractFileSystem:
+class _Classified:
+    """A file system whose calls raise nothing that is not among `READ_ERRORS`. Those of other schemes than
+    ours let through whatever their clients raise."""
+
+    def __init__(self, fs: AbstractFileSystem) -> None:
+        self._fs = fs
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # else a copy, which has no file system yet, would look for ever
+            raise AttributeError(name)
+        found = getattr(self._fs, name)
+        if not callable(found):
+            return found
+
+        @wraps(found)
+        def call(*arguments: Any, **options: Any) -> Any:
+            try:
+                return found(*arguments, **options)
+            except READ_ERRORS:
+                raise
+            except Exception as error:
+                raise OSError(describe(error)) from error
+
+        return call
+
+
+def _open_scheme(scheme: str, location: str, config: StorageConfig, once: bool) -> AbstractFileSystem:
     if scheme in ("http", "https"):
         # A redirect could lead anywhere, past input.allow.
         return fsspec.filesystem(scheme, allow_redirects=False)
     if scheme not in ("s3", "s3a"):
-        return fsspec.filesystem(scheme)
+        if scheme in _KNOWN:
+            return fsspec.filesystem(scheme)
+        kind: Any = fsspec.get_filesystem_class(scheme)  # some take the host from the location
+        return cast(AbstractFileSystem, _Classified(kind(**kind._get_kwargs_from_urls(location))))
     options: dict[str, Any] = {
         "use_listings_cache": False,
         "default_fill_cache": False,

@@ -89,6 +89,14 @@ def until(condition: Callable[[], object], seconds: float = 90) -> None:
         time.sleep(0.02)
 
 
+def find_below(folder: Path, ending: str) -> list[Path]:
+    """The files below a folder whose names end so, sorted. Others may delete what is there at this moment,
+    upon which `Path.glob` would raise."""
+    return sorted(
+        Path(at, name) for at, _, names in os.walk(folder) for name in names if name.endswith(ending)
+    )
+
+
 def config_file(folder: Path, settings: dict[str, Any]) -> tuple[Path, BulkEditConfig]:
     """A config for the command line, and the same for this process."""
     path = folder / "config.yaml"

@@ -48,6 +48,11 @@ class Driver:
         self.output.seek(0)
         return self.output.read()
 
+    def read(self) -> str:
+        """What it has printed so far."""
+        # Not by seeking: the command writes at the same place.
+        return os.pread(self.output.fileno(), 1 << 20, 0).decode(errors="replace")
+
     def find(self, name: str) -> list[int]:
         """Processes with these words in their command line."""
         return [pid for pid, words in self.find_processes().items() if name in words]

@@ -219,6 +219,13 @@ def test_unknown_keys_fail_at_every_level(level: str) -> None:
     assert not message.endswith("known here: ")
 
 
+@pytest.mark.parametrize(("key", "place"), [("7", "4: output.7"), ("~", "2: output.None")])
+def test_a_key_that_is_no_text_fails(write: Any, key: str, place: str) -> None:
+    path = write(f"input: {{manifest: m}}\noutput:\n  uri: o\n  {key}: 1\n")
+    with pytest.raises(ConfigError, match=f":{place}: a key should be text; put it in quotes$"):
+        load_config(path)
+
+
 def test_unknown_keys_fail_inside_a_list(write: Any) -> None:
     faults = "  faults:\n    - records: a\n      does: raise\n      stepp: 1\n"
     path = write(f"{TEXT}policy:\n  type: simulated\n{faults}")

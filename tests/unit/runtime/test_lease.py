@@ -205,7 +205,7 @@ def test_of_those_that_take_a_dead_claim_over_at_once_exactly_one_remains(store:
         start.wait()
         with lease(store, lambda _: lost.append(number), ignore, takeover=True, pace=PACE):
             inside.append(number)
-            end.wait(30)
+            end.wait(300)
 
     write(store, AWAY)
     threads = [threading.Thread(target=driver, args=(number,)) for number in range(drivers)]

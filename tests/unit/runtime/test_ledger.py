@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -18,7 +19,7 @@ from mira_batch.runtime.ledger import (
     sum_receipts,
     to_json,
 )
-from mira_batch.storage.run.committed import find_ranges
+from mira_batch.storage.run.committed import find_committed_shards, find_ranges
 from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.runs.edits import edit_results
@@ -57,14 +58,14 @@ def test_receipts_of_before_there_was_unfinished_are_read_with_it() -> None:
 def test_totals_are_the_same_with_and_without_the_sums(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"), a_config(tmp_path).storage)
     receipts = [commit(store, shard) for shard in range(6)]
-    read = sum_receipts(store, set(range(6)))
+    read = sum_receipts(store, find_committed_shards(store))
     assert (read.tally.records, read.tally.ok, read.tally.errors) == (21, 15, {"editor_failed": 6})
     for session, shards in (("aa", (0, 1, 3)), ("bb", (2, 4))):  # 5: its driver was killed before a save
         ledger = Ledger(store, session, NEW)
         for shard in shards:
             ledger.add(receipts[shard], receipts[shard].tally.records)
         ledger.save()
-    assert sum_receipts(store, set(range(6))).tally.records == 21
+    assert sum_receipts(store, find_committed_shards(store)).tally.records == 21
 
 
 def test_what_another_driver_committed_is_counted_once(tmp_path: Path) -> None:
@@ -76,7 +77,10 @@ def test_what_another_driver_committed_is_counted_once(tmp_path: Path) -> None:
     second.add(commit(store, 1), 2)
     first.save()
     second.save()
-    assert (sum_receipts(store, {0, 1}).tally.records, second.summary.committed) == (3, 3)
+    assert (sum_receipts(store, find_committed_shards(store)).tally.records, second.summary.committed) == (
+        3,
+        3,
+    )
 
 
 def test_a_sum_over_a_removed_file_is_left_aside(tmp_path: Path) -> None:
@@ -86,14 +90,25 @@ def test_a_sum_over_a_removed_file_is_left_aside(tmp_path: Path) -> None:
         ledger.add(commit(store, shard), shard + 1)
     ledger.save()
     store.delete([result_key(1)])
-    assert sum_receipts(store, {0, 2}).tally.records == 1 + 3
+    assert sum_receipts(store, find_committed_shards(store)).tally.records == 1 + 3
+
+
+def test_a_sum_over_a_file_that_was_damaged_since_is_left_aside(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"), a_config(tmp_path).storage)
+    ledger = Ledger(store, "aa", NEW)
+    for shard in range(3):
+        ledger.add(replace(commit(store, shard), written=find_committed_shards(store)[shard]), shard + 1)
+    ledger.save()
+    assert sum_receipts(store, find_committed_shards(store)).tally.records == 6
+    store.put(result_key(1), b"")
+    assert sum_receipts(store, find_committed_shards(store)).tally.records == 1 + 3
 
 
 def test_a_damaged_file_counts_as_nothing(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"), a_config(tmp_path).storage)
     store.put(result_key(0), b"PAR1 no more")
     store.put(result_key(1), edit_results([]))
-    assert sum_receipts(store, {0, 1}).tally.records == 0
+    assert sum_receipts(store, find_committed_shards(store)).tally.records == 0
 
 
 @given(st.sets(st.integers(0, 200), min_size=1))

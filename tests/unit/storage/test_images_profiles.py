@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.pictures import cmyk_profile, corners, encoded, gray_profile, matrix_profile
+from tests.support.pictures import chunk, cmyk_profile, corners, encoded, gray_profile, matrix_profile, png
 from tests.unit.storage.decoded import LOSSLESS, SRGB, pixels, same, shown, unreadable
 
 
@@ -71,3 +73,28 @@ def test_cmyk_without_a_profile_of_its_own_is_refused() -> None:
     assert "CMYK without an ICC profile" in unreadable(encoded(image, "JPEG"))
     for profile in (SRGB, gray_profile(2.2)):
         assert "ICC profile can't be applied" in unreadable(encoded(image, "JPEG", icc_profile=profile))
+
+
+GAMMA, PRIMARIES = struct.pack(">I", 45_455), (31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000)
+P3 = (31_270, 32_900, 68_000, 32_000, 26_500, 69_000, 15_000, 6_000)
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ([(b"gAMA", struct.pack(">I", 100_000))], "has a gamma of 1 and no ICC profile; convert it to sRGB"),
+        ([(b"gAMA", GAMMA), (b"cHRM", struct.pack(">8I", *P3))], "has the primaries of its cHRM chunk"),
+        ([(b"cICP", bytes([9, 16, 0, 1]))], "has the colour space of its cICP chunk (9/16: wide or HDR)"),
+        ([(b"gAMA", GAMMA), (b"cHRM", struct.pack(">8I", *PRIMARIES))], ""),
+        ([(b"sRGB", b"\0"), (b"gAMA", struct.pack(">I", 100_000))], ""),
+        ([(b"cICP", bytes([1, 13, 0, 1]))], ""),
+    ],
+)
+def test_a_png_that_is_of_other_colours_without_a_profile_is_refused(
+    extra: list[tuple[bytes, bytes]], words: str
+) -> None:
+    data = png(1, 1, 8, 2, [b"\x80\x3c\xc8"], *(chunk(kind, content) for kind, content in extra))
+    if words:
+        assert words in unreadable(data)
+    else:
+        assert shown(data).getpixel((0, 0)) == (128, 60, 200)

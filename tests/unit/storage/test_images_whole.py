@@ -186,3 +186,15 @@ def test_a_file_that_ends_too_early_says_so() -> None:
         data = encoded(NOISE, form)
         found = unreadable(data[: len(data) // 2])
         assert "is damaged: it ends too early" in found and found.endswith("copy or export it again"), form
+
+
+@pytest.mark.parametrize("form", ["WEBP", "AVIF"])
+def test_a_file_that_ends_in_a_hole_is_refused(form: str) -> None:
+    """Its decoder would make a picture of it."""
+    data = encoded(NOISE, form)
+    assert shown(data).size == NOISE.size
+    kept = len(data) * 2 // 3
+    assert len(data) - kept >= 1024
+    assert "its end is nothing but zeros, as of a file half written" in unreadable(
+        data[:kept] + bytes(len(data) - kept)
+    )

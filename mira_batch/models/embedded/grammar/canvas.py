@@ -189,6 +189,8 @@ FLATTEN = Rule(
 def _write(said: Said) -> Made:
     if "quoted" not in said:
         raise ValueError(UNQUOTED)
+    if "\t" in said["quoted"] or len(said["quoted"].splitlines()) > 1:
+        raise ValueError("a text of one line can be written, without tabs; write each line by itself")
     if "placed" in said and "place" not in said:
         raise ValueError("say that it is a text, or where it stands")
     place = said.get("place").replace("lower", "bottom").split()

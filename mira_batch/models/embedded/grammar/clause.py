@@ -8,11 +8,13 @@ in any order, none twice. So every word is read where it stands, and one that no
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mira_batch.models.embedded.grammar.normal import Normal
 from mira_batch.models.embedded.grammar.pattern import Pattern, compile_pattern, first_of, words_of
 from mira_batch.models.embedded.grammar.phrases import NAMES
+from mira_batch.models.embedded.grammar.tokens import Token
 from mira_batch.models.embedded.operations.operation import Operation
 
 
@@ -92,6 +94,11 @@ class Clause:
     operations: tuple[Operation, ...] = ()
     carried: bool = False
     """Whether its verb is that of the clause before."""
+
+
+def find_between(normal: Normal, before: Clause, clause: Clause) -> Sequence[Token]:
+    """The tokens between two clauses of an instruction."""
+    return normal.tokens[normal.index(before.end - 1) + 1 : normal.index(clause.start)]
 
 
 @dataclass(frozen=True)

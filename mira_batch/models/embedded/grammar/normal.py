@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,5 +62,7 @@ def normalise(source: str, tokens: Sequence[Token]) -> Normal:
 
 
 def _read_quoted(raw: str, kind: str) -> str:
-    words = raw[1:-1].replace("\\\\", "\0").replace('\\"', '"').replace("\0", "\\") if kind == "text" else raw
-    return " ".join(words.split())
+    if kind != "text":
+        return " ".join(raw.split())
+    words = raw[1:-1].replace("\\\\", "\0").replace('\\"', '"').replace("\0", "\\").strip()
+    return "".join(" " if unicodedata.category(sign) == "Zs" else sign for sign in words)

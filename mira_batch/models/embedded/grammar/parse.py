@@ -14,6 +14,7 @@ from __future__ import annotations
 from mira_batch.models.embedded.grammar.lexer import find_polite, read_tokens
 from mira_batch.models.embedded.grammar.normal import normalise
 from mira_batch.models.embedded.grammar.reader import Reader
+from mira_batch.models.embedded.grammar.reference import check_references
 from mira_batch.models.embedded.grammar.sense import check_sense
 from mira_batch.models.embedded.grammar.unclear import HINT, InstructionUnclear, Misread
 from mira_batch.models.embedded.grammar.vocabulary import SPELLER
@@ -49,6 +50,7 @@ def parse(instruction: str) -> tuple[Operation, ...]:
         polite = find_polite(normal.source)
         clauses = Reader(normal, polite).read()
         check_sense(normal, clauses, polite)
+        check_references(normal, clauses)
     except Misread as misread:
         raise InstructionUnclear(normal.quote(misread.start, misread.end), misread.why) from misread
     operations = [operation for clause in clauses for operation in clause.operations]

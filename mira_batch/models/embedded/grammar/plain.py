@@ -32,8 +32,13 @@ _CLOSING = frozenset((",", ".", ";", ")", "|", "&", "\n", "\r"))
 _GREETINGS = words("hi hello hey dear")
 _FAREWELLS = words("best thanks thx cheers you regards greetings")
 _NO_NAMES = _NO_TEXT | words(
-    "undo stop cancel wait not never sorry restore revert redo unless only except delete save"
+    """undo stop cancel wait not never sorry restore revert redo unless only except delete save
+    vignette emboss feather dodge burn clone heal mask liquify solarize sketch cartoonize stylize beautify
+    denoise dehaze upscale enhance retouch smooth glow grain bokeh colorize colourize animate outline shadow
+    reflection gradient duotone pixelate halftone mosaic swirl warp skew shear trim center centre remove erase
+    replace swap clean fix polish refresh"""
 )
+"""Words that no name is taken for: edits, also those that are not carried out here."""
 
 Knows = Callable[[str], bool]
 """Whether a word is one that the grammar knows."""

@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 
 from mira_batch.models.embedded.grammar import framing
-from mira_batch.models.embedded.grammar.clause import Clause
+from mira_batch.models.embedded.grammar.clause import Clause, find_between
 from mira_batch.models.embedded.grammar.normal import Normal
-from mira_batch.models.embedded.grammar.tokens import Token
 from mira_batch.models.embedded.grammar.unclear import Misread
 from mira_batch.models.embedded.operations import colour, geometry
 from mira_batch.models.embedded.operations.operation import Operation
@@ -30,6 +29,7 @@ _NOUNS = re.compile(r"(?:mirror|blur|frame) (?!it\b|them\b|this\b|that\b)\w+", r
 def check_sense(normal: Normal, clauses: Sequence[Clause], polite: Sequence[int]) -> None:
     """Raises `Misread` where the clauses, each clear by itself, are doubtful together."""
     _check_questions(normal, polite)
+    _check_retouching(normal)
     _check_brackets(normal, clauses)
     commanded = False
     for before, clause in zip(clauses, clauses[1:], strict=False):
@@ -37,8 +37,8 @@ def check_sense(normal: Normal, clauses: Sequence[Clause], polite: Sequence[int]
         if clause.start < before.start:
             continue  # "after" and "before" say which comes first
         joint = normal.text[before.end : clause.start]
-        raw = [t.raw.strip(" \t") for t in _between(normal, before, clause)]
-        listed = any(t.listed for t in _between(normal, before, clause)) and _starts_item(normal, before)
+        raw = [t.raw.strip(" \t") for t in find_between(normal, before, clause)]
+        listed = any(t.listed for t in find_between(normal, before, clause)) and _starts_item(normal, before)
         if listed or _SEQUENCE.search(joint) or clause.lead.startswith("after "):
             continue
         why = _find_doubt(normal, before, clause, joint)
@@ -47,10 +47,6 @@ def check_sense(normal: Normal, clauses: Sequence[Clause], polite: Sequence[int]
             why = "it may describe the image; say it as a command, or put 'then' after it"
         if why:
             raise Misread(before.start, clause.end, why)
-
-
-def _between(normal: Normal, before: Clause, clause: Clause) -> Sequence[Token]:
-    return normal.tokens[normal.index(before.end - 1) + 1 : normal.index(clause.start)]
 
 
 def _starts_item(normal: Normal, clause: Clause) -> bool:
@@ -141,6 +137,16 @@ def _check_questions(normal: Normal, polite: Sequence[int]) -> None:
                 first = normal.starts[min(start, index)]
                 raise Misread(first, normal.starts[index], "it is a question; say it as a command")
         start = index + 1
+
+
+def _check_retouching(normal: Normal) -> None:
+    """To touch something up may be any edit: not "up" and "a touch" of it."""
+    for index, token in enumerate(normal.tokens[1:]):
+        before = normal.tokens[index]
+        article = index > 0 and normal.tokens[index - 1].raw.lower() == "a"
+        words = (before.raw.lower(), token.raw.lower())
+        if (words == ("touch", "up") and not article) or token.raw.lower() == "touch-up":
+            raise Misread(normal.starts[index], normal.starts[index + 1] + 1, "it names no edit")
 
 
 def _check_brackets(normal: Normal, clauses: Sequence[Clause]) -> None:

@@ -80,7 +80,7 @@ class CropSize:
 
     def apply(self, image: Image) -> Image:
         if self.width > image.width or self.height > image.height:
-            raise ValueError(
+            raise NotForThisImage(
                 f"an image of {image.width}x{image.height} pixels can't be cropped to "
                 f"{self.width}x{self.height}"
             )

@@ -33,14 +33,14 @@ _COLOUR_NAMES = {
 
 
 class NotForThisImage(ValueError):
-    """What was asked for has no meaning for this very image."""
+    """What was asked for has no meaning for this very image, or can't be made of it."""
 
 
 class Operation(Protocol):
     """One atomic edit with its parameters."""
 
     def apply(self, image: Image) -> Image:
-        """The edited image; a `ValueError` says why this image can't be edited so."""
+        """The edited image; `NotForThisImage` says why this one can't be edited so."""
         ...
 
     def describe(self) -> str:
@@ -51,9 +51,11 @@ class Operation(Protocol):
 def check_size(width: int, height: int) -> tuple[int, int]:
     """The size itself, if an image may have it."""
     if width < 1 or height < 1:
-        raise ValueError(f"this would give an image of {width}x{height} pixels; each side needs at least 1")
+        raise NotForThisImage(
+            f"this would give an image of {width}x{height} pixels; each side needs at least 1"
+        )
     if width * height > MAX_PIXELS:
-        raise ValueError(
+        raise NotForThisImage(
             f"this would give an image of {width}x{height} pixels; "
             f"at most {MAX_PIXELS // 1_000_000} megapixels are allowed"
         )

@@ -13,7 +13,7 @@ from typing import Literal
 from PIL import ImageDraw, ImageFont
 from PIL.Image import Image, alpha_composite, new
 
-from mira_batch.models.embedded.operations.operation import check, check_colour, make_ink
+from mira_batch.models.embedded.operations.operation import NotForThisImage, check, check_colour, make_ink
 
 Position = Literal[
     "top left", "top", "top right", "left", "center", "right", "bottom left", "bottom", "bottom right"
@@ -76,7 +76,7 @@ class WriteText:
         """The font at the wanted size, or smaller where the line would not fit."""
         missing = _find_missing(self.text)
         if missing:
-            raise ValueError(
+            raise NotForThisImage(
                 f"the embedded font has no {missing!r}, only unaccented letters and common signs"
             )
         room = image.width - 2 * _measure_margin(image.size)
@@ -86,7 +86,7 @@ class WriteText:
         if width > room:
             font = _load_font(max(1, int(wanted * room / width)))
         if font.size < _SMALLEST or font.size > image.height:
-            raise ValueError(
+            raise NotForThisImage(
                 f"the text {self.text!r} would be too small to read in an image of "
                 f"{image.width}x{image.height} pixels"
             )

@@ -98,6 +98,22 @@ def test_an_opaque_image_has_no_room_for_a_background(instruction: str, mode: st
     assert isinstance(edited, RecordError) and "no transparent parts" in str(edited)
 
 
+@pytest.mark.parametrize(
+    ("instruction", "words"),
+    [
+        ('write "É"', "the embedded font has no 'É', only unaccented letters and common signs"),
+        ("crop it to 50x10 px", "an image of 40x20 pixels can't be cropped to 50x10"),
+        ("trim 100 px off the left", "this would give an image of -60x20 pixels; each side needs at least 1"),
+    ],
+)
+def test_what_cannot_be_made_of_an_image_is_said_in_words_alone(instruction: str, words: str) -> None:
+    answer = propose(instruction, opaque())
+    assert isinstance(answer, RecordError) and (answer.kind, str(answer)) == ("instruction_unclear", words)
+    image = opaque()
+    (edited,) = PillowEditor().apply([EditRequest("r", instruction, image, image, 0, 0)])
+    assert isinstance(edited, RecordError) and (edited.kind, str(edited)) == ("editor_failed", words)
+
+
 def test_flattening_an_opaque_image_changes_nothing() -> None:
     (flatten,) = parse("flatten it onto white")
     assert flatten.apply(opaque().pixels).tobytes() == opaque().pixels.tobytes()
