@@ -258,14 +258,28 @@ def test_the_image_holds_what_it_needs_and_does_not_run_as_root() -> None:
     assert f"-t mira-batch:{mira_batch.__version__} " in text
 
 
-def test_the_cluster_file_is_what_ray_up_takes() -> None:
+@pytest.mark.parametrize("name", ["cluster.yaml", "aws.yaml"])
+def test_the_cluster_file_is_what_ray_up_takes(name: str) -> None:
     spec = importlib.util.find_spec("ray")
     assert spec is not None and spec.origin is not None
     schema = json.loads((Path(spec.origin).parent / "autoscaler" / "ray-schema.json").read_text())
-    (cluster,) = documents("cluster.yaml")
+    (cluster,) = documents(name)
     jsonschema.validate(cluster, schema)
     mounted = [local for local in cluster["file_mounts"].values() if not local.startswith("~")]
     assert set(mounted) <= copied() and all((ROOT / local).exists() for local in mounted)
+
+
+def test_the_cluster_on_aws_starts_as_any_other_and_takes_spot_after_one_machine_that_stays() -> None:
+    (any_other,), (aws,) = documents("cluster.yaml"), documents("aws.yaml")
+    for part in ("file_mounts", "setup_commands", "head_start_ray_commands", "worker_start_ray_commands"):
+        assert aws[part] == any_other[part], part
+    first, spot = (aws["available_node_types"][name] for name in ("gpu-on-demand", "gpu-spot"))
+    assert first["resources"] == spot["resources"], "Ray Data asks for one machine of each size"
+    assert first["priority"] > spot.get("priority", 0) and first["max_workers"] == 1
+    assert "min_workers" not in first and "min_workers" not in spot, "no GPU without work"
+    assert first["max_workers"] + spot["max_workers"] == aws["max_workers"]
+    assert spot["node_config"].pop("InstanceMarketOptions") == {"MarketType": "spot"}
+    assert first["node_config"] == spot["node_config"]
 
 
 def test_the_trial_store_is_the_tested_one_and_for_this_machine_only() -> None:
