@@ -158,8 +158,8 @@ def test_every_file_is_yaml(path: Path) -> None:
 
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_the_entrypoint_runs_a_script_of_the_image_with_the_mounted_config(name: str) -> None:
-    python, script, option, config = shlex.split(job_spec(name)["entrypoint"])
-    assert (python, option) == ("python", "--config")
+    replace_the_shell, python, script, option, config = shlex.split(job_spec(name)["entrypoint"])
+    assert (replace_the_shell, python, option) == ("exec", "python", "--config")
     assert (ROOT / script).is_file() and Path(script).parts[0] in copied()
     head = pods(name)[0]  # where the driver runs
     (mount,) = head["containers"][0]["volumeMounts"]
