@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from ray._private.ray_constants import RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
 
 import mira_batch
 from mira_batch.config.base import is_remote
@@ -68,9 +69,11 @@ def pinned(package: str) -> str:
 def errors(document: dict[str, Any]) -> list[str]:
     """What the API server would refuse or drop, by the schema of the document's CRD."""
     assert CRDS is not None
-    file = Path(CRDS) / f"ray.io_{document['kind'].lower()}s.yaml"
-    crd = yaml.load(file.read_text(), Loader=LOADER)
     group, _, version = document["apiVersion"].partition("/")
+    file = Path(CRDS) / f"{group}_{document['kind'].lower()}s.yaml"
+    if not file.exists():
+        pytest.skip(f"KUBERAY_CRDS has no {file.name}")
+    crd = yaml.load(file.read_text(), Loader=LOADER)
     assert (crd["spec"]["group"], crd["spec"]["names"]["kind"]) == (group, document["kind"])
     found = next(v for v in crd["spec"]["versions"] if v["name"] == version and v["served"])
     schema = strict(found["schema"]["openAPIV3Schema"])
@@ -105,6 +108,12 @@ def strict(schema: Any) -> Any:
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_the_manifest_satisfies_its_crd(name: str) -> None:
     assert errors(resource(name)) == []
+
+
+@needs_crds
+@pytest.mark.parametrize("document", [*documents("podmonitor.yaml"), *documents("kueue.yaml")])
+def test_what_stands_beside_satisfies_its_crd(document: dict[str, Any]) -> None:
+    assert errors(document) == []
 
 
 @needs_crds
@@ -149,12 +158,12 @@ def test_every_file_is_yaml(path: Path) -> None:
 
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_the_entrypoint_runs_a_script_of_the_image_with_the_mounted_config(name: str) -> None:
-    python, script, option, config = shlex.split(job_spec(name)["entrypoint"])
-    assert (python, option) == ("python", "--config")
+    replace_the_shell, python, script, option, config = shlex.split(job_spec(name)["entrypoint"])
+    assert (replace_the_shell, python, option) == ("exec", "python", "--config")
     assert (ROOT / script).is_file() and Path(script).parts[0] in copied()
     head = pods(name)[0]  # where the driver runs
     (mount,) = head["containers"][0]["volumeMounts"]
-    (volume,) = head["volumes"]
+    (volume,) = (volume for volume in head["volumes"] if "configMap" in volume)
     config_map = next(document for document in documents(name) if document["kind"] == "ConfigMap")
     assert mount["name"] == volume["name"]
     assert volume["configMap"]["name"] == config_map["metadata"]["name"]
@@ -170,16 +179,52 @@ def test_the_config_is_valid_and_its_pool_fits_the_pods(name: str, tmp_path: Pat
     (container,) = group["template"]["spec"]["containers"]
     limits, workers = container["resources"]["limits"], config.workers
     each = int(limits["nvidia.com/gpu"] // workers.gpus)
-    assert workers.most == group["replicas"] * each, "no GPU idle, no worker without one"
+    assert workers.most == group["maxReplicas"] * each, "no GPU idle, no worker without one"
     assert workers.cpus * each < limits["cpu"], "the tasks that read the manifest need a CPU"
+
+
+def test_one_run_has_its_pods_from_the_start_and_a_night_only_those_that_it_needs(tmp_path: Path) -> None:
+    fixed, grows = (job_spec(name)["rayClusterSpec"] for name in MANIFESTS)
+    (group,) = fixed["workerGroupSpecs"]
     assert group["replicas"] == group["minReplicas"] == group["maxReplicas"]
+    assert not fixed.get("enableInTreeAutoscaling"), "Kueue takes a fixed size"
+    (group,) = grows["workerGroupSpecs"]
+    assert grows["enableInTreeAutoscaling"] and group["replicas"] == group["minReplicas"] == 0
+    assert grows["headGroupSpec"]["rayStartParams"]["num-cpus"] == "1", "to read the manifest"
+    assert load("nightly.yaml", tmp_path).workers.min == 1
+    # The autoscaler alone may call Kubernetes: the pod's token is mounted into its container and no other.
+    (mount,) = grows["autoscalerOptions"]["volumeMounts"]
+    assert mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"
+    (volume,) = (volume for volume in pods("nightly.yaml")[0]["volumes"] if "projected" in volume)
+    assert mount["name"] == volume["name"]
+    assert all(pod["automountServiceAccountToken"] is False for name in MANIFESTS for pod in pods(name))
 
 
-def test_a_night_is_the_job_with_another_config() -> None:
+def test_a_night_is_the_job_with_another_config_that_grows() -> None:
     night = job_spec("nightly.yaml")
-    as_job = json.dumps(night).replace('"bulk-edit-nightly"', '"bulk-edit"')
-    assert json.loads(as_job) == job_spec("rayjob.yaml")
     assert (night["backoffLimit"] + 1) * night["activeDeadlineSeconds"] < 24 * 3600
+    as_job = json.loads(json.dumps(night).replace('"bulk-edit-nightly"', '"bulk-edit"'))
+    cluster = as_job["rayClusterSpec"]
+    del cluster["enableInTreeAutoscaling"], cluster["autoscalerOptions"]
+    cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] = "0"
+    cluster["headGroupSpec"]["template"]["spec"]["volumes"].pop()
+    cluster["workerGroupSpecs"][0] |= {"replicas": 4, "minReplicas": 4}
+    assert as_job == job_spec("rayjob.yaml")
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_pods_that_are_to_end_have_the_time_to_end_in_order(name: str, tmp_path: Path) -> None:
+    spec, grace = job_spec(name), load(name, tmp_path).limits.grace_seconds
+    assert grace <= RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S, (
+        "a worker's node drains as long as the driver waits"
+    )
+    for pod in pods(name):
+        assert pod["terminationGracePeriodSeconds"] > grace + RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
+    stop = pods(name)[0]["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert (stop[:3], stop[-1]) == (["ray", "job", "stop"], spec["jobId"])
+    wait = yaml.safe_load(spec["runtimeEnvYAML"])["env_vars"]["RAY_JOB_STOP_WAIT_TIME_S"]
+    assert int(wait) > grace
+    assert spec["backoffLimit"] == 0, "exit code 2 is not tried again"
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
@@ -213,14 +258,28 @@ def test_the_image_holds_what_it_needs_and_does_not_run_as_root() -> None:
     assert f"-t mira-batch:{mira_batch.__version__} " in text
 
 
-def test_the_cluster_file_is_what_ray_up_takes() -> None:
+@pytest.mark.parametrize("name", ["cluster.yaml", "aws.yaml"])
+def test_the_cluster_file_is_what_ray_up_takes(name: str) -> None:
     spec = importlib.util.find_spec("ray")
     assert spec is not None and spec.origin is not None
     schema = json.loads((Path(spec.origin).parent / "autoscaler" / "ray-schema.json").read_text())
-    (cluster,) = documents("cluster.yaml")
+    (cluster,) = documents(name)
     jsonschema.validate(cluster, schema)
     mounted = [local for local in cluster["file_mounts"].values() if not local.startswith("~")]
     assert set(mounted) <= copied() and all((ROOT / local).exists() for local in mounted)
+
+
+def test_the_cluster_on_aws_starts_as_any_other_and_takes_spot_after_one_machine_that_stays() -> None:
+    (any_other,), (aws,) = documents("cluster.yaml"), documents("aws.yaml")
+    for part in ("file_mounts", "setup_commands", "head_start_ray_commands", "worker_start_ray_commands"):
+        assert aws[part] == any_other[part], part
+    first, spot = (aws["available_node_types"][name] for name in ("gpu-on-demand", "gpu-spot"))
+    assert first["resources"] == spot["resources"], "Ray Data asks for one machine of each size"
+    assert first["priority"] > spot.get("priority", 0) and first["max_workers"] == 1
+    assert "min_workers" not in first and "min_workers" not in spot, "no GPU without work"
+    assert first["max_workers"] + spot["max_workers"] == aws["max_workers"]
+    assert spot["node_config"].pop("InstanceMarketOptions") == {"MarketType": "spot"}
+    assert first["node_config"] == spot["node_config"]
 
 
 def test_the_trial_store_is_the_tested_one_and_for_this_machine_only() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, Dataset
+from ray.data import ActorPoolStrategy, Dataset, ExecutionResources
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -202,6 +202,11 @@ class RayBackend:
         dataset.context.execution_options.preserve_order = True
         # Else Ray gathers up to 128 MB of rows before the driver sees the first: no progress, more memory.
         dataset.context.target_max_block_size = 4 << 20
+        # On the CPUs that are there: else Ray Data asks for more, and a cluster that grows from nothing would
+        # pay for GPU nodes before it is known whether there is work for them.
+        have = ray.cluster_resources().get("CPU", 0)
+        here = ExecutionResources.for_limits(cpu=max(1, have), gpu=0)
+        dataset.context.execution_options.resource_limits = here
         scanned = dataset.map_batches(scan, batch_size=1, batch_format="pyarrow")
         for table in read_tables(scanned, self._held, look):
             for text in table[_ERROR.name].drop_null().to_pylist():

@@ -15,7 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,10 @@ import boto3
 from botocore.config import Config
 
 _ROOT = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+_EVERYTHING = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}],
+}
 _QUIET = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
 
 
@@ -45,6 +49,11 @@ class S3Server:
             "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
             "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
         }
+
+    def as_user(self, name: str, policy: dict[str, Any]) -> S3Server:
+        """The same server for a user who may do what an IAM policy allows, and nothing else."""
+        access, secret = _make_user(self.endpoint, name, policy)
+        return replace(self, access_key=access, secret_key=secret)
 
     def client(self) -> Any:
         return boto3.client(
@@ -101,7 +110,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     endpoint = f"http://127.0.0.1:{port}"
     try:
         _await_health(process, endpoint, folder)
-        access, secret = _make_user(endpoint)
+        access, secret = _make_user(endpoint, "mira", _EVERYTHING)
         server = S3Server(endpoint, access, secret, "catalogue", process.pid)
         server.client().create_bucket(Bucket=server.bucket)
         yield server
@@ -127,14 +136,9 @@ def _await_health(process: subprocess.Popen[bytes], endpoint: str, folder: Path)
     raise RuntimeError(f"the S3 server did not start:\n{(folder / 'server.log').read_text()[-2000:]}")
 
 
-def _make_user(endpoint: str) -> tuple[str, str]:
+def _make_user(endpoint: str, name: str, policy: dict[str, Any]) -> tuple[str, str]:
     iam = boto3.client("iam", endpoint_url=endpoint, config=_QUIET, **_ROOT)
-    iam.create_user(UserName="mira")
-    everything = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
-    iam.put_user_policy(
-        UserName="mira",
-        PolicyName="s3",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [everything]}),
-    )
-    key = iam.create_access_key(UserName="mira")["AccessKey"]
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="s3", PolicyDocument=json.dumps(policy))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
     return key["AccessKeyId"], key["SecretAccessKey"]
