@@ -27,7 +27,7 @@ GRACE = 30
 class SpotMarket(Notes):
     """Takes one node after the other away and gives another for it, each while its worker is at an edit.
 
-    Some drains are cut off: their node dies as soon as the driver has told people of it.
+    Some drains are cut off: their node is gone as soon as the driver has told people of it.
     """
 
     def __init__(
@@ -41,12 +41,13 @@ class SpotMarket(Notes):
         self._log = log
         self._slow = slow
         self._cut_off = list(cut_off)
-        self._doomed: int | None = None
+        self._doomed: list[int] = []
 
     def note(self, text: str) -> None:
         super().note(text)
-        if "is being drained" in text and self._doomed is not None:
-            os.kill(self._doomed, signal.SIGKILL)
+        if "is being drained" in text:
+            for process in self._doomed:
+                os.kill(process, signal.SIGKILL)
 
     def heartbeat(self, statuses: Sequence[WorkerStatus]) -> None:
         node_of = {node.all_processes["raylet"][0].process.pid: node for node in self._nodes}
@@ -64,7 +65,7 @@ class SpotMarket(Notes):
         self.drained[worker] = cut_off = self._cut_off.pop(0)
         node = self._nodes.pop(0)
         self._nodes.append(self._cluster.add_node(num_cpus=1, object_store_memory=100_000_000))
-        self._doomed = raylet if cut_off else None
+        self._doomed = [raylet, worker] if cut_off else []
         drain(self._cluster, node)
 
 
@@ -105,3 +106,5 @@ def test_ten_drained_nodes_cost_nothing_but_the_steps_that_were_cut_off(
     assert "worker_crash" not in summary.errors and summary.resumed_steps > 0
     assert all(steps <= (IN_FLIGHT if market.drained[worker] else 0) for worker, steps in redone.items())
     assert sum(redone.values()) == edits.repeated
+    over = [note for note in market.notes if "was drained" in note]
+    assert len(over) == 10 and sum("died before they could" in note for note in over) == 3

@@ -104,7 +104,8 @@ class Listener:
 
     def _look(self) -> None:
         told = self._pool.stopping
-        notes = self._drains.begin(find_draining_nodes(), self._statuses, time.time())
+        for text in self._drains.begin(find_draining_nodes(), self._statuses, time.time()):
+            self._note(text)
         heard: Any = ray.get(self._board.read.remote(told, self._ended, self._drains.nodes), timeout=5)
         self._watch.look(heard, time.monotonic())
         self._statuses |= heard
@@ -112,13 +113,13 @@ class Listener:
             self._ended.pop(worker.id, None)
         gone: list[WorkerProcess] = []
         for worker, silent in list(self._watch.silent.items()):
-            if silent > _DOUBT and not is_alive(worker.id):
+            if silent > _DOUBT and not is_alive(worker):
                 gone.append(worker)
                 self._watch.forget(worker)
                 self._statuses.pop(worker, None)
             elif silent > self._patience and not told:
                 self._end(worker, silent)
-        for text in notes + self._drains.hear(heard, gone):
+        for text in self._drains.hear(heard, gone):
             self._note(text)
         silent = self._watch.silent
         self._pool.statuses = [

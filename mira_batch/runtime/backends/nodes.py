@@ -28,6 +28,11 @@ def find_draining_nodes() -> Mapping[str, float]:
     return {node: deadline / 1000 if deadline else math.inf for node, deadline in draining.items()}
 
 
+def is_up(node: str) -> bool:
+    """Whether the node of this id is there, draining or not."""
+    return any(entry["NodeID"] == node and entry["Alive"] for entry in ray.nodes())
+
+
 def find_loss(node: str) -> Loss:
     """With what a process was lost that died on this node."""
     for entry in ray.nodes():

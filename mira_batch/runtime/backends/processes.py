@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from mira_batch.core.text import MOST_MESSAGE, show_text
 from mira_batch.core.types import ErrorKind, Failure
 from mira_batch.runtime.attempts import Loss
-from mira_batch.runtime.backends.nodes import find_loss
+from mira_batch.runtime.backends.nodes import find_loss, is_up
 
 _EXITS: Any = common_pb2.WorkerExitType  # pyright: ignore[reportAttributeAccessIssue]
 _Entry: Any = gcs_pb2.WorkerTableData  # pyright: ignore[reportAttributeAccessIssue]
@@ -71,10 +71,11 @@ def find_own_process() -> WorkerProcess:
     return WorkerProcess(*own, count_oom_kills())
 
 
-def is_alive(process: str) -> bool:
-    """Whether the process of this id is there, stopped or hung as it may be."""
-    entry = _find_entry(process)
-    return entry is not None and entry.is_alive
+def is_alive(process: WorkerProcess) -> bool:
+    """Whether a process is there, stopped or hung as it may be. Of those that were lost with their node Ray
+    never says that they are not."""
+    entry = _find_entry(process.id)
+    return entry is not None and entry.is_alive and is_up(process.node)
 
 
 def count_oom_kills() -> int:

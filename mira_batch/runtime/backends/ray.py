@@ -86,11 +86,12 @@ class _Actor:
 
         def explain_end(process: str) -> ProcessEnd:
             dead = WorkerProcess(**json.loads(process))
-            hung, drained = None, False
+            hung, drained, loss = None, False, Loss.process
             with suppress(RayError):
                 words: Any = board.explain_end.remote(dead)
                 hung, drained = ray.get(words, timeout=5)
-            loss = Loss.preempted if drained else find_loss(dead.node)
+            with suppress(RayError):
+                loss = Loss.preempted if drained else find_loss(dead.node)
             if loss is not Loss.process:
                 return ProcessEnd(loss)
             failure = Failure(ErrorKind.step_timeout, hung) if hung else explain_exit(dead, own)
