@@ -29,12 +29,13 @@ def begin_run(begin: Begin, folder: Path, **environment: str) -> Driver:
 
 def check_ended(driver: Driver, code: int, words: str) -> None:
     """It ended with this code, said one line for it with these words, and left no process behind."""
-    said = driver.end(120)
+    driver.process.wait(120)
+    until(lambda: driver.find_processes() == {}, seconds=20)  # its witness has a last word
+    said = driver.end()
     assert driver.process.returncode == code, said
     lines = [line for line in said.splitlines() if not line.startswith(("planning: ", "running "))]
     lines = [line for line in lines if f"of {RECORDS} records" not in line]  # progress
     assert len(lines) == 1 and lines[0].startswith("error: ") and words in lines[0], said
-    until(lambda: driver.find_processes() == {}, seconds=20)
 
 
 @pytest.mark.parametrize(("name", "words"), [("raylet/raylet", "raylet"), ("gcs_server", "GCS")])
