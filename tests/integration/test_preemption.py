@@ -107,4 +107,4 @@ def test_ten_drained_nodes_cost_nothing_but_the_steps_that_were_cut_off(
     assert all(steps <= (IN_FLIGHT if market.drained[worker] else 0) for worker, steps in redone.items())
     assert sum(redone.values()) == edits.repeated
     over = [note for note in market.notes if "was drained" in note]
-    assert len(over) == 10 and sum("died before they could" in note for note in over) == 3
+    assert len(over) == 10 and sum("died first" in note for note in over) == 3

@@ -83,5 +83,7 @@ def _sum_up(drain: _Drain) -> str:
     left = [status for status in drain.workers.values() if status is not None]
     shards = sum(status.handed_back for status in left)
     died = len(drain.workers) - len(left)
-    cut_off = f"; {died} of its workers died before they could" if died else ""
-    return f"node {drain.host} was drained: {shards} shards were handed back and go on elsewhere{cut_off}"
+    said = [f"{shards} shards were handed back and go on elsewhere"] if shards else []
+    if died:
+        said.append(f"{died} of its workers died first, and what they had in hand goes on elsewhere")
+    return f"node {drain.host} was drained: {'; '.join(said) or 'nothing was left to hand back'}"

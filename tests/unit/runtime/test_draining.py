@@ -33,8 +33,9 @@ def test_workers_that_die_before_they_could_leave_are_told_apart() -> None:
     watch = DrainWatch()
     watch.begin({"n1": 130.0}, {A: BUSY, B: BUSY}, now=100.0)
     (over,) = watch.hear({A: left(2)}, gone=[B])
-    assert over.endswith(
-        "2 shards were handed back and go on elsewhere; 1 of its workers died before they could"
+    assert over == (
+        "node spot-1 was drained: 2 shards were handed back and go on elsewhere; 1 of its workers died "
+        "first, and what they had in hand goes on elsewhere"
     )
 
 
@@ -43,3 +44,9 @@ def test_a_drain_without_a_deadline_or_without_workers() -> None:
     (begun,) = watch.begin({"n1": math.inf, "n3": 110.0}, {A: BUSY}, now=100.0)
     assert begun.startswith("node spot-1 is being drained: its workers (1) finish")
     assert watch.nodes == {"n1", "n3"}, "whoever starts there is told to leave, too"
+
+
+def test_a_worker_that_had_nothing_in_hand() -> None:
+    watch = DrainWatch()
+    watch.begin({"n1": 130.0}, {A: BUSY}, now=100.0)
+    assert watch.hear({A: left(0)}, gone=[]) == ["node spot-1 was drained: nothing was left to hand back"]
