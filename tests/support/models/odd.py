@@ -144,14 +144,14 @@ class LeakingPolicy(Policy):
     identity = "leaks/1"
 
     def propose(self, requests: Sequence[PolicyRequest]) -> Sequence[str | Exception]:
-        leak(len(requests))
+        leak(len(requests), 2 * LEAK)
         return super().propose(requests)
 
 
-def leak(requests: int) -> None:
-    """Serve so many requests, as long as there is memory left."""
+def leak(requests: int, most: int = LEAK) -> None:
+    """Serve so many requests, as long as there is memory left, which is for `most` of them."""
     global _served
-    if _served + requests > LEAK:
+    if _served + requests > most:
         raise MemoryError(f"{_served} served, {requests} do not fit")
     _served += requests
 
