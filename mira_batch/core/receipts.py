@@ -117,6 +117,8 @@ class WorkerStatus:
     """How often a batch had to be made smaller since the worker started."""
     stopping: bool = False
     """Told to end: steps in hand are finished, nothing more is begun."""
+    handed_back: int = 0
+    """Shards given back uncommitted since then."""
     worker: str = ""
     """Whose status it is: host and process."""
     silent: float = 0.0

@@ -2,11 +2,13 @@
 blamed.
 
     state/<shard>/attempt-<session>-<n>           a worker of this driver began the shard
-    state/<shard>/left-<session>-<n>              and let go of it in order, uncommitted
+    state/<shard>/left-<session>-<n>              and let go of it in order, uncommitted; or lost it with its
+                                                  node, when that was taken away
     state/<shard>/<work_id>/try-<session>-<n>     the record was begun, alone in its process: which, and how
                                                   many steps were logged by then
     state/<shard>/<work_id>/end-<session>-<n>     and that try came to its end
-    state/<shard>/<work_id>/cause-<session>-<n>   or its process had to leave, and says why
+    state/<shard>/<work_id>/cause-<session>-<n>   or its process had to leave, and says why; or it was lost
+                                                  with its node
 
 A shard that the same driver hands out again comes from a worker that died: its records run in *isolation*,
 one at a time in the process, each noting its try first. A session is one call of the driver, so a run that
@@ -16,6 +18,11 @@ was merely interrupted and started again is not slowed down. All inline calls on
 Who killed a process that is gone without a word, the record or somebody outside, nobody can tell. So tries
 count against a record only if they ended at the same step: a record that got further between two deaths is
 no poison. One that is hit twice from outside at the very same step is blamed all the same.
+
+A process that did not die alone is another matter (`Loss`): where its node was taken away, no record is
+counted against, and its shards go on side by side. Of a node that dies without notice a record might be the
+cause, though that is rarely so: only where one shard loses several does it run in isolation, and there such
+tries are a suspicion.
 
 A try that ran out of memory in a process which others had used before says little: they may have leaked it.
 So a record with a try that did not end goes first in the next process, before those that nothing happened to.
@@ -29,6 +36,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from mira_batch.core.errors import EngineDead
@@ -40,6 +48,8 @@ MOST = 2
 """Tries without an end, at the same step, before a record is given up."""
 MOST_IN_DOUBT = 6
 """The same of tries that only raise a suspicion."""
+MOST_NODES = 2
+"""Nodes that may die under a shard, without notice, before it runs in isolation."""
 INLINE = "0"
 """The session of the inline backend."""
 _NOTE = re.compile(
@@ -47,9 +57,39 @@ _NOTE = re.compile(
 )
 
 
-def know_nothing(process: str) -> Failure | None:
+class Loss(StrEnum):
+    """With what a process was lost."""
+
+    process = "process"
+    """It died alone."""
+    node = "node"
+    """Its node died without notice: hardware, or a machine that was brought down by what ran on it."""
+    preempted = "preempted"
+    """Its node was being drained, or shut down: whatever the process was at is not to blame."""
+
+
+_LOST: dict[Loss, dict[str, Any]] = {
+    Loss.node: {
+        "message": "its node died without notice, and the worker with it",
+        "suspicion": ErrorKind.worker_crash,
+    },
+    Loss.preempted: {"message": "its node was taken away", "spared": True},
+}
+"""What is noted of a try whose process did not die alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnd:
+    """How a process ended, as far as somebody knows."""
+
+    loss: Loss = Loss.process
+    failure: Failure | None = None
+    """What it makes of a record that ran alone in it, in words for people."""
+
+
+def know_nothing(process: str) -> ProcessEnd:
     """How a process ended, where nobody can say. `process`: its name."""
-    return None
+    return ProcessEnd()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +100,7 @@ class Session:
     """Hex digits."""
     process: str = ""
     """This process, in words that `explain_end` understands."""
-    explain_end: Callable[[str], Failure | None] = know_nothing
+    explain_end: Callable[[str], ProcessEnd] = know_nothing
     """How a process that is gone ended, as far as the backend knows."""
 
 
@@ -82,6 +122,7 @@ class AttemptLog:
         self._session = session
         self._attempts: set[int] = set()
         self._left: set[int] = set()
+        self._isolated = False
         self._tries: dict[str, set[int]] = defaultdict(set)
         self._ends: dict[str, set[int]] = defaultdict(set)
 
@@ -101,8 +142,9 @@ class AttemptLog:
                     self._tries[work].add(number)
                 case "end":
                     self._ends[work].add(number)
+        self._isolated = self._find_isolation()
         self._current = max(self._attempts, default=0) + 1
-        self._note("", "attempt", self._current)
+        self._note("", "attempt", self._current, {"process": self._session.process})
 
     def leave(self) -> None:
         """Note that this attempt is given up in order: who goes on need not suspect anything."""
@@ -110,8 +152,8 @@ class AttemptLog:
 
     @property
     def isolated(self) -> bool:
-        """Whether a worker of this session began this shard before, and died: it never let go of it."""
-        return not self._attempts <= self._left
+        """Whether one of its records may have ended a worker of this session: that never let go of it."""
+        return self._isolated
 
     def is_suspect(self, work: str) -> bool:
         """Whether a try of this record has not come to its end."""
@@ -130,9 +172,9 @@ class AttemptLog:
         notes = {number: self._read(work, "try", number) for number in sorted(self._tries[work])}
         rows = {number for number, note in notes.items() if note.get("row")}
         came_to_end = max(ends - rows, default=0)  # then it was no poison
-        readable = rows <= ends
+        readable = all(self._add_cause(work, number, notes[number]).get("spared") for number in rows - ends)
         tries = [
-            note | self._read(work, "cause", number)
+            self._add_cause(work, number, note)
             for number, note in notes.items()
             if number > came_to_end and number not in rows
         ]
@@ -142,13 +184,14 @@ class AttemptLog:
         if not tries:
             return None
         ended_at = [note.get("step", 0) for note in tries[1:]] + [step]
-        here = [note for note, at in zip(tries, ended_at, strict=True) if at == step]
+        pairs = zip(tries, ended_at, strict=True)
+        here = [note for note, at in pairs if at == step and not note.get("spared")]
         in_doubt = [note for note in here if note.get("suspicion")]
         if len(in_doubt) >= MOST_IN_DOUBT:
             last = in_doubt[-1]
             message = f"{len(in_doubt)} times: {last['message']}"
             return Verdict(Failure(ErrorKind(last["suspicion"]), message), readable)
-        proofs = [self._explain(note) for note in here if note not in in_doubt]
+        proofs = [note["failure"] for note in here if note not in in_doubt]
         return Verdict(_sum_up(proofs, step), readable) if len(proofs) >= MOST else None
 
     def begin(self, work: str, step: int, row: bool = False) -> int:
@@ -184,12 +227,33 @@ class AttemptLog:
         note = {"message": str(death), "kind": death.kind, "suspicion": death.suspicion}
         self._note(work, "cause", number, note)
 
-    def _explain(self, note: dict[str, Any]) -> Failure | None:
-        """What is known of how the process of a try ended."""
-        if "message" in note:
-            return Failure(ErrorKind.worker_crash, note["message"])
+    def _find_isolation(self) -> bool:
+        """Whether a worker that never let go of this shard may have died of one of its records."""
+        lost = [self._find_loss(number) for number in sorted(self._attempts - self._left)]
+        return Loss.process in lost or lost.count(Loss.node) > MOST_NODES
+
+    def _find_loss(self, number: int) -> Loss:
+        """With what the worker of an attempt was lost, noted where it speaks for all records."""
+        process = self._read("", "attempt", number).get("process")
+        loss = self._session.explain_end(process).loss if process else Loss.process
+        if loss is Loss.preempted:
+            self._left.add(number)
+            self._note("", "left", number)
+        return loss
+
+    def _add_cause(self, work: str, number: int, note: dict[str, Any]) -> dict[str, Any]:
+        """The note of a try, and what is known of how its process ended: by a further note, which may be made
+        here, since those who know now may not for ever."""
+        note = note | self._read(work, "cause", number)
         process = note.get("process")
-        return self._session.explain_end(process) if process else None
+        if "message" not in note and process:
+            end = self._session.explain_end(process)
+            if end.loss is Loss.process:
+                return note | {"failure": end.failure}
+            self._note(work, "cause", number, _LOST[end.loss])
+            note |= _LOST[end.loss]
+        known = "message" in note
+        return note | {"failure": Failure(ErrorKind.worker_crash, note["message"]) if known else None}
 
     def _note(self, work: str, what: str, number: int, data: dict[str, Any] | None = None) -> None:
         content = b"" if data is None else json.dumps(data).encode()

@@ -79,6 +79,7 @@ class ShardWorker:
         self._session = session
         self._closed = threading.Event()
         self._in_hand = 0
+        self._handed_back = 0
         self._shards: set[ShardRun] = set()
         self._load = 0.0
         self._told = Usage()
@@ -142,6 +143,7 @@ class ShardWorker:
             in_flight=self._context.activity.in_flight(),
             out_of_memory=self._runner.out_of_memory if self._runner is not None else 0,
             stopping=self._context.stop.asked,
+            handed_back=self._handed_back,
         )
 
     def __call__(self, shard: Shard) -> Receipt | None:
@@ -208,6 +210,7 @@ class ShardWorker:
     async def _run_shard(self, shard: Shard) -> Receipt | None:
         if self._context.stop.asked:
             await asyncio.sleep(_REFUSAL)
+            self._handed_back += 1
             return None
         self._in_hand += 1
         work: ShardRun | None = None
@@ -250,6 +253,7 @@ class ShardWorker:
             rows = await work.run()
             if rows is None:
                 await asyncio.to_thread(work.leave)
+                self._handed_back += 1
                 return None
             receipt = self._add_breakdown(work.receipt)
             with self._context.activity.commit(shard):

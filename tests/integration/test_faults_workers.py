@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from tests.support.runs.disturbed import Notes, assert_whole, left_alone, result
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 IN_FLIGHT = 4
-HEALTH = {"period_ms": 500, "initial_delay_ms": 0, "failure_threshold": 4}
 TWO = {"min": 2, "max": 2, "records_in_flight": IN_FLIGHT, "shard_size": 2}
 
 
@@ -105,39 +104,6 @@ def test_ten_killed_workers_cost_at_most_the_steps_they_were_at(tmp_path: Path) 
 # A cluster of several nodes on this machine
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A head for the driver, without room for workers. It notices a lost node within seconds."""
-    import ray  # not above: `mira_batch.runtime` comes first, which keeps Ray on the loopback interface
-    from ray.cluster_utils import Cluster
-
-    watchful = {f"health_check_{what}": value for what, value in HEALTH.items()}
-    head = {"num_cpus": 0, "object_store_memory": 100_000_000, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head | {"_system_config": watchful})
-    assert cluster.address.startswith("127.0.0.1:")
-    ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
-    try:
-        yield cluster
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-
-
-@pytest.fixture
-def nodes(cluster: Any, request: pytest.FixtureRequest) -> Iterator[list[Any]]:
-    """So many nodes as the test asks for, with room for one worker each."""
-    import ray
-
-    added = [cluster.add_node(num_cpus=1, object_store_memory=100_000_000) for _ in range(request.param)]
-    try:
-        yield added
-    finally:
-        for node in added:
-            if node in cluster.worker_nodes:
-                cluster.remove_node(node, allow_graceful=False)
-        until(lambda: ray.cluster_resources().get("CPU", 0) == 0)
-
-
 class Breaker(Progress):
     """Loses two nodes one after the other, each with a worker in the middle of an edit."""
 
@@ -188,7 +154,7 @@ def test_a_lost_node_costs_at_most_the_steps_it_was_at(
     print(f"{edits.repeated} of {summary.steps} steps repeated by 2 lost nodes: {per_node}")
     assert len(breaker.lost) == 2 and len(edits.pids) == 4
     assert sum(per_node) == edits.repeated and max(per_node) <= IN_FLIGHT
-    assert summary.restarts > 0 and summary.resumed_steps > 0
+    assert summary.resumed_steps > 0 and summary.restarts == 0, "no record of a lost node is suspected"
 
 
 class Impatient(Notes):

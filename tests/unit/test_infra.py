@@ -22,6 +22,7 @@ from mira_batch.config.edit import BulkEditConfig
 from tests.support import ROOT
 
 INFRA = ROOT / "infra"
+DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 MANIFESTS = ("rayjob.yaml", "nightly.yaml")
 CRDS = os.environ.get("KUBERAY_CRDS")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the CRDs are megabytes
@@ -230,12 +231,17 @@ def test_pods_that_are_to_end_have_the_time_to_end_in_order(name: str, tmp_path:
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_pods_run_our_image_as_nobody_special_with_credentials_by_reference(name: str) -> None:
     assert job_spec(name)["rayClusterSpec"]["rayVersion"] == pinned("ray")
+    assert any(
+        variable["name"] == DRAIN for pod in pods(name) for variable in pod["containers"][0].get("env", ())
+    )
     assert all(document["kind"] != "Secret" for document in documents(name))
     for pod in pods(name):
         (container,) = pod["containers"]
         assert container["image"] == f"mira-batch:{mira_batch.__version__}"
         assert container["envFrom"] == [{"secretRef": {"name": "bulk-edit-credentials"}}]
-        assert "env" not in container
+        own = {variable["name"]: variable["value"] for variable in container.get("env", ())}
+        assert own.keys() <= {DRAIN}, "credentials come by reference"
+        assert pod.get("terminationGracePeriodSeconds", 30) >= float(own.get(DRAIN, 0)) + 5
         assert pod["securityContext"]["runAsNonRoot"]
         assert not container["securityContext"]["allowPrivilegeEscalation"]
 

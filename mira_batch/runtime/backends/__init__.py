@@ -1,5 +1,5 @@
-"""Where workers run: in an actor pool on Ray, or in this process. `ray.py` and its neighbours `cluster.py`
-and `board.py` are the only importers of ray, and are imported only when a run asks for that backend."""
+"""Where workers run: in an actor pool on Ray, or in this process. `ray.py` and its neighbours are the only
+importers of ray, and are imported only when a run asks for that backend."""
 
 from __future__ import annotations
 

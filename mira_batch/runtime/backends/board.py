@@ -5,12 +5,23 @@ In a module of its own: the board's process starts with the first worker's and s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from enum import StrEnum
 
 import ray
 
 from mira_batch.core.receipts import WorkerStatus
 from mira_batch.runtime.backends.processes import WorkerProcess
+
+
+class Order(StrEnum):
+    """What a worker hears in answer to its heartbeat."""
+
+    go_on = "go_on"
+    end = "end"
+    """The run ends: finish the steps in hand, begin no more."""
+    leave = "leave"
+    """The node is being drained: the same, and then leave it, so that the work goes on elsewhere."""
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
@@ -21,6 +32,7 @@ class Board:
         self._statuses: dict[WorkerProcess, WorkerStatus] = {}
         self._stopping = False
         self._ended: Mapping[str, str] = {}
+        self._drained: Set[str] = frozenset()
         self._opening: dict[str, list[WorkerProcess]] = {}
 
     def begin(self, worker: str, process: WorkerProcess) -> list[WorkerProcess]:
@@ -38,22 +50,27 @@ class Board:
         """A worker has opened the job, or knows why it can't."""
         self._opening.pop(worker, None)
 
-    def put(self, worker: WorkerProcess, status: WorkerStatus) -> bool:
-        """A worker's heartbeat; answers whether it is to end."""
+    def put(self, worker: WorkerProcess, status: WorkerStatus) -> Order:
+        """A worker's heartbeat; answers what it is to do."""
         self._statuses[worker] = status
-        return self._stopping
+        if self._stopping:
+            return Order.end
+        return Order.leave if worker.node in self._drained else Order.go_on
 
-    def read(self, stopping: bool, ended: Mapping[str, str]) -> dict[WorkerProcess, WorkerStatus]:
+    def read(
+        self, stopping: bool, ended: Mapping[str, str], drained: Set[str]
+    ) -> dict[WorkerProcess, WorkerStatus]:
         """The statuses of all workers that were heard of since the last call.
 
         Args:
-            stopping: what workers are told from now on.
+            stopping: whether workers are told to end from now on.
             ended: why the driver ended processes, by their ids.
+            drained: the nodes that were ever seen draining: workers are told to leave them.
         """
-        self._stopping, self._ended = stopping, ended
+        self._stopping, self._ended, self._drained = stopping, ended, drained
         heard, self._statuses = self._statuses, {}
         return heard
 
-    def explain_end(self, process: str) -> str | None:
-        """Why the driver ended the process of this id; None where it didn't."""
-        return self._ended.get(process)
+    def explain_end(self, process: WorkerProcess) -> tuple[str | None, bool]:
+        """Why the driver ended a process, None where it didn't; and whether its node was being drained."""
+        return self._ended.get(process.id), process.node in self._drained

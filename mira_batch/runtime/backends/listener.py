@@ -5,6 +5,8 @@ whose loop is blocked, or whose process is stopped can't keep its own time limit
 outside: a process that was silent for longer than any call of a model may take, and a margin, is killed, and
 goes the way of all that die (`attempts.py`). A worker that still loads its models has not spoken yet and is
 never ended; nor does time count in which the driver or the board was itself stopped.
+
+Workers on a node that is being drained are told so in the answer to their heartbeats (`Order.leave`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ import ray
 from ray.exceptions import RayError
 
 from mira_batch.core.receipts import WorkerStatus
+from mira_batch.runtime.backends.draining import DrainWatch
+from mira_batch.runtime.backends.nodes import find_draining_nodes
 from mira_batch.runtime.backends.processes import WorkerProcess, is_alive, kill_process
 from mira_batch.runtime.pool import Pool
 
@@ -81,6 +85,7 @@ class Listener:
         self._note = note
         self._patience = patience
         self._watch = SilenceWatch()
+        self._drains = DrainWatch()
         self._statuses: dict[WorkerProcess, WorkerStatus] = {}
         self._ended: dict[str, str] = {}
         """Why processes were ended, by their ids."""
@@ -99,17 +104,23 @@ class Listener:
 
     def _look(self) -> None:
         told = self._pool.stopping
-        heard: Any = ray.get(self._board.read.remote(told, self._ended), timeout=5)
+        for text in self._drains.begin(find_draining_nodes(), self._statuses, time.time()):
+            self._note(text)
+        heard: Any = ray.get(self._board.read.remote(told, self._ended, self._drains.nodes), timeout=5)
         self._watch.look(heard, time.monotonic())
         self._statuses |= heard
         for worker in heard:
             self._ended.pop(worker.id, None)
+        gone: list[WorkerProcess] = []
         for worker, silent in list(self._watch.silent.items()):
-            if silent > _DOUBT and not is_alive(worker.id):
+            if silent > _DOUBT and not is_alive(worker):
+                gone.append(worker)
                 self._watch.forget(worker)
                 self._statuses.pop(worker, None)
             elif silent > self._patience and not told:
                 self._end(worker, silent)
+        for text in self._drains.hear(heard, gone):
+            self._note(text)
         silent = self._watch.silent
         self._pool.statuses = [
             replace(status, worker=str(worker), silent=silent[worker])

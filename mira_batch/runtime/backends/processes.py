@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mira_batch.core.text import MOST_MESSAGE, show_text
 from mira_batch.core.types import ErrorKind, Failure
+from mira_batch.runtime.attempts import Loss
+from mira_batch.runtime.backends.nodes import find_loss, is_up
 
 _EXITS: Any = common_pb2.WorkerExitType  # pyright: ignore[reportAttributeAccessIssue]
 _Entry: Any = gcs_pb2.WorkerTableData  # pyright: ignore[reportAttributeAccessIssue]
@@ -33,9 +36,10 @@ LAST_WORDS = "worker leaves: "
 _LAST_WORDS = re.compile(rf"^{LAST_WORDS}(.*)$", re.MULTILINE)
 _RETRY = re.compile(r"Task \S+ failed\. There are infinite retries remaining")
 _DEATH = re.compile(
-    r"A worker died or was killed .* Worker ID: (?P<id>[0-9a-f]+) .* Worker PID: (?P<pid>\d+) "
-    r"Worker exit type: (?P<type>\w+) Worker exit detail: (?P<detail>.*)"
+    r"A worker died or was killed .* Worker ID: (?P<id>[0-9a-f]+) Node ID: (?P<node>[0-9a-f]+) .* "
+    r"Worker PID: (?P<pid>\d+) Worker exit type: (?P<type>\w+) Worker exit detail: (?P<detail>.*)"
 )
+_NODE_DEATH = re.compile(r"The node with node id: .* and address: (?P<address>\S+) .* has been marked dead")
 _EXIT_CODE = re.compile(r"exit code (-?\d+)")
 _killed: set[str] = set()
 """Ids of the processes that this one had killed."""
@@ -67,10 +71,11 @@ def find_own_process() -> WorkerProcess:
     return WorkerProcess(*own, count_oom_kills())
 
 
-def is_alive(process: str) -> bool:
-    """Whether the process of this id is there, stopped or hung as it may be."""
-    entry = _find_entry(process)
-    return entry is not None and entry.is_alive
+def is_alive(process: WorkerProcess) -> bool:
+    """Whether a process is there, stopped or hung as it may be. Of those that were lost with their node Ray
+    never says that they are not."""
+    entry = _find_entry(process.id)
+    return entry is not None and entry.is_alive and is_up(process.node)
 
 
 def count_oom_kills() -> int:
@@ -122,16 +127,27 @@ def describe_exit(exit_type: str, detail: str, log: str, starved: bool = False) 
     return detail
 
 
-def shorten_note(line: str) -> str | None:
-    """A line of Ray's on its workers, in our words where it is about one that died; None where it is useless,
-    as one for each call that the dead one had in hand."""
+def shorten_note(line: str, find_loss: Callable[[str], Loss] = find_loss) -> str | None:
+    """A line of Ray's on its workers, in our words where it is about one that died, or about its node; None
+    where it is useless, as one for each call that the dead one had in hand.
+
+    Args:
+        line: it.
+        find_loss: with what a process on the node of this id was lost.
+    """
     if _RETRY.match(line):
         return None
     if death := _DEATH.match(line):
         how = describe_exit(death["type"], death["detail"], _read_log(death["id"]))
         if death["id"] in _killed:
             how = "it hung, and was ended"
+        elif find_loss(death["node"]) is Loss.preempted:
+            return None  # it left its node in order, of which `draining.py` tells
         return f"worker process {death['pid']} died: {how}; its records run again, one at a time"
+    if node := _NODE_DEATH.match(line):
+        return (
+            f"node {node['address']} died or can't be reached; what its workers had in hand goes on elsewhere"
+        )
     return line
 
 

@@ -32,10 +32,11 @@ from mira_batch.core.errors import (
 )
 from mira_batch.core.receipts import WorkerStatus
 from mira_batch.core.types import ErrorKind, Failure
-from mira_batch.runtime.attempts import Session
-from mira_batch.runtime.backends.board import Board
+from mira_batch.runtime.attempts import Loss, ProcessEnd, Session
+from mira_batch.runtime.backends.board import Board, Order
 from mira_batch.runtime.backends.cluster import notes, ray_session
 from mira_batch.runtime.backends.listener import Listener, find_patience
+from mira_batch.runtime.backends.nodes import find_loss
 from mira_batch.runtime.backends.processes import LAST_WORDS, WorkerProcess, explain_exit, find_own_process
 from mira_batch.runtime.backends.reading import end_pool, explain, read_tables, watch_executors
 from mira_batch.runtime.backends.session import HeldRay
@@ -68,25 +69,39 @@ class _Actor:
 
     def __init__(self, job: _PackedJob, run: str, session: str, board: Any, profile: bool) -> None:
         own = find_own_process()
+        self._leaving = False
 
         def heartbeat(status: WorkerStatus) -> bool:
             try:
                 answer: Any = board.put.remote(own, status)
-                return ray.get(answer, timeout=5)
+                order: Order = ray.get(answer, timeout=5)
             except RayError:  # the board is moving to another node, or slow; the work goes on
                 return False
+            if order is Order.leave:
+                self._leaving = True
+                if status.idle:  # Ray starts the actor elsewhere, and hands out there what is not answered
+                    os._exit(0)
+            return order is not Order.go_on
 
-        def explain_end(process: str) -> Failure | None:
+        def explain_end(process: str) -> ProcessEnd:
             dead = WorkerProcess(**json.loads(process))
+            hung, drained, loss = None, False, Loss.process
             with suppress(RayError):
-                words: Any = ray.get(board.explain_end.remote(dead.id), timeout=5)
-                if words is not None:
-                    return Failure(ErrorKind.step_timeout, words)
-            return explain_exit(dead, own)
+                words: Any = board.explain_end.remote(dead)
+                hung, drained = ray.get(words, timeout=5)
+            with suppress(RayError):
+                loss = Loss.preempted if drained else find_loss(dead.node)
+            if loss is not Loss.process:
+                return ProcessEnd(loss)
+            failure = Failure(ErrorKind.step_timeout, hung) if hung else explain_exit(dead, own)
+            return ProcessEnd(failure=failure)
 
         self._broken: UserError | JobError | None = None
         worker = ray.get_runtime_context().get_actor_id()
-        died: Any = ray.get(board.begin.remote(worker, own))
+        before: Any = ray.get(board.begin.remote(worker, own))
+        died = [
+            process for process in before if explain_end(json.dumps(asdict(process))).loss is Loss.process
+        ]
         if len(died) >= _MOST_OPENINGS:  # Ray would start another, for ever
             self._broken = job.explain_opening(len(died), explain_exit(died[-1], own))
             return
@@ -114,6 +129,10 @@ class _Actor:
             finally:  # a model may have closed it
                 os._exit(1)
         if receipt is None:
+            if self._leaving:
+                # An answer would be the end of this shard in Ray Data's eyes. Without one it goes to the
+                # process that follows this one.
+                threading.Event().wait()
             return _NOTHING
         return _NOTHING | {"receipt": to_json(receipt), "spans": json.dumps(receipt.spans)}
 

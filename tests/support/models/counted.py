@@ -3,7 +3,8 @@
     editor: {type: custom, factory: "tests.support.models.counted:make_editor", options: {…}}
 
 The log survives any kill: one line per edit begun and per edit ended, appended in one write each. With
-`hold` a test can also keep a record's edit from ending: it waits while `<hold>/<record_id>` exists.
+`hold` a test can also keep a record's edit from ending: it waits while `<hold>/<record_id>` exists; and with
+`slow` have each call take so many seconds while `<hold>/slow` exists.
 """
 
 from __future__ import annotations
@@ -22,30 +23,41 @@ from mira_batch.models.simulated import SimulatedEditor
 
 
 def counted(
-    log: Path, seconds: float = 0.0, max_batch: int = 2, hold: Path | None = None, **simulated: Any
+    log: Path,
+    seconds: float = 0.0,
+    max_batch: int = 2,
+    hold: Path | None = None,
+    slow: float = 0.0,
+    **simulated: Any,
 ) -> dict[str, Any]:
     """The editor's config: a simulated editor of this service time, and further settings of it."""
-    options = {"log": str(log), "seconds": seconds, "hold": str(hold or ""), "simulated": simulated}
+    own = {"log": str(log), "seconds": seconds, "hold": str(hold or ""), "slow": slow}
+    options = own | {"simulated": simulated}
     factory = f"{__name__}:make_editor"
     return {"type": "custom", "factory": factory, "max_batch": max_batch, "options": options}
 
 
-def make_editor(log: str, seconds: float, simulated: dict[str, Any], hold: str = "") -> SimulatedEditor:
+def make_editor(
+    log: str, seconds: float, simulated: dict[str, Any], hold: str = "", slow: float = 0.0
+) -> SimulatedEditor:
     service = {"seconds": seconds}
     config = SimulatedEditorConfig.model_validate({"type": "simulated", "service": service} | simulated)
-    return _CountedEditor(config, log, hold)
+    return _CountedEditor(config, log, hold, slow)
 
 
 class _CountedEditor(SimulatedEditor):
-    def __init__(self, config: SimulatedEditorConfig, log: str, hold: str) -> None:
+    def __init__(self, config: SimulatedEditorConfig, log: str, hold: str, slow: float) -> None:
         super().__init__(config)
         self._log = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         self._hold = Path(hold) if hold else None
+        self._slow = slow
 
     def apply(self, requests: Sequence[EditRequest]) -> Sequence[object]:
         self._write("begin", requests)
         while self._hold and any((self._hold / request.record_id).exists() for request in requests):
             time.sleep(0.02)
+        if self._hold and self._slow and (self._hold / "slow").exists():
+            time.sleep(self._slow)
         edited = super().apply(requests)
         self._write("end", requests)
         return edited

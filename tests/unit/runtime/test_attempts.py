@@ -9,7 +9,15 @@ import pytest
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import EngineDead
 from mira_batch.core.types import ErrorKind, Failure
-from mira_batch.runtime.attempts import MOST_IN_DOUBT, AttemptLog, Session, know_nothing
+from mira_batch.runtime.attempts import (
+    MOST_IN_DOUBT,
+    MOST_NODES,
+    AttemptLog,
+    Loss,
+    ProcessEnd,
+    Session,
+    know_nothing,
+)
 from mira_batch.storage.run.steplog import ShardLog
 from mira_batch.storage.stores.objects import Store, open_store
 
@@ -21,9 +29,11 @@ def store(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "run"), StorageConfig())
 
 
-def opened(store: Store, session: str = "a1", process: str = "", ends: dict[str, Failure] | None = None):
-    explain = (ends or {}).get
-    tries = AttemptLog(store, 3, Session(session, process, explain if ends else know_nothing))
+def opened(store: Store, session: str = "a1", process: str = "", ends: dict[str, ProcessEnd] | None = None):
+    def explain(process: str) -> ProcessEnd:
+        return (ends or {}).get(process, know_nothing(process))
+
+    tries = AttemptLog(store, 3, Session(session, process, explain))
     tries.open(ShardLog(store, 3).open())
     return tries
 
@@ -98,7 +108,9 @@ def test_the_cause_is_named_where_it_is_known(store: Store) -> None:
     tries = opened(store)
     tries.explain("w", tries.begin("w", 0), EngineDead("the model ended its thread"))
     opened(store, process="p2").begin("w", 0)
-    verdict = opened(store, ends={"p2": Failure(CRASH, "exit code 3")}).find_verdict("w", 0)
+    verdict = opened(store, ends={"p2": ProcessEnd(failure=Failure(CRASH, "exit code 3"))}).find_verdict(
+        "w", 0
+    )
     assert verdict is not None and verdict.failure.kind is CRASH
     assert verdict.failure.message.endswith("only one running: the model ended its thread; exit code 3")
 
@@ -133,9 +145,66 @@ def test_a_record_whose_process_hung_each_time_is_a_time_out(
 ) -> None:
     opened(store, process="p1").begin("w", 1)
     opened(store, process="p2").begin("w", 1)
-    ends = {"p1": Failure(TIMEOUT, "hung")} | ({"p2": Failure(second, "gone")} if second else {})
+    ends = {"p1": ProcessEnd(failure=Failure(TIMEOUT, "hung"))}
+    if second:
+        ends["p2"] = ProcessEnd(failure=Failure(second, "gone"))
     verdict = opened(store, ends=ends).find_verdict("w", 1)
     assert verdict is not None and verdict.failure.kind is kind
+
+
+PREEMPTED, NODE = ProcessEnd(Loss.preempted), ProcessEnd(Loss.node)
+
+
+def test_a_shard_whose_worker_lost_its_node_to_somebody_else_goes_on_side_by_side(store: Store) -> None:
+    for attempt in range(10):
+        ends = {f"p{attempt - 1}": PREEMPTED}
+        assert not opened(store, process=f"p{attempt}", ends=ends).isolated, "what was learnt is noted"
+    assert opened(store).isolated, "the last one died alone"
+
+
+def test_only_a_shard_that_loses_several_nodes_without_notice_is_isolated(store: Store) -> None:
+    ends = {"p": NODE}
+    isolated = [opened(store, process="p", ends=ends).isolated for _ in range(MOST_NODES + 2)]
+    assert isolated == [False] * (MOST_NODES + 1) + [True]
+
+
+def test_one_worker_that_died_alone_among_lost_nodes_isolates_its_shard(store: Store) -> None:
+    ends = {"p1": NODE, "p3": PREEMPTED}
+    for process in ("p1", "p2", "p3"):
+        opened(store, process=process, ends=ends)
+    assert opened(store, ends=ends).isolated
+
+
+def test_tries_on_nodes_that_were_taken_away_count_for_nothing(store: Store) -> None:
+    opened(store)
+    for attempt in range(MOST_IN_DOUBT + 1):
+        tries = opened(store, process=f"p{attempt}", ends={f"p{attempt - 1}": PREEMPTED})
+        assert tries.find_verdict("w", 1) is None
+        tries.begin("w", 1)
+    opened(store, process="q").begin("w", 1)
+    last = {f"p{MOST_IN_DOUBT}": PREEMPTED}
+    assert opened(store, ends=last).find_verdict("w", 1) is None, "the rest is noted"
+    opened(store).begin("w", 1)
+    found = find(store, 1)
+    assert found is not None and "died 2 times at step 1" in found.message
+
+
+def test_tries_on_nodes_that_died_without_notice_are_a_suspicion(store: Store) -> None:
+    for _ in range(MOST_IN_DOUBT):
+        tries = opened(store, process="p", ends={"p": NODE})
+        assert tries.find_verdict("w", 0) is None
+        tries.begin("w", 0)
+    verdict = opened(store, ends={"p": NODE}).find_verdict("w", 0)
+    assert verdict is not None and verdict.failure == Failure(
+        CRASH, f"{MOST_IN_DOUBT} times: its node died without notice, and the worker with it"
+    )
+
+
+def test_a_failed_row_whose_making_was_cut_off_by_a_drain_is_made_with_its_image(store: Store) -> None:
+    die(store, 0, 0)
+    opened(store, process="p").begin("w", 0, row=True)
+    verdict = opened(store, ends={"p": PREEMPTED}).find_verdict("w", 0)
+    assert verdict is not None and verdict.readable
 
 
 def test_a_failed_row_whose_making_kills_too_is_made_without_reading(store: Store) -> None:

@@ -10,6 +10,7 @@ import pytest
 from mira_batch import load_config
 from mira_batch.config.inspect import InspectConfig
 from mira_batch.core.receipts import WorkerStatus
+from mira_batch.runtime.attempts import Loss
 from mira_batch.runtime.backends.listener import SilenceWatch, find_patience
 from mira_batch.runtime.backends.processes import (
     LAST_WORDS,
@@ -102,9 +103,21 @@ def test_a_dead_worker_is_one_line() -> None:
         f"Worker exit detail: {GUESSES}"
     )
     assert shorten_note(retry) is None
-    note = shorten_note(death)
+    alone = {"5750": Loss.process}.__getitem__
+    note = shorten_note(death, alone)
     assert note is not None and note.startswith("worker process 6147 died: it was killed from outside")
     assert shorten_note("something else") == "something else"
+    assert shorten_note(death, {"5750": Loss.preempted}.__getitem__) is None, "it left its node"
+
+
+def test_a_dead_node_is_one_line() -> None:
+    line = (
+        "The node with node id: 24c4a6 and address: 10.0.0.7 and node name: 10.0.0.7 has been marked dead "
+        "because the detector has missed too many heartbeats from it. This can happen when a \t(1) raylet "
+        "crashes unexpectedly (OOM, etc.) \n\t(2) raylet has lagging heartbeats due to slow network."
+    )
+    told = "node 10.0.0.7 died or can't be reached; what its workers had in hand goes on elsewhere"
+    assert shorten_note(line) == told
 
 
 def test_a_heartbeat_says_that_the_event_loop_turns(tmp_path: Path) -> None:
