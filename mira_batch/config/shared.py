@@ -258,6 +258,23 @@ class StorageConfig(Strict):
         return value
 
 
+class SelectConfig(Strict):
+    """Which records of the catalogue a run is about. Of each the row counts that its newest plan made or
+    found."""
+
+    where: str = "status != 'ok'"
+    """A condition in SQL over the catalogue's columns: `error_kind = 'editor_failed' and cost < 1`, say."""
+    decisions: Location | None = None
+    """A file of people's decisions, JSON lines of `record_id`, `result_digest` and `decision` (approve or
+    reject): of what `where` names only those whose result was rejected, and is still there. None asks
+    nobody."""
+    again: bool = False
+    """Run them also where nothing has changed."""
+    sample: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Only so many of them: a sample that has of each manifest, status and kind of failure its share. None
+    takes all."""
+
+
 class JobConfig(Strict):
     """What every job's config has. One object of a job's class is all that a run of it depends on."""
 
@@ -265,6 +282,8 @@ class JobConfig(Strict):
     """Which job it is."""
     output: RunOutput
     """Where results go."""
+    select: SelectConfig | None = Field(default=None, exclude_if=lambda select: select is None)
+    """Which records of the catalogue to run. None runs all that are new, changed, or not done."""
     run_id: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",

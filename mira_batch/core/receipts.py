@@ -158,6 +158,8 @@ class RunSummary:
     """Records that an earlier run under the same output has."""
     shards: int = 0
     """Shards in the plan."""
+    plan: str = ""
+    """Digest of the plan: of what it runs, and what it says of other records."""
     causes: Mapping[str, CauseCount] = field(default_factory=dict)
     """Why the plan runs what it runs, and what it leaves out, by name of the cause; empty for a plan of an
     earlier release."""

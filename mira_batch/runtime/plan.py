@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from mira_batch.storage.catalogue.buckets import BucketSpool, RowSpool, digest_r
 from mira_batch.storage.catalogue.join import DOUBTFUL, KEYS, Cause, Joined, join
 from mira_batch.storage.catalogue.merge import Numbers
 from mira_batch.storage.catalogue.place import Catalogue, take_number
+from mira_batch.storage.catalogue.select import make_selection
 from mira_batch.storage.catalogue.snapshot import Snapshot, read_part
 from mira_batch.storage.run.layout import RunSpec, hash_form
 from mira_batch.storage.run.planfile import LeftOut, Plan, PlanWriter, SkippedBy
@@ -37,7 +39,8 @@ PIXELS = pa.schema([("number", pa.int64()), ("pixels", pa.string())])
 """The digest of an image's pixels, by the number of its row; null where it can't be read."""
 ReadPart = Callable[[Job, Any], Iterator[pa.Table]]
 """Reads a part of what a job reads, on any worker."""
-_NEWS = (Cause.new, Cause.image, Cause.instruction, Cause.settings, Cause.repeated)
+_AS_BEFORE = (Cause.failed, Cause.unfinished)
+"""Why records are run that are as they were when a run came to its end."""
 _WORK_ID = pc.MatchSubstringOptions("^[0-9a-f]{32}$")
 
 
@@ -66,12 +69,16 @@ class Comparison:
     """What the catalogue has to know of records that are not run (schema `POINTERS`)."""
     left_out: LeftOut
 
+    def count(self, *but: Cause) -> int:
+        """How many records are to be run, for other causes than these."""
+        counts = self.left_out.causes
+        return sum(counts[c.name].records for c in Cause if c.runs and c not in but and c.name in counts)
+
     @property
     def has_news(self) -> bool:
         """Whether anything is otherwise than it was when a run over this came to its end. Records that failed
         then, and would be made again in any new run, are no news."""
-        counts = self.left_out.causes
-        return bool(self.pointers.num_rows) or any(cause.name in counts for cause in _NEWS)
+        return bool(self.pointers.num_rows) or self.count(*_AS_BEFORE) > 0
 
 
 @contextmanager
@@ -102,6 +109,9 @@ def compare(
         StoreError: the store can't be used.
     """
     count, read = max(_LEAST_BUCKETS, len(known.snapshot.files)), 0
+    config, selection = job.config, None
+    if config.select is not None:
+        selection = make_selection(config.select, config.storage, known.catalogue, known.snapshot)
     with BucketSpool(count, KEYS) as keys, RowSpool(schema.scan_schema(job.plan_schema)) as rows:
         for table in scanned:
             keys.add(_take_keys(table, read))
@@ -115,7 +125,8 @@ def compare(
             table = read_part(known.catalogue.store, known.snapshot, bucket, count)
             named = keys.read(bucket)
             alike = known.find_alike(spec)
-            tally.add(named, join(named, table, job.config.output.done_statuses, alike, spec.source))
+            done = config.output.done_statuses
+            tally.add(named, join(named, table, done, alike, spec.source, selection))
         if (tally.causes == Cause.rejected).all():
             (first,) = next(_find_rejects(next(rows.read()), tally.causes)).slice(0, 1).to_pylist()
             raise ManifestError(
@@ -123,7 +134,8 @@ def compare(
                 f"{first['where']}: {first['field']} {first['reason']}"
             )
         tally.settle(rows, read_pixels)
-        yield Comparison(rows, tally.causes, tally.pointers, tally.sum_up())
+        digest = _digest_plan(spec, rows, tally.causes, tally.pointers)
+        yield Comparison(rows, tally.causes, tally.pointers, tally.sum_up(digest))
 
 
 class _Comparing:
@@ -170,8 +182,8 @@ class _Comparing:
             if left.num_rows:
                 self._examples[Cause.image.name] = left["record_id"][0].as_py()
 
-    def sum_up(self) -> LeftOut:
-        """What all of it adds up to."""
+    def sum_up(self, digest: str) -> LeftOut:
+        """What all of it adds up to; `digest`: of the plan."""
         causes, records = np.unique(self.causes, return_counts=True)
         counts = Counter(dict(zip((Cause(cause).name for cause in causes), records.tolist(), strict=True)))
         counts["gone"] = self._lost
@@ -182,7 +194,21 @@ class _Comparing:
             for name, records in counts.most_common()
             if records
         }
-        return LeftOut(skipped, by, why)
+        return LeftOut(skipped, by, why, digest)
+
+
+def _digest_plan(spec: RunSpec, rows: RowSpool, causes: Numbers, pointers: pa.Table) -> str:
+    """What a plan does, as a digest: equal ones run the same work in the same order."""
+    digest = blake2b(hash_form(spec.settings).encode(), digest_size=6)
+    start = 0
+    for table in rows.read():
+        runs = pa.array(causes[start : start + table.num_rows] >= Cause.new)
+        start += table.num_rows
+        digest.update("".join(table["work_id"].filter(runs).to_pylist()).encode())
+    said = pointers.sort_by("record_id").select(["record_id", "work_id", "stands_in"])
+    for batch in said.to_batches(max_chunksize=10_000):
+        digest.update(json.dumps(batch.to_pydict()).encode())
+    return digest.hexdigest()
 
 
 def _take_numbered(rows: RowSpool, numbers: Numbers) -> Iterator[pa.Table]:

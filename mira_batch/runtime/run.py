@@ -22,15 +22,24 @@ from mira_batch.runtime.drive import drive, watch_deadline
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.lease import is_alive, lease, read_claim
 from mira_batch.runtime.ledger import Ledger, sum_receipts
-from mira_batch.runtime.plan import PIXELS, ReadPart, digest_pixels, needs_backend, scan_split
+from mira_batch.runtime.plan import (
+    PIXELS,
+    Comparison,
+    ReadPart,
+    digest_pixels,
+    needs_backend,
+    scan_split,
+)
 from mira_batch.runtime.pool import Assignment
 from mira_batch.runtime.preflight import check_output
-from mira_batch.runtime.prepare import Prepared, make_plan, open_existing, prepare, read_catalogue
+from mira_batch.runtime.prepare import Prepared, begin, look, open_existing, prepare, read_catalogue
 from mira_batch.runtime.trace import Profile
+from mira_batch.storage.catalogue.join import Cause
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
 from mira_batch.storage.run.committed import find_committed_shards
-from mira_batch.storage.run.planfile import Plan, Shard, read_plan
+from mira_batch.storage.run.layout import RunSpec
+from mira_batch.storage.run.planfile import Plan, Shard, count_shards, read_plan
 from mira_batch.storage.run.verify import Verdict
 from mira_batch.storage.run.verify import verify as verify_run
 from mira_batch.storage.schema import scan_schema
@@ -43,8 +52,12 @@ def run(
     stop: StopRequest | None = None,
     takeover: bool = False,
     profile: bool = False,
+    approved: str = "",
 ) -> RunSummary:
     """Run the job to its end, going on from wherever an earlier call stopped.
+
+    Where nothing has changed since a run like this one came to its end, the summary is that run's; where
+    there never was one and nothing is to be done, it names no run.
 
     Args:
         job: what to do with each record.
@@ -52,9 +65,11 @@ def run(
         stop: by this another thread or a signal handler can end the run in order.
         takeover: take the run over from a driver that is at work on it; that one ends in order.
         profile: write where the time went to `<run>/profile.json`.
+        approved: digest of the only plan that may be run, as `plan` gave it; empty: any.
 
     Raises:
-        UserError: the config, manifest or store can't be used, or another driver is at work on the run.
+        UserError: the config, manifest or store can't be used, another driver is at work on the run, or its
+            plan is not the one that was approved.
         RunStopped: the run ended early and in order: `stop`, a deadline, too many failures, taken over. It
             carries the summary.
         ClusterLost: Ray died; what was done is kept.
@@ -68,20 +83,26 @@ def run(
         prepared = prepare(job)
     backend = _load_backend(job, prepared, stop)
 
-    def lost(to: str) -> None:
-        stop.ask(RunEnd.taken_over, f"another driver took the run over: {to}")
-
     with (
         watch_deadline(job.config, stop),
-        lease(prepared.store, lost, watch.note, takeover),
-        ExitStack() as stack,  # the backend starts when there is work for it, and at most once
+        ExitStack() as stack,  # holds the run; and the backend, from when there is work for it
     ):
-        layout.note_call(prepared.store, prepared.spec)
+
+        def hold(spec: RunSpec) -> Store:
+            store = layout.open_run(spec)
+            stack.enter_context(lease(store, lost, watch.note, takeover))
+            layout.note_call(store, spec)
+            return store
+
+        def lost(to: str) -> None:
+            stop.ask(RunEnd.taken_over, f"another driver took the run over: {to}")
+
         with phases.phase("plan"):
             reader = _Reader(job, prepared, backend, stop, stack)
-            store, found = make_plan(job, prepared, reader.scan, reader.read_pixels, watch)
-            if store is not prepared.store:
-                stack.enter_context(lease(store, lost, watch.note, takeover))
+            begun = begin(job, prepared, reader, watch, hold, approved)
+            if isinstance(begun, Comparison):
+                return replace(_describe(job.config, begun), wall=time.monotonic() - started)
+            store, found = begun
             todo, summary = _look(job.config, store, found)
             delete_state(store, keep={shard.index for shard in todo})
         watch.executing(summary)
@@ -132,15 +153,15 @@ def _drive(
             ledger.save()
 
 
-def _look_up(stop: StopRequest, store: Store) -> None:
+def _look_up(stop: StopRequest, spec: RunSpec) -> None:
     """End a run without a plan, if it is to end. A deadline waits for the plan: the next call has it."""
     if stop.end is not None and stop.end is not RunEnd.deadline:
-        summary = RunSummary(store.uri, store.name)
+        summary = RunSummary(spec.uri, spec.name)
         raise RunStopped(stop.end, f"{stop.words}; nothing is lost, and the same command goes on", summary)
 
 
 def plan(job: Job, progress: Progress | None = None, stop: StopRequest | None = None) -> RunSummary:
-    """Plan the run, if it isn't planned, and say what it will do. No record is run.
+    """Say what a run would do, and why. None is begun, and nothing of one is written.
 
     Args:
         job: what is to be done with each record.
@@ -154,13 +175,15 @@ def plan(job: Job, progress: Progress | None = None, stop: StopRequest | None = 
     """
     started, stop = time.monotonic(), stop or StopRequest()
     prepared = prepare(job)
-    layout.note_call(prepared.store, prepared.spec)
+    if not prepared.splits:
+        assert prepared.standing is not None
+        return replace(_look(job.config, *prepared.standing)[1], wall=time.monotonic() - started)
     with stop.heeding():
         backend = make_backend(job.config.backend)
     with ExitStack() as stack:
         reader = _Reader(job, prepared, backend, stop, stack)
-        store, found = make_plan(job, prepared, reader.scan, reader.read_pixels, progress or Progress())
-        summary = _look(job.config, store, found)[1]
+        with look(job, prepared, reader, progress or Progress()) as (_, found):
+            summary = _describe(job.config, found)
     return replace(summary, wall=time.monotonic() - started)
 
 
@@ -229,14 +252,14 @@ class _Reader:
         if few:
             return (table for part in parts for table in read(self.job, part))
         _start(self.backend, self.job.config, self.stop, self.stack)
-        return self.backend.read(self.job, parts, read, fields, partial(_look_up, self.stop, self.run.store))
+        return self.backend.read(self.job, parts, read, fields, partial(_look_up, self.stop, self.run.spec))
 
 
 def _load_backend(job: Job, run: Prepared, stop: StopRequest) -> Backend:
     """The job's backend; it takes seconds to import, in which an exception might be lost."""
     with stop.heeding():
         backend = make_backend(job.config.backend)
-    _look_up(stop, run.store)
+    _look_up(stop, run.spec)
     return backend
 
 
@@ -257,12 +280,30 @@ def _look(config: JobConfig, store: Store, plan: Plan) -> tuple[list[Shard], Run
         rejected=plan.rejected,
         skipped=plan.skipped,
         shards=len(plan.sizes),
+        plan=plan.digest,
         causes=plan.causes,
         gpu_hour=config.prices.gpu_hour,
     )
     committed = plan.records - sum(shard.records for shard in todo)
     summary = summary.plus(sum_receipts(store, done), committed)
     return todo, replace(summary, already=committed)
+
+
+def _describe(config: JobConfig, found: Comparison) -> RunSummary:
+    """What a run would do that isn't begun."""
+    workers, why = config.workers, found.left_out.causes
+    unusable = (Cause.rejected.name, Cause.duplicate.name)
+    return RunSummary(
+        run="",
+        run_id="",
+        planned=found.count(),
+        rejected=sum(why[name].records for name in unusable if name in why),
+        skipped=found.left_out.records,
+        shards=count_shards(found.count(), workers.shard_size, workers.most),
+        plan=found.left_out.digest,
+        causes=why,
+        gpu_hour=config.prices.gpu_hour,
+    )
 
 
 def _find_todo(plan: Plan, done: Collection[int]) -> list[Shard]:

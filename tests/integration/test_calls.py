@@ -14,11 +14,12 @@ from mira_batch.runtime import run as runner
 from mira_batch.runtime.lease import lease
 from mira_batch.storage.stores import open_store
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.edits import plan_edits
 
 
 def test_settings_that_change_from_call_to_call_are_on_record(tmp_path: Path) -> None:
     base = settings(make_catalogue(tmp_path / "catalogue", 3), tmp_path / "out")
-    folder = Path(runner.plan(make_job(load_config(base))).run)
+    folder = Path(plan_edits(load_config(base)).run)
     assert not (folder / "calls").exists(), "run.json says it"
     run(load_config(base, ["limits.edit_seconds=77"]))
     assert json.loads((folder / "run.json").read_text())["config"]["limits"]["edit_seconds"] == 900
@@ -35,7 +36,7 @@ def test_settings_that_change_from_call_to_call_are_on_record(tmp_path: Path) ->
 def test_a_call_that_was_refused_is_not_on_record(tmp_path: Path) -> None:
     base = settings(make_catalogue(tmp_path / "catalogue", 3), tmp_path / "out")
     config = load_config(base)
-    store = open_store(runner.plan(make_job(config)).run, config.storage)
+    store = open_store(plan_edits(config).run, config.storage)
     with lease(store, lambda to: None, print), pytest.raises(RunConflict):
         run(load_config(base, ["workers.max=5"]))
     assert not list(store.list("calls"))

@@ -72,7 +72,7 @@ class BucketSpool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _, writer in self._files.values():
+        for _path, writer in self._files.values():
             writer.close()
         self._stack.close()
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +13,9 @@ import pyarrow.compute as pc
 
 from mira_batch.core.types import Status
 from mira_batch.storage import schema
-from mira_batch.storage.catalogue.merge import Numbers, encode
+from mira_batch.storage.catalogue.merge import Flags, Numbers, encode, find_newest_of, find_places
+from mira_batch.storage.catalogue.select import Selection
 
-Flags = np.ndarray[Any, np.dtype[np.bool_]]
 KEYS = pa.schema(
     [
         ("number", pa.int64()),  # of the row among all that were read
@@ -48,15 +47,20 @@ class Cause(IntEnum):
     unchanged = 2
     same_pixels = 3
     """Its image is another file than it was, with the same pixels: it was copied or saved again."""
-    new = 4
-    image = 5
-    instruction = 6
-    settings = 7
-    failed = 8
-    unfinished = 9
-    repeated = 10
+    not_selected = 4
+    new = 5
+    image = 6
+    instruction = 7
+    settings = 8
+    failed = 9
+    unfinished = 10
+    repeated = 11
     """There is a good result, but it must not stand in for another: `skip_done` is off, or the rows have
     another form."""
+    selected = 12
+    """There is a good result, and it is made again since it was selected."""
+    rejected_by_person = 13
+    """A person has rejected its result."""
 
     @property
     def runs(self) -> bool:
@@ -79,7 +83,12 @@ class Joined:
 
 
 def join(
-    keys: pa.Table, known: pa.Table, done: Collection[Status], runs: Collection[str], source: str
+    keys: pa.Table,
+    known: pa.Table,
+    done: Collection[Status],
+    runs: Collection[str],
+    source: str,
+    selection: Selection | None = None,
 ) -> Joined:
     """Decide what becomes of a bucket's rows.
 
@@ -89,14 +98,16 @@ def join(
         done: the statuses with which a row needs no further run.
         runs: names of the runs whose rows have the form that is wanted.
         source: the manifest, by which the records are known that it has lost.
+        selection: of which records it is; None: of all. Nothing is said of others, and of none that it is
+            gone.
     """
     both = pa.concat_tables([known.select(["record_id"]), keys.select(["record_id"])])
     records = encode(both["record_id"])
     of_known, of_keys = records[: known.num_rows], records[known.num_rows :]
-    newest = _find_newest(of_known, known["plan"].to_numpy(), int(records.max(initial=-1)) + 1)
+    newest = find_newest_of(of_known, known["plan"].to_numpy(), int(records.max(initial=-1)) + 1)
     wanted = newest[of_keys]
     usable = keys["work_id"].is_valid().to_numpy()
-    same = _find_places(keys["work_id"], known["work_id"])
+    same = find_places(keys["work_id"], known["work_id"])
     may_stand_in = _may_stand_in(known, done, runs)
     stands = (same >= 0) & _pick(may_stand_in, same)
     causes = _explain_changes(keys, known, wanted)
@@ -104,6 +115,13 @@ def join(
     for status, cause in ((Status.failed, Cause.failed), (Status.unfinished, Cause.unfinished)):
         causes[_pick(_equals(known["status"], str(status)), same)] = cause
     causes[stands] = Cause.unchanged
+    if selection is not None:
+        chosen = _pick(selection.find(known), wanted)
+        if selection.again:
+            causes[chosen & stands] = Cause.selected
+        if selection.rejected is not None:
+            causes[chosen & stands] = Cause.rejected_by_person
+        causes[~chosen] = Cause.not_selected
     causes[~usable] = Cause.rejected
     causes[usable & ~_find_firsts(of_keys, usable)] = Cause.duplicate
     stands = causes == Cause.unchanged
@@ -111,12 +129,12 @@ def join(
     moved = keys.filter(pa.array(stands & ((same != wanted) | _pick(gone, same))))
     lost = newest[of_known] == np.arange(known.num_rows)
     lost &= _equals(known["source"], source) & ~gone & ~np.isin(of_known, of_keys)
+    lost &= selection is None
     pointers = [moved.drop_columns(["number", "digest"]), known.filter(pa.array(lost)).select(["record_id"])]
     columns = pa.concat_tables([schema.POINTERS.empty_table(), *pointers], promote_options="default")
     made_by = known["models"].take(pa.array(same[stands])).to_pylist()
-    doubtful = (causes == Cause.image) & _pick(
-        may_stand_in & known["source_digest"].is_valid().to_numpy(), wanted
-    )
+    seen = may_stand_in & known["source_digest"].is_valid().to_numpy()
+    doubtful = (causes == Cause.image) & _pick(seen, wanted) & (selection is None or not selection.again)
     return Joined(
         causes,
         columns,
@@ -132,20 +150,6 @@ def _find_doubtful(keys: pa.Table, known: pa.Table, wanted: Numbers, doubtful: F
     rows = rows.append_column("source_digest", then["source_digest"]).append_column("models", then["models"])
     same = pc.call_function("equal", [rows["instruction_part"], then["instruction_part"]]).fill_null(False)
     return rows.filter(same)
-
-
-def _find_newest(records: Numbers, plan: Numbers, count: int) -> Numbers:
-    """Of each record the place of the row that its newest plan wants; -1 where there is none."""
-    newest = np.full(count, -1)
-    order = np.lexsort((plan, records))
-    newest[records[order]] = order  # of several assignments the last one holds
-    return newest
-
-
-def _find_places(names: pa.ChunkedArray, among: pa.ChunkedArray) -> Numbers:
-    """Where each name is among others; -1 where it isn't."""
-    options = pc.SetLookupOptions(among.combine_chunks(), skip_nulls=True)
-    return pc.call_function("index_in", [names], options).fill_null(-1).to_numpy().astype(np.int64)
 
 
 def _may_stand_in(known: pa.Table, done: Collection[Status], runs: Collection[str]) -> Flags:

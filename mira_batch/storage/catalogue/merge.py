@@ -13,6 +13,7 @@ from mira_batch.core.types import Status
 from mira_batch.storage import schema
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 _PARTS = ("image_part", "instruction_part")
 _RANK = {Status.failed.value: 0, Status.unfinished.value: 1, Status.ok.value: 2}
 UPDATES = pa.schema([*schema.SNAPSHOT, ("stands_in", pa.string())])
@@ -84,7 +85,7 @@ def _find_ranks(status: pa.ChunkedArray) -> Numbers:
     return np.array(list(_RANK.values()))[places.to_numpy()]
 
 
-def _find_current(records: Numbers, rank: Numbers, plan: Numbers) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _find_current(records: Numbers, rank: Numbers, plan: Numbers) -> Flags:
     """Of each record its best row, and of equally good ones the one of the newest plan."""
     order = np.lexsort((plan, rank, records))
     starts = _find_starts(records[order])
@@ -104,6 +105,27 @@ def _find_gone(rows: pa.Table, missed: pa.Table, plan: Numbers) -> pa.Array:
     np.maximum.at(wanted, records[: len(plan)], plan)
     of_row = records[: len(plan)]
     return pa.array(last[of_row], pa.int32(), mask=last[of_row] <= wanted[of_row])
+
+
+def find_newest(rows: pa.Table) -> Flags:
+    """Whether each row (schema `SNAPSHOT`) is the one that its record's newest plan wants."""
+    records = encode(rows["record_id"])
+    newest = find_newest_of(records, rows["plan"].to_numpy(), int(records.max(initial=-1)) + 1)
+    return newest[records] == np.arange(rows.num_rows)
+
+
+def find_newest_of(records: Numbers, plan: Numbers, count: int) -> Numbers:
+    """Of each of so many records the place of the row that its newest plan wants; -1 where there is none."""
+    newest = np.full(count, -1)
+    order = np.lexsort((plan, records))
+    newest[records[order]] = order  # of several assignments the last one holds
+    return newest
+
+
+def find_places(names: pa.ChunkedArray, among: pa.ChunkedArray) -> Numbers:
+    """Where each name is among others; -1 where it isn't."""
+    options = pc.SetLookupOptions(among.combine_chunks(), skip_nulls=True)
+    return pc.call_function("index_in", [names], options).fill_null(-1).to_numpy().astype(np.int64)
 
 
 def encode(names: pa.ChunkedArray) -> Numbers:

@@ -41,7 +41,7 @@ LEASE = "lease.json"
 PROFILE = "profile.json"
 RECEIPTS = "receipts"
 CALLS = "calls"
-_READ = ("input", "manifest_content")
+_READ = ("input", "manifest_content", "select")
 """Settings of a run that say what it read."""
 _CALL = re.compile(r"calls/(\d{5,})\.json")
 _PART = re.compile(r"results/part-(\d{5,})\.parquet")

@@ -57,6 +57,8 @@ class Plan:
     """Keys of the files that say which rows stand for records that are not run."""
     causes: Mapping[str, CauseCount] = field(default_factory=dict)
     """Why it runs what it runs, and what it leaves out; see `catalogue.join.Cause`."""
+    digest: str = ""
+    """Of what it does; empty where an earlier release made it."""
 
     @property
     def records(self) -> int:
@@ -88,6 +90,8 @@ class LeftOut:
     """The same by the models that made them, for `layout.check_identities`."""
     causes: Mapping[str, CauseCount] = field(default_factory=dict)
     """By name of the cause, the most frequent first."""
+    digest: str = ""
+    """Of what the plan does: the records that it runs, in order, and what it says of others."""
 
 
 def choose_shard_size(remaining: int, most: int, workers: int) -> int:
@@ -102,6 +106,16 @@ def choose_shard_size(remaining: int, most: int, workers: int) -> int:
         workers: the most workers of the pool.
     """
     return max(1, min(most, math.ceil(remaining / (TAPER * workers))))
+
+
+def count_shards(records: int, most: int, workers: int) -> int:
+    """How many shards a plan of so many records has; arguments as of `choose_shard_size`."""
+    whole = max(0, (records - TAPER * workers * most) // most + 1) if most > 1 else 0
+    left, shards = records - whole * most, whole
+    while left > 0:
+        left -= choose_shard_size(left, most, workers)
+        shards += 1
+    return shards
 
 
 class PlanWriter:
@@ -173,6 +187,7 @@ class PlanWriter:
             "skipped": left_out.records,
             "skipped_models": [asdict(entry) for entry in left_out.by],
             "causes": {name: asdict(cause) for name, cause in left_out.causes.items()},
+            "digest": left_out.digest,
         }
         self._store.create(layout.PLAN, json.dumps(document).encode())
         plan = read_plan(self._store)
@@ -242,6 +257,7 @@ def read_plan(store: Store) -> Plan | None:
         found.get("number", 0),
         tuple(found.get("pointers", ())),
         {name: CauseCount(**cause) for name, cause in found.get("causes", {}).items()},
+        found.get("digest", ""),
     )
 
 

@@ -8,7 +8,10 @@ from typing import Any
 
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.shared import StorageConfig
+from mira_batch.core.errors import RunStopped
 from mira_batch.core.receipts import Progress, RunSummary
+from mira_batch.core.stop_request import StopRequest
+from mira_batch.core.types import RunEnd
 from mira_batch.edit.job import EditJob
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.attempts import Session
@@ -47,7 +50,13 @@ def verify_edits(store: Store) -> verify.Verdict:
 
 
 def plan_edits(config: BulkEditConfig, progress: Progress | None = None) -> RunSummary:
-    return runner.plan(EditJob(config), progress)
+    """The run, begun and planned, without any record run."""
+    stop = StopRequest()
+    stop.ask(RunEnd.deadline, "it is to be planned only")  # a deadline waits for the plan
+    try:
+        return runner.run(EditJob(config), progress, stop)
+    except RunStopped as planned:
+        return planned.summary
 
 
 def read_status(config: BulkEditConfig) -> RunSummary:

@@ -1,0 +1,156 @@
+"""Which records of a catalogue a run is about, where it isn't about all that have changed."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mira_batch.config.shared import SelectConfig, StorageConfig
+from mira_batch.core.errors import ConfigError
+from mira_batch.storage.catalogue.buckets import digest_records
+from mira_batch.storage.catalogue.merge import Flags, find_newest, find_places
+from mira_batch.storage.catalogue.place import Catalogue
+from mira_batch.storage.catalogue.snapshot import Snapshot, read_part
+from mira_batch.storage.catalogue.where import parse_where
+from mira_batch.storage.stores import open_store
+
+_VERDICTS = ("approve", "reject")
+_STRATA = ("source", "status", "stop_reason", "error_kind")
+"""By these a sample has a share of all that there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Tells which records are chosen, by the newest row of each."""
+
+    where: pc.Expression
+    again: bool
+    """Whether chosen records are run also where nothing has changed."""
+    rejected: Mapping[str, str] | None = None
+    """The result (digest of its pixels) that a person has rejected, by record_id; None: nobody was asked."""
+    sample: frozenset[str] | None = None
+    """The record_ids to which it is narrowed down."""
+
+    def find(self, known: pa.Table) -> Flags:
+        """Whether each row (schema `SNAPSHOT`) is one by which its record is chosen."""
+        numbered = known.append_column("number", pa.array(np.arange(known.num_rows)))
+        chosen = np.zeros(known.num_rows, bool)
+        chosen[numbered.filter(self.where)["number"].to_numpy()] = True
+        if self.rejected is not None:
+            names, digests = list(self.rejected), np.array([*self.rejected.values(), ""], object)
+            said = digests[find_places(known["record_id"], pa.chunked_array([pa.array(names, pa.string())]))]
+            there = known["result_digest"].is_valid().to_numpy()
+            chosen &= there & (said == known["result_digest"].to_numpy(zero_copy_only=False))
+        if self.sample is not None:
+            options = pc.SetLookupOptions(pa.array(list(self.sample), pa.string()))
+            chosen &= pc.call_function("is_in", [known["record_id"]], options).to_numpy()
+        return chosen
+
+
+def make_selection(
+    config: SelectConfig, storage: StorageConfig, catalogue: Catalogue, snapshot: Snapshot
+) -> Selection:
+    """What a config selects of a catalogue.
+
+    Args:
+        config: which records.
+        storage: how the file of decisions is reached.
+        catalogue: of which.
+        snapshot: as it is now.
+
+    Raises:
+        ConfigError: the condition or the decisions can't be read.
+        StoreError: the store can't be used.
+    """
+    rejected = None if config.decisions is None else read_rejected(config.decisions, storage)
+    selection = Selection(parse_where(config.where), config.again, rejected)
+    if config.sample is None:
+        return selection
+    drawn = _draw(selection, catalogue, snapshot, config.sample)
+    return Selection(selection.where, selection.again, rejected, drawn)
+
+
+def read_rejected(uri: str, storage: StorageConfig) -> dict[str, str]:
+    """The results that people have rejected: digest by record_id. Of several decisions the last holds.
+
+    Args:
+        uri: JSON lines of `record_id`, `result_digest` and `decision` (approve or reject).
+        storage: how it is reached.
+
+    Raises:
+        ConfigError: there is no such file, or a line is no decision; it names the line.
+        StoreError: the store can't be used.
+    """
+    folder, _, name = uri.rpartition("/")
+    data = open_store(folder or "/", storage, make=False).get(name)
+    if data is None:
+        raise ConfigError(f"select.decisions: {uri}: there is no such file")
+    said: dict[str, str] = {}
+    for number, line in enumerate(data.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            record, digest, verdict = (row[key] for key in ("record_id", "result_digest", "decision"))
+            if not isinstance(record, str) or not isinstance(digest, str) or verdict not in _VERDICTS:
+                raise ValueError("record_id and result_digest are texts, decision is approve or reject")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            words = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise ConfigError(f"select.decisions: {uri}:{number}: is no decision: {words}") from None
+        said.pop(record, None)
+        if verdict == "reject":
+            said[record] = digest
+    return said
+
+
+def _draw(selection: Selection, catalogue: Catalogue, snapshot: Snapshot, size: int) -> frozenset[str]:
+    """A sample of what is selected: of each kind of record as large a share as it has of all, and at least
+    one of each where `size` has room for that. The same each time: it goes by the digests of record ids."""
+    counts: Counter[Any] = Counter()
+    first: dict[Any, list[tuple[int, str]]] = defaultdict(list)  # of each kind the records of least digest
+    for bucket in range(len(snapshot.files)):
+        known = read_part(catalogue.store, snapshot, bucket, len(snapshot.files))
+        rows = known.filter(pa.array(selection.find(known) & find_newest(known)))
+        digests = digest_records(rows["record_id"].to_pylist()).to_pylist()
+        kinds = zip(*(rows[name].to_pylist() for name in _STRATA), strict=True)
+        for digest, record, kind in zip(digests, rows["record_id"].to_pylist(), kinds, strict=True):
+            counts[kind] += 1
+            entry = -int.from_bytes(digest, "big"), record
+            if len(first[kind]) < size:
+                heapq.heappush(first[kind], entry)
+            else:
+                heapq.heappushpop(first[kind], entry)
+    shares = share_out(counts, size)
+    return frozenset(
+        record for kind, share in shares.items() for _, record in heapq.nlargest(share, first[kind])
+    )
+
+
+def share_out(counts: Mapping[Any, int], size: int) -> dict[Any, int]:
+    """How many of each kind a sample of this size has, by the method of largest remainders.
+
+    Args:
+        counts: how many there are.
+        size: of the sample; all of them, where there are no more.
+    """
+    total = sum(counts.values())
+    if total <= size:
+        return dict(counts)
+    least = 1 if len(counts) <= size else 0
+    exact = {kind: count * size / total for kind, count in counts.items()}
+    shares = {kind: max(least, int(share)) for kind, share in exact.items()}
+    while sum(shares.values()) > size:  # the least ones were rounded up at the cost of those that have most
+        most = max(shares, key=lambda kind: shares[kind] - exact[kind] if shares[kind] > least else -np.inf)
+        shares[most] -= 1
+    missing = size - sum(shares.values())
+    for kind in sorted(exact, key=lambda kind: shares[kind] - exact[kind])[:missing]:
+        shares[kind] += 1
+    return shares
