@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from mira_batch.config.base import SETTLED
+from mira_batch.config.base import SETTLED, Strict
 from mira_batch.config.document import DocumentError, read_document, read_value
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.explain import Places, explain
 from mira_batch.config.inspect import InspectConfig
-from mira_batch.config.shared import JobConfig
+from mira_batch.config.shared import JobConfig, StorageConfig
 from mira_batch.core.errors import ConfigError
 
 _MOST_BYTES = {"YAML": 2_000_000, "JSON": 100_000_000}
@@ -29,7 +29,7 @@ Settings = tuple[dict[str, Any], Places, frozenset[str]]
 """The settings of a source, where each was written, and the texts in which `$` stands for itself."""
 Source = str | os.PathLike[str] | Mapping[str, Any]
 """A YAML or JSON file, the `run.json` of an earlier run, or the settings as a mapping."""
-C = TypeVar("C", bound=JobConfig)
+C = TypeVar("C", bound=BaseModel)
 
 
 def load_config(source: Source, overrides: Iterable[str] = ()) -> BulkEditConfig:
@@ -63,14 +63,58 @@ def load_job_config(source: Source, overrides: Iterable[str] = (), job: str | No
     """
     data, places, settled = _read(source, overrides)
     wanted = data.setdefault("job", job or "edit")
-    if not isinstance(wanted, str) or wanted not in JOBS:
-        raise ConfigError(f"{places.find(('job',))}: job: {wanted!r} is no job; there are {', '.join(JOBS)}")
+    model = _find_job(wanted, places)
     if job is not None and wanted != job:
         raise ConfigError(
             f"{places.find(('job',))}: job: is {wanted}, but {job} is wanted here; leave it out, or make a "
             "config of its own"
         )
-    return _validate(JOBS[wanted], data, places, settled)
+    return _validate(model, data, places, settled)
+
+
+def load_run_config(config: Mapping[str, Any], uri: str, overrides: Iterable[str] = ()) -> JobConfig:
+    """Load the config that a run was called with, to do something about that very run, wherever it lies now.
+
+    Args:
+        config: as its `run.json` or the document of its last call has it.
+        uri: the run's directory.
+        overrides: as `load_config` takes them.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    output, _, name = uri.rpartition("/")
+    data, places = _copy(config), Places(f"{uri}/run.json", {}, {})
+    data |= {"output": {**data.get("output", {}), "uri": output}, "run_id": name}
+    settled = frozenset(_find_texts(data))
+    for override in overrides:
+        places.override(_apply(data, override), override)
+    return _validate(_find_job(data.get("job", "edit"), places), data, places, settled)
+
+
+def load_storage(overrides: Iterable[str]) -> StorageConfig:
+    """How a store is reached of which no config is known.
+
+    Args:
+        overrides: settings such as `storage.endpoint_url=http://…`.
+
+    Raises:
+        ConfigError: one is wrong.
+    """
+    data, places = dict[str, Any](), Places("config", {}, {})
+    for override in overrides:
+        places.override(_apply(data, override), override)
+    return _validate(_Reaching, data, places, frozenset()).storage
+
+
+class _Reaching(Strict):
+    storage: StorageConfig = StorageConfig()
+
+
+def _find_job(name: Any, places: Places) -> type[JobConfig]:
+    if not isinstance(name, str) or name not in JOBS:
+        raise ConfigError(f"{places.find(('job',))}: job: {name!r} is no job; there are {', '.join(JOBS)}")
+    return JOBS[name]
 
 
 def load_own_config(model: type[C], source: Source, overrides: Iterable[str] = ()) -> C:

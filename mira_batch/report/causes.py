@@ -17,6 +17,8 @@ _RUN = {
     "failed": "failed before",
     "unfinished": "unfinished before",
     "repeated": "made again as asked for",
+    "selected": "selected",
+    "rejected_by_person": "rejected by a person",
 }
 _LEFT = {
     "unchanged": "unchanged",
@@ -24,6 +26,7 @@ _LEFT = {
     "rejected": "can't be used",
     "duplicate": "there twice",
     "gone": "gone from the manifest",
+    "not_selected": "not selected",
 }
 
 
@@ -38,6 +41,11 @@ def causes_table(summary: RunSummary) -> Table:
             style = None if words is _RUN else "dim"
             table.add_row(f"{records:,}", name, f"such as {example}" if example else "", style=style)
     return table
+
+
+def name_cause(name: str) -> str:
+    """A cause in words."""
+    return (_RUN | _LEFT | {"unknown": "neither the manifest nor the catalogue has such a record"})[name]
 
 
 def _find_causes(summary: RunSummary, words: dict[str, str]) -> Iterator[tuple[str, int, str]]:

@@ -114,7 +114,7 @@ def compare(
         selection = make_selection(config.select, config.storage, known.catalogue, known.snapshot)
     with BucketSpool(count, KEYS) as keys, RowSpool(schema.scan_schema(job.plan_schema)) as rows:
         for table in scanned:
-            keys.add(_take_keys(table, read))
+            keys.add(take_keys(table, read))
             rows.add(table)
             read += table.num_rows
             on_rows(read)
@@ -267,8 +267,13 @@ def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
     return writer.finish(pa.concat_tables(rejects), found.left_out, number)
 
 
-def _take_keys(table: pa.Table, start: int) -> pa.Table:
-    """What is compared of scanned rows; those that name no record are left out."""
+def take_keys(table: pa.Table, start: int) -> pa.Table:
+    """What is compared of scanned rows (schema `KEYS`); those that name no record are left out.
+
+    Args:
+        table: rows of a job's scan.
+        start: the number of the first.
+    """
     usable = table["reason"].is_null()
     works = pc.call_function("if_else", [usable, table["work_id"], pa.scalar(None, pa.string())])
     columns = {

@@ -165,7 +165,8 @@ def begin(
         return hold(run.spec), run.standing[1]
     with look(job, run, reader, watch) as (known, found):
         _check_approved(found.left_out.digest, approved)
-        if not (found.has_news or (run.standing is None and found.count())):
+        wanted = found.count() if run.standing is None or job.config.select is not None else 0
+        if not (found.has_news or wanted):
             if run.standing is None:
                 return found
             return hold(replace(run.spec, number=run.spec.number - 1)), run.standing[1]

@@ -182,22 +182,42 @@ def merge_pending(
     for name in pending.removed:
         del runs[name]
     with BucketSpool(count, SPOOLED) as spool:
-        for run in pending.runs:
-            known = runs.get(run.name) or FoldedRun(run.number, run.form, run.shards)
-            if run.name not in runs and run.plan is not None:
-                for key in run.plan.pointers:
-                    spool.add(_spool_pointers(run, read_pointers(run.store, key)))
-            done = set(known.expand())
-            for shard, table in _read_results(run, catalogue.storage, fields, done, on_damaged):
-                spool.add(table)
-                done.add(shard)
-            runs[run.name] = replace(known, folded=tuple(find_ranges(done)))
+        for table in _read_updates(catalogue, pending, fields, on_damaged, runs):
+            spool.add(table)
         kept = pc.SetLookupOptions(pa.array(list(runs), pa.string()))
         for bucket in range(count):
             old = read_part(catalogue.store, base, bucket, count)
             if pending.removed:
                 old = old.filter(pc.call_function("is_in", [old["run"]], kept))
             yield merge(old, spool.read(bucket).drop_columns("digest"))
+
+
+def read_updates(
+    catalogue: Catalogue, pending: Pending, fields: pa.Schema, on_damaged: Callable[[StoreError], None]
+) -> Iterator[pa.Table]:
+    """What has come since the snapshot, the oldest plan first (schema `UPDATES`); arguments as of
+    `merge_pending`."""
+    for table in _read_updates(catalogue, pending, fields, on_damaged, dict(pending.base.runs)):
+        yield table.drop_columns("digest")
+
+
+def _read_updates(
+    catalogue: Catalogue,
+    pending: Pending,
+    fields: pa.Schema,
+    on_damaged: Callable[[StoreError], None],
+    runs: dict[str, FoldedRun],
+) -> Iterator[pa.Table]:
+    for run in pending.runs:
+        known = runs.get(run.name) or FoldedRun(run.number, run.form, run.shards)
+        if run.name not in runs and run.plan is not None:
+            for key in run.plan.pointers:
+                yield _spool_pointers(run, read_pointers(run.store, key))
+        done = set(known.expand())
+        for shard, table in _read_results(run, catalogue.storage, fields, done, on_damaged):
+            yield table
+            done.add(shard)
+        runs[run.name] = replace(known, folded=tuple(find_ranges(done)))
 
 
 def _read_results(

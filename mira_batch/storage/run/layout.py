@@ -182,10 +182,8 @@ def note_call(store: Store, spec: RunSpec) -> None:
     """
     config = json.loads(json.dumps({**spec.config, "run_id": spec.name}))
     while True:
-        numbers = [int(call[1]) for entry in store.list(CALLS) if (call := _CALL.fullmatch(entry.key))]
-        number = max(numbers, default=0)
-        last = _call_key(number) if number else RUN
-        if (read_document(store, last, "config") or {}).get("config") == config:
+        number, last = _read_last_call(store)
+        if last.get("config") == config:
             return
         document = {
             "mira_batch": __version__,
@@ -195,6 +193,27 @@ def note_call(store: Store, spec: RunSpec) -> None:
         }
         if store.create(_call_key(number + 1), json.dumps(document, indent=2).encode()):
             return  # else another driver was called at the same moment
+
+
+def read_last_config(store: Store) -> dict[str, Any]:
+    """The config of a run's last call, as JSON data.
+
+    Args:
+        store: the run's directory.
+
+    Raises:
+        RunConflict: there is no run.
+        StoreError: the store can't be used, or a document of the run is damaged.
+    """
+    number, last = _read_last_call(store)
+    return last["config"] if number else read_run(store)["config"]
+
+
+def _read_last_call(store: Store) -> tuple[int, dict[str, Any]]:
+    """The number of the last call that had a config of its own, and its document; that of the run with 0."""
+    numbers = [int(call[1]) for entry in store.list(CALLS) if (call := _CALL.fullmatch(entry.key))]
+    number = max(numbers, default=0)
+    return number, read_document(store, _call_key(number) if number else RUN, "config") or {}
 
 
 def _call_key(number: int) -> str:
@@ -219,7 +238,22 @@ def hash_form(settings: Mapping[str, Any]) -> str:
     Args:
         settings: of its `run.json`.
     """
-    return hash_settings({name: value for name, value in settings.items() if name not in _READ})
+    return hash_settings(_drop_read(settings))
+
+
+def find_changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What decides results or their form and differs between the settings of two runs, a line for each:
+    "pixels.editor.steps: was 20, now 28".
+
+    Args:
+        old, new: of their `run.json`.
+    """
+    return list(_find_differences(_drop_read(old), _drop_read(new)))
+
+
+def _drop_read(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings but for what was read."""
+    return {name: value for name, value in settings.items() if name not in _READ}
 
 
 def read_run(store: Store) -> dict[str, Any]:

@@ -1,0 +1,204 @@
+"""The commands about a run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mira_batch.cli.app import (
+    Command,
+    Config,
+    Json,
+    MaybeConfig,
+    Sets,
+    app,
+    err,
+    get_interrupts,
+    out,
+    print_json,
+    print_text,
+)
+from mira_batch.cli.execute import load_run, run_job
+from mira_batch.config.load import load_job_config
+from mira_batch.core.errors import ConfigError
+from mira_batch.core.text import show_text
+from mira_batch.launch import make_job
+from mira_batch.report.causes import causes_table
+from mira_batch.report.figures import dump_summary
+from mira_batch.report.progress import Terminal, summary_table
+from mira_batch.runtime import preflight
+from mira_batch.runtime import run as runner
+
+Takeover = Annotated[
+    bool, typer.Option("--takeover", help="Take the run over from a driver that is at work on it.")
+]
+Run = Annotated[str | None, typer.Argument(help="The directory of a run, in place of --config.")]
+
+
+@app.command("make-tiny", cls=Command)
+def make_tiny(
+    directory: Annotated[Path, typer.Argument(help="A new or empty directory.")], as_json: Json = False
+) -> None:
+    """Write tiny random models of the real classes, to rehearse a deployment without weights or a GPU."""
+    from mira_batch.models.tiny import make_tiny as make
+
+    models = {name: str(path) for name, path in make(directory).items()}
+    if as_json:
+        print_json(models)
+    else:
+        for name, path in models.items():
+            out.print(show_text(f"{name:<26} {path}"), markup=False)
+
+
+@app.command(cls=Command)
+def validate(config: Config, set_: Sets = None, as_json: Json = False) -> None:
+    """Check everything that can be checked before spending: settings, manifest, store, models."""
+    findings = []
+    for finding in preflight.validate(make_job(load_job_config(config, set_ or ()))):
+        findings.append(finding)
+        if not as_json:
+            mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
+            out.print(f"{mark} {finding.what:<9}", end=" ")
+            out.print(show_text(finding.detail), markup=False)
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(2)
+
+
+@app.command(cls=Command)
+def plan(
+    context: typer.Context,
+    config: Config,
+    set_: Sets = None,
+    detailed: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit with 3 where there is something to do.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what a run would do, and why, before anything is spent or written.
+
+    `run --plan` with the digest that is printed runs this plan, and refuses any other.
+    """
+    job = make_job(load_job_config(config, set_ or ()))
+    inline = job.config.backend == "inline"
+    with get_interrupts(context).run(inline) as stop, Terminal(err) as progress:
+        summary = runner.plan(job, progress, stop)
+    if as_json:
+        print_json(dump_summary(summary))
+    else:
+        out.print(f"{summary.planned:,} records in {summary.shards:,} shards to run", end="")
+        out.print(f", {summary.committed:,} of them committed" if summary.run else "")
+        out.print(causes_table(summary))
+        if summary.run:
+            print_text(f"run:  {summary.run}")
+        print_text(f"plan: {summary.plan}")
+    if detailed and summary.committed < summary.planned:
+        raise typer.Exit(3)
+
+
+@app.command(cls=Command)
+def run(
+    context: typer.Context,
+    config: Config,
+    set_: Sets = None,
+    takeover: Takeover = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write and print where the time of this call went.")
+    ] = False,
+    approved: Annotated[
+        str, typer.Option("--plan", metavar="DIGEST", help="Refuse any other plan than this one.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Run the job, going on from wherever an earlier call stopped.
+
+    Ctrl-C, SIGTERM or SIGHUP finishes the steps in hand; a second one leaves at once. None loses anything.
+    """
+    settings = load_job_config(config, set_ or ())
+    run_job(get_interrupts(context), settings, as_json, takeover, profile, approved)
+
+
+@app.command(cls=Command)
+def inspect(
+    context: typer.Context,
+    source: Annotated[
+        str | None, typer.Argument(help="A manifest, or the directory of a run: then its result images.")
+    ] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="Directory of all runs of it.")] = "facts",
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML or JSON file of the job, in place of SOURCE.")
+    ] = None,
+    set_: Sets = None,
+    takeover: Takeover = False,
+    as_json: Json = False,
+) -> None:
+    """Look at every image before spending on it: format, size, colour, sharpness, borders, a row each.
+
+    Images that an edit would refuse are named with the reason. It goes on from wherever an earlier call
+    stopped.
+    """
+    if (source is None) == (config is None):
+        raise ConfigError("inspect: give a SOURCE, or --config with the settings of the job, one of them")
+    given = config or {"input": {"manifest": source}, "output": {"uri": output}}
+    settings = load_job_config(given, set_ or (), "inspect")
+    run_job(get_interrupts(context), settings, as_json, takeover)
+
+
+@app.command(cls=Command)
+def status(run: Run = None, config: MaybeConfig = None, set_: Sets = None, as_json: Json = False) -> None:
+    """Say how far the run is, from its directory alone."""
+    summary = runner.status(make_job(load_run(run, config, set_ or ())))
+    if as_json:
+        print_json(dump_summary(summary))
+    else:
+        out.print(summary_table(summary))
+
+
+@app.command(cls=Command)
+def verify(run: Run = None, config: MaybeConfig = None, set_: Sets = None, as_json: Json = False) -> None:
+    """Check a run against its plan: every record once, every image whole, every chain of steps too."""
+    verdict = runner.verify(make_job(load_run(run, config, set_ or ())))
+    if as_json:
+        print_json(asdict(verdict) | {"whole": verdict.whole})
+    else:
+        counts = f"{verdict.planned:,} planned, {verdict.committed:,} committed"
+        out.print(f"{counts}, {verdict.steps:,} steps, {verdict.images:,} images decoded")
+        for problem in verdict.problems:
+            out.print("[red]✗[/]", end=" ")
+            out.print(show_text(problem), markup=False)
+        if verdict.whole:
+            good = (
+                "[green]✓ whole:[/]"
+                if verdict.ok == verdict.committed
+                else "[yellow]✓ whole, not all good:[/]"
+            )
+            found = f"{verdict.ok:,} ok, {verdict.unfinished:,} unfinished, {verdict.failed:,} failed"
+            out.print(f"{good} {found}")
+        else:
+            out.print(f"[red]{len(verdict.problems)} problems[/]")
+    if not verdict.whole:
+        raise typer.Exit(1)
+
+
+@app.command(cls=Command)
+def clean(
+    run: Run = None,
+    config: MaybeConfig = None,
+    set_: Sets = None,
+    all_state: Annotated[
+        bool,
+        typer.Option("--all-state", help="Also the steps of records still to run; they are made again."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete what a run no longer needs: step state of what is committed, and what killed processes left."""
+    with Terminal(err) as progress:
+        cleaned = runner.clean(make_job(load_run(run, config, set_ or ())), progress, all_state)
+    if as_json:
+        print_json(asdict(cleaned))
+    else:
+        out.print(f"{cleaned.objects:,} objects deleted, {cleaned.size / 1e6:,.1f} MB")
