@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from mira_batch.cli.app import complain, err, out, print_json
+from mira_batch.cli.app import complain, err, out, print_json, print_text
 from mira_batch.cli.interrupts import INTERRUPTED, Interrupts
 from mira_batch.config.base import make_absolute
 from mira_batch.config.edit import BulkEditConfig
@@ -21,6 +21,7 @@ from mira_batch.report.figures import dump_summary
 from mira_batch.report.outcome import describe_none_ok, describe_unread, look_at_results, print_outcome
 from mira_batch.report.progress import Terminal
 from mira_batch.runtime import run as runner
+from mira_batch.runtime.busy import IfRunning
 from mira_batch.storage.run.layout import read_last_config
 from mira_batch.storage.stores import open_store
 
@@ -32,6 +33,7 @@ def run_job(
     takeover: bool = False,
     profile: bool = False,
     approved: str = "",
+    if_running: IfRunning = IfRunning.share,
 ) -> None:
     """Run a job, and print what came of it.
 
@@ -39,12 +41,12 @@ def run_job(
         interrupts: who hears signals.
         settings: of the job.
         as_json: print JSON.
-        takeover, profile, approved: as `runtime.run.run` takes them.
+        takeover, profile, approved, if_running: as `runtime.run.run` takes them.
     """
     problem, kind, code = "", "", 0
     with interrupts.run(settings.backend == "inline") as stop, Terminal(err) as progress:
         try:
-            summary = runner.run(make_job(settings), progress, stop, takeover, profile, approved)
+            summary = runner.run(make_job(settings), progress, stop, takeover, profile, approved, if_running)
             if summary.unread:
                 problem, kind, code = describe_unread(summary), "damaged", 1
             elif summary.committed and not summary.ok:
@@ -62,6 +64,8 @@ def run_job(
         print_json(dump_summary(summary) | more | ({"error": problem} if problem else {}))
     elif begun:
         print_outcome(out, summary, more, profile)
+    elif summary.busy:
+        print_text(f"skipped: {summary.busy}")
     elif not code:
         out.print("nothing to do")
         out.print(causes_table(summary))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -26,11 +27,12 @@ from mira_batch.config.load import load_job_config
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.text import show_text
 from mira_batch.launch import make_job
-from mira_batch.report.causes import causes_table
+from mira_batch.report.causes import causes_table, describe_estimate
 from mira_batch.report.figures import dump_summary
 from mira_batch.report.progress import Terminal, summary_table
 from mira_batch.runtime import preflight
 from mira_batch.runtime import run as runner
+from mira_batch.runtime.busy import IfRunning
 
 Takeover = Annotated[
     bool, typer.Option("--takeover", help="Take the run over from a driver that is at work on it.")
@@ -74,6 +76,10 @@ def plan(
     context: typer.Context,
     config: Config,
     set_: Sets = None,
+    assume: Annotated[
+        list[str] | None,
+        typer.Option("--assume", metavar="NAME=X", help="edits, edit_seconds or edit_dollars of a record."),
+    ] = None,
     detailed: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit with 3 where there is something to do.")
     ] = False,
@@ -86,18 +92,33 @@ def plan(
     job = make_job(load_job_config(config, set_ or ()))
     inline = job.config.backend == "inline"
     with get_interrupts(context).run(inline) as stop, Terminal(err) as progress:
-        summary = runner.plan(job, progress, stop)
+        summary = runner.plan(job, progress, stop, _read_assumed(assume or ()))
     if as_json:
         print_json(dump_summary(summary))
     else:
         out.print(f"{summary.planned:,} records in {summary.shards:,} shards to run", end="")
         out.print(f", {summary.committed:,} of them committed" if summary.run else "")
         out.print(causes_table(summary))
+        if summary.estimate is not None and summary.planned:
+            out.print(describe_estimate(summary.estimate, job.config.workers.most), highlight=False)
         if summary.run:
             print_text(f"run:  {summary.run}")
         print_text(f"plan: {summary.plan}")
     if detailed and summary.committed < summary.planned:
         raise typer.Exit(3)
+
+
+def _read_assumed(assume: Sequence[str]) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for text in assume:
+        name, _, value = text.partition("=")
+        try:
+            figures[name.strip()] = float(value)
+        except ValueError:
+            raise ConfigError(f"--assume {text}: should look like edit_seconds=12.5") from None
+        if not 0 <= figures[name.strip()] < float("inf"):
+            raise ConfigError(f"--assume {text}: should be a number, and not below 0")
+    return figures
 
 
 @app.command(cls=Command)
@@ -112,6 +133,9 @@ def run(
     approved: Annotated[
         str, typer.Option("--plan", metavar="DIGEST", help="Refuse any other plan than this one.")
     ] = "",
+    if_running: Annotated[
+        IfRunning, typer.Option("--if-running", help="Where another run is at work on the catalogue.")
+    ] = IfRunning.share,
     as_json: Json = False,
 ) -> None:
     """Run the job, going on from wherever an earlier call stopped.
@@ -119,7 +143,7 @@ def run(
     Ctrl-C, SIGTERM or SIGHUP finishes the steps in hand; a second one leaves at once. None loses anything.
     """
     settings = load_job_config(config, set_ or ())
-    run_job(get_interrupts(context), settings, as_json, takeover, profile, approved)
+    run_job(get_interrupts(context), settings, as_json, takeover, profile, approved, if_running)
 
 
 @app.command(cls=Command)

@@ -27,6 +27,11 @@ PIPELINE_VERSION = 2
 """Raised when this package's code would give other pixels for the same settings, or rows of another form."""
 
 
+_WITHOUT_EFFECT = {"png": ("quality", "background"), "webp": ("background",), "jpeg": ()}
+"""What changes nothing of an image in this format. In a fingerprint it has its default, not its value; nor is
+it left out, since it is in those of earlier releases."""
+
+
 class InputConfig(ManifestConfig):
     """What to edit."""
 
@@ -145,7 +150,8 @@ class BulkEditConfig(JobConfig):
             "editor": self.editor.pixels(),
             "judge": None if self.judge is None else self._judge_pixels(self.judge),
             "limits": self.limits.model_dump(mode="json", exclude=set(self.limits.OPERATIONAL)),
-            "output": self.output.model_dump(mode="json", include={"format", "quality", "background"}),
+            "output": self.output.model_dump(mode="json", include={"format", "quality", "background"})
+            | {name: OutputConfig.model_fields[name].default for name in _WITHOUT_EFFECT[self.output.format]},
         }
 
     @staticmethod

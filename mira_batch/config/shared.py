@@ -145,6 +145,10 @@ class RunLimits(Strict):
     deadline: str | None = None
     """When the run is to end in order, to be resumed: so long after its start (`8h`, `90m`, `1h30m`, `45s`),
     or at a time with its zone (`2026-12-01T06:00:00+01:00`). None sets none."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """US dollars for which the run ends in order, to be resumed with a higher limit: its GPUs by
+    `prices.gpu_hour`, and what endpoints charge by the `prices` of their models, over all calls of the run.
+    It is looked at whenever a shard is committed. None sets none."""
     grace_seconds: float = Field(default=25.0, ge=0)
     """When a run is told to end (a signal, a deadline), how long the steps in hand may take to be
     finished and logged. Kubernetes leaves a pod 30 seconds by default."""
@@ -157,7 +161,7 @@ class RunLimits(Strict):
         return 900.0
 
     OPERATIONAL: ClassVar[frozenset[str]] = frozenset(
-        {"max_failed_fraction", "min_records", "deadline", "grace_seconds", "stall_seconds"}
+        {"max_failed_fraction", "min_records", "deadline", "max_cost", "grace_seconds", "stall_seconds"}
     )
     """What stops a run or a process, but changes no result; kept out of the fingerprint."""
 
@@ -306,4 +310,6 @@ class JobConfig(Strict):
     def _needs_ray(self) -> Self:
         if self.workers.runtime_env and self.backend == "inline":
             raise ValueError("workers.runtime_env needs backend: ray; the inline worker runs in this process")
+        if self.limits.max_cost is not None and self.workers.gpus and not self.prices.gpu_hour:
+            raise ValueError("limits.max_cost needs prices.gpu_hour, without which GPUs would cost nothing")
         return self

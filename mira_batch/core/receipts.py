@@ -137,6 +137,38 @@ class CauseCount:
     records: int
     example: str
     """The record_id of one; empty where none is known."""
+    changes: Mapping[str, int] = field(default_factory=dict)
+    """Of records whose settings changed: how many of them by each setting, from what to what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A figure that is expected to lie between two others."""
+
+    low: float
+    high: float
+
+    def __mul__(self, factor: float) -> Range:
+        return Range(self.low * factor, self.high * factor)
+
+    def __add__(self, other: Range) -> Range:
+        return Range(self.low + other.low, self.high + other.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a plan is expected to take, by what earlier runs of the same models took for a record. What cannot
+    be known is None, never 0."""
+
+    runs: int
+    """Of how many runs."""
+    edits: Range | None = None
+    worker_hours: Range | None = None
+    """Over all workers, loading of models included."""
+    dollars: Range | None = None
+    """GPUs by `prices.gpu_hour`, and endpoints."""
+    hours: Range | None = None
+    """From start to end, with as many workers as the pool may have."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +195,8 @@ class RunSummary:
     causes: Mapping[str, CauseCount] = field(default_factory=dict)
     """Why the plan runs what it runs, and what it leaves out, by name of the cause; empty for a plan of an
     earlier release."""
+    estimate: Estimate | None = None
+    """What it is expected to take; only `plan` says so."""
     total: Receipt = field(default_factory=Receipt)
     """The sum of the receipts of all committed shards."""
     workers: Mapping[str, Usage] = field(default_factory=dict)
@@ -173,6 +207,8 @@ class RunSummary:
     """Seconds from the start of this call to its end."""
     ended: RunEnd | None = None
     """Why this call ended early; None when it went on to the end of the plan."""
+    busy: str = ""
+    """Which other run is at work on the catalogue, if this one was not begun for that."""
     driver: str = ""
     """Who is at work on it, as far as a claim in its directory says so; only `status` looks."""
 

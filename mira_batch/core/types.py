@@ -56,6 +56,8 @@ class RunEnd(StrEnum):
     """`limits.deadline` was reached."""
     too_many_failed = "too_many_failed"
     """More records failed than `limits.max_failed_fraction` allows."""
+    max_cost = "max_cost"
+    """The run cost `limits.max_cost`."""
     taken_over = "taken_over"
     """Another driver took the run over."""
 

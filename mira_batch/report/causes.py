@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.table import Table
+from rich.text import Text
 
-from mira_batch.core.receipts import RunSummary
+from mira_batch.core.receipts import Estimate, Range, RunSummary
 from mira_batch.core.text import show_text
 
 _RUN = {
@@ -27,6 +28,7 @@ _LEFT = {
     "duplicate": "there twice",
     "gone": "gone from the manifest",
     "not_selected": "not selected",
+    "running": "in hand of another run",
 }
 
 
@@ -40,7 +42,35 @@ def causes_table(summary: RunSummary) -> Table:
         for name, records, example in _find_causes(summary, words):
             style = None if words is _RUN else "dim"
             table.add_row(f"{records:,}", name, f"such as {example}" if example else "", style=style)
+    changes = summary.causes["settings"].changes if "settings" in summary.causes else {}
+    for change, records in changes.items():
+        table.add_row("", Text(f"{records:,} by {show_text(change)}"), "")
     return table
+
+
+def describe_estimate(found: Estimate, workers: int) -> str:
+    """What a plan is expected to take, in words. What is unknown is said to be.
+
+    Args:
+        found: what is expected.
+        workers: the most that the pool may have.
+    """
+    figures = [
+        _name_range(found.edits, "{:,.0f}", "edits"),
+        _name_range(found.worker_hours, "{:,.2f}", "worker hours"),
+        _name_range(found.dollars, "${:,.2f}", "", "cost unknown"),
+        _name_range(found.hours, "{:,.2f}", f"hours on {workers} {'worker' if workers == 1 else 'workers'}"),
+    ]
+    runs = "1 run" if found.runs == 1 else f"{found.runs} runs"
+    source = f"by {runs} of these models" if found.runs else "no run of these models has been made here"
+    return f"about {', '.join(figures)} ({source})"
+
+
+def _name_range(span: Range | None, form: str, unit: str, unknown: str = "") -> str:
+    if span is None:
+        return unknown or f"an unknown number of {unit}"
+    low, high = form.format(span.low), form.format(span.high)
+    return f"{low if low == high else f'{low} to {high}'} {unit}".rstrip()
 
 
 def name_cause(name: str) -> str:

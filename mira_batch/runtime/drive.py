@@ -54,6 +54,7 @@ def drive(
             ledger.add(receipt, left.pop(receipt.shard))
             watch.committed(ledger.summary)
             check_failures(ledger.before, ledger.summary, config.limits, stop)
+            check_cost(ledger.summary, config.limits, stop)
         now = time.monotonic()
         if now - looked >= _LOOK:
             looked = now
@@ -88,6 +89,15 @@ def check_failures(before: RunSummary, now: RunSummary, limits: RunLimits, stop:
             RunEnd.too_many_failed,
             f"{failed:,} of {ended:,} records failed{named}, more than limits.max_failed_fraction "
             f"({limits.max_failed_fraction:g}) allows: mend the cause, or raise the limit",
+        )
+
+
+def check_cost(now: RunSummary, limits: RunLimits, stop: StopRequest) -> None:
+    """Ask for the run's end when it has cost as much as it may; arguments as of `check_failures`."""
+    spent = now.gpu_cost + now.cost
+    if limits.max_cost is not None and spent >= limits.max_cost:
+        stop.ask(
+            RunEnd.max_cost, f"it has cost ${spent:,.2f}, and limits.max_cost is ${limits.max_cost:,.2f}"
         )
 
 

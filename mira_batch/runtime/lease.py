@@ -64,6 +64,7 @@ def lease(
     note: Callable[[str], None],
     takeover: bool = False,
     pace: Pace | None = None,
+    await_turn: Callable[[], None] | None = None,
 ) -> Iterator[None]:
     """Hold the claim on a run while the body runs.
 
@@ -73,6 +74,8 @@ def lease(
         note: told what a wait is for.
         takeover: take a live claim over; its holder then ends in order.
         pace: how often to renew the claim.
+        await_turn: called between looks at a claim that lives, until it has ended; it raises what ends the
+            wait. None refuses to wait.
 
     Raises:
         RunConflict: another driver holds it, and lives.
@@ -82,7 +85,7 @@ def lease(
     now = _read_clock()
     ours = Claim(secrets.token_hex(8), socket.gethostname(), os.getpid(), _find_place(), now, now)
     _held.add(ours.holder)
-    _take(store, ours, note, takeover, pace)
+    _take(store, ours, note, takeover, pace, await_turn)
     ended = threading.Event()
     beating = threading.Thread(
         target=_beat, args=(store, ours, on_lost, pace.beat, ended), name="lease", daemon=True
@@ -136,18 +139,31 @@ def is_alive(store: Store, claim: Claim, note: Callable[[str], None], pace: Pace
     return False
 
 
-def _take(store: Store, ours: Claim, note: Callable[[str], None], takeover: bool, pace: Pace) -> None:
-    if store.create(LEASE, _dump_claim(ours)):
+def _take(
+    store: Store,
+    ours: Claim,
+    note: Callable[[str], None],
+    takeover: bool,
+    pace: Pace,
+    await_turn: Callable[[], None] | None,
+) -> None:
+    while not store.create(LEASE, _dump_claim(ours)):
+        standing = read_claim(store)
+        if standing is not None and not takeover and is_alive(store, standing, note, pace):
+            if await_turn is None:
+                raise RunConflict(
+                    f"{store.uri}: another driver runs this: {read_claim(store) or standing}. Let it work, "
+                    "stop it, or take the run over with --takeover, upon which the other ends in order"
+                )
+            await_turn()
+            time.sleep(min(1.0, pace.beat / 2))
+            continue
+        if standing is not None:
+            if read_claim(store) is None:  # it has ended in order
+                continue
+            note(f"taking the run over from {standing}")
+        store.put(LEASE, _dump_claim(ours))
         return
-    standing = read_claim(store)
-    if standing is not None and not takeover and is_alive(store, standing, note, pace):
-        raise RunConflict(
-            f"{store.uri}: another driver runs this: {read_claim(store) or standing}. Let it work, stop it, "
-            "or take the run over with --takeover, upon which the other ends in order"
-        )
-    if standing is not None:
-        note(f"taking the run over from {standing}")
-    store.put(LEASE, _dump_claim(ours))
 
 
 def _beat(

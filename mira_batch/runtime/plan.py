@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from typing import Any
@@ -20,17 +20,17 @@ from mira_batch.core.errors import JobError, ManifestError, job_boundary
 from mira_batch.core.receipts import CauseCount
 from mira_batch.runtime.job import Job, ReadsPixels
 from mira_batch.storage import schema
-from mira_batch.storage.catalogue.adopt import adopt_steps, find_logged_steps
+from mira_batch.storage.catalogue.adopt import adopt_steps, drop_steps, find_logged_steps
 from mira_batch.storage.catalogue.buckets import BucketSpool, RowSpool, digest_records
 from mira_batch.storage.catalogue.join import DOUBTFUL, KEYS, Cause, Joined, join
 from mira_batch.storage.catalogue.merge import Numbers
 from mira_batch.storage.catalogue.place import Catalogue, take_number
 from mira_batch.storage.catalogue.select import make_selection
 from mira_batch.storage.catalogue.snapshot import Snapshot, read_part
-from mira_batch.storage.run.layout import RunSpec, hash_form
+from mira_batch.storage.run.layout import RunSpec, find_changed_settings, hash_form, read_run
 from mira_batch.storage.run.planfile import LeftOut, Plan, PlanWriter, SkippedBy
 from mira_batch.storage.source import Source
-from mira_batch.storage.stores import CONNECTIONS, Store
+from mira_batch.storage.stores import CONNECTIONS, Store, open_store
 
 _LEAST_BUCKETS = 64
 _IMAGES = 256
@@ -68,6 +68,8 @@ class Comparison:
     pointers: pa.Table
     """What the catalogue has to know of records that are not run (schema `POINTERS`)."""
     left_out: LeftOut
+    form: str
+    """Hash of the run's settings, as of `layout.hash_form`."""
 
     def count(self, *but: Cause) -> int:
         """How many records are to be run, for other causes than these."""
@@ -89,6 +91,7 @@ def compare(
     known: Known,
     on_rows: Callable[[int], None],
     read_pixels: Callable[[Sequence[pa.Table]], Iterable[pa.Table]] = lambda parts: (),
+    busy: pa.Array | None = None,
 ) -> Iterator[Comparison]:
     """Read all that the job reads, and compare it with the catalogue. Nothing is written.
 
@@ -103,6 +106,7 @@ def compare(
         on_rows: told how many rows were read so far.
         read_pixels: `digest_pixels` of each part, of schema `PIXELS`. Asked where nothing but the versions of
             images have changed: a bucket that was copied, say.
+        busy: work_ids that other runs have in hand.
 
     Raises:
         ManifestError: the manifest can't be used, or has not one valid row.
@@ -126,7 +130,7 @@ def compare(
             named = keys.read(bucket)
             alike = known.find_alike(spec)
             done = config.output.done_statuses
-            tally.add(named, join(named, table, done, alike, spec.source, selection))
+            tally.add(named, join(named, table, done, alike, spec.source, selection, busy))
         if (tally.causes == Cause.rejected).all():
             (first,) = next(_find_rejects(next(rows.read()), tally.causes)).slice(0, 1).to_pylist()
             raise ManifestError(
@@ -135,7 +139,8 @@ def compare(
             )
         tally.settle(rows, read_pixels)
         digest = _digest_plan(spec, rows, tally.causes, tally.pointers)
-        yield Comparison(rows, tally.causes, tally.pointers, tally.sum_up(digest))
+        left_out = tally.sum_up(digest, partial(_explain_settings, spec))
+        yield Comparison(rows, tally.causes, tally.pointers, left_out, hash_form(spec.settings))
 
 
 class _Comparing:
@@ -146,6 +151,7 @@ class _Comparing:
         self.pointers = schema.POINTERS.empty_table()
         self._doubtful = DOUBTFUL.empty_table()
         self._models: Counter[str] = Counter()
+        self._changed: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
         self._lost = 0
 
@@ -155,6 +161,7 @@ class _Comparing:
         self.pointers = pa.concat_tables([self.pointers, joined.pointers])
         self._doubtful = pa.concat_tables([self._doubtful, joined.doubtful])
         self._models += joined.models
+        self._changed += joined.changed
         for cause in np.unique(joined.causes).tolist():
             records = keys.filter(pa.array(joined.causes == cause))["record_id"]
             self._examples.setdefault(Cause(cause).name, records[0].as_py())
@@ -182,8 +189,13 @@ class _Comparing:
             if left.num_rows:
                 self._examples[Cause.image.name] = left["record_id"][0].as_py()
 
-    def sum_up(self, digest: str) -> LeftOut:
-        """What all of it adds up to; `digest`: of the plan."""
+    def sum_up(self, digest: str, explain: Callable[[str], Sequence[str]]) -> LeftOut:
+        """What all of it adds up to.
+
+        Args:
+            digest: of the plan.
+            explain: by which settings a run differs from this one.
+        """
         causes, records = np.unique(self.causes, return_counts=True)
         counts = Counter(dict(zip((Cause(cause).name for cause in causes), records.tolist(), strict=True)))
         counts["gone"] = self._lost
@@ -194,7 +206,18 @@ class _Comparing:
             for name, records in counts.most_common()
             if records
         }
+        if Cause.settings.name in why:
+            changes: Counter[str] = Counter()
+            for run, records in self._changed.items():
+                changes.update(dict.fromkeys(explain(run), records))
+            why[Cause.settings.name] = replace(why[Cause.settings.name], changes=dict(changes.most_common()))
         return LeftOut(skipped, by, why, digest)
+
+
+def _explain_settings(spec: RunSpec, run: str) -> list[str]:
+    """By which settings an earlier run under the same output differs from this one."""
+    store = open_store(f"{spec.output}/{run}", spec.storage, make=False)
+    return find_changed_settings(read_run(store)["settings"], spec.settings)
 
 
 def _digest_plan(spec: RunSpec, rows: RowSpool, causes: Numbers, pointers: pa.Table) -> str:
@@ -263,8 +286,10 @@ def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
     writer.close()
     adopt_steps(known.catalogue, store.name, steps, writer.shards)
     least = known.snapshot.newest_plan
-    number = partial(take_number, known.catalogue, store.name, least)
-    return writer.finish(pa.concat_tables(rejects), found.left_out, number)
+    number = partial(take_number, known.catalogue, store.name, found.form, least)
+    plan = writer.finish(pa.concat_tables(rejects), found.left_out, number)
+    drop_steps(known.catalogue, steps, writer.shards)
+    return plan
 
 
 def take_keys(table: pa.Table, start: int) -> pa.Table:

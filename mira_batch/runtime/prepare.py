@@ -13,10 +13,13 @@ from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.core.receipts import Progress
+from mira_batch.runtime.busy import IfRunning, await_idle, find_busy, read_works
 from mira_batch.runtime.job import Job
+from mira_batch.runtime.lease import lease, read_claim
 from mira_batch.runtime.plan import Comparison, Known, compare, write_plan
 from mira_batch.storage.catalogue.fold import fold
-from mira_batch.storage.catalogue.place import open_catalogue
+from mira_batch.storage.catalogue.place import Catalogue, is_overtaken, open_catalogue
+from mira_batch.storage.catalogue.snapshot import find_newest
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.layout import RunSpec
@@ -91,14 +94,18 @@ class Prepared:
     splits: Sequence[Any]
     """Of what is to be compared with the catalogue; empty where the run goes on as it was planned."""
     standing: tuple[Store, Plan] | None = None
-    """The newest run there is, if it is planned: the one that goes on, or one that is complete."""
+    """The newest run there is, if it is planned: the one that goes on, or one that is complete or overtaken.
+    """
+    overtaken: bool = False
+    """Another plan has come since, and may want what this one has still to make."""
 
 
 def prepare(job: Job) -> Prepared:
     """Find the newest run of this job as it is configured.
 
-    One that is planned and not complete goes on. Else what the job reads is to be compared with the
-    catalogue: a run that is complete has nothing to go on with, but a further one may follow upon it.
+    One that is planned and not complete goes on, if no other plan has come since. Else what the job reads is
+    to be compared with the catalogue, and a further run may follow: upon one that is complete, or upon one
+    that another has overtaken, whose steps it takes over.
 
     Raises:
         UserError: the manifest or store can't be used, or the run was begun with other settings.
@@ -113,68 +120,121 @@ def prepare(job: Job) -> Prepared:
     if plan is None:
         return Prepared(spec, source, source.split())
     follows = spec.run_id is None and job.config.output.skip_done
-    if not follows or find_committed_shards(store).keys() < set(range(len(plan.sizes))):
+    complete = find_committed_shards(store).keys() >= set(range(len(plan.sizes)))
+    overtaken = not complete and is_overtaken(
+        open_catalogue_of(spec), plan.number, layout.hash_form(spec.settings)
+    )
+    if not follows or not (complete or overtaken):
         return Prepared(spec, source, [], (store, plan))
-    return Prepared(replace(spec, number=spec.number + 1), source, source.split(), (store, plan))
+    further = replace(spec, number=spec.number + 1)
+    return Prepared(further, source, source.split(), (store, plan), overtaken)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a plan is made with."""
+
+    reader: Reader
+    watch: Progress
+    look_up: Callable[[], None]
+    """Raises what ends a wait."""
+    hold: Callable[[RunSpec], Store]
+    """Opens a run's directory, in which nobody else may work from then on."""
 
 
 @contextmanager
-def look(job: Job, run: Prepared, reader: Reader, watch: Progress) -> Iterator[tuple[Known, Comparison]]:
+def look(job: Job, run: Prepared, around: Surroundings) -> Iterator[tuple[Known, Comparison]]:
     """What the job reads, compared with the catalogue. Nothing of a run is written; the catalogue's snapshot
     is brought up to date.
 
     Args:
         job: the job.
         run: with splits.
-        reader: reads them.
-        watch: told how far it is.
+        around: reads them, and is told how far it is.
 
     Raises:
         UserError: the manifest or the store can't be used.
     """
+    watch, reader = around.watch, around.reader
     known = read_catalogue(job, run.spec, watch)
-    with compare(job, run.spec, reader.scan(), known, watch.planning, reader.read_pixels) as found:
+    busy = find_busy(known.catalogue, known.snapshot, run.spec.name, watch.note)
+    for other in busy:
+        watch.note(f"{other} is at work on this catalogue; what it has in hand is left to it")
+    works = read_works(busy)
+    with compare(job, run.spec, reader.scan(), known, watch.planning, reader.read_pixels, works) as found:
         yield known, found
 
 
 def begin(
-    job: Job,
-    run: Prepared,
-    reader: Reader,
-    watch: Progress,
-    hold: Callable[[RunSpec], Store],
-    approved: str = "",
-) -> tuple[Store, Plan] | Comparison:
+    job: Job, run: Prepared, around: Surroundings, approved: str = "", if_running: IfRunning = IfRunning.share
+) -> tuple[Store, Plan] | Comparison | str:
     """The run that is to go on, and its plan: made now, where there is none.
 
+    Plans of one catalogue are made one after the other, so that each knows what the one before has in hand.
+
     Args:
-        job, run, reader, watch: as of `look`.
-        hold: opens a run's directory, which nobody else may work in from then on.
+        job, run, around: as of `look`.
         approved: digest of the only plan that may be run; empty: any.
+        if_running: what to do where another run is at work on the same catalogue.
 
     Returns:
-        What was found, where there is nothing to do and no run to show for it.
+        What was found, where there is nothing to do and no run to show for it; in words who is at work, where
+        that is a reason not to begin.
 
     Raises:
         UserError: the manifest or the store can't be used.
-        RunConflict: it is another plan than was approved.
+        RunConflict: it is another plan than was approved; or another run is at work, and `if_running` is
+            `fail`.
     """
+    catalogue, note = open_catalogue_of(run.spec), around.watch.note
+    if if_running is IfRunning.wait:
+        await_idle(catalogue, run.spec.name, note, around.look_up)
+        run = prepare(job)  # others have made results meanwhile
+    elif if_running is not IfRunning.share:
+        busy = find_busy(catalogue, find_newest(catalogue.store), run.spec.name, note)
+        if busy and if_running is IfRunning.skip:
+            return f"{busy[0]} is at work on this catalogue"
+        if busy:
+            raise RunConflict(
+                f"{run.spec.output}: {busy[0]} is at work on this catalogue; let it finish, or say what to "
+                "do with --if-running"
+            )
     if not run.splits:
         assert run.standing is not None
         _check_approved(run.standing[1].digest, approved)
-        return hold(run.spec), run.standing[1]
-    with look(job, run, reader, watch) as (known, found):
+        return around.hold(run.spec), run.standing[1]
+    with _planning(catalogue, around), look(job, run, around) as (known, found):
         _check_approved(found.left_out.digest, approved)
-        wanted = found.count() if run.standing is None or job.config.select is not None else 0
-        if not (found.has_news or wanted):
-            if run.standing is None:
+        # Only of a night that came to its end is there something to show when the next has no news.
+        shown = run.standing if not run.overtaken and job.config.select is None else None
+        if not (found.has_news or (shown is None and found.count())):
+            if shown is None:
                 return found
-            return hold(replace(run.spec, number=run.spec.number - 1)), run.standing[1]
-        store = hold(run.spec)
+            return around.hold(replace(run.spec, number=run.spec.number - 1)), shown[1]
+        store = around.hold(run.spec)
         if (plan := read_plan(store)) is None:  # else another driver was faster
             check_create_only(store)
             plan = write_plan(job, found, store, known)
         return store, plan
+
+
+@contextmanager
+def _planning(catalogue: Catalogue, around: Surroundings) -> Iterator[None]:
+    """Inside, no other driver makes a plan for this catalogue."""
+    told = False
+
+    def await_turn() -> None:
+        nonlocal told
+        around.look_up()
+        if not told:
+            around.watch.note(f"another run is just being planned: {read_claim(catalogue.store)}; waiting")
+        told = True
+
+    def ignore(_: str) -> None:
+        """Nobody takes over a plan that is being made."""
+
+    with lease(catalogue.store, ignore, ignore, await_turn=await_turn):
+        yield
 
 
 def _check_approved(digest: str, approved: str) -> None:
@@ -183,6 +243,11 @@ def _check_approved(digest: str, approved: str) -> None:
             f"the plan is no longer {approved}: it is {digest or 'of an earlier release'} now; look at what "
             "has changed with `mira-batch plan`, and approve that"
         )
+
+
+def open_catalogue_of(spec: RunSpec) -> Catalogue:
+    """The catalogue that a run belongs to."""
+    return open_catalogue(spec.output, spec.job, spec.storage)
 
 
 def read_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Known:
@@ -195,5 +260,5 @@ def read_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Known:
     def warn(error: StoreError) -> None:
         watch.note(f"{error}. Its records count as not done.")
 
-    catalogue = open_catalogue(spec.output, spec.job, spec.storage)
+    catalogue = open_catalogue_of(spec)
     return Known(catalogue, fold(catalogue, job.result_schema, warn))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,9 @@ from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.runtime.backends import Backend, make_backend
+from mira_batch.runtime.busy import IfRunning
 from mira_batch.runtime.drive import drive, watch_deadline
+from mira_batch.runtime.estimate import estimate
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.lease import is_alive, lease, read_claim
 from mira_batch.runtime.ledger import Ledger, sum_receipts
@@ -32,7 +34,15 @@ from mira_batch.runtime.plan import (
 )
 from mira_batch.runtime.pool import Assignment
 from mira_batch.runtime.preflight import check_output
-from mira_batch.runtime.prepare import Prepared, begin, look, open_existing, prepare, read_catalogue
+from mira_batch.runtime.prepare import (
+    Prepared,
+    Surroundings,
+    begin,
+    look,
+    open_existing,
+    prepare,
+    read_catalogue,
+)
 from mira_batch.runtime.trace import Profile
 from mira_batch.storage.catalogue.join import Cause
 from mira_batch.storage.run import layout
@@ -53,11 +63,13 @@ def run(
     takeover: bool = False,
     profile: bool = False,
     approved: str = "",
+    if_running: IfRunning = IfRunning.share,
 ) -> RunSummary:
     """Run the job to its end, going on from wherever an earlier call stopped.
 
     Where nothing has changed since a run like this one came to its end, the summary is that run's; where
-    there never was one and nothing is to be done, it names no run.
+    there never was one and nothing is to be done, it names no run. Nor does it where another run is at work
+    on the catalogue, and `if_running` is `skip`.
 
     Args:
         job: what to do with each record.
@@ -66,6 +78,7 @@ def run(
         takeover: take the run over from a driver that is at work on it; that one ends in order.
         profile: write where the time went to `<run>/profile.json`.
         approved: digest of the only plan that may be run, as `plan` gave it; empty: any.
+        if_running: what to do where another run is at work on the same catalogue.
 
     Raises:
         UserError: the config, manifest or store can't be used, another driver is at work on the run, or its
@@ -99,7 +112,10 @@ def run(
 
         with phases.phase("plan"):
             reader = _Reader(job, prepared, backend, stop, stack)
-            begun = begin(job, prepared, reader, watch, hold, approved)
+            around = Surroundings(reader, watch, partial(_look_up, stop, prepared.spec), hold)
+            begun = begin(job, prepared, around, approved, if_running)
+            if isinstance(begun, str):
+                return RunSummary("", "", busy=begun, wall=time.monotonic() - started)
             if isinstance(begun, Comparison):
                 return replace(_describe(job.config, begun), wall=time.monotonic() - started)
             store, found = begun
@@ -160,13 +176,19 @@ def _look_up(stop: StopRequest, spec: RunSpec) -> None:
         raise RunStopped(stop.end, f"{stop.words}; nothing is lost, and the same command goes on", summary)
 
 
-def plan(job: Job, progress: Progress | None = None, stop: StopRequest | None = None) -> RunSummary:
+def plan(
+    job: Job,
+    progress: Progress | None = None,
+    stop: StopRequest | None = None,
+    assumed: Mapping[str, float] | None = None,
+) -> RunSummary:
     """Say what a run would do, and why. None is begun, and nothing of one is written.
 
     Args:
         job: what is to be done with each record.
         progress: told how many rows are read.
         stop: by this a signal handler can end it in order.
+        assumed: figures for the estimate, as `estimate` takes them.
 
     Raises:
         UserError: the config, manifest or store can't be used.
@@ -182,9 +204,15 @@ def plan(job: Job, progress: Progress | None = None, stop: StopRequest | None = 
         backend = make_backend(job.config.backend)
     with ExitStack() as stack:
         reader = _Reader(job, prepared, backend, stop, stack)
-        with look(job, prepared, reader, progress or Progress()) as (_, found):
-            summary = _describe(job.config, found)
+        around = Surroundings(reader, progress or Progress(), partial(_look_up, stop, prepared.spec), _refuse)
+        with look(job, prepared, around) as (known, found):
+            expected = estimate(job.config, prepared.spec, found.count(), known, assumed or {})
+            summary = replace(_describe(job.config, found), estimate=expected)
     return replace(summary, wall=time.monotonic() - started)
+
+
+def _refuse(spec: RunSpec) -> Store:
+    raise AssertionError(f"{spec.name}: a look at a plan holds no run")
 
 
 def status(job: Job) -> RunSummary:

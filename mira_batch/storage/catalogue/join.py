@@ -48,18 +48,20 @@ class Cause(IntEnum):
     same_pixels = 3
     """Its image is another file than it was, with the same pixels: it was copied or saved again."""
     not_selected = 4
-    new = 5
-    image = 6
-    instruction = 7
-    settings = 8
-    failed = 9
-    unfinished = 10
-    repeated = 11
+    running = 5
+    """Another run has it in hand just now."""
+    new = 6
+    image = 7
+    instruction = 8
+    settings = 9
+    failed = 10
+    unfinished = 11
+    repeated = 12
     """There is a good result, but it must not stand in for another: `skip_done` is off, or the rows have
     another form."""
-    selected = 12
+    selected = 13
     """There is a good result, and it is made again since it was selected."""
-    rejected_by_person = 13
+    rejected_by_person = 14
     """A person has rejected its result."""
 
     @property
@@ -78,6 +80,8 @@ class Joined:
     """What the catalogue has to know of records that are not run (schema `POINTERS`)."""
     models: Counter[str]
     """Rows that are left out, by the identities (JSON) of who made what stands for them."""
+    changed: Counter[str]
+    """Rows that are run since settings changed, by the run that made what they had."""
     doubtful: pa.Table
     """Rows of which nothing but the image's version has changed (schema `DOUBTFUL`)."""
 
@@ -89,6 +93,7 @@ def join(
     runs: Collection[str],
     source: str,
     selection: Selection | None = None,
+    busy: pa.Array | None = None,
 ) -> Joined:
     """Decide what becomes of a bucket's rows.
 
@@ -100,6 +105,7 @@ def join(
         source: the manifest, by which the records are known that it has lost.
         selection: of which records it is; None: of all. Nothing is said of others, and of none that it is
             gone.
+        busy: work_ids that other runs have in hand.
     """
     both = pa.concat_tables([known.select(["record_id"]), keys.select(["record_id"])])
     records = encode(both["record_id"])
@@ -122,6 +128,9 @@ def join(
         if selection.rejected is not None:
             causes[chosen & stands] = Cause.rejected_by_person
         causes[~chosen] = Cause.not_selected
+    if busy is not None:
+        in_hand = pc.call_function("is_in", [keys["work_id"]], pc.SetLookupOptions(busy)).to_numpy()
+        causes[in_hand & (causes >= Cause.new)] = Cause.running
     causes[~usable] = Cause.rejected
     causes[usable & ~_find_firsts(of_keys, usable)] = Cause.duplicate
     stands = causes == Cause.unchanged
@@ -139,6 +148,7 @@ def join(
         causes,
         columns,
         Counter(name or "" for name in made_by),
+        Counter(known["run"].take(pa.array(wanted[causes == Cause.settings])).to_pylist()),
         _find_doubtful(keys, known, wanted, doubtful),
     )
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import StorageConfig
+from mira_batch.storage.run.layout import parse_document
 from mira_batch.storage.stores import Store, open_store
 
 _PLAN = re.compile(r"plans/(\d+)\.json")
+_PLAN_KEY = "plans/{:05d}.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +52,44 @@ def open_catalogue(output: str, job: str, storage: StorageConfig, make: bool = T
     return Catalogue(job, root, open_store(own, storage), storage)
 
 
-def take_number(catalogue: Catalogue, run: str, least: int) -> int:
+def is_overtaken(catalogue: Catalogue, number: int, form: str) -> bool:
+    """Whether a plan has come after this one that may want the same work.
+
+    Args:
+        catalogue: of both.
+        number: the plan's.
+        form: hash of its run's settings, as of `layout.hash_form`; others never want the same work.
+
+    Raises:
+        StoreError: the store can't be used, or a document of the catalogue is damaged.
+    """
+    for later in (taken for taken in _list_numbers(catalogue) if taken > number):
+        key = _PLAN_KEY.format(later)
+        where = catalogue.store.locate(key)
+        found = catalogue.store.read(key, lambda data, where=where: parse_document(data, where, "form")) or {}
+        if found.get("form") == form:
+            return True
+    return False
+
+
+def _list_numbers(catalogue: Catalogue) -> list[int]:
+    taken = (_PLAN.fullmatch(entry.key) for entry in catalogue.store.list("plans"))
+    return [int(match[1]) for match in taken if match]
+
+
+def take_number(catalogue: Catalogue, run: str, form: str, least: int) -> int:
     """Take the next number of a plan, create-only: by it the newest of two plans is known without a clock.
 
     Args:
         catalogue: of the plan.
         run: name of its run.
+        form: hash of its settings, as of `layout.hash_form`.
         least: a number that is taken already; 0 for none.
 
     Raises:
         StoreError: the store can't be used.
     """
-    taken = (_PLAN.fullmatch(entry.key) for entry in catalogue.store.list("plans"))
-    number = max([least, *(int(match[1]) for match in taken if match)]) + 1
-    while not catalogue.store.create(f"plans/{number:05d}.json", json.dumps({"run": run}).encode()):
+    number, document = max([least, *_list_numbers(catalogue)]) + 1, json.dumps({"run": run, "form": form})
+    while not catalogue.store.create(_PLAN_KEY.format(number), document.encode()):
         number += 1
     return number

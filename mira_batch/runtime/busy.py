@@ -1,0 +1,115 @@
+"""Other runs that are at work on the same catalogue just now, and what they have in hand."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mira_batch.runtime.lease import Claim, is_alive, read_claim
+from mira_batch.storage.catalogue.place import Catalogue
+from mira_batch.storage.catalogue.snapshot import Snapshot, find_newest
+from mira_batch.storage.run.committed import find_committed_shards
+from mira_batch.storage.run.planfile import Shard, read_plan, read_plan_file
+from mira_batch.storage.stores import Store, open_store
+
+_LOOK = 5.0
+"""Seconds between looks at those that are waited for."""
+
+
+class IfRunning(StrEnum):
+    """What to do where another run is at work on the same catalogue."""
+
+    share = "share"
+    """Leave to it what it has in hand, and do the rest."""
+    skip = "skip"
+    wait = "wait"
+    fail = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class BusyRun:
+    """A run with a driver at work on it."""
+
+    store: Store
+    claim: Claim
+
+    def __str__(self) -> str:
+        return f"{self.store.name} ({self.claim})"
+
+
+def find_busy(
+    catalogue: Catalogue, snapshot: Snapshot, own: str, note: Callable[[str], None]
+) -> list[BusyRun]:
+    """Runs that a driver is at work on. Claims that can't be judged otherwise are watched, all at once.
+
+    Args:
+        catalogue: of which.
+        snapshot: its newest; runs that are complete in it have no driver.
+        own: name of the run that asks.
+        note: told what a wait is for.
+
+    Raises:
+        StoreError: the store can't be used.
+    """
+    found = []
+    for name in catalogue.output.list_folders():
+        known = snapshot.runs.get(name)
+        if name in (own, "catalogue") or (known is not None and known.complete):
+            continue
+        store = open_store(catalogue.output.locate(name), catalogue.storage, make=False)
+        if (claim := read_claim(store)) is not None:
+            found.append(BusyRun(store, claim))
+    if not found:
+        return []
+    with ThreadPoolExecutor(len(found)) as pool:
+        alive = list(pool.map(lambda run: is_alive(run.store, run.claim, note), found))
+    return [run for run, lives in zip(found, alive, strict=True) if lives]
+
+
+def await_idle(
+    catalogue: Catalogue, own: str, note: Callable[[str], None], look_up: Callable[[], None]
+) -> None:
+    """Wait until no other run is at work on a catalogue.
+
+    Args:
+        catalogue, own, note: as `find_busy`.
+        look_up: raises what ends the wait.
+    """
+    told: list[str] = []
+    while busy := find_busy(catalogue, find_newest(catalogue.store), own, lambda _: None):
+        names = [run.store.name for run in busy]
+        if names != told:
+            note(f"waiting for {', '.join(map(str, busy))}")
+            told = names
+        for _ in range(int(_LOOK * 10)):
+            look_up()
+            time.sleep(0.1)
+
+
+def read_works(busy: Sequence[BusyRun]) -> pa.Array:
+    """The work_ids that these runs have still to commit.
+
+    Raises:
+        StoreError: a plan is damaged.
+    """
+    found: list[pa.Array] = [pa.array([], pa.string())]
+    for run in busy:
+        if (plan := read_plan(run.store)) is None:
+            continue
+        done = find_committed_shards(run.store)
+        by_file: dict[str, list[Shard]] = {}
+        for shard in plan.shards():
+            if shard.index not in done:
+                by_file.setdefault(shard.file, []).append(shard)
+        for file, shards in by_file.items():
+            with pq.ParquetFile(io.BytesIO(read_plan_file(run.store, file))) as parquet:
+                groups = [shard.row_group for shard in shards]
+                found.append(parquet.read_row_groups(groups, columns=["work_id"])["work_id"].combine_chunks())
+    return pa.concat_arrays(found)

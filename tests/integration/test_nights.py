@@ -1,0 +1,174 @@
+"""Many nights over one catalogue: what is run, why, and what is left alone. Every edit is counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mira_batch.core.errors import ConfigError, RunConflict
+from mira_batch.runtime.busy import IfRunning
+from tests.support.models.counted import counted
+from tests.support.runs.disturbed import until
+from tests.support.runs.nights import STEPS, Nights, count_causes, in_background
+
+
+@pytest.fixture
+def nights(tmp_path: Path) -> Nights:
+    found = Nights(tmp_path)
+    found.add(20)
+    return found
+
+
+def test_a_plan_says_why_and_writes_nothing(nights: Nights) -> None:
+    first = nights.plan()
+    assert (first.planned, first.run, count_causes(first)) == (20, "", {"new": 20})
+    assert not any((nights.folder / "out").glob("*/run.json")) and nights.edits == 0
+    assert nights.run(approved=first.plan).complete
+    assert (nights.plan().planned, count_causes(nights.plan())) == (0, {"unchanged": 20})
+    nights.rows["rec-0003"]["instruction"] = "mirror it"
+    nights.paint("rec-0004", 200)
+    nights.add(2)
+    del nights.rows["rec-0005"]
+    second = nights.plan()
+    assert count_causes(second) == {"unchanged": 17, "instruction": 1, "image": 1, "new": 2, "gone": 1}
+    assert second.causes["instruction"].example == "rec-0003" and second.causes["gone"].example == "rec-0005"
+    third = nights.plan(policy={"type": "simulated", "steps": {"exact": {"*": 3}}})
+    assert list(third.causes["settings"].changes.values()) == [17]
+    (change,) = third.causes["settings"].changes
+    assert change.startswith("pixels.policy.steps.exact.*: was 2, now 3")
+    assert nights.edits == 20 * STEPS
+
+
+def test_another_plan_than_the_approved_one_is_refused(nights: Nights) -> None:
+    approved = nights.plan().plan
+    nights.add(1)
+    with pytest.raises(RunConflict, match=f"no longer {approved}: it is {nights.plan().plan} now"):
+        nights.run(approved=approved)
+    assert nights.edits == 0 and not any((nights.folder / "out").glob("*/run.json"))
+    nights.run(stop_after=8, approved=nights.plan().plan)
+    assert nights.run(approved=nights.plan().plan).complete, "a run that was cut short goes on as approved"
+
+
+def test_a_night_cut_short_and_a_manifest_that_grew_make_no_edit_twice(nights: Nights) -> None:
+    first = nights.run(stop_after=8)
+    assert 8 <= first.committed < 20
+    nights.add(3)
+    second = nights.run()
+    assert second.complete and second.run_id != first.run_id
+    assert (nights.edits, nights.again) == (23 * STEPS, 0)
+    assert set(nights.current().values()) == {"ok"} and len(nights.current()) == 23
+    assert nights.state_files() == 0, "what the second has taken over is deleted of the first"
+
+
+def test_the_same_command_goes_on_unless_another_plan_wants_the_same_work(nights: Nights) -> None:
+    first = nights.run(stop_after=4)
+    trial = {"policy": {"type": "simulated", "steps": {"exact": {"*": 1}}}}
+    assert nights.run(more=trial).complete
+    again = nights.run()
+    assert again.run_id == first.run_id and again.complete, (
+        "a trial of other settings is none of its business"
+    )
+    assert nights.edits == 20 * 1 + 20 * STEPS, "and none of its edits was made again"
+
+
+def test_a_run_that_was_overtaken_is_not_gone_on_with(nights: Nights) -> None:
+    first = nights.run(stop_after=4)
+    nights.add(1)
+    assert nights.run().complete
+    del nights.rows["rec-0020"]  # so that it is the first night's command again
+    third = nights.run()
+    assert (third.run_id, third.planned) == (f"{first.run_id}-2", 0), "what it had to make is made by now"
+    assert count_causes(third) == {"unchanged": 20, "gone": 1} and nights.edits == 21 * STEPS
+
+
+def test_runs_that_overlap_share_the_work(nights: Nights, tmp_path: Path) -> None:
+    hold = tmp_path / "hold"
+    hold.mkdir()
+    (hold / "rec-0002").touch()
+    editor = counted(nights.log, hold=hold)
+    thread, first = in_background(lambda: nights.run(more={"editor": editor}))
+    until(lambda: nights.edits > 1)
+    nights.add(5)
+    refused = nights.run(more={"editor": editor}, if_running=IfRunning.skip)
+    assert refused.run == "" and refused.busy.startswith(nights.runs()[0])
+    with pytest.raises(RunConflict, match="is at work on this catalogue"):
+        nights.run(more={"editor": editor}, if_running=IfRunning.fail)
+    second = nights.run(more={"editor": editor})
+    assert (second.planned, second.ok) == (5, 5)
+    assert count_causes(second)["running"] + count_causes(second)["unchanged"] == 20
+    (hold / "rec-0002").unlink()
+    thread.join(60)
+    assert first[0].complete and first[0].ok == 20
+    assert (nights.edits, nights.again) == (25 * STEPS, 0)
+    assert len(nights.current()) == 25
+
+
+def test_a_run_that_waits_does_what_is_left(nights: Nights, tmp_path: Path) -> None:
+    hold = tmp_path / "hold"
+    hold.mkdir()
+    (hold / "rec-0002").touch()
+    editor = counted(nights.log, hold=hold)
+    thread, first = in_background(lambda: nights.run(more={"editor": editor}))
+    until(lambda: nights.edits > 1)
+    nights.add(2)
+    waiting, second = in_background(lambda: nights.run(more={"editor": editor}, if_running=IfRunning.wait))
+    waiting.join(1)
+    assert waiting.is_alive() and len(nights.runs()) == 1
+    (hold / "rec-0002").unlink()
+    thread.join(60)
+    waiting.join(60)
+    assert (first[0].ok, second[0].planned, second[0].ok) == (20, 2, 2)
+    assert nights.again == 0
+
+
+def retry(
+    nights: Nights, where: str = "status != 'ok'", more: dict[str, Any] | None = None, **select: Any
+) -> Any:
+    return nights.run(more={"select": {"where": where, **select}} | (more or {}))
+
+
+def test_a_retry_runs_what_is_not_ok_and_no_success_again(nights: Nights, tmp_path: Path) -> None:
+    for name in ("rec-0001", "rec-0002", "rec-0003"):
+        (tmp_path / f"{name}.png").rename(tmp_path / f"{name}.away")
+    assert nights.run().failed == 3
+    edits = nights.edits
+    (tmp_path / "rec-0001.away").rename(tmp_path / "rec-0001.png")
+    first = retry(nights)
+    assert (first.planned, first.ok, first.failed) == (3, 1, 2)
+    assert nights.edits == edits + STEPS
+    (tmp_path / "rec-0002.away").rename(tmp_path / "rec-0002.png")
+    second = retry(nights)
+    assert (second.planned, second.ok, second.failed) == (2, 1, 1)
+    (tmp_path / "rec-0003.away").rename(tmp_path / "rec-0003.png")
+    assert retry(nights, "error_kind = 'image_unreadable'").ok == 1
+    runs = nights.runs()
+    clean = retry(nights)
+    assert (clean.run, clean.planned, nights.runs()) == ("", 0, runs), "nothing is left to be tried again"
+    assert set(nights.current().values()) == {"ok"} and nights.edits == 20 * STEPS
+
+
+def test_a_retry_may_name_records_that_are_ok(nights: Nights) -> None:
+    nights.run()
+    assert count_causes(retry(nights, "record_id = 'rec-0007'", again=True)) == {
+        "selected": 1,
+        "not_selected": 19,
+    }
+    assert nights.again == STEPS
+    with pytest.raises(ConfigError, match="there is no column 'stats'"):
+        retry(nights, "stats = 'ok'")
+
+
+def test_reprocessing_a_sample_first_and_then_the_rest(nights: Nights) -> None:
+    nights.run()
+    other = {"policy": {"type": "simulated", "steps": {"exact": {"*": 1}}}}
+    canary = retry(nights, "true", more=other, sample=6)
+    assert (canary.planned, canary.ok) == (6, 6)
+    assert retry(nights, "true", more=other, sample=6).planned == 0, "the same sample, done by now"
+    rest = retry(nights, "true", more=other)
+    assert (rest.planned, rest.ok) == (14, 14) and count_causes(rest)["unchanged"] == 6
+    assert nights.edits == 20 * STEPS + 20
+    back = nights.run()
+    assert (back.planned, count_causes(back)) == (0, {"unchanged": 20}), "its own results are found again"
+    assert nights.edits == 20 * STEPS + 20

@@ -1,0 +1,117 @@
+"""A catalogue over many nights: a manifest that changes, and runs over it that are counted."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from mira_batch.catalogue.current import read_catalogue
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.load import load_config
+from mira_batch.core.errors import RunStopped
+from mira_batch.core.receipts import Progress, RunSummary
+from mira_batch.core.stop_request import StopRequest
+from mira_batch.core.types import RunEnd
+from mira_batch.launch import make_job
+from mira_batch.runtime import run as runner
+from tests.support.models.counted import counted, read_edits
+from tests.support.runs.catalogue import settings
+
+STEPS = 2
+
+
+@dataclass
+class Nights:
+    """Its own folder with a manifest, one image a record, and `out` for the runs."""
+
+    folder: Path
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    output: str = ""
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "edits.log"
+
+    def add(self, count: int, instruction: str = "make it sepia") -> list[str]:
+        """New records, and an image for each."""
+        names = [f"rec-{len(self.rows) + i:04d}" for i in range(count)]
+        for name in names:
+            self.rows[name] = {"record_id": name, "image": f"{name}.png", "instruction": instruction}
+            self.paint(name, len(self.rows))
+        return names
+
+    def paint(self, name: str, shade: int) -> None:
+        """Another image under the record's name."""
+        Image.new("RGB", (12, 8), (shade % 256, shade // 256, 77)).save(self.folder / f"{name}.png")
+
+    def configure(self, **more: Any) -> BulkEditConfig:
+        manifest = self.folder / "m.jsonl"
+        manifest.write_text("".join(json.dumps(row) + "\n" for row in self.rows.values()))
+        base = settings(
+            manifest,
+            self.output or self.folder / "out",
+            policy={"type": "simulated", "steps": {"exact": {"*": STEPS}}},
+            editor=counted(self.log),
+            workers={"min": 1, "max": 1, "records_in_flight": 4, "shard_size": 4},
+        )
+        return load_config(base | more)
+
+    def run(
+        self, stop_after: int | None = None, more: dict[str, Any] | None = None, **call: Any
+    ) -> RunSummary:
+        """A night. With `stop_after` it is cut short once so many records are committed."""
+        job, stop = make_job(self.configure(**(more or {}))), StopRequest()
+
+        class Watch(Progress):
+            def committed(self, summary: RunSummary) -> None:
+                if stop_after is not None and summary.committed >= stop_after:
+                    stop.ask(RunEnd.deadline, "the night is over")
+
+        try:
+            return runner.run(job, Watch(), stop, **call)
+        except RunStopped as early:
+            assert stop_after is not None, early
+            return early.summary
+
+    def plan(self, **more: Any) -> RunSummary:
+        return runner.plan(make_job(self.configure(**more)))
+
+    @property
+    def edits(self) -> int:
+        """How many edits were begun so far."""
+        return read_edits(self.log).begun.total() if self.log.exists() else 0
+
+    @property
+    def again(self) -> int:
+        """How many of them had been begun before."""
+        return read_edits(self.log).repeated if self.log.exists() else 0
+
+    def runs(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "out").iterdir() if path.name != "catalogue")
+
+    def current(self) -> dict[str, str]:
+        """Status by record of the catalogue as it is."""
+        table = read_catalogue(self.output or str(self.folder / "out"), ["record_id", "status"])
+        return dict(zip(table["record_id"].to_pylist(), table["status"].to_pylist(), strict=True))
+
+    def state_files(self) -> int:
+        return sum(1 for _ in (self.folder / "out").glob("*/state/**/*.step"))
+
+
+def count_causes(summary: RunSummary) -> Counter[str]:
+    """Records by the cause for which they are run, or not."""
+    return Counter({name: cause.records for name, cause in summary.causes.items()})
+
+
+def in_background(call: Any) -> tuple[threading.Thread, list[Any]]:
+    """Call it in a thread; what it gave is in the list once the thread has ended."""
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(call()))
+    thread.start()
+    return thread, found
