@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -21,12 +22,21 @@ from mira_batch.cli.app import (
     get_interrupts,
     out,
     print_json,
+    print_text,
 )
 from mira_batch.cli.execute import read_storage, run_job
+from mira_batch.config.base import make_absolute
 from mira_batch.config.load import load_job_config
+from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.launch import make_job
 from mira_batch.report.history import print_difference, print_explanation, print_trajectory
 from mira_batch.report.progress import Terminal
+from mira_batch.storage.catalogue.check import check_catalogue
+from mira_batch.storage.catalogue.fold import fold
+from mira_batch.storage.catalogue.place import Catalogue, open_catalogue
+from mira_batch.storage.catalogue.rollback import roll_back
+from mira_batch.storage.catalogue.snapshot import list_snapshots
+from mira_batch.storage.schema import RESULTS_OF
 
 Where = Annotated[
     str | None,
@@ -136,6 +146,82 @@ def reprocess(
     if canary is not None:
         sets.append(f"select.sample={canary}")
     run_job(get_interrupts(context), load_job_config(config, [*sets, *(set_ or ())]), as_json)
+
+
+catalogue = typer.Typer(help="What all runs under one output have made together.", no_args_is_help=True)
+app.add_typer(catalogue, name="catalogue")
+Output = Annotated[str, typer.Argument(help="The directory of all runs.")]
+JobName = Annotated[str, typer.Option("--job", help="Of which job.")]
+
+
+@catalogue.command("list", cls=Command)
+def list_(output: Output, job: JobName = "edit", set_: Sets = None, as_json: Json = False) -> None:
+    """List the snapshots of a catalogue, the newest first."""
+    found = list_snapshots(_open(output, job, set_).store)
+    if as_json:
+        print_json([asdict(snapshot) for snapshot in found])
+        return
+    for entry in found:
+        out.print(f"{entry.number:>6}  {entry.created}  {entry.records:,} records, {entry.runs:,} runs")
+
+
+@catalogue.command(cls=Command)
+def rebuild(output: Output, job: JobName = "edit", set_: Sets = None, as_json: Json = False) -> None:
+    """Make the catalogue anew from the runs, where it was lost or is in doubt."""
+    opened = _open(output, job, set_)
+    with Terminal(err) as progress:
+        made = fold(opened, RESULTS_OF[job], lambda error: progress.note(f"{error}; left out"), anew=True)
+    if as_json:
+        print_json({"snapshot": made.number, "records": made.records, "runs": len(made.runs)})
+    else:
+        out.print(f"snapshot {made.number}: {made.records:,} records of {len(made.runs):,} runs")
+
+
+@catalogue.command("verify", cls=Command)
+def verify_catalogue(output: Output, job: JobName = "edit", set_: Sets = None, as_json: Json = False) -> None:
+    """Check the catalogue against the runs that it is made of."""
+    verdict = check_catalogue(_open(output, job, set_), RESULTS_OF[job])
+    if as_json:
+        print_json(asdict(verdict) | {"whole": verdict.whole})
+    else:
+        out.print(f"snapshot {verdict.snapshot}: {verdict.records:,} records")
+        for problem in verdict.problems:
+            out.print("[red]✗[/]", end=" ")
+            print_text(problem)
+        out.print("[green]✓ whole[/]" if verdict.whole else f"[red]{len(verdict.problems)} problems[/]")
+    if not verdict.whole:
+        raise typer.Exit(1)
+
+
+@catalogue.command(cls=Command)
+def rollback(
+    output: Output,
+    number: Annotated[int, typer.Argument(help="Of the snapshot to go back to; `catalogue list` has them.")],
+    job: JobName = "edit",
+    set_: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Make an earlier snapshot the newest again. No run is deleted.
+
+    Roll back the settings, too: the next run makes again whatever its own settings ask for.
+    """
+    opened = _open(output, job, set_)
+    fold(opened, RESULTS_OF[job], _raise)  # what has come since is left out as well
+    made = roll_back(opened, number)
+    if as_json:
+        print_json({"snapshot": made.number, "records": made.records})
+    else:
+        out.print(f"snapshot {made.number} is as {number} was: {made.records:,} records")
+
+
+def _open(output: str, job: str, set_: Sequence[str] | None) -> Catalogue:
+    if job not in RESULTS_OF:
+        raise ConfigError(f"--job {job}: is no job; there are {', '.join(RESULTS_OF)}")
+    return open_catalogue(make_absolute(output).rstrip("/"), job, read_storage(set_ or ()), make=False)
+
+
+def _raise(error: StoreError) -> None:
+    raise error
 
 
 def _quote(text: str) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mira_batch.core.errors import ConfigError, RunConflict
+from mira_batch.core.errors import ConfigError, RunConflict, StoreError
 from mira_batch.runtime.busy import IfRunning
 from tests.support.models.counted import counted
-from tests.support.runs.disturbed import until
+from tests.support.runs.disturbed import CLI, until
 from tests.support.runs.nights import STEPS, Nights, count_causes, in_background
 
 
@@ -172,3 +175,48 @@ def test_reprocessing_a_sample_first_and_then_the_rest(nights: Nights) -> None:
     back = nights.run()
     assert (back.planned, count_causes(back)) == (0, {"unchanged": 20}), "its own results are found again"
     assert nights.edits == 20 * STEPS + 20
+
+
+def command(nights: Nights, *words: str) -> Any:
+    """A command about the catalogue: its answer, and its exit code."""
+    done = subprocess.run(
+        [*CLI, *words, "--json"], cwd=nights.folder, capture_output=True, text=True, timeout=120
+    )
+    return json.loads(done.stdout), done.returncode
+
+
+def test_a_catalogue_is_made_anew_from_its_runs(nights: Nights) -> None:
+    nights.run()
+    nights.rows["rec-0003"]["instruction"] = "mirror it"
+    nights.run()
+    before = nights.current()
+    assert command(nights, "catalogue", "verify", "out")[0]["whole"] is True
+    shutil.rmtree(nights.folder / "out" / "catalogue" / "00002")
+    assert command(nights, "catalogue", "verify", "out") == (
+        {"snapshot": 1, "records": 20, "rows": 21, "problems": [], "whole": True},
+        0,
+    ), "what a snapshot does not know is read from the runs"
+    (bucket,) = (nights.folder / "out" / "catalogue" / "00001").glob("bucket-*")
+    bucket.write_bytes(bucket.read_bytes()[:-9])
+    verdict, code = command(nights, "catalogue", "verify", "out")
+    assert code == 1 and "is damaged" in verdict["problems"][0] and "rebuild" in verdict["problems"][0]
+    with pytest.raises(StoreError, match="mira-batch catalogue rebuild"):
+        nights.run()
+    assert command(nights, "catalogue", "rebuild", "out") == ({"snapshot": 2, "records": 20, "runs": 2}, 0)
+    assert command(nights, "catalogue", "verify", "out")[0]["whole"] and nights.current() == before
+    assert nights.plan().planned == 0 and nights.again == STEPS
+
+
+def test_a_rollback_brings_back_what_was_and_stays_when_all_is_made_anew(nights: Nights) -> None:
+    first = nights.run()
+    other = {"policy": {"type": "simulated", "steps": {"exact": {"*": 1}}}}
+    second = nights.run(more=other)
+    assert nights.owners() == {second.run_id}
+    assert command(nights, "catalogue", "rollback", "out", "1") == ({"snapshot": 3, "records": 20}, 0)
+    assert nights.owners() == {first.run_id}
+    assert command(nights, "catalogue", "verify", "out")[0]["whole"]
+    assert command(nights, "catalogue", "rebuild", "out")[1] == 0 and nights.owners() == {first.run_id}
+    assert nights.plan().planned == 0 and nights.plan(**other).planned == 20
+    assert [entry["number"] for entry in command(nights, "catalogue", "list", "out")[0]] == [4, 3, 2, 1]
+    error, code = command(nights, "catalogue", "rollback", "out", "9")
+    assert code == 2 and "has no snapshot 9; there are 4, 3, 2, 1" in error["error"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
@@ -21,11 +22,14 @@ from mira_batch.storage.catalogue.snapshot import (
     Snapshot,
     SnapshotWriter,
     find_newest,
+    list_numbers,
     read_part,
+    read_snapshot,
 )
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.committed import find_committed_shards, find_ranges
 from mira_batch.storage.run.history import read_columns, shard_in
+from mira_batch.storage.run.layout import DamagedFile
 from mira_batch.storage.run.planfile import Plan, read_plan, read_plan_file, read_pointers, read_shard
 from mira_batch.storage.stores import Store, open_store
 
@@ -115,8 +119,7 @@ def find_pending(
 ) -> Pending:
     """The newest snapshot of a catalogue, and which runs have something that is not in it; arguments and
     errors as of `fold`."""
-    newest = find_newest(catalogue.store)
-    base = Snapshot(newest.number) if anew else newest
+    base = _find_rolled_back(catalogue.store) if anew else find_newest(catalogue.store)
     found: list[tuple[Run, str]] = []
     unplanned = 0
     names = catalogue.output.list_folders()
@@ -137,6 +140,18 @@ def find_pending(
         elif known is None or run[0].committed - set(known.expand()):
             found.append(run)
     return Pending(base, _number(base, found), frozenset(base.runs) - set(names), unplanned)
+
+
+def _find_rolled_back(store: Store) -> Snapshot:
+    """A snapshot of nothing under the newest number. It knows what the catalogue was rolled back behind."""
+    numbers = list_numbers(store)
+    for number in numbers:
+        with suppress(DamagedFile):
+            if (found := read_snapshot(store, number)) is not None:
+                kept = {name: run for name, run in found.runs.items() if run.left_out}
+                runs = {name: replace(run, folded=run.left_out) for name, run in kept.items()}
+                return Snapshot(numbers[0], runs=runs)
+    return Snapshot(max(numbers, default=0))
 
 
 def _number(base: Snapshot, found: Sequence[tuple[Run, str]]) -> list[Run]:
@@ -167,6 +182,7 @@ def merge_pending(
     fields: pa.Schema,
     on_damaged: Callable[[StoreError], None],
     runs: dict[str, FoldedRun],
+    buckets: int | None = None,
 ) -> Iterator[pa.Table]:
     """The rows of the snapshot and of what has come since, a bucket after the other (schema `SNAPSHOT`).
 
@@ -174,11 +190,13 @@ def merge_pending(
         catalogue, fields, on_damaged: as of `fold`.
         pending: what `find_pending` found.
         runs: those of the snapshot; on the way it becomes what the next one knows of them.
+        buckets: how many there are to be, a power of two and no less than the snapshot has; None: as many as
+            the records want.
     """
     base = pending.base
     plans = [run.plan for run in pending.runs if run.plan is not None and run.name not in base.runs]
     records = base.records + sum(plan.records for plan in plans)
-    count = max(len(base.files), count_buckets(records, BUCKET_RECORDS))
+    count = buckets or max(len(base.files), count_buckets(records, BUCKET_RECORDS))
     for name in pending.removed:
         del runs[name]
     with BucketSpool(count, SPOOLED) as spool:
@@ -210,7 +228,8 @@ def _read_updates(
 ) -> Iterator[pa.Table]:
     for run in pending.runs:
         known = runs.get(run.name) or FoldedRun(run.number, run.form, run.shards)
-        if run.name not in runs and run.plan is not None:
+        # A plan is part of what was rolled back if nothing of its run is left.
+        if run.plan is not None and (run.name not in runs or known.folded == known.left_out):
             for key in run.plan.pointers:
                 yield _spool_pointers(run, read_pointers(run.store, key))
         done = set(known.expand())

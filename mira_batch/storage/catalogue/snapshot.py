@@ -12,8 +12,9 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -42,16 +43,21 @@ class FoldedRun:
     shards: int
     """How many shards it has; -1 where nobody knows."""
     folded: tuple[tuple[int, int], ...] = ()
-    """Those whose results are in the snapshot: first and last of each row without a gap."""
+    """Those that were looked at: first and last of each row without a gap."""
+    left_out: tuple[tuple[int, int], ...] = ()
+    """Of those, the ones whose results are not in the snapshot, since it was rolled back."""
 
     def expand(self) -> Iterator[int]:
-        """The shards whose results are in the snapshot."""
-        for first, last in self.folded:
-            yield from range(first, last + 1)
+        """The shards that were looked at."""
+        return _expand(self.folded)
+
+    def expand_left_out(self) -> Iterator[int]:
+        """The shards whose results are not in the snapshot, since it was rolled back."""
+        return _expand(self.left_out)
 
     @property
     def complete(self) -> bool:
-        """Whether all its results are in the snapshot."""
+        """Whether all its results were looked at."""
         return sum(last - first + 1 for first, last in self.folded) == self.shards
 
 
@@ -84,8 +90,7 @@ def find_newest(store: Store) -> Snapshot:
     Raises:
         StoreError: the store can't be used, or the snapshot's marker is damaged.
     """
-    names = (name for name in store.list_folders() if _NUMBER.fullmatch(name))
-    for number in sorted(map(int, names), reverse=True):  # the highest may be one that nobody finished
+    for number in list_numbers(store):
         if (found := read_snapshot(store, number)) is not None:
             return found
     return Snapshot(0)
@@ -97,15 +102,20 @@ def read_snapshot(store: Store, number: int) -> Snapshot | None:
     Raises:
         StoreError: the store can't be used, or its marker is damaged.
     """
-    key = _locate(number, MARKER)
-    where = store.locate(key)
-    found = store.read(key, lambda data: parse_document(data, where, "form", "files", "runs"))
+    found = _read_marker(store, number)
     if found is None:
         return None
     if found["form"] != _FORM:
+        where = store.locate(_locate(number, MARKER))
         raise DamagedFile(f"{where}: is of form {found['form']}, which this version can't read; {_ADVICE}")
     runs = {
-        name: FoldedRun(run["plan"], run["form"], run["shards"], tuple(map(tuple, run["folded"])))
+        name: FoldedRun(
+            run["plan"],
+            run["form"],
+            run["shards"],
+            tuple(map(tuple, run["folded"])),
+            tuple(map(tuple, run["left_out"])),
+        )
         for name, run in found["runs"].items()
     }
     return Snapshot(number, tuple(found["files"]), found["records"], found["rows"], runs)
@@ -168,16 +178,80 @@ class SnapshotWriter:
 
     def finish(self, runs: Mapping[str, FoldedRun]) -> Snapshot | None:
         """Create the marker. None: another driver has taken the number."""
-        document = {
-            "form": _FORM,
-            "files": self._files,
-            "records": self._records,
-            "rows": self._rows,
-            "runs": {name: asdict(run) for name, run in runs.items()},
-        }
-        if not self._store.create(_locate(self._number, MARKER), json.dumps(document).encode()):
-            return None
-        return Snapshot(self._number, tuple(self._files), self._records, self._rows, dict(runs))
+        made = Snapshot(self._number, tuple(self._files), self._records, self._rows, dict(runs))
+        return made if create_snapshot(self._store, made) else None
+
+
+def create_snapshot(store: Store, snapshot: Snapshot) -> bool:
+    """Create the marker of a snapshot whose buckets are there; False where its number is taken.
+
+    Args:
+        store: the directory of the catalogue.
+        snapshot: its buckets may be those of an earlier one.
+
+    Raises:
+        StoreError: the store can't be used.
+    """
+    document = {
+        "form": _FORM,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "files": snapshot.files,
+        "records": snapshot.records,
+        "rows": snapshot.rows,
+        "runs": {name: asdict(run) for name, run in snapshot.runs.items()},
+    }
+    return store.create(_locate(snapshot.number, MARKER), json.dumps(document).encode())
+
+
+def list_numbers(store: Store) -> list[int]:
+    """The numbers of all snapshots, the highest first; of some nobody may have created the marker.
+
+    Args:
+        store: the directory of the catalogue.
+
+    Raises:
+        StoreError: the store can't be used.
+    """
+    return sorted((int(name) for name in store.list_folders() if _NUMBER.fullmatch(name)), reverse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotEntry:
+    """A snapshot in a list."""
+
+    number: int
+    created: str
+    """ISO 8601, by the clock of who made it."""
+    records: int
+    runs: int
+
+
+def list_snapshots(store: Store) -> list[SnapshotEntry]:
+    """All snapshots of a catalogue, the newest first.
+
+    Args:
+        store: the directory of the catalogue.
+
+    Raises:
+        StoreError: the store can't be used, or a marker is damaged.
+    """
+    found = []
+    for number in list_numbers(store):
+        if (document := _read_marker(store, number)) is not None:
+            counts = (document["records"], len(document["runs"]))
+            found.append(SnapshotEntry(number, document["created"], *counts))
+    return found
+
+
+def _read_marker(store: Store, number: int) -> dict[str, Any] | None:
+    key = _locate(number, MARKER)
+    where = store.locate(key)
+    return store.read(key, lambda data: parse_document(data, where, "form", "files", "runs", "created"))
+
+
+def _expand(ranges: Iterable[tuple[int, int]]) -> Iterator[int]:
+    for first, last in ranges:
+        yield from range(first, last + 1)
 
 
 def read_part(store: Store, snapshot: Snapshot, part: int, count: int) -> pa.Table:

@@ -14,12 +14,15 @@ from PIL import Image
 from mira_batch.catalogue.current import read_catalogue
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.load import load_config
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunStopped
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
 from mira_batch.runtime import run as runner
+from mira_batch.storage.catalogue.place import open_catalogue
+from mira_batch.storage.catalogue.snapshot import find_newest, read_bucket
 from tests.support.models.counted import counted, read_edits
 from tests.support.runs.catalogue import settings
 
@@ -99,6 +102,13 @@ class Nights:
         """Status by record of the catalogue as it is."""
         table = read_catalogue(self.output or str(self.folder / "out"), ["record_id", "status"])
         return dict(zip(table["record_id"].to_pylist(), table["status"].to_pylist(), strict=True))
+
+    def owners(self) -> set[str]:
+        """The runs that have made what is in the catalogue now."""
+        catalogue = open_catalogue(str(self.folder / "out"), "edit", StorageConfig())
+        snapshot = find_newest(catalogue.store)
+        tables = [read_bucket(catalogue.store, snapshot, bucket) for bucket in range(len(snapshot.files))]
+        return {row["run"] for table in tables for row in table.to_pylist() if row["current"]}
 
     def state_files(self) -> int:
         return sum(1 for _ in (self.folder / "out").glob("*/state/**/*.step"))
