@@ -31,6 +31,8 @@ from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.launch import make_job
 from mira_batch.report.history import print_difference, print_explanation, print_trajectory
 from mira_batch.report.progress import Terminal
+from mira_batch.runtime.forget import Retention
+from mira_batch.runtime.forget import forget as forget_runs
 from mira_batch.storage.catalogue.check import check_catalogue
 from mira_batch.storage.catalogue.fold import fold
 from mira_batch.storage.catalogue.place import Catalogue, open_catalogue
@@ -212,6 +214,37 @@ def rollback(
         print_json({"snapshot": made.number, "records": made.records})
     else:
         out.print(f"snapshot {made.number} is as {number} was: {made.records:,} records")
+
+
+@app.command(cls=Command)
+def forget(
+    output: Output,
+    last: Annotated[int, typer.Option("--keep-last", min=1, help="Newest snapshots to keep.")] = 1,
+    daily: Annotated[int, typer.Option("--keep-daily", min=0, help="The last of so many days.")] = 0,
+    weekly: Annotated[int, typer.Option("--keep-weekly", min=0, help="The last of so many weeks.")] = 0,
+    monthly: Annotated[int, typer.Option("--keep-monthly", min=0, help="The last of so many months.")] = 0,
+    yearly: Annotated[int, typer.Option("--keep-yearly", min=0, help="The last of so many years.")] = 0,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    job: JobName = "edit",
+    set_: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Delete results that have been superseded, and snapshots but for those that are to be kept.
+
+    What stands for a record now, or did so in a kept snapshot, is copied and read back before anything goes.
+    """
+    opened, retention = _open(output, job, set_), Retention(last, daily, weekly, monthly, yearly)
+    with Terminal(err) as progress:
+        done = forget_runs(opened, RESULTS_OF[job], retention, progress.note, dry)
+    if as_json:
+        print_json(asdict(done))
+        return
+    would = "would be " if dry else ""
+    out.print(f"{len(done.kept)} snapshots {would}kept, {len(done.snapshots)} {would}deleted")
+    for name, rows in done.deleted.items():
+        print_text(f"{name}: {would}deleted, {rows:,} superseded rows")
+    for name, rows in done.copied.items():
+        print_text(f"{name}: {would}deleted but for {rows:,} rows that are still needed")
 
 
 def _open(output: str, job: str, set_: Sequence[str] | None) -> Catalogue:

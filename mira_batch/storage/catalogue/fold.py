@@ -80,6 +80,8 @@ class Pending:
     """Runs that the snapshot knows and that are there no more."""
     unplanned: int = 0
     """How many runs have nothing yet that could be folded."""
+    names: frozenset[str] = frozenset()
+    """The folders below the output."""
 
     @property
     def is_empty(self) -> bool:
@@ -110,7 +112,8 @@ def fold(
         writer, runs = SnapshotWriter(catalogue.store, pending.base.number + 1), dict(pending.base.runs)
         for table in merge_pending(catalogue, pending, fields, on_damaged, runs):
             writer.add(table)
-        if (folded := writer.finish(runs)) is not None:
+        forgotten = pending.base.forgotten & pending.names  # some may be gone for good by now
+        if (folded := writer.finish(runs, forgotten)) is not None:
             return folded  # else somebody was faster
 
 
@@ -125,7 +128,7 @@ def find_pending(
     names = catalogue.output.list_folders()
     for name in names:
         known = base.runs.get(name)
-        if known is not None and known.complete:
+        if (known is not None and known.complete) or name in base.forgotten:
             continue
         store = open_store(catalogue.output.locate(name), catalogue.storage, make=False)
         try:
@@ -139,7 +142,8 @@ def find_pending(
             unplanned += 1
         elif known is None or run[0].committed - set(known.expand()):
             found.append(run)
-    return Pending(base, _number(base, found), frozenset(base.runs) - set(names), unplanned)
+    removed = frozenset(base.runs) - set(names)
+    return Pending(base, _number(base, found), removed, unplanned, frozenset(names))
 
 
 def _find_rolled_back(store: Store) -> Snapshot:
@@ -150,7 +154,7 @@ def _find_rolled_back(store: Store) -> Snapshot:
             if (found := read_snapshot(store, number)) is not None:
                 kept = {name: run for name, run in found.runs.items() if run.left_out}
                 runs = {name: replace(run, folded=run.left_out) for name, run in kept.items()}
-                return Snapshot(numbers[0], runs=runs)
+                return Snapshot(numbers[0], runs=runs, forgotten=found.forgotten)
     return Snapshot(max(numbers, default=0))
 
 

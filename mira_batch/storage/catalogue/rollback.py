@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from mira_batch.core.errors import ConfigError
 from mira_batch.storage.catalogue.place import Catalogue
@@ -42,6 +43,8 @@ def roll_back(catalogue: Catalogue, number: int) -> Snapshot:
             before = then.runs.get(name)
             had = set(before.expand()) - set(before.expand_left_out()) if before else set[int]()
             runs[name] = replace(run, left_out=tuple(find_ranges(set(run.expand()) - had)))
-        made = Snapshot(newest.number + 1, then.files, then.records, then.rows, runs)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        number_now, gone_runs = newest.number + 1, newest.forgotten
+        made = Snapshot(number_now, then.files, then.records, then.rows, runs, gone_runs, now)
         if create_snapshot(catalogue.store, made):
             return made  # else a run was folded meanwhile

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -74,6 +74,10 @@ class Snapshot:
     rows: int = 0
     runs: Mapping[str, FoldedRun] = field(default_factory=dict)
     """By name."""
+    forgotten: frozenset[str] = frozenset()
+    """Runs whose results nobody needs any more. They are being deleted."""
+    created: str = ""
+    """When its state came to be, ISO 8601 by the clock of who made it."""
 
     @property
     def newest_plan(self) -> int:
@@ -118,7 +122,15 @@ def read_snapshot(store: Store, number: int) -> Snapshot | None:
         )
         for name, run in found["runs"].items()
     }
-    return Snapshot(number, tuple(found["files"]), found["records"], found["rows"], runs)
+    return Snapshot(
+        number,
+        tuple(found["files"]),
+        found["records"],
+        found["rows"],
+        runs,
+        frozenset(found["forgotten"]),
+        found["created"],
+    )
 
 
 def read_bucket(store: Store, snapshot: Snapshot, bucket: int, columns: list[str] | None = None) -> pa.Table:
@@ -176,9 +188,26 @@ class SnapshotWriter:
         self._rows += rows.num_rows
         self._records += rows["current"].to_pylist().count(True)
 
-    def finish(self, runs: Mapping[str, FoldedRun]) -> Snapshot | None:
-        """Create the marker. None: another driver has taken the number."""
-        made = Snapshot(self._number, tuple(self._files), self._records, self._rows, dict(runs))
+    def finish(
+        self, runs: Mapping[str, FoldedRun], forgotten: Collection[str] = (), created: str = ""
+    ) -> Snapshot | None:
+        """Create the marker.
+
+        Args:
+            runs, forgotten: of the snapshot.
+            created: when its state came to be; empty: now.
+
+        Returns the snapshot; None where another driver has taken the number.
+        """
+        made = Snapshot(
+            self._number,
+            tuple(self._files),
+            self._records,
+            self._rows,
+            dict(runs),
+            frozenset(forgotten),
+            created or datetime.now(UTC).isoformat(timespec="seconds"),
+        )
         return made if create_snapshot(self._store, made) else None
 
 
@@ -194,11 +223,12 @@ def create_snapshot(store: Store, snapshot: Snapshot) -> bool:
     """
     document = {
         "form": _FORM,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": snapshot.created,
         "files": snapshot.files,
         "records": snapshot.records,
         "rows": snapshot.rows,
         "runs": {name: asdict(run) for name, run in snapshot.runs.items()},
+        "forgotten": sorted(snapshot.forgotten),
     }
     return store.create(_locate(snapshot.number, MARKER), json.dumps(document).encode())
 

@@ -240,6 +240,24 @@ def _write_parquet(groups: list[pa.Table]) -> bytes:
     return sink.getvalue()
 
 
+def write_plan_of(store: Store, shards: Sequence[pa.Table], more: Mapping[str, Any]) -> None:
+    """Write a plan of these very shards.
+
+    Args:
+        store: the run's directory.
+        shards: the plan rows of each.
+        more: what else its marker says.
+    """
+    files = []
+    for first in range(0, len(shards), SHARDS_PER_FILE):
+        data = _write_parquet(list(shards[first : first + SHARDS_PER_FILE]))
+        files.append(f"plan/plan-{len(files):04d}-{content_hash(data, size=4)}.parquet")
+        store.put(files[-1], data)
+    sizes = [shard.num_rows for shard in shards]
+    document = {"files": files, "sizes": sizes, "rejected": 0, "skipped": 0, **more}
+    store.put(layout.PLAN, json.dumps(document).encode())
+
+
 def read_plan(store: Store) -> Plan | None:
     """The plan of a run, or None while there is no whole one.
 
