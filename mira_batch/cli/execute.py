@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -14,6 +16,7 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.load import load_job_config, load_run_config, load_storage
 from mira_batch.config.shared import JobConfig, StorageConfig
 from mira_batch.core.errors import ConfigError, RunStopped
+from mira_batch.core.receipts import RunSummary
 from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
 from mira_batch.report.causes import causes_table
@@ -26,6 +29,69 @@ from mira_batch.storage.run.layout import read_last_config
 from mira_batch.storage.stores import open_store
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a command that ran a job."""
+
+    summary: RunSummary
+    code: int = 0
+    """Its exit code."""
+    kind: str = ""
+    """What went wrong, in a word or two."""
+    problem: str = ""
+    """The same in a sentence."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What there is to look at, as of `look_at_results`."""
+    lost: str = ""
+    """Why there is nothing."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run to look at."""
+        return bool(self.summary.run) and (not self.code or self.summary.planned > 0)
+
+    def dump(self) -> dict[str, Any]:
+        """The whole of it, for `--json`."""
+        return dump_summary(self.summary) | dict(self.more) | ({"error": self.problem} if self.problem else {})
+
+
+def perform(
+    interrupts: Interrupts,
+    settings: JobConfig,
+    takeover: bool = False,
+    profile: bool = False,
+    approved: str = "",
+    if_running: IfRunning = IfRunning.share,
+) -> Outcome:
+    """Run a job, and look at what came of it.
+
+    Args:
+        interrupts: who hears signals.
+        settings: of the job.
+        takeover, profile, approved, if_running: as `runtime.run.run` takes them.
+    """
+    with interrupts.run(settings.backend == "inline") as stop, Terminal(err) as progress:
+        try:
+            summary = runner.run(make_job(settings), progress, stop, takeover, profile, approved, if_running)
+            found = _judge(summary)
+        except RunStopped as early:
+            code = INTERRUPTED if early.end is RunEnd.interrupted else 1
+            found = Outcome(early.summary, code, early.end, str(early))
+        if not found.begun:
+            return found
+        more, lost = look_at_results(settings, found.summary)
+    return replace(found, more=more, lost=lost)
+
+
+def _judge(summary: RunSummary) -> Outcome:
+    if summary.unread:
+        return Outcome(summary, 1, "damaged", describe_unread(summary))
+    if summary.committed and not summary.ok:
+        kind = "all failed" if summary.failed == summary.committed else "none ok"
+        return Outcome(summary, 1, kind, describe_none_ok(summary))
+    return Outcome(summary)
+
+
 def run_job(
     interrupts: Interrupts,
     settings: JobConfig,
@@ -35,43 +101,28 @@ def run_job(
     approved: str = "",
     if_running: IfRunning = IfRunning.share,
 ) -> None:
-    """Run a job, and print what came of it.
-
-    Args:
-        interrupts: who hears signals.
-        settings: of the job.
-        as_json: print JSON.
-        takeover, profile, approved, if_running: as `runtime.run.run` takes them.
-    """
-    problem, kind, code = "", "", 0
-    with interrupts.run(settings.backend == "inline") as stop, Terminal(err) as progress:
-        try:
-            summary = runner.run(make_job(settings), progress, stop, takeover, profile, approved, if_running)
-            if summary.unread:
-                problem, kind, code = describe_unread(summary), "damaged", 1
-            elif summary.committed and not summary.ok:
-                problem, kind, code = describe_none_ok(summary), "none ok", 1
-                if summary.failed == summary.committed:
-                    kind = "all failed"
-        except RunStopped as early:
-            summary, problem, kind = early.summary, str(early), early.end
-            code = INTERRUPTED if early.end is RunEnd.interrupted else 1
-        begun = bool(summary.run) and (not code or summary.planned > 0)  # else there is nothing to look at
-        more, lost = look_at_results(settings, summary) if begun else ({}, "")
-    if lost:
-        complain(f"[yellow]no {'report' if isinstance(settings, BulkEditConfig) else 'facts'}:[/]", lost)
+    """Run a job, and print what came of it; arguments but for `as_json` as of `perform`."""
+    found = perform(interrupts, settings, takeover, profile, approved, if_running)
+    if found.lost:
+        what = "report" if isinstance(settings, BulkEditConfig) else "facts"
+        complain(f"[yellow]no {what}:[/]", found.lost)
     if as_json:
-        print_json(dump_summary(summary) | more | ({"error": problem} if problem else {}))
-    elif begun:
-        print_outcome(out, summary, more, profile)
-    elif summary.busy:
-        print_text(f"skipped: {summary.busy}")
-    elif not code:
+        print_json(found.dump())
+    elif found.begun:
+        print_outcome(out, found.summary, found.more, profile)
+    elif found.summary.busy:
+        print_text(f"skipped: {found.summary.busy}")
+    elif not found.code:
         out.print("nothing to do")
-        out.print(causes_table(summary))
-    if code:
-        complain(f"[yellow]{kind}:[/]", problem)
-        raise typer.Exit(code)
+        out.print(causes_table(found.summary))
+    end(found)
+
+
+def end(found: Outcome) -> None:
+    """Say what went wrong, if anything, and exit with its code."""
+    if found.code:
+        complain(f"[yellow]{found.kind}:[/]", found.problem)
+        raise typer.Exit(found.code)
 
 
 def load_run(run: str | None, config: Path | None, sets: Sequence[str]) -> JobConfig:

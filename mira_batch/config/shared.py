@@ -290,11 +290,12 @@ class JobConfig(Strict):
     """Which records of the catalogue to run. None runs all that are new, changed, or not done."""
     run_id: str | None = Field(
         default=None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]|\{date\}){0,127}$",
         json_schema_extra={"form": "at most 128 letters, digits, dots, - and _, the first a letter or digit"},
     )
     """Name of the run's directory. None derives it from the settings and the manifest's state, so that
-    the same command continues the same run and a changed manifest starts a new one."""
+    the same command continues the same run and a changed manifest starts a new one. `{date}` in it stands for
+    the day on which the command is given, in UTC: `night-{date}`."""
     limits: RunLimits = RunLimits()
     """What bounds the whole run."""
     workers: WorkersConfig = WorkersConfig()

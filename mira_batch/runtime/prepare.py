@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -67,6 +68,8 @@ def make_spec(job: Job, files: Sequence[tuple[str, str]], source: str) -> RunSpe
         source: where they are, as the user wrote it.
     """
     contents = content_hash(*(part for file in files for part in file))
+    name, dated = job.config.run_id, "{date}" in (job.config.run_id or "")
+    day = name.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}") if name and dated else ""
     return RunSpec(
         job=job.config.job,
         output=job.config.output.uri,
@@ -76,7 +79,8 @@ def make_spec(job: Job, files: Sequence[tuple[str, str]], source: str) -> RunSpe
         settings={**job.settings(), "manifest_content": contents} | _name_selection(job.config),
         config=job.config.model_dump(mode="json"),
         storage=job.config.storage,
-        run_id=job.config.run_id,
+        run_id=None if dated else name,
+        day=day,
     )
 
 
@@ -113,6 +117,8 @@ def prepare(job: Job) -> Prepared:
     source = job.find_source()
     first = make_spec(job, source.files, source.location)
     spec = layout.find_newest(first)
+    if spec is not None and spec.day and not layout.has_settings_of(spec):  # another run of the same day
+        first, spec = replace(first, number=spec.number + 1), None
     if spec is None:
         return Prepared(first, source, source.split())
     store = layout.open_run(spec)

@@ -88,6 +88,8 @@ class RunSpec:
     storage: StorageConfig
     run_id: str | None = None
     """The configured run id; None derives one from `settings`."""
+    day: str = ""
+    """The configured run id where it has a date: of a day there may be several runs."""
     number: int = 1
     """Which of the runs of the same settings over the same files it is."""
 
@@ -100,7 +102,9 @@ class RunSpec:
 
     @property
     def series(self) -> str:
-        """Name of the first run of the same settings over the same files."""
+        """Name of the first run of the same settings over the same files, or of the same day."""
+        if self.day:
+            return self.day
         parts = [
             re.sub(r"[^A-Za-z0-9]+", "-", part.split(".")[0]).strip("-") for part in self.source.split("/")
         ]
@@ -131,6 +135,16 @@ def find_newest(spec: RunSpec) -> RunSpec | None:
         numbers = [int(match[1]) for name in names if (match := pattern.fullmatch(name))]
         found += [replace(spec, number=number) for number in sorted(numbers)]
     return found[-1] if found else None
+
+
+def has_settings_of(spec: RunSpec) -> bool:
+    """Whether the run of this name was begun with these settings over these files.
+
+    Raises:
+        StoreError: the store can't be used, or its `run.json` is damaged.
+    """
+    standing = read_run(open_store(spec.uri, spec.storage, make=False))
+    return not list(_find_differences(standing["settings"], json.loads(json.dumps(spec.settings))))
 
 
 def open_run(spec: RunSpec) -> Store:

@@ -1,0 +1,68 @@
+"""A night on one screen, as a person reads it in the morning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from mira_batch.catalogue.health import Drift, Night
+from mira_batch.core.receipts import RunSummary
+from mira_batch.core.text import show_text
+from mira_batch.report.causes import name_cause
+
+
+def describe_night(
+    night: Night, earlier: Sequence[Night], drift: Sequence[Drift], summary: RunSummary | None, report: str
+) -> str:
+    """The night in a few lines.
+
+    Args:
+        night: tonight.
+        earlier: the nights before.
+        drift: how tonight compares with them.
+        summary: what its run came to, where there is one.
+        report: where its report is; empty where there is none.
+    """
+    lines = [("night", f"{night.ended}  {night.run or 'nothing to do'}  in {_clock(night.seconds)}")]
+    if night.problem:
+        lines.append(("FAILED", night.problem))
+    if night.committed:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(night.errors.items()))
+        ends = f"{night.ok:,} ok, {night.unfinished:,} unfinished, {night.failed:,} failed"
+        lines.append(
+            ("records", f"{night.committed:,} of {night.planned:,}: {ends}{f' ({kinds})' if kinds else ''}")
+        )
+    causes = {} if summary is None else summary.causes
+    if causes:
+        why = [f"{cause.records:,} {name_cause(name)}" for name, cause in causes.items()]
+        lines.append(("why", ", ".join(why)))
+    lines.append(("catalogue", f"{night.records:,} records, the newest good result {_age(night)}"))
+    if night.cost:
+        each = f", ${night.cost_each:,.4f} an accepted image" if night.cost_each else ""
+        lines.append(("cost", f"${night.cost:,.2f}{each}"))
+    for figure in drift:
+        verdict = "OUT OF LINE" if figure.out else "in line"
+        span = f"{_number(figure, figure.mean)} ± {_number(figure, figure.limit)}"
+        lines.append(
+            (figure.name, f"{_number(figure, figure.tonight)}, {verdict} with {len(earlier)} nights ({span})")
+        )
+    if report:
+        lines.append(("report", report))
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"{name:<{width}}  {show_text(text)}" for name, text in lines)
+
+
+def _number(figure: Drift, value: float) -> str:
+    return f"{100 * value:.1f} %" if figure.name == "acceptance rate" else f"${value:,.4f}"
+
+
+def _age(night: Night) -> str:
+    if not night.newest_good:
+        return "is not there yet"
+    hours = (datetime.now(UTC) - datetime.fromisoformat(night.newest_good)).total_seconds() / 3600
+    return "is of tonight" if hours < 1 else f"is {hours:,.0f} hours old"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
