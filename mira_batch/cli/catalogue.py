@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mira_batch.catalogue.compare import compare_runs
-from mira_batch.catalogue.explain import explain as explain_record
-from mira_batch.catalogue.trajectory import find_trajectory
 from mira_batch.cli.app import (
     Command,
     Config,
@@ -28,8 +25,7 @@ from mira_batch.cli.execute import read_storage, run_job
 from mira_batch.config.base import make_absolute
 from mira_batch.config.load import load_job_config
 from mira_batch.core.errors import ConfigError, StoreError
-from mira_batch.launch import make_job
-from mira_batch.report.history import print_difference, print_explanation, print_trajectory
+from mira_batch.report.history import print_difference
 from mira_batch.report.progress import Terminal
 from mira_batch.runtime.forget import Retention
 from mira_batch.runtime.forget import forget as forget_runs
@@ -44,44 +40,6 @@ Where = Annotated[
     str | None,
     typer.Option("--where", metavar="SQL", help="Which records: a condition over the catalogue's columns."),
 ]
-
-
-@app.command(cls=Command)
-def explain(
-    record: Annotated[str, typer.Argument(help="A record_id.")],
-    config: Config,
-    set_: Sets = None,
-    as_json: Json = False,
-) -> None:
-    """Say why a plan would run a record or leave it alone, and what runs have made of it."""
-    job = make_job(load_job_config(config, set_ or ()))
-    with Terminal(err) as progress:
-        found = explain_record(job, record, progress)
-    if as_json:
-        print_json(asdict(found))
-    else:
-        print_explanation(out, found)
-    if found.cause == "unknown":
-        raise typer.Exit(1)
-
-
-@app.command(cls=Command)
-def show(
-    where: Annotated[str, typer.Argument(metavar="RUN", help="A run's directory, or that of all runs.")],
-    record: Annotated[str, typer.Argument(help="A record_id.")],
-    images: Annotated[
-        Path | None, typer.Option("--images", metavar="DIR", help="Write the images into this directory.")
-    ] = None,
-    set_: Sets = None,
-    as_json: Json = False,
-) -> None:
-    """Show what the loop did with a record: each step, its scores, and the images where the terminal can."""
-    found = find_trajectory(where, record, read_storage(set_ or ()))
-    written = found.write_images(images) if images is not None else []
-    if as_json:
-        print_json(found.dump() | {"images": [str(path) for path in written]})
-    else:
-        print_trajectory(out, found, written)
 
 
 @app.command(cls=Command)

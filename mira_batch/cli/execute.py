@@ -52,7 +52,9 @@ class Outcome:
 
     def dump(self) -> dict[str, Any]:
         """The whole of it, for `--json`."""
-        return dump_summary(self.summary) | dict(self.more) | ({"error": self.problem} if self.problem else {})
+        return (
+            dump_summary(self.summary) | dict(self.more) | ({"error": self.problem} if self.problem else {})
+        )
 
 
 def perform(

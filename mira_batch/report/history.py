@@ -14,9 +14,10 @@ from rich.text import Text
 
 from mira_batch.catalogue.compare import Difference
 from mira_batch.catalogue.explain import Explanation
-from mira_batch.catalogue.trajectory import FoundTrajectory
+from mira_batch.core.replay import Replay
 from mira_batch.core.text import show_text
 from mira_batch.report.causes import name_cause
+from mira_batch.storage.catalogue.trajectory import FoundTrajectory
 
 _COLOURS = {"ok": "green", "unfinished": "yellow", "failed": "red"}
 _MOST_LISTED = 20
@@ -80,6 +81,22 @@ def print_trajectory(console: Console, found: FoundTrajectory, written: Sequence
     console.print(Text(f"in   {show_text(found.run.uri)}", "dim"))
     for path in written:
         console.print(Text(show_text(str(path))))
+
+
+def print_replay(console: Console, done: Replay) -> None:
+    """Whether a record came out the same, and if not, where it went another way."""
+    colour = {"same": "green", "near": "yellow", "different": "red"}[done.verdict]
+    words = {"same": "bitwise the same", "near": "near", "different": "different"}[done.verdict]
+    console.print(Text(show_text(done.old["record_id"]), "bold"), Text(words, colour))
+    for role, (then, now) in done.models.items():
+        console.print(Text(f"  {role} was {show_text(str(then))}, is now {show_text(str(now))}"))
+    if (found := done.difference) is not None:
+        where = "at the end" if found.step is None else f"at step {found.step + 1}"
+        console.print(f"  the {found.role} moved {where}")
+        console.print(Text(f"    was {show_text(found.was)}"))
+        console.print(Text(f"    now {show_text(found.now)}"))
+        if found.mean is not None:
+            console.print(f"    the images differ by {found.mean:.3f} of 255 on average")
 
 
 def find_protocol(console: Console) -> str:
