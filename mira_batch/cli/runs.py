@@ -23,6 +23,7 @@ from mira_batch.cli.app import (
     print_text,
 )
 from mira_batch.cli.execute import load_run, run_job
+from mira_batch.cli.watch import watch_run
 from mira_batch.config.load import load_job_config
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.text import show_text
@@ -173,9 +174,20 @@ def inspect(
 
 
 @app.command(cls=Command)
-def status(run: Run = None, config: MaybeConfig = None, set_: Sets = None, as_json: Json = False) -> None:
+def status(
+    run: Run = None,
+    config: MaybeConfig = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on saying what it is doing until its driver has ended.")
+    ] = False,
+    set_: Sets = None,
+    as_json: Json = False,
+) -> None:
     """Say how far the run is, from its directory alone."""
-    summary = runner.status(make_job(load_run(run, config, set_ or ())))
+    job = make_job(load_run(run, config, set_ or ()))
+    if watch:
+        watch_run(runner.open_existing(job))
+    summary = runner.status(job)
     if as_json:
         print_json(dump_summary(summary))
     else:

@@ -18,6 +18,7 @@ from rich.text import Text
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
 from mira_batch.core.text import show_text
 from mira_batch.core.types import UNFINISHED
+from mira_batch.runtime.live import LiveState
 
 _LINE_SECONDS = 10.0
 
@@ -145,6 +146,44 @@ class Terminal(Progress):
         share = 100 * self._done / max(1, summary.planned)
         grid.add_row(Text(summary.run_id, "bold"), bar, f"{share:3.0f} %", Text(elapsed, "dim"))
         return Group(grid, Text("  " + show_text(self._describe_status()), "dim"))
+
+
+def live_table(state: LiveState) -> RenderableType:
+    """What a run is doing, and each of its workers."""
+    grid = Table.grid(padding=(0, 2))
+    share = 100 * state.done / max(1, state.planned)
+    bar = ProgressBar(total=max(1, state.planned), completed=state.done, width=40)
+    grid.add_row(
+        Text(show_text(state.run_id), "bold"), bar, f"{share:3.0f} %", Text(describe_live(state), "dim")
+    )
+    workers = Table.grid(padding=(0, 2))
+    for worker in state.workers:
+        slowest = worker["records"][0] if worker["records"] else None
+        at = (
+            f"{show_text(slowest['record_id'])} at step {slowest['step'] + 1} ({slowest['doing']}) for "
+            f"{slowest['seconds']:,.0f} s"
+            if slowest
+            else "idle"
+        )
+        silent = f"silent for {worker['silent']:,.0f} s" if worker["silent"] > _LINE_SECONDS else ""
+        workers.add_row("  " + show_text(worker["worker"]), f"{worker['in_flight']} in flight", at, silent)
+    note = [Text("  " + show_text(state.note), "yellow")] if state.note else []
+    return Group(grid, workers, *note)
+
+
+def describe_live(state: LiveState) -> str:
+    """What a run is doing, in a line."""
+    failed = sum(state.errors.values())
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in Counter(state.errors).most_common(3))
+    parts = [f"{state.done:,} of {state.planned:,} records", f"{60 * state.rate:,.1f} a minute"]
+    if state.eta is not None:
+        parts.append(f"{_format_clock(state.eta)} left")
+    parts.append(f"{failed:,} failed{f' ({kinds})' if kinds else ''}")
+    if state.editor_busy is not None:
+        parts.append(f"editor busy {100 * state.editor_busy:.0f} %")
+    if state.cost:
+        parts.append(f"${state.cost:,.2f}")
+    return ", ".join([*parts, f"{len(state.workers)} workers"])
 
 
 def _format_clock(seconds: float) -> str:

@@ -24,6 +24,7 @@ from mira_batch.runtime.estimate import estimate
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.lease import is_alive, lease, read_claim
 from mira_batch.runtime.ledger import Ledger, sum_receipts
+from mira_batch.runtime.live import LiveWriter, Watchers
 from mira_batch.runtime.plan import (
     PIXELS,
     Comparison,
@@ -125,6 +126,10 @@ def run(
         if todo and stop.end is None:
             with phases.phase("start"):
                 _start(backend, job.config, stop, stack)
+            live = stack.enter_context(LiveWriter(store))
+            figures = Watchers(live, backend.make_metrics(store.name))
+            figures.executing(summary)
+            watch = Watchers(watch, figures)
             with phases.phase("work"):
                 session = secrets.token_hex(4)  # names this call of the driver; see runtime/attempts.py
                 ledger = Ledger(store, session, summary)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from mira_batch.config.shared import WorkersConfig
+from mira_batch.core.receipts import Progress
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.plan import ReadPart
 from mira_batch.runtime.pool import Assignment, Pool
@@ -43,6 +44,11 @@ class Backend(Protocol):
             ManifestError: one can't be read to its end.
             ClusterLost: what it runs on died.
         """
+        ...
+
+    def make_metrics(self, run: str) -> Progress:
+        """Who exports the figures of a run of this name, once the backend has started; nobody, where there is
+        nobody to export them to."""
         ...
 
     def open_pool(self, work: Assignment) -> AbstractContextManager[Pool]:

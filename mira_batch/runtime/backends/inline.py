@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import EngineDead
-from mira_batch.core.receipts import Receipt, WorkerStatus
+from mira_batch.core.receipts import Progress, Receipt, WorkerStatus
 from mira_batch.runtime.attempts import INLINE, Session, find_open_shards
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.plan import ReadPart
@@ -48,6 +48,10 @@ class InlineBackend:
             for table in read_part(job, part):
                 look()
                 yield table
+
+    def make_metrics(self, run: str) -> Progress:
+        """Nobody."""
+        return Progress()
 
     @contextmanager
     def open_pool(self, work: Assignment) -> Iterator[Pool]:

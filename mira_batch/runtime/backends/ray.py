@@ -30,12 +30,13 @@ from mira_batch.core.errors import (
     StoreError,
     UserError,
 )
-from mira_batch.core.receipts import WorkerStatus
+from mira_batch.core.receipts import Progress, WorkerStatus
 from mira_batch.core.types import ErrorKind, Failure
 from mira_batch.runtime.attempts import Loss, ProcessEnd, Session
 from mira_batch.runtime.backends.board import Board, Order
 from mira_batch.runtime.backends.cluster import notes, ray_session
 from mira_batch.runtime.backends.listener import Listener, find_patience
+from mira_batch.runtime.backends.metrics import RayMetrics
 from mira_batch.runtime.backends.nodes import find_loss
 from mira_batch.runtime.backends.processes import LAST_WORDS, WorkerProcess, explain_exit, find_own_process
 from mira_batch.runtime.backends.reading import end_pool, explain, read_tables, watch_executors
@@ -232,6 +233,10 @@ class RayBackend:
                 kind, message = json.loads(text)
                 raise _ERRORS[kind](message)
             yield table.drop_columns(_ERROR.name)
+
+    def make_metrics(self, run: str) -> Progress:
+        """Through Ray's own metrics."""
+        return RayMetrics(run)
 
     @contextmanager
     def open_pool(self, work: Assignment) -> Iterator[Pool]:
