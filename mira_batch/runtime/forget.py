@@ -165,7 +165,7 @@ def forget(
         moves: dict[str, _Move] = {}
         for name, rows in outcome.copied.items():
             note(f"copying {rows:,} rows of {name}")
-            moves[name] = _copy_rows(catalogue, name, newest.runs[name], needs[name].rows, fields)
+            moves[name] = _copy_rows(catalogue, name, newest, needs[name].rows, fields)
         gone = {*deleted, *outcome.copied}
         _rewrite(catalogue, [snapshots[number] for number in sorted(kept)], newest, moves, gone)
         for number in snapshots:
@@ -216,12 +216,12 @@ def _is_needed(table: pa.Table) -> Any:
 
 
 def _copy_rows(
-    catalogue: Catalogue, name: str, run: FoldedRun, rows: Collection[tuple[int, int]], fields: pa.Schema
+    catalogue: Catalogue, name: str, newest: Snapshot, rows: Collection[tuple[int, int]], fields: pa.Schema
 ) -> _Move:
     """Copy rows of a run into one of its own, with their plan rows and step images, and read them back."""
     source = open_store(catalogue.output.locate(name), catalogue.storage, make=False)
-    number = 1
-    while (copy := f"{name.rsplit('.kept', 1)[0]}.kept{number}") in catalogue.output.list_folders():
+    run, number, taken = newest.runs[name], 1, {*catalogue.output.list_folders(), *newest.forgotten}
+    while (copy := f"{name.rsplit('.kept', 1)[0]}.kept{number}") in taken:
         number += 1
     target = open_store(catalogue.output.locate(copy), catalogue.storage)
     places: dict[tuple[int, int], tuple[int, int]] = {}
