@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import typer
 
 from mira_batch.cli.app import (
@@ -25,7 +27,7 @@ from mira_batch.cli.app import (
 from mira_batch.cli.execute import load_run, run_job
 from mira_batch.cli.watch import watch_run
 from mira_batch.config.load import load_job_config
-from mira_batch.core.errors import ConfigError
+from mira_batch.core.errors import ConfigError, UserError
 from mira_batch.core.text import show_text
 from mira_batch.launch import make_job
 from mira_batch.report.causes import causes_table, describe_estimate
@@ -34,7 +36,10 @@ from mira_batch.report.progress import Terminal, summary_table
 from mira_batch.runtime import preflight
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.busy import IfRunning
+from mira_batch.storage.schema import REJECTS
 
+_MOST_NAMED = 5
+"""Unusable rows that a plan names."""
 Takeover = Annotated[
     bool, typer.Option("--takeover", help="Take the run over from a driver that is at work on it.")
 ]
@@ -81,6 +86,9 @@ def plan(
         list[str] | None,
         typer.Option("--assume", metavar="NAME=X", help="edits, edit_seconds or edit_dollars of a record."),
     ] = None,
+    rejects: Annotated[
+        Path | None, typer.Option("--rejects", metavar="FILE", help="Write unusable rows here, as Parquet.")
+    ] = None,
     detailed: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit with 3 where there is something to do.")
     ] = False,
@@ -93,13 +101,18 @@ def plan(
     job = make_job(load_job_config(config, set_ or ()))
     inline = job.config.backend == "inline"
     with get_interrupts(context).run(inline) as stop, Terminal(err) as progress:
-        summary = runner.plan(job, progress, stop, _read_assumed(assume or ()))
+        unusable: list[pa.Table] = []
+        summary = runner.plan(job, progress, stop, _read_assumed(assume or ()), unusable.append)
+    if rejects is not None:
+        _write_rejects(rejects, unusable)
     if as_json:
         print_json(dump_summary(summary))
     else:
         out.print(f"{summary.planned:,} records in {summary.shards:,} shards to run", end="")
         out.print(f", {summary.committed:,} of them committed" if summary.run else "")
         out.print(causes_table(summary))
+        for row in [row for table in unusable for row in table.to_pylist()][:_MOST_NAMED]:
+            print_text(f"unusable: {row['where']}: {row['field']} {row['reason']}")
         if summary.estimate is not None and summary.planned:
             out.print(describe_estimate(summary.estimate, job.config.workers.most), highlight=False)
         if summary.run:
@@ -107,6 +120,13 @@ def plan(
         print_text(f"plan: {summary.plan}")
     if detailed and summary.committed < summary.planned:
         raise typer.Exit(3)
+
+
+def _write_rejects(file: Path, rejects: Sequence[pa.Table]) -> None:
+    try:
+        pq.write_table(pa.concat_tables([REJECTS.empty_table(), *rejects]), file)
+    except OSError as error:
+        raise UserError(f"--rejects {file}: can't be written: {error.strerror}") from None
 
 
 def _read_assumed(assume: Sequence[str]) -> dict[str, float]:

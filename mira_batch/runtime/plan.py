@@ -71,6 +71,13 @@ class Comparison:
     form: str
     """Hash of the run's settings, as of `layout.hash_form`."""
 
+    def find_rejects(self) -> Iterator[pa.Table]:
+        """The rows that can't be used, and those whose record came before (schema `REJECTS`)."""
+        start = 0
+        for table in self.rows.read():
+            yield from _find_rejects(table, self.causes[start : start + table.num_rows])
+            start += table.num_rows
+
     def count(self, *but: Cause) -> int:
         """How many records are to be run, for other causes than these."""
         counts = self.left_out.causes
@@ -275,19 +282,18 @@ def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
     steps = find_logged_steps(known.catalogue, known.snapshot)
     workers = job.config.workers
     writer = PlanWriter(store, workers.shard_size, workers.most, watched=steps)
-    rejects = [schema.REJECTS.empty_table()]
     start = 0
     for table in found.rows.read():
         causes = found.causes[start : start + table.num_rows]
         start += table.num_rows
         writer.add(table.filter(pa.array(causes >= Cause.new)).select(job.plan_schema.names))
-        rejects += _find_rejects(table, causes)
     writer.point(found.pointers)
     writer.close()
     adopt_steps(known.catalogue, store.name, steps, writer.shards)
     least = known.snapshot.newest_plan
     number = partial(take_number, known.catalogue, store.name, found.form, least)
-    plan = writer.finish(pa.concat_tables(rejects), found.left_out, number)
+    rejects = pa.concat_tables([schema.REJECTS.empty_table(), *found.find_rejects()])
+    plan = writer.finish(rejects, found.left_out, number)
     drop_steps(known.catalogue, steps, writer.shards)
     return plan
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -186,6 +186,7 @@ def plan(
     progress: Progress | None = None,
     stop: StopRequest | None = None,
     assumed: Mapping[str, float] | None = None,
+    on_rejects: Callable[[pa.Table], None] | None = None,
 ) -> RunSummary:
     """Say what a run would do, and why. None is begun, and nothing of one is written.
 
@@ -194,6 +195,8 @@ def plan(
         progress: told how many rows are read.
         stop: by this a signal handler can end it in order.
         assumed: figures for the estimate, as `estimate` takes them.
+        on_rejects: given the rows that can't be used (schema `REJECTS`), in parts. Of a run that is planned
+            already they are in its `plan/rejects.parquet`.
 
     Raises:
         UserError: the config, manifest or store can't be used.
@@ -213,6 +216,9 @@ def plan(
         with look(job, prepared, around) as (known, found):
             expected = estimate(job.config, prepared.spec, found.count(), known, assumed or {})
             summary = replace(_describe(job.config, found), estimate=expected)
+            if on_rejects is not None:
+                for rejects in found.find_rejects():
+                    on_rejects(rejects)
     return replace(summary, wall=time.monotonic() - started)
 
 
