@@ -48,6 +48,13 @@ def causes_table(summary: RunSummary) -> Table:
     return table
 
 
+def list_causes(summary: RunSummary) -> list[str]:
+    """Why records are run, and then why others are not, as in "3 new"; the most frequent first of each."""
+    return [
+        f"{records:,} {name}" for words in (_RUN, _LEFT) for name, records, _ in _find_causes(summary, words)
+    ]
+
+
 def describe_estimate(found: Estimate, workers: int) -> str:
     """What a plan is expected to take, in words. What is unknown is said to be.
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from mira_batch.catalogue.health import Drift, Night
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.text import show_text
-from mira_batch.report.causes import name_cause
+from mira_batch.report.causes import list_causes
 
 
 def describe_night(
@@ -32,10 +32,8 @@ def describe_night(
         lines.append(
             ("records", f"{night.committed:,} of {night.planned:,}: {ends}{f' ({kinds})' if kinds else ''}")
         )
-    causes = {} if summary is None else summary.causes
-    if causes:
-        why = [f"{cause.records:,} {name_cause(name)}" for name, cause in causes.items()]
-        lines.append(("why", ", ".join(why)))
+    if summary is not None and summary.causes:
+        lines.append(("why", ", ".join(list_causes(summary))))
     lines.append(("catalogue", f"{night.records:,} records, the newest good result {_age(night)}"))
     if night.cost:
         each = f", ${night.cost_each:,.4f} an accepted image" if night.cost_each else ""

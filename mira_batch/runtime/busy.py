@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from mira_batch.runtime.lease import Claim, is_alive, read_claim
 from mira_batch.storage.catalogue.place import Catalogue
-from mira_batch.storage.catalogue.snapshot import Snapshot, find_newest
+from mira_batch.storage.catalogue.snapshot import find_newest
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.planfile import Shard, read_plan, read_plan_file
 from mira_batch.storage.stores import Store, open_store
@@ -44,21 +44,18 @@ class BusyRun:
         return f"{self.store.name} ({self.claim})"
 
 
-def find_busy(
-    catalogue: Catalogue, snapshot: Snapshot, own: str, note: Callable[[str], None]
-) -> list[BusyRun]:
+def find_busy(catalogue: Catalogue, own: str, note: Callable[[str], None]) -> list[BusyRun]:
     """Runs that a driver is at work on. Claims that can't be judged otherwise are watched, all at once.
 
     Args:
-        catalogue: of which.
-        snapshot: its newest; runs that are complete in it have no driver.
-        own: name of the run that asks.
+        catalogue: of which. Runs that are complete in its newest snapshot have no driver.
+        own: name of a run that is not asked for.
         note: told what a wait is for.
 
     Raises:
         StoreError: the store can't be used.
     """
-    found = []
+    snapshot, found = find_newest(catalogue.store), list[BusyRun]()
     for name in catalogue.output.list_folders():
         known = snapshot.runs.get(name)
         if name in (own, "catalogue") or (known is not None and known.complete):
@@ -73,17 +70,15 @@ def find_busy(
     return [run for run, lives in zip(found, alive, strict=True) if lives]
 
 
-def await_idle(
-    catalogue: Catalogue, own: str, note: Callable[[str], None], look_up: Callable[[], None]
-) -> None:
-    """Wait until no other run is at work on a catalogue.
+def await_idle(catalogue: Catalogue, note: Callable[[str], None], look_up: Callable[[], None]) -> None:
+    """Wait until no run is at work on a catalogue.
 
     Args:
-        catalogue, own, note: as `find_busy`.
+        catalogue, note: as of `find_busy`.
         look_up: raises what ends the wait.
     """
     told: list[str] = []
-    while busy := find_busy(catalogue, find_newest(catalogue.store), own, lambda _: None):
+    while busy := find_busy(catalogue, "", lambda _: None):
         names = [run.store.name for run in busy]
         if names != told:
             note(f"waiting for {', '.join(map(str, busy))}")

@@ -140,7 +140,7 @@ def forget(
 
     with lease(catalogue.store, ignore, note):
         newest = fold(catalogue, fields, raise_)
-        if busy := find_busy(catalogue, newest, "", note):
+        if busy := find_busy(catalogue, "", note):
             raise RunConflict(
                 f"{catalogue.output.uri}: {busy[0]} is at work on this catalogue; let it finish"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -14,13 +14,12 @@ from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.core.receipts import Progress
-from mira_batch.runtime.busy import IfRunning, await_idle, find_busy, read_works
+from mira_batch.runtime.busy import BusyRun, IfRunning, await_idle, find_busy, read_works
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.lease import lease, read_claim
 from mira_batch.runtime.plan import Comparison, Known, compare, write_plan
 from mira_batch.storage.catalogue.fold import fold
 from mira_batch.storage.catalogue.place import Catalogue, is_overtaken, open_catalogue
-from mira_batch.storage.catalogue.snapshot import find_newest
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.layout import RunSpec
@@ -149,7 +148,9 @@ class Surroundings:
 
 
 @contextmanager
-def look(job: Job, run: Prepared, around: Surroundings) -> Iterator[tuple[Known, Comparison]]:
+def look(
+    job: Job, run: Prepared, around: Surroundings, busy: Sequence[BusyRun]
+) -> Iterator[tuple[Known, Comparison]]:
     """What the job reads, compared with the catalogue. Nothing of a run is written; the catalogue's snapshot
     is brought up to date.
 
@@ -157,13 +158,13 @@ def look(job: Job, run: Prepared, around: Surroundings) -> Iterator[tuple[Known,
         job: the job.
         run: with splits.
         around: reads them, and is told how far it is.
+        busy: other runs at work, to which is left what they have in hand.
 
     Raises:
         UserError: the manifest or the store can't be used.
     """
     watch, reader = around.watch, around.reader
     known = read_catalogue(job, run.spec, watch)
-    busy = find_busy(known.catalogue, known.snapshot, run.spec.name, watch.note)
     for other in busy:
         watch.note(f"{other} is at work on this catalogue; what it has in hand is left to it")
     works = read_works(busy)
@@ -176,7 +177,7 @@ def begin(
 ) -> tuple[Store, Plan] | Comparison | str:
     """The run that is to go on, and its plan: made now, where there is none.
 
-    Plans of one catalogue are made one after the other, so that each knows what the one before has in hand.
+    Runs of one catalogue begin one after the other, so that each knows what those before it have in hand.
 
     Args:
         job, run, around: as of `look`.
@@ -193,23 +194,36 @@ def begin(
             `fail`.
     """
     catalogue, note = open_catalogue_of(run.spec), around.watch.note
-    if if_running is IfRunning.wait:
-        await_idle(catalogue, run.spec.name, note, around.look_up)
-        run = prepare(job)  # others have made results meanwhile
-    elif if_running is not IfRunning.share:
-        busy = find_busy(catalogue, find_newest(catalogue.store), run.spec.name, note)
-        if busy and if_running is IfRunning.skip:
-            return f"{busy[0]} is at work on this catalogue"
-        if busy:
-            raise RunConflict(
-                f"{run.spec.output}: {busy[0]} is at work on this catalogue; let it finish, or say what to "
-                "do with --if-running"
-            )
+    while True:
+        if if_running is IfRunning.wait:
+            await_idle(catalogue, note, around.look_up)
+        with _begin_alone(catalogue, around, if_running) as alone:
+            if not alone:
+                return "a run is just being planned on this catalogue"
+            # Who shares leaves its own run to its claim, which says who is at work on that.
+            own = run.spec.name if if_running is IfRunning.share else ""
+            busy = find_busy(catalogue, own, note)
+            if busy and if_running is IfRunning.wait:
+                continue
+            if busy and if_running is IfRunning.skip:
+                return f"{busy[0]} is at work on this catalogue"
+            if busy and if_running is IfRunning.fail:
+                raise RunConflict(
+                    f"{run.spec.output}: {busy[0]} is at work on this catalogue; let it finish, or say what "
+                    "to do with --if-running"
+                )
+            # Others may have planned since it was looked at.
+            return _begin(job, prepare(job) if run.standing else run, around, approved, busy)
+
+
+def _begin(
+    job: Job, run: Prepared, around: Surroundings, approved: str, busy: Sequence[BusyRun]
+) -> tuple[Store, Plan] | Comparison:
     if not run.splits:
         assert run.standing is not None
         _check_approved(run.standing[1].digest, approved)
         return around.hold(run.spec), run.standing[1]
-    with _planning(catalogue, around), look(job, run, around) as (known, found):
+    with look(job, run, around, busy) as (known, found):
         _check_approved(found.left_out.digest, approved)
         # Only of a night that came to its end is there something to show when the next has no news.
         shown = run.standing if not run.overtaken and job.config.select is None else None
@@ -225,8 +239,8 @@ def begin(
 
 
 @contextmanager
-def _planning(catalogue: Catalogue, around: Surroundings) -> Iterator[None]:
-    """Inside, no other driver makes a plan for this catalogue."""
+def _begin_alone(catalogue: Catalogue, around: Surroundings, if_running: IfRunning) -> Iterator[bool]:
+    """Inside, no other run begins on this catalogue. False: one just does, and it is not to be waited for."""
     told = False
 
     def await_turn() -> None:
@@ -239,8 +253,14 @@ def _planning(catalogue: Catalogue, around: Surroundings) -> Iterator[None]:
     def ignore(_: str) -> None:
         """Nobody takes over a plan that is being made."""
 
-    with lease(catalogue.store, ignore, ignore, await_turn=await_turn):
-        yield
+    turn = None if if_running is IfRunning.skip else await_turn
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lease(catalogue.store, ignore, ignore, await_turn=turn))
+        except RunConflict:
+            yield False
+            return
+        yield True
 
 
 def _check_approved(digest: str, approved: str) -> None:

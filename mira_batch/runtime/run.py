@@ -18,7 +18,7 @@ from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.runtime.backends import Backend, make_backend
-from mira_batch.runtime.busy import IfRunning
+from mira_batch.runtime.busy import IfRunning, find_busy
 from mira_batch.runtime.drive import drive, watch_deadline
 from mira_batch.runtime.estimate import estimate
 from mira_batch.runtime.job import Job
@@ -40,6 +40,7 @@ from mira_batch.runtime.prepare import (
     Surroundings,
     begin,
     look,
+    open_catalogue_of,
     open_existing,
     prepare,
     read_catalogue,
@@ -213,7 +214,8 @@ def plan(
     with ExitStack() as stack:
         reader = _Reader(job, prepared, backend, stop, stack)
         around = Surroundings(reader, progress or Progress(), partial(_look_up, stop, prepared.spec), _refuse)
-        with look(job, prepared, around) as (known, found):
+        others = find_busy(open_catalogue_of(prepared.spec), prepared.spec.name, around.watch.note)
+        with look(job, prepared, around, others) as (known, found):
             expected = estimate(job.config, prepared.spec, found.count(), known, assumed or {})
             summary = replace(_describe(job.config, found), estimate=expected)
             if on_rejects is not None:

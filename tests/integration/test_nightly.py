@@ -20,8 +20,9 @@ from mira_batch.runtime.lease import lease
 from mira_batch.storage.catalogue.place import open_catalogue
 from mira_batch.storage.stores import open_store
 from tests.support import ROOT
-from tests.support.runs.disturbed import CLI
-from tests.support.runs.nights import STEPS, Nights
+from tests.support.models.counted import counted
+from tests.support.runs.disturbed import CLI, until
+from tests.support.runs.nights import STEPS, Nights, in_background
 
 
 @pytest.fixture
@@ -98,6 +99,24 @@ def test_of_two_nights_at_once_the_second_is_skipped(nights: Nights) -> None:
         assert refused.returncode == 2 and "is at work on this catalogue" in refused.stderr
     assert nightly(nights).returncode == 0
     assert (nights.edits, nights.again, len(nights.current())) == (12 * STEPS, 0, 12)
+
+
+def test_of_two_nights_given_at_the_same_time_one_runs_and_one_is_skipped(
+    nights: Nights, tmp_path: Path
+) -> None:
+    """The same command twice, so that both mean the same run; the first is held at an edit."""
+    hold = tmp_path / "hold"
+    hold.mkdir()
+    (hold / "rec-0002").touch()
+    nights.editor = counted(nights.log, hold=hold)
+    thread, first = in_background(lambda: nightly(nights))
+    until(lambda: nights.edits)
+    second = nightly(nights)
+    assert (second.returncode, second.stdout.split()[:2]) == (0, ["skipped:", today()]), second.stderr
+    (hold / "rec-0002").unlink()
+    thread.join(60)
+    assert first[0].returncode == 0, first[0].stderr
+    assert (nights.edits, nights.again, nights.runs()) == (12 * STEPS, 0, [today()])
 
 
 def make_night(ok: int, of: int, cost: float = 0.0) -> Night:

@@ -36,6 +36,8 @@ class Nights:
     folder: Path
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     output: str = ""
+    editor: dict[str, Any] | None = None
+    """In place of one that counts its edits and does nothing else."""
 
     @property
     def log(self) -> Path:
@@ -60,7 +62,7 @@ class Nights:
             manifest,
             self.output or self.folder / "out",
             policy={"type": "simulated", "steps": {"exact": {"*": STEPS}}},
-            editor=counted(self.log),
+            editor=self.editor or counted(self.log),
             workers={"min": 1, "max": 1, "records_in_flight": 4, "shard_size": 4},
         )
         return load_config(base | more)
