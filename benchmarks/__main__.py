@@ -16,11 +16,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import efficiency, memory, overhead, peers, planning, report, resume, store
+from benchmarks import catalogue, efficiency, memory, overhead, peers, planning, report, resume, store
 from benchmarks.figure import Bench, Figure
 
 TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "planning": planning.FIGURES,
+    "catalogue": catalogue.FIGURES,
     "memory": memory.FIGURES,
     "efficiency": efficiency.FIGURES,
     "peers": peers.FIGURES,

@@ -65,7 +65,70 @@ def plan(config: dict[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     summary = runner.plan(make_job(loaded))
     took = time.perf_counter() - started
-    return {"wall": took, "records": summary.planned, "shards": summary.shards, "imported_rss": imported}
+    rows = sum(cause.records for cause in summary.causes.values())
+    found = {"wall": took, "records": summary.planned, "rows": rows, "shards": summary.shards}
+    return found | {"imported_rss": imported}
+
+
+def commit_plan(config: dict[str, Any]) -> dict[str, Any]:
+    """Plan a run, and leave it as if all its records had ended well: results without images."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from mira_batch.config.load import load_config
+    from mira_batch.core.errors import RunStopped
+    from mira_batch.core.receipts import Receipt, Tally
+    from mira_batch.core.stop_request import StopRequest
+    from mira_batch.core.types import RunEnd
+    from mira_batch.launch import make_job
+    from mira_batch.runtime import run as runner
+    from mira_batch.runtime.ledger import FOOTER, to_json
+    from mira_batch.storage.run.layout import result_key
+    from mira_batch.storage.run.planfile import read_plan, read_plan_file
+    from mira_batch.storage.schema import RESULTS
+    from mira_batch.storage.stores import open_store
+
+    loaded, stop = load_config(config), StopRequest()
+    stop.ask(RunEnd.deadline, "it is to be planned only")
+    try:
+        summary = runner.run(make_job(loaded), stop=stop)
+    except RunStopped as early:
+        summary = early.summary
+    store = open_store(summary.run, loaded.storage)
+    plan = read_plan(store)
+    assert plan is not None
+    for shard in plan.shards():
+        source = io.BytesIO(read_plan_file(store, shard.file))
+        planned = pq.ParquetFile(source).read_row_group(shard.row_group)
+        rows = planned.num_rows
+        given = {name: planned[name] for name in ("record_id", "work_id", "instruction")}
+        given |= {"status": ["ok"] * rows, "stop_reason": ["policy_stop"] * rows, "cost": [0.0] * rows}
+        given["result_digest"] = given["source_digest"] = given["work_id"]
+        arrays = [given.get(field.name, pa.nulls(rows, field.type)) for field in RESULTS]
+        sink = io.BytesIO()
+        with pq.ParquetWriter(sink, RESULTS, compression="zstd", write_page_checksum=True) as writer:
+            writer.write_table(pa.table(arrays, schema=RESULTS))
+            receipt = Receipt(shard.index, Tally(records=rows, ok=rows, stops={"policy_stop": rows}))
+            writer.add_key_value_metadata({FOOTER: to_json(receipt)})
+        store.create(result_key(shard.index), sink.getvalue())
+    return {"records": summary.planned}
+
+
+def fold_catalogue(output: str) -> dict[str, Any]:
+    """Fold what runs have committed into the next snapshot."""
+    from mira_batch.config.shared import StorageConfig
+    from mira_batch.storage.catalogue.fold import find_pending, fold
+    from mira_batch.storage.catalogue.place import open_catalogue
+    from mira_batch.storage.schema import RESULTS
+
+    def refuse(error: Exception) -> None:
+        raise error
+
+    catalogue = open_catalogue(output, "edit", StorageConfig())
+    files = sum(len(run.committed) for run in find_pending(catalogue, refuse).runs)
+    started = time.perf_counter()
+    made = fold(catalogue, RESULTS, refuse)
+    return {"wall": time.perf_counter() - started, "rows": made.rows, "files": files}
 
 
 def run(config: dict[str, Any], step_state: bool = True, profile: bool = False) -> dict[str, Any]:
@@ -222,6 +285,7 @@ def _leave(*_: object) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _leave)
-    tasks = {"plan": plan, "run": run, "runs": runs, "peers": peers, "resume": resume, "bare": bare}
-    found = tasks[sys.argv[1]](**json.loads(sys.argv[2]))
+    tasks = (plan, commit_plan, fold_catalogue, run, runs, peers, resume, bare)
+    by_name = {task.__name__: task for task in tasks}
+    found = by_name[sys.argv[1]](**json.loads(sys.argv[2]))
     Path(sys.argv[3]).write_text(json.dumps(found | {"peak_rss": peak_rss()}))

@@ -34,9 +34,9 @@ def rows(number: int) -> Iterator[dict[str, Any]]:
 
 
 @cache
-def _folder(bench: Bench) -> Path:
-    """Where the manifests lie, with their images: empty files, since a plan opens none."""
-    folder = bench.folder / "planning"
+def make_images(bench: Bench, name: str) -> Path:
+    """Where manifests of `rows` lie, with their images: empty files, since a plan opens none."""
+    folder = bench.folder / name
     for row in rows(IMAGES):
         path = folder / row["image"]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def _folder(bench: Bench) -> Path:
 def _plan(bench: Bench, records: int, form: str) -> dict[str, Any]:
     """A plan of so many records (of a fiftieth in a quick run)."""
     number = bench.size(records, records // 50)
-    path = _folder(bench) / f"{number}.{form}"
+    path = make_images(bench, "planning") / f"{number}.{form}"
     if form == "jsonl":
         with open(path, "w") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows(number))
