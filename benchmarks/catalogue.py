@@ -63,7 +63,7 @@ def plan_after_nights(bench: Bench) -> list[Figure]:
     for nights, plan in plans.items():
         span = "one night" if nights == 1 else f"{nights} nights"
         method = (
-            f"`plan` of {plan['rows']:,} records of which {plan['records']:,} are to run, against a catalogue "
+            f"`plan` of {plan['rows']:,} records, {plan['records']:,} of them to run, against a catalogue "
             f"of {span}. No result file is opened: after thirty nights they lie elsewhere while it plans."
         )
         figures += [
