@@ -307,6 +307,13 @@ class JobConfig(Strict):
     storage: StorageConfig = StorageConfig()
     """How object stores are reached."""
 
+    @field_validator("run_id")
+    @classmethod
+    def _is_a_runs(cls, value: str | None) -> str | None:
+        if value == "catalogue":
+            raise ValueError("'catalogue' is the folder of what all runs have made together; choose another")
+        return value
+
     @model_validator(mode="after")
     def _needs_ray(self) -> Self:
         if self.workers.runtime_env and self.backend == "inline":

@@ -163,6 +163,7 @@ SNAPSHOT = pa.schema(
         ("error_kind", pa.string()),
         ("source_digest", pa.string()),  # of the input's decoded pixels
         ("result_digest", pa.string()),
+        ("num_steps", pa.int32()),
         ("cost", pa.float64()),  # US dollars
         ("models", pa.string()),  # identity by role, a JSON object
         # Where its row is:

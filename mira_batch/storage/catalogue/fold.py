@@ -38,7 +38,7 @@ BUCKET_RECORDS = 50_000
 SPOOLED = pa.schema([*UPDATES, ("digest", pa.binary(16))])
 _FROM_RESULTS = (
     "record_id", "work_id", "instruction", "status", "stop_reason", "error_kind",
-    "source_digest", "result_digest", "cost", "models",
+    "source_digest", "result_digest", "num_steps", "cost", "models",
 )  # fmt: skip
 
 

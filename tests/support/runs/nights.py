@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections import Counter
@@ -23,6 +24,7 @@ from mira_batch.launch import make_job
 from mira_batch.runtime import run as runner
 from mira_batch.storage.catalogue.place import open_catalogue
 from mira_batch.storage.catalogue.snapshot import find_newest, read_bucket
+from mira_batch.storage.stores import Store, open_store
 from tests.support.models.counted import counted, read_edits
 from tests.support.runs.catalogue import settings
 
@@ -34,8 +36,11 @@ class Nights:
     """Its own folder with a manifest, one image a record, and `out` for the runs."""
 
     folder: Path
+    """For the log of edits; and for all else, where there is no other place."""
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
-    output: str = ""
+    place: str = ""
+    """The directory of manifest, images and runs, if it is another."""
+    storage: StorageConfig = field(default_factory=StorageConfig)
     editor: dict[str, Any] | None = None
     """In place of one that counts its edits and does nothing else."""
 
@@ -51,16 +56,26 @@ class Nights:
             self.paint(name, len(self.rows))
         return names
 
-    def paint(self, name: str, shade: int) -> None:
-        """Another image under the record's name."""
-        Image.new("RGB", (12, 8), (shade % 256, shade // 256, 77)).save(self.folder / f"{name}.png")
+    @property
+    def store(self) -> Store:
+        return open_store(self.place or str(self.folder), self.storage)
+
+    @property
+    def output(self) -> str:
+        return f"{self.place or self.folder}/out"
+
+    def paint(self, name: str, shade: int, **how: Any) -> None:
+        """Another image under the record's name; the same one in another file, if the shade is what it was."""
+        sink = io.BytesIO()
+        Image.new("RGB", (12, 8), (shade % 256, shade // 256, 77)).save(sink, "PNG", **how)
+        self.store.put(f"{name}.png", sink.getvalue())
 
     def configure(self, **more: Any) -> BulkEditConfig:
-        manifest = self.folder / "m.jsonl"
-        manifest.write_text("".join(json.dumps(row) + "\n" for row in self.rows.values()))
+        self.store.put("m.jsonl", "".join(json.dumps(row) + "\n" for row in self.rows.values()).encode())
         base = settings(
-            manifest,
-            self.output or self.folder / "out",
+            f"{self.place or self.folder}/m.jsonl",
+            self.output,
+            storage=self.storage.model_dump(mode="json"),
             policy={"type": "simulated", "steps": {"exact": {"*": STEPS}}},
             editor=self.editor or counted(self.log),
             workers={"min": 1, "max": 1, "records_in_flight": 4, "shard_size": 4},
@@ -98,22 +113,25 @@ class Nights:
         return read_edits(self.log).repeated if self.log.exists() else 0
 
     def runs(self) -> list[str]:
-        return sorted(path.name for path in (self.folder / "out").iterdir() if path.name != "catalogue")
+        folders = open_store(self.output, self.storage).list_folders()
+        return sorted(name for name in folders if name != "catalogue")
 
     def current(self) -> dict[str, str]:
         """Status by record of the catalogue as it is."""
-        table = read_catalogue(self.output or str(self.folder / "out"), ["record_id", "status"])
+        table = read_catalogue(self.output, ["record_id", "status"], self.storage)
         return dict(zip(table["record_id"].to_pylist(), table["status"].to_pylist(), strict=True))
 
     def owners(self) -> set[str]:
         """The runs that have made what is in the catalogue now."""
-        catalogue = open_catalogue(str(self.folder / "out"), "edit", StorageConfig())
+        catalogue = open_catalogue(self.output, "edit", self.storage)
         snapshot = find_newest(catalogue.store)
         tables = [read_bucket(catalogue.store, snapshot, bucket) for bucket in range(len(snapshot.files))]
         return {row["run"] for table in tables for row in table.to_pylist() if row["current"]}
 
     def state_files(self) -> int:
-        return sum(1 for _ in (self.folder / "out").glob("*/state/**/*.step"))
+        store = open_store(self.output, self.storage)
+        keys = (entry.key for name in self.runs() for entry in store.list(f"{name}/state"))
+        return sum(key.endswith(".step") for key in keys)
 
 
 def count_causes(summary: RunSummary) -> Counter[str]:
