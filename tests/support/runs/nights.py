@@ -65,7 +65,7 @@ class Nights:
         return f"{self.place or self.folder}/out"
 
     def paint(self, name: str, shade: int, **how: Any) -> None:
-        """Another image under the record's name; the same one in another file, if the shade is what it was."""
+        """Another image under the name; the same one in another file, if the shade is what it was."""
         sink = io.BytesIO()
         Image.new("RGB", (12, 8), (shade % 256, shade // 256, 77)).save(sink, "PNG", **how)
         self.store.put(f"{name}.png", sink.getvalue())
