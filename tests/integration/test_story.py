@@ -1,6 +1,6 @@
 """A catalogue's life as one story, on a real S3 server: night after night, with all that happens to it.
 
-After each step the catalogue is compared with a model of it: what each record should be now, by which setting.
+After each step it is compared with a model of it: what each record should be now, and by which setting.
 """
 
 from __future__ import annotations
