@@ -39,6 +39,8 @@ def mark_descendants(mark: str) -> None:
     """Have all processes that this one starts from now on, and theirs, carry a mark, whoever's children they
     become when those between have died."""
     os.environ[_MARK] = mark
+    # Ray's processes give themselves titles, which else are written over the environment that /proc shows.
+    os.environ["SPT_NOENV"] = "1"
 
 
 def kill_marked(mark: str, seconds: float) -> None:

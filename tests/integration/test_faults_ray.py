@@ -7,6 +7,7 @@ import signal
 import socket
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mira_batch.config.edit import BulkEditConfig
@@ -66,6 +67,21 @@ def test_ray_that_dies_during_the_ending_after_a_signal_is_named_once(
     os.kill(pid, signal.SIGKILL)
     check_ended(driver, 130, "GCS")
     check_goes_on(tmp_path, job, RECORDS)
+
+
+def test_all_that_ray_starts_can_be_found_again(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:
+    """Also what has given itself a title: Ray's agents stay for ever, if nobody ends them."""
+    driver, log = begin_run(begin, tmp_path), tmp_path / "edits.log"
+    driver.await_moment(lambda _: read_edits(log).ended)
+    own = psutil.Process(driver.process.pid)
+    started = [process for process in own.children(recursive=True) if process.cmdline() != own.cmdline()]
+    assert sum("Agent" in process.cmdline()[0] for process in started) >= 2, started
+    unmarked = [
+        p for p in started if b"\0MIRA_BATCH_PROCESS=" not in Path(f"/proc/{p.pid}/environ").read_bytes()
+    ]
+    assert not unmarked
+    driver.process.send_signal(signal.SIGTERM)
+    assert driver.end() and driver.process.returncode == 130
 
 
 def test_what_a_killed_driver_and_a_dead_raylet_leave_behind_is_ended(
