@@ -50,13 +50,13 @@ def kill_marked(mark: str, seconds: float) -> None:
         mark: as given to `mark_descendants`.
         seconds: after which to leave it at that.
     """
-    until, unsure_until = time.monotonic() + seconds, 0.0
-    while (now := time.monotonic()) < until:
+    started = last_found = time.monotonic()
+    while (now := time.monotonic()) < started + seconds:
         found, unsure = _find_marked(f"{_MARK}={mark}".encode())
         _kill(found)
-        if found or not unsure_until:
-            unsure_until = now + _BEGINNING
-        if not found and not (unsure and now < unsure_until):
+        if found:
+            last_found = now
+        elif not unsure or now > last_found + _BEGINNING:
             break
         time.sleep(0.05)
 

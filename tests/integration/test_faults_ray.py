@@ -28,6 +28,13 @@ def begin_run(begin: Begin, folder: Path, **environment: str) -> Driver:
     return begin(*CLI, "run", "--config", folder / "config.yaml", **environment)
 
 
+def begin_work(begin: Begin, folder: Path) -> Driver:
+    """A run whose first edit has ended."""
+    driver = begin_run(begin, folder)
+    driver.await_moment(lambda _: read_edits(folder / "edits.log").ended)
+    return driver
+
+
 def check_ended(driver: Driver, code: int, words: str) -> None:
     """It ended with this code, said one line for it with these words, and left no process behind."""
     driver.process.wait(120)
@@ -58,8 +65,7 @@ def test_ray_that_dies_is_named_and_the_same_command_goes_on(
 def test_ray_that_dies_during_the_ending_after_a_signal_is_named_once(
     tmp_path: Path, job: BulkEditConfig, begin: Begin
 ) -> None:
-    driver, log = begin_run(begin, tmp_path), tmp_path / "edits.log"
-    driver.await_moment(lambda _: read_edits(log).ended)
+    driver = begin_work(begin, tmp_path)
     pid = driver.find_first("gcs_server")
     os.kill(pid, signal.SIGSTOP)  # who ends in order asks it, and gets no answer before it dies
     driver.process.send_signal(signal.SIGTERM)
@@ -71,8 +77,7 @@ def test_ray_that_dies_during_the_ending_after_a_signal_is_named_once(
 
 def test_all_that_ray_starts_can_be_found_again(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:
     """Also what has given itself a title: Ray's agents stay for ever, if nobody ends them."""
-    driver, log = begin_run(begin, tmp_path), tmp_path / "edits.log"
-    driver.await_moment(lambda _: read_edits(log).ended)
+    driver = begin_work(begin, tmp_path)
     own = psutil.Process(driver.process.pid)
     started = [process for process in own.children(recursive=True) if process.cmdline() != own.cmdline()]
     assert sum("Agent" in process.cmdline()[0] for process in started) >= 2, started
@@ -88,8 +93,7 @@ def test_what_a_killed_driver_and_a_dead_raylet_leave_behind_is_ended(
     tmp_path: Path, job: BulkEditConfig, begin: Begin
 ) -> None:
     """The raylet's own processes would stay for ever: nobody is left who could tell them."""
-    driver, log = begin_run(begin, tmp_path), tmp_path / "edits.log"
-    driver.await_moment(lambda _: read_edits(log).ended)
+    driver = begin_work(begin, tmp_path)
     raylet = driver.find_first("raylet/raylet")
     for pid in (driver.process.pid, raylet):
         os.kill(pid, signal.SIGKILL)
