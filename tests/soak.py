@@ -138,12 +138,20 @@ def check_end(driver: Driver, code: int, suffered: list[str]) -> None:
         until(lambda: not driver.find_processes(), 15)
     words, left = driver.end(), driver.find_processes()
     assert left == {}, (suffered, left, words)
-    busy = code == 2 and "Ray did not start on this machine" in words  # too busy, with all that goes on here
-    assert busy or code in [end for kind in suffered for end in ENDS[kind]], (suffered, code, words)
+    assert is_too_busy(code, words) or code in [end for kind in suffered for end in ENDS[kind]], (
+        suffered,
+        code,
+        words,
+    )
     closing = [line for line in words.splitlines() if line.startswith(("interrupted", "error: "))]
     early = code == -signal.SIGKILL and not words  # there was no witness yet
     assert len(closing) == 1 or early, (suffered, words)
     assert not any(sign in words for sign in ("Traceback", "***")), (suffered, words)
+
+
+def is_too_busy(code: int | None, words: str) -> bool:
+    """Whether a driver ended since Ray did not start, with all that goes on here."""
+    return code == 2 and "Ray did not start on this machine" in words
 
 
 def disturbance(
@@ -167,7 +175,8 @@ def disturbance(
         words = driver.end(1)
         # It may have had a signal before; or it had just begun, and so it is the second one.
         late = code == 2 and "another driver runs this" in words
-        assert code in (0, 1, 130) or late, (code, "a driver that was taken over ends in order", words)
+        early = is_too_busy(code, words)
+        assert code in (0, 1, 130) or late or early, (code, "who was taken over ends in order", words)
         return second, kind
     elif kind in PROCESSES:
         pids = driver.find(PROCESSES[kind])

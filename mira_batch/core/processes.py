@@ -9,6 +9,8 @@ from collections.abc import Collection
 from contextlib import suppress
 
 _MARK = "MIRA_BATCH_PROCESS"
+_BEGINNING = 2.0
+"""Most seconds that a process is waited for which may have the mark and doesn't show its environment yet."""
 
 
 def find_children(pid: int) -> list[int]:
@@ -37,6 +39,8 @@ def mark_descendants(mark: str) -> None:
     """Have all processes that this one starts from now on, and theirs, carry a mark, whoever's children they
     become when those between have died."""
     os.environ[_MARK] = mark
+    # Ray's processes give themselves titles, which else are written over the environment that /proc shows.
+    os.environ["SPT_NOENV"] = "1"
 
 
 def kill_marked(mark: str, seconds: float) -> None:
@@ -46,20 +50,29 @@ def kill_marked(mark: str, seconds: float) -> None:
         mark: as given to `mark_descendants`.
         seconds: after which to leave it at that.
     """
-    until = time.monotonic() + seconds
-    while (found := _find_marked(f"{_MARK}={mark}".encode())) and time.monotonic() < until:
+    started = last_found = time.monotonic()
+    while (now := time.monotonic()) < started + seconds:
+        found, unsure = _find_marked(f"{_MARK}={mark}".encode())
         _kill(found)
+        if found:
+            last_found = now
+        elif not unsure or now > last_found + _BEGINNING:
+            break
         time.sleep(0.05)
 
 
-def _find_marked(entry: bytes) -> list[int]:
-    """Living processes whose environment had this entry when they began their program."""
-    found: list[int] = []
+def _find_marked(entry: bytes) -> tuple[list[int], bool]:
+    """Living processes whose environment had this entry when they began their program; and whether there are
+    some that just begin one: they have no environment for a moment, or for longer on a busy machine."""
+    found, beginning = list[int](), list[int]()
     for pid in _list_processes():
         with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-            if entry in file.read().split(b"\0"):
+            environment = file.read()
+            if entry in environment.split(b"\0"):
                 found.append(pid)
-    return [pid for pid in found if is_running(pid)]
+            elif not environment and os.path.exists(f"/proc/{pid}/exe"):  # no thread of the kernel's
+                beginning.append(pid)
+    return [pid for pid in found if is_running(pid)], any(map(is_running, beginning))
 
 
 def _kill(pids: Collection[int]) -> None:

@@ -18,10 +18,10 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import ImageOutput, ManifestConfig, StorageConfig
 from mira_batch.core.errors import RecordError, StoreError, describe
+from mira_batch.core.foreign import is_page, name_content
 from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import ErrorKind
 from mira_batch.imaging import UnfitImage, refuse_frames, to_srgb
-from mira_batch.imaging.foreign import is_page, name_content
 from mira_batch.storage.jpeg import is_cut_short, lacks_scans
 from mira_batch.storage.png import check_pixels, drop_texts, find_foreign_colours, lacks_rows
 from mira_batch.storage.spelling import list_spellings

@@ -7,6 +7,7 @@ import signal
 import socket
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mira_batch.config.edit import BulkEditConfig
@@ -25,6 +26,13 @@ def job(tmp_path: Path) -> BulkEditConfig:
 
 def begin_run(begin: Begin, folder: Path, **environment: str) -> Driver:
     return begin(*CLI, "run", "--config", folder / "config.yaml", **environment)
+
+
+def begin_work(begin: Begin, folder: Path) -> Driver:
+    """A run whose first edit has ended."""
+    driver = begin_run(begin, folder)
+    driver.await_moment(lambda _: read_edits(folder / "edits.log").ended)
+    return driver
 
 
 def check_ended(driver: Driver, code: int, words: str) -> None:
@@ -57,8 +65,7 @@ def test_ray_that_dies_is_named_and_the_same_command_goes_on(
 def test_ray_that_dies_during_the_ending_after_a_signal_is_named_once(
     tmp_path: Path, job: BulkEditConfig, begin: Begin
 ) -> None:
-    driver, log = begin_run(begin, tmp_path), tmp_path / "edits.log"
-    driver.await_moment(lambda _: read_edits(log).ended)
+    driver = begin_work(begin, tmp_path)
     pid = driver.find_first("gcs_server")
     os.kill(pid, signal.SIGSTOP)  # who ends in order asks it, and gets no answer before it dies
     driver.process.send_signal(signal.SIGTERM)
@@ -68,12 +75,30 @@ def test_ray_that_dies_during_the_ending_after_a_signal_is_named_once(
     check_goes_on(tmp_path, job, RECORDS)
 
 
+def test_all_that_ray_starts_can_be_found_again(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:
+    """Also what has given itself a title: Ray's agents stay for ever, if nobody ends them."""
+    driver = begin_work(begin, tmp_path)
+    own = psutil.Process(driver.process.pid)
+    started = [process for process in own.children(recursive=True) if process.cmdline() != own.cmdline()]
+    assert sum("Agent" in " ".join(process.cmdline()) for process in started) >= 2, started
+
+    def is_marked(process: psutil.Process) -> bool:
+        try:
+            return "MIRA_BATCH_PROCESS" in process.environ()
+        except psutil.NoSuchProcess:  # it has ended by itself
+            return True
+
+    # What just begins a program shows no environment for a moment.
+    until(lambda: all(map(is_marked, started)))
+    driver.process.send_signal(signal.SIGTERM)
+    assert driver.end() and driver.process.returncode == 130
+
+
 def test_what_a_killed_driver_and_a_dead_raylet_leave_behind_is_ended(
     tmp_path: Path, job: BulkEditConfig, begin: Begin
 ) -> None:
     """The raylet's own processes would stay for ever: nobody is left who could tell them."""
-    driver, log = begin_run(begin, tmp_path), tmp_path / "edits.log"
-    driver.await_moment(lambda _: read_edits(log).ended)
+    driver = begin_work(begin, tmp_path)
     raylet = driver.find_first("raylet/raylet")
     for pid in (driver.process.pid, raylet):
         os.kill(pid, signal.SIGKILL)

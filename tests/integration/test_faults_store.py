@@ -24,7 +24,8 @@ from tests.support.runs.faultruns import RECORDS, Outcome, Place, check_sound, c
 
 pytestmark = [pytest.mark.faults, pytest.mark.s3]
 RESULTS, STEPS, IMAGES, PLAN = "/results/part-", r"/state/.*\.step", "/images/", "/plan/plan-"
-IMPATIENT = {"retry_seconds": 3, "timeout_seconds": 3}
+IMPATIENT = {"retry_seconds": 3, "timeout_seconds": 30}
+"""A store that answers late, since the machine is busy, is no fault; one that refuses soon is one."""
 """With a store that fails; and yet patient enough with one that answers slowly, on a machine at work."""
 
 

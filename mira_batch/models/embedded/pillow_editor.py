@@ -43,11 +43,11 @@ class PillowEditor:
 def _try_edit(request: EditRequest) -> Image | RecordError:
     try:
         with boundary(ErrorKind.editor_failed):
-            return _edit(request)
+            try:
+                return _edit(request)
+            except (grammar.InstructionUnclear, NotForThisImage) as error:  # they speak to users
+                raise RecordError(ErrorKind.editor_failed, str(error)) from error
     except RecordError as error:
-        cause = error.__cause__
-        if isinstance(cause, grammar.InstructionUnclear | NotForThisImage):  # they speak to users
-            return RecordError(ErrorKind.editor_failed, str(cause))
         return error
 
 

@@ -102,13 +102,17 @@ def drivers() -> Iterator[Begin]:
     def begin(*command: str | Path, **environment: str) -> Driver:
         mark, output = secrets.token_hex(8), tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by the stack)
         files.enter_context(output)
-        process = subprocess.Popen(
-            list(map(str, command)),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=os.environ | environment | {_MARK: mark},
-            start_new_session=True,
-        )
+        hanging_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests that run below nohup ignore it
+        try:
+            process = subprocess.Popen(
+                list(map(str, command)),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | environment | {_MARK: mark},
+                start_new_session=True,
+            )
+        finally:
+            signal.signal(signal.SIGHUP, hanging_up)
         begun.append(Driver(process, output, mark))
         return begun[-1]
 
