@@ -371,13 +371,12 @@ def _rewrite(
 def _move_rows(table: pa.Table, moves: Mapping[str, _Move], gone: Collection[str]) -> pa.Table:
     """A bucket without what is forgotten; of what was copied it points to the copy."""
     rows = []
-    needed = _is_needed(table)
-    for row, wanted in zip(table.to_pylist(), needed, strict=True):
+    for row in table.to_pylist():
+        move = moves.get(row["run"])
         if row["run"] not in gone:
             rows.append(row)
-        elif wanted:
-            move = moves[row["run"]]
-            shard, at = move.places[row["shard"], row["row"]]
+        elif move is not None and (place := move.places.get((row["shard"], row["row"]))) is not None:
+            shard, at = place
             rows.append(row | {"run": move.run, "shard": shard, "row": at})
     return pa.Table.from_pylist(rows, table.schema)
 

@@ -167,6 +167,7 @@ SNAPSHOT = pa.schema(
         ("cost", pa.float64()),  # US dollars
         ("models", pa.string()),  # identity by role, a JSON object
         # Where its row is:
+        ("made_as", pa.string()),  # the row's own work_id; another where it stands in for this work
         ("run", pa.string()),
         ("shard", pa.int32()),
         ("row", pa.int32()),

@@ -69,7 +69,9 @@ def story(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stor
 
 
 def test_the_life_of_a_catalogue(story: Story, tmp_path: Path) -> None:
-    nights = story.nights
+    nights, hold = story.nights, tmp_path / "hold"
+    hold.mkdir()
+    nights.editor = counted(nights.log, hold=hold)
     names = nights.add(200)
     away = names[:10]
     nights.store.delete([f"{name}.png" for name in away])
@@ -107,14 +109,11 @@ def test_the_life_of_a_catalogue(story: Story, tmp_path: Path) -> None:
     assert nights.run().complete
     story.expect([*names[40:70], *more])
     story.check(edits := edits + 33 * STEPS)
-    assert nights.again == 0 and nights.state_files() == 0
+    assert nights.state_files() == 0
 
     # Two nights that overlap share the work
-    hold = tmp_path / "hold"
-    hold.mkdir()
     story.ask_for(names[70:82], "sharpen it")
     (hold / names[75]).touch()
-    nights.editor = counted(nights.log, hold=hold)
     thread, done = in_background(nights.run)
     until(lambda: nights.edits > edits)
     late = nights.add(4)
@@ -122,11 +121,9 @@ def test_the_life_of_a_catalogue(story: Story, tmp_path: Path) -> None:
     assert overlapping.ok == 4 and count_causes(overlapping)["running"] > 0
     (hold / names[75]).unlink()
     thread.join(120)
-    nights.editor = None
     assert done[0].ok == 12
     story.expect([*names[70:82], *late])
     story.check(edits := edits + 16 * STEPS)
-    assert nights.again == 0
 
     # An instruction that is taken back
     story.ask_for(names[82:85], "emboss it")

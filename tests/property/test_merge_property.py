@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +21,7 @@ class Row:
     status: str
     place: tuple[str, int]
     plan: int
-    image: str | None = None
+    made_as: str
 
 
 class Model:
@@ -34,21 +34,18 @@ class Model:
     def make(self, record: str, work: str, status: str, plan: int, shard: int) -> None:
         works = self.rows.setdefault(record, {})
         old = works.get(work)
-        newest = max(plan, old.plan if old else 0)
-        better = old is None or RANK[status] >= RANK[old.status]
-        place = (f"run-{plan}", shard) if better else old.place  # type: ignore[union-attr]
-        works[work] = Row(status if better else old.status, place, newest)  # type: ignore[union-attr]
+        if old is not None and old.made_as == work and RANK[status] < RANK[old.status]:
+            old.plan = plan
+        else:
+            works[work] = Row(status, (f"run-{plan}", shard), plan, work)
+        for name, row in works.items():
+            if row.made_as == work:  # what stands in for others is the best that was made
+                works[name] = replace(works[work], plan=row.plan)
 
     def point(self, record: str, work: str, stands_in: str | None, plan: int) -> None:
-        works = self.rows.get(record, {})
-        row = works.get(stands_in or work)
-        if row is None:
-            return
-        old = works.get(work)
-        if old is None or RANK[row.status] >= RANK[old.status]:
-            works[work] = Row(row.status, row.place, max(plan, old.plan if old else 0))
-        else:
-            old.plan = max(plan, old.plan)
+        works = self.rows[record]
+        row = works[stands_in or work]
+        works[work] = Row(row.status, row.place, plan, row.made_as)
 
     def current(self, record: str) -> str:
         return max(
@@ -78,26 +75,38 @@ def nights(draw: st.DrawFn) -> list[list[tuple[str, ...]]]:
 
 @settings(max_examples=300, deadline=None)
 @given(nights(), st.randoms())
-def test_a_fold_is_what_the_model_says(told: list[list[tuple[str, ...]]], random: Any) -> None:
+def test_a_fold_is_what_the_model_says_night_by_night_and_at_once(told: list[list[tuple[str, ...]]], random: Any) -> None:
     model, snapshot = Model(), schema.SNAPSHOT.empty_table()
+    told_so_far: list[dict[str, Any]] = []
     for plan, says in enumerate(told, start=1):
         rows = []
         for shard, (record, (what, *more)) in enumerate(zip(RECORDS, says, strict=True)):
             if what == "made":
                 work, status = more
                 made = {"run": f"run-{plan}", "shard": shard, "row": 0, "status": status, "current": False}
-                rows.append(update(record_id=record, work_id=work, plan=plan, **made))
+                made |= {"made_as": work, "plan": plan, "source": f"m-{plan}", "image_part": f"of {work}"}
+                rows.append(update(record_id=record, work_id=work, **made))
                 model.make(record, work, status, plan, shard)
         for record, (what, *more) in zip(RECORDS, says, strict=True):
+            works = model.rows.get(record, {})
             if what == "points":
                 work, stands_in = more
-                pointer = {"stands_in": stands_in or None, "plan": plan}
-                rows.append(update(record_id=record, work_id=work, **pointer))
+                if stands_in in works and work not in works:
+                    stands_in = works[stands_in].made_as
+                elif work in works:
+                    stands_in = ""
+                else:
+                    continue
+                pointer = {"stands_in": stands_in or None, "plan": plan, "image_part": f"of {work}"}
+                rows.append(update(record_id=record, work_id=work, source=f"m-{plan}", **pointer))
                 model.point(record, work, stands_in or None, plan)
             elif what == "missed":
                 rows.append(update(record_id=record, gone=plan))
                 model.missed[record] = plan
+        told_so_far += rows
         snapshot = merge(snapshot, pa.Table.from_pylist(rows, schema=UPDATES))
+        at_once = merge(schema.SNAPSHOT.empty_table(), pa.Table.from_pylist(told_so_far, schema=UPDATES))
+        assert at_once.to_pylist() == snapshot.to_pylist()
         assert snapshot.schema == schema.SNAPSHOT
         found = {(row["record_id"], row["work_id"]): row for row in snapshot.to_pylist()}
         assert len(found) == snapshot.num_rows
@@ -105,7 +114,8 @@ def test_a_fold_is_what_the_model_says(told: list[list[tuple[str, ...]]], random
         for (record, work), row in found.items():
             expected = model.rows[record][work]
             assert (row["status"], row["plan"]) == (expected.status, expected.plan)
-            assert (row["run"], row["shard"]) == expected.place
+            assert (row["run"], row["shard"], row["made_as"]) == (*expected.place, expected.made_as)
+            assert row["source"] == f"m-{expected.plan}"
             assert row["gone"] == model.gone(record)
         current = [(row["record_id"], row["work_id"]) for row in snapshot.to_pylist() if row["current"]]
         for record in model.rows:

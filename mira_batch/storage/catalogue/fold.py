@@ -82,6 +82,8 @@ class Pending:
     """How many runs have nothing yet that could be folded."""
     names: frozenset[str] = frozenset()
     """The folders below the output."""
+    anew: bool = False
+    """Of the runs that the snapshot knows it has nothing."""
 
     @property
     def is_empty(self) -> bool:
@@ -128,7 +130,8 @@ def find_pending(
     names = catalogue.output.list_folders()
     for name in names:
         known = base.runs.get(name)
-        if (known is not None and known.complete) or name in base.forgotten:
+        plan_is_in = known is not None and (known.plan_left_out or not anew)
+        if (known is not None and known.complete and plan_is_in) or name in base.forgotten:
             continue
         store = open_store(catalogue.output.locate(name), catalogue.storage, make=False)
         try:
@@ -140,10 +143,10 @@ def find_pending(
             continue
         if run[0].plan is None and not run[0].committed:
             unplanned += 1
-        elif known is None or run[0].committed - set(known.expand()):
+        elif known is None or not plan_is_in or run[0].committed - set(known.expand()):
             found.append(run)
     removed = frozenset(base.runs) - set(names)
-    return Pending(base, _number(base, found), removed, unplanned, frozenset(names))
+    return Pending(base, _number(base, found), removed, unplanned, frozenset(names), anew)
 
 
 def _find_rolled_back(store: Store) -> Snapshot:
@@ -152,7 +155,7 @@ def _find_rolled_back(store: Store) -> Snapshot:
     for number in numbers:
         with suppress(DamagedFile):
             if (found := read_snapshot(store, number)) is not None:
-                kept = {name: run for name, run in found.runs.items() if run.left_out}
+                kept = {n: run for n, run in found.runs.items() if run.left_out or run.plan_left_out}
                 runs = {name: replace(run, folded=run.left_out) for name, run in kept.items()}
                 return Snapshot(numbers[0], runs=runs, forgotten=found.forgotten)
     return Snapshot(max(numbers, default=0))
@@ -232,8 +235,8 @@ def _read_updates(
 ) -> Iterator[pa.Table]:
     for run in pending.runs:
         known = runs.get(run.name) or FoldedRun(run.number, run.form, run.shards)
-        # A plan is part of what was rolled back if nothing of its run is left.
-        if run.plan is not None and (run.name not in runs or known.folded == known.left_out):
+        is_in = run.name in runs and not pending.anew
+        if run.plan is not None and not is_in and not known.plan_left_out:
             for key in run.plan.pointers:
                 yield _spool_pointers(run, read_pointers(run.store, key))
         done = set(known.expand())
@@ -270,6 +273,7 @@ def _spool_results(run: Run, shard: int, table: pa.Table, planned: Sequence[Mapp
     if "models" in columns:
         columns["models"] = [json.dumps(models) for models in table["models"].to_pylist()]
     columns |= {
+        "made_as": table["work_id"],
         "run": [run.name] * rows,
         "shard": [shard] * rows,
         "row": list(range(rows)),

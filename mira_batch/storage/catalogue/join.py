@@ -32,7 +32,7 @@ KEYS = pa.schema(
 DOUBTFUL = pa.schema(
     [
         *KEYS,
-        ("stands_in", pa.string()),  # work_id of the row that would do for it, if the pixels were the same
+        ("stands_in", pa.string()),  # the row's own work_id that would do for it, if the pixels were the same
         ("source_digest", pa.string()),  # of that row's input
         ("models", pa.string()),
     ]
@@ -156,7 +156,7 @@ def join(
 def _find_doubtful(keys: pa.Table, known: pa.Table, wanted: Numbers, doubtful: Flags) -> pa.Table:
     rows = keys.filter(pa.array(doubtful))
     then = known.take(pa.array(wanted[doubtful]))
-    rows = rows.append_column("stands_in", then["work_id"])
+    rows = rows.append_column("stands_in", then["made_as"])
     rows = rows.append_column("source_digest", then["source_digest"]).append_column("models", then["models"])
     same = pc.call_function("equal", [rows["instruction_part"], then["instruction_part"]]).fill_null(False)
     return rows.filter(same)

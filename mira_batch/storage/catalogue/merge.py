@@ -24,11 +24,13 @@ is the plan that missed the record."""
 def merge(old: pa.Table, updates: pa.Table) -> pa.Table:
     """A bucket of the next snapshot.
 
+    It is the same in whatever portions the updates came, if each pointer points to what was there.
+
     A record and a work_id have one row: of several that were made, the best, and of equally good ones the
-    last. Its `plan` is the newest that wants this work. The current row of a record is its best one, and of
-    equally good ones that of the newest plan: so an instruction that was changed back brings its earlier
-    result back, and a failed edit takes no good result away. A record is gone while its `gone` is above all
-    its plans.
+    last; where none was made, the one that a pointer has stand in for it. Its `plan` is the newest that wants
+    this work. The current row of a record is its best one, and of equally good ones that of the newest plan:
+    so an instruction that was changed back brings its earlier result back, and a failed edit takes no good
+    result away. A record is gone while its `gone` is above all its plans.
 
     Args:
         old: the bucket of the snapshot before (schema `SNAPSHOT`).
@@ -36,27 +38,42 @@ def merge(old: pa.Table, updates: pa.Table) -> pa.Table:
 
     Returns a table of schema `SNAPSHOT`, sorted by record_id and then by plan.
     """
-    made = updates.filter(pc.field("run").is_valid()).select(schema.SNAPSHOT.names)
+    names = schema.SNAPSHOT.names
+    made = updates.filter(pc.field("run").is_valid()).select(names)
     pointers = updates.filter(pc.field("run").is_null())
     wanted = pointers.filter(pc.field("work_id").is_valid())
     missed = pointers.filter(pc.field("work_id").is_null())
-    known = pa.concat_tables([old, made])
-    rows = pa.concat_tables([known, _find_stand_ins(known, wanted)]).combine_chunks()
+    is_own = pc.field("made_as") == pc.field("work_id")
+    own = pa.concat_tables([old.filter(is_own), made])
+    copied = old.filter(~is_own)
+    copied = copied.append_column("stands_in", copied["made_as"])
+    stand_ins = [copied, wanted.filter(pc.field("stands_in").is_valid())]
+    copies = _copy_rows(own, pa.concat_tables(stand_ins))
+    rows = pa.concat_tables([wanted.select(names), copies, own]).combine_chunks()
     if not rows.num_rows:
         return schema.SNAPSHOT.empty_table()
     records, works = encode(rows["record_id"]), encode(rows["work_id"])
     rank, plan = _find_ranks(rows["status"]), rows["plan"].to_numpy().astype(np.int64)
-    order = np.lexsort((rank, works, records))  # stable: of equals the last comes last
-    starts = _find_starts(records[order], works[order])
-    best = order[np.append(starts[1:], len(order)) - 1]
-    newest = np.maximum.reduceat(plan[order], starts)
-    current = _find_current(records[best], rank[best], newest)
-    gone = _find_gone(rows.take(pa.array(best)), missed, newest)
-    kept = rows.take(pa.array(best)).drop_columns(["plan", "gone", "current"])
-    kept = kept.append_column("plan", pa.array(newest, pa.int32()))
-    kept = kept.append_column("gone", gone).append_column("current", pa.array(current))
-    ordered = kept.sort_by([("record_id", "ascending"), ("plan", "ascending"), ("work_id", "ascending")])
-    return ordered.select(schema.SNAPSHOT.names).cast(schema.SNAPSHOT)
+    kind = np.repeat([0, 1, 2], [wanted.num_rows, copies.num_rows, own.num_rows])
+    best = _find_lasts(rank, kind, works, records, by=2)
+    newest = _find_lasts(plan, works, records, by=2)
+    is_there = kind[best] > 0
+    best, newest = best[is_there], newest[is_there]
+    if not len(best):
+        return schema.SNAPSHOT.empty_table()
+    kept, asked = rows.take(pa.array(best)), rows.take(pa.array(newest))
+    columns = {name: kept[name] for name in names}
+    columns |= {name: pc.call_function("coalesce", [asked[name], kept[name]]) for name in _PARTS}
+    columns |= {
+        "plan": asked["plan"],
+        "source": asked["source"],
+        "gone": _find_gone(kept, missed, plan[newest]),
+        "current": pa.array(_find_current(records[best], rank[best], plan[newest])),
+    }
+    ordered = pa.table(columns).sort_by(
+        [("record_id", "ascending"), ("plan", "ascending"), ("work_id", "ascending")]
+    )
+    return ordered.cast(schema.SNAPSHOT)
 
 
 def mark_current(rows: pa.Table, good: Collection[Status]) -> pa.Table:
@@ -68,29 +85,32 @@ def mark_current(rows: pa.Table, good: Collection[Status]) -> pa.Table:
     return rows.set_column(rows.schema.get_field_index("current"), "current", current)
 
 
-def _find_stand_ins(known: pa.Table, wanted: pa.Table) -> pa.Table:
-    """The rows that pointers point to, as rows of the work that is wanted."""
-    keys = pc.call_function("coalesce", [wanted["stands_in"], wanted["work_id"]])
-    pointers = wanted.select(["record_id", "work_id", *_PARTS, "plan", "source"])
-    pointers = pointers.append_column("key", keys)
-    rows = known.drop_columns([*_PARTS, "plan", "source"])
-    rows = rows.rename_columns([{"work_id": "key"}.get(name, name) for name in rows.column_names])
-    found = pointers.join(rows, ["record_id", "key"], join_type="inner", use_threads=False)
-    return found.select(schema.SNAPSHOT.names).cast(schema.SNAPSHOT)
+def _copy_rows(made: pa.Table, pointers: pa.Table) -> pa.Table:
+    """The rows that stand in for others, as rows of the work that is wanted."""
+    if not pointers.num_rows:
+        return schema.SNAPSHOT.empty_table()
+    records, works = encode(made["record_id"]), encode(made["work_id"])
+    best = _find_lasts(_find_ranks(made["status"]), works, records, by=2)
+    rows = made.take(pa.array(best)).drop_columns(["work_id", *_PARTS, "plan", "source"])
+    wanted = pointers.select(["record_id", "work_id", "stands_in", *_PARTS, "plan", "source"])
+    found = wanted.join(
+        rows, ["record_id", "stands_in"], ["record_id", "made_as"], join_type="inner", use_threads=False
+    )
+    found = found.rename_columns([{"stands_in": "made_as"}.get(name, name) for name in found.column_names])
+    return found.sort_by("plan").select(schema.SNAPSHOT.names).cast(schema.SNAPSHOT)
 
 
 def _find_ranks(status: pa.ChunkedArray) -> Numbers:
-    names = pa.array(list(_RANK))
-    places = pc.call_function("index_in", [status], pc.SetLookupOptions(names))
-    return np.array(list(_RANK.values()))[places.to_numpy()]
+    """How good each status is; -1 where there is none."""
+    options = pc.SetLookupOptions(pa.array(list(_RANK)))
+    places = pc.call_function("index_in", [status], options).fill_null(-1)
+    return np.array([*_RANK.values(), -1])[places.to_numpy()]
 
 
 def _find_current(records: Numbers, rank: Numbers, plan: Numbers) -> Flags:
     """Of each record its best row, and of equally good ones the one of the newest plan."""
-    order = np.lexsort((plan, rank, records))
-    starts = _find_starts(records[order])
     current = np.zeros(len(records), bool)
-    current[order[np.append(starts[1:], len(order)) - 1]] = True
+    current[_find_lasts(plan, rank, records, by=1)] = True
     return current
 
 
@@ -134,8 +154,14 @@ def encode(names: pa.ChunkedArray) -> Numbers:
     return codes.indices.to_numpy().astype(np.int64)
 
 
-def _find_starts(*keys: Numbers) -> Numbers:
-    """Where each group of equal keys begins, in sorted ones."""
-    new = np.ones(len(keys[0]), bool)
-    new[1:] = np.any([key[1:] != key[:-1] for key in keys], axis=0)
-    return np.flatnonzero(new)
+def _find_lasts(*keys: Numbers, by: int) -> Numbers:
+    """The place of the last of each group of rows, by the order of their keys.
+
+    Args:
+        keys: as of `np.lexsort`, the last one first; of equal rows the last one is last.
+        by: how many of them, from the end, make a group.
+    """
+    order = np.lexsort(keys)
+    last = np.ones(len(order), bool)
+    last[:-1] = np.any([key[order][1:] != key[order][:-1] for key in keys[-by:]], axis=0)
+    return order[last]

@@ -42,7 +42,9 @@ def roll_back(catalogue: Catalogue, number: int) -> Snapshot:
         for name, run in newest.runs.items():
             before = then.runs.get(name)
             had = set(before.expand()) - set(before.expand_left_out()) if before else set[int]()
-            runs[name] = replace(run, left_out=tuple(find_ranges(set(run.expand()) - had)))
+            left_out = tuple(find_ranges(set(run.expand()) - had))
+            plan_left_out = before is None or before.plan_left_out
+            runs[name] = replace(run, left_out=left_out, plan_left_out=plan_left_out)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         number_now, gone_runs = newest.number + 1, newest.forgotten
         made = Snapshot(number_now, then.files, then.records, then.rows, runs, gone_runs, now)

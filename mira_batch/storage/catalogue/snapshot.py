@@ -46,6 +46,8 @@ class FoldedRun:
     """Those that were looked at: first and last of each row without a gap."""
     left_out: tuple[tuple[int, int], ...] = ()
     """Of those, the ones whose results are not in the snapshot, since it was rolled back."""
+    plan_left_out: bool = False
+    """Whether neither is what its plan says of records that it doesn't run."""
 
     def expand(self) -> Iterator[int]:
         """The shards that were looked at."""
@@ -119,6 +121,7 @@ def read_snapshot(store: Store, number: int) -> Snapshot | None:
             run["shards"],
             tuple(map(tuple, run["folded"])),
             tuple(map(tuple, run["left_out"])),
+            run["plan_left_out"],
         )
         for name, run in found["runs"].items()
     }

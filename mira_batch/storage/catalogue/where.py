@@ -21,7 +21,9 @@ from sqlglot.errors import SqlglotError
 from mira_batch.core.errors import ConfigError
 from mira_batch.storage import schema
 
-COLUMNS = pa.schema([field for field in schema.SNAPSHOT if field.name not in ("shard", "row", "current")])
+COLUMNS = pa.schema(
+    [field for field in schema.SNAPSHOT if field.name not in ("made_as", "shard", "row", "current")]
+)
 """What a condition may ask for."""
 _COMPARES: dict[type[exp.Expr], Callable[[Any, Any], Any]] = {
     exp.EQ: operator.eq,

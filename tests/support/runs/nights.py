@@ -43,6 +43,8 @@ class Nights:
     storage: StorageConfig = field(default_factory=StorageConfig)
     editor: dict[str, Any] | None = None
     """In place of one that counts its edits and does nothing else."""
+    added: int = 0
+    """Records there ever were."""
 
     @property
     def log(self) -> Path:
@@ -50,10 +52,11 @@ class Nights:
 
     def add(self, count: int, instruction: str = "make it sepia") -> list[str]:
         """New records, and an image for each."""
-        names = [f"rec-{len(self.rows) + i:04d}" for i in range(count)]
+        names = [f"rec-{self.added + i:04d}" for i in range(count)]
         for name in names:
+            self.added += 1
             self.rows[name] = {"record_id": name, "image": f"{name}.png", "instruction": instruction}
-            self.paint(name, len(self.rows))
+            self.paint(name, self.added)
         return names
 
     @property
