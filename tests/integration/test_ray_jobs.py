@@ -5,6 +5,7 @@ The head is a child process in a process group of its own; it is stopped by that
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -28,14 +29,16 @@ import mira_batch
 from mira_batch.edit.job import EditJob
 from mira_batch.runtime import run as runner
 from tests.support import ROOT
+from tests.support.models.counted import counted, read_edits
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.disturbed import find_below, until
 from tests.support.runs.edits import verify_edits
 from tests.support.servers.s3 import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-JOB = ROOT / "jobs" / "bulk_edit.py"
 RECORDS = 40
+PYTHONPATH = json.dumps({"env_vars": {"PYTHONPATH": str(ROOT)}})
+"""For the models of the tests, which an uploaded checkout would not have."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +126,10 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     psutil.wait_procs(children, timeout=10)
 
 
-def submit(head: Head, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    entrypoint = ("--", "python", "jobs/bulk_edit.py", "--config", "job.yaml")
+def submit(
+    head: Head, folder: Path, *options: str, job: str = "bulk_edit"
+) -> subprocess.CompletedProcess[str]:
+    entrypoint = ("--", "python", f"jobs/{job}.py", "--config", "job.yaml")
     return ray_job(head, "submit", "--working-dir", str(folder), *options, *entrypoint)
 
 
@@ -145,8 +150,7 @@ def make_working_dir(folder: Path, **more: object) -> Path:
     """What `--working-dir` uploads: the job's script and a config over a catalogue beside it."""
     manifest = make_catalogue(folder / "catalogue", RECORDS)
     work = folder / "work"
-    (work / "jobs").mkdir(parents=True)
-    shutil.copy(JOB, work / "jobs")
+    shutil.copytree(ROOT / "jobs", work / "jobs", ignore=shutil.ignore_patterns("__pycache__"))
     config = settings(manifest, folder / "out", backend="ray") | more
     (work / "job.yaml").write_text(yaml.safe_dump(config))
     return work
@@ -198,6 +202,28 @@ def test_a_job_that_is_stopped_ends_in_order_and_goes_on(tmp_path: Path, head: H
     assert "interrupted: SIGTERM received; nothing is lost: " in said and "Traceback" not in said, said
     again = submit(head, work)
     assert again.returncode == 0 and f"{RECORDS} of {RECORDS} committed" in again.stdout, again.stdout
+
+
+def test_of_two_nights_that_are_submitted_at_once_one_runs_and_one_stands_back(
+    tmp_path: Path, head: Head
+) -> None:
+    hold, log = tmp_path / "hold", tmp_path / "edits.log"
+    hold.mkdir()
+    (hold / "rec-00020").touch()
+    models = {"policy": {"type": "simulated"}, "editor": counted(log, hold=hold)}
+    work = make_working_dir(tmp_path, **models)
+    night = ("--metadata-json", '{"catalogue": "spring"}', "--runtime-env-json", PYTHONPATH)
+    begun = submit(head, work, *night, "--no-wait", "--submission-id", "night-a", job="nightly")
+    assert begun.returncode == 0, begun.stdout
+    until(lambda: read_edits(log).begun)
+    second = submit(head, work, *night, "--submission-id", "night-b", job="nightly")
+    assert second.returncode == 0 and "skipped: night-" in second.stdout, second.stdout
+    (hold / "rec-00020").unlink()
+    until(lambda: "'night-a' succeeded" in ray_job(head, "status", "night-a").stdout)
+    said = ray_job(head, "logs", "night-a").stdout
+    assert f"{RECORDS} of {RECORDS}: " in said and "Traceback" not in said, said
+    assert read_edits(log).repeated == 0
+    assert "'catalogue': 'spring'" in ray_job(head, "list").stdout
 
 
 def test_the_cluster_asks_for_its_token(head: Head) -> None:

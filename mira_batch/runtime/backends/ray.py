@@ -228,6 +228,7 @@ class RayBackend:
         here = ExecutionResources.for_limits(cpu=max(1, have), gpu=0)
         dataset.context.execution_options.resource_limits = here
         scanned = dataset.map_batches(scan, batch_size=1, batch_format="pyarrow")
+        scanned.set_name("plan")
         for table in read_tables(scanned, self._held, look):
             for text in table[_ERROR.name].drop_null().to_pylist():
                 kind, message = json.loads(text)
@@ -277,7 +278,7 @@ def _make_dataset(work: Assignment, board: Any) -> Dataset:
     # Ray Data counts a pool as full by calls in flight per call slot. We give a worker no more calls than
     # slots, so the ratio never passes 1 and its own threshold of 1.75 would keep the pool at `min`.
     names.context.autoscaling_config.actor_pool_util_upscaling_threshold = 0.9
-    return names.map(
+    dataset = names.map(
         actor,
         fn_constructor_args=(_PackedJob.pack(work.job), work.run, work.session, board, work.profile),
         compute=ActorPoolStrategy(
@@ -291,6 +292,8 @@ def _make_dataset(work: Assignment, board: Any) -> Dataset:
         num_gpus=workers.gpus or None,
         runtime_env=workers.runtime_env or None,
     )
+    dataset.set_name(work.run.rpartition("/")[2])  # by which Ray's dashboard and metrics call it
+    return dataset
 
 
 def _feed(
