@@ -11,6 +11,7 @@ import io
 import json
 import os
 import tempfile
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ from unittest.mock import patch
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from PIL import Image, ImageOps
 
 from mira_batch.catalogue.current import read_catalogue
 from mira_batch.config.load import load_config
 from mira_batch.config.shared import StorageConfig
-from mira_batch.core.errors import RunStopped
+from mira_batch.core.errors import RunStopped, StoreError
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
@@ -33,7 +34,9 @@ from mira_batch.runtime import forget as forgetting
 from mira_batch.runtime import run as runner
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.check import check_catalogue
+from mira_batch.storage.catalogue.fold import fold
 from mira_batch.storage.catalogue.place import open_catalogue
+from mira_batch.storage.catalogue.rollback import roll_back
 
 EDITS = {
     "mirror the image horizontally": ImageOps.mirror,
@@ -138,6 +141,7 @@ class Nights(RuleBasedStateMachine):
         self.manifest: dict[str, Wish] = {}
         self.model = Model()
         self.versions = 0
+        self.marks: list[tuple[int, dict[str, list[Work]], set[str]]] = []
         self.add(NAMES[0], 1, next(iter(EDITS)))
 
     def teardown(self) -> None:
@@ -239,17 +243,41 @@ class Nights(RuleBasedStateMachine):
             assert stop_after is not None
             return early.summary
 
-    @precondition(lambda self: bool(self.model.works) and not self.model.was_cut)
+    # Runs that were cut short would be left alone, and what they have. How far one came before it heard of its
+    # end is chance: so these rules are looked into, and not chosen, by that.
+
     @rule()
     def forget_what_is_superseded(self) -> None:
-        """Only what stands for a record is known from then on. Runs that were cut short would be left alone,
-        and what they have."""
+        """Only what stands for a record is known from then on."""
+        if self.model.was_cut or not self.model.works:
+            return
         with patch.object(forgetting, "COPIED_BELOW", 1):  # however much of a run is needed
             forgetting.forget(self.catalogue, schema.RESULTS, forgetting.Retention(), lambda _: None)
         for name in self.model.works:
             newest = self.model.newest(name)
             assert newest is not None
             self.model.works[name] = [newest]
+        self.marks.clear()
+
+    @rule()
+    def mark(self) -> None:
+        """A state to which one may want to go back."""
+        if self.model.was_cut or not self.model.works:
+            return
+        number = fold(self.catalogue, schema.RESULTS, self.refuse).number
+        self.marks.append((number, deepcopy(self.model.works), set(self.model.gone)))
+
+    @rule(back=st.integers(0, 9))
+    def roll_back(self, back: int) -> None:
+        if self.model.was_cut or not self.marks:
+            return
+        number, works, gone = self.marks[-1 - back % len(self.marks)]
+        roll_back(self.catalogue, number)
+        self.model.works, self.model.gone = deepcopy(works), set(gone)
+
+    @staticmethod
+    def refuse(error: StoreError) -> None:
+        raise error
 
     @property
     def catalogue(self) -> Any:
@@ -287,10 +315,10 @@ def make_image(shade: int) -> Image.Image:
 
 TestNights = Nights.TestCase
 TestNights.settings = settings(
-    max_examples=15,
+    max_examples=int(os.environ.get('EX','15')),
     stateful_step_count=12,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     phases=[Phase.generate],
-    derandomize=True,
+    derandomize='EX' not in os.environ,
 )
