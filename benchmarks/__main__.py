@@ -1,7 +1,7 @@
 """`python -m benchmarks [topic …]`: measure, print the tables, write results.json and the document.
 
-A run of some topics only prints, because figures are comparable only within one run; so does one with
-QUICK=1 in the environment, except for results.json.
+Without topics it measures all but `scale`. A run of some topics only prints, because figures are comparable
+only within one run; so does one with QUICK=1 in the environment, except for results.json.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import catalogue, efficiency, memory, overhead, peers, planning, report, resume, store
+from benchmarks import catalogue, efficiency, memory, overhead, peers, planning, report, resume, scale, store
 from benchmarks.figure import Bench, Figure
 
 TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
@@ -28,6 +28,7 @@ TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "overhead": overhead.FIGURES,
     "resume": resume.FIGURES,
     "store": store.FIGURES,
+    "scale": scale.FIGURES,
 }
 
 
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # what is measured in a child is ended with it
     console = Console(width=None if sys.stdout.isatty() else 160)
-    chosen = arguments or list(TOPICS)
+    chosen = arguments or [topic for topic in TOPICS if topic != "scale"]
     before, started = report.machine(), time.monotonic()
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="mira-batch-bench-") as scratch:

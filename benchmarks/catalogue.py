@@ -23,12 +23,14 @@ def changed_rows(number: int, night: int) -> Iterator[dict[str, Any]]:
         yield row | {"instruction": f"brighten it by {night}%"} if i % CHANGED == night % CHANGED else row
 
 
-def _write(path: Path, found: Iterator[dict[str, Any]]) -> None:
+def write(path: Path, found: Iterator[dict[str, Any]]) -> None:
+    """A manifest of JSON lines."""
     with open(path, "w") as file:
         file.writelines(json.dumps(row) + "\n" for row in found)
 
 
-def _settings(folder: Path, manifest: str, output: Path) -> dict[str, Any]:
+def settings(folder: Path, manifest: str, output: Path) -> dict[str, Any]:
+    """The config of a night over it."""
     return config(folder / manifest, output, workers={"min": 2, "shard_size": 512})
 
 
@@ -41,19 +43,19 @@ def _nights(bench: Bench) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:
     """
     number = bench.size(1_000_000, 20_000)
     folder, output = make_images(bench, "catalogue"), bench.folder / "nights"
-    _write(folder / "all.jsonl", rows(number))
-    _write(folder / "next.jsonl", changed_rows(number, 99))
-    in_child("commit_plan", config=_settings(folder, "all.jsonl", output))
+    write(folder / "all.jsonl", rows(number))
+    write(folder / "next.jsonl", changed_rows(number, 99))
+    in_child("commit_plan", config=settings(folder, "all.jsonl", output))
     fold = in_child("fold_catalogue", output=str(output))
-    found = {1: (in_child("plan", config=_settings(folder, "next.jsonl", output)), fold)}
+    found = {1: (in_child("plan", config=settings(folder, "next.jsonl", output)), fold)}
     for night in range(2, 31):
         changed = (row for row in changed_rows(number, night) if row["instruction"].startswith("brighten"))
-        _write(folder / "changed.jsonl", changed)
-        in_child("commit_plan", config=_settings(folder, "changed.jsonl", output))
+        write(folder / "changed.jsonl", changed)
+        in_child("commit_plan", config=settings(folder, "changed.jsonl", output))
         in_child("fold_catalogue", output=str(output))
     for results in output.glob("*/results"):  # so that a plan that opens one fails
         results.rename(results.with_name("results-put-aside"))
-    found[30] = (in_child("plan", config=_settings(folder, "next.jsonl", output)), fold)
+    found[30] = (in_child("plan", config=settings(folder, "next.jsonl", output)), fold)
     return found
 
 

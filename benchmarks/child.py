@@ -14,9 +14,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +65,33 @@ def plan(config: dict[str, Any]) -> dict[str, Any]:
     loaded = load_config(config)
     imported = peak_rss()
     started = time.perf_counter()
-    summary = runner.plan(make_job(loaded))
+    with _watch_workers() as worker:
+        summary = runner.plan(make_job(loaded))
     took = time.perf_counter() - started
     rows = sum(cause.records for cause in summary.causes.values())
     found = {"wall": took, "records": summary.planned, "rows": rows, "shards": summary.shards}
-    return found | {"imported_rss": imported}
+    return found | {"imported_rss": imported, "worker_rss": max(worker)}
+
+
+@contextmanager
+def _watch_workers() -> Iterator[list[int]]:
+    """The resident bytes of the largest of Ray's workers, every half second."""
+    seen, ended = [0], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.5):
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    if any(word.startswith("ray::") for word in process.cmdline()):
+                        seen.append(process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def commit_plan(config: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
 from mira_batch.config.models.simulated import StepCounts
@@ -38,31 +35,6 @@ def manifest(folder: Path, size: int, names: list[str]) -> Path:
     path = folder / "manifest.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
-
-
-def rows(images: Path, number: int) -> Iterator[dict[str, Any]]:
-    """Rows of a large catalogue: an image file each (empty, since a plan opens none), some metadata."""
-    for i in range(number):
-        folder = images / f"{i // 1000:04d}"
-        if i % 1000 == 0:
-            folder.mkdir(parents=True)
-        (folder / f"{i:06d}.jpg").touch()
-        yield {
-            "record_id": f"sku-{i:07d}",
-            "image": f"images/{folder.name}/{i:06d}.jpg",
-            "instruction": "remove the background, then centre it and brighten it a little",
-            "shop": f"shop-{i % 97}",
-            "price": i % 5000 / 100,
-        }
-
-
-def large_manifests(folder: Path, number: int) -> dict[str, Path]:
-    """The same large catalogue as JSONL and as Parquet."""
-    found = list(rows(folder / "images", number))
-    jsonl, parquet = folder / "manifest.jsonl", folder / "manifest.parquet"
-    jsonl.write_text("".join(json.dumps(row) + "\n" for row in found))
-    pq.write_table(pa.Table.from_pylist(found), parquet, row_group_size=10_000)
-    return {"jsonl": jsonl, "parquet": parquet}
 
 
 def records_with(edits: int) -> list[str]:
