@@ -315,10 +315,10 @@ def make_image(shade: int) -> Image.Image:
 
 TestNights = Nights.TestCase
 TestNights.settings = settings(
-    max_examples=int(os.environ.get("EX", "15")),
+    max_examples=15,
     stateful_step_count=12,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     phases=[Phase.generate],
-    derandomize="EX" not in os.environ,
+    derandomize=True,
 )
