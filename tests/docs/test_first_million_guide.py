@@ -84,7 +84,7 @@ def check_the_results(folder: Path, counted: str, exported: str) -> None:
     table = read_catalogue(str(folder / "edited"), ["record_id", "status", "image"])
     good = [row for row in table.to_pylist() if row["status"] == "ok"]
     for row in good:
-        assert (folder / "files" / row["record_id"]).read_bytes() == row["image"]["bytes"]
+        assert (folder / "files" / f"{row['record_id']}.png").read_bytes() == row["image"]["bytes"]
     (statement,) = (block.text for block in blocks(GUIDE) if block.language == "sql")
     with duckdb.connect() as connection:
         rows = connection.execute(statement.replace("'edited/", f"'{folder}/edited/")).fetchall()
@@ -120,7 +120,7 @@ def count_causes(config: BulkEditConfig) -> dict[str, int]:
 def test_the_cluster_config_is_valid() -> None:
     (shown,) = (b.text for b in blocks(GUIDE) if b.text.startswith("# cluster.yaml"))
     config = load_config(yaml.safe_load(shown))
-    assert (config.workers.most, config.limits.max_cost, config.prices.gpu_hour) == (8, 9000, 2.5)
+    assert (config.workers.most, config.limits.max_cost, config.prices.gpu_hour) == (64, 9000, 2.5)
 
 
 @pytest.mark.s3
