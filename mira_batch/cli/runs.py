@@ -84,7 +84,11 @@ def plan(
     set_: Sets = None,
     assume: Annotated[
         list[str] | None,
-        typer.Option("--assume", metavar="NAME=X", help="edits, edit_seconds or edit_dollars of a record."),
+        typer.Option(
+            "--assume",
+            metavar="NAME=X",
+            help="edits of a record; edit_seconds of a worker, edit_dollars of an endpoint for each of them.",
+        ),
     ] = None,
     rejects: Annotated[
         Path | None, typer.Option("--rejects", metavar="FILE", help="Write unusable rows here, as Parquet.")

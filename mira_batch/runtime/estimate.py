@@ -66,6 +66,8 @@ def estimate(
         seconds = edits * assumed["edit_seconds"] if edits else None
         gpu_seconds = seconds * config.workers.gpus if seconds else None
         cost = cost or Range(0.0, 0.0)
+    if not config.workers.gpus:  # which cost nothing, however long it takes
+        gpu_seconds = Range(0.0, 0.0)
     if "edit_dollars" in assumed:
         cost = edits * assumed["edit_dollars"] if edits else None
     priced = gpu_seconds is not None and (config.prices.gpu_hour > 0 or gpu_seconds.high == 0)

@@ -1,0 +1,149 @@
+"""The guide to cost: its commands, its arithmetic by the plan itself, its figures by the benchmarks' page."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import blocks, commands
+from tests.docs.guides import read_figure, read_words, shell, write_files
+from tests.support import ROOT
+from tests.support.runs.catalogue import make_catalogue
+
+GUIDE = "docs/cost.md"
+MILLION, ROWS = 1_000_000, 1_000
+"""What the guide is about, and how many stand in for it: plans multiply."""
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return read_words(GUIDE)
+
+
+def make_rows(folder: Path, records: int) -> None:
+    """A catalogue of images of one shape, so that any of them may share a call."""
+    manifest = make_catalogue(folder / "catalogue", 1)
+    (row,) = (json.loads(line) for line in manifest.read_text().splitlines())
+    rows = (json.dumps(row | {"record_id": f"sku-{i}"}) + "\n" for i in range(records))
+    manifest.write_text("".join(rows))
+
+
+def estimate(folder: Path, command: str) -> dict[str, float | None]:
+    """What a plan expects, of a million records."""
+    found = json.loads(shell(f"{command} --json", folder))
+    assert found["planned"] == ROWS
+    spans = {name: span for name, span in found["estimate"].items() if name != "runs"}
+    assert all(span is None or span["low"] == span["high"] for span in spans.values())
+    return {name: span and span["low"] * MILLION / ROWS for name, span in spans.items()}
+
+
+def test_the_plans_of_the_guide(tmp_path: Path, text: str) -> None:
+    make_rows(tmp_path, ROWS)
+    write_files(GUIDE, tmp_path)
+    assumed, served = (line for line in commands(GUIDE) if line.startswith("mira-batch plan"))
+    table = re.findall(
+        r"^\| .+ \| ([\d.]+) \| (\d) \| ([\d,.]+) \| \$([\d,.]+) \| ([\d,.]+) \|$", *whole_lines()
+    )
+    assert len(table) == 5
+    base = estimate(tmp_path, assumed)
+    assert base["edits"] == pytest.approx(2_400_000)
+    for seconds, gpus, *shown in table:
+        # What this plan says of the assumption follows from the first one's figures, as the guide has it.
+        factor = float(seconds) / 5
+        hours, dollars = base["worker_hours"], base["dollars"]
+        assert hours is not None and dollars is not None
+        figures = (hours * factor, dollars * factor * int(gpus), hours * factor / 8)
+        assert [f"{figure:,.2f}" for figure in figures] == shown, seconds
+    again = assumed.replace("edit_seconds=5", "edit_seconds=4.21 --set workers.gpus=2")
+    found = estimate(tmp_path, again)
+    assert [f"{found[name]:,.2f}" for name in ("worker_hours", "dollars", "hours")] == list(table[3][2:])
+    endpoint = estimate(tmp_path, served)
+    assert f"${endpoint['dollars']:,.2f}" in text and endpoint["hours"] is None
+    assert "take 100 hours for 2,400,000 edits" in text and 2_400_000 / (8 * 50) / 60 == 100
+    assert "80 s of one GPU, $0.06 at $2.50" in text and f"{16 * 5 * 2.5 / 3600:.2f}" == "0.06"
+
+
+def whole_lines() -> tuple[str, int]:
+    return (ROOT / GUIDE).read_text(), re.MULTILINE
+
+
+def test_the_figures_are_read_off_a_trial(tmp_path: Path) -> None:
+    make_rows(tmp_path, 12)
+    write_files(GUIDE, tmp_path)
+    lines = [line for line in commands(GUIDE) if not line.startswith("mira-batch plan")]
+    assert len(lines) == 3
+    full = run_trial(tmp_path, lines)
+    found = json.loads((tmp_path / "status.json").read_text())
+    spent, edits = found["spent"], found["steps"]
+    assert full["edits of a record"] == pytest.approx(edits / 12, abs=0.01)
+    assert full["edit_seconds"] == pytest.approx((spent["worker"] - spent["load"]) / edits, abs=0.001)
+    assert full["editor busy"] == pytest.approx(spent["editor"] / spent["worker"], abs=0.01)
+    by_call = full["editor busy"] * full["edit_seconds"] * full["images in a call"]
+    assert by_call == pytest.approx(0.1, rel=0.5), "the seconds of a call are those of the config"
+    one = run_trial(
+        tmp_path, [f"{lines[0]} {ALONE}", lines[1].replace(" --json", f" {ALONE} --json"), lines[2]]
+    )
+    assert one["images in a call"] == 1 < full["images in a call"] <= 4
+    assert one["edit_seconds"] > full["edit_seconds"]
+
+
+ALONE = "--set workers.records_in_flight=1 --set output.uri=alone"
+
+
+def run_trial(folder: Path, lines: list[str]) -> dict[str, float]:
+    """What figures.py prints."""
+    *_, printed = [shell(line, folder) for line in lines]
+    return {name.strip(): float(value) for name, value in re.findall(r"^(.+?) +([\d.]+)$", printed, re.M)}
+
+
+FIGURES = {
+    "plan_1m_seconds": ("33 s", 1, 0),
+    "plan_1m_driver_mb": ("469 MB", 1, 0),
+    "resume_99_percent_seconds": ("11 s to the first edit", 1, 0),
+    "startup_seconds": ("10.5 s", 1, 1),
+    "store_requests_per_record": ("6.1 for a record", 1, 1),
+    "efficiency_steady": ("99.5 %", 100, 1),
+    "efficiency_end_to_end": ("79 %", 100, 0),
+}
+"""By figure of the benchmarks' page: how the guide puts it, times what, and with how many decimals."""
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_measured_figures_are_those_of_the_benchmarks(name: str, text: str) -> None:
+    shown, factor, decimals = FIGURES[name]
+    assert shown.startswith(f"{read_figure(name) * factor:.{decimals}f}"), f"{GUIDE}: {name}"
+    assert shown in text and f"`{name}`" in text
+
+
+def test_the_size_of_results_is_that_of_the_benchmarks(text: str) -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    (kilobytes,) = re.findall(r"^\| commit \| [\d.]+ \| ([\d,]+) kB", page, re.MULTILINE)
+    megabytes = float(kilobytes.replace(",", "")) / 1000
+    assert f"{megabytes:.1f} MB a record: {megabytes:.1f} TB" in text
+    assert f"some {megabytes * 4 * 32 // 10 * 10:.0f} MB for four shards of 32" in text
+
+
+def test_every_setting_of_the_guide_exists() -> None:
+    reference = (ROOT / "docs" / "configuration.md").read_text()
+    whole, _ = whole_lines()
+    named = set(re.findall(r"`(?:workers|editor|policy|limits|prices|output|input|speed)\.(\w+)", whole))
+    assert len(named) > 12
+    for name in named:
+        assert f"| `{name}` |" in reference, name
+    assert [block.file_name for block in blocks(GUIDE) if block.language == "yaml"] == [
+        "gpu.yaml",
+        "rehearsal.yaml",
+        "served.yaml",
+    ]
+
+
+@pytest.mark.parametrize("guide", [GUIDE, "docs/first-million.md"])
+def test_every_metric_of_the_guides_is_exported(guide: str) -> None:
+    exported = (ROOT / "mira_batch" / "runtime" / "backends" / "metrics.py").read_text()
+    named = set(re.findall(r"ray_(mira_\w+)", (ROOT / guide).read_text()))
+    assert named
+    for name in named:
+        assert f'"{name.removesuffix("_total")}"' in exported, name
