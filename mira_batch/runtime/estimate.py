@@ -34,6 +34,11 @@ class _Rates:
     cost: float
     """US dollars that endpoints charged."""
 
+    def scale(self, edits: float) -> _Rates:
+        """What it would have been by so many edits for each record."""
+        by = edits / self.edits
+        return _Rates(self.records, edits, self.seconds * by, self.gpu_seconds * by, self.cost * by)
+
 
 def estimate(
     config: JobConfig, spec: RunSpec, records: int, known: Known, assumed: Mapping[str, float]
@@ -56,6 +61,8 @@ def estimate(
     if unknown := [name for name in assumed if name not in ASSUMED]:
         raise ConfigError(f"--assume {unknown[0]}: there are {', '.join(ASSUMED)}")
     rates = _find_rates(spec, known)
+    if "edits" in assumed:
+        rates = [rate.scale(assumed["edits"]) for rate in rates if rate.edits]
     edits = _span(rate.edits for rate in rates)
     seconds = _span(rate.seconds for rate in rates)
     gpu_seconds = _span(rate.gpu_seconds for rate in rates)
@@ -75,12 +82,13 @@ def estimate(
     if priced and cost is not None and gpu_seconds is not None:
         dollars = gpu_seconds * (config.prices.gpu_hour / 3600) + cost
     hours = None if seconds is None else seconds * (records / 3600)
+    workers = 1 if config.backend == "inline" else config.workers.most
     return Estimate(
         len(rates),
         None if edits is None else edits * records,
         hours,
         None if dollars is None else dollars * records,
-        None if hours is None else hours * (1 / config.workers.most),
+        None if hours is None else hours * (1 / workers),
     )
 
 

@@ -35,8 +35,10 @@ GPU: dict[str, Any] = {"workers": {"max": 4, "gpus": 2}, "prices": {"gpu_hour": 
 
 
 def test_what_is_assumed_is_taken(tmp_path: Path) -> None:
-    found = expect(tmp_path, {"edits": 3, "edit_seconds": 12}, **GPU)
+    found = expect(tmp_path, {"edits": 3, "edit_seconds": 12}, **GPU, backend="ray")
     assert found == Estimate(0, exactly(300), exactly(1.0), exactly(6.0), exactly(0.25))
+    found = expect(tmp_path, {"edits": 3, "edit_seconds": 12}, **GPU)
+    assert found.hours == exactly(1.0), "inline there is one worker"
     found = expect(tmp_path, {"edits": 3, "edit_seconds": 12, "edit_dollars": 0.1}, **GPU)
     assert found.dollars == exactly(36.0)
 
@@ -64,6 +66,9 @@ def test_earlier_runs_of_the_same_models_tell(tmp_path: Path) -> None:
     assert found.edits == exactly(summary.steps)
     assert found.worker_hours == exactly(summary.total.breakdown["worker"] / 3600)
     assert found.dollars == exactly(0.0), "nothing here costs anything"
+    other = {"uri": str(tmp_path / "out"), "format": "webp"}
+    twice = expect(tmp_path, {"edits": 2 * summary.steps / 100}, output=other)
+    assert twice.worker_hours == exactly(2 * summary.total.breakdown["worker"] / 3600)
 
 
 def test_the_json_of_a_plan_has_the_estimate_as_numbers(tmp_path: Path) -> None:
