@@ -75,7 +75,9 @@ def nights(draw: st.DrawFn) -> list[list[tuple[str, ...]]]:
 
 @settings(max_examples=300, deadline=None)
 @given(nights(), st.randoms())
-def test_a_fold_is_what_the_model_says_night_by_night_and_at_once(told: list[list[tuple[str, ...]]], random: Any) -> None:
+def test_a_fold_is_what_the_model_says_night_by_night_and_at_once(
+    told: list[list[tuple[str, ...]]], random: Any
+) -> None:
     model, snapshot = Model(), schema.SNAPSHOT.empty_table()
     told_so_far: list[dict[str, Any]] = []
     for plan, says in enumerate(told, start=1):
