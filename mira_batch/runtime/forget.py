@@ -38,7 +38,7 @@ from mira_batch.storage.catalogue.snapshot import (
     read_snapshot,
 )
 from mira_batch.storage.run.history import read_result_file, shard_in
-from mira_batch.storage.run.layout import MODELS, PLAN, RUN, result_key
+from mira_batch.storage.run.layout import MODELS, PLAN, RUN, find_step_image, result_key
 from mira_batch.storage.run.planfile import read_plan, read_plan_file, read_shard, write_plan_of
 from mira_batch.storage.run.result_file import results_file
 from mira_batch.storage.run.results import result_files, take_rows
@@ -51,7 +51,6 @@ _BYTES = 64_000_000
 """Encoded bytes after which such a shard is closed earlier."""
 COPIED_BELOW = 0.5
 """A run of which a smaller part is needed is copied and deleted; one of which more is stays as it is."""
-_STEP_IMAGES = "steps/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +341,7 @@ def _list_step_images(
         assert data is not None
         for row in pq.read_table(io.BytesIO(data), columns=["steps"]).to_pylist():
             paths = [(step["image"] or {}).get("path") for step in row["steps"]]
-            keys += [_STEP_IMAGES + path.split(_STEP_IMAGES, 1)[1] for path in paths if path]
+            keys += [key for path in paths if (key := find_step_image(path))]
     return keys
 
 
