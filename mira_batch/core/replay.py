@@ -17,7 +17,8 @@ class Difference:
     step: int | None
     """At which step, from 0; None: after the last."""
     role: str
-    """Which component moved: policy, editor or judge; `input`, where the image itself is another by now."""
+    """Which component moved: policy, editor or judge; `limits` or `worker`, where they ended it; `input`,
+    where the image itself is another by now."""
     was: str
     now: str
     mean: float | None = None

@@ -18,6 +18,7 @@ def dump_summary(summary: RunSummary) -> dict[str, Any]:
     tally, total = summary.tally, summary.total
     return {name: getattr(summary, name) for name in names} | {
         "causes": {name: asdict(cause) for name, cause in summary.causes.items()},
+        "estimate": None if summary.estimate is None else asdict(summary.estimate),
         "ok": tally.ok,
         "unfinished": tally.unfinished,
         "failed": tally.failed,
