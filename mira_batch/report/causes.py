@@ -23,6 +23,8 @@ _RUN = {
 }
 _LEFT = {
     "unchanged": "unchanged",
+    "failed_waiting": "failed before, left to `retry`",
+    "unfinished_waiting": "unfinished before, left to `retry`",
     "same_pixels": "saved again with the same pixels",
     "rejected": "can't be used",
     "duplicate": "there twice",
