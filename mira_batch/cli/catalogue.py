@@ -27,6 +27,7 @@ from mira_batch.config.load import load_job_config
 from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.report.history import print_difference
 from mira_batch.report.progress import Terminal
+from mira_batch.runtime.busy import keep_idle
 from mira_batch.runtime.forget import Retention
 from mira_batch.runtime.forget import forget as forget_runs
 from mira_batch.storage.catalogue.check import check_catalogue
@@ -166,8 +167,10 @@ def rollback(
     Roll back the settings, too: the next run makes again whatever its own settings ask for.
     """
     opened = _open(output, job, set_, write=True)
-    fold(opened, RESULTS_OF[job], _raise)  # what has come since is left out as well
-    made = roll_back(opened, number)
+    # Of a run at work, a part would be left out, and the rest come in.
+    with Terminal(err) as progress, keep_idle(opened, progress.note):
+        fold(opened, RESULTS_OF[job], _raise)  # what has come since is left out as well
+        made = roll_back(opened, number)
     if as_json:
         print_json({"snapshot": made.number, "records": made.records})
     else:

@@ -65,7 +65,7 @@ def estimate(
     if "edit_seconds" in assumed:
         seconds = edits * assumed["edit_seconds"] if edits else None
         gpu_seconds = seconds * config.workers.gpus if seconds else None
-        cost = cost or Range(0.0, 0.0)
+        cost = cost or (None if config.charges else Range(0.0, 0.0))
     if "edit_dollars" in assumed:
         cost = edits * assumed["edit_dollars"] if edits else None
     priced = gpu_seconds is not None and (config.prices.gpu_hour > 0 or gpu_seconds.high == 0)

@@ -20,11 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mira_batch.core.errors import RunConflict, StoreError
+from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import Receipt, Tally
 from mira_batch.core.types import Status
-from mira_batch.runtime.busy import find_busy
-from mira_batch.runtime.lease import lease
+from mira_batch.runtime.busy import keep_idle
 from mira_batch.runtime.ledger import FOOTER, to_json
 from mira_batch.storage.catalogue.fold import fold
 from mira_batch.storage.catalogue.merge import find_newest
@@ -131,18 +130,11 @@ def forget(
         StoreError: the store can't be used; what is needed is still there.
     """
 
-    def ignore(_: str) -> None:
-        """Nobody takes this over."""
-
     def raise_(error: StoreError) -> None:
         raise error
 
-    with lease(catalogue.store, ignore, note):
+    with keep_idle(catalogue, note):
         newest = fold(catalogue, fields, raise_)
-        if busy := find_busy(catalogue, "", note):
-            raise RunConflict(
-                f"{catalogue.output.uri}: {busy[0]} is at work on this catalogue; let it finish"
-            )
         _delete_runs(catalogue, newest.forgotten, note)  # what an earlier call could not
         found = {number: read_snapshot(catalogue.store, number) for number in list_numbers(catalogue.store)}
         snapshots = {number: snapshot for number, snapshot in found.items() if snapshot is not None}

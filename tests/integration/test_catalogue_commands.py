@@ -9,6 +9,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from mira_batch.config.shared import StorageConfig
+from mira_batch.runtime.lease import lease
+from mira_batch.storage.stores import open_store
 from tests.support.runs.commands import EMBEDDED, Commands
 from tests.support.runs.nights import STEPS, Nights
 
@@ -32,6 +35,24 @@ def test_an_estimate_is_data(cli: Commands) -> None:
     }
     assumed = cli.json(*words, "--assume", "edits=3", "--assume", "edit_seconds=300")["estimate"]
     assert assumed["edits"] == {"low": 36, "high": 36} and assumed["hours"] == {"low": 3, "high": 3}
+
+
+def test_what_an_endpoint_charges_is_unknown_until_it_is_said(cli: Commands) -> None:
+    editor = "editor={type: openai_images, model: m, base_url: 'http://localhost:9', prices: {image: 0.04}}"
+    words = (
+        "plan",
+        "--config",
+        cli.config,
+        "--set",
+        editor,
+        "--assume",
+        "edits=3",
+        "--assume",
+        "edit_seconds=2",
+    )
+    assert cli.json(*words)["estimate"]["dollars"] is None and "cost unknown" in cli.text(*words)
+    told = cli.json(*words, "--assume", "edit_dollars=0.04")["estimate"]["dollars"]
+    assert told["low"] == told["high"] == pytest.approx(36 * 0.04)
 
 
 def test_a_plan_of_failures_alone_is_what_a_run_does_of_them(cli: Commands) -> None:
@@ -142,6 +163,17 @@ def test_a_directory_without_runs_is_no_empty_catalogue(cli: Commands, tmp_path:
         )
     assert "holds no run" in cli.json("catalogue", "rollback", run, "1", code=2)["error"]
     assert not (run / "catalogue").exists() and not list(empty.iterdir())
+
+
+def test_nothing_is_rolled_back_while_a_run_is_at_work(cli: Commands) -> None:
+    """Its results so far would be left out, and those to come be in."""
+    cut, out = cli.nights.run(stop_after=4), cli.nights.output
+    committed = cut.committed
+    with lease(open_store(cut.run, StorageConfig()), lambda _: None, lambda _: None):
+        error = cli.json("catalogue", "rollback", out, "1", code=2)["error"]
+    assert f"{cut.run_id} (" in error and error.endswith("is at work on this catalogue; let it finish")
+    assert cli.nights.run().complete and cli.json("catalogue", "rollback", out, "1")["records"] == committed
+    assert "there are" in cli.json("catalogue", "rollback", out, "99", code=2)["error"]
 
 
 def test_a_night_that_cannot_be_written_down_is_told_all_the_same(cli: Commands) -> None:
