@@ -146,7 +146,9 @@ class Range:
     """A figure that is expected to lie between two others."""
 
     low: float
+    """The least that is expected."""
     high: float
+    """The most."""
 
     def __mul__(self, factor: float) -> Range:
         return Range(self.low * factor, self.high * factor)
@@ -163,6 +165,7 @@ class Estimate:
     runs: int
     """Of how many runs."""
     edits: Range | None = None
+    """Edits of all its records."""
     worker_hours: Range | None = None
     """Over all workers, loading of models included."""
     dollars: Range | None = None

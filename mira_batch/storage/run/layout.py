@@ -63,7 +63,14 @@ def shard_of(key: str) -> int | None:
 
 def step_image_key(work_id: str, index: int, digest: str, form: str) -> str:
     """Key of a step's image that is kept as a reference. It goes by content: whoever is first, and however
-    late another is, the row's image stands there."""
+    late another is, the row's image stands there.
+
+    Args:
+        work_id: of the record.
+        index: the step, from 0.
+        digest: of the image's pixels.
+        form: in which it is encoded.
+    """
     return f"steps/{work_id}/{index}-{digest[:8]}.{form}"
 
 
