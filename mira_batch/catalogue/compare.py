@@ -16,7 +16,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage import schema
 from mira_batch.storage.run.history import read_columns
-from mira_batch.storage.run.layout import find_changed_settings, read_run
+from mira_batch.storage.run.layout import find_changed_settings, read_edit_run
 from mira_batch.storage.stores import open_store
 
 _COLUMNS = (
@@ -75,11 +75,12 @@ def compare_runs(old: str, new: str, storage: StorageConfig | None = None) -> Di
         storage: how to reach an object store; None uses the environment.
 
     Raises:
-        StoreError: one is no run of it, or its results can't be read.
+        RunConflict: one is no run, or one of another job.
+        StoreError: the results of one can't be read.
     """
     storage = storage or StorageConfig()
     runs = [make_absolute(run).rstrip("/") for run in (old, new)]
-    settings = [read_run(open_store(run, storage, make=False))["settings"] for run in runs]
+    settings = [read_edit_run(open_store(run, storage, make=False))["settings"] for run in runs]
     left, right = (_read(run, storage) for run in runs)
     both = left.join(right, "record_id", join_type="inner", left_suffix="_old", right_suffix="_new")
     equal = pc.call_function("equal", [both["result_digest_old"], both["result_digest_new"]])
@@ -104,7 +105,7 @@ def compare_runs(old: str, new: str, storage: StorageConfig | None = None) -> Di
         [_rename(row) for row in rows],
         _find_others(right, left),
         _find_others(left, right),
-        moves,
+        dict(moves),
     )
 
 
@@ -123,7 +124,7 @@ def _sum_up(run: str, table: pa.Table) -> Side:
     def total(name: str) -> Any:
         return pc.call_function("sum", [table[name]]).as_py() or 0
 
-    statuses = Counter(table["status"].to_pylist())
+    statuses = dict(Counter(table["status"].to_pylist()))
     return Side(
         run, table.num_rows, statuses, total("num_steps"), float(total("seconds")), float(total("cost"))
     )

@@ -11,11 +11,13 @@ import pyarrow.compute as pc
 
 from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import Progress
+from mira_batch.runtime.busy import find_busy, read_works
 from mira_batch.runtime.job import Job
-from mira_batch.runtime.plan import Known, scan_split, take_keys
+from mira_batch.runtime.plan import Known, digest_pixels, scan_split, take_keys
 from mira_batch.runtime.prepare import make_spec, read_catalogue
 from mira_batch.storage.catalogue.buckets import digest_records, find_buckets
 from mira_batch.storage.catalogue.join import Cause, join
+from mira_batch.storage.catalogue.select import make_selection
 from mira_batch.storage.catalogue.snapshot import read_part
 from mira_batch.storage.run.history import read_columns, shard_in
 from mira_batch.storage.run.layout import RunSpec, find_changed_settings, read_run
@@ -60,29 +62,45 @@ def explain(job: Job, record_id: str, progress: Progress | None = None) -> Expla
     watch, source = progress or Progress(), job.find_source()
     spec = make_spec(job, source.files, source.location)
     known = read_catalogue(job, spec, watch)
-    history = _find_history(known, record_id)
-    found, read = None, 0
+    history, found, read = _find_history(known, record_id), list[pa.Table](), 0
     for split in source.split():
         for table in scan_split(job, split):
             read += table.num_rows
             watch.planning(read)
             rows = table.filter(pc.field("record_id") == record_id)
-            if found is None and rows.num_rows:
-                found = rows.slice(0, 1)
+            found += [rows.slice(at, 1) for at in range(rows.num_rows)]
     past = _read_history(job, known, history)
-    if found is None:
+    if not found:
         return Explanation(record_id, "gone" if past else "unknown", history=past)
-    (row,) = found.to_pylist()
+    # As a plan does, it takes the first that can be used.
+    planned = next((row for row in found if not row["reason"].is_valid()[0].as_py()), found[0])
+    (row,) = planned.to_pylist()
     if row["reason"] is not None:
         words = f"{row['where']}: {row['field']} {row['reason']}"
         return Explanation(record_id, Cause.rejected.name, words, history=past)
-    done = job.config.output.done_statuses
-    joined = join(take_keys(found, 0), history, done, known.find_alike(spec), spec.source)
-    cause = Cause(int(joined.causes[0]))
+    cause = _find_cause(job, spec, known, history, planned, watch)
     now = {name: row[name] for name in job.plan_schema.names}
     newest = max(history.to_pylist(), key=lambda row: row["plan"], default=None)
-    changes = _find_changes(job, spec, newest, now) if newest and cause is not Cause.unchanged else []
+    changes = _find_changes(job, spec, newest, now) if newest and cause.runs else []
     return Explanation(record_id, cause.name, "", now, changes, past)
+
+
+def _find_cause(
+    job: Job, spec: RunSpec, known: Known, history: pa.Table, planned: pa.Table, watch: Progress
+) -> Cause:
+    """What a plan says of a row that can be used."""
+    config, selection = job.config, None
+    if config.select is not None:
+        selection = make_selection(config.select, config.storage, known.catalogue, known.snapshot)
+    busy = read_works(find_busy(known.catalogue, "", watch.note))
+    keys, alike = take_keys(planned, 0), known.find_alike(spec)
+    joined = join(keys, history, config.output.done_statuses, alike, spec.source, selection, busy)
+    if joined.doubtful.num_rows:
+        then = joined.doubtful["source_digest"].to_pylist()
+        for found in digest_pixels(job, planned.append_column("number", pa.array([0]))):
+            if found["pixels"].to_pylist() == then:
+                return Cause.same_pixels
+    return Cause(int(joined.causes[0]))
 
 
 def _find_history(known: Known, record_id: str) -> pa.Table:

@@ -54,7 +54,7 @@ def get_interrupts(context: typer.Context) -> Interrupts:
 
 def print_json(data: Any) -> None:
     """The answer as one JSON document."""
-    out.file.write(json.dumps(data, indent=2, default=str) + "\n")
+    out.file.write(json.dumps(data, indent=2) + "\n")
     out.file.flush()
 
 

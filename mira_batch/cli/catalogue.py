@@ -27,11 +27,12 @@ from mira_batch.config.load import load_job_config
 from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.report.history import print_difference
 from mira_batch.report.progress import Terminal
+from mira_batch.runtime.busy import keep_idle
 from mira_batch.runtime.forget import Retention
 from mira_batch.runtime.forget import forget as forget_runs
 from mira_batch.storage.catalogue.check import check_catalogue
 from mira_batch.storage.catalogue.fold import fold
-from mira_batch.storage.catalogue.place import Catalogue, open_catalogue
+from mira_batch.storage.catalogue.place import Catalogue, open_with_runs
 from mira_batch.storage.catalogue.rollback import roll_back
 from mira_batch.storage.catalogue.snapshot import list_snapshots
 from mira_batch.storage.schema import RESULTS_OF
@@ -74,7 +75,7 @@ def retry(
     --config may be the run.json of the run to be repeated: its settings hold, but for --set.
     """
     again = where is not None or decisions is not None
-    chosen = where or ("true" if decisions else "status != 'ok'")
+    chosen = where if where is not None else "true" if decisions is not None else "status != 'ok'"
     sets = [
         "select=null",
         f"select.where={_quote(chosen)}",
@@ -102,7 +103,7 @@ def reprocess(
 
     What these settings have made already stays as it is.
     """
-    sets = ["select=null", f"select.where={_quote(where or 'true')}", "run_id=null"]
+    sets = ["select=null", f"select.where={_quote('true' if where is None else where)}", "run_id=null"]
     if canary is not None:
         sets.append(f"select.sample={canary}")
     run_job(get_interrupts(context), load_job_config(config, [*sets, *(set_ or ())]), as_json)
@@ -128,7 +129,7 @@ def list_(output: Output, job: JobName = "edit", set_: Sets = None, as_json: Jso
 @catalogue.command(cls=Command)
 def rebuild(output: Output, job: JobName = "edit", set_: Sets = None, as_json: Json = False) -> None:
     """Make the catalogue anew from the runs, where it was lost or is in doubt."""
-    opened = _open(output, job, set_)
+    opened = _open(output, job, set_, write=True)
     with Terminal(err) as progress:
         made = fold(opened, RESULTS_OF[job], lambda error: progress.note(f"{error}; left out"), anew=True)
     if as_json:
@@ -165,9 +166,11 @@ def rollback(
 
     Roll back the settings, too: the next run makes again whatever its own settings ask for.
     """
-    opened = _open(output, job, set_)
-    fold(opened, RESULTS_OF[job], _raise)  # what has come since is left out as well
-    made = roll_back(opened, number)
+    opened = _open(output, job, set_, write=True)
+    # Of a run at work, a part would be left out, and the rest come in.
+    with Terminal(err) as progress, keep_idle(opened, progress.note):
+        fold(opened, RESULTS_OF[job], _raise)  # what has come since is left out as well
+        made = roll_back(opened, number)
     if as_json:
         print_json({"snapshot": made.number, "records": made.records})
     else:
@@ -191,7 +194,8 @@ def forget(
 
     What stands for a record now, or did so in a kept snapshot, is copied and read back before anything goes.
     """
-    opened, retention = _open(output, job, set_), Retention(last, daily, weekly, monthly, yearly)
+    opened = _open(output, job, set_, write=True)
+    retention = Retention(last, daily, weekly, monthly, yearly)
     with Terminal(err) as progress:
         done = forget_runs(opened, RESULTS_OF[job], retention, progress.note, dry)
     if as_json:
@@ -205,10 +209,10 @@ def forget(
         print_text(f"{name}: {would}deleted but for {rows:,} rows that are still needed")
 
 
-def _open(output: str, job: str, set_: Sequence[str] | None) -> Catalogue:
+def _open(output: str, job: str, set_: Sequence[str] | None, write: bool = False) -> Catalogue:
     if job not in RESULTS_OF:
         raise ConfigError(f"--job {job}: is no job; there are {', '.join(RESULTS_OF)}")
-    return open_catalogue(make_absolute(output).rstrip("/"), job, read_storage(set_ or ()), make=False)
+    return open_with_runs(make_absolute(output).rstrip("/"), job, read_storage(set_ or ()), write)
 
 
 def _raise(error: StoreError) -> None:

@@ -108,6 +108,12 @@ def run_job(
     if found.lost:
         what = "report" if isinstance(settings, BulkEditConfig) else "facts"
         complain(f"[yellow]no {what}:[/]", found.lost)
+    print_found(found, as_json, profile)
+    end(found)
+
+
+def print_found(found: Outcome, as_json: bool, profile: bool = False) -> None:
+    """Print what came of a job; arguments as of `run_job`."""
     if as_json:
         print_json(found.dump())
     elif found.begun:
@@ -117,7 +123,6 @@ def run_job(
     elif not found.code:
         out.print("nothing to do")
         out.print(causes_table(found.summary))
-    end(found)
 
 
 def end(found: Outcome) -> None:

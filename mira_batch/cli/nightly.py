@@ -13,7 +13,7 @@ import typer
 
 from mira_batch.catalogue.health import dump_night, find_drift, note_night
 from mira_batch.cli.app import Command, Config, Json, Sets, app, complain, get_interrupts, out, print_json
-from mira_batch.cli.execute import Outcome, end, perform
+from mira_batch.cli.execute import Outcome, end, perform, print_found
 from mira_batch.config.load import load_job_config
 from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import MiraError, StoreError
@@ -55,10 +55,7 @@ def nightly(
         _tell(settings, None, str(error), alert_command, alert_file, as_json)
         raise
     if found.summary.busy:
-        if as_json:
-            print_json(found.dump())
-        else:
-            out.print(f"skipped: {found.summary.busy}", markup=False)
+        print_found(found, as_json)
         return
     _tell(settings, found, found.problem, alert_command, alert_file, as_json)
     end(found)
@@ -78,6 +75,8 @@ def _tell(
         night, earlier = note_night(_open(settings), summary, problem)
     except StoreError as error:  # then the alert is what matters
         complain("[yellow]not written down:[/]", str(error))
+        if found is not None:
+            print_found(found, as_json)
         if problem:
             _alert({"problem": problem}, command, file)
         return

@@ -117,8 +117,8 @@ def plan(
         out.print(causes_table(summary))
         for row in [row for table in unusable for row in table.to_pylist()][:_MOST_NAMED]:
             print_text(f"unusable: {row['where']}: {row['field']} {row['reason']}")
-        if summary.estimate is not None and summary.planned:
-            out.print(describe_estimate(summary.estimate, job.config.workers.most), highlight=False)
+        if summary.estimate is not None and summary.committed < summary.planned:
+            out.print(describe_estimate(summary.estimate), highlight=False)
         if summary.run:
             print_text(f"run:  {summary.run}")
         print_text(f"plan: {summary.plan}")

@@ -142,6 +142,11 @@ class BulkEditConfig(JobConfig):
         judge = {} if self.judge is None else {"judge": self.judge.model}
         return {"policy": self.policy, "editor": self.editor, **judge}
 
+    @property
+    def charges(self) -> bool:
+        """Whether calls of any of its models cost money."""
+        return any(model.charges for model in self.models().values())
+
     def pixels(self) -> dict[str, Any]:
         """Everything that changes what a record's result looks like, as plain JSON data."""
         return {

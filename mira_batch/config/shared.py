@@ -314,6 +314,11 @@ class JobConfig(Strict):
             raise ValueError("'catalogue' is the folder of what all runs have made together; choose another")
         return value
 
+    @property
+    def charges(self) -> bool:
+        """Whether calls of any of its models cost money, beside the machines'."""
+        return False
+
     @model_validator(mode="after")
     def _needs_ray(self) -> Self:
         if self.workers.runtime_env and self.backend == "inline":

@@ -146,7 +146,9 @@ class Range:
     """A figure that is expected to lie between two others."""
 
     low: float
+    """The least that is expected."""
     high: float
+    """The most."""
 
     def __mul__(self, factor: float) -> Range:
         return Range(self.low * factor, self.high * factor)
@@ -163,12 +165,15 @@ class Estimate:
     runs: int
     """Of how many runs."""
     edits: Range | None = None
+    """Edits of all its records."""
     worker_hours: Range | None = None
     """Over all workers, loading of models included."""
     dollars: Range | None = None
     """GPUs by `prices.gpu_hour`, and endpoints."""
     hours: Range | None = None
     """From start to end, with as many workers as the pool may have."""
+    workers: int = 1
+    """How many that is."""
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,12 @@ class Difference:
     step: int | None
     """At which step, from 0; None: after the last."""
     role: str
-    """Which component moved: policy, editor or judge; `input`, where the image itself is another by now."""
+    """Which component moved: policy, editor or judge; `limits` or `worker`, where they ended it; `input`,
+    where the image itself is another by now."""
     was: str
+    """What it gave then: its answer, a digest of pixels, a score, or how the record ended."""
     now: str
+    """What it gives now."""
     mean: float | None = None
     """Mean difference of the 8-bit values, where both images can be had."""
 

@@ -30,6 +30,7 @@ from mira_batch.models.serving import check_frame
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage.images import encode
 from mira_batch.storage.manifest import ManifestImages, PlannedRecord
+from mira_batch.storage.run.layout import step_image_key
 from mira_batch.storage.run.steplog import ShardLog
 
 _NONE = Frame(None, "")
@@ -155,8 +156,7 @@ class EditRunner(RecordRunner):
             case "embed":
                 return {"bytes": self._encode(logged.frame, steps), "path": None}
             case "reference":
-                # By content: whoever is first, and however late another is, the row's image stands there.
-                key = f"steps/{work}/{logged.step.index}-{logged.step.after[:8]}.{output.format}"
+                key = step_image_key(work, logged.step.index, logged.step.after, output.format)
                 store.create(key, self._encode(logged.frame, steps))
                 return {"bytes": None, "path": store.locate(key)}
 

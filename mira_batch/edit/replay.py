@@ -17,7 +17,7 @@ from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.replay import Difference, Replay
 from mira_batch.core.stop_request import StopRequest
-from mira_batch.core.types import EditTask, LoggedStep, Step
+from mira_batch.core.types import EditTask, ErrorKind, LoggedStep, Step, StopReason
 from mira_batch.core.usage import Usage
 from mira_batch.edit.job import EditJob
 from mira_batch.runtime.activity import ActivityReport
@@ -26,6 +26,23 @@ from mira_batch.storage.catalogue.trajectory import FoundTrajectory
 from mira_batch.storage.run.planfile import read_plan, read_shard
 from mira_batch.storage.run.steplog import ShardLog
 from mira_batch.storage.stores import Store, open_store
+
+_ENDED_BY = {
+    ErrorKind.image_unreadable: "input",
+    ErrorKind.image_too_large: "input",
+    ErrorKind.image_forbidden: "input",
+    ErrorKind.editor_failed: "editor",
+    ErrorKind.editor_out_of_memory: "editor",
+    ErrorKind.judge_failed: "judge",
+    ErrorKind.step_timeout: "limits",
+    ErrorKind.worker_crash: "worker",
+    StopReason.judge_satisfied: "judge",
+    StopReason.max_steps: "limits",
+    StopReason.no_progress: "limits",
+    StopReason.oscillation: "limits",
+    StopReason.time_limit: "limits",
+}
+"""Which component ended a record; all else is the policy."""
 
 
 def replay(
@@ -58,12 +75,14 @@ def replay(
         context = WorkerContext(store=store, activity=activity, stop=StopRequest(), readers=readers)
         plan_row = PlanRow(planned["record_id"], planned["work_id"], 0, planned)
         new, identities = asyncio.run(_run(job, context, plan_row, log))
+        if from_step and planned["image_uri"] is not None:  # the row has what the first step began with
+            new = {**new, "source_digest": job.find_pixel_digest(planned)}
         models = {
             role: (then, identities.get(role))
             for role, then in row["models"].items()
             if then != identities.get(role)
         }
-        return Replay(row, new, models, _compare(found, new))
+        return Replay(row, new, models, _compare(found, new, models))
 
 
 async def _run(
@@ -103,7 +122,9 @@ def _take_steps(found: FoundTrajectory, count: int) -> Iterator[LoggedStep]:
     """The first steps of a record, as they would be logged."""
     steps = found.row["steps"]
     if count > len(steps):
-        raise ConfigError(f"--from-step {count + 1}: the record has {len(steps)} steps")
+        raise ConfigError(
+            f"--from-step {count + 1}: should be at most {len(steps) + 1}: {len(steps)} steps were made"
+        )
     images = dict(found.images())
     for step in steps[:count]:
         data = images.get(f"step-{step['index'] + 1:02d}")
@@ -124,11 +145,20 @@ def _decode(data: bytes) -> Image.Image:
         return image.convert("RGBA" if "A" in image.mode else "RGB")
 
 
-def _compare(found: FoundTrajectory, new: Mapping[str, Any]) -> Difference | None:
-    """The first place where the replay went another way."""
+def _compare(
+    found: FoundTrajectory, new: Mapping[str, Any], models: Mapping[str, object]
+) -> Difference | None:
+    """The first place where the replay went another way.
+
+    Args:
+        found: the record as its run has it.
+        new: the row of the replay.
+        models: by role, those that are others by now.
+    """
     old = found.row
     if old["source_digest"] != new["source_digest"]:
-        return Difference(None, "input", str(old["source_digest"]), str(new["source_digest"]))
+        was, now = (row["source_digest"] or _name_end(row) for row in (old, new))
+        return Difference(None, "input", was, now)
     images = [dict(found.images()), dict(FoundTrajectory(found.run, new).images())]
     for index, (then, now) in enumerate(zip(old["steps"], new["steps"], strict=False)):
         if then["raw_answer"] != now["raw_answer"]:
@@ -139,12 +169,13 @@ def _compare(found: FoundTrajectory, new: Mapping[str, Any]) -> Difference | Non
         if (then["score"], then["accepted"]) != (now["score"], now["accepted"]):
             return Difference(index, "judge", f"score {then['score']}", f"score {now['score']}")
     if len(old["steps"]) != len(new["steps"]):
-        shorter = min(len(old["steps"]), len(new["steps"]))
-        was, now = (_name_answer(row, shorter) for row in (old, new))
-        return Difference(shorter, "policy", was, now)
-    was, now = (str(row["error_kind"] or row["stop_reason"]) for row in (old, new))
-    if was != now:
-        return Difference(None, "policy", was, now)
+        ended = min(old, new, key=lambda row: len(row["steps"]))
+        was, now = (_name_answer(row, len(ended["steps"])) for row in (old, new))
+        return Difference(len(ended["steps"]), _who_ended(ended, models), was, now)
+    if (old["error_kind"], old["stop_reason"]) != (new["error_kind"], new["stop_reason"]):
+        roles = [_who_ended(row, models) for row in (new, old)]
+        role = roles[0] if roles[0] != "policy" else roles[1]
+        return Difference(None, role, _name_end(old), _name_end(new))
     was, now = (str(row["result_digest"]) for row in (old, new))
     if was != now:
         return Difference(
@@ -155,7 +186,17 @@ def _compare(found: FoundTrajectory, new: Mapping[str, Any]) -> Difference | Non
 
 def _name_answer(row: Mapping[str, Any], index: int) -> str:
     steps = row["steps"]
-    return str(steps[index]["raw_answer"]) if index < len(steps) else f"an end ({row['stop_reason']})"
+    return str(steps[index]["raw_answer"]) if index < len(steps) else f"an end: {_name_end(row)}"
+
+
+def _name_end(row: Mapping[str, Any]) -> str:
+    return str(row["stop_reason"] or f"{row['error_kind']}: {row['error_message']}")
+
+
+def _who_ended(row: Mapping[str, Any], models: Mapping[str, object]) -> str:
+    role = _ENDED_BY.get(row["error_kind"] or row["stop_reason"], "policy")
+    # What an editor that failed was asked for isn't in the row; another policy may have asked for another.
+    return "policy" if role == "editor" and "policy" in models and "editor" not in models else role
 
 
 def _measure(old: bytes | None, new: bytes | None) -> float | None:

@@ -17,6 +17,7 @@ from mira_batch.config.shared import ImageOutput
 from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import frame_of
 from mira_batch.core.types import ErrorKind, Status
+from mira_batch.storage.run.layout import find_step_image
 from mira_batch.storage.run.verify import RowCheck
 from mira_batch.storage.stores import Store
 
@@ -68,9 +69,12 @@ def check_row(store: Store, row: Mapping[str, Any], output: ImageOutput) -> RowC
 
 def _find_image_problem(store: Store, picture: dict[str, Any], digests: set[str | None] | None) -> str | None:
     """What is wrong with an image, if anything. `digests`: its pixels must have one of these."""
-    data, key = picture["bytes"], str(picture["path"]).removeprefix(store.uri.rstrip("/") + "/")
+    data, key = picture["bytes"], find_step_image(picture["path"])
     try:
-        image = store.read(key, _decode) if data is None else _decode(data)
+        if data is not None:
+            image = _decode(data)
+        else:
+            image = store.read(key, _decode) if key else None
         if image is None:
             return f"is missing: {picture['path']}"
     except RecordError as error:

@@ -24,6 +24,7 @@ from mira_batch.core.types import Status
 from mira_batch.report.contents import Card, Entry, Picture
 from mira_batch.storage import images
 from mira_batch.storage.manifest import Place, read_embedded
+from mira_batch.storage.run.layout import find_step_image
 from mira_batch.storage.run.results import take_rows
 from mira_batch.storage.stores import READ_ERRORS, Store, open_arrow_filesystem
 
@@ -34,7 +35,6 @@ _SIZES = ((320, 80), (320, 65), (320, 50), (256, 50), (192, 50), (128, 50))
 _ENDS = 3
 """Steps shown at either end of a trajectory too long to be shown whole."""
 _PLACE = re.compile(r"(.+)#row_group=(\d{1,9})&row=(\d{1,9})", re.DOTALL)
-_STEP_KEY = re.compile(r"(?:^|/)(steps/[0-9A-Za-z_-]+/\d+\.\w+)$")
 
 
 class CardReader:
@@ -160,8 +160,8 @@ class CardReader:
 
     def _read_referenced(self, path: str | None) -> bytes | None:
         """A step image kept as an object of its own. Found by its key, so that a run may be moved."""
-        match = _STEP_KEY.search(path or "")
-        return self._store.get(match[1]) if match else None
+        key = find_step_image(path)
+        return self._store.get(key) if key else None
 
     def _shrink_bytes(self, data: bytes | None, most: int) -> Picture | str:
         if data is None:

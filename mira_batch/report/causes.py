@@ -23,6 +23,8 @@ _RUN = {
 }
 _LEFT = {
     "unchanged": "unchanged",
+    "failed_waiting": "failed before, left to `retry`",
+    "unfinished_waiting": "unfinished before, left to `retry`",
     "same_pixels": "saved again with the same pixels",
     "rejected": "can't be used",
     "duplicate": "there twice",
@@ -55,18 +57,14 @@ def list_causes(summary: RunSummary) -> list[str]:
     ]
 
 
-def describe_estimate(found: Estimate, workers: int) -> str:
-    """What a plan is expected to take, in words. What is unknown is said to be.
-
-    Args:
-        found: what is expected.
-        workers: the most that the pool may have.
-    """
+def describe_estimate(found: Estimate) -> str:
+    """What a plan is expected to take, in words. What is unknown is said to be."""
+    workers = "1 worker" if found.workers == 1 else f"{found.workers:,} workers"
     figures = [
         _name_range(found.edits, "{:,.0f}", "edits"),
         _name_range(found.worker_hours, "{:,.2f}", "worker hours"),
         _name_range(found.dollars, "${:,.2f}", "", "cost unknown"),
-        _name_range(found.hours, "{:,.2f}", f"hours on {workers} {'worker' if workers == 1 else 'workers'}"),
+        _name_range(found.hours, "{:,.2f}", f"hours on {workers}"),
     ]
     runs = "1 run" if found.runs == 1 else f"{found.runs} runs"
     source = f"by {runs} of these models" if found.runs else "no run of these models has been made here"

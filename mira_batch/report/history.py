@@ -92,7 +92,8 @@ def print_replay(console: Console, done: Replay) -> None:
         console.print(Text(f"  {role} was {show_text(str(then))}, is now {show_text(str(now))}"))
     if (found := done.difference) is not None:
         where = "at the end" if found.step is None else f"at step {found.step + 1}"
-        console.print(f"  the {found.role} moved {where}")
+        moved = "is another" if found.role == "input" else f"moved {where}"
+        console.print(f"  the {found.role} {moved}")
         console.print(Text(f"    was {show_text(found.was)}"))
         console.print(Text(f"    now {show_text(found.now)}"))
         if found.mean is not None:

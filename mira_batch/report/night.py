@@ -34,7 +34,7 @@ def describe_night(
         )
     if summary is not None and summary.causes:
         lines.append(("why", ", ".join(list_causes(summary))))
-    lines.append(("catalogue", f"{night.records:,} records, the newest good result {_age(night)}"))
+    lines.append(("catalogue", f"{night.records:,} records, {_age(night)}"))
     if night.cost:
         each = f", ${night.cost_each:,.4f} an accepted image" if night.cost_each else ""
         lines.append(("cost", f"${night.cost:,.2f}{each}"))
@@ -56,9 +56,11 @@ def _number(figure: Drift, value: float) -> str:
 
 def _age(night: Night) -> str:
     if not night.newest_good:
-        return "is not there yet"
+        return "no night has made a good result yet"
     hours = (datetime.now(UTC) - datetime.fromisoformat(night.newest_good)).total_seconds() / 3600
-    return "is of tonight" if hours < 1 else f"is {hours:,.0f} hours old"
+    if hours < 1:
+        return "the newest good result is of tonight"
+    return f"the newest good result of a night is {hours:,.0f} hours old"
 
 
 def _clock(seconds: float) -> str:

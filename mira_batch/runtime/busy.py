@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mira_batch.runtime.lease import Claim, is_alive, read_claim
+from mira_batch.core.errors import RunConflict
+from mira_batch.runtime.lease import Claim, is_alive, lease, read_claim
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import find_newest
 from mira_batch.storage.run.committed import find_committed_shards
@@ -68,6 +70,29 @@ def find_busy(catalogue: Catalogue, own: str, note: Callable[[str], None]) -> li
     with ThreadPoolExecutor(len(found)) as pool:
         alive = list(pool.map(lambda run: is_alive(run.store, run.claim, note), found))
     return [run for run, lives in zip(found, alive, strict=True) if lives]
+
+
+@contextmanager
+def keep_idle(catalogue: Catalogue, note: Callable[[str], None]) -> Iterator[None]:
+    """Inside, no run is at work on a catalogue, and none begins.
+
+    Args:
+        catalogue, note: as of `find_busy`.
+
+    Raises:
+        RunConflict: a run is at work on it, or is just being planned.
+        StoreError: the store can't be used.
+    """
+
+    def ignore(_: str) -> None:
+        """Nobody takes this over."""
+
+    with lease(catalogue.store, ignore, note):
+        if busy := find_busy(catalogue, "", note):
+            raise RunConflict(
+                f"{catalogue.output.uri}: {busy[0]} is at work on this catalogue; let it finish"
+            )
+        yield
 
 
 def await_idle(catalogue: Catalogue, note: Callable[[str], None], look_up: Callable[[], None]) -> None:

@@ -72,7 +72,7 @@ def estimate(
     if "edit_seconds" in assumed:
         seconds = edits * assumed["edit_seconds"] if edits else None
         gpu_seconds = seconds * config.workers.gpus if seconds else None
-        cost = cost or Range(0.0, 0.0)
+        cost = cost or (None if config.charges else Range(0.0, 0.0))
     if not config.workers.gpus:  # which cost nothing, however long it takes
         gpu_seconds = Range(0.0, 0.0)
     if "edit_dollars" in assumed:
@@ -89,6 +89,7 @@ def estimate(
         hours,
         None if dollars is None else dollars * records,
         None if hours is None else hours * (1 / workers),
+        workers,
     )
 
 

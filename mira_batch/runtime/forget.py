@@ -20,11 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mira_batch.core.errors import RunConflict, StoreError
+from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import Receipt, Tally
 from mira_batch.core.types import Status
-from mira_batch.runtime.busy import find_busy
-from mira_batch.runtime.lease import lease
+from mira_batch.runtime.busy import keep_idle
 from mira_batch.runtime.ledger import FOOTER, to_json
 from mira_batch.storage.catalogue.fold import fold
 from mira_batch.storage.catalogue.merge import find_newest
@@ -38,7 +37,7 @@ from mira_batch.storage.catalogue.snapshot import (
     read_snapshot,
 )
 from mira_batch.storage.run.history import read_result_file, shard_in
-from mira_batch.storage.run.layout import MODELS, PLAN, RUN, result_key
+from mira_batch.storage.run.layout import MODELS, PLAN, RUN, find_step_image, result_key
 from mira_batch.storage.run.planfile import read_plan, read_plan_file, read_shard, write_plan_of
 from mira_batch.storage.run.result_file import results_file
 from mira_batch.storage.run.results import result_files, take_rows
@@ -51,7 +50,6 @@ _BYTES = 64_000_000
 """Encoded bytes after which such a shard is closed earlier."""
 COPIED_BELOW = 0.5
 """A run of which a smaller part is needed is copied and deleted; one of which more is stays as it is."""
-_STEP_IMAGES = "steps/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +130,11 @@ def forget(
         StoreError: the store can't be used; what is needed is still there.
     """
 
-    def ignore(_: str) -> None:
-        """Nobody takes this over."""
-
     def raise_(error: StoreError) -> None:
         raise error
 
-    with lease(catalogue.store, ignore, note):
+    with keep_idle(catalogue, note):
         newest = fold(catalogue, fields, raise_)
-        if busy := find_busy(catalogue, "", note):
-            raise RunConflict(
-                f"{catalogue.output.uri}: {busy[0]} is at work on this catalogue; let it finish"
-            )
         _delete_runs(catalogue, newest.forgotten, note)  # what an earlier call could not
         found = {number: read_snapshot(catalogue.store, number) for number in list_numbers(catalogue.store)}
         snapshots = {number: snapshot for number, snapshot in found.items() if snapshot is not None}
@@ -342,7 +333,7 @@ def _list_step_images(
         assert data is not None
         for row in pq.read_table(io.BytesIO(data), columns=["steps"]).to_pylist():
             paths = [(step["image"] or {}).get("path") for step in row["steps"]]
-            keys += [_STEP_IMAGES + path.split(_STEP_IMAGES, 1)[1] for path in paths if path]
+            keys += [key for path in paths if (key := find_step_image(path))]
     return keys
 
 

@@ -221,21 +221,33 @@ def _begin(
 ) -> tuple[Store, Plan] | Comparison:
     if not run.splits:
         assert run.standing is not None
-        _check_approved(run.standing[1].digest, approved)
+        _check_approved(approved, run.standing[1].digest)
         return around.hold(run.spec), run.standing[1]
     with look(job, run, around, busy) as (known, found):
-        _check_approved(found.left_out.digest, approved)
-        # Only of a night that came to its end is there something to show when the next has no news.
-        shown = run.standing if not run.overtaken and job.config.select is None else None
-        if not (found.has_news or (shown is None and found.count())):
-            if shown is None:
-                return found
+        if (shown := find_shown(job, run, found)) is not None:
+            _check_approved(approved, found.left_out.digest, shown[1].digest)  # or it is carried out by now
             return around.hold(replace(run.spec, number=run.spec.number - 1)), shown[1]
+        _check_approved(approved, found.left_out.digest)
+        if not (found.has_news or found.count()):
+            return found
         store = around.hold(run.spec)
         if (plan := read_plan(store)) is None:  # else another driver was faster
             check_create_only(store)
             plan = write_plan(job, found, store, known)
         return store, plan
+
+
+def find_shown(job: Job, run: Prepared, found: Comparison) -> tuple[Store, Plan] | None:
+    """The run that stays the newest, since nothing has changed since it came to its end; None: another is
+    begun, if there is something to do.
+
+    Args:
+        job, run: as of `look`.
+        found: what it gave.
+    """
+    if found.has_news or run.overtaken or job.config.select is not None:
+        return None
+    return run.standing
 
 
 @contextmanager
@@ -263,11 +275,11 @@ def _begin_alone(catalogue: Catalogue, around: Surroundings, if_running: IfRunni
         yield True
 
 
-def _check_approved(digest: str, approved: str) -> None:
-    if approved and digest != approved:
+def _check_approved(approved: str, *digests: str) -> None:
+    if approved and approved not in digests:
         raise RunConflict(
-            f"the plan is no longer {approved}: it is {digest or 'of an earlier release'} now; look at what "
-            "has changed with `mira-batch plan`, and approve that"
+            f"the plan is no longer {approved}: it is {digests[0] or 'of an earlier release'} now; look at "
+            "what has changed with `mira-batch plan`, and approve that"
         )
 
 

@@ -39,6 +39,7 @@ from mira_batch.runtime.prepare import (
     Prepared,
     Surroundings,
     begin,
+    find_shown,
     look,
     open_catalogue_of,
     open_existing,
@@ -51,11 +52,14 @@ from mira_batch.storage.run import layout
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.layout import RunSpec
-from mira_batch.storage.run.planfile import Plan, Shard, count_shards, read_plan
+from mira_batch.storage.run.planfile import Plan, Shard, count_shards, read_plan, read_rejects
 from mira_batch.storage.run.verify import Verdict
 from mira_batch.storage.run.verify import verify as verify_run
-from mira_batch.storage.schema import scan_schema
+from mira_batch.storage.schema import REJECTS, scan_schema
 from mira_batch.storage.stores import Store
+
+_WAITING = {Cause.failed.name: "failed_waiting", Cause.unfinished.name: "unfinished_waiting"}
+"""Causes for which records would be run, but that begin no run of their own."""
 
 
 def run(
@@ -196,28 +200,33 @@ def plan(
         progress: told how many rows are read.
         stop: by this a signal handler can end it in order.
         assumed: figures for the estimate, as `estimate` takes them.
-        on_rejects: given the rows that can't be used (schema `REJECTS`), in parts. Of a run that is planned
-            already they are in its `plan/rejects.parquet`.
+        on_rejects: given the rows that can't be used (schema `REJECTS`), in parts.
 
     Raises:
         UserError: the config, manifest or store can't be used.
         RunStopped: `stop` was asked.
         ClusterLost: Ray died.
     """
-    started, stop = time.monotonic(), stop or StopRequest()
+    started, watch, stop = time.monotonic(), progress or Progress(), stop or StopRequest()
     prepared = prepare(job)
     if not prepared.splits:
         assert prepared.standing is not None
-        return replace(_look(job.config, *prepared.standing)[1], wall=time.monotonic() - started)
+        summary = _look(job.config, *prepared.standing)[1]
+        known, left = read_catalogue(job, prepared.spec, watch), summary.planned - summary.committed
+        expected = estimate(job.config, prepared.spec, left, known, assumed or {})
+        if on_rejects is not None:
+            on_rejects(pa.Table.from_pylist(read_rejects(prepared.standing[0]), REJECTS))
+        return replace(summary, estimate=expected, wall=time.monotonic() - started)
     with stop.heeding():
         backend = make_backend(job.config.backend)
     with ExitStack() as stack:
         reader = _Reader(job, prepared, backend, stop, stack)
-        around = Surroundings(reader, progress or Progress(), partial(_look_up, stop, prepared.spec), _refuse)
-        others = find_busy(open_catalogue_of(prepared.spec), prepared.spec.name, around.watch.note)
+        around = Surroundings(reader, watch, partial(_look_up, stop, prepared.spec), _refuse)
+        others = find_busy(open_catalogue_of(prepared.spec), prepared.spec.name, watch.note)
         with look(job, prepared, around, others) as (known, found):
-            expected = estimate(job.config, prepared.spec, found.count(), known, assumed or {})
-            summary = replace(_describe(job.config, found), estimate=expected)
+            summary = _describe(job.config, found, begins=find_shown(job, prepared, found) is None)
+            expected = estimate(job.config, prepared.spec, summary.planned, known, assumed or {})
+            summary = replace(summary, estimate=expected)
             if on_rejects is not None:
                 for rejects in found.find_rejects():
                     on_rejects(rejects)
@@ -330,17 +339,26 @@ def _look(config: JobConfig, store: Store, plan: Plan) -> tuple[list[Shard], Run
     return todo, replace(summary, already=committed)
 
 
-def _describe(config: JobConfig, found: Comparison) -> RunSummary:
-    """What a run would do that isn't begun."""
+def _describe(config: JobConfig, found: Comparison, begins: bool = True) -> RunSummary:
+    """What a run would do that isn't begun.
+
+    Args:
+        config: the job's.
+        found: what was found.
+        begins: whether it would begin at all. Records that failed are no reason to, and then wait.
+    """
     workers, why = config.workers, found.left_out.causes
+    if not begins:
+        why = {_WAITING.get(name, name): cause for name, cause in why.items()}
+    records = found.count() if begins else 0
     unusable = (Cause.rejected.name, Cause.duplicate.name)
     return RunSummary(
         run="",
         run_id="",
-        planned=found.count(),
+        planned=records,
         rejected=sum(why[name].records for name in unusable if name in why),
         skipped=found.left_out.records,
-        shards=count_shards(found.count(), workers.shard_size, workers.most),
+        shards=count_shards(records, workers.shard_size, workers.most),
         plan=found.left_out.digest,
         causes=why,
         gpu_hour=config.prices.gpu_hour,

@@ -86,12 +86,18 @@ def test_the_tiny_models_example(workplace: Path) -> None:
     assert len(read_outputs(str(results.parent), ["record_id"])) == 12
 
 
+def find_run(output: Path) -> Path:
+    """The only run under an output, beside its catalogue."""
+    (about,) = output.glob("*/run.json")
+    return about.parent
+
+
 @pytest.mark.ray
 def test_custom_models_example(workplace: Path) -> None:
     write_files("docs/custom-models.md", workplace)
     for line in commands("docs/custom-models.md"):
         shell(line, workplace)
-    (run,) = (workplace / "noir").iterdir()
+    run = find_run(workplace / "noir")
     rows = read_outputs(str(run), columns=["status", "num_steps", "models"]).to_pylist()
     ok = [row for row in rows if row["status"] == "ok"]
     assert len(ok) == 12 and max(row["num_steps"] for row in ok) > 1
@@ -103,7 +109,7 @@ def test_simulated_models_example(workplace: Path) -> None:
     write_files("docs/simulated-models.md", workplace)
     for line in commands("docs/simulated-models.md"):
         shell(line, workplace)
-    (run,) = (workplace / "rehearsal").iterdir()
+    run = find_run(workplace / "rehearsal")
     rows = {row["record_id"]: row for row in read_outputs(str(run)).to_pylist()}
     assert rows["sku-3"]["error_kind"] == "editor_failed"
     assert rows["sku-7"]["stop_reason"] == "no_progress"
@@ -120,7 +126,7 @@ def test_a_job_in_sixty_lines(workplace: Path, backend: str) -> None:
         config.write(f"backend: {backend}\n")
     for line in commands("docs/jobs.md"):
         shell(line, workplace)
-    (run,) = (workplace / "palettes").iterdir()
+    run = find_run(workplace / "palettes")
     rows = read_outputs(str(run), columns=["record_id", "status", "colour"]).to_pylist()
     assert len(rows) == 12 and all(row["status"] == "ok" for row in rows)
     assert all(re.fullmatch("#[0-9a-f]{6}", row["colour"]) for row in rows)

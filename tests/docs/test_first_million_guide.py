@@ -74,8 +74,8 @@ def check_the_plans(by_trial: str, assumed: str) -> None:
         assert re.search(r"^ *99 +unchanged", text, re.MULTILINE)
     assert "(by 1 run of these models)" in by_trial and "$0.00" in by_trial
     hours = 41 * 2.4 * 5 / 3600
-    dollars, half = f"${hours * 2.5:.2f}", f"{hours / 2:.2f} hours on 2 workers"
-    assert f"about 98 edits, {hours:.2f} worker hours, {dollars}, {half}" in assumed
+    dollars, alone = f"${hours * 2.5:.2f}", f"{hours:.2f} hours on 1 worker"
+    assert f"about 98 edits, {hours:.2f} worker hours, {dollars}, {alone}" in assumed
 
 
 def check_the_results(folder: Path, counted: str, exported: str) -> None:

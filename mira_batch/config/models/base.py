@@ -20,6 +20,11 @@ class ModelConfig(Strict):
         """Where its weights are, adapters included; empty for a model without any."""
         return ()
 
+    @property
+    def charges(self) -> bool:
+        """Whether its calls cost money, by what the config says."""
+        return False
+
     def pixels(self) -> dict[str, Any]:
         """The settings that decide the model's answers, as plain JSON data."""
         return self.model_dump(mode="json", exclude=set(self.OPERATIONAL))

@@ -60,6 +60,11 @@ class ServedConfig(ModelConfig):
     prices: Prices = Prices()
     """What it charges."""
 
+    @property
+    def charges(self) -> bool:
+        """Whether any of its prices is set."""
+        return any(self.prices.model_dump().values())
+
     @field_validator("base_url")
     @classmethod
     def _no_secret(cls, value: str | None) -> str | None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import StorageConfig
-from mira_batch.storage.run.layout import parse_document
+from mira_batch.core.errors import StoreError
+from mira_batch.storage.run.layout import RUN, DamagedFile, job_of, parse_document, parse_run
 from mira_batch.storage.stores import Store, open_store
 
 _PLAN = re.compile(r"plans/(\d+)\.json")
@@ -50,6 +51,33 @@ def open_catalogue(output: str, job: str, storage: StorageConfig, make: bool = T
     if not make and not is_remote(own) and not os.path.isdir(own):
         own = "memory://empty"  # a reader makes no directory
     return Catalogue(job, root, open_store(own, storage), storage)
+
+
+def open_with_runs(output: str, job: str, storage: StorageConfig, write: bool) -> Catalogue:
+    """A job's catalogue under an output that has runs of it.
+
+    Args:
+        output, job, storage: as of `open_catalogue`.
+        write: whether something is to be written into it; else a local one that isn't there stays so.
+
+    Raises:
+        StoreError: as `open_store`; or there is no run of the job, since it is another directory, say.
+    """
+    found = open_catalogue(output, job, storage, make=False)
+    if not any(_is_run(found, name) for name in found.output.list_folders()):
+        raise StoreError(
+            f"{output}: holds no run of the job {job}; give the directory of all runs, output.uri"
+        )
+    return open_catalogue(output, job, storage) if write else found
+
+
+def _is_run(catalogue: Catalogue, name: str) -> bool:
+    where = catalogue.output.locate(f"{name}/{RUN}")
+    try:
+        about = catalogue.output.read(f"{name}/{RUN}", lambda data: parse_run(data, where))
+    except DamagedFile:  # that is told when it is needed
+        return True
+    return about is not None and job_of(about) == catalogue.job
 
 
 def is_overtaken(catalogue: Catalogue, number: int, form: str) -> bool:

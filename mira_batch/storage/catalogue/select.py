@@ -99,10 +99,14 @@ def read_rejected(uri: str, storage: StorageConfig) -> dict[str, str]:
             continue
         try:
             row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError("it is no JSON object")
             record, digest, verdict = (row[key] for key in ("record_id", "result_digest", "decision"))
             if not isinstance(record, str) or not isinstance(digest, str) or verdict not in _VERDICTS:
                 raise ValueError("record_id and result_digest are texts, decision is approve or reject")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except UnicodeDecodeError:
+            raise ConfigError(f"select.decisions: {uri}:{number}: is not in UTF-8") from None
+        except (ValueError, KeyError, RecursionError) as error:
             words = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise ConfigError(f"select.decisions: {uri}:{number}: is no decision: {words}") from None
         said.pop(record, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,10 @@ from mira_batch.storage import schema
 from mira_batch.storage.catalogue.lookup import find_record
 from mira_batch.storage.catalogue.place import open_catalogue
 from mira_batch.storage.run.history import read_columns, read_result_file, shard_in
-from mira_batch.storage.run.layout import RUN
+from mira_batch.storage.run.layout import RUN, find_step_image, read_edit_run
 from mira_batch.storage.run.results import result_files, take_rows
 from mira_batch.storage.stores import Store, open_store
 
-_STEP_KEY = re.compile(r"(?:^|/)(steps/[0-9A-Za-z_-]+/\d+\.\w+)$")
 _ENDINGS = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpg"), (b"RIFF", "webp"))
 
 
@@ -42,8 +40,8 @@ class FoundTrajectory:
         for step in self.row["steps"]:
             image = step["image"] or {}
             data = image.get("bytes")
-            if data is None and (key := _STEP_KEY.search(image.get("path") or "")):
-                data = self.run.get(key[1])  # by its key, so that a run may be moved
+            if data is None and (key := find_step_image(image.get("path"))):
+                data = self.run.get(key)
             if data is not None:
                 yield f"step-{step['index'] + 1:02d}", data
         if (result := (self.row["image"] or {}).get("bytes")) is not None:
@@ -77,11 +75,13 @@ def find_trajectory(where: str, record_id: str, storage: StorageConfig | None = 
 
     Raises:
         ConfigError: there is no such record.
+        RunConflict: the run is of another job.
         StoreError: there is no run, or its results can't be read.
     """
     storage = storage or StorageConfig()
     uri = make_absolute(where).rstrip("/")
-    if open_store(uri, storage, make=False).exists(RUN):
+    if (store := open_store(uri, storage, make=False)).exists(RUN):
+        read_edit_run(store)
         run, (shard, position) = uri, _find_in_run(uri, record_id, storage)
     else:
         catalogue = open_catalogue(uri, "edit", storage, make=False)

@@ -45,6 +45,8 @@ def parse_where(text: str) -> pc.Expression:
     Raises:
         ConfigError: it can't be read, names no column, or asks for what there is no word for here.
     """
+    if not text.strip():
+        raise ConfigError("the condition is empty; `true` names all records")
     try:
         found = sqlglot.parse_one(f"select 1 from catalogue where {text}", read="duckdb")
     except (SqlglotError, RecursionError) as error:

@@ -46,6 +46,8 @@ _READ = ("input", "manifest_content", "select")
 """Settings of a run that say what it read."""
 _CALL = re.compile(r"calls/(\d{5,})\.json")
 _PART = re.compile(r"results/part-(\d{5,})\.parquet")
+_STEP_IMAGE = re.compile(r"(?:^|/)(steps/[0-9A-Za-z_-]+/\d+(?:-[0-9a-f]+)?\.\w+)$")
+"""The first runs had no digest in it."""
 
 
 def result_key(shard: int) -> str:
@@ -57,6 +59,26 @@ def shard_of(key: str) -> int | None:
     """The shard that a result object commits; None for anything else that lies there."""
     match = _PART.fullmatch(key)
     return int(match[1]) if match else None
+
+
+def step_image_key(work_id: str, index: int, digest: str, form: str) -> str:
+    """Key of a step's image that is kept as a reference. It goes by content: whoever is first, and however
+    late another is, the row's image stands there.
+
+    Args:
+        work_id: of the record.
+        index: the step, from 0.
+        digest: of the image's pixels.
+        form: in which it is encoded.
+    """
+    return f"steps/{work_id}/{index}-{digest[:8]}.{form}"
+
+
+def find_step_image(path: str | None) -> str | None:
+    """The key of the step image that a row refers to, wherever its run lay then: a run may be moved, or a row
+    be copied into another one. None where it refers to none."""
+    match = _STEP_IMAGE.search(path or "")
+    return match[1] if match else None
 
 
 def state_prefix(shard: int) -> str:
@@ -282,6 +304,19 @@ def read_run(store: Store) -> dict[str, Any]:
     if found is None:
         raise RunConflict(f"{store.uri}: holds no run (no {RUN}); check output.uri and run_id")
     return found
+
+
+def read_edit_run(store: Store) -> dict[str, Any]:
+    """`run.json` of a run of the edit job, whose results no other job has.
+
+    Raises:
+        RunConflict: there is none, or it is of another job.
+        StoreError: it is damaged.
+    """
+    about = read_run(store)
+    if (job := job_of(about)) != "edit":
+        raise RunConflict(f"{store.uri}: is a run of the job {job}; give one of the edit job")
+    return about
 
 
 def read_document(store: Store, key: str, *keys: str) -> dict[str, Any] | None:

@@ -36,7 +36,7 @@ GPU: dict[str, Any] = {"workers": {"max": 4, "gpus": 2}, "prices": {"gpu_hour": 
 
 def test_what_is_assumed_is_taken(tmp_path: Path) -> None:
     found = expect(tmp_path, {"edits": 3, "edit_seconds": 12}, **GPU, backend="ray")
-    assert found == Estimate(0, exactly(300), exactly(1.0), exactly(6.0), exactly(0.25))
+    assert found == Estimate(0, exactly(300), exactly(1.0), exactly(6.0), exactly(0.25), 4)
     found = expect(tmp_path, {"edits": 3, "edit_seconds": 12}, **GPU)
     assert found.hours == exactly(1.0), "inline there is one worker"
     found = expect(tmp_path, {"edits": 3, "edit_seconds": 12, "edit_dollars": 0.1}, **GPU)

@@ -70,7 +70,7 @@ def test_what_holds(where: str, found: list[str]) -> None:
         ("status = 'ok' order by cost", "and nothing else"),
         ("status = 'ok' limit 3", "and nothing else"),
         ("1 = 1 union select 2", "and nothing else"),
-        ("", "is no condition"),
+        ("", "the condition is empty"),
         ("status = 'ok", "is no condition"),
         ("cost > abs(-1)", "is neither a column nor"),
         ("exists (select 1)", "is not understood"),
