@@ -20,7 +20,7 @@ from mira_batch.runtime.ledger import Ledger
 from mira_batch.storage import schema
 from mira_batch.storage.manifest import list_files
 from mira_batch.storage.run.layout import result_key
-from mira_batch.storage.run.planfile import PlanWriter
+from mira_batch.storage.run.planwriter import PlanWriter
 from tests.support.runs.edits import edit_results, open_edit_run
 
 CHUNK = 10_000

@@ -13,10 +13,11 @@ from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import Progress
 from mira_batch.runtime.busy import find_busy, read_works
 from mira_batch.runtime.job import Job
-from mira_batch.runtime.plan import Known, digest_pixels, scan_split, take_keys
+from mira_batch.runtime.plan import Known
 from mira_batch.runtime.prepare import make_spec, read_catalogue
+from mira_batch.runtime.scan import digest_pixels, scan_split
 from mira_batch.storage.catalogue.buckets import digest_records, find_buckets
-from mira_batch.storage.catalogue.join import Cause, join
+from mira_batch.storage.catalogue.join import Cause, join, take_keys
 from mira_batch.storage.catalogue.select import make_selection
 from mira_batch.storage.catalogue.snapshot import read_part
 from mira_batch.storage.run.history import read_columns, shard_in

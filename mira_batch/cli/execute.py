@@ -25,7 +25,7 @@ from mira_batch.report.outcome import describe_none_ok, describe_unread, look_at
 from mira_batch.report.progress import Terminal
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.busy import IfRunning
-from mira_batch.storage.run.layout import read_last_config
+from mira_batch.storage.run.calls import read_last_config
 from mira_batch.storage.stores import open_store
 
 

@@ -93,7 +93,11 @@ def check_failures(before: RunSummary, now: RunSummary, limits: RunLimits, stop:
 
 
 def check_cost(now: RunSummary, limits: RunLimits, stop: StopRequest) -> None:
-    """Ask for the run's end when it has cost as much as it may; arguments as of `check_failures`."""
+    """Ask for the run's end when it has cost as much as it may.
+
+    Args:
+        now, limits, stop: as of `check_failures`.
+    """
     spent = now.gpu_cost + now.cost
     if limits.max_cost is not None and spent >= limits.max_cost:
         stop.ask(

@@ -7,47 +7,31 @@ only then is anything deleted.
 
 from __future__ import annotations
 
-import io
-import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from mira_batch.core.errors import StoreError
-from mira_batch.core.receipts import Receipt, Tally
-from mira_batch.core.types import Status
 from mira_batch.runtime.busy import keep_idle
-from mira_batch.runtime.ledger import FOOTER, to_json
+from mira_batch.runtime.copies import Move, copy_rows
 from mira_batch.storage.catalogue.fold import fold
 from mira_batch.storage.catalogue.merge import find_newest
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import (
-    FoldedRun,
     Snapshot,
     SnapshotWriter,
     list_numbers,
     read_bucket,
     read_snapshot,
 )
-from mira_batch.storage.run.history import read_result_file, shard_in
-from mira_batch.storage.run.layout import MODELS, PLAN, RUN, find_step_image, result_key
-from mira_batch.storage.run.planfile import read_plan, read_plan_file, read_shard, write_plan_of
-from mira_batch.storage.run.result_file import results_file
-from mira_batch.storage.run.results import result_files, take_rows
-from mira_batch.storage.stores import Store, open_store
+from mira_batch.storage.run.layout import RUN
 
 _SPANS = {"daily": "%Y-%m-%d", "weekly": "%G-%V", "monthly": "%Y-%m", "yearly": "%Y"}
-_ROWS = 64
-"""Rows of a shard of copies."""
-_BYTES = 64_000_000
-"""Encoded bytes after which such a shard is closed earlier."""
 COPIED_BELOW = 0.5
 """A run of which a smaller part is needed is copied and deleted; one of which more is stays as it is."""
 
@@ -153,26 +137,16 @@ def forget(
         )
         if dry or not (outcome.snapshots or deleted or outcome.copied):
             return outcome
-        moves: dict[str, _Move] = {}
+        moves: dict[str, Move] = {}
         for name, rows in outcome.copied.items():
             note(f"copying {rows:,} rows of {name}")
-            moves[name] = _copy_rows(catalogue, name, newest, needs[name].rows, fields)
+            moves[name] = copy_rows(catalogue, name, newest, needs[name].rows, fields)
         gone = {*deleted, *outcome.copied}
         _rewrite(catalogue, [snapshots[number] for number in sorted(kept)], newest, moves, gone)
         for number in snapshots:
             catalogue.store.delete(entry.key for entry in list(catalogue.store.list(f"{number:05d}")))
         _delete_runs(catalogue, gone, note)
         return outcome
-
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    """Where the needed rows of a run are now."""
-
-    run: str
-    folded: FoldedRun
-    places: Mapping[tuple[int, int], tuple[int, int]]
-    """(shard, row) before -> after."""
 
 
 def _find_needs(
@@ -206,142 +180,11 @@ def _is_needed(table: pa.Table) -> Any:
     return table["current"].to_numpy() | find_newest(table)
 
 
-def _copy_rows(
-    catalogue: Catalogue, name: str, newest: Snapshot, rows: Collection[tuple[int, int]], fields: pa.Schema
-) -> _Move:
-    """Copy rows of a run into one of its own, with their plan rows and step images, and read them back."""
-    source = open_store(catalogue.output.locate(name), catalogue.storage, make=False)
-    run, number, taken = newest.runs[name], 1, {*catalogue.output.list_folders(), *newest.forgotten}
-    while (copy := f"{name.rsplit('.kept', 1)[0]}.kept{number}") in taken:
-        number += 1
-    target = open_store(catalogue.output.locate(copy), catalogue.storage)
-    places: dict[tuple[int, int], tuple[int, int]] = {}
-    plans: list[pa.Table] = []
-    for shard, group in enumerate(_group(_read_rows(source, rows, fields, catalogue))):
-        table = pa.concat_tables([part for _, _, part in group]).combine_chunks()
-        places |= {(old, row): (shard, at) for at, (old, row, _) in enumerate(group)}
-        data = results_file(table.to_pylist(), fields, {FOOTER: to_json(_make_receipt(table))})
-        target.put(result_key(shard), data)
-        _check_copy(target, result_key(shard), table)
-        plans.append(_read_planned(source, group))
-    for key in _list_step_images(source, places, fields, target):
-        data = source.get(key)
-        assert data is not None
-        target.put(key, data)
-    standing = read_plan(source)
-    pointers = [] if standing is None else list(standing.pointers)
-    for key in pointers:
-        target.put(key, read_plan_file(source, key))
-    marker = json.loads(source.get(PLAN) or b"{}")
-    write_plan_of(
-        target, plans, {"number": run.plan, "pointers": pointers, "digest": marker.get("digest", "")}
-    )
-    if (models := source.get(MODELS)) is not None:
-        target.put(MODELS, models)
-    about = json.loads(source.get(RUN) or b"{}")
-    target.put(RUN, json.dumps({**about, "run_id": copy, "kept_of": name}, indent=2).encode())
-    folded = replace(run, shards=len(plans), folded=((0, len(plans) - 1),), left_out=())
-    return _Move(copy, folded, places)
-
-
-_Row = tuple[int, int, pa.Table]
-
-
-def _read_rows(
-    source: Store, rows: Collection[tuple[int, int]], fields: pa.Schema, catalogue: Catalogue
-) -> Iterator[_Row]:
-    by_shard: dict[int, list[int]] = defaultdict(list)
-    for shard, row in sorted(rows):
-        by_shard[shard].append(row)
-    fs, files = result_files(source.uri, catalogue.storage)
-    for file in files:
-        wanted = by_shard.pop(shard_in(file), None)
-        if wanted is None:
-            continue
-
-        def take(parquet: pq.ParquetFile, wanted: list[int] = wanted) -> list[pa.Table]:
-            return list(take_rows(parquet, wanted, fields.names))
-
-        tables = read_result_file(fs, source.uri, file, list(fields), take, catalogue.storage)
-        table = pa.concat_tables(tables).cast(fields)
-        for at, row in enumerate(wanted):
-            yield shard_in(file), row, table.slice(at, 1)
-    if by_shard:
-        raise StoreError(f"{source.uri}/{result_key(min(by_shard))}: is gone, and the catalogue needs it")
-
-
-def _group(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
-    group, size = list[_Row](), 0
-    for row in rows:
-        size += row[2].nbytes
-        group.append(row)
-        if len(group) == _ROWS or size > _BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
-
-
-def _make_receipt(table: pa.Table) -> Receipt:
-    """What can be said of copied rows; where their time went is no longer known."""
-    names = table.column_names
-    statuses = Counter(table["status"].to_pylist())
-    kinds = table["error_kind"].to_pylist() if "error_kind" in names else []
-    stops = table["stop_reason"].to_pylist() if "stop_reason" in names else []
-    steps = pc.call_function("sum", [table["num_steps"]]).as_py() if "num_steps" in names else 0
-    return Receipt(
-        tally=Tally(
-            records=table.num_rows,
-            ok=statuses[Status.ok.value],
-            unfinished=statuses[Status.unfinished.value],
-            steps=steps or 0,
-            errors=dict(Counter(kind for kind in kinds if kind)),
-            stops=dict(Counter(stop for stop in stops if stop)),
-        )
-    )
-
-
-def _check_copy(target: Store, key: str, table: pa.Table) -> None:
-    data = target.get(key)
-    if data is None or not pq.read_table(io.BytesIO(data)).select(table.column_names).equals(table):
-        raise StoreError(f"{target.locate(key)}: is not what was written; nothing is deleted")
-
-
-def _read_planned(source: Store, group: Sequence[_Row]) -> pa.Table:
-    """The plan's rows of these results, in their order."""
-    plan = read_plan(source)
-    assert plan is not None
-    shards = {shard.index: shard for shard in plan.shards()}
-    rows = {
-        planned["record_id"]: planned
-        for index in {shard for shard, _, _ in group}
-        for planned in read_shard(source, shards[index])
-    }
-    fields = pq.read_schema(io.BytesIO(read_plan_file(source, plan.files[0])))
-    return pa.Table.from_pylist([rows[part["record_id"][0].as_py()] for _, _, part in group], fields)
-
-
-def _list_step_images(
-    source: Store, places: Mapping[tuple[int, int], tuple[int, int]], fields: pa.Schema, target: Store
-) -> list[str]:
-    """Keys of step images that are objects of their own."""
-    if "steps" not in fields.names:
-        return []
-    keys: list[str] = []
-    for shard in sorted({shard for shard, _ in places.values()}):
-        data = target.get(result_key(shard))
-        assert data is not None
-        for row in pq.read_table(io.BytesIO(data), columns=["steps"]).to_pylist():
-            paths = [(step["image"] or {}).get("path") for step in row["steps"]]
-            keys += [key for path in paths if (key := find_step_image(path))]
-    return keys
-
-
 def _rewrite(
     catalogue: Catalogue,
     kept: Sequence[Snapshot],
     newest: Snapshot,
-    moves: Mapping[str, _Move],
+    moves: Mapping[str, Move],
     gone: Collection[str],
 ) -> None:
     """Write the kept snapshots anew, the newest first and under the highest number, so that it is the newest
@@ -359,7 +202,7 @@ def _rewrite(
             )
 
 
-def _move_rows(table: pa.Table, moves: Mapping[str, _Move], gone: Collection[str]) -> pa.Table:
+def _move_rows(table: pa.Table, moves: Mapping[str, Move], gone: Collection[str]) -> pa.Table:
     """A bucket without what is forgotten; of what was copied it points to the copy."""
     rows = []
     for row in table.to_pylist():

@@ -28,22 +28,27 @@ class Watchers(Progress):
         self._watchers = watchers
 
     def planning(self, rows: int) -> None:
+        """To all."""
         for watcher in self._watchers:
             watcher.planning(rows)
 
     def executing(self, summary: RunSummary) -> None:
+        """To all."""
         for watcher in self._watchers:
             watcher.executing(summary)
 
     def heartbeat(self, workers: Sequence[WorkerStatus]) -> None:
+        """To all."""
         for watcher in self._watchers:
             watcher.heartbeat(workers)
 
     def committed(self, summary: RunSummary) -> None:
+        """To all."""
         for watcher in self._watchers:
             watcher.committed(summary)
 
     def note(self, text: str) -> None:
+        """To all, from any thread."""
         for watcher in self._watchers:
             watcher.note(text)
 
@@ -78,15 +83,19 @@ class LiveWriter(Progress):
             self._store.delete([LIVE])
 
     def executing(self, summary: RunSummary) -> None:
+        """What there is to do."""
         self._summary = summary
 
     def heartbeat(self, workers: Sequence[WorkerStatus]) -> None:
+        """What each worker is doing."""
         self._workers = workers
 
     def committed(self, summary: RunSummary) -> None:
+        """How the run stands."""
         self._summary = summary
 
     def note(self, text: str) -> None:
+        """The last that people should read."""
         self._note = text
 
     def _write(self) -> None:

@@ -5,43 +5,37 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mira_batch.core.errors import JobError, ManifestError, job_boundary
+from mira_batch.core.errors import ManifestError
 from mira_batch.core.receipts import CauseCount
-from mira_batch.runtime.job import Job, ReadsPixels
+from mira_batch.runtime.job import Job
+from mira_batch.runtime.scan import PIXELS
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.adopt import adopt_steps, drop_steps, find_logged_steps
-from mira_batch.storage.catalogue.buckets import BucketSpool, RowSpool, digest_records
-from mira_batch.storage.catalogue.join import DOUBTFUL, KEYS, Cause, Joined, join
+from mira_batch.storage.catalogue.buckets import BucketSpool, RowSpool
+from mira_batch.storage.catalogue.join import DOUBTFUL, KEYS, Cause, Joined, join, take_keys
 from mira_batch.storage.catalogue.merge import Numbers
 from mira_batch.storage.catalogue.place import Catalogue, take_number
 from mira_batch.storage.catalogue.select import make_selection
 from mira_batch.storage.catalogue.snapshot import Snapshot, read_part
 from mira_batch.storage.run.layout import RunSpec, find_changed_settings, hash_form, read_run
-from mira_batch.storage.run.planfile import LeftOut, Plan, PlanWriter, SkippedBy
-from mira_batch.storage.source import Source
-from mira_batch.storage.stores import CONNECTIONS, Store, open_store
+from mira_batch.storage.run.planfile import LeftOut, Plan, SkippedBy
+from mira_batch.storage.run.planwriter import PlanWriter
+from mira_batch.storage.stores import Store, open_store
 
 _LEAST_BUCKETS = 64
 _IMAGES = 256
 """Images that a task looks at."""
-PIXELS = pa.schema([("number", pa.int64()), ("pixels", pa.string())])
-"""The digest of an image's pixels, by the number of its row; null where it can't be read."""
-ReadPart = Callable[[Job, Any], Iterator[pa.Table]]
-"""Reads a part of what a job reads, on any worker."""
 _AS_BEFORE = (Cause.failed, Cause.unfinished)
 """Why records are run that are as they were when a run came to its end."""
-_WORK_ID = pc.MatchSubstringOptions("^[0-9a-f]{32}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,19 +246,6 @@ def _take_numbered(rows: RowSpool, numbers: Numbers) -> Iterator[pa.Table]:
         start += table.num_rows
 
 
-def digest_pixels(job: Job, part: pa.Table) -> Iterator[pa.Table]:
-    """The pixel digests of the images of scanned rows (schema `PIXELS`). Runs on any worker.
-
-    Args:
-        job: the job; of one that can't tell there are none.
-        part: the rows, with their numbers.
-    """
-    if isinstance(job, ReadsPixels):
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            pixels = list(pool.map(job.find_pixel_digest, part.to_pylist()))
-        yield pa.table([part["number"], pixels], schema=PIXELS)
-
-
 def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
     """Write the plan of a run.
 
@@ -298,30 +279,6 @@ def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
     return plan
 
 
-def take_keys(table: pa.Table, start: int) -> pa.Table:
-    """What is compared of scanned rows (schema `KEYS`); those that name no record are left out.
-
-    Args:
-        table: rows of a job's scan.
-        start: the number of the first.
-    """
-    usable = table["reason"].is_null()
-    works = pc.call_function("if_else", [usable, table["work_id"], pa.scalar(None, pa.string())])
-    columns = {
-        "number": pa.array(np.arange(start, start + table.num_rows)),
-        "digest": table["digest"],
-        "record_id": table["record_id"],
-        "work_id": works,
-    }
-    for part in ("image_part", "instruction_part"):  # a job of the user's own may have none
-        columns[part] = table[part] if part in table.column_names else pa.nulls(table.num_rows, pa.string())
-    keys = pa.table([columns[name] for name in KEYS.names], schema=KEYS).filter(table["record_id"].is_valid())
-    if not keys["digest"].null_count:
-        return keys
-    names = keys["record_id"].to_pylist()
-    return keys.set_column(KEYS.get_field_index("digest"), KEYS.field("digest"), digest_records(names))
-
-
 def _find_rejects(table: pa.Table, causes: Numbers) -> Iterator[pa.Table]:
     """The rows that can't be used, and those whose record came before."""
     yield table.filter(table["reason"].is_valid()).select(schema.REJECTS.names).cast(schema.REJECTS)
@@ -330,31 +287,3 @@ def _find_rejects(table: pa.Table, causes: Numbers) -> Iterator[pa.Table]:
         reason = [schema.DUPLICATE] * again.num_rows
         columns = [again["where"], again["record_id"], ["record_id"] * again.num_rows, reason]
         yield pa.table(columns, schema=schema.REJECTS)
-
-
-def needs_backend(source: Source, splits: Sequence[Any]) -> bool:
-    """Whether `make_plan` scans these splits on the job's backend, which must have started by then.
-
-    What makes less than two splits is read here in less time than Ray takes to start its tasks.
-    """
-    return sum(split.size for split in splits) >= 2 * source.split_bytes
-
-
-def scan_split(job: Job, split: Any) -> Iterator[pa.Table]:
-    """`job.scan`, whose faults are named.
-
-    Raises:
-        ManifestError: the split can't be read to its end.
-        JobError: the job raised something else, or gave a table of another schema or a work_id that is none.
-    """
-    fields = schema.scan_schema(job.plan_schema)
-    where = f"job {job.config.job}: scan"
-    with job_boundary(f"{where} of {split!r}"):
-        for table in job.scan(split):
-            if not table.schema.equals(fields):
-                raise JobError(f"{where} gave a table of another schema than scan_schema(plan_schema)")
-            works = table.filter(table["reason"].is_null())["work_id"]
-            valid = pc.call_function("match_substring_regex", [works], _WORK_ID).to_pylist()
-            if valid.count(True) < len(works):
-                raise JobError(f"{where} gave a work_id that is not 32 hex digits; see core.identity.work_id")
-            yield table

@@ -291,6 +291,11 @@ def open_catalogue_of(spec: RunSpec) -> Catalogue:
 def read_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Known:
     """The catalogue of this job, with all in it that runs have committed by now.
 
+    Args:
+        job: the job.
+        spec: a run of it.
+        watch: told of what is damaged and left out.
+
     Raises:
         StoreError: the store can't be used, or the newest snapshot is damaged.
     """

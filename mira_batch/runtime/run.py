@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 
-from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import RunConflict, RunStopped, StoreError
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
@@ -23,20 +21,12 @@ from mira_batch.runtime.drive import drive, watch_deadline
 from mira_batch.runtime.estimate import estimate
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.lease import is_alive, lease, read_claim
-from mira_batch.runtime.ledger import Ledger, sum_receipts
+from mira_batch.runtime.ledger import Ledger
 from mira_batch.runtime.live import LiveWriter, Watchers
-from mira_batch.runtime.plan import (
-    PIXELS,
-    Comparison,
-    ReadPart,
-    digest_pixels,
-    needs_backend,
-    scan_split,
-)
+from mira_batch.runtime.plan import Comparison
 from mira_batch.runtime.pool import Assignment
 from mira_batch.runtime.preflight import check_output
 from mira_batch.runtime.prepare import (
-    Prepared,
     Surroundings,
     begin,
     find_shown,
@@ -46,20 +36,19 @@ from mira_batch.runtime.prepare import (
     prepare,
     read_catalogue,
 )
+from mira_batch.runtime.reader import Reader, check_end, load_backend, start_backend
+from mira_batch.runtime.summary import describe_plan, find_todo, look_at_run
 from mira_batch.runtime.trace import Profile
-from mira_batch.storage.catalogue.join import Cause
 from mira_batch.storage.run import layout
+from mira_batch.storage.run.calls import note_call
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.layout import RunSpec
-from mira_batch.storage.run.planfile import Plan, Shard, count_shards, read_plan, read_rejects
+from mira_batch.storage.run.planfile import Plan, Shard, read_plan, read_rejects
 from mira_batch.storage.run.verify import Verdict
 from mira_batch.storage.run.verify import verify as verify_run
-from mira_batch.storage.schema import REJECTS, scan_schema
+from mira_batch.storage.schema import REJECTS
 from mira_batch.storage.stores import Store
-
-_WAITING = {Cause.failed.name: "failed_waiting", Cause.unfinished.name: "unfinished_waiting"}
-"""Causes for which records would be run, but that begin no run of their own."""
 
 
 def run(
@@ -100,50 +89,24 @@ def run(
     check_output(job.config.output.uri)
     with phases.phase("open"):
         prepared = prepare(job)
-    backend = _load_backend(job, prepared, stop)
-
-    with (
-        watch_deadline(job.config, stop),
-        ExitStack() as stack,  # holds the run; and the backend, from when there is work for it
-    ):
-
-        def hold(spec: RunSpec) -> Store:
-            store = layout.open_run(spec)
-            stack.enter_context(lease(store, lost, watch.note, takeover))
-            layout.note_call(store, spec)
-            return store
-
-        def lost(to: str) -> None:
-            stop.ask(RunEnd.taken_over, f"another driver took the run over: {to}")
-
+    backend = load_backend(job, prepared, stop)
+    with watch_deadline(job.config, stop), ExitStack() as stack:
+        call = _Call(job, backend, watch, stop, stack, phases)
         with phases.phase("plan"):
-            reader = _Reader(job, prepared, backend, stop, stack)
-            around = Surroundings(reader, watch, partial(_look_up, stop, prepared.spec), hold)
+            reader = Reader(job, prepared, backend, stop, stack)
+            hold = partial(call.hold, takeover=takeover)
+            around = Surroundings(reader, watch, partial(check_end, stop, prepared.spec), hold)
             begun = begin(job, prepared, around, approved, if_running)
             if isinstance(begun, str):
                 return RunSummary("", "", busy=begun, wall=time.monotonic() - started)
             if isinstance(begun, Comparison):
-                return replace(_describe(job.config, begun), wall=time.monotonic() - started)
+                return replace(describe_plan(job.config, begun), wall=time.monotonic() - started)
             store, found = begun
-            todo, summary = _look(job.config, store, found)
+            todo, summary = look_at_run(job.config, store, found)
             delete_state(store, keep={shard.index for shard in todo})
         watch.executing(summary)
         if todo and stop.end is None:
-            with phases.phase("start"):
-                _start(backend, job.config, stop, stack)
-            live = stack.enter_context(LiveWriter(store))
-            figures = Watchers(live, backend.make_metrics(store.name))
-            figures.executing(summary)
-            watch = Watchers(watch, figures)
-            with phases.phase("work"):
-                session = secrets.token_hex(4)  # names this call of the driver; see runtime/attempts.py
-                ledger = Ledger(store, session, summary)
-                work = Assignment(job, store.uri, session, todo, watch.note, profile)
-                _drive(backend, store, work, ledger, watch, stop, phases)
-            # From the store: others may have committed shards, too.
-            todo, now = _look(job.config, store, found)
-            summary = replace(now, already=summary.already, workers=ledger.summary.workers)
-            delete_state(store, keep={shard.index for shard in todo})
+            todo, summary = call.work(store, found, todo, summary, profile)
         with phases.phase("fold"):
             read_catalogue(job, prepared.spec, watch)
     summary = replace(summary, wall=time.monotonic() - started)
@@ -157,33 +120,59 @@ def run(
     return summary
 
 
-def _drive(
-    backend: Backend,
-    store: Store,
-    work: Assignment,
-    ledger: Ledger,
-    watch: Progress,
-    stop: StopRequest,
-    phases: Profile,
-) -> None:
-    if stop.end is not None:  # it was asked while the backend started
-        return
-    with backend.open_pool(work) as pool:
-        pool.on_receipt = phases.add
-        try:
-            drive(work.job.config, pool, work.shards, ledger, watch, stop)
-        except StoreError:
-            store.hurry()  # it has been waited for
-            raise
-        finally:
-            ledger.save()
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call of the driver."""
 
+    job: Job
+    backend: Backend
+    watch: Progress
+    stop: StopRequest
+    stack: ExitStack
+    """Holds the run; and the backend, from when there is work for it."""
+    phases: Profile
 
-def _look_up(stop: StopRequest, spec: RunSpec) -> None:
-    """End a run without a plan, if it is to end. A deadline waits for the plan: the next call has it."""
-    if stop.end is not None and stop.end is not RunEnd.deadline:
-        summary = RunSummary(spec.uri, spec.name)
-        raise RunStopped(stop.end, f"{stop.words}; nothing is lost, and the same command goes on", summary)
+    def hold(self, spec: RunSpec, takeover: bool) -> Store:
+        """Open a run's directory, in which nobody else works from then on."""
+
+        def lost(to: str) -> None:
+            self.stop.ask(RunEnd.taken_over, f"another driver took the run over: {to}")
+
+        store = layout.open_run(spec)
+        self.stack.enter_context(lease(store, lost, self.watch.note, takeover))
+        note_call(store, spec)
+        return store
+
+    def work(
+        self, store: Store, plan: Plan, todo: Sequence[Shard], summary: RunSummary, profile: bool
+    ) -> tuple[list[Shard], RunSummary]:
+        """Run shards to the end of the plan or of the call; which are left then, and how the run stands."""
+        with self.phases.phase("start"):
+            start_backend(self.backend, self.job.config, self.stop, self.stack)
+        live = self.stack.enter_context(LiveWriter(store))
+        figures = Watchers(live, self.backend.make_metrics(store.name))
+        figures.executing(summary)
+        with self.phases.phase("work"):
+            session = secrets.token_hex(4)  # names this call of the driver; see runtime/attempts.py
+            ledger = Ledger(store, session, summary)
+            if self.stop.end is None:  # it may have been asked while the backend started
+                assignment = Assignment(self.job, store.uri, session, todo, self.watch.note, profile)
+                self._drive(store, assignment, ledger, Watchers(self.watch, figures))
+        # From the store: others may have committed shards, too.
+        left, now = look_at_run(self.job.config, store, plan)
+        delete_state(store, keep={shard.index for shard in left})
+        return left, replace(now, already=summary.already, workers=ledger.summary.workers)
+
+    def _drive(self, store: Store, work: Assignment, ledger: Ledger, watch: Progress) -> None:
+        with self.backend.open_pool(work) as pool:
+            pool.on_receipt = self.phases.add
+            try:
+                drive(self.job.config, pool, work.shards, ledger, watch, self.stop)
+            except StoreError:
+                store.hurry()  # it has been waited for
+                raise
+            finally:
+                ledger.save()
 
 
 def plan(
@@ -211,7 +200,7 @@ def plan(
     prepared = prepare(job)
     if not prepared.splits:
         assert prepared.standing is not None
-        summary = _look(job.config, *prepared.standing)[1]
+        summary = look_at_run(job.config, *prepared.standing)[1]
         known, left = read_catalogue(job, prepared.spec, watch), summary.planned - summary.committed
         expected = estimate(job.config, prepared.spec, left, known, assumed or {})
         if on_rejects is not None:
@@ -220,11 +209,11 @@ def plan(
     with stop.heeding():
         backend = make_backend(job.config.backend)
     with ExitStack() as stack:
-        reader = _Reader(job, prepared, backend, stop, stack)
-        around = Surroundings(reader, watch, partial(_look_up, stop, prepared.spec), _refuse)
+        reader = Reader(job, prepared, backend, stop, stack)
+        around = Surroundings(reader, watch, partial(check_end, stop, prepared.spec), _refuse)
         others = find_busy(open_catalogue_of(prepared.spec), prepared.spec.name, watch.note)
         with look(job, prepared, around, others) as (known, found):
-            summary = _describe(job.config, found, begins=find_shown(job, prepared, found) is None)
+            summary = describe_plan(job.config, found, begins=find_shown(job, prepared, found) is None)
             expected = estimate(job.config, prepared.spec, summary.planned, known, assumed or {})
             summary = replace(summary, estimate=expected)
             if on_rejects is not None:
@@ -245,7 +234,7 @@ def status(job: Job) -> RunSummary:
     """
     store = open_existing(job)
     found, claim = read_plan(store), read_claim(store)
-    summary = _look(job.config, store, found)[1] if found else RunSummary(store.uri, store.name)
+    summary = look_at_run(job.config, store, found)[1] if found else RunSummary(store.uri, store.name)
     return replace(summary, driver=str(claim) if claim else "")
 
 
@@ -266,7 +255,7 @@ def clean(job: Job, progress: Progress | None = None, all_state: bool = False) -
     if claim is not None and is_alive(store, claim, note):
         raise RunConflict(f"{store.uri}: a driver is at work on this run: {claim}; stop it first")
     found = read_plan(store)
-    todo = [] if found is None or all_state else _find_todo(found, find_committed_shards(store))
+    todo = [] if found is None or all_state else find_todo(found, find_committed_shards(store))
     return delete_state(store, keep={shard.index for shard in todo}) + delete_leftovers(store, found)
 
 
@@ -277,93 +266,3 @@ def verify(job: Job) -> Verdict:
         RunConflict: there is no such run.
     """
     return verify_run(open_existing(job), job.result_schema, job.check_row)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads what is to be planned: here, or on the backend if it is much."""
-
-    job: Job
-    run: Prepared
-    backend: Backend
-    stop: StopRequest
-    stack: ExitStack
-
-    def scan(self) -> Iterable[pa.Table]:
-        """The rows of all splits, in order."""
-        few = not needs_backend(self.run.source, self.run.splits)
-        return self._read(self.run.splits, scan_split, scan_schema(self.job.plan_schema), few)
-
-    def read_pixels(self, parts: Sequence[pa.Table]) -> Iterable[pa.Table]:
-        """`digest_pixels` of each part."""
-        return self._read(parts, digest_pixels, PIXELS, len(parts) < 2)
-
-    def _read(self, parts: Sequence[Any], read: ReadPart, fields: pa.Schema, few: bool) -> Iterable[pa.Table]:
-        if few:
-            return (table for part in parts for table in read(self.job, part))
-        _start(self.backend, self.job.config, self.stop, self.stack)
-        return self.backend.read(self.job, parts, read, fields, partial(_look_up, self.stop, self.run.spec))
-
-
-def _load_backend(job: Job, run: Prepared, stop: StopRequest) -> Backend:
-    """The job's backend; it takes seconds to import, in which an exception might be lost."""
-    with stop.heeding():
-        backend = make_backend(job.config.backend)
-    _look_up(stop, run.spec)
-    return backend
-
-
-def _start(backend: Backend, config: JobConfig, stop: StopRequest, stack: ExitStack) -> None:
-    """Start the backend, if it hasn't started; from then on until it has ended, `stop` is heeded."""
-    stack.enter_context(stop.heeding())
-    stack.enter_context(backend.start(config.workers))
-
-
-def _look(config: JobConfig, store: Store, plan: Plan) -> tuple[list[Shard], RunSummary]:
-    """The shards still to run, and how the run stands."""
-    done = find_committed_shards(store)
-    todo = _find_todo(plan, done)
-    summary = RunSummary(
-        run=store.uri,
-        run_id=store.name,
-        planned=plan.records,
-        rejected=plan.rejected,
-        skipped=plan.skipped,
-        shards=len(plan.sizes),
-        plan=plan.digest,
-        causes=plan.causes,
-        gpu_hour=config.prices.gpu_hour,
-    )
-    committed = plan.records - sum(shard.records for shard in todo)
-    summary = summary.plus(sum_receipts(store, done), committed)
-    return todo, replace(summary, already=committed)
-
-
-def _describe(config: JobConfig, found: Comparison, begins: bool = True) -> RunSummary:
-    """What a run would do that isn't begun.
-
-    Args:
-        config: the job's.
-        found: what was found.
-        begins: whether it would begin at all. Records that failed are no reason to, and then wait.
-    """
-    workers, why = config.workers, found.left_out.causes
-    if not begins:
-        why = {_WAITING.get(name, name): cause for name, cause in why.items()}
-    records = found.count() if begins else 0
-    unusable = (Cause.rejected.name, Cause.duplicate.name)
-    return RunSummary(
-        run="",
-        run_id="",
-        planned=records,
-        rejected=sum(why[name].records for name in unusable if name in why),
-        skipped=found.left_out.records,
-        shards=count_shards(records, workers.shard_size, workers.most),
-        plan=found.left_out.digest,
-        causes=why,
-        gpu_hour=config.prices.gpu_hour,
-    )
-
-
-def _find_todo(plan: Plan, done: Collection[int]) -> list[Shard]:
-    return [shard for shard in plan.shards() if shard.index not in done]

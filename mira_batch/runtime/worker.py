@@ -38,7 +38,8 @@ from mira_batch.runtime.job import Job, PlanRow, RecordRunner, WorkerContext
 from mira_batch.runtime.ledger import FOOTER, read_receipt, to_json
 from mira_batch.runtime.shard import Rows, ShardRun
 from mira_batch.runtime.trace import Trace
-from mira_batch.storage.run.layout import check_identities, result_key
+from mira_batch.storage.run.identities import check_identities
+from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.run.planfile import Shard, read_plan_file, read_shard
 from mira_batch.storage.run.result_file import explain_misfit, results_file
 from mira_batch.storage.stores import Store

@@ -140,7 +140,7 @@ def read_image(
         if uri.lower().startswith("http"):  # the server of one image, which it may never give
             raise RecordError(ErrorKind.image_unreadable, str(error)) from error
         raise
-    return cast(T, found)
+    return cast("T", found)
 
 
 def check_bytes(size: int, name: str, source: ManifestConfig) -> None:

@@ -6,7 +6,7 @@ After each step it is compared with a model of it: what each record should be no
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +35,27 @@ class Story:
     """The nights, and what the catalogue should have."""
 
     nights: Nights
-    expected: dict[str, tuple[str, str, int]]
+    hold: Path
+    """The edit of a record waits while a file of its name is here."""
+    expected: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     """Instruction, status and number of steps of each record."""
+    names: list[str] = field(default_factory=list)
+    """Of the first 200 records."""
+    edits: int = 0
+    """How many should have been made by now."""
 
     def expect(self, names: list[str], steps: int = STEPS, status: str = "ok") -> None:
         for name in names:
             self.expected[name] = (self.nights.rows[name]["instruction"], status, steps)
 
     def check(self, edits: int) -> None:
-        """The catalogue is what it should be, by so many edits in all, none of them made twice in vain."""
+        """The catalogue is what it should be, by so many edits more, none of them made twice in vain."""
+        self.edits += edits
         columns = ["record_id", "instruction", "status", "num_steps"]
         rows = read_catalogue(self.nights.output, columns, self.nights.storage).to_pylist()
         found = {row["record_id"]: (row["instruction"], row["status"], row["num_steps"]) for row in rows}
         assert found == self.expected
-        assert self.nights.edits == edits
+        assert self.nights.edits == self.edits
         assert check_catalogue(self.catalogue, schema.RESULTS).problems == []
 
     @property
@@ -65,23 +72,35 @@ def story(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stor
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
     place = f"s3://{s3.bucket}/story"
-    return Story(Nights(tmp_path, place=place, storage=StorageConfig(endpoint_url=s3.endpoint)), {})
-
-
-def test_the_life_of_a_catalogue(story: Story, tmp_path: Path) -> None:
-    nights, hold = story.nights, tmp_path / "hold"
+    nights, hold = (
+        Nights(tmp_path, place=place, storage=StorageConfig(endpoint_url=s3.endpoint)),
+        tmp_path / "hold",
+    )
     hold.mkdir()
     nights.editor = counted(nights.log, hold=hold)
-    names = nights.add(200)
+    return Story(nights, hold)
+
+
+def test_the_life_of_a_catalogue(story: Story) -> None:
+    live_through_first_nights(story)
+    be_cut_short_and_overlap(story)
+    take_back_and_try(story)
+    retry_and_reject(story)
+    reprocess_and_go_back(story)
+
+
+def live_through_first_nights(story: Story) -> None:
+    nights = story.nights
+    names = story.names = nights.add(200)
     away = names[:10]
     nights.store.delete([f"{name}.png" for name in away])
 
-    # The first night: ten images can't be read
+    # The first: ten images can't be read
     first = nights.run()
     assert (first.planned, first.ok, first.failed) == (200, 190, 10)
     story.expect(names[10:])
     story.expect(away, steps=0, status="failed")
-    story.check(edits := 190 * STEPS)
+    story.check(190 * STEPS)
 
     # The second: what has changed, and what failed; no more
     story.ask_for(names[10:30], "mirror it")
@@ -99,7 +118,11 @@ def test_the_life_of_a_catalogue(story: Story, tmp_path: Path) -> None:
     }  # fmt: skip
     assert second.planned == 20 + 5 + 7 + 10
     story.expect([*names[10:37], *new])
-    story.check(edits := edits + 32 * STEPS)
+    story.check(32 * STEPS)
+
+
+def be_cut_short_and_overlap(story: Story) -> None:
+    nights, names = story.nights, story.names
 
     # A night that is cut short, and a manifest that grows before the next
     story.ask_for(names[40:70], "blur it")
@@ -108,54 +131,63 @@ def test_the_life_of_a_catalogue(story: Story, tmp_path: Path) -> None:
     more = nights.add(3)
     assert nights.run().complete
     story.expect([*names[40:70], *more])
-    story.check(edits := edits + 33 * STEPS)
+    story.check(33 * STEPS)
     assert nights.state_files() == 0
 
     # Two nights that overlap share the work
     story.ask_for(names[70:82], "sharpen it")
-    (hold / names[75]).touch()
+    held = story.hold / names[75]
+    held.touch()
     thread, done = in_background(nights.run)
-    until(lambda: nights.edits > edits)
+    until(lambda: nights.edits > story.edits)
     late = nights.add(4)
     overlapping = nights.run()
     assert overlapping.ok == 4 and count_causes(overlapping)["running"] > 0
-    (hold / names[75]).unlink()
+    held.unlink()
     thread.join(120)
     assert done[0].ok == 12
     story.expect([*names[70:82], *late])
-    story.check(edits := edits + 16 * STEPS)
+    story.check(16 * STEPS)
+
+
+def take_back_and_try(story: Story) -> None:
+    nights, names = story.nights, story.names
 
     # An instruction that is taken back
     story.ask_for(names[82:85], "emboss it")
     nights.run()
     story.expect(names[82:85])
-    story.check(edits := edits + 3 * STEPS)
+    story.check(3 * STEPS)
     story.ask_for(names[82:85], "make it sepia")
     assert nights.run().complete
     story.expect(names[82:85])
-    story.check(edits)
+    story.check(0)
 
     # Somebody tries another setting; the night after it finds its own results again
     before = dict(story.expected)
     assert nights.run(more=OTHER).complete
-    good = [name for name in nights.rows if name not in away]
+    good = [name for name in nights.rows if name not in names[:10]]
     story.expect(good, steps=1)
-    story.check(edits := edits + len(good))
+    story.check(len(good))
     assert nights.run().complete
     story.expected = before
-    story.check(edits)
+    story.check(0)
+
+
+def retry_and_reject(story: Story) -> None:
+    nights, names = story.nights, story.names
 
     # The images are there again, and what failed is retried
-    for i, name in enumerate(away):
+    for i, name in enumerate(names[:10]):
         nights.paint(name, 2_000 + i)
     retried = nights.run(more={"select": {"where": "status != 'ok'"}})
     assert (retried.planned, retried.ok) == (10, 10)
-    story.expect(away)
-    story.check(edits := edits + 10 * STEPS)
+    story.expect(names[:10])
+    story.check(10 * STEPS)
     clean = nights.run(more={"select": {"where": "status != 'ok'"}})
     assert (clean.planned, clean.run) == (0, "")
 
-    # Six results are rejected by a person, two of them by mistake
+    # Six results are rejected by a person; a decision about another result than the present one is none
     rejected = names[90:96]
     table = read_catalogue(nights.output, ["record_id", "result_digest"], nights.storage).to_pylist()
     digests = {row["record_id"]: row["result_digest"] for row in table}
@@ -165,7 +197,11 @@ def test_the_life_of_a_catalogue(story: Story, tmp_path: Path) -> None:
     decisions: dict[str, Any] = {"where": "true", "decisions": f"{nights.place}/decisions.jsonl"}
     again = nights.run(more={"select": decisions})
     assert count_causes(again)["rejected_by_person"] == again.planned == 6
-    story.check(edits := edits + 6 * STEPS)
+    story.check(6 * STEPS)
+
+
+def reprocess_and_go_back(story: Story) -> None:
+    nights = story.nights
     marker = find_newest(story.catalogue.store).number
 
     # Another setting: a sample first, then all
@@ -173,22 +209,21 @@ def test_the_life_of_a_catalogue(story: Story, tmp_path: Path) -> None:
     assert canary.planned <= 12
     rest = nights.run(more=OTHER | {"select": {"where": "true"}})
     assert rest.complete
-    standing = {name: row for name, row in story.expected.items() if name not in nights.rows}
+    gone = {name: row for name, row in story.expected.items() if name not in nights.rows}
     story.expect(list(nights.rows), steps=1)
-    story.expected |= standing
-    fresh = len(away)  # all others were made by the trial
-    story.check(edits := edits + fresh)
+    story.expected |= gone
+    story.check(10)  # all others were made by the trial
 
     # Back to what was
     roll_back(story.catalogue, marker)
     story.expect(list(nights.rows))
-    story.expected |= standing
-    story.check(edits)
+    story.expected |= gone
+    story.check(0)
     assert nights.plan().planned == 0
 
     # And what nobody needs goes
     runs = nights.runs()
     forget(story.catalogue, schema.RESULTS, Retention(), lambda _: None)
     assert len(nights.runs()) < len(runs)
-    story.check(edits)
+    story.check(0)
     assert nights.plan().planned == 0

@@ -18,7 +18,7 @@ from mira_batch.storage import schema
 from mira_batch.storage.manifest.metadata import MetadataError, _make_plain, dump_metadata, is_encodable
 from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject, validate_row
 from mira_batch.storage.manifest.scan import SCAN
-from mira_batch.storage.run.planfile import choose_shard_size
+from mira_batch.storage.run.planwriter import choose_shard_size
 from tests.support.runs.edits import edit_results
 
 any_text = st.text(st.characters(exclude_categories=()))

@@ -13,8 +13,8 @@ import pyarrow as pa
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.receipts import Progress
 from mira_batch.runtime.job import Job
-from mira_batch.runtime.plan import ReadPart
 from mira_batch.runtime.pool import Assignment, Pool
+from mira_batch.runtime.scan import ReadPart
 
 
 class Backend(Protocol):

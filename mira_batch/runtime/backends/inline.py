@@ -20,8 +20,8 @@ from mira_batch.core.errors import EngineDead
 from mira_batch.core.receipts import Progress, Receipt, WorkerStatus
 from mira_batch.runtime.attempts import INLINE, Session, find_open_shards
 from mira_batch.runtime.job import Job
-from mira_batch.runtime.plan import ReadPart
 from mira_batch.runtime.pool import Assignment, Pool, count_shards_in_hand
+from mira_batch.runtime.scan import ReadPart
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.stores import open_store
 
@@ -43,7 +43,11 @@ class InlineBackend:
     def read(
         self, job: Job, parts: Sequence[Any], read_part: ReadPart, fields: pa.Schema, look: Callable[[], None]
     ) -> Iterator[pa.Table]:
-        """One part after the other; arguments as of `Backend.read`."""
+        """One part after the other.
+
+        Args:
+            job, parts, read_part, fields, look: as of `Backend.read`.
+        """
         for part in parts:
             for table in read_part(job, part):
                 look()

@@ -36,17 +36,20 @@ class RayMetrics(Progress):
         self._last = _measure("mira_last_commit_timestamp_seconds", "When a shard was last committed", "run")
 
     def executing(self, summary: RunSummary) -> None:
+        """Say how much there is to do."""
         self._told, self._began = summary, time.monotonic()
         self._planned.set(summary.planned, self._tags)
         self._last.set(time.time(), self._tags)  # so that a run that never commits can be alerted on
 
     def heartbeat(self, workers: Sequence[WorkerStatus]) -> None:
+        """Count what is running, and batches that had to be made smaller."""
         self._in_flight.set(sum(len(worker.in_flight) for worker in workers), self._tags)
         for worker in workers:
             self._add(self._oom, worker.out_of_memory - self._smaller.get(worker.worker, 0))
             self._smaller[worker.worker] = worker.out_of_memory
 
     def committed(self, summary: RunSummary) -> None:
+        """Count what has come since the last commit."""
         before, self._told = self._told or summary, summary
         new, old = summary.tally, before.tally
         for status in ("ok", "unfinished", "failed"):

@@ -43,8 +43,8 @@ from mira_batch.runtime.backends.reading import end_pool, explain, read_tables, 
 from mira_batch.runtime.backends.session import HeldRay
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.ledger import from_json, to_json
-from mira_batch.runtime.plan import ReadPart
 from mira_batch.runtime.pool import Assignment, Pool, count_shards_in_hand
+from mira_batch.runtime.scan import ReadPart
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard
 from mira_batch.storage.stores import open_store
@@ -199,7 +199,8 @@ class RayBackend:
     ) -> Iterator[pa.Table]:
         """Parts side by side, their tables in order (the first of two duplicates must be the first).
 
-        Arguments as of `Backend.read`.
+        Args:
+            job, parts, read_part, fields, look: as of `Backend.read`.
 
         Raises:
             UserError: what `read_part` raised.

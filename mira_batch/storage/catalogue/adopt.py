@@ -58,8 +58,11 @@ def adopt_steps(catalogue: Catalogue, run: str, steps: Steps, shards: Mapping[st
 
 
 def drop_steps(catalogue: Catalogue, steps: Steps, shards: Mapping[str, int]) -> None:
-    """Delete the step files that were copied, and those of other runs of the same work; arguments as of
-    `adopt_steps`. Nobody needs them once the new run is planned.
+    """Delete the step files that were copied, and those of other runs of the same work. Nobody needs them
+    once the new run is planned.
+
+    Args:
+        catalogue, steps, shards: as of `adopt_steps`.
 
     Raises:
         StoreError: the store can't be used.

@@ -122,8 +122,14 @@ def fold(
 def find_pending(
     catalogue: Catalogue, on_damaged: Callable[[StoreError], None], anew: bool = False
 ) -> Pending:
-    """The newest snapshot of a catalogue, and which runs have something that is not in it; arguments and
-    errors as of `fold`."""
+    """The newest snapshot of a catalogue, and which runs have something that is not in it.
+
+    Args:
+        catalogue, on_damaged, anew: as of `fold`.
+
+    Raises:
+        StoreError: as of `fold`.
+    """
     base = _find_rolled_back(catalogue.store) if anew else find_newest(catalogue.store)
     found: list[tuple[Run, str]] = []
     unplanned = 0
@@ -220,8 +226,11 @@ def merge_pending(
 def read_updates(
     catalogue: Catalogue, pending: Pending, fields: pa.Schema, on_damaged: Callable[[StoreError], None]
 ) -> Iterator[pa.Table]:
-    """What has come since the snapshot, the oldest plan first (schema `UPDATES`); arguments as of
-    `merge_pending`."""
+    """What has come since the snapshot, the oldest plan first (schema `UPDATES`).
+
+    Args:
+        catalogue, pending, fields, on_damaged: as of `merge_pending`.
+    """
     for table in _read_updates(catalogue, pending, fields, on_damaged, dict(pending.base.runs)):
         yield table.drop_columns("digest")
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from mira_batch.core.types import Status
 from mira_batch.storage import schema
+from mira_batch.storage.catalogue.buckets import digest_records
 from mira_batch.storage.catalogue.merge import Flags, Numbers, encode, find_newest_of, find_places
 from mira_batch.storage.catalogue.select import Selection
 
@@ -151,6 +152,30 @@ def join(
         Counter(known["run"].take(pa.array(wanted[causes == Cause.settings])).to_pylist()),
         _find_doubtful(keys, known, wanted, doubtful),
     )
+
+
+def take_keys(table: pa.Table, start: int) -> pa.Table:
+    """What is compared of scanned rows (schema `KEYS`); those that name no record are left out.
+
+    Args:
+        table: rows of a job's scan.
+        start: the number of the first.
+    """
+    usable = table["reason"].is_null()
+    works = pc.call_function("if_else", [usable, table["work_id"], pa.scalar(None, pa.string())])
+    columns = {
+        "number": pa.array(np.arange(start, start + table.num_rows)),
+        "digest": table["digest"],
+        "record_id": table["record_id"],
+        "work_id": works,
+    }
+    for part in ("image_part", "instruction_part"):  # a job of the user's own may have none
+        columns[part] = table[part] if part in table.column_names else pa.nulls(table.num_rows, pa.string())
+    keys = pa.table([columns[name] for name in KEYS.names], schema=KEYS).filter(table["record_id"].is_valid())
+    if not keys["digest"].null_count:
+        return keys
+    names = keys["record_id"].to_pylist()
+    return keys.set_column(KEYS.get_field_index("digest"), KEYS.field("digest"), digest_records(names))
 
 
 def _find_doubtful(keys: pa.Table, known: pa.Table, wanted: Numbers, doubtful: Flags) -> pa.Table:

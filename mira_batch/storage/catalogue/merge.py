@@ -135,7 +135,13 @@ def find_newest(rows: pa.Table) -> Flags:
 
 
 def find_newest_of(records: Numbers, plan: Numbers, count: int) -> Numbers:
-    """Of each of so many records the place of the row that its newest plan wants; -1 where there is none."""
+    """Of each record the place of the row that its newest plan wants; -1 where there is none.
+
+    Args:
+        records: whose each row is, as of `encode`.
+        plan: the number of each row's.
+        count: how many records there are.
+    """
     newest = np.full(count, -1)
     order = np.lexsort((plan, records))
     newest[records[order]] = order  # of several assignments the last one holds

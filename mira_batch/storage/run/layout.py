@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -41,10 +41,8 @@ LIVE = "live.json"
 LEASE = "lease.json"
 PROFILE = "profile.json"
 RECEIPTS = "receipts"
-CALLS = "calls"
 _READ = ("input", "manifest_content", "select")
 """Settings of a run that say what it read."""
-_CALL = re.compile(r"calls/(\d{5,})\.json")
 _PART = re.compile(r"results/part-(\d{5,})\.parquet")
 _STEP_IMAGE = re.compile(r"(?:^|/)(steps/[0-9A-Za-z_-]+/\d+(?:-[0-9a-f]+)?\.\w+)$")
 """The first runs had no digest in it."""
@@ -186,7 +184,7 @@ def open_run(spec: RunSpec) -> Store:
         "fingerprint": spec.fingerprint,
         "settings": spec.settings,
         "manifest": [{"path": path, "version": version} for path, version in spec.files],
-        "versions": _name_versions(),
+        "versions": name_versions(),
         "config": {**spec.config, "run_id": spec.name},
     }
     if not store.create(RUN, json.dumps(document, indent=2).encode()):
@@ -206,59 +204,8 @@ def open_run(spec: RunSpec) -> Store:
     return store
 
 
-def note_call(store: Store, spec: RunSpec) -> None:
-    """Write down the config of this call, where it is another than that of the last: what may change from
-    call to call (workers, limits of time, prices) is not what the run was begun with.
-
-    Args:
-        store: the run's directory.
-        spec: the run as it is called now.
-
-    Raises:
-        StoreError: the store can't be used, or the last call's document is damaged.
-    """
-    config = json.loads(json.dumps({**spec.config, "run_id": spec.name}))
-    while True:
-        number, last = _read_last_call(store)
-        if last.get("config") == config:
-            return
-        document = {
-            "mira_batch": __version__,
-            "called": datetime.now(UTC).isoformat(),
-            "versions": _name_versions(),
-            "config": config,
-        }
-        if store.create(_call_key(number + 1), json.dumps(document, indent=2).encode()):
-            return  # else another driver was called at the same moment
-
-
-def read_last_config(store: Store) -> dict[str, Any]:
-    """The config of a run's last call, as JSON data.
-
-    Args:
-        store: the run's directory.
-
-    Raises:
-        RunConflict: there is no run.
-        StoreError: the store can't be used, or a document of the run is damaged.
-    """
-    number, last = _read_last_call(store)
-    return last["config"] if number else read_run(store)["config"]
-
-
-def _read_last_call(store: Store) -> tuple[int, dict[str, Any]]:
-    """The number of the last call that had a config of its own, and its document; that of the run with 0."""
-    numbers = [int(call[1]) for entry in store.list(CALLS) if (call := _CALL.fullmatch(entry.key))]
-    number = max(numbers, default=0)
-    return number, read_document(store, _call_key(number) if number else RUN, "config") or {}
-
-
-def _call_key(number: int) -> str:
-    return f"{CALLS}/{number:05d}.json"
-
-
-def _name_versions() -> dict[str, str]:
-    """Of what a run depends on."""
+def name_versions() -> dict[str, str]:
+    """The versions of what a run depends on, by name."""
     names = ("ray", "pyarrow", "pillow", "obstore", "s3fs", "pydantic")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
@@ -361,52 +308,6 @@ def parse_document(data: bytes, where: str, *keys: str) -> dict[str, Any]:
             "output.uri"
         )
     return document
-
-
-def check_identities(store: Store, identities: Mapping[str, str | None]) -> None:
-    """Refuse to go on with other models than the run, or what it builds upon, was made with.
-
-    The settings can't tell, since they stay the same when a model's code or weights change. The first to
-    load a run's models notes in `models.json` what they are.
-
-    Args:
-        store: the run's directory.
-        identities: identity by role: policy, editor and judge; None where there is no such model.
-
-    Raises:
-        RunConflict: the run was begun with another model, or records were left out of its plan because
-            another model has done them.
-        StoreError: the store can't be used, or a document of the run is damaged.
-    """
-    _check_skipped(store, identities)
-    if store.create(MODELS, json.dumps(dict(identities), indent=2).encode()):
-        return
-    noted = read_document(store, MODELS) or {}
-    if changed := ", ".join(_find_changed_models(noted, identities)):
-        raise RunConflict(
-            f"{store.uri}: this run was begun with another model: {changed}; restore the model, or choose "
-            "another run_id with output.skip_done: false"
-        )
-
-
-def _check_skipped(store: Store, identities: Mapping[str, str | None]) -> None:
-    """By the plan: whose results stand in for the records it left out."""
-    skipped = (read_document(store, PLAN) or {}).get("skipped_models", [])
-    others = [entry for entry in skipped if entry["models"] != dict(identities)]
-    if others:
-        records = sum(entry["records"] for entry in others)
-        changed = ", ".join(_find_changed_models(others[0]["models"], identities))
-        raise RunConflict(
-            f"{store.uri}: {records:,} records were left out because an earlier run has them, but from "
-            f"another model: {changed}; to make them anew set output.skip_done: false and choose another "
-            "run_id, or another output.uri; or restore the model"
-        )
-
-
-def _find_changed_models(old: Mapping[str, str | None], new: Mapping[str, str | None]) -> Iterator[str]:
-    for role in new:
-        if old.get(role) != new[role]:
-            yield f"{role} was {old.get(role)!r}, is now {new[role]!r}"
 
 
 def _find_differences(old: Any, new: Any, path: str = "") -> Any:

@@ -117,13 +117,13 @@ def read_checked(location: str, config: StorageConfig, parse: Callable[[bytes], 
     patience = Patience(config.retry_seconds)
 
     def read() -> bytes:
-        return call_patiently(location, patience, lambda: cast(bytes, fs.cat_file(path)))
+        return call_patiently(location, patience, lambda: cast("bytes", fs.cat_file(path)))
 
     if not is_remote(location):
         return parse(read())
     size = partial(find_size, location, config)
     found = read_surely(read, parse, size, config.retry_seconds, location)
-    return cast(T, found)  # it is there, or `read` raised
+    return cast("T", found)  # it is there, or `read` raised
 
 
 def read_range(location: str, config: StorageConfig, start: int, end: int) -> bytes:
@@ -142,7 +142,7 @@ def read_range(location: str, config: StorageConfig, start: int, end: int) -> by
         READ_ERRORS: it does not exist or can't be read.
     """
     fs, path = open_filesystem(location, config)
-    return Patience(config.retry_seconds).call(lambda: cast(bytes, fs.cat_file(path, start=start, end=end)))
+    return Patience(config.retry_seconds).call(lambda: cast("bytes", fs.cat_file(path, start=start, end=end)))
 
 
 def open_unpacked(location: str, config: StorageConfig) -> AbstractContextManager[IO[bytes]]:
@@ -176,7 +176,7 @@ def download(location: str, config: StorageConfig, target: str, size: int) -> No
     fs, path = open_filesystem(location, config, once=True)
 
     def fetch(start: int) -> bytes:
-        part = cast(bytes, fs.cat_file(path, start=start, end=min(start + _PART_BYTES, size)))
+        part = cast("bytes", fs.cat_file(path, start=start, end=min(start + _PART_BYTES, size)))
         if not part:
             raise OSError(errno.EIO, "the store gives nothing of a part that it must have")
         return part

@@ -80,7 +80,7 @@ def _open_scheme(scheme: str, location: str, config: StorageConfig, once: bool) 
         if scheme in _KNOWN:
             return fsspec.filesystem(scheme)
         kind: Any = fsspec.get_filesystem_class(scheme)  # some take the host from the location
-        return cast(AbstractFileSystem, _Classified(kind(**kind._get_kwargs_from_urls(location))))
+        return cast("AbstractFileSystem", _Classified(kind(**kind._get_kwargs_from_urls(location))))
     options: dict[str, Any] = {
         "use_listings_cache": False,
         "default_fill_cache": False,

@@ -133,11 +133,8 @@ class Store:
                 self._patience.call(lambda: obstore.put(self._store, key, data, use_multipart=False))
 
     def copy(self, key: str, to: str) -> None:
-        """Copy an object, replacing what is there; on an object store its bytes don't come here.
-
-        Raises:
-            StoreError: as `create`; also where there is no such object.
-        """
+        """Copy an object, replacing what is there; on an object store its bytes don't come here. Raises
+        StoreError as `create`, and where there is no such object."""
         with self._explain_errors(key):
             self._patience.call(lambda: obstore.copy(self._store, key, to))
 

@@ -17,7 +17,8 @@ from mira_batch.storage.images import encode
 from mira_batch.storage.manifest.listing import ManifestFile
 from mira_batch.storage.manifest.planned import PlannedRecord
 from mira_batch.storage.run.layout import result_key
-from mira_batch.storage.run.planfile import PlanWriter, read_shard
+from mira_batch.storage.run.planfile import read_shard
+from mira_batch.storage.run.planwriter import PlanWriter
 from mira_batch.storage.stores.objects import Store
 from tests.support.runs.edits import edit_results, open_edit_run
 from tests.support.runs.steplogs import a_frame, a_history

@@ -29,7 +29,7 @@ from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import list_files
 from mira_batch.storage.manifest.planned import PlannedRecord
 from mira_batch.storage.run.layout import result_key
-from mira_batch.storage.run.planfile import PlanWriter
+from mira_batch.storage.run.planwriter import PlanWriter
 from tests.support.runs.edits import edit_results, open_edit_run
 from tests.unit.report.parse import Shown, parse_page
 

@@ -16,12 +16,14 @@ from mira_batch import load_config, read_outputs, run
 from mira_batch.core.errors import ManifestError, RunConflict, RunStopped
 from mira_batch.core.receipts import Progress
 from mira_batch.edit.job import EditJob
-from mira_batch.runtime.plan import compare, needs_backend, write_plan
+from mira_batch.runtime.plan import compare, write_plan
 from mira_batch.runtime.prepare import read_catalogue
+from mira_batch.runtime.scan import needs_backend
 from mira_batch.storage.manifest import listing
 from mira_batch.storage.manifest.listing import find_manifest, list_files
 from mira_batch.storage.manifest.splits import Split
-from mira_batch.storage.run.layout import check_identities, open_run
+from mira_batch.storage.run.identities import check_identities
+from mira_batch.storage.run.layout import open_run
 from mira_batch.storage.run.planfile import read_plan, read_rejects, read_shard
 from mira_batch.storage.stores.objects import open_store
 from tests.support.runs.catalogue import make_catalogue, settings

@@ -17,8 +17,11 @@ from mira_batch.core.errors import ConfigError, RunConflict, StoreError
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import ManifestFile
 from mira_batch.storage.run import layout
-from mira_batch.storage.run.layout import check_identities, find_newest, open_run, read_run
-from mira_batch.storage.run.planfile import LeftOut, PlanWriter, SkippedBy
+from mira_batch.storage.run.calls import note_call
+from mira_batch.storage.run.identities import check_identities
+from mira_batch.storage.run.layout import find_newest, open_run, read_run
+from mira_batch.storage.run.planfile import LeftOut, SkippedBy
+from mira_batch.storage.run.planwriter import PlanWriter
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.runs.edits import edit_run_id, open_edit_run, spec_of
 
@@ -82,7 +85,7 @@ def test_each_call_whose_config_is_another_is_on_record(tmp_path: Path) -> None:
         (first, 3),
     ]
     for call, known in calls:
-        layout.note_call(store, spec_of(call, FILES))
+        note_call(store, spec_of(call, FILES))
         assert len(list(store.list("calls"))) == known
         assert load_config(path) == call, "run.json reruns the run as it was last called"
     assert store.get("run.json") == begun
@@ -94,16 +97,16 @@ def test_each_call_whose_config_is_another_is_on_record(tmp_path: Path) -> None:
 def test_calls_are_numbered_after_the_last_and_other_files_are_left_alone(tmp_path: Path) -> None:
     store = open_edit_run(config(tmp_path, run_id="mine"), FILES)
     for cpus in (2, 3):
-        layout.note_call(store, spec_of(config(tmp_path, run_id="mine", workers={"cpus": cpus}), FILES))
+        note_call(store, spec_of(config(tmp_path, run_id="mine", workers={"cpus": cpus}), FILES))
     store.delete(["calls/00001.json"])
     store.put("calls/notes.txt", b"mine")
-    layout.note_call(store, spec_of(config(tmp_path, run_id="mine", workers={"cpus": 4}), FILES))
+    note_call(store, spec_of(config(tmp_path, run_id="mine", workers={"cpus": 4}), FILES))
     found = sorted(entry.key for entry in store.list("calls"))
     assert found == ["calls/00002.json", "calls/00003.json", "calls/notes.txt"]
     assert load_config(Path(store.uri, "run.json")).workers.cpus == 4
     store.put("calls/00003.json", b"{")
     with pytest.raises(StoreError, match=r"calls/00003\.json: is damaged"):
-        layout.note_call(store, spec_of(config(tmp_path, run_id="mine"), FILES))
+        note_call(store, spec_of(config(tmp_path, run_id="mine"), FILES))
     with pytest.raises(ConfigError, match=r"calls/00003\.json:1: is not valid JSON"):
         load_config(Path(store.uri, "run.json"))
 

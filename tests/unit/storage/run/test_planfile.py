@@ -14,12 +14,12 @@ from mira_batch.storage.run.planfile import (
     SHARDS_PER_FILE,
     LeftOut,
     Plan,
-    PlanWriter,
     Shard,
     read_plan,
     read_rejects,
     read_shard,
 )
+from mira_batch.storage.run.planwriter import PlanWriter
 from mira_batch.storage.stores.objects import Store, open_store
 
 NO_REJECTS = schema.REJECTS.empty_table()
