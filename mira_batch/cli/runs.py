@@ -24,6 +24,7 @@ from mira_batch.cli.app import (
     print_json,
     print_text,
 )
+from mira_batch.cli.catalogue import verify_catalogue
 from mira_batch.cli.execute import load_run, run_job
 from mira_batch.cli.watch import watch_run
 from mira_batch.config.load import load_job_config
@@ -219,9 +220,21 @@ def status(
 
 
 @app.command(cls=Command)
-def verify(run: Run = None, config: MaybeConfig = None, set_: Sets = None, as_json: Json = False) -> None:
+def verify(
+    run: Run = None,
+    config: MaybeConfig = None,
+    set_: Sets = None,
+    of_catalogue: Annotated[
+        bool, typer.Option("--catalogue", help="Instead, whether the run's catalogue says what its runs say.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Check a run against its plan: every record once, every image whole, every chain of steps too."""
-    verdict = runner.verify(make_job(load_run(run, config, set_ or ())))
+    settings = load_run(run, config, set_ or ())
+    if of_catalogue:
+        verify_catalogue(settings.output.uri, settings.job, set_, as_json)
+        return
+    verdict = runner.verify(make_job(settings))
     if as_json:
         print_json(asdict(verdict) | {"whole": verdict.whole})
     else:

@@ -31,7 +31,8 @@ def cli(nights: Nights, capfd: pytest.CaptureFixture[str]) -> Commands:
 def test_an_estimate_is_data(cli: Commands) -> None:
     words = ("plan", "--config", cli.config)
     assert cli.json(*words)["estimate"] == dict.fromkeys(("edits", "worker_hours", "dollars", "hours")) | {
-        "runs": 0
+        "runs": 0,
+        "workers": 1,
     }
     assumed = cli.json(*words, "--assume", "edits=3", "--assume", "edit_seconds=300")["estimate"]
     assert assumed["edits"] == {"low": 36, "high": 36} and assumed["hours"] == {"low": 3, "high": 3}
@@ -142,6 +143,7 @@ def test_a_catalogue_that_was_lost_is_made_anew_where_it_was(cli: Commands) -> N
         "what is kept is written down"
     )
     assert cli.json("catalogue", "verify", out)["whole"]
+    assert cli.json("verify", "--config", cli.config, "--catalogue") == cli.json("catalogue", "verify", out)
 
 
 def test_a_directory_without_runs_is_no_empty_catalogue(cli: Commands, tmp_path: Path) -> None:
