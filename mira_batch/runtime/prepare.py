@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from mira_batch.runtime.lease import lease, read_claim
 from mira_batch.runtime.plan import Comparison, Known, compare, write_plan
 from mira_batch.storage.catalogue.fold import fold
 from mira_batch.storage.catalogue.place import Catalogue, is_overtaken, open_catalogue
+from mira_batch.storage.catalogue.snapshot import find_leftovers, reuse_name
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.layout import RunSpec
@@ -115,11 +116,12 @@ def prepare(job: Job) -> Prepared:
     """
     source = job.find_source()
     first = make_spec(job, source.files, source.location)
-    spec = layout.find_newest(first)
+    left = find_leftovers(open_catalogue_of(first))
+    spec = layout.find_newest(first, but=left)
     if spec is not None and spec.day and not layout.has_settings_of(spec):  # another run of the same day
         first, spec = replace(first, number=spec.number + 1), None
     if spec is None:
-        return Prepared(first, source, source.split())
+        return Prepared(_find_free(first, left), source, source.split())
     store = layout.open_run(spec)
     plan = read_plan(store)
     if plan is None:
@@ -131,8 +133,20 @@ def prepare(job: Job) -> Prepared:
     )
     if not follows or not (complete or overtaken):
         return Prepared(spec, source, [], (store, plan))
-    further = replace(spec, number=spec.number + 1)
+    further = _find_free(replace(spec, number=spec.number + 1), left)
     return Prepared(further, source, source.split(), (store, plan), overtaken)
+
+
+def _find_free(spec: RunSpec, left: Container[str]) -> RunSpec:
+    """The next run whose directory holds nothing of one that is forgotten."""
+    while spec.name in left:
+        if spec.run_id:
+            raise RunConflict(
+                f"{spec.uri}: holds what is left of a run that was forgotten; call `mira-batch forget` "
+                "again, or choose another run_id"
+            )
+        spec = replace(spec, number=spec.number + 1)
+    return spec
 
 
 @dataclass(frozen=True)
@@ -230,6 +244,7 @@ def _begin(
         _check_approved(approved, found.left_out.digest)
         if not (found.has_news or found.count()):
             return found
+        reuse_name(known.catalogue.store, run.spec.name)
         store = around.hold(run.spec)
         if (plan := read_plan(store)) is None:  # else another driver was faster
             check_create_only(store)

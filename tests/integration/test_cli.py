@@ -48,8 +48,8 @@ def test_a_run_from_validate_to_verify(tmp_path: Path) -> None:
     assert planned.returncode == 0, planned.stderr
     assert json.loads(planned.stdout)["planned"] == 60 and json.loads(planned.stdout)["committed"] == 0
 
-    unfinished = cli("verify", "--config", config)
-    assert unfinished.returncode == 1 and "is missing" in unfinished.stdout
+    none = cli("verify", "--config", config)
+    assert none.returncode == 2 and "no such directory" in none.stderr, "a plan begins no run"
 
     ran = cli("run", "--config", config)
     assert ran.returncode == 0, ran.stderr

@@ -18,8 +18,9 @@ IN_FLIGHT = 8
 MOMENTS: dict[str, dict[str, Any]] = {
     "before": {"fault": "hold", "method": "PUT", "path": "/results/part-"},
     "during": {"fault": "hold_answer", "method": "PUT", "path": "/results/part-"},
-    # A shard's state is deleted once it is committed. The first delete is of the store's check.
-    "after": {"fault": "hold", "method": "POST", "path": r"\?delete", "after": 1},
+    # A shard's state is deleted once it is committed. Deletes before it are of the
+    # store's check and of the claim under which the run was planned.
+    "after": {"fault": "hold", "method": "POST", "path": r"\?delete", "after": 2},
 }
 
 

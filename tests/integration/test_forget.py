@@ -117,8 +117,9 @@ def test_results_of_other_settings_are_forgotten_too_but_not_what_a_plan_wants(n
 
 def test_while_a_run_is_at_work_nothing_is_forgotten(nights: Nights) -> None:
     nights.rows["rec-0000"]["instruction"] = "blur it"
-    nights.add(8)
+    nights.add(40)
     cut = nights.run(stop_after=4)
+    assert not cut.complete
     store = open_store(cut.run, StorageConfig())
     with lease(store, lambda _: None, lambda _: None), pytest.raises(RunConflict, match="let it finish"):
         drop(nights)
@@ -234,3 +235,39 @@ def test_the_last_of_each_day_week_month_and_year_is_kept(keep: dict[str, int], 
         9: "2026-11-26T02:00:00+00:00",
     }
     assert Retention(**keep).choose(created) == kept
+
+
+@pytest.fixture
+def forgotten(tmp_path: Path) -> Nights:
+    """A catalogue whose first run, `mine`, is forgotten, since all was asked for otherwise later."""
+    (tmp_path / "own").mkdir()
+    nights = Nights(tmp_path / "own")
+    nights.add(6)
+    nights.run(more={"run_id": "mine"})
+    for row in nights.rows.values():
+        row["instruction"] = "mirror it"
+    nights.run()
+    drop(nights)
+    assert "mine" not in nights.runs()
+    for row in nights.rows.values():
+        row["instruction"] = "make it sepia"
+    return nights
+
+
+def test_a_run_may_have_the_name_of_one_that_is_forgotten(forgotten: Nights) -> None:
+    again = forgotten.run(more={"run_id": "mine"})
+    assert (again.run_id, again.ok) == ("mine", 6)
+    drop(forgotten)
+    drop(forgotten)
+    assert forgotten.owners() == {"mine"} and forgotten.plan().planned == 0
+
+
+def test_what_is_left_of_a_forgotten_run_is_no_part_of_another(forgotten: Nights) -> None:
+    left = Path(forgotten.output, "mine", "results", "part-00000.parquet")
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"the store failed in the middle of deleting it")
+    with pytest.raises(RunConflict, match="what is left of a run that was forgotten"):
+        forgotten.run(more={"run_id": "mine"})
+    drop(forgotten)
+    assert not left.exists()
+    assert forgotten.run(more={"run_id": "mine"}).ok == 6

@@ -62,15 +62,15 @@ def command(s3: S3Server, tmp_path: Path) -> Iterator[Callable[[dict[str, Any]],
         row["image"] = f"{PLACE}/{row['image']}"
     text = "".join(f"{json.dumps(row)}\n" for row in rows)
     s3.client().put_object(Bucket=s3.bucket, Key="manifests/spring.jsonl", Body=text.encode())
-    run = f"run-{secrets.token_hex(4)}"
-    for left in ("plan/plan-of-a-killed-driver.parquet", "state/00000/of-a-slow-worker/0.step"):
-        s3.client().put_object(Bucket=s3.bucket, Key=f"edited/{run}/{left}", Body=b"")
+    own = secrets.token_hex(4)
+    for left in ("live.json", "plan/plan-of-a-killed-driver.parquet", "state/00000/of-a-slow-worker/0.step"):
+        s3.client().put_object(Bucket=s3.bucket, Key=f"edited/{own}/run/{left}", Body=b"")
     config = {
         "input": {"manifest": f"{PLACE}/manifests", "allow": [f"{PLACE}/images"]},
-        "output": {"uri": f"{PLACE}/edited"},
+        "output": {"uri": f"{PLACE}/edited/{own}"},  # a catalogue of its own
         "storage": {"endpoint_url": s3.endpoint, "retry_seconds": 0},
         "workers": {"shard_size": 4},
-        "run_id": run,
+        "run_id": "run",
         "backend": "inline",
     }
     file = tmp_path / "config.yaml"

@@ -285,9 +285,10 @@ def test_clean_leaves_a_live_run_alone_and_clears_up_after_a_killed_one(
     store.put("state/00000/w/0.step", b"of a shard that is committed")
     half = Path(job.where, "results", ".part-00001.parquet.0123456789abcdef.tmp")
     half.write_bytes(b"half")
+    store.put("live.json", b"{}")
     done = cleaned("--json")
-    assert done.returncode == 0 and json.loads(done.stdout)["objects"] == 3, done.stdout + done.stderr
-    assert read_claim(store) is None and not half.exists()
+    assert done.returncode == 0 and json.loads(done.stdout)["objects"] == 4, done.stdout + done.stderr
+    assert read_claim(store) is None and not half.exists() and store.get("live.json") is None
     assert {entry.key for entry in store.list("state")} == steps, "of use to the next call"
     assert cleaned("--all-state").returncode == 0
     assert not list(store.list("state"))

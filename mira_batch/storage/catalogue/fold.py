@@ -109,12 +109,13 @@ def fold(
     """
     while True:
         pending = find_pending(catalogue, on_damaged, anew)
+        base = pending.base
         if pending.is_empty and not anew:
-            return pending.base
-        writer, runs = SnapshotWriter(catalogue.store, pending.base.number + 1), dict(pending.base.runs)
+            return base
+        writer, runs = SnapshotWriter(catalogue.store, base.number + 1), dict(base.runs)
         for table in merge_pending(catalogue, pending, fields, on_damaged, runs):
             writer.add(table)
-        forgotten = pending.base.forgotten & pending.names  # some may be gone for good by now
+        forgotten = base.forgotten & pending.names  # some may be gone for good by now
         if (folded := writer.finish(runs, forgotten)) is not None:
             return folded  # else somebody was faster
 

@@ -13,7 +13,7 @@ import io
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from mira_batch.core.identity import content_hash
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.buckets import digest_records, find_buckets
+from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.run.layout import DamagedFile, parse_document
 from mira_batch.storage.stores import Store, shorten_error
 
@@ -100,6 +101,30 @@ def find_newest(store: Store) -> Snapshot:
         if (found := read_snapshot(store, number)) is not None:
             return found
     return Snapshot(0)
+
+
+def find_leftovers(catalogue: Catalogue) -> frozenset[str]:
+    """Names of runs that are forgotten and not yet deleted as a whole.
+
+    Raises:
+        StoreError: as `find_newest`.
+    """
+    forgotten = find_newest(catalogue.store).forgotten
+    return forgotten.intersection(catalogue.output.list_folders()) if forgotten else forgotten
+
+
+def reuse_name(store: Store, name: str) -> None:
+    """Have a run that begins be known, though it has the name of a forgotten one that is deleted as a whole.
+
+    Args:
+        store: the directory of the catalogue.
+        name: of the run.
+
+    Raises:
+        StoreError: as `find_newest`.
+    """
+    while name in (newest := find_newest(store)).forgotten:
+        create_snapshot(store, replace(newest, number=newest.number + 1, forgotten=newest.forgotten - {name}))
 
 
 def read_snapshot(store: Store, number: int) -> Snapshot | None:

@@ -35,13 +35,14 @@ def delete_state(store: Store, keep: set[int]) -> Cleaned:
 
 
 def delete_leftovers(store: Store, plan: Plan | None) -> Cleaned:
-    """Delete what killed processes left: a dead driver's claim, plan files that no plan names, test objects
-    of the store's check, half-written local files. Nobody may be at work on the run."""
+    """Delete what killed processes left: a dead driver's claim and live figures, plan files that no plan
+    names, test objects of the store's check, half-written local files. Nobody may be at work on the run."""
     found = [
         entry for name in store.list_folders() if name.startswith(CHECK_PREFIX) for entry in store.list(name)
     ]
-    claim = store.get(layout.LEASE)
-    found += [Entry(layout.LEASE, len(claim))] if claim is not None else []
+    for key in (layout.LEASE, layout.LIVE):
+        left = store.get(key)
+        found += [Entry(key, len(left))] if left is not None else []
     if plan is not None:
         named = {layout.PLAN, layout.REJECTS, *plan.files, *plan.pointers}
         found += [entry for entry in store.list("plan") if entry.key not in named]

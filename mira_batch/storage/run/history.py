@@ -124,7 +124,8 @@ def read_result_file(
         run: the run's directory, for messages.
         file: path of the result file.
         columns: those that it must have, with their types.
-        read: reads what is wanted. Called again, with the file in memory, where it seems to be damaged.
+        read: reads what is wanted. Called again, with the file in memory, where that fails: the file
+            seems to be damaged, or its store has a passing fault.
         storage: how an object store is reached.
 
     Raises:
@@ -134,17 +135,12 @@ def read_result_file(
     where = f"{run}/results/{file.rsplit('/', 1)[1]}"
 
     def take(source: Any, fs: ArrowFileSystem | None) -> T:
-        try:
-            with pq.ParquetFile(source, filesystem=fs, page_checksum_verification=True) as parquet:
-                found = {field.name: field.type for field in parquet.schema_arrow}
-                for column in columns:
-                    if found.get(column.name) != column.type:
-                        raise pa.ArrowInvalid(f"its column {column.name} is missing or of another type")
-                return read(parquet)
-        except (pa.ArrowException, OSError) as error:
-            if "AWS Error" in str(error):  # the store's fault, not the file's
-                raise StoreError(f"{where}: can't be read: {shorten_error(error)}") from error
-            raise
+        with pq.ParquetFile(source, filesystem=fs, page_checksum_verification=True) as parquet:
+            found = {field.name: field.type for field in parquet.schema_arrow}
+            for column in columns:
+                if found.get(column.name) != column.type:
+                    raise pa.ArrowInvalid(f"its column {column.name} is missing or of another type")
+            return read(parquet)
 
     try:
         return take_from_file(where, file, fs, storage, take)

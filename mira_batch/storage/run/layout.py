@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -138,9 +138,13 @@ class RunSpec:
         return f"{self.output}/{self.name}"
 
 
-def find_newest(spec: RunSpec) -> RunSpec | None:
+def find_newest(spec: RunSpec, but: Container[str] = ()) -> RunSpec | None:
     """The newest run of the same settings over the same files, if there is one; with a configured id, the one
     of that id.
+
+    Args:
+        spec: one of them.
+        but: names of runs that are none any more.
 
     Raises:
         StoreError: the store can't be used.
@@ -149,7 +153,7 @@ def find_newest(spec: RunSpec) -> RunSpec | None:
         output = open_store(spec.output, spec.storage, make=False)
     except StoreError:  # no such directory; a scheme that can't be used is refused again by `open_run`
         return None
-    names = set(output.list_folders())
+    names = {name for name in output.list_folders() if name not in but}
     found = [spec] if spec.name in names else []
     if spec.run_id is None:
         pattern = re.compile(rf"{re.escape(spec.series)}-(\d+)")

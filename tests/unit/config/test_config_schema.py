@@ -62,11 +62,17 @@ def test_how_a_model_runs_is_no_part_of_the_pixels(override: str) -> None:
         "judge.model.type=simulated",
         "limits.max_steps=3",
         "output.format=jpeg",
-        "output.quality=50",
     ],
 )
 def test_what_changes_pixels_changes_the_fingerprinted_settings(override: str) -> None:
     assert load_config(MINIMAL, [override]).pixels() != load_config(MINIMAL).pixels()
+
+
+@pytest.mark.parametrize(("form", "matters"), [("png", False), ("jpeg", True), ("webp", True)])
+def test_a_setting_without_effect_on_the_format_is_none(form: str, matters: bool) -> None:
+    formats = [[f"output.format={form}", *more] for more in ([], ["output.quality=50"])]
+    plain, other = (load_config(MINIMAL, sets).pixels() for sets in formats)
+    assert (plain != other) is matters
 
 
 def test_the_loops_limits_come_from_limits_and_judge() -> None:
