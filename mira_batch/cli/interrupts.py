@@ -129,6 +129,8 @@ class Interrupts:
         if words and self._stdout is not None and self.owes_json():
             with suppress(OSError):
                 os.write(self._stdout, (json.dumps({"error": words}, indent=2) + "\n").encode())
+        with suppress(OSError):  # else Ray's threads say there that its processes are gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         if self._witness is not None:
             self._witness.dismiss()
         kill_with_descendants(find_children(os.getpid()))
