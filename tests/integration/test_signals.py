@@ -195,6 +195,7 @@ def test_a_signal_while_ray_plans(tmp_path: Path, begin: Begin, number: signal.S
 MOURNERS = """
 import subprocess, threading, time
 from mira_batch.cli.interrupts import Interrupts
+from mira_batch.report.streams import Murmur, divert_prints
 
 def mourn():
     subprocess.Popen(["sleep", "1000"]).wait()
@@ -202,6 +203,7 @@ def mourn():
 
 interrupts = Interrupts(program=True)
 interrupts.listen()
+divert_prints(Murmur())
 for _ in range(20):
     threading.Thread(target=mourn, daemon=True).start()
 time.sleep(1000)
