@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from os import _exit  # the inline backend keeps models from calling it by its name
@@ -129,6 +130,10 @@ class Interrupts:
         if words and self._stdout is not None and self.owes_json():
             with suppress(OSError):
                 os.write(self._stdout, (json.dumps({"error": words}, indent=2) + "\n").encode())
+        # Ray's threads have a word when its processes are gone, in Python and past it.
+        threading.excepthook = lambda _: None
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         if self._witness is not None:
             self._witness.dismiss()
         kill_with_descendants(find_children(os.getpid()))

@@ -5,15 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
+from ray._private import worker as ray_worker
+from ray._raylet import GcsErrorSubscriber
+from ray.exceptions import RpcError
 
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import WorkersConfig
+from mira_batch.runtime.backends.cluster import ray_session
 from tests.support.models.counted import read_edits
 from tests.support.runs.disturbed import CLI, until
 from tests.support.runs.drivers import Begin, Driver, check_goes_on, make_ray_job
+from tests.support.servers.s3 import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 RECORDS = 24
@@ -104,6 +113,15 @@ def test_what_a_killed_driver_and_a_dead_raylet_leave_behind_is_ended(
         os.kill(pid, signal.SIGKILL)
     check_ended(driver, -signal.SIGKILL, "was killed")
     check_goes_on(tmp_path, job, RECORDS)
+
+
+def test_the_listener_of_a_ray_that_is_gone_before_it_begins_has_no_word() -> None:
+    with ray_session(WorkersConfig()):
+        lost = [GcsErrorSubscriber(address=f"127.0.0.1:{free_port()}") for _ in range(2)]
+        with pytest.raises(RpcError):
+            lost[0].subscribe()
+        worker: Any = SimpleNamespace(gcs_error_subscriber=lost[1])
+        ray_worker.listen_error_messages(worker, threading.Event())
 
 
 def test_ray_that_is_too_slow_to_start_is_one_line(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:

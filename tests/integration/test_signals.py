@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -189,6 +190,32 @@ def test_a_signal_while_ray_plans(tmp_path: Path, begin: Begin, number: signal.S
     driver.process.send_signal(number)
     check_interrupted(driver)
     assert runner.plan(EditJob(job.model_copy(update={"backend": "inline"}))).planned == len(many)
+
+
+MOURNERS = """
+import subprocess, threading, time
+from mira_batch.cli.interrupts import Interrupts
+from mira_batch.report.streams import Murmur, divert_prints
+
+def mourn():
+    subprocess.Popen(["sleep", "1000"]).wait()
+    raise RuntimeError("what it talked to is gone")
+
+interrupts = Interrupts(program=True)
+interrupts.listen()
+divert_prints(Murmur())
+for _ in range(20):
+    threading.Thread(target=mourn, daemon=True).start()
+time.sleep(1000)
+"""
+
+
+def test_threads_whose_processes_are_ended_have_no_word_in_it(begin: Begin) -> None:
+    """Ray has threads that talk to its processes, and raise when these are gone."""
+    driver = begin(sys.executable, "-c", MOURNERS)
+    until(lambda: len(driver.find("sleep 1000")) == 20)
+    driver.process.send_signal(signal.SIGTERM)
+    check_interrupted(driver)
 
 
 def check_interrupted(driver: Driver) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
 from ray._private import worker as ray_worker
 from ray.data import DataContext
+from ray.exceptions import RpcError
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ConfigError, describe
@@ -19,6 +21,7 @@ from mira_batch.runtime.backends.processes import shorten_note
 from mira_batch.runtime.backends.session import HeldRay
 
 _CONNECT_SECONDS = 10.0
+_listen_error_messages = ray_worker.listen_error_messages
 notes = logging.getLogger("mira_batch.ray")
 """Ray's own words on workers that died and why. Disabled while a pool is ended on purpose."""
 
@@ -128,7 +131,15 @@ def _quieten() -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     # What happens to workers Ray prints on stdout, in the middle of a `--json` document.
     ray_worker.print_to_stdstream = _log_note
+    ray_worker.listen_error_messages = _listen
     notes.disabled = False
+
+
+def _listen(worker: Any, stopped: threading.Event) -> None:
+    """What a thread of Ray's does. It would show a traceback where the GCS is gone before it has begun, which
+    `session.py` sees and says."""
+    with suppress(RpcError):
+        _listen_error_messages(worker, stopped)
 
 
 def _log_note(data: dict[str, Any], ignore_prefix: bool = False) -> None:
