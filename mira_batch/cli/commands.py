@@ -44,6 +44,7 @@ def _answer(arguments: list[str], interrupts: Interrupts) -> int:
             print_json({"error": str(error) if isinstance(error, MiraError) else describe(error)})
     with suppress(UserError, OSError):  # that it was lost is told by now
         answer.close()
+    divert_prints(_murmur)  # also after help, which is shown before that
     return code
 
 

@@ -10,6 +10,7 @@ Only small modules are imported here: what is imported before the handlers stand
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import json
 import os
@@ -60,6 +61,8 @@ class Interrupts:
                 if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
                     continue  # nohup: it is to outlive its terminal
                 self._earlier[number] = signal.signal(number, self._hear)
+        if self._program:
+            atexit.register(self._end)
         if self._program and self._stderr is not None:
             with suppress(OSError):  # no process more may be started; others will say so
                 self._witness = Witness(self._stderr)
@@ -101,9 +104,7 @@ class Interrupts:
         From now on all is done and said, and a signal only makes the process leave sooner. A program that
         failed does so by itself.
         """
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):  # the interpreter's own end says what is wrong with it
-                stream.flush()
+        _flush()
         if self.heard:
             self.leave(INTERRUPTED, "" if code == INTERRUPTED else _WORDS)
         self._code = code
@@ -141,6 +142,14 @@ class Interrupts:
             self._witness.end_orphans()
         _exit(code)
 
+    def _end(self) -> None:
+        """The last that the program does, called after all others that wait for the interpreter's end: to end
+        without the rest of it, in which a thread of C++ that touches Python dies, and the process with it by
+        SIGABRT. Arrow's threads let go of a Python file they have read at any time after it was read.
+        """
+        if self._code is not None and _flush():
+            _exit(self._code)
+
     def _hear(self, number: int, _: object) -> None:
         if self._code is not None:
             self.leave(self._code)
@@ -153,6 +162,16 @@ class Interrupts:
                 return
             raise KeyboardInterrupt
         self.leave(INTERRUPTED, _WORDS)
+
+
+def _flush() -> bool:
+    """Whether all that was said could be written; if not, the interpreter's own end says what is wrong."""
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    except Exception:
+        return False
+    return True
 
 
 def _open_again(descriptor: int) -> int | None:

@@ -9,7 +9,6 @@ which are those of a driver that was killed before it could write them down.
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Mapping
@@ -116,7 +115,7 @@ def read_receipt(store: Store, shard: int) -> Receipt:
 
 
 def _parse_footer(shard: int, tail: bytes, size: int) -> Receipt:
-    metadata = pq.read_metadata(io.BytesIO(tail)).metadata
+    metadata = pq.read_metadata(pa.BufferReader(tail)).metadata
     return replace(from_json(json.loads(metadata[FOOTER])), shard=shard, written=size)
 
 

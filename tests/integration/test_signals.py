@@ -218,6 +218,42 @@ def test_threads_whose_processes_are_ended_have_no_word_in_it(begin: Begin) -> N
     check_interrupted(driver)
 
 
+READER = """
+import atexit, io, sys, threading, time
+import pyarrow as pa
+import pyarrow.parquet as pq
+from mira_batch.cli import main
+
+class SlowFile(io.BytesIO):
+    def read(self, *size):
+        time.sleep(0.001)
+        return super().read(*size)
+
+def read():
+    while True:
+        pq.ParquetFile(SlowFile(file.getvalue())).read()
+
+file = io.BytesIO()
+pq.write_table(pa.table({name: range(2_000) for name in "abcdefgh"}), file, row_group_size=500)
+def work():
+    threading.main_thread().join()
+    print("a thread")
+    atexit.register(print, "and what waits for the end")
+
+threading.Thread(target=read, daemon=True).start()
+threading.Thread(target=work).start()
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_a_command_that_is_done_ends_well_whatever_arrow_still_does(begin: Begin, turn: int) -> None:
+    """CI saw it once: "terminate called without an active exception", and SIGABRT for 0."""
+    driver = begin(sys.executable, "-c", READER, "--help")
+    assert driver.end().splitlines()[-2:] == ["a thread", "and what waits for the end"]
+    assert driver.process.returncode == 0
+
+
 def check_interrupted(driver: Driver) -> None:
     words = driver.end()
     assert driver.process.returncode == 130, words

@@ -133,7 +133,7 @@ def read_plan_file(store: Store, key: str) -> bytes:
 
 
 def _check_plan_file(key: str, data: bytes) -> bytes:
-    pq.read_metadata(io.BytesIO(data))
+    pq.read_metadata(pa.BufferReader(data))
     named = _NAMED.search(key)
     if named and content_hash(data, size=4) != named[1]:
         raise ValueError("its content is not the one that it is named after")
@@ -154,7 +154,7 @@ def read_shard(
         StoreError: the plan file is gone or damaged.
     """
     data = read(shard.file) if read else read_plan_file(store, shard.file)
-    with pq.ParquetFile(io.BytesIO(data)) as file:
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
         return file.read_row_group(shard.row_group).to_pylist()
 
 
@@ -173,4 +173,4 @@ def read_pointers(store: Store, key: str) -> pa.Table:
 
 def read_rejects(store: Store) -> list[dict[str, Any]]:
     """The manifest rows that could not be used."""
-    return store.read(layout.REJECTS, lambda data: pq.read_table(io.BytesIO(data)).to_pylist()) or []
+    return store.read(layout.REJECTS, lambda data: pq.read_table(pa.BufferReader(data)).to_pylist()) or []

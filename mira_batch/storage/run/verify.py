@@ -6,7 +6,6 @@ every row is sound       what that means is the job's to say (`edit/verify.py`)
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -127,7 +126,7 @@ def _open(store: Store, key: str, fields: pa.Schema) -> pq.ParquetFile | str:
 
 def _parse_whole(data: bytes) -> pq.ParquetFile:
     """A result file each page of which is whole, by its checksum."""
-    file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+    file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
     try:
         for group in range(file.num_row_groups):
             file.read_row_group(group)
