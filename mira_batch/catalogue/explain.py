@@ -16,10 +16,10 @@ from mira_batch.runtime.job import Job
 from mira_batch.runtime.plan import Known
 from mira_batch.runtime.prepare import make_spec, read_catalogue
 from mira_batch.runtime.scan import digest_pixels, scan_split
+from mira_batch.storage.catalogue.bucketfiles import read_part
 from mira_batch.storage.catalogue.buckets import digest_records, find_buckets
 from mira_batch.storage.catalogue.join import Cause, join, take_keys
 from mira_batch.storage.catalogue.select import make_selection
-from mira_batch.storage.catalogue.snapshot import read_part
 from mira_batch.storage.run.history import read_columns, shard_in
 from mira_batch.storage.run.layout import RunSpec, find_changed_settings, read_run
 from mira_batch.storage.run.planfile import read_plan, read_shard

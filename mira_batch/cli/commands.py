@@ -15,7 +15,7 @@ from mira_batch.cli.app import app, complain, murmur, out, print_json
 from mira_batch.cli.interrupts import INTERRUPTED, Interrupts
 from mira_batch.core.errors import MiraError, RunStopped, UserError, describe
 from mira_batch.core.types import RunEnd
-from mira_batch.report.streams import keep_streams, open_answer
+from mira_batch.report.streams import divert_prints, keep_streams, open_answer
 
 __all__ = ["run_command"]
 _GROUPS = (_runs, _records, _catalogue, _nightly)
@@ -44,7 +44,7 @@ def _answer(arguments: list[str], interrupts: Interrupts) -> int:
             print_json({"error": str(error) if isinstance(error, MiraError) else describe(error)})
     with suppress(UserError, OSError):  # that it was lost is told by now
         answer.close()
-    divert_prints(_murmur)  # also after help, which is shown before that
+    divert_prints(murmur)  # also after help, which is shown before that
     return code
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -129,7 +128,7 @@ def read_works(busy: Sequence[BusyRun]) -> pa.Array:
             if shard.index not in done:
                 by_file.setdefault(shard.file, []).append(shard)
         for file, shards in by_file.items():
-            with pq.ParquetFile(io.BytesIO(read_plan_file(run.store, file))) as parquet:
+            with pq.ParquetFile(pa.BufferReader(read_plan_file(run.store, file))) as parquet:
                 groups = [shard.row_group for shard in shards]
                 found.append(parquet.read_row_groups(groups, columns=["work_id"])["work_id"].combine_chunks())
     return pa.concat_arrays(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -150,7 +149,7 @@ def _make_receipt(table: pa.Table) -> Receipt:
 
 def _check_copy(target: Store, key: str, table: pa.Table) -> None:
     data = target.get(key)
-    if data is None or not pq.read_table(io.BytesIO(data)).select(table.column_names).equals(table):
+    if data is None or not pq.read_table(pa.BufferReader(data)).select(table.column_names).equals(table):
         raise StoreError(f"{target.locate(key)}: is not what was written; nothing is deleted")
 
 
@@ -164,7 +163,7 @@ def _read_planned(source: Store, group: Sequence[_Row]) -> pa.Table:
         for index in {shard for shard, _, _ in group}
         for planned in read_shard(source, shards[index])
     }
-    fields = pq.read_schema(io.BytesIO(read_plan_file(source, plan.files[0])))
+    fields = pq.read_schema(pa.BufferReader(read_plan_file(source, plan.files[0])))
     return pa.Table.from_pylist([rows[part["record_id"][0].as_py()] for _, _, part in group], fields)
 
 
@@ -178,7 +177,7 @@ def _list_step_images(
     for shard in sorted({shard for shard, _ in places.values()}):
         data = target.get(result_key(shard))
         assert data is not None
-        for row in pq.read_table(io.BytesIO(data), columns=["steps"]).to_pylist():
+        for row in pq.read_table(pa.BufferReader(data), columns=["steps"]).to_pylist():
             paths = [(step["image"] or {}).get("path") for step in row["steps"]]
             keys += [key for path in paths if (key := find_step_image(path))]
     return keys

@@ -19,16 +19,11 @@ import pyarrow as pa
 from mira_batch.core.errors import StoreError
 from mira_batch.runtime.busy import keep_idle
 from mira_batch.runtime.copies import Move, copy_rows
+from mira_batch.storage.catalogue.bucketfiles import SnapshotWriter, read_bucket
 from mira_batch.storage.catalogue.fold import fold
 from mira_batch.storage.catalogue.merge import find_newest
 from mira_batch.storage.catalogue.place import Catalogue
-from mira_batch.storage.catalogue.snapshot import (
-    Snapshot,
-    SnapshotWriter,
-    list_numbers,
-    read_bucket,
-    read_snapshot,
-)
+from mira_batch.storage.catalogue.snapshot import Snapshot, list_numbers, read_snapshot
 from mira_batch.storage.run.layout import RUN
 
 _SPANS = {"daily": "%Y-%m-%d", "weekly": "%G-%V", "monthly": "%Y-%m", "yearly": "%Y"}

@@ -20,12 +20,13 @@ from mira_batch.runtime.job import Job
 from mira_batch.runtime.scan import PIXELS
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.adopt import adopt_steps, drop_steps, find_logged_steps
+from mira_batch.storage.catalogue.bucketfiles import read_part
 from mira_batch.storage.catalogue.buckets import BucketSpool, RowSpool
 from mira_batch.storage.catalogue.join import DOUBTFUL, KEYS, Cause, Joined, join, take_keys
 from mira_batch.storage.catalogue.merge import Numbers
 from mira_batch.storage.catalogue.place import Catalogue, take_number
 from mira_batch.storage.catalogue.select import make_selection
-from mira_batch.storage.catalogue.snapshot import Snapshot, read_part
+from mira_batch.storage.catalogue.snapshot import Snapshot
 from mira_batch.storage.run.layout import RunSpec, find_changed_settings, hash_form, read_run
 from mira_batch.storage.run.planfile import LeftOut, Plan, SkippedBy
 from mira_batch.storage.run.planwriter import PlanWriter

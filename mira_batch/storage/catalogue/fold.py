@@ -14,16 +14,15 @@ import pyarrow.compute as pc
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
+from mira_batch.storage.catalogue.bucketfiles import SnapshotWriter, read_part
 from mira_batch.storage.catalogue.buckets import BucketSpool, count_buckets, digest_records
 from mira_batch.storage.catalogue.merge import UPDATES, merge
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import (
     FoldedRun,
     Snapshot,
-    SnapshotWriter,
     find_newest,
     list_numbers,
-    read_part,
     read_snapshot,
 )
 from mira_batch.storage.run import layout

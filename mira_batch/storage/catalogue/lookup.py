@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 
 from mira_batch.core.errors import StoreError
 from mira_batch.storage import schema
+from mira_batch.storage.catalogue.bucketfiles import read_part
 from mira_batch.storage.catalogue.buckets import digest_records, find_buckets
 from mira_batch.storage.catalogue.fold import find_pending, read_updates
 from mira_batch.storage.catalogue.merge import merge
 from mira_batch.storage.catalogue.place import Catalogue
-from mira_batch.storage.catalogue.snapshot import read_part
 
 
 def find_record(

@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 
 from mira_batch.config.shared import SelectConfig, StorageConfig
 from mira_batch.core.errors import ConfigError
+from mira_batch.storage.catalogue.bucketfiles import read_part
 from mira_batch.storage.catalogue.buckets import digest_records
 from mira_batch.storage.catalogue.merge import Flags, find_newest, find_places
 from mira_batch.storage.catalogue.place import Catalogue
-from mira_batch.storage.catalogue.snapshot import Snapshot, read_part
+from mira_batch.storage.catalogue.snapshot import Snapshot
 from mira_batch.storage.catalogue.where import parse_where
 from mira_batch.storage.stores import open_store
 

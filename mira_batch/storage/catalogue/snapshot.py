@@ -9,28 +9,21 @@ one that comes second finds the number taken, and folds what it has into the oth
 
 from __future__ import annotations
 
-import io
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from mira_batch.core.identity import content_hash
-from mira_batch.storage import schema
-from mira_batch.storage.catalogue.buckets import digest_records, find_buckets
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.run.layout import DamagedFile, parse_document
-from mira_batch.storage.stores import Store, shorten_error
+from mira_batch.storage.stores import Store
 
 MARKER = "snapshot.json"
 _FORM = 1
 _NUMBER = re.compile(r"\d{5,}")
-_ADVICE = "make the catalogue anew from its runs with `mira-batch catalogue rebuild`"
+ADVICE = "make the catalogue anew from its runs with `mira-batch catalogue rebuild`"
+"""What to do about a damaged file of a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +130,8 @@ def read_snapshot(store: Store, number: int) -> Snapshot | None:
     if found is None:
         return None
     if found["form"] != _FORM:
-        where = store.locate(_locate(number, MARKER))
-        raise DamagedFile(f"{where}: is of form {found['form']}, which this version can't read; {_ADVICE}")
+        where = store.locate(locate_file(number, MARKER))
+        raise DamagedFile(f"{where}: is of form {found['form']}, which this version can't read; {ADVICE}")
     runs = {
         name: FoldedRun(
             run["plan"],
@@ -161,84 +154,6 @@ def read_snapshot(store: Store, number: int) -> Snapshot | None:
     )
 
 
-def read_bucket(store: Store, snapshot: Snapshot, bucket: int, columns: list[str] | None = None) -> pa.Table:
-    """The rows of a bucket.
-
-    Args:
-        store: the directory of the catalogue.
-        snapshot: one of its.
-        bucket: which.
-        columns: which columns; None: all.
-
-    Raises:
-        StoreError: the store can't be used, or the bucket is gone or damaged.
-    """
-    key = snapshot.files[bucket]
-
-    def parse(data: bytes) -> pa.Table:
-        if content_hash(data, size=4) not in key:
-            raise ValueError("its content is not the one that it is named after")
-        return pq.read_table(io.BytesIO(data), columns=columns)
-
-    problem: Exception | None = None
-    try:
-        if (table := store.read(key, parse)) is not None:
-            return table
-    except (pa.ArrowException, OSError, ValueError) as error:
-        problem = error
-    state = "missing" if problem is None else f"damaged ({shorten_error(problem)})"
-    raise DamagedFile(f"{store.locate(key)}: is {state}; {_ADVICE}") from problem
-
-
-class SnapshotWriter:
-    """Writes the buckets of the next snapshot one after the other."""
-
-    def __init__(self, store: Store, number: int) -> None:
-        """
-        Args:
-            store: the directory of the catalogue.
-            number: the snapshot's.
-        """
-        self._store = store
-        self._number = number
-        self._files: list[str] = []
-        self._records = self._rows = 0
-
-    def add(self, rows: pa.Table) -> None:
-        """Write the next bucket (schema `SNAPSHOT`)."""
-        sink = io.BytesIO()
-        names: Any = ["status", "stop_reason", "error_kind", "models", "run", "source"]
-        pq.write_table(rows, sink, compression="zstd", use_dictionary=names, write_page_checksum=True)
-        data = sink.getvalue()
-        key = _locate(self._number, f"bucket-{len(self._files):03d}-{content_hash(data, size=4)}.parquet")
-        self._store.put(key, data)
-        self._files.append(key)
-        self._rows += rows.num_rows
-        self._records += rows["current"].to_pylist().count(True)
-
-    def finish(
-        self, runs: Mapping[str, FoldedRun], forgotten: Collection[str] = (), created: str = ""
-    ) -> Snapshot | None:
-        """Create the marker.
-
-        Args:
-            runs, forgotten: of the snapshot.
-            created: when its state came to be; empty: now.
-
-        Returns the snapshot; None where another driver has taken the number.
-        """
-        made = Snapshot(
-            self._number,
-            tuple(self._files),
-            self._records,
-            self._rows,
-            dict(runs),
-            frozenset(forgotten),
-            created or datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        return made if create_snapshot(self._store, made) else None
-
-
 def create_snapshot(store: Store, snapshot: Snapshot) -> bool:
     """Create the marker of a snapshot whose buckets are there; False where its number is taken.
 
@@ -258,7 +173,7 @@ def create_snapshot(store: Store, snapshot: Snapshot) -> bool:
         "runs": {name: asdict(run) for name, run in snapshot.runs.items()},
         "forgotten": sorted(snapshot.forgotten),
     }
-    return store.create(_locate(snapshot.number, MARKER), json.dumps(document).encode())
+    return store.create(locate_file(snapshot.number, MARKER), json.dumps(document).encode())
 
 
 def list_numbers(store: Store) -> list[int]:
@@ -302,7 +217,7 @@ def list_snapshots(store: Store) -> list[SnapshotEntry]:
 
 
 def _read_marker(store: Store, number: int) -> dict[str, Any] | None:
-    key = _locate(number, MARKER)
+    key = locate_file(number, MARKER)
     where = store.locate(key)
     return store.read(key, lambda data: parse_document(data, where, "form", "files", "runs", "created"))
 
@@ -312,27 +227,6 @@ def _expand(ranges: Iterable[tuple[int, int]]) -> Iterator[int]:
         yield from range(first, last + 1)
 
 
-def read_part(store: Store, snapshot: Snapshot, part: int, count: int) -> pa.Table:
-    """The rows of one of `count` parts of a snapshot: of a bucket, where it has as many.
-
-    Args:
-        store: the directory of the catalogue.
-        snapshot: one of its.
-        part: which, as of `find_buckets`.
-        count: how many parts there are, a power of two and at least as many as the snapshot has buckets.
-
-    Raises:
-        StoreError: as `read_bucket`.
-    """
-    if not snapshot.files:
-        return schema.SNAPSHOT.empty_table()
-    split = count // len(snapshot.files)
-    rows = read_bucket(store, snapshot, part // split)
-    if split == 1:
-        return rows
-    parts = find_buckets(digest_records(rows["record_id"].to_pylist()), count)
-    return rows.filter(pa.array(parts == part))
-
-
-def _locate(number: int, name: str) -> str:
+def locate_file(number: int, name: str) -> str:
+    """The key of a file of a snapshot's, in the directory of the catalogue."""
     return f"{number:05d}/{name}"

@@ -6,7 +6,6 @@ died half-way, or a second one that planned at the same time, can never mix two 
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -168,7 +167,7 @@ def read_pointers(store: Store, key: str) -> pa.Table:
     Raises:
         StoreError: the file is gone or damaged.
     """
-    return pq.read_table(io.BytesIO(read_plan_file(store, key)))
+    return pq.read_table(pa.BufferReader(read_plan_file(store, key)))
 
 
 def read_rejects(store: Store) -> list[dict[str, Any]]:

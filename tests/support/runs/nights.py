@@ -22,8 +22,9 @@ from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
 from mira_batch.runtime import run as runner
+from mira_batch.storage.catalogue.bucketfiles import read_bucket
 from mira_batch.storage.catalogue.place import open_catalogue
-from mira_batch.storage.catalogue.snapshot import find_newest, read_bucket
+from mira_batch.storage.catalogue.snapshot import find_newest
 from mira_batch.storage.stores import Store, open_store
 from tests.support.models.counted import counted, read_edits
 from tests.support.runs.catalogue import settings

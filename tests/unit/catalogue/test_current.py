@@ -17,11 +17,11 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage import schema
+from mira_batch.storage.catalogue.bucketfiles import read_part
 from mira_batch.storage.catalogue.buckets import digest_records
 from mira_batch.storage.catalogue.fold import fold
 from mira_batch.storage.catalogue.join import KEYS, Cause, join
 from mira_batch.storage.catalogue.place import open_catalogue
-from mira_batch.storage.catalogue.snapshot import read_part
 from mira_batch.storage.manifest.listing import ManifestFile
 from mira_batch.storage.run.history import read_columns
 from mira_batch.storage.run.layout import RUN, hash_form, result_key
@@ -165,12 +165,12 @@ def test_a_busy_store_is_no_damaged_file(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     with odd_s3(OddS3()) as server:
-        storage = StorageConfig(endpoint_url=server.endpoint, timeout_seconds=5)
+        storage = StorageConfig(endpoint_url=server.endpoint, timeout_seconds=5, retry_seconds=2)
         config = a_config("s3://bucket/out").model_copy(update={"storage": storage})
         run = a_run(config, "one", [row(0)])
         damaged: list[StoreError] = []
         server.get_faults = ["busy"] * 100
-        with pytest.raises(StoreError, match=r"part-00000\.parquet: can't be read: .*AWS Error"):
+        with pytest.raises(StoreError, match=r"part-00000\.parquet: the store has failed for 2 s"):
             list(read_columns(run.uri, ["work_id"], schema.RESULTS, storage, on_damaged=damaged.append))
         server.get_faults = []
         server.objects[f"bucket/out/one/{result_key(0)}"] = b"no Parquet"
