@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-_HELD = 200_000
+_HELD = 100_000
 """Rows in memory before they are written."""
 
 
@@ -95,7 +95,7 @@ class BucketSpool:
         if bucket in self._files:
             path, writer = self._files[bucket]
             writer.close()
-            with pa.memory_map(path) as source:
+            with pa.OSFile(path) as source:
                 found.insert(0, pa.ipc.open_stream(source).read_all())
         return pa.concat_tables(found)
 
@@ -140,17 +140,17 @@ class RowSpool:
         """Take in rows, before any are read."""
         self._held.append(rows)
         self._rows += rows.num_rows
-        if self._rows >= _HELD:
+        if self._rows >= _HELD:  # from then on none are held: they may lie in Ray's shared memory
             self._writer = self._writer or pa.ipc.new_stream(self._path, self._fields)
             for table in self._held:
                 self._writer.write_table(table)
-            self._held, self._rows = [], 0
+            self._held = []
 
     def read(self) -> Iterator[pa.Table]:
         """All rows, in tables of some thousands."""
         if self._writer is not None:
             self._writer.close()
-            with pa.memory_map(self._path) as source:
+            with pa.OSFile(self._path) as source:  # of a file that is mapped all that was read stays resident
                 for batch in pa.ipc.open_stream(source):
                     yield pa.Table.from_batches([batch])
         yield from self._held
