@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mira_batch.catalogue.health import Drift, Night
+from mira_batch.core.figures import show_dollars
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.text import show_text
 from mira_batch.report.causes import list_causes
@@ -36,8 +37,8 @@ def describe_night(
         lines.append(("why", ", ".join(list_causes(summary))))
     lines.append(("catalogue", f"{night.records:,} records, {_age(night)}"))
     if night.cost:
-        each = f", ${night.cost_each:,.4f} an accepted image" if night.cost_each else ""
-        lines.append(("cost", f"${night.cost:,.2f}{each}"))
+        each = f", {show_dollars(night.cost_each, 4)} an accepted image" if night.cost_each else ""
+        lines.append(("cost", f"{show_dollars(night.cost)}{each}"))
     for figure in drift:
         verdict = "OUT OF LINE" if figure.out else "in line"
         span = f"{_number(figure, figure.mean)} ± {_number(figure, figure.limit)}"
@@ -51,7 +52,7 @@ def describe_night(
 
 
 def _number(figure: Drift, value: float) -> str:
-    return f"{100 * value:.1f} %" if figure.name == "acceptance rate" else f"${value:,.4f}"
+    return f"{100 * value:.1f} %" if figure.name == "acceptance rate" else show_dollars(value, 4)
 
 
 def _age(night: Night) -> str:

@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from mira_batch.core.figures import show_dollars
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
 from mira_batch.core.text import show_text
 from mira_batch.core.types import UNFINISHED
@@ -182,7 +183,7 @@ def describe_live(state: LiveState) -> str:
     if state.editor_busy is not None:
         parts.append(f"editor busy {100 * state.editor_busy:.0f} %")
     if state.cost:
-        parts.append(f"${state.cost:,.2f}")
+        parts.append(show_dollars(state.cost))
     return ", ".join([*parts, f"{len(state.workers)} workers"])
 
 
@@ -245,10 +246,10 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
 def cost_line(summary: RunSummary) -> str:
     """What a run cost, of what, and for each accepted image."""
     parts = [("GPUs", summary.gpu_cost), ("endpoints", summary.cost)]
-    named = [f"{name} ${dollars:,.2f}" for name, dollars in parts if dollars]
+    named = [f"{name} {show_dollars(dollars)}" for name, dollars in parts if dollars]
     each = summary.cost_per_accepted
-    accepted = f"; ${each:,.4f} an accepted image" if each is not None else ""
-    return f"${summary.gpu_cost + summary.cost:,.2f}  ({', '.join(named)}{accepted})"
+    accepted = f"; {show_dollars(each, 4)} an accepted image" if each is not None else ""
+    return f"{show_dollars(summary.gpu_cost + summary.cost)}  ({', '.join(named)}{accepted})"
 
 
 def _shorten_path(location: str) -> str:
