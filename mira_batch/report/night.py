@@ -27,6 +27,8 @@ def describe_night(
     lines = [("night", f"{night.ended}  {night.run or 'nothing to do'}  in {_clock(night.seconds)}")]
     if night.problem:
         lines.append(("FAILED", night.problem))
+    if night.known:
+        lines.append(("known", f"{night.known}; as a night before has told"))
     if night.committed:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(night.errors.items()))
         ends = f"{night.ok:,} ok, {night.unfinished:,} unfinished, {night.failed:,} failed"

@@ -182,7 +182,10 @@ def test_a_night_that_cannot_be_written_down_is_told_all_the_same(cli: Commands)
     cli.settings |= EMBEDDED
     words = ("nightly", "--config", cli.config)
     assert cli.json(*words)["night"]["ok"] == 12
-    Path(cli.nights.output, "catalogue", "health", "00001.json").write_text("half")
+    folder = Path(cli.nights.output, "catalogue", "health")
+    (folder / "00001.json").unlink()
+    folder.rmdir()
+    folder.write_text("no folder")
     assert cli.json(*words)["ok"] == 12
     assert "12 of 12 committed" in cli.text(*words)
 
