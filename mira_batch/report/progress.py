@@ -200,8 +200,12 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
     table.add_column(overflow="fold")
     here = summary.committed - summary.already
     before = f"  ({summary.already:,} of them before)" if summary.already and here else ""
-    table.add_row("records", f"{summary.committed:,} of {summary.planned:,} committed{before}")
-    if summary.complete and not here and summary.wall:
+    if summary.planned:
+        table.add_row("records", f"{summary.committed:,} of {summary.planned:,} committed{before}")
+    else:
+        nothing = "none of its own: nothing was left to make, and its plan tells the catalogue what stands"
+        table.add_row("records", nothing if summary.plan else "not planned yet")
+    if summary.planned and summary.complete and not here and summary.wall:
         table.add_row("", "nothing to do: every record is committed")
     if summary.committed:
         early = {reason: count for reason, count in summary.stops.items() if reason in UNFINISHED}
@@ -237,7 +241,10 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
         table.add_row("time", f"{_format_clock(summary.wall)}{pace}")
     if summary.driver:
         table.add_row("driver", Text(show_text(summary.driver)))
-    table.add_row("results", Text(f"{_shorten_path(summary.results)}/*.parquet"))
+    if summary.committed:
+        table.add_row("results", Text(f"{_shorten_path(summary.results)}/*.parquet"))
+    elif summary.planned:
+        table.add_row("results", "none yet")
     if report:
         table.add_row("report", Text(_shorten_path(report)))
     return table

@@ -194,3 +194,18 @@ def test_a_first_night_with_nothing_to_do_knows_of_no_night_with_results(cli: Co
     cli.run()
     said = cli.text("nightly", "--config", cli.config)
     assert "12 records, no night has made a good result yet" in said
+
+
+def test_a_run_that_made_nothing_of_its_own_says_so(cli: Commands) -> None:
+    """All its records stand in other runs; what it notes is which of them stand."""
+    cli.run()
+    cli.nights.rows["rec-0001"]["instruction"] = "mirror it"
+    cli.run()
+    cli.nights.rows["rec-0001"]["instruction"] = "make it sepia"
+    said = cli.text("run", "--config", cli.config)
+    assert "none of its own: nothing was left to make" in said and "12 that an earlier run has" in said
+    assert "parquet" not in said and "report" not in said and "of 0" not in said
+    (run,) = [name for name in cli.nights.runs() if name.endswith("-2")]
+    status = cli.text("status", Path(cli.nights.output, run))
+    assert "none of its own" in status and "parquet" not in status
+    assert not Path(cli.nights.output, run, "report.html").exists()
