@@ -13,8 +13,9 @@ from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import Progress
 from mira_batch.runtime.busy import find_busy, read_works
 from mira_batch.runtime.job import Job
+from mira_batch.runtime.known import peek_catalogue
 from mira_batch.runtime.plan import Known
-from mira_batch.runtime.prepare import make_spec, read_catalogue
+from mira_batch.runtime.prepare import make_spec
 from mira_batch.runtime.scan import digest_pixels, scan_split
 from mira_batch.storage.catalogue.bucketfiles import read_part
 from mira_batch.storage.catalogue.buckets import digest_records, find_buckets
@@ -23,6 +24,7 @@ from mira_batch.storage.catalogue.select import make_selection
 from mira_batch.storage.run.history import read_columns, shard_in
 from mira_batch.storage.run.layout import RunSpec, find_changed_settings, read_run
 from mira_batch.storage.run.planfile import read_plan, read_shard
+from mira_batch.storage.source import Source
 from mira_batch.storage.stores import open_store
 
 _HISTORY = ("record_id", "status", "stop_reason", "error_kind", "result_digest", "cost")
@@ -50,7 +52,8 @@ class Explanation:
 
 
 def explain(job: Job, record_id: str, progress: Progress | None = None) -> Explanation:
-    """Explain a record. The whole manifest is read, and of the catalogue the record's bucket.
+    """Explain a record. The whole manifest is read, and of the catalogue the record's bucket; nothing is
+    written.
 
     Args:
         job: the job as it is configured now.
@@ -62,7 +65,13 @@ def explain(job: Job, record_id: str, progress: Progress | None = None) -> Expla
     """
     watch, source = progress or Progress(), job.find_source()
     spec = make_spec(job, source.files, source.location)
-    known = read_catalogue(job, spec, watch)
+    with peek_catalogue(job, spec, watch) as known:
+        return _explain(job, spec, known, source, record_id, watch)
+
+
+def _explain(
+    job: Job, spec: RunSpec, known: Known, source: Source, record_id: str, watch: Progress
+) -> Explanation:
     history, found, read = _find_history(known, record_id), list[pa.Table](), 0
     for split in source.split():
         for table in scan_split(job, split):

@@ -12,21 +12,41 @@ import json
 import math
 import re
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from mira_batch.core.receipts import RunSummary
+from mira_batch.core.types import Status
+from mira_batch.storage.catalogue.join import Cause
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import find_newest
-from mira_batch.storage.run.layout import parse_document
+from mira_batch.storage.run.layout import DamagedFile
 
 NIGHTS = 14
 """Earlier nights that tonight is compared with."""
 _LEAST = 5
 """Nights by which there are limits."""
 _NIGHT = re.compile(r"health/(\d+)\.json")
+_AS_BEFORE = {Cause.failed.name, Cause.unfinished.name}
+"""Why records are run again of which nothing is new."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the newest run of any night stands, as far as a night has told it."""
+
+    run: str = ""
+    """Its name; empty where there is none."""
+    problem: str = ""
+    """What is wrong with it."""
+    left: Mapping[str, int] = field(default_factory=dict)
+    """Its records that are not ok: failed ones by kind, and `unfinished` ones."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +75,10 @@ class Night:
     """When last a night has made a good row; empty where none ever has."""
     problem: str = ""
     """Why it failed; empty where it didn't."""
+    known: str = ""
+    """What is wrong still, and is nothing that a night before has not told; empty where nothing is."""
+    standing: Standing = Standing()
+    """What later nights find told."""
 
     @property
     def acceptance(self) -> float | None:
@@ -83,25 +107,43 @@ class Drift:
         return abs(self.tonight - self.mean) > self.limit
 
 
-def note_night(catalogue: Catalogue, summary: RunSummary | None, problem: str) -> tuple[Night, list[Night]]:
+_FORM = TypeAdapter(Night)
+
+
+def note_night(
+    catalogue: Catalogue, summary: RunSummary | None, problem: str, on_damaged: Callable[[str], None]
+) -> tuple[Night, list[Night]]:
     """Write down how a night went.
 
     Args:
         catalogue: of which.
         summary: what its run came to; None where it came to nothing.
-        problem: why it failed; empty where it didn't.
+        problem: why it failed; empty where it didn't. Where a night before has told the same, and nothing is
+            new, it becomes the night's `known`, and the night has no problem.
+        on_damaged: as of `read_nights`.
 
     Returns:
         The night, and up to `NIGHTS` before it, the newest first.
 
     Raises:
-        StoreError: the store can't be used, or a document of the catalogue is damaged.
+        StoreError: the store can't be used, or the catalogue's snapshot is damaged.
     """
-    earlier = read_nights(catalogue)
+    earlier = read_nights(catalogue, on_damaged)
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    standing = earlier[0].standing if earlier else Standing()
+    known = ""
+    if summary is not None and problem and _is_known(summary, problem, standing):
+        problem, known = "", problem
+    if summary is not None and summary.committed:
+        left = _count_left(summary)
+        if not summary.complete:  # what it has not come to is as it was
+            left = Counter(left) | Counter(standing.left)
+        standing = Standing(summary.run_id, problem or known, dict(left))
     last_good = next((night.newest_good for night in earlier if night.newest_good), "")
     records = find_newest(catalogue.store).records
-    night = Night(now, "", records=records, newest_good=last_good, problem=problem)
+    night = Night(
+        now, "", records=records, newest_good=last_good, problem=problem, known=known, standing=standing
+    )
     if summary is not None and (
         problem or summary.committed > summary.already
     ):  # else there was nothing to do
@@ -119,6 +161,8 @@ def note_night(catalogue: Catalogue, summary: RunSummary | None, problem: str) -
             records,
             now if summary.ok and summary.committed > summary.already else last_good,
             problem,
+            known,
+            standing,
         )
     number = max(_list_numbers(catalogue), default=0) + 1
     while not catalogue.store.create(
@@ -128,20 +172,67 @@ def note_night(catalogue: Catalogue, summary: RunSummary | None, problem: str) -
     return night, earlier
 
 
-def read_nights(catalogue: Catalogue, most: int = NIGHTS) -> list[Night]:
+def _is_known(summary: RunSummary, problem: str, before: Standing) -> bool:
+    """Whether somebody whom a night before has told its problem learns nothing from this one's.
+
+    Either nothing was done, and the same is wrong with the same run; or only records that had failed were
+    made again, and they fail as they did. A run that ends early, or can't be made, is told each time.
+    """
+    if not (summary.committed and summary.complete):
+        return False
+    if summary.committed == summary.already:
+        return (before.run, before.problem) == (summary.run_id, problem)
+    why = {cause.name for cause in Cause if cause.runs} & summary.causes.keys()
+    if summary.unread or summary.ok or not why <= _AS_BEFORE:
+        return False
+    return bool(why) and _count_left(summary) <= Counter(before.left)
+
+
+def _count_left(summary: RunSummary) -> Counter[str]:
+    return Counter(summary.errors) + Counter({Status.unfinished.value: summary.unfinished})
+
+
+def read_nights(
+    catalogue: Catalogue, on_damaged: Callable[[str], None] = lambda words: None, most: int = NIGHTS
+) -> list[Night]:
     """The last nights, the newest first.
 
+    Args:
+        catalogue: of which.
+        on_damaged: told of a document that is damaged and left out, in words: which, and what to do.
+        most: how many.
+
     Raises:
-        StoreError: the store can't be used, or a document is damaged.
+        StoreError: the store can't be used.
     """
     found = []
     for number in sorted(_list_numbers(catalogue), reverse=True)[:most]:
         key = f"health/{number:05d}.json"
-        where = catalogue.store.locate(key)
-        document = catalogue.store.read(key, lambda data, where=where: parse_document(data, where, "ended"))
-        known = {name.name for name in fields(Night)}
-        found.append(Night(**{name: value for name, value in (document or {}).items() if name in known}))
+        try:
+            night = catalogue.store.read(key, partial(_parse_night, catalogue.store.locate(key)))
+        except DamagedFile as error:
+            on_damaged(str(error))
+            continue
+        if night is not None:  # else somebody has just deleted it
+            found.append(night)
     return found
+
+
+def _parse_night(where: str, data: bytes) -> Night:
+    try:
+        night = _FORM.validate_json(data)
+        times = [datetime.fromisoformat(time) for time in (night.ended, night.newest_good) if time]
+        problem = "" if all(time.tzinfo for time in times) else "a time in it has no zone"
+    except ValidationError as error:
+        night, problem = None, error.errors(include_url=False)[0]["msg"]
+    except ValueError as error:
+        night, problem = None, str(error)
+    if problem or night is None:
+        raise DamagedFile(
+            f"{where}: is damaged ({problem}). It only says how a night went: nights are noted and compared "
+            "without it. Restore it, or delete it"
+        )
+    return night
 
 
 def _list_numbers(catalogue: Catalogue) -> list[int]:
@@ -154,14 +245,16 @@ def find_drift(night: Night, earlier: Sequence[Night]) -> list[Drift]:
     nights say something.
 
     Args:
-        night: tonight.
+        night: tonight. Of one in which nothing but known failures were tried again it says nothing.
         earlier: nights before it.
     """
+    if night.known:
+        return []
     return [*_compare_acceptance(night, earlier), *_compare_cost(night, earlier)]
 
 
 def _compare_acceptance(night: Night, earlier: Sequence[Night]) -> Iterator[Drift]:
-    told = [other for other in earlier if other.committed]
+    told = [other for other in earlier if other.committed and not other.known]
     if night.acceptance is None or len(told) < _LEAST:
         return
     mean = sum(other.ok for other in told) / sum(other.committed for other in told)

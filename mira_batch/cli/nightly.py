@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -45,8 +47,8 @@ def nightly(
     """Run one night: what is new or changed, in a run that is named after the day.
 
     It is compared with the nights before, and what went wrong, or is out of line with them, is told. A night
-    in which nothing has changed starts no worker. Where another run is at work, it is skipped, with exit code
-    0.
+    in which nothing has changed starts no worker. What a night before has told, and is no worse, is no
+    failure of this one. Where another run is at work, it is skipped, with exit code 0.
     """
     settings = load_job_config(config, ['run_id="night-{date}"', *(set_ or ())])
     try:
@@ -57,8 +59,7 @@ def nightly(
     if found.summary.busy:
         print_found(found, as_json)
         return
-    _tell(settings, found, found.problem, alert_command, alert_file, as_json)
-    end(found)
+    end(_tell(settings, found, found.problem, alert_command, alert_file, as_json) or found)
 
 
 def _tell(
@@ -68,18 +69,25 @@ def _tell(
     command: str | None,
     file: Path | None,
     as_json: bool,
-) -> None:
-    """Write down how the night went, print it, and alert where it failed or is out of line."""
+) -> Outcome | None:
+    """Write down how the night went, print it, and alert where it failed or is out of line.
+
+    Returns what came of it, without what a night before has told.
+    """
     summary = None if found is None else found.summary
     try:
-        night, earlier = note_night(_open(settings), summary, problem)
+        night, earlier = note_night(
+            _open(settings), summary, problem, partial(complain, "[yellow]left out:[/]")
+        )
     except StoreError as error:  # then the alert is what matters
         complain("[yellow]not written down:[/]", str(error))
         if found is not None:
             print_found(found, as_json)
         if problem:
             _alert({"problem": problem}, command, file)
-        return
+        return found
+    if found is not None and night.known:
+        found = replace(found, code=0, kind="", problem="")
     drift = find_drift(night, earlier)
     report = "" if found is None else str(found.more.get("report", ""))
     text = describe_night(night, earlier, drift, summary, report)
@@ -87,8 +95,9 @@ def _tell(
         print_json((found.dump() if found else {"error": problem}) | {"night": dump_night(night, drift)})
     else:
         out.print(text, markup=False)
-    if problem or any(figure.out for figure in drift):
+    if night.problem or any(figure.out for figure in drift):
         _alert(dump_night(night, drift) | {"text": text}, command, file)
+    return found
 
 
 def _open(settings: JobConfig) -> Catalogue:

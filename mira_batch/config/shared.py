@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from mira_batch.config.base import Expanded, Location, Strict, find_secrets, is_remote
+from mira_batch.config.prices import PricesConfig, check_max_cost
 from mira_batch.core.types import Status
 
 _NO_TEXT = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined")
@@ -148,7 +149,7 @@ class RunLimits(Strict):
     max_cost: float | None = Field(default=None, gt=0)
     """US dollars for which the run ends in order, to be resumed with a higher limit: its GPUs by
     `prices.gpu_hour`, and what endpoints charge by the `prices` of their models, over all calls of the run.
-    It is looked at whenever a shard is committed. None sets none."""
+    It is looked at whenever a shard is committed, and refused where nothing has a price. None sets none."""
     grace_seconds: float = Field(default=25.0, ge=0)
     """When a run is told to end (a signal, a deadline), how long the steps in hand may take to be
     finished and logged. Kubernetes leaves a pod 30 seconds by default."""
@@ -229,14 +230,6 @@ class WorkersConfig(Strict):
     @property
     def most(self) -> int:
         return self.max or self.min
-
-
-class PricesConfig(Strict):
-    """What the machine costs, so that a run can say what it cost. Endpoints bring their models' `prices`."""
-
-    gpu_hour: float = Field(default=0.0, ge=0)
-    """US dollars for an hour of one GPU. A worker pays for `workers.gpus` of them from its start to its last
-    commit."""
 
 
 class StorageConfig(Strict):
@@ -323,6 +316,5 @@ class JobConfig(Strict):
     def _needs_ray(self) -> Self:
         if self.workers.runtime_env and self.backend == "inline":
             raise ValueError("workers.runtime_env needs backend: ray; the inline worker runs in this process")
-        if self.limits.max_cost is not None and self.workers.gpus and not self.prices.gpu_hour:
-            raise ValueError("limits.max_cost needs prices.gpu_hour, without which GPUs would cost nothing")
+        check_max_cost(self.limits.max_cost, self.workers.gpus, self.prices, self.charges)
         return self

@@ -1,3 +1,14 @@
-"""The version of the package, which every run notes in its `run.json`."""
+"""The version of the package, and of what it runs on, which every run notes in its `run.json`."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
 
 __version__ = "0.1.0"
+
+
+def name_versions() -> dict[str, str]:
+    """The versions of what a run depends on, by name."""
+    names = ("ray", "pyarrow", "pillow", "obstore", "s3fs", "pydantic")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

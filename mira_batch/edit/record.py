@@ -30,7 +30,7 @@ from mira_batch.models.serving import check_frame
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage.images import encode
 from mira_batch.storage.manifest import ManifestImages, PlannedRecord
-from mira_batch.storage.run.layout import step_image_key
+from mira_batch.storage.run.step_images import step_image_key
 from mira_batch.storage.run.steplog import ShardLog
 
 _NONE = Frame(None, "")

@@ -17,7 +17,7 @@ from mira_batch.config.shared import ImageOutput
 from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import frame_of
 from mira_batch.core.types import ErrorKind, Status
-from mira_batch.storage.run.layout import find_step_image
+from mira_batch.storage.run.step_images import find_step_image
 from mira_batch.storage.run.verify import RowCheck
 from mira_batch.storage.stores import Store
 

@@ -24,8 +24,8 @@ from mira_batch.core.types import Status
 from mira_batch.report.contents import Card, Entry, Picture
 from mira_batch.storage import images
 from mira_batch.storage.manifest import Place, read_embedded
-from mira_batch.storage.run.layout import find_step_image
 from mira_batch.storage.run.results import take_rows
+from mira_batch.storage.run.step_images import find_step_image
 from mira_batch.storage.stores import READ_ERRORS, Store, open_arrow_filesystem
 
 _CARD_BYTES = 80_000

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.table import Table
 from rich.text import Text
 
+from mira_batch.core.figures import show_dollars, show_figure
 from mira_batch.core.receipts import Estimate, Range, RunSummary
 from mira_batch.core.text import show_text
 
@@ -61,20 +62,20 @@ def describe_estimate(found: Estimate) -> str:
     """What a plan is expected to take, in words. What is unknown is said to be."""
     workers = "1 worker" if found.workers == 1 else f"{found.workers:,} workers"
     figures = [
-        _name_range(found.edits, "{:,.0f}", "edits"),
-        _name_range(found.worker_hours, "{:,.2f}", "worker hours"),
-        _name_range(found.dollars, "${:,.2f}", "", "cost unknown"),
-        _name_range(found.hours, "{:,.2f}", f"hours on {workers}"),
+        _name_range(found.edits, "{:,.0f}".format, "edits"),
+        _name_range(found.worker_hours, show_figure, "worker hours"),
+        _name_range(found.dollars, show_dollars, "", "cost unknown"),
+        _name_range(found.hours, show_figure, f"hours on {workers}"),
     ]
     runs = "1 run" if found.runs == 1 else f"{found.runs} runs"
     source = f"by {runs} of these models" if found.runs else "no run of these models has been made here"
     return f"about {', '.join(figures)} ({source})"
 
 
-def _name_range(span: Range | None, form: str, unit: str, unknown: str = "") -> str:
+def _name_range(span: Range | None, show: Callable[[float], str], unit: str, unknown: str = "") -> str:
     if span is None:
         return unknown or f"an unknown number of {unit}"
-    low, high = form.format(span.low), form.format(span.high)
+    low, high = show(span.low), show(span.high)
     return f"{low if low == high else f'{low} to {high}'} {unit}".rstrip()
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from mira_batch.catalogue.compare import Difference
 from mira_batch.catalogue.explain import Explanation
+from mira_batch.core.figures import show_dollars
 from mira_batch.core.replay import Replay
 from mira_batch.core.text import show_text
 from mira_batch.report.causes import name_cause
@@ -45,7 +46,7 @@ def print_explanation(console: Console, found: Explanation) -> None:
             Text(row["status"], _COLOURS.get(row["status"], "")),
             row["error_kind"] or row["stop_reason"] or "",
             (row["result_digest"] or "")[:12],
-            f"${row['cost']:,.4f}" if row["cost"] else "",
+            show_dollars(row["cost"], 4) if row["cost"] else "",
             marks,
         )
     console.print(table)
@@ -147,7 +148,7 @@ def print_difference(console: Console, found: Difference) -> None:
     table.add_row("edits", *(f"{side.steps:,}" for side in sides))
     table.add_row("seconds a record", *(_each(side.seconds, side.records) for side in sides))
     if found.old.cost or found.new.cost:
-        table.add_row("endpoints", *(f"${side.cost:,.2f}" for side in sides))
+        table.add_row("endpoints", *(show_dollars(side.cost) for side in sides))
     console.print(table)
     for line in found.settings:
         console.print(Text(show_text(line)))

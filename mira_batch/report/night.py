@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mira_batch.catalogue.health import Drift, Night
+from mira_batch.core.figures import show_dollars
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.text import show_text
 from mira_batch.report.causes import list_causes
@@ -26,6 +27,8 @@ def describe_night(
     lines = [("night", f"{night.ended}  {night.run or 'nothing to do'}  in {_clock(night.seconds)}")]
     if night.problem:
         lines.append(("FAILED", night.problem))
+    if night.known:
+        lines.append(("known", f"{night.known}; as a night before has told"))
     if night.committed:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(night.errors.items()))
         ends = f"{night.ok:,} ok, {night.unfinished:,} unfinished, {night.failed:,} failed"
@@ -36,8 +39,8 @@ def describe_night(
         lines.append(("why", ", ".join(list_causes(summary))))
     lines.append(("catalogue", f"{night.records:,} records, {_age(night)}"))
     if night.cost:
-        each = f", ${night.cost_each:,.4f} an accepted image" if night.cost_each else ""
-        lines.append(("cost", f"${night.cost:,.2f}{each}"))
+        each = f", {show_dollars(night.cost_each, 4)} an accepted image" if night.cost_each else ""
+        lines.append(("cost", f"{show_dollars(night.cost)}{each}"))
     for figure in drift:
         verdict = "OUT OF LINE" if figure.out else "in line"
         span = f"{_number(figure, figure.mean)} ± {_number(figure, figure.limit)}"
@@ -51,7 +54,7 @@ def describe_night(
 
 
 def _number(figure: Drift, value: float) -> str:
-    return f"{100 * value:.1f} %" if figure.name == "acceptance rate" else f"${value:,.4f}"
+    return f"{100 * value:.1f} %" if figure.name == "acceptance rate" else show_dollars(value, 4)
 
 
 def _age(night: Night) -> str:

@@ -20,7 +20,8 @@ from mira_batch.storage.run.layout import PROFILE
 
 
 def look_at_results(settings: JobConfig, summary: RunSummary) -> tuple[dict[str, Any], str]:
-    """Of an edit the location of its report, of an inspection what its facts add up to.
+    """Of an edit the location of its report, of an inspection what its facts add up to. Of a run without
+    records of its own there is neither.
 
     Args:
         settings: the job's config.
@@ -29,6 +30,8 @@ def look_at_results(settings: JobConfig, summary: RunSummary) -> tuple[dict[str,
     Returns:
         `report` or `facts` by name, and in words why there is none: that doesn't make a good run fail.
     """
+    if not summary.planned:
+        return {}, ""
     try:
         if isinstance(settings, BulkEditConfig):
             return {"report": write_report(settings, summary)}, ""

@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from mira_batch.core.figures import show_dollars
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
 from mira_batch.core.text import show_text
 from mira_batch.core.types import UNFINISHED
@@ -182,7 +183,7 @@ def describe_live(state: LiveState) -> str:
     if state.editor_busy is not None:
         parts.append(f"editor busy {100 * state.editor_busy:.0f} %")
     if state.cost:
-        parts.append(f"${state.cost:,.2f}")
+        parts.append(show_dollars(state.cost))
     return ", ".join([*parts, f"{len(state.workers)} workers"])
 
 
@@ -199,8 +200,12 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
     table.add_column(overflow="fold")
     here = summary.committed - summary.already
     before = f"  ({summary.already:,} of them before)" if summary.already and here else ""
-    table.add_row("records", f"{summary.committed:,} of {summary.planned:,} committed{before}")
-    if summary.complete and not here and summary.wall:
+    if summary.planned:
+        table.add_row("records", f"{summary.committed:,} of {summary.planned:,} committed{before}")
+    else:
+        nothing = "none of its own: nothing was left to make, and its plan tells the catalogue what stands"
+        table.add_row("records", nothing if summary.plan else "not planned yet")
+    if summary.planned and summary.complete and not here and summary.wall:
         table.add_row("", "nothing to do: every record is committed")
     if summary.committed:
         early = {reason: count for reason, count in summary.stops.items() if reason in UNFINISHED}
@@ -236,7 +241,10 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
         table.add_row("time", f"{_format_clock(summary.wall)}{pace}")
     if summary.driver:
         table.add_row("driver", Text(show_text(summary.driver)))
-    table.add_row("results", Text(f"{_shorten_path(summary.results)}/*.parquet"))
+    if summary.committed:
+        table.add_row("results", Text(f"{_shorten_path(summary.results)}/*.parquet"))
+    elif summary.planned:
+        table.add_row("results", "none yet")
     if report:
         table.add_row("report", Text(_shorten_path(report)))
     return table
@@ -245,10 +253,10 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
 def cost_line(summary: RunSummary) -> str:
     """What a run cost, of what, and for each accepted image."""
     parts = [("GPUs", summary.gpu_cost), ("endpoints", summary.cost)]
-    named = [f"{name} ${dollars:,.2f}" for name, dollars in parts if dollars]
+    named = [f"{name} {show_dollars(dollars)}" for name, dollars in parts if dollars]
     each = summary.cost_per_accepted
-    accepted = f"; ${each:,.4f} an accepted image" if each is not None else ""
-    return f"${summary.gpu_cost + summary.cost:,.2f}  ({', '.join(named)}{accepted})"
+    accepted = f"; {show_dollars(each, 4)} an accepted image" if each is not None else ""
+    return f"{show_dollars(summary.gpu_cost + summary.cost)}  ({', '.join(named)}{accepted})"
 
 
 def _shorten_path(location: str) -> str:

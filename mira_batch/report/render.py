@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from mira_batch.core.figures import show_dollars
 from mira_batch.core.text import show_text
 from mira_batch.report.contents import Page
 
@@ -49,6 +50,7 @@ def load_templates() -> Environment:
         "by_count": sort_by_count,
         "clip": clip,
         "clock": split_time,
+        "dollars": show_dollars,
         "number": format_number,
         "plain": replace_underscores,
     }

@@ -18,11 +18,12 @@ from mira_batch.runtime.ledger import FOOTER, to_json
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import FoldedRun, Snapshot
 from mira_batch.storage.run.history import read_result_file, shard_in
-from mira_batch.storage.run.layout import MODELS, PLAN, RUN, find_step_image, result_key
+from mira_batch.storage.run.layout import MODELS, PLAN, RUN, result_key
 from mira_batch.storage.run.planfile import read_plan, read_plan_file, read_shard
 from mira_batch.storage.run.planwriter import write_plan_of
 from mira_batch.storage.run.result_file import results_file
 from mira_batch.storage.run.results import result_files, take_rows
+from mira_batch.storage.run.step_images import find_step_image
 from mira_batch.storage.stores import Store, open_store
 
 _ROWS = 64

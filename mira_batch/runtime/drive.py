@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from threading import Timer
 
 from mira_batch.config.shared import JobConfig, RunLimits
+from mira_batch.core.figures import show_dollars
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
@@ -101,7 +102,8 @@ def check_cost(now: RunSummary, limits: RunLimits, stop: StopRequest) -> None:
     spent = now.gpu_cost + now.cost
     if limits.max_cost is not None and spent >= limits.max_cost:
         stop.ask(
-            RunEnd.max_cost, f"it has cost ${spent:,.2f}, and limits.max_cost is ${limits.max_cost:,.2f}"
+            RunEnd.max_cost,
+            f"it has cost {show_dollars(spent)}, and limits.max_cost is {show_dollars(limits.max_cost)}",
         )
 
 

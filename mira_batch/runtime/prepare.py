@@ -11,15 +11,15 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import RunConflict, StoreError
+from mira_batch.core.errors import RunConflict
 from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.core.receipts import Progress
 from mira_batch.runtime.busy import BusyRun, IfRunning, await_idle, find_busy, read_works
 from mira_batch.runtime.job import Job
+from mira_batch.runtime.known import look_at, open_catalogue_of, read_catalogue
 from mira_batch.runtime.lease import lease, read_claim
 from mira_batch.runtime.plan import Comparison, Known, compare, write_plan
-from mira_batch.storage.catalogue.fold import fold
-from mira_batch.storage.catalogue.place import Catalogue, is_overtaken, open_catalogue
+from mira_batch.storage.catalogue.place import Catalogue, is_overtaken
 from mira_batch.storage.catalogue.snapshot import find_leftovers, reuse_name
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.committed import find_committed_shards
@@ -116,21 +116,19 @@ def prepare(job: Job) -> Prepared:
     """
     source = job.find_source()
     first = make_spec(job, source.files, source.location)
-    left = find_leftovers(open_catalogue_of(first))
+    left = find_leftovers(look_at(first))
     spec = layout.find_newest(first, but=left)
     if spec is not None and spec.day and not layout.has_settings_of(spec):  # another run of the same day
         first, spec = replace(first, number=spec.number + 1), None
     if spec is None:
         return Prepared(_find_free(first, left), source, source.split())
-    store = layout.open_run(spec)
-    plan = read_plan(store)
-    if plan is None:
+    store = layout.find_run(spec)
+    plan = None if store is None else read_plan(store)
+    if store is None or plan is None:  # whoever began it got no further
         return Prepared(spec, source, source.split())
     follows = spec.run_id is None and job.config.output.skip_done
     complete = find_committed_shards(store).keys() >= set(range(len(plan.sizes)))
-    overtaken = not complete and is_overtaken(
-        open_catalogue_of(spec), plan.number, layout.hash_form(spec.settings)
-    )
+    overtaken = not complete and is_overtaken(look_at(spec), plan.number, layout.hash_form(spec.settings))
     if not follows or not (complete or overtaken):
         return Prepared(spec, source, [], (store, plan))
     further = _find_free(replace(spec, number=spec.number + 1), left)
@@ -163,27 +161,26 @@ class Surroundings:
 
 @contextmanager
 def look(
-    job: Job, run: Prepared, around: Surroundings, busy: Sequence[BusyRun]
-) -> Iterator[tuple[Known, Comparison]]:
-    """What the job reads, compared with the catalogue. Nothing of a run is written; the catalogue's snapshot
-    is brought up to date.
+    job: Job, run: Prepared, around: Surroundings, busy: Sequence[BusyRun], known: Known
+) -> Iterator[Comparison]:
+    """What the job reads, compared with the catalogue. Nothing is written.
 
     Args:
         job: the job.
         run: with splits.
         around: reads them, and is told how far it is.
         busy: other runs at work, to which is left what they have in hand.
+        known: the catalogue.
 
     Raises:
         UserError: the manifest or the store can't be used.
     """
     watch, reader = around.watch, around.reader
-    known = read_catalogue(job, run.spec, watch)
     for other in busy:
         watch.note(f"{other} is at work on this catalogue; what it has in hand is left to it")
     works = read_works(busy)
     with compare(job, run.spec, reader.scan(), known, watch.planning, reader.read_pixels, works) as found:
-        yield known, found
+        yield found
 
 
 def begin(
@@ -237,7 +234,8 @@ def _begin(
         assert run.standing is not None
         _check_approved(approved, run.standing[1].digest)
         return around.hold(run.spec), run.standing[1]
-    with look(job, run, around, busy) as (known, found):
+    known = read_catalogue(job, run.spec, around.watch)
+    with look(job, run, around, busy, known) as found:
         if (shown := find_shown(job, run, found)) is not None:
             _check_approved(approved, found.left_out.digest, shown[1].digest)  # or it is carried out by now
             return around.hold(replace(run.spec, number=run.spec.number - 1)), shown[1]
@@ -296,27 +294,3 @@ def _check_approved(approved: str, *digests: str) -> None:
             f"the plan is no longer {approved}: it is {digests[0] or 'of an earlier release'} now; look at "
             "what has changed with `mira-batch plan`, and approve that"
         )
-
-
-def open_catalogue_of(spec: RunSpec) -> Catalogue:
-    """The catalogue that a run belongs to."""
-    return open_catalogue(spec.output, spec.job, spec.storage)
-
-
-def read_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Known:
-    """The catalogue of this job, with all in it that runs have committed by now.
-
-    Args:
-        job: the job.
-        spec: a run of it.
-        watch: told of what is damaged and left out.
-
-    Raises:
-        StoreError: the store can't be used, or the newest snapshot is damaged.
-    """
-
-    def warn(error: StoreError) -> None:
-        watch.note(f"{error}. Its records count as not done.")
-
-    catalogue = open_catalogue_of(spec)
-    return Known(catalogue, fold(catalogue, job.result_schema, warn))

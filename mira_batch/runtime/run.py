@@ -20,6 +20,7 @@ from mira_batch.runtime.busy import IfRunning, find_busy
 from mira_batch.runtime.drive import drive, watch_deadline
 from mira_batch.runtime.estimate import estimate
 from mira_batch.runtime.job import Job
+from mira_batch.runtime.known import look_at, peek_catalogue, read_catalogue
 from mira_batch.runtime.lease import is_alive, lease, read_claim
 from mira_batch.runtime.ledger import Ledger
 from mira_batch.runtime.live import LiveWriter, Watchers
@@ -31,10 +32,8 @@ from mira_batch.runtime.prepare import (
     begin,
     find_shown,
     look,
-    open_catalogue_of,
     open_existing,
     prepare,
-    read_catalogue,
 )
 from mira_batch.runtime.reader import Reader, check_end, load_backend, start_backend
 from mira_batch.runtime.summary import describe_plan, find_todo, look_at_run
@@ -182,7 +181,7 @@ def plan(
     assumed: Mapping[str, float] | None = None,
     on_rejects: Callable[[pa.Table], None] | None = None,
 ) -> RunSummary:
-    """Say what a run would do, and why. None is begun, and nothing of one is written.
+    """Say what a run would do, and why. None is begun, and nothing is written.
 
     Args:
         job: what is to be done with each record.
@@ -201,8 +200,9 @@ def plan(
     if not prepared.splits:
         assert prepared.standing is not None
         summary = look_at_run(job.config, *prepared.standing)[1]
-        known, left = read_catalogue(job, prepared.spec, watch), summary.planned - summary.committed
-        expected = estimate(job.config, prepared.spec, left, known, assumed or {})
+        left = summary.planned - summary.committed
+        with peek_catalogue(job, prepared.spec, watch) as known:
+            expected = estimate(job.config, prepared.spec, left, known, assumed or {})
         if on_rejects is not None:
             on_rejects(pa.Table.from_pylist(read_rejects(prepared.standing[0]), REJECTS))
         return replace(summary, estimate=expected, wall=time.monotonic() - started)
@@ -211,8 +211,9 @@ def plan(
     with ExitStack() as stack:
         reader = Reader(job, prepared, backend, stop, stack)
         around = Surroundings(reader, watch, partial(check_end, stop, prepared.spec), _refuse)
-        others = find_busy(open_catalogue_of(prepared.spec), prepared.spec.name, watch.note)
-        with look(job, prepared, around, others) as (known, found):
+        others = find_busy(look_at(prepared.spec), prepared.spec.name, watch.note)
+        known = stack.enter_context(peek_catalogue(job, prepared.spec, watch))
+        with look(job, prepared, around, others, known) as found:
             summary = describe_plan(job.config, found, begins=find_shown(job, prepared, found) is None)
             expected = estimate(job.config, prepared.spec, summary.planned, known, assumed or {})
             summary = replace(summary, estimate=expected)

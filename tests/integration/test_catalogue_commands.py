@@ -182,7 +182,10 @@ def test_a_night_that_cannot_be_written_down_is_told_all_the_same(cli: Commands)
     cli.settings |= EMBEDDED
     words = ("nightly", "--config", cli.config)
     assert cli.json(*words)["night"]["ok"] == 12
-    Path(cli.nights.output, "catalogue", "health", "00001.json").write_text("half")
+    folder = Path(cli.nights.output, "catalogue", "health")
+    (folder / "00001.json").unlink()
+    folder.rmdir()
+    folder.write_text("no folder")
     assert cli.json(*words)["ok"] == 12
     assert "12 of 12 committed" in cli.text(*words)
 
@@ -191,3 +194,18 @@ def test_a_first_night_with_nothing_to_do_knows_of_no_night_with_results(cli: Co
     cli.run()
     said = cli.text("nightly", "--config", cli.config)
     assert "12 records, no night has made a good result yet" in said
+
+
+def test_a_run_that_made_nothing_of_its_own_says_so(cli: Commands) -> None:
+    """All its records stand in other runs; what it notes is which of them stand."""
+    cli.run()
+    cli.nights.rows["rec-0001"]["instruction"] = "mirror it"
+    cli.run()
+    cli.nights.rows["rec-0001"]["instruction"] = "make it sepia"
+    said = cli.text("run", "--config", cli.config)
+    assert "none of its own: nothing was left to make" in said and "12 that an earlier run has" in said
+    assert "parquet" not in said and "report" not in said and "of 0" not in said
+    (run,) = [name for name in cli.nights.runs() if name.endswith("-2")]
+    status = cli.text("status", Path(cli.nights.output, run))
+    assert "none of its own" in status and "parquet" not in status
+    assert not Path(cli.nights.output, run, "report.html").exists()

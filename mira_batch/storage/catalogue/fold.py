@@ -91,7 +91,11 @@ class Pending:
 
 
 def fold(
-    catalogue: Catalogue, fields: pa.Schema, on_damaged: Callable[[StoreError], None], anew: bool = False
+    catalogue: Catalogue,
+    fields: pa.Schema,
+    on_damaged: Callable[[StoreError], None],
+    anew: bool = False,
+    into: Store | None = None,
 ) -> Snapshot:
     """The newest snapshot, with all in it that runs have committed by now.
 
@@ -102,6 +106,7 @@ def fold(
         fields: schema of the job's results.
         on_damaged: told of a run or a file that is damaged and left out; what it raises ends the fold.
         anew: from all runs there are, as if there were no snapshot.
+        into: the store that a further snapshot is written to; None: the catalogue's own.
 
     Raises:
         StoreError: the store can't be used, or the newest snapshot is damaged.
@@ -111,7 +116,7 @@ def fold(
         base = pending.base
         if pending.is_empty and not anew:
             return base
-        writer, runs = SnapshotWriter(catalogue.store, base.number + 1), dict(base.runs)
+        writer, runs = SnapshotWriter(into or catalogue.store, base.number + 1), dict(base.runs)
         for table in merge_pending(catalogue, pending, fields, on_damaged, runs):
             writer.add(table)
         forgotten = base.forgotten & pending.names  # some may be gone for good by now

@@ -53,6 +53,21 @@ def open_catalogue(output: str, job: str, storage: StorageConfig, make: bool = T
     return Catalogue(job, root, open_store(own, storage), storage)
 
 
+def look_at_catalogue(output: str, job: str, storage: StorageConfig) -> Catalogue:
+    """A job's catalogue for who only looks: nothing is made, and where there is none, it is empty.
+
+    Args:
+        output, job, storage: as of `open_catalogue`.
+
+    Raises:
+        StoreError: the output can't be opened, or is no directory.
+    """
+    if is_remote(output) or os.path.lexists(output):
+        return open_catalogue(output, job, storage, make=False)
+    nothing = open_store("memory://empty", storage)
+    return Catalogue(job, nothing, nothing, storage)
+
+
 def open_with_runs(output: str, job: str, storage: StorageConfig, write: bool) -> Catalogue:
     """A job's catalogue under an output that has runs of it.
 

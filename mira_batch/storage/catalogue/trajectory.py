@@ -14,8 +14,9 @@ from mira_batch.storage import schema
 from mira_batch.storage.catalogue.lookup import find_record
 from mira_batch.storage.catalogue.place import open_catalogue
 from mira_batch.storage.run.history import read_columns, read_result_file, shard_in
-from mira_batch.storage.run.layout import RUN, find_step_image, read_edit_run
+from mira_batch.storage.run.layout import RUN, read_edit_run
 from mira_batch.storage.run.results import result_files, take_rows
+from mira_batch.storage.run.step_images import find_step_image
 from mira_batch.storage.stores import Store, open_store
 
 _ENDINGS = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpg"), (b"RIFF", "webp"))

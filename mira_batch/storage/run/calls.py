@@ -7,8 +7,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from mira_batch.core.version import __version__
-from mira_batch.storage.run.layout import RUN, RunSpec, name_versions, read_document, read_run
+from mira_batch.core.version import __version__, name_versions
+from mira_batch.storage.run.layout import RUN, RunSpec, read_document, read_run
 from mira_batch.storage.stores import Store
 
 CALLS = "calls"

@@ -18,18 +18,16 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict, StoreError, describe
 from mira_batch.core.identity import fingerprint as hash_settings
-from mira_batch.core.version import __version__
+from mira_batch.core.version import __version__, name_versions
 from mira_batch.storage.stores import Store, open_store
 
 RUN = "run.json"
@@ -44,8 +42,6 @@ RECEIPTS = "receipts"
 _READ = ("input", "manifest_content", "select")
 """Settings of a run that say what it read."""
 _PART = re.compile(r"results/part-(\d{5,})\.parquet")
-_STEP_IMAGE = re.compile(r"(?:^|/)(steps/[0-9A-Za-z_-]+/\d+(?:-[0-9a-f]+)?\.\w+)$")
-"""The first runs had no digest in it."""
 
 
 def result_key(shard: int) -> str:
@@ -57,26 +53,6 @@ def shard_of(key: str) -> int | None:
     """The shard that a result object commits; None for anything else that lies there."""
     match = _PART.fullmatch(key)
     return int(match[1]) if match else None
-
-
-def step_image_key(work_id: str, index: int, digest: str, form: str) -> str:
-    """Key of a step's image that is kept as a reference. It goes by content: whoever is first, and however
-    late another is, the row's image stands there.
-
-    Args:
-        work_id: of the record.
-        index: the step, from 0.
-        digest: of the image's pixels.
-        form: in which it is encoded.
-    """
-    return f"steps/{work_id}/{index}-{digest[:8]}.{form}"
-
-
-def find_step_image(path: str | None) -> str | None:
-    """The key of the step image that a row refers to, wherever its run lay then: a run may be moved, or a row
-    be copied into another one. None where it refers to none."""
-    match = _STEP_IMAGE.search(path or "")
-    return match[1] if match else None
 
 
 def state_prefix(shard: int) -> str:
@@ -168,8 +144,20 @@ def has_settings_of(spec: RunSpec) -> bool:
     Raises:
         StoreError: the store can't be used, or its `run.json` is damaged.
     """
-    standing = read_run(open_store(spec.uri, spec.storage, make=False))
-    return not list(_find_differences(standing["settings"], json.loads(json.dumps(spec.settings))))
+    return not _find_changes(read_run(open_store(spec.uri, spec.storage, make=False)), spec)
+
+
+def find_run(spec: RunSpec) -> Store | None:
+    """The run's directory, which is looked at only; None where it holds no `run.json` yet.
+
+    Raises:
+        RunConflict, StoreError: as `open_run`.
+    """
+    store = open_store(spec.uri, spec.storage, make=False)
+    if not store.exists(RUN):
+        return None
+    _check_standing(store, spec)
+    return store
 
 
 def open_run(spec: RunSpec) -> Store:
@@ -192,26 +180,27 @@ def open_run(spec: RunSpec) -> Store:
         "config": {**spec.config, "run_id": spec.name},
     }
     if not store.create(RUN, json.dumps(document, indent=2).encode()):
-        standing = read_run(store)
-        if job_of(standing) != spec.job:
-            raise RunConflict(
-                f"{store.uri}: this run is of another job, {job_of(standing)}; choose another run_id or "
-                "output.uri"
-            )
-        changed = list(_find_differences(standing["settings"], document["settings"]))
-        if changed:
-            lines = "\n".join(f"  {line}" for line in changed)
-            raise RunConflict(
-                f"{store.uri}: this run was started with other settings:\n{lines}\n"
-                "choose another run_id (or leave it out), or restore the settings"
-            )
+        _check_standing(store, spec)
     return store
 
 
-def name_versions() -> dict[str, str]:
-    """The versions of what a run depends on, by name."""
-    names = ("ray", "pyarrow", "pillow", "obstore", "s3fs", "pydantic")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+def _check_standing(store: Store, spec: RunSpec) -> None:
+    standing = read_run(store)
+    if job_of(standing) != spec.job:
+        raise RunConflict(
+            f"{store.uri}: this run is of another job, {job_of(standing)}; choose another run_id or "
+            "output.uri"
+        )
+    if changed := _find_changes(standing, spec):
+        lines = "\n".join(f"  {line}" for line in changed)
+        raise RunConflict(
+            f"{store.uri}: this run was started with other settings:\n{lines}\n"
+            "choose another run_id (or leave it out), or restore the settings"
+        )
+
+
+def _find_changes(standing: Mapping[str, Any], spec: RunSpec) -> list[str]:
+    return list(_find_differences(standing["settings"], json.loads(json.dumps(spec.settings))))
 
 
 def job_of(run: Mapping[str, Any]) -> str:

@@ -187,6 +187,21 @@ def test_an_unlike_key_gets_the_list_of_keys() -> None:
     assert message == f"config: limits.zzz: unknown key; known here: {known}"
 
 
+def test_a_limit_of_cost_that_nothing_could_reach_is_refused() -> None:
+    bounded = nested("limits.max_cost", 5)
+    nothing = problem(bounded)
+    assert nothing.startswith(
+        "config: config: limits.max_cost could never be reached, since nothing here has"
+    )
+    assert "editor.prices" in nothing and "workers.gpus and prices.gpu_hour; or leave it out" in nothing
+    assert "could never be reached" in problem(bounded, "prices.gpu_hour=2"), "no GPU is asked for"
+    assert "needs prices.gpu_hour" in problem(bounded, "workers.gpus=1")
+    served = "editor={type: openai_images, model: m}"
+    assert "could never be reached" in problem(bounded, served)
+    for more in (["workers.gpus=1", "prices.gpu_hour=2"], [served, "editor.prices.image=0.03"]):
+        assert load_config(bounded, more).limits.max_cost == 5
+
+
 UNKNOWN = {
     "": {},
     "input": {},

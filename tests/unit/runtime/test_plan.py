@@ -16,8 +16,8 @@ from mira_batch import load_config, read_outputs, run
 from mira_batch.core.errors import ManifestError, RunConflict, RunStopped
 from mira_batch.core.receipts import Progress
 from mira_batch.edit.job import EditJob
+from mira_batch.runtime.known import read_catalogue
 from mira_batch.runtime.plan import compare, write_plan
-from mira_batch.runtime.prepare import read_catalogue
 from mira_batch.runtime.scan import needs_backend
 from mira_batch.storage.manifest import listing
 from mira_batch.storage.manifest.listing import find_manifest, list_files

@@ -1,0 +1,65 @@
+"""The catalogue that a run belongs to: opened, brought up to date, or only looked at."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from mira_batch.core.errors import StoreError
+from mira_batch.core.receipts import Progress
+from mira_batch.runtime.job import Job
+from mira_batch.runtime.plan import Known
+from mira_batch.storage.catalogue.fold import fold
+from mira_batch.storage.catalogue.place import Catalogue, look_at_catalogue, open_catalogue
+from mira_batch.storage.run.layout import RunSpec
+from mira_batch.storage.stores import open_store
+
+
+def open_catalogue_of(spec: RunSpec) -> Catalogue:
+    """The catalogue that a run belongs to. A local directory of it is made where there is none."""
+    return open_catalogue(spec.output, spec.job, spec.storage)
+
+
+def look_at(spec: RunSpec) -> Catalogue:
+    """The same for who only looks, as `look_at_catalogue`."""
+    return look_at_catalogue(spec.output, spec.job, spec.storage)
+
+
+def read_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Known:
+    """The catalogue of this job, with all in it that runs have committed by now.
+
+    Args:
+        job: the job.
+        spec: a run of it.
+        watch: told of what is damaged and left out.
+
+    Raises:
+        StoreError: the store can't be used, or the newest snapshot is damaged.
+    """
+    catalogue = open_catalogue_of(spec)
+    return Known(catalogue, fold(catalogue, job.result_schema, _tell(watch)))
+
+
+@contextmanager
+def peek_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Iterator[Known]:
+    """The same, and nothing is written into it: what isn't in its newest snapshot yet is put together on the
+    local disk, where it is as long as the body runs.
+
+    Args:
+        job, spec, watch: as of `read_catalogue`.
+
+    Raises:
+        StoreError: as `read_catalogue`.
+    """
+    catalogue = look_at(spec)
+    with tempfile.TemporaryDirectory(prefix="mira-batch-") as folder:
+        own = open_store(folder, spec.storage)
+        found = fold(catalogue, job.result_schema, _tell(watch), into=own)
+        written = any(True for _ in own.list(""))
+        yield Known(replace(catalogue, store=own) if written else catalogue, found)
+
+
+def _tell(watch: Progress) -> Callable[[StoreError], None]:
+    return lambda error: watch.note(f"{error}. Its records count as not done.")
