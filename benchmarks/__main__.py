@@ -1,7 +1,8 @@
 """`python -m benchmarks [topic …]`: measure, print the tables, write results.json and the document.
 
-Without topics it measures all but `scale`. A run of some topics only prints, because figures are comparable
-only within one run; so does one with QUICK=1 in the environment, except for results.json.
+Without topics it measures all but `scale`, which has a table of its own. A run of some other topics only
+prints, because figures are comparable only within one run; so does one with QUICK=1 in the environment, except
+for results.json.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def main(arguments: list[str]) -> int:
         console.print(table)
     if not arguments:
         report.write_results(figures, machine)
-        if not bench.quick:
-            report.write_document(figures, machine)
+    if arguments in ([], ["scale"]) and not bench.quick:
+        report.write_document(figures, machine, name="scale" if arguments else "bench")
     return 0
 
 

@@ -18,7 +18,6 @@ from benchmarks.figure import Figure
 
 RESULTS = Path(__file__).parent / "results.json"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 PACKAGES = ("mira-batch", "ray", "pyarrow", "pillow", "obstore", "pydantic")
 
 
@@ -83,10 +82,11 @@ def write_results(figures: Sequence[Figure], machine: dict[str, Any]) -> None:
     RESULTS.write_text(json.dumps({"figures": entries, "machine": machine}, indent=2) + "\n")
 
 
-def write_document(figures: Sequence[Figure], machine: dict[str, Any]) -> None:
-    """Put the tables between the document's two markers; the text around them stays."""
-    head, _, rest = DOCUMENT.read_text().partition(BEGIN)
-    _, _, tail = rest.partition(END)
+def write_document(figures: Sequence[Figure], machine: dict[str, Any], name: str) -> None:
+    """Put the tables between the document's two markers of this name; the text around them stays."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    head, _, rest = DOCUMENT.read_text().partition(begin)
+    _, _, tail = rest.partition(end)
     lines = [
         _where(machine) + ".",
         "",
@@ -102,7 +102,7 @@ def write_document(figures: Sequence[Figure], machine: dict[str, Any]) -> None:
         lines += [
             f"| {row} | {' | '.join(_value(f) for f in cells.values())} |" for row, cells in rows.items()
         ]
-    DOCUMENT.write_text(f"{head}{BEGIN}\n{chr(10).join(lines)}\n{END}{tail}")
+    DOCUMENT.write_text(f"{head}{begin}\n{chr(10).join(lines)}\n{end}{tail}")
 
 
 def _where(machine: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from mira_batch.storage import schema
 from mira_batch.storage.catalogue.adopt import adopt_steps, drop_steps, find_logged_steps
 from mira_batch.storage.catalogue.bucketfiles import read_part
 from mira_batch.storage.catalogue.buckets import BucketSpool, RowSpool
-from mira_batch.storage.catalogue.join import DOUBTFUL, KEYS, Cause, Joined, join, take_keys
+from mira_batch.storage.catalogue.join import DOUBTFUL, KEYS, Cause, Causes, Joined, join, take_keys
 from mira_batch.storage.catalogue.merge import Numbers
 from mira_batch.storage.catalogue.place import Catalogue, take_number
 from mira_batch.storage.catalogue.select import make_selection
@@ -58,7 +58,7 @@ class Comparison:
 
     rows: RowSpool
     """All rows that were scanned."""
-    causes: Numbers
+    causes: Causes
     """A `Cause` for each."""
     pointers: pa.Table
     """What the catalogue has to know of records that are not run (schema `POINTERS`)."""
@@ -126,7 +126,7 @@ def compare(
             on_rows(read)
         if read == 0:
             raise ManifestError(f"{spec.source}: the manifest is empty: it has no rows")
-        tally = _Comparing(np.full(read, Cause.rejected, np.int64))  # those in no bucket name no record
+        tally = _Comparing(np.full(read, Cause.rejected, np.int8))  # those in no bucket name no record
         for bucket in range(count):
             table = read_part(known.catalogue.store, known.snapshot, bucket, count)
             named = keys.read(bucket)
@@ -148,7 +148,7 @@ def compare(
 class _Comparing:
     """What becomes of the rows of a manifest, as it is found out."""
 
-    def __init__(self, causes: Numbers) -> None:
+    def __init__(self, causes: Causes) -> None:
         self.causes = causes
         self.pointers = schema.POINTERS.empty_table()
         self._doubtful = DOUBTFUL.empty_table()
@@ -222,7 +222,7 @@ def _explain_settings(spec: RunSpec, run: str) -> list[str]:
     return find_changed_settings(read_run(store)["settings"], spec.settings)
 
 
-def _digest_plan(spec: RunSpec, rows: RowSpool, causes: Numbers, pointers: pa.Table) -> str:
+def _digest_plan(spec: RunSpec, rows: RowSpool, causes: Causes, pointers: pa.Table) -> str:
     """What a plan does, as a digest: equal ones run the same work in the same order."""
     digest = blake2b(hash_form(spec.settings).encode(), digest_size=6)
     start = 0
@@ -280,7 +280,7 @@ def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
     return plan
 
 
-def _find_rejects(table: pa.Table, causes: Numbers) -> Iterator[pa.Table]:
+def _find_rejects(table: pa.Table, causes: Causes) -> Iterator[pa.Table]:
     """The rows that can't be used, and those whose record came before."""
     yield table.filter(table["reason"].is_valid()).select(schema.REJECTS.names).cast(schema.REJECTS)
     again = table.filter(pa.array(causes == Cause.duplicate))

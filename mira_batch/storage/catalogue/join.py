@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -71,11 +72,15 @@ class Cause(IntEnum):
         return self >= Cause.new
 
 
+Causes = np.ndarray[Any, np.dtype[np.int8]]
+"""A `Cause` for each row of a manifest: all that a driver holds of a row."""
+
+
 @dataclass(frozen=True, slots=True)
 class Joined:
     """What becomes of a bucket's rows."""
 
-    causes: Numbers
+    causes: Causes
     """A `Cause` for each row of the keys."""
     pointers: pa.Table
     """What the catalogue has to know of records that are not run (schema `POINTERS`)."""
@@ -198,9 +203,9 @@ def _may_stand_in(known: pa.Table, done: Collection[Status], runs: Collection[st
     return flags[0].to_numpy() & flags[1].to_numpy()
 
 
-def _explain_changes(keys: pa.Table, known: pa.Table, wanted: Numbers) -> Numbers:
+def _explain_changes(keys: pa.Table, known: pa.Table, wanted: Numbers) -> Causes:
     """The cause for each row, as if nobody had made this very work before."""
-    causes = np.where(wanted >= 0, Cause.settings, Cause.new).astype(np.int64)
+    causes = np.where(wanted >= 0, Cause.settings, Cause.new).astype(np.int8)
     for part, cause in (("instruction_part", Cause.instruction), ("image_part", Cause.image)):
         then = known[part].take(pa.array(np.maximum(wanted, 0), mask=wanted < 0))
         differs = pc.call_function("not_equal", [keys[part], then]).fill_null(False)

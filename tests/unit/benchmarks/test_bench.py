@@ -97,14 +97,14 @@ def test_requests_are_told_apart_and_time_is_counted_once() -> None:
 def test_results_and_document_hold_every_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "RESULTS", tmp_path / "results.json")
     monkeypatch.setattr(report, "DOCUMENT", tmp_path / "benchmarks.md")
-    report.DOCUMENT.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    report.DOCUMENT.write_text("before\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nafter\n")
     figures = [
         at_least(3, "speed", 4.0, "", "A race."),
         in_table(reported("idle_1x1", 0.25, "", "Noted."), "Where it went", "1 x 1 s", "idle"),
     ]
     machine = report.machine() | {"load_average_after": 0.0, "quick": True, "seconds": 1}
     report.write_results(figures, machine)
-    report.write_document(figures, machine)
+    report.write_document(figures, machine, "bench")
     kept = json.loads(report.RESULTS.read_text())["figures"]
     assert kept["speed"] == {
         "value": 4.0, "unit": "", "op": ">=", "target": 3, "met": True, "method": "A race."
