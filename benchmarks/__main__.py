@@ -1,7 +1,7 @@
 """`python -m benchmarks [topic …]`: measure, print the tables, write results.json and the document.
 
 Without topics it measures all but `scale`, which has a table of its own. A run of some other topics only
-prints, because figures are comparable only within one run; so does one with QUICK=1 in the environment, except
+prints, because figures are comparable only within one run; so does one with QUICK=1 in the environment, but
 for results.json.
 """
 
