@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
+from itertools import groupby
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +37,10 @@ from mira_batch.storage.stores import Store, open_store
 _LEAST_BUCKETS = 64
 _IMAGES = 256
 """Images that a task looks at."""
+_ROUND = 65_536
+"""Rows of a manifest whose images are looked at before the next."""
+_MOST_POINTERS = 200_000
+"""Pointers in memory, and in a file."""
 _AS_BEFORE = (Cause.failed, Cause.unfinished)
 """Why records are run that are as they were when a run came to its end."""
 
@@ -60,7 +66,7 @@ class Comparison:
     """All rows that were scanned."""
     causes: Causes
     """A `Cause` for each."""
-    pointers: pa.Table
+    pointers: RowSpool
     """What the catalogue has to know of records that are not run (schema `POINTERS`)."""
     left_out: LeftOut
     form: str
@@ -118,7 +124,9 @@ def compare(
     config, selection = job.config, None
     if config.select is not None:
         selection = make_selection(config.select, config.storage, known.catalogue, known.snapshot)
-    with BucketSpool(count, KEYS) as keys, RowSpool(schema.scan_schema(job.plan_schema)) as rows:
+    with ExitStack() as stack:
+        keys = stack.enter_context(BucketSpool(count, KEYS))
+        rows = stack.enter_context(RowSpool(schema.scan_schema(job.plan_schema)))
         for table in scanned:
             keys.add(take_keys(table, read))
             rows.add(table)
@@ -126,7 +134,7 @@ def compare(
             on_rows(read)
         if read == 0:
             raise ManifestError(f"{spec.source}: the manifest is empty: it has no rows")
-        tally = _Comparing(np.full(read, Cause.rejected, np.int8))  # those in no bucket name no record
+        tally = stack.enter_context(_Comparing(read))
         for bucket in range(count):
             table = read_part(known.catalogue.store, known.snapshot, bucket, count)
             named = keys.read(bucket)
@@ -146,22 +154,32 @@ def compare(
 
 
 class _Comparing:
-    """What becomes of the rows of a manifest, as it is found out."""
+    """What becomes of the rows of a manifest, as it is found out. To be used as a context manager."""
 
-    def __init__(self, causes: Causes) -> None:
-        self.causes = causes
-        self.pointers = schema.POINTERS.empty_table()
-        self._doubtful = DOUBTFUL.empty_table()
+    def __init__(self, rows: int) -> None:
+        self.causes: Causes = np.full(rows, Cause.rejected, np.int8)  # those in no bucket name no record
+        self.pointers = RowSpool(schema.POINTERS)
+        rounds = -(-rows // _ROUND)
+        self._doubtful = BucketSpool(rounds, DOUBTFUL, lambda found: found["number"].to_numpy() // _ROUND)
         self._models: Counter[str] = Counter()
         self._changed: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
         self._lost = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self.pointers)
+        self._stack.enter_context(self._doubtful)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
     def add(self, keys: pa.Table, joined: Joined) -> None:
         """Take in a bucket."""
         self.causes[keys["number"].to_numpy()] = joined.causes
-        self.pointers = pa.concat_tables([self.pointers, joined.pointers])
-        self._doubtful = pa.concat_tables([self._doubtful, joined.doubtful])
+        self.pointers.add(joined.pointers)
+        self._doubtful.add(joined.doubtful)
         self._models += joined.models
         self._changed += joined.changed
         for cause in np.unique(joined.causes).tolist():
@@ -173,23 +191,30 @@ class _Comparing:
             self._examples.setdefault("gone", lost[0].as_py())
 
     def settle(self, rows: RowSpool, read_pixels: Callable[[Sequence[pa.Table]], Iterable[pa.Table]]) -> None:
-        """Leave out the rows whose images have new versions, but the pixels that they had."""
+        """Leave out the rows whose images have new versions, but the pixels that they had: one round of the
+        manifest's rows after the other, in its order."""
         if not self._doubtful.num_rows:
             return
-        parts = list(_take_numbered(rows, self._doubtful["number"].to_numpy()))
-        found = pa.concat_tables([PIXELS.empty_table(), *read_pixels(parts)])
-        table = self._doubtful.join(found, "number", join_type="inner", use_threads=False)
+        for place, parts in groupby(_cut_rounds(rows), lambda part: part[0] // _ROUND):
+            doubtful = self._doubtful.read(place)
+            if doubtful.num_rows:
+                numbers = np.sort(doubtful["number"].to_numpy())
+                taken = [part for start, table in parts for part in _take_numbered(table, start, numbers)]
+                found = pa.concat_tables([PIXELS.empty_table(), *read_pixels(taken)])
+                self._settle(doubtful, found)
+
+    def _settle(self, doubtful: pa.Table, pixels: pa.Table) -> None:
+        table = doubtful.join(pixels, "number", join_type="inner", use_threads=False)
         same = table.filter(pc.call_function("equal", [table["source_digest"], table["pixels"]]))
+        if not same.num_rows:
+            return
         self.causes[same["number"].to_numpy()] = Cause.same_pixels
         self._models.update(name or "" for name in same["models"].to_pylist())
-        self.pointers = pa.concat_tables([self.pointers, same.select(schema.POINTERS.names)])
-        if same.num_rows:
-            self._examples[Cause.same_pixels.name] = same["record_id"][0].as_py()
-            left = self._doubtful.filter(
-                pa.array(self.causes[self._doubtful["number"].to_numpy()] == Cause.image)
-            )
-            if left.num_rows:
-                self._examples[Cause.image.name] = left["record_id"][0].as_py()
+        self.pointers.add(same.select(schema.POINTERS.names))
+        self._examples[Cause.same_pixels.name] = same["record_id"][0].as_py()
+        left = doubtful.filter(pa.array(self.causes[doubtful["number"].to_numpy()] == Cause.image))
+        if left.num_rows:
+            self._examples[Cause.image.name] = left["record_id"][0].as_py()
 
     def sum_up(self, digest: str, explain: Callable[[str], Sequence[str]]) -> LeftOut:
         """What all of it adds up to.
@@ -222,7 +247,7 @@ def _explain_settings(spec: RunSpec, run: str) -> list[str]:
     return find_changed_settings(read_run(store)["settings"], spec.settings)
 
 
-def _digest_plan(spec: RunSpec, rows: RowSpool, causes: Causes, pointers: pa.Table) -> str:
+def _digest_plan(spec: RunSpec, rows: RowSpool, causes: Causes, pointers: RowSpool) -> str:
     """What a plan does, as a digest: equal ones run the same work in the same order."""
     digest = blake2b(hash_form(spec.settings).encode(), digest_size=6)
     start = 0
@@ -230,21 +255,31 @@ def _digest_plan(spec: RunSpec, rows: RowSpool, causes: Causes, pointers: pa.Tab
         runs = pa.array(causes[start : start + table.num_rows] >= Cause.new)
         start += table.num_rows
         digest.update("".join(table["work_id"].filter(runs).to_pylist()).encode())
-    said = pointers.sort_by("record_id").select(["record_id", "work_id", "stands_in"])
-    for batch in said.to_batches(max_chunksize=10_000):
-        digest.update(json.dumps(batch.to_pydict()).encode())
+    said = 0  # in any order: which one it is depends on how many buckets the catalogue has
+    for table in pointers.read():
+        for row in table.select(["record_id", "work_id", "stands_in"]).to_pylist():
+            said += int.from_bytes(blake2b(json.dumps(row).encode(), digest_size=16).digest())
+    digest.update(f"{said:x}".encode())
     return digest.hexdigest()
 
 
-def _take_numbered(rows: RowSpool, numbers: Numbers) -> Iterator[pa.Table]:
-    """The rows of these numbers, in parts that a task reads the images of."""
+def _cut_rounds(rows: RowSpool) -> Iterator[tuple[int, pa.Table]]:
+    """All rows, with the number of the first, in tables of which none is in two rounds."""
     start = 0
     for table in rows.read():
-        inside = numbers[(numbers >= start) & (numbers < start + table.num_rows)]
-        part = table.take(pa.array(inside - start)).append_column("number", pa.array(inside))
-        for first in range(0, part.num_rows, _IMAGES):
-            yield part.slice(first, _IMAGES)
-        start += table.num_rows
+        while table.num_rows:
+            part = table.slice(0, _ROUND - start % _ROUND)
+            yield start, part
+            start += part.num_rows
+            table = table.slice(part.num_rows)
+
+
+def _take_numbered(table: pa.Table, start: int, numbers: Numbers) -> Iterator[pa.Table]:
+    """The rows of these numbers, in parts that a task reads the images of; that of the first is `start`."""
+    inside = numbers[(numbers >= start) & (numbers < start + table.num_rows)]
+    part = table.take(pa.array(inside - start)).append_column("number", pa.array(inside))
+    for first in range(0, part.num_rows, _IMAGES):
+        yield part.slice(first, _IMAGES)
 
 
 def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
@@ -269,7 +304,8 @@ def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
         causes = found.causes[start : start + table.num_rows]
         start += table.num_rows
         writer.add(table.filter(pa.array(causes >= Cause.new)).select(job.plan_schema.names))
-    writer.point(found.pointers)
+    for pointers in found.pointers.read(_MOST_POINTERS):
+        writer.point(pointers)
     writer.close()
     adopt_steps(known.catalogue, store.name, steps, writer.shards)
     least = known.snapshot.newest_plan

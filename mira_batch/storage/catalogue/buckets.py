@@ -7,7 +7,7 @@ many in one of the two that came of it.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from hashlib import blake2b
 from typing import Any, Self
@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
 _HELD = 100_000
 """Rows in memory before they are written."""
 
@@ -30,7 +31,7 @@ def digest_records(record_ids: list[str]) -> pa.Array:
     return pa.array(digests, pa.binary(16))
 
 
-def find_buckets(digests: pa.Array | pa.ChunkedArray, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def find_buckets(digests: pa.Array | pa.ChunkedArray, count: int) -> Numbers:
     """The bucket of each record.
 
     Args:
@@ -53,16 +54,20 @@ class BucketSpool:
     end of which nothing of it is left.
     """
 
-    def __init__(self, count: int, fields: pa.Schema) -> None:
+    def __init__(
+        self, count: int, fields: pa.Schema, find: Callable[[pa.Table], Numbers] | None = None
+    ) -> None:
         """
         Args:
-            count: of the buckets, a power of two.
-            fields: schema of the rows; `digest` is among them.
+            count: of the buckets; a power of two, where a row's is found by its record.
+            fields: schema of the rows.
+            find: the bucket of each row; None: by its record, whose `digest` is among the fields.
         """
-        self.count = count
         self._fields = fields
+        self._find = find or (lambda rows: find_buckets(rows["digest"], count))
         self._held: list[pa.Table] = []
         self._rows = 0
+        self.num_rows = 0
         self._files: dict[int, tuple[str, pa.ipc.RecordBatchStreamWriter]] = {}
         self._last: dict[int, pa.Table] | None = None
         self._stack = ExitStack()
@@ -80,6 +85,7 @@ class BucketSpool:
         """Take in rows of the spool's schema, before any are read."""
         self._held.append(rows)
         self._rows += rows.num_rows
+        self.num_rows += rows.num_rows
         if self._rows >= _HELD:
             for bucket, part in self._cut().items():
                 if bucket not in self._files:
@@ -105,7 +111,7 @@ class BucketSpool:
         self._held, self._rows = [], 0
         if not rows.num_rows:
             return {}
-        buckets = find_buckets(rows["digest"], self.count)
+        buckets = self._find(rows)
         order = np.argsort(buckets, kind="stable")
         found, starts = np.unique(buckets[order], return_index=True)
         ordered = rows.take(pa.array(order))
@@ -122,7 +128,7 @@ class RowSpool:
         """`fields`: schema of the rows."""
         self._fields = fields
         self._held: list[pa.Table] = []
-        self._rows = 0
+        self.num_rows = 0
         self._writer: pa.ipc.RecordBatchStreamWriter | None = None
         self._stack = ExitStack()
 
@@ -139,15 +145,26 @@ class RowSpool:
     def add(self, rows: pa.Table) -> None:
         """Take in rows, before any are read."""
         self._held.append(rows)
-        self._rows += rows.num_rows
-        if self._rows >= _HELD:  # from then on none are held: they may lie in Ray's shared memory
+        self.num_rows += rows.num_rows
+        if self.num_rows >= _HELD:  # from then on none are held: they may lie in Ray's shared memory
             self._writer = self._writer or pa.ipc.new_stream(self._path, self._fields)
             for table in self._held:
                 self._writer.write_table(table)
             self._held = []
 
-    def read(self) -> Iterator[pa.Table]:
-        """All rows, in tables of some thousands."""
+    def read(self, least: int = 1) -> Iterator[pa.Table]:
+        """All rows, in tables as they were added, or of so many of these that they have `least` rows."""
+        found, rows = [], 0
+        for table in self._read():
+            found.append(table)
+            rows += table.num_rows
+            if rows >= least:
+                yield pa.concat_tables(found)
+                found, rows = [], 0
+        if rows:
+            yield pa.concat_tables(found)
+
+    def _read(self) -> Iterator[pa.Table]:
         if self._writer is not None:
             self._writer.close()
             with pa.OSFile(self._path) as source:  # of a file that is mapped all that was read stays resident

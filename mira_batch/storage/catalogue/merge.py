@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from mira_batch.core.types import Status
 from mira_batch.storage import schema
+from mira_batch.storage.catalogue.buckets import Numbers
 
-Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 _PARTS = ("image_part", "instruction_part")
 _RANK = {Status.failed.value: 0, Status.unfinished.value: 1, Status.ok.value: 2}
