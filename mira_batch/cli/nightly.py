@@ -18,7 +18,7 @@ from mira_batch.cli.app import Command, Config, Json, Sets, app, complain, get_i
 from mira_batch.cli.execute import Outcome, end, perform, print_found
 from mira_batch.config.load import load_job_config
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import MiraError, StoreError
+from mira_batch.core.errors import ConfigError, MiraError, StoreError
 from mira_batch.report.night import describe_night
 from mira_batch.runtime.busy import IfRunning
 from mira_batch.storage.catalogue.place import Catalogue, open_catalogue
@@ -50,7 +50,11 @@ def nightly(
     in which nothing has changed starts no worker. What a night before has told, and is no worse, is no
     failure of this one. Where another run is at work, it is skipped, with exit code 0.
     """
-    settings = load_job_config(config, ['run_id="night-{date}"', *(set_ or ())])
+    try:
+        settings = load_job_config(config, ['run_id="night-{date}"', *(set_ or ())])
+    except ConfigError as error:  # of which catalogue it would have been is not known
+        _alert({"problem": str(error)}, alert_command, alert_file)
+        raise
     try:
         found = perform(get_interrupts(context), settings, if_running=if_running)
     except MiraError as error:

@@ -44,6 +44,12 @@ _MOST_NAMED = 5
 Takeover = Annotated[
     bool, typer.Option("--takeover", help="Take the run over from a driver that is at work on it.")
 ]
+First = Annotated[
+    int | None,
+    typer.Option(
+        "--first", metavar="N", help="Only the first N rows of the manifest, in a run of their own."
+    ),
+]
 Run = Annotated[str | None, typer.Argument(help="The directory of a run, in place of --config.")]
 
 
@@ -83,6 +89,7 @@ def plan(
     context: typer.Context,
     config: Config,
     set_: Sets = None,
+    first: First = None,
     assume: Annotated[
         list[str] | None,
         typer.Option(
@@ -103,7 +110,7 @@ def plan(
 
     `run --plan` with the digest that is printed runs this plan, and refuses any other.
     """
-    job = make_job(load_job_config(config, set_ or ()))
+    job = make_job(load_job_config(config, [*_set_first(first), *(set_ or ())]))
     inline = job.config.backend == "inline"
     with get_interrupts(context).run(inline) as stop, Terminal(err) as progress:
         unusable: list[pa.Table] = []
@@ -152,6 +159,7 @@ def run(
     context: typer.Context,
     config: Config,
     set_: Sets = None,
+    first: First = None,
     takeover: Takeover = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Write and print where the time of this call went.")
@@ -168,8 +176,13 @@ def run(
 
     Ctrl-C, SIGTERM or SIGHUP finishes the steps in hand; a second one leaves at once. None loses anything.
     """
-    settings = load_job_config(config, set_ or ())
+    settings = load_job_config(config, [*_set_first(first), *(set_ or ())])
     run_job(get_interrupts(context), settings, as_json, takeover, profile, approved, if_running)
+
+
+def _set_first(first: int | None) -> list[str]:
+    """Settings of a run over the first rows; its name is its own, whatever the config calls the whole."""
+    return [] if first is None else [f"first={first}", "run_id=null"]
 
 
 @app.command(cls=Command)

@@ -281,6 +281,9 @@ class JobConfig(Strict):
     """Where results go."""
     select: SelectConfig | None = Field(default=None, exclude_if=lambda select: select is None)
     """Which records of the catalogue to run. None runs all that are new, changed, or not done."""
+    first: int | None = Field(default=None, ge=1, exclude_if=lambda first: first is None)
+    """Look at the first so many rows of what the job reads, in its order, and at no more of it: for a quick
+    try. Of the records beyond nothing is said, and none counts as gone. None takes all."""
     run_id: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]|\{date\}){0,127}$",

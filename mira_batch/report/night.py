@@ -35,7 +35,7 @@ def describe_night(
         lines.append(
             ("records", f"{night.committed:,} of {night.planned:,}: {ends}{f' ({kinds})' if kinds else ''}")
         )
-    if summary is not None and summary.causes:
+    if summary is not None and summary.causes and (night.run or not summary.run):  # else of an earlier night
         lines.append(("why", ", ".join(list_causes(summary))))
     lines.append(("catalogue", f"{night.records:,} records, {_age(night)}"))
     if night.cost:

@@ -12,7 +12,7 @@ from mira_batch.core.receipts import Estimate, Range
 from mira_batch.runtime.ledger import sum_receipts
 from mira_batch.runtime.plan import Known
 from mira_batch.storage.run.committed import find_committed_shards
-from mira_batch.storage.run.layout import RunSpec, read_run
+from mira_batch.storage.run.layout import RunSpec, hash_form, read_run
 from mira_batch.storage.stores import open_store
 
 _RUNS = 10
@@ -122,5 +122,5 @@ def _name_models(settings: Mapping[str, Any]) -> Any:
     """What of a run's settings decides how long a record takes: its models; all, where a job names none."""
     pixels = settings.get("pixels")
     if not isinstance(pixels, dict):
-        return {name: value for name, value in settings.items() if name not in ("input", "manifest_content")}
+        return hash_form(settings)
     return {role: pixels.get(role) for role in ("policy", "editor", "judge")}

@@ -114,7 +114,8 @@ def forget(
 
     with keep_idle(catalogue, note):
         newest = fold(catalogue, fields, raise_)
-        _delete_runs(catalogue, newest.forgotten, note)  # what an earlier call could not
+        if not dry:
+            _delete_runs(catalogue, newest.forgotten, note)  # what an earlier call could not
         found = {number: read_snapshot(catalogue.store, number) for number in list_numbers(catalogue.store)}
         snapshots = {number: snapshot for number, snapshot in found.items() if snapshot is not None}
         kept = retention.choose({number: snapshot.created for number, snapshot in snapshots.items()})

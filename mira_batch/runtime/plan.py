@@ -140,7 +140,8 @@ def compare(
             named = keys.read(bucket)
             alike = known.find_alike(spec)
             done = config.output.done_statuses
-            tally.add(named, join(named, table, done, alike, spec.source, selection, busy))
+            whole = config.first is None
+            tally.add(named, join(named, table, done, alike, spec.source, selection, busy, whole))
         if (tally.causes == Cause.rejected).all():
             (first,) = next(_find_rejects(next(rows.read()), tally.causes)).slice(0, 1).to_pylist()
             raise ManifestError(

@@ -76,7 +76,7 @@ def make_spec(job: Job, files: Sequence[tuple[str, str]], source: str) -> RunSpe
         source=source,
         files=files,
         fingerprint=fingerprint(job.fingerprint_fields()),
-        settings={**job.settings(), "manifest_content": contents} | _name_selection(job.config),
+        settings={**job.settings(), "manifest_content": contents} | _name_choice(job.config),
         config=job.config.model_dump(mode="json"),
         storage=job.config.storage,
         run_id=None if dated else name,
@@ -84,8 +84,9 @@ def make_spec(job: Job, files: Sequence[tuple[str, str]], source: str) -> RunSpe
     )
 
 
-def _name_selection(config: JobConfig) -> dict[str, Any]:
-    return {} if config.select is None else {"select": config.select.model_dump(mode="json")}
+def _name_choice(config: JobConfig) -> dict[str, Any]:
+    """Which part of what it reads a run is about, where it isn't all."""
+    return config.model_dump(mode="json", include={"select", "first"})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -36,9 +36,11 @@ class Reader:
     """At its end the backend is ended."""
 
     def scan(self) -> Iterable[pa.Table]:
-        """The rows of all splits, in order."""
-        few = not needs_backend(self.run.source, self.run.splits)
-        return self._read(self.run.splits, scan_split, scan_schema(self.job.plan_schema), few)
+        """The rows of all splits, in order; only the first, if the job is about those."""
+        first = self.job.config.first
+        few = first is not None or not needs_backend(self.run.source, self.run.splits)
+        rows = self._read(self.run.splits, scan_split, scan_schema(self.job.plan_schema), few)
+        return rows if first is None else _take_first(rows, first)
 
     def read_pixels(self, parts: Sequence[pa.Table]) -> Iterable[pa.Table]:
         """`digest_pixels` of each part."""
@@ -49,6 +51,15 @@ class Reader:
             return (table for part in parts for table in read(self.job, part))
         start_backend(self.backend, self.job.config, self.stop, self.stack)
         return self.backend.read(self.job, parts, read, fields, partial(check_end, self.stop, self.run.spec))
+
+
+def _take_first(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """So many rows, and nothing is read beyond the table that has the last of them."""
+    for table in tables:
+        yield table.slice(0, rows)
+        rows -= table.num_rows
+        if rows <= 0:
+            return
 
 
 def load_backend(job: Job, run: Prepared, stop: StopRequest) -> Backend:

@@ -271,3 +271,28 @@ def test_what_is_left_of_a_forgotten_run_is_no_part_of_another(forgotten: Nights
     drop(forgotten)
     assert not left.exists()
     assert forgotten.run(more={"run_id": "mine"}).ok == 6
+
+
+def test_a_dry_run_leaves_what_an_earlier_call_could_not_delete(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for row in nights.rows.values():
+        row["instruction"] = "blur it"
+    nights.run()
+    delete = Store.delete
+
+    def keep_results(self: Store, keys: Any) -> None:
+        keys = list(keys)
+        if any("results" in key for key in keys):
+            raise StoreError("may not delete")
+        delete(self, keys)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "delete", keep_results)
+        with pytest.raises(StoreError):
+            drop(nights)
+    left = sorted(path for path in (nights.folder / "out").rglob("*") if path.is_file())
+    drop(nights, dry=True)
+    assert sorted(path for path in (nights.folder / "out").rglob("*") if path.is_file()) == left
+    drop(nights)
+    assert len(nights.runs()) == 1

@@ -93,3 +93,15 @@ def test_a_damaged_note_of_a_night_is_left_out_and_named(nights: Nights) -> None
     assert [night.run for night in told(nights)] == ["tuesday", "monday"]
     assert sorted(path.name for path in folder.iterdir())[-1] == "00006.json"
     assert (folder / "00002.json").read_text() == "half", "what may be mended is kept"
+
+
+def test_a_night_whose_config_is_wrong_is_told(nights: Nights) -> None:
+    assert (
+        "limits.max_cost" in call(nights, "monday", code=2, alert=True, **{"limits.max_cost": "5"})["error"]
+    )
+
+
+def test_a_night_with_nothing_to_do_does_not_say_why_an_earlier_one_ran(nights: Nights) -> None:
+    assert "3 new" in nightly(nights, "--set", "run_id=monday").stdout
+    again = nightly(nights, "--set", "run_id=monday").stdout
+    assert "nothing to do" in again and "new" not in again.replace("newest", "")

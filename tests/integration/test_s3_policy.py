@@ -23,6 +23,18 @@ pytestmark = [pytest.mark.s3, pytest.mark.slow]
 POLICY: dict[str, Any] = json.loads((ROOT / "infra" / "s3-policy.json").read_text())
 PLACE = "s3://catalogue"
 COMMANDS = ("validate", "plan", "run", "status", "verify", "clean")
+READING = (
+    "plan --config {config}",
+    "explain --config {config} rec-00000",
+    "status {run}",
+    "verify {run}",
+    "verify {run} --catalogue",
+    "show {output} rec-00000",
+    "diff {run} {run}-webp",
+    "catalogue list {output}",
+    "catalogue verify {output}",
+)
+"""Commands that need no right but to list and to read."""
 
 Command = Callable[[str], subprocess.CompletedProcess[str]]
 
@@ -81,8 +93,15 @@ def command(s3: S3Server, tmp_path: Path) -> Iterator[Callable[[dict[str, Any]],
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
         def call(name: str) -> subprocess.CompletedProcess[str]:
+            """A command by its name, over the config; or with words in which places are named."""
+            output = config["output"]["uri"]
+            words = name.format(config=file, output=output, run=f"{output}/run").split()
+            if len(words) == 1:
+                words += ["--config", str(file)]
+            if "--config" not in words:
+                words += ["--set", f"storage.endpoint_url={s3.endpoint}"]
             return subprocess.run(
-                [sys.executable, "-m", "mira_batch.cli", name, "--config", str(file)],
+                [sys.executable, "-m", "mira_batch.cli", *words],
                 env=clean | user.environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -113,3 +132,42 @@ def test_what_it_grants_is_needed(
         done = call("clean")
     words = ("Forbidden", "AccessDenied", "access denied", "not authorized", "image_unreadable 12")
     assert done.returncode != 0 and any(word in done.stdout for word in words), done.stdout
+
+
+def make_two_runs(call: Command) -> None:
+    """The second supersedes the first."""
+    for words in ("run", "run --config {config} --set run_id=run-webp --set output.format=webp"):
+        assert call(words).returncode == 0
+
+
+def test_who_only_looks_needs_only_to_read(command: Callable[[dict[str, Any]], Command]) -> None:
+    """As docs/deploy.md says of each of these commands."""
+    make_two_runs(command(POLICY))
+    policy = copy.deepcopy(POLICY)
+    policy["Statement"] = [s for s in policy["Statement"] if s["Action"] != "s3:DeleteObject"]
+    for statement in policy["Statement"]:
+        statement["Action"] = [a for a in list_of(statement["Action"]) if a != "s3:PutObject"]
+    call = command(policy)
+    for words in READING:
+        done = call(words)
+        assert done.returncode == 0, f"{words}: {done.stdout}"
+    assert call("run --config {config} --set run_id=third").returncode == 2
+    said = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    (row,) = [line for line in said.splitlines() if line.startswith("| `plan`, `explain`")]
+    for words in READING:
+        assert f"`{words.split(' {')[0].removesuffix(' --config')}`" in row, words
+
+
+def test_forgetting_needs_to_delete_results(command: Callable[[dict[str, Any]], Command]) -> None:
+    make_two_runs(command(POLICY))
+    may_not = command(POLICY)
+    refused = may_not("forget {output}")
+    assert refused.returncode == 2 and "edited" in refused.stdout, refused.stdout
+    assert may_not("catalogue verify {output}").returncode == 0, "nothing that is needed is gone"
+    policy = copy.deepcopy(POLICY)
+    (kept,) = [s for s in policy["Statement"] if s["Sid"] == "KeepRuns"]
+    kept["Action"].append("s3:DeleteObject")
+    call = command(policy)
+    done = call("forget {output}")
+    assert done.returncode == 0 and "deleting run" in done.stdout, done.stdout
+    assert call("catalogue verify {output}").returncode == 0

@@ -100,6 +100,7 @@ def join(
     source: str,
     selection: Selection | None = None,
     busy: pa.Array | None = None,
+    whole: bool = True,
 ) -> Joined:
     """Decide what becomes of a bucket's rows.
 
@@ -112,6 +113,7 @@ def join(
         selection: of which records it is; None: of all. Nothing is said of others, and of none that it is
             gone.
         busy: work_ids that other runs have in hand.
+        whole: whether the rows are all of the manifest; else nothing is said of records that are not there.
     """
     both = pa.concat_tables([known.select(["record_id"]), keys.select(["record_id"])])
     records = encode(both["record_id"])
@@ -144,7 +146,7 @@ def join(
     moved = keys.filter(pa.array(stands & ((same != wanted) | _pick(gone, same))))
     lost = newest[of_known] == np.arange(known.num_rows)
     lost &= _equals(known["source"], source) & ~gone & ~np.isin(of_known, of_keys)
-    lost &= selection is None
+    lost &= whole and selection is None
     pointers = [moved.drop_columns(["number", "digest"]), known.filter(pa.array(lost)).select(["record_id"])]
     columns = pa.concat_tables([schema.POINTERS.empty_table(), *pointers], promote_options="default")
     made_by = known["models"].take(pa.array(same[stands])).to_pylist()

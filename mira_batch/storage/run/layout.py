@@ -39,7 +39,7 @@ LIVE = "live.json"
 LEASE = "lease.json"
 PROFILE = "profile.json"
 RECEIPTS = "receipts"
-_READ = ("input", "manifest_content", "select")
+_READ = ("input", "manifest_content", "select", "first")
 """Settings of a run that say what it read."""
 _PART = re.compile(r"results/part-(\d{5,})\.parquet")
 
