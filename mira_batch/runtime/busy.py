@@ -72,8 +72,11 @@ def find_busy(catalogue: Catalogue, own: str, note: Callable[[str], None]) -> li
 
 
 @contextmanager
-def keep_idle(catalogue: Catalogue, note: Callable[[str], None]) -> Iterator[None]:
+def keep_idle(catalogue: Catalogue, note: Callable[[str], None]) -> Iterator[Callable[[], None]]:
     """Inside, no run is at work on a catalogue, and none begins.
+
+    Yields what raises RunConflict where that no longer holds, since this process was asleep or cut off for so
+    long that others took it for dead. To be called before what can't be undone.
 
     Args:
         catalogue, note: as of `find_busy`.
@@ -84,14 +87,24 @@ def keep_idle(catalogue: Catalogue, note: Callable[[str], None]) -> Iterator[Non
     """
 
     def ignore(_: str) -> None:
-        """Nobody takes this over."""
+        """It is asked when it matters."""
 
     with lease(catalogue.store, ignore, note):
+        ours = read_claim(catalogue.store)
+
+        def check() -> None:
+            now = read_claim(catalogue.store)
+            if ours is None or now is None or now.holder != ours.holder:
+                raise RunConflict(
+                    f"{catalogue.output.uri}: this was taken for dead, and another driver is at work on the "
+                    f"catalogue, or was: {now or 'it has ended'}; call it again"
+                )
+
         if busy := find_busy(catalogue, "", note):
             raise RunConflict(
                 f"{catalogue.output.uri}: {busy[0]} is at work on this catalogue; let it finish"
             )
-        yield
+        yield check
 
 
 def await_idle(catalogue: Catalogue, note: Callable[[str], None], look_up: Callable[[], None]) -> None:

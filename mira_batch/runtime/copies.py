@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,13 +20,14 @@ from mira_batch.runtime.ledger import FOOTER, to_json
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import FoldedRun, Snapshot
 from mira_batch.storage.run.history import read_result_file, shard_in
-from mira_batch.storage.run.layout import MODELS, PLAN, RUN, find_step_image, result_key
+from mira_batch.storage.run.layout import COPY_OF, MODELS, PLAN, RUN, find_step_image, parse_run, result_key
 from mira_batch.storage.run.planfile import read_plan, read_plan_file, read_shard
 from mira_batch.storage.run.planwriter import write_plan_of
 from mira_batch.storage.run.result_file import results_file
 from mira_batch.storage.run.results import result_files, take_rows
 from mira_batch.storage.stores import Store, open_store
 
+_COPY = re.compile(r"(.+)\.kept\d+")
 _ROWS = 64
 """Rows of a shard of copies."""
 _BYTES = 64_000_000
@@ -58,7 +61,7 @@ def copy_rows(
     """
     source = open_store(catalogue.output.locate(name), catalogue.storage, make=False)
     run, number, taken = newest.runs[name], 1, {*catalogue.output.list_folders(), *newest.forgotten}
-    while (copy := f"{name.rsplit('.kept', 1)[0]}.kept{number}") in taken:
+    while (copy := f"{_find_stem(name)}.kept{number}") in taken:
         number += 1
     target = open_store(catalogue.output.locate(copy), catalogue.storage)
     places: dict[tuple[int, int], tuple[int, int]] = {}
@@ -71,9 +74,8 @@ def copy_rows(
         _check_copy(target, result_key(shard), table)
         plans.append(_read_planned(source, group))
     for key in _list_step_images(source, places, fields, target):
-        data = source.get(key)
-        assert data is not None
-        target.put(key, data)
+        if (data := source.get(key)) is not None:  # else it was lost before
+            target.put(key, data)
     standing = read_plan(source)
     pointers = [] if standing is None else list(standing.pointers)
     for key in pointers:
@@ -85,9 +87,36 @@ def copy_rows(
     if (models := source.get(MODELS)) is not None:
         target.put(MODELS, models)
     about = json.loads(source.get(RUN) or b"{}")
-    target.put(RUN, json.dumps({**about, "run_id": copy, "kept_of": name}, indent=2).encode())
+    target.put(RUN, json.dumps({**about, "run_id": copy, COPY_OF: name}, indent=2).encode())
     folded = replace(run, shards=len(plans), folded=((0, len(plans) - 1),), left_out=())
     return Move(copy, folded, places)
+
+
+def find_abandoned(catalogue: Catalogue, newest: Snapshot) -> list[str]:
+    """Copies, whole or not, that no snapshot came to point to, since whoever made them was cut off.
+
+    Args:
+        catalogue: of which.
+        newest: as it is. Nobody else may be making copies.
+
+    Raises:
+        StoreError: the store can't be used.
+    """
+    known = newest.runs.keys() | newest.forgotten
+    stems, found = {_find_stem(name) for name in known}, list[str]()
+    for name in catalogue.output.list_folders():
+        if name in known or not _COPY.fullmatch(name) or _find_stem(name) not in stems:
+            continue
+        where = catalogue.output.locate(f"{name}/{RUN}")
+        about = catalogue.output.read(f"{name}/{RUN}", partial(parse_run, where=where))
+        if about is None or COPY_OF in about:
+            found.append(name)
+    return found
+
+
+def _find_stem(name: str) -> str:
+    """The name of the run that the first copy was made of."""
+    return match[1] if (match := _COPY.fullmatch(name)) else name
 
 
 _Row = tuple[int, int, pa.Table]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +18,7 @@ from mira_batch.storage.catalogue.snapshot import (
     Snapshot,
     create_snapshot,
     locate_file,
+    read_clock,
 )
 from mira_batch.storage.run.layout import DamagedFile
 from mira_batch.storage.stores import Store, shorten_error
@@ -119,6 +119,6 @@ class SnapshotWriter:
             self._rows,
             dict(runs),
             frozenset(forgotten),
-            created or datetime.now(UTC).isoformat(timespec="seconds"),
+            created or read_clock(),
         )
         return made if create_snapshot(self._store, made) else None

@@ -56,6 +56,8 @@ class Run:
     """None where nothing but results is left of it."""
     committed: frozenset[int]
     """Shards that have a result file."""
+    copy_of: str = ""
+    """Name of the run of which it is a copy of some rows; empty if it is a run of its own."""
 
     @property
     def name(self) -> str:
@@ -145,7 +147,7 @@ def find_pending(
         except layout.DamagedFile as error:
             on_damaged(error)
             continue
-        if run is None:
+        if run is None or (known is None and _is_spare(catalogue, base, run[0])):
             continue
         if run[0].plan is None and not run[0].committed:
             unplanned += 1
@@ -185,8 +187,18 @@ def _look_at(store: Store, job: str) -> tuple[Run, str] | None:
     source = about["settings"].get("input", {}).get("manifest", "")
     form = layout.hash_form(about["settings"])
     plan, committed = read_plan(store), frozenset(find_committed_shards(store))
-    run = Run(store, plan.number if plan else 0, source, form, plan, committed)
+    copy_of = str(about.get(layout.COPY_OF, ""))
+    run = Run(store, plan.number if plan else 0, source, form, plan, committed, copy_of)
     return run, str(about.get("created", ""))
+
+
+def _is_spare(catalogue: Catalogue, base: Snapshot, run: Run) -> bool:
+    """Whether it is a copy of a run that is still there as well: who made it was cut off."""
+    return (
+        bool(run.copy_of)
+        and run.copy_of not in base.forgotten
+        and catalogue.output.exists(f"{run.copy_of}/{layout.RUN}")
+    )
 
 
 def merge_pending(

@@ -41,6 +41,8 @@ LIVE = "live.json"
 LEASE = "lease.json"
 PROFILE = "profile.json"
 RECEIPTS = "receipts"
+COPY_OF = "kept_of"
+"""Key in the `run.json` of a run that is a copy of rows of another: the name of that one."""
 _READ = ("input", "manifest_content", "select")
 """Settings of a run that say what it read."""
 _PART = re.compile(r"results/part-(\d{5,})\.parquet")
