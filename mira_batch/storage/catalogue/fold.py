@@ -78,18 +78,13 @@ class Pending:
     runs: Sequence[Run]
     """Those that have committed more than the snapshot knows, by the order of their plans."""
     removed: frozenset[str] = frozenset()
-    """Runs that the snapshot knows and that are there no more."""
+    """Runs that were rolled back and that are there no more."""
     unplanned: int = 0
     """How many runs have nothing yet that could be folded."""
     names: frozenset[str] = frozenset()
     """The folders below the output."""
     anew: bool = False
-    """Of the runs that the snapshot knows it has nothing."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing has come."""
-        return not self.runs and not self.removed
+    """Of the runs that the snapshot knows it has nothing: all is made anew."""
 
 
 def fold(
@@ -111,10 +106,12 @@ def fold(
     while True:
         pending = find_pending(catalogue, on_damaged, anew)
         base = pending.base
-        if pending.is_empty and not anew:
+        if not (pending.runs or pending.anew):
             return base
         writer, runs = SnapshotWriter(catalogue.store, base.number + 1), dict(base.runs)
         for table in merge_pending(catalogue, pending, fields, on_damaged, runs):
+            if runs == base.runs and not pending.anew:
+                return base  # all that seemed to have come is damaged
             writer.add(table)
         forgotten = base.forgotten & pending.names  # some may be gone for good by now
         if (folded := writer.finish(runs, forgotten)) is not None:
@@ -126,16 +123,21 @@ def find_pending(
 ) -> Pending:
     """The newest snapshot of a catalogue, and which runs have something that is not in it.
 
+    Where a run that is in it was deleted by hand, all is made anew: of what that run had superseded the
+    snapshot knows nothing.
+
     Args:
         catalogue, on_damaged, anew: as of `fold`.
 
     Raises:
         StoreError: as of `fold`.
     """
-    base = _find_rolled_back(catalogue.store) if anew else find_newest(catalogue.store)
+    newest = Snapshot(0) if anew else find_newest(catalogue.store)
+    names = catalogue.output.list_folders()
+    anew = anew or not newest.runs.keys() <= set(names)
+    base, numbers = _find_rolled_back(catalogue.store) if anew else (newest, _list_plans(newest))
     found: list[tuple[Run, str]] = []
     unplanned = 0
-    names = catalogue.output.list_folders()
     for name in names:
         known = base.runs.get(name)
         plan_is_in = known is not None and (known.plan_left_out or not anew)
@@ -154,28 +156,34 @@ def find_pending(
         elif known is None or not plan_is_in or run[0].committed - set(known.expand()):
             found.append(run)
     removed = frozenset(base.runs) - set(names)
-    return Pending(base, _number(base, found), removed, unplanned, frozenset(names), anew)
+    return Pending(base, _number(found, numbers), removed, unplanned, frozenset(names), anew)
 
 
-def _find_rolled_back(store: Store) -> Snapshot:
-    """A snapshot of nothing under the newest number. It knows what the catalogue was rolled back behind."""
+def _list_plans(snapshot: Snapshot) -> dict[str, int]:
+    return {name: run.plan for name, run in snapshot.runs.items()}
+
+
+def _find_rolled_back(store: Store) -> tuple[Snapshot, dict[str, int]]:
+    """A snapshot of nothing under the newest number, which knows what the catalogue was rolled back behind;
+    and the numbers of the plans that it had."""
     numbers = list_numbers(store)
     for number in numbers:
         with suppress(DamagedFile):
             if (found := read_snapshot(store, number)) is not None:
                 kept = {n: run for n, run in found.runs.items() if run.left_out or run.plan_left_out}
                 runs = {name: replace(run, folded=run.left_out) for name, run in kept.items()}
-                return Snapshot(numbers[0], runs=runs, forgotten=found.forgotten)
-    return Snapshot(max(numbers, default=0))
+                return Snapshot(numbers[0], runs=runs, forgotten=found.forgotten), _list_plans(found)
+    return Snapshot(max(numbers, default=0)), {}
 
 
-def _number(base: Snapshot, found: Sequence[tuple[Run, str]]) -> list[Run]:
-    """Runs by the numbers of their plans. Those of earlier releases have none: they come before all that have
-    one, by the times at which they were begun."""
-    early = [run.name for run, _ in sorted(found, key=lambda run: (run[1], run[0].name)) if not run.number]
-    numbers = {name: at - len(early) for at, name in enumerate(early)}
-    numbers |= {name: run.plan for name, run in base.runs.items() if name in numbers}
-    runs = [replace(run, number=numbers.get(run.name, run.number)) for run, _ in found]
+def _number(found: Sequence[tuple[Run, str]], known: Mapping[str, int]) -> list[Run]:
+    """Runs by the numbers of their plans. Those of earlier releases have none but those that the catalogue has
+    given them: new ones come before all others, by the times at which they were begun."""
+    first = min([0, *known.values()])
+    ordered = sorted(found, key=lambda run: (run[1], run[0].name))
+    early = [run.name for run, _ in ordered if not run.number and run.name not in known]
+    numbers = {**known, **{name: first + at - len(early) for at, name in enumerate(early)}}
+    runs = [replace(run, number=run.number or numbers[run.name]) for run, _ in found]
     return sorted(runs, key=lambda run: run.number)
 
 
@@ -227,11 +235,8 @@ def merge_pending(
     with BucketSpool(count, SPOOLED) as spool:
         for table in _read_updates(catalogue, pending, fields, on_damaged, runs):
             spool.add(table)
-        kept = pc.SetLookupOptions(pa.array(list(runs), pa.string()))
         for bucket in range(count):
             old = read_part(catalogue.store, base, bucket, count)
-            if pending.removed:
-                old = old.filter(pc.call_function("is_in", [old["run"]], kept))
             yield merge(old, spool.read(bucket).drop_columns("digest"))
 
 

@@ -38,7 +38,6 @@ def find_record(
         bucket = int(find_buckets(digest_records([record_id]), len(base.files))[0])
         known = read_part(catalogue.store, base, bucket, len(base.files))
         known = known.filter(pc.field("record_id") == record_id)
-        known = known.filter(~pc.field("run").isin(pa.array(list(pending.removed), pa.string())))
     updates = [
         table.filter(pc.field("record_id") == record_id)
         for table in read_updates(catalogue, pending, fields, on_damaged)
