@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from mira_batch.core.errors import RunConflict
 from mira_batch.runtime.lease import Claim, is_alive, lease, read_claim
-from mira_batch.storage.catalogue.place import Catalogue
+from mira_batch.storage.catalogue.place import Catalogue, has_run
 from mira_batch.storage.catalogue.snapshot import find_newest
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.planfile import Shard, read_plan, read_plan_file
@@ -46,7 +46,8 @@ class BusyRun:
 
 
 def find_busy(catalogue: Catalogue, own: str, note: Callable[[str], None]) -> list[BusyRun]:
-    """Runs that a driver is at work on. Claims that can't be judged otherwise are watched, all at once.
+    """Runs of a catalogue that a driver is at work on. Claims that can't be judged otherwise are watched, all
+    at once.
 
     Args:
         catalogue: of which. Runs that are complete in its newest snapshot have no driver.
@@ -62,7 +63,7 @@ def find_busy(catalogue: Catalogue, own: str, note: Callable[[str], None]) -> li
         if name in (own, "catalogue") or (known is not None and known.complete):
             continue
         store = open_store(catalogue.output.locate(name), catalogue.storage, make=False)
-        if (claim := read_claim(store)) is not None:
+        if (claim := read_claim(store)) is not None and has_run(catalogue, name):
             found.append(BusyRun(store, claim))
     if not found:
         return []

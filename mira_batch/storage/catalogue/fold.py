@@ -177,8 +177,8 @@ def _find_rolled_back(store: Store) -> tuple[Snapshot, dict[str, int]]:
 
 
 def _number(found: Sequence[tuple[Run, str]], known: Mapping[str, int]) -> list[Run]:
-    """Runs by the numbers of their plans. Those of earlier releases have none but those that the catalogue has
-    given them: new ones come before all others, by the times at which they were begun."""
+    """Runs by the numbers of their plans. Those of earlier releases have none but those that a catalogue
+    gives them: new ones come before all others, by the times at which they were begun."""
     first = min([0, *known.values()])
     ordered = sorted(found, key=lambda run: (run[1], run[0].name))
     early = [run.name for run, _ in ordered if not run.number and run.name not in known]
