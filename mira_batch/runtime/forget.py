@@ -12,7 +12,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import pyarrow as pa
 
@@ -21,7 +20,7 @@ from mira_batch.runtime.busy import keep_idle
 from mira_batch.runtime.copies import Move, copy_rows, find_abandoned
 from mira_batch.storage.catalogue.bucketfiles import SnapshotWriter, read_bucket
 from mira_batch.storage.catalogue.fold import fold
-from mira_batch.storage.catalogue.merge import find_newest
+from mira_batch.storage.catalogue.merge import find_needed
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import (
     MARKER,
@@ -176,7 +175,7 @@ def _find_needs(
             if snapshot.number == newest.number:
                 for name, rows in Counter(table["run"].to_pylist()).items():
                     needs[name].known += rows
-            needed = _is_needed(table)
+            needed = find_needed(table)
             wanted, others = table.filter(pa.array(needed)), table.filter(pa.array(~needed))
             for run, shard, row in zip(
                 *(wanted[c].to_pylist() for c in ("run", "shard", "row")), strict=True
@@ -214,10 +213,6 @@ def _choose_runs(
     return deleted, copied
 
 
-def _is_needed(table: pa.Table) -> Any:
-    return table["current"].to_numpy() | find_newest(table)
-
-
 def _rewrite(
     catalogue: Catalogue,
     kept: Sequence[Snapshot],
@@ -234,7 +229,8 @@ def _rewrite(
             writer.add(_move_rows(read_bucket(catalogue.store, snapshot, bucket), moves, gone))
         runs = {name: run for name, run in snapshot.runs.items() if name not in gone}
         runs |= {move.run: move.folded for name, move in moves.items() if name in snapshot.runs}
-        if writer.finish(runs, newest.forgotten | set(gone), snapshot.created) is None:
+        pruned = snapshot.pruned or bool(gone)
+        if writer.finish(runs, newest.forgotten | set(gone), snapshot.created, pruned) is None:
             raise StoreError(
                 f"{catalogue.store.uri}: another driver has made a snapshot meanwhile; nothing is deleted"
             )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,7 +17,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.runtime.forget import Forgetting, Retention, forget
 from mira_batch.storage import schema
-from mira_batch.storage.catalogue.bucketfiles import read_bucket
+from mira_batch.storage.catalogue.bucketfiles import SnapshotWriter, read_bucket
 from mira_batch.storage.catalogue.check import check_catalogue
 from mira_batch.storage.catalogue.fold import fold
 from mira_batch.storage.catalogue.place import Catalogue, open_catalogue
@@ -209,3 +210,26 @@ def test_a_step_image_that_was_lost_before_keeps_no_run(tmp_path: Path) -> None:
 
 def refuse(error: StoreError) -> None:
     raise error
+
+
+def test_what_an_earlier_run_made_of_forgotten_work_is_not_missed(tmp_path: Path) -> None:
+    """It failed twice; the second try is forgotten, and the run of the first one stays."""
+    nights = Nights(tmp_path)
+    nights.add(8)
+    nights.rows["rec-0000"]["image"] = "none.png"
+    nights.run()
+    nights.run(more={"select": {"where": "status != 'ok'"}})
+    nights.rows["rec-0000"]["image"] = "rec-0000.png"
+    last = nights.run()
+    assert len(drop(nights).deleted) == 1, "of the second try"
+    assert check_catalogue(opened(nights), schema.RESULTS).problems == []
+    nights.rows["rec-0001"]["instruction"] = "mirror it"
+    nights.run()
+    assert check_catalogue(opened(nights), schema.RESULTS).problems == []
+    newest = find_newest(opened(nights).store)
+    table = read_bucket(opened(nights).store, newest, 0)
+    writer = SnapshotWriter(opened(nights).store, newest.number + 1)
+    writer.add(table.filter(pc.field("run") != last.run_id))
+    assert writer.finish(newest.runs, pruned=newest.pruned)
+    (problem,) = check_catalogue(opened(nights), schema.RESULTS).problems
+    assert "lacks work that its run has" in problem, "what stands for a record is missed"

@@ -102,12 +102,16 @@ class SnapshotWriter:
         self._records += rows["current"].to_pylist().count(True)
 
     def finish(
-        self, runs: Mapping[str, FoldedRun], forgotten: Collection[str] = (), created: str = ""
+        self,
+        runs: Mapping[str, FoldedRun],
+        forgotten: Collection[str] = (),
+        created: str = "",
+        pruned: bool = False,
     ) -> Snapshot | None:
         """Create the marker.
 
         Args:
-            runs, forgotten: of the snapshot.
+            runs, forgotten, pruned: of the snapshot.
             created: when its state came to be; empty: now.
 
         Returns the snapshot; None where another driver has taken the number.
@@ -120,5 +124,6 @@ class SnapshotWriter:
             dict(runs),
             frozenset(forgotten),
             created or read_clock(),
+            pruned,
         )
         return made if create_snapshot(self._store, made) else None

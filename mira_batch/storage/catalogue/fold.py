@@ -114,7 +114,7 @@ def fold(
                 return base  # all that seemed to have come is damaged
             writer.add(table)
         forgotten = base.forgotten & pending.names  # some may be gone for good by now
-        if (folded := writer.finish(runs, forgotten)) is not None:
+        if (folded := writer.finish(runs, forgotten, pruned=base.pruned)) is not None:
             return folded  # else somebody was faster
 
 

@@ -76,6 +76,8 @@ class Snapshot:
     created: str = ""
     """When its state came to be, ISO 8601 by the clock of who made it. Where the same state is written anew,
     it stays: by it the two are known as one."""
+    pruned: bool = False
+    """Whether runs were forgotten: of superseded work it may lack what other runs have made as well."""
 
     @property
     def newest_plan(self) -> int:
@@ -153,6 +155,7 @@ def read_snapshot(store: Store, number: int) -> Snapshot | None:
         runs,
         frozenset(found["forgotten"]),
         found["created"],
+        found.get("pruned", False),
     )
 
 
@@ -174,6 +177,7 @@ def create_snapshot(store: Store, snapshot: Snapshot) -> bool:
         "rows": snapshot.rows,
         "runs": {name: asdict(run) for name, run in snapshot.runs.items()},
         "forgotten": sorted(snapshot.forgotten),
+        "pruned": snapshot.pruned,
     }
     return store.create(locate_file(snapshot.number, MARKER), json.dumps(document).encode())
 
