@@ -124,9 +124,11 @@ def delete_temporaries(root: Path, prefix: str = "") -> dict[str, int]:
     """
     folder = root / prefix
     found = [path for path in folder.rglob(".*.tmp") if is_temporary(path.as_posix())]
-    sizes = {str(path.relative_to(root)): path.stat().st_size for path in found}
-    for path in found:
-        path.unlink(missing_ok=True)
+    sizes: dict[str, int] = {}
+    for file in found:
+        with suppress(FileNotFoundError):  # a heartbeat is written beside this
+            sizes[str(file.relative_to(root))] = file.stat().st_size
+            file.unlink()
     for path, _, _ in os.walk(folder, topdown=False):
         if path != str(root):
             with suppress(OSError):  # it isn't empty, or is gone
