@@ -233,3 +233,12 @@ def test_what_an_earlier_run_made_of_forgotten_work_is_not_missed(tmp_path: Path
     assert writer.finish(newest.runs, pruned=newest.pruned)
     (problem,) = check_catalogue(opened(nights), schema.RESULTS).problems
     assert "lacks work that its run has" in problem, "what stands for a record is missed"
+
+
+def test_a_plan_that_is_gone_is_named_and_nothing_is_deleted(nights: Nights) -> None:
+    before, runs = look_at_states(nights), nights.runs()
+    first = min(find_newest(opened(nights).store).runs.items(), key=lambda run: run[1].plan)[0]
+    Path(nights.output, first, "plan", "plan.json").unlink()
+    with pytest.raises(StoreError, match=r"plan/plan\.json: is gone, and the catalogue needs it"):
+        drop(nights)
+    assert look_at_states(nights) == before and set(runs) <= set(nights.runs())
