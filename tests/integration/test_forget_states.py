@@ -242,3 +242,12 @@ def test_a_plan_that_is_gone_is_named_and_nothing_is_deleted(nights: Nights) -> 
     with pytest.raises(StoreError, match=r"plan/plan\.json: is gone, and the catalogue needs it"):
         drop(nights)
     assert look_at_states(nights) == before and set(runs) <= set(nights.runs())
+
+
+def test_who_reads_a_state_while_it_is_deleted_is_told_to_call_again(nights: Nights) -> None:
+    """And not that the catalogue is damaged."""
+    store = opened(nights).store
+    old = find_newest(store)
+    drop(nights)
+    with pytest.raises(StoreError, match="deleted by `mira-batch forget` meanwhile; call again"):
+        read_bucket(store, old, 0)

@@ -9,11 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import content_hash
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.buckets import digest_records, find_buckets
 from mira_batch.storage.catalogue.snapshot import (
     ADVICE,
+    MARKER,
     FoldedRun,
     Snapshot,
     create_snapshot,
@@ -49,6 +51,8 @@ def read_bucket(store: Store, snapshot: Snapshot, bucket: int, columns: list[str
             return table
     except (pa.ArrowException, OSError, ValueError) as error:
         problem = error
+    if problem is None and not store.exists(locate_file(snapshot.number, MARKER)):
+        raise StoreError(f"{store.locate(key)}: was deleted by `mira-batch forget` meanwhile; call again")
     state = "missing" if problem is None else f"damaged ({shorten_error(problem)})"
     raise DamagedFile(f"{store.locate(key)}: is {state}; {ADVICE}") from problem
 
