@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from contextlib import suppress
@@ -26,12 +27,16 @@ from mira_batch.storage.catalogue.snapshot import create_snapshot, find_newest, 
 from mira_batch.storage.run.layout import result_key
 from tests.support.runs.cuts import Cut, cut_off
 from tests.support.runs.nights import Nights
+from tests.support.servers.s3 import S3Server
 
 
 @pytest.fixture
 def nights(tmp_path: Path) -> Nights:
+    return live_through(Nights(tmp_path))
+
+
+def live_through(found: Nights) -> Nights:
     """Three nights: of the first run the second leaves two rows of twelve, and the third one."""
-    found = Nights(tmp_path)
     found.add(12)
     found.run()
     for changed, instruction in ((10, "mirror it"), (11, "blur it")):
@@ -42,7 +47,7 @@ def nights(tmp_path: Path) -> Nights:
 
 
 def opened(nights: Nights) -> Catalogue:
-    return open_catalogue(nights.output, "edit", StorageConfig())
+    return open_catalogue(nights.output, "edit", nights.storage)
 
 
 def drop(nights: Nights, **keep: int) -> Forgetting:
@@ -93,6 +98,30 @@ def test_a_state_that_is_kept_is_whole_wherever_it_is_cut_off(
         after += 2
     assert after > 20
     assert look_at_states(nights) == kept
+
+
+@pytest.mark.s3
+def test_cut_off_again_and_again_on_s3(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call comes a little further."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    place, storage = f"s3://{s3.bucket}/forget-states", StorageConfig(endpoint_url=s3.endpoint)
+    nights = live_through(Nights(tmp_path, place=place, storage=storage))
+    kept = look_at_states(nights)[:2]
+    for after in itertools.count(6, 3):
+        done = False
+        with suppress(Cut), cut_off(monkeypatch, after) as told:
+            drop(nights, last=2)
+            done = True
+        opened(nights).store.delete(["lease.json"])
+        assert look_at_states(nights)[0] == kept[0], f"cut off after {told}"
+        if done:
+            break
+    assert look_at_states(nights) == kept
+    assert check_catalogue(opened(nights), schema.RESULTS).problems == []
+    drop(nights)
+    assert look_at_states(nights) == kept[:1]
+    assert not find_newest(opened(nights).store).forgotten & set(nights.runs())
 
 
 def cut_off_at(nights: Nights, monkeypatch: pytest.MonkeyPatch, step: str, **keep: int) -> None:
