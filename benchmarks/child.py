@@ -141,7 +141,8 @@ def commit_plan(config: dict[str, Any]) -> dict[str, Any]:
 def fold_catalogue(output: str) -> dict[str, Any]:
     """Fold what runs have committed into the next snapshot."""
     from mira_batch.config.shared import StorageConfig
-    from mira_batch.storage.catalogue.fold import find_pending, fold
+    from mira_batch.storage.catalogue.fold import fold
+    from mira_batch.storage.catalogue.pending import find_pending
     from mira_batch.storage.catalogue.place import open_catalogue
     from mira_batch.storage.schema import RESULTS
 

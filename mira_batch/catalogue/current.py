@@ -13,8 +13,9 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.types import Status
 from mira_batch.storage import schema
-from mira_batch.storage.catalogue.fold import find_pending, merge_pending
+from mira_batch.storage.catalogue.fold import merge_pending
 from mira_batch.storage.catalogue.merge import mark_current
+from mira_batch.storage.catalogue.pending import find_pending
 from mira_batch.storage.catalogue.place import open_catalogue
 from mira_batch.storage.run.history import read_result_file, shard_in
 from mira_batch.storage.run.layout import result_key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -123,7 +124,8 @@ def list_(output: Output, job: JobName = "edit", set_: Sets = None, as_json: Jso
         print_json([asdict(snapshot) for snapshot in found])
         return
     for entry in found:
-        out.print(f"{entry.number:>6}  {entry.created}  {entry.records:,} records, {entry.runs:,} runs")
+        created = datetime.fromisoformat(entry.created).isoformat(timespec="seconds")
+        out.print(f"{entry.number:>6}  {created}  {entry.records:,} records, {entry.runs:,} runs")
 
 
 @catalogue.command(cls=Command)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from mira_batch.core.errors import RunConflict
 from mira_batch.runtime.lease import Claim, is_alive, lease, read_claim
-from mira_batch.storage.catalogue.place import Catalogue
+from mira_batch.storage.catalogue.place import Catalogue, has_run
 from mira_batch.storage.catalogue.snapshot import find_newest
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.planfile import Shard, read_plan, read_plan_file
@@ -46,7 +46,8 @@ class BusyRun:
 
 
 def find_busy(catalogue: Catalogue, own: str, note: Callable[[str], None]) -> list[BusyRun]:
-    """Runs that a driver is at work on. Claims that can't be judged otherwise are watched, all at once.
+    """Runs of a catalogue that a driver is at work on. Claims that can't be judged otherwise are watched, all
+    at once.
 
     Args:
         catalogue: of which. Runs that are complete in its newest snapshot have no driver.
@@ -62,7 +63,7 @@ def find_busy(catalogue: Catalogue, own: str, note: Callable[[str], None]) -> li
         if name in (own, "catalogue") or (known is not None and known.complete):
             continue
         store = open_store(catalogue.output.locate(name), catalogue.storage, make=False)
-        if (claim := read_claim(store)) is not None:
+        if (claim := read_claim(store)) is not None and has_run(catalogue, name):
             found.append(BusyRun(store, claim))
     if not found:
         return []
@@ -72,8 +73,11 @@ def find_busy(catalogue: Catalogue, own: str, note: Callable[[str], None]) -> li
 
 
 @contextmanager
-def keep_idle(catalogue: Catalogue, note: Callable[[str], None]) -> Iterator[None]:
+def keep_idle(catalogue: Catalogue, note: Callable[[str], None]) -> Iterator[Callable[[], None]]:
     """Inside, no run is at work on a catalogue, and none begins.
+
+    Yields what raises RunConflict where that no longer holds, since this process was asleep or cut off for so
+    long that others took it for dead. To be called before what can't be undone.
 
     Args:
         catalogue, note: as of `find_busy`.
@@ -84,14 +88,24 @@ def keep_idle(catalogue: Catalogue, note: Callable[[str], None]) -> Iterator[Non
     """
 
     def ignore(_: str) -> None:
-        """Nobody takes this over."""
+        """It is asked when it matters."""
 
     with lease(catalogue.store, ignore, note):
+        ours = read_claim(catalogue.store)
+
+        def check() -> None:
+            now = read_claim(catalogue.store)
+            if ours is None or now is None or now.holder != ours.holder:
+                raise RunConflict(
+                    f"{catalogue.output.uri}: this was taken for dead, and another driver is at work on the "
+                    f"catalogue, or was: {now or 'it has ended'}; call it again"
+                )
+
         if busy := find_busy(catalogue, "", note):
             raise RunConflict(
                 f"{catalogue.output.uri}: {busy[0]} is at work on this catalogue; let it finish"
             )
-        yield
+        yield check
 
 
 def await_idle(catalogue: Catalogue, note: Callable[[str], None], look_up: Callable[[], None]) -> None:

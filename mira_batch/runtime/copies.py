@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +20,15 @@ from mira_batch.runtime.ledger import FOOTER, to_json
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import FoldedRun, Snapshot
 from mira_batch.storage.run.history import read_result_file, shard_in
-from mira_batch.storage.run.layout import MODELS, PLAN, RUN, result_key
+from mira_batch.storage.run.layout import (
+    COPY_OF,
+    MODELS,
+    PLAN,
+    RUN,
+    parse_run,
+    read_document,
+    result_key,
+)
 from mira_batch.storage.run.planfile import read_plan, read_plan_file, read_shard
 from mira_batch.storage.run.planwriter import write_plan_of
 from mira_batch.storage.run.result_file import results_file
@@ -26,6 +36,7 @@ from mira_batch.storage.run.results import result_files, take_rows
 from mira_batch.storage.run.step_images import find_step_image
 from mira_batch.storage.stores import Store, open_store
 
+_COPY = re.compile(r"(.+)\.kept\d+")
 _ROWS = 64
 """Rows of a shard of copies."""
 _BYTES = 64_000_000
@@ -58,10 +69,18 @@ def copy_rows(
         StoreError: the store can't be used, or a copy is not what was written.
     """
     source = open_store(catalogue.output.locate(name), catalogue.storage, make=False)
+    about, standing = read_document(source, RUN, "settings"), read_plan(source)
+    if about is None or standing is None:
+        raise StoreError(
+            f"{source.locate(RUN if about is None else PLAN)}: is gone, and the catalogue needs it"
+        )
     run, number, taken = newest.runs[name], 1, {*catalogue.output.list_folders(), *newest.forgotten}
-    while (copy := f"{name.rsplit('.kept', 1)[0]}.kept{number}") in taken:
+    while (copy := f"{_find_stem(name)}.kept{number}") in taken:
         number += 1
     target = open_store(catalogue.output.locate(copy), catalogue.storage)
+    shards = {shard.index: shard for shard in standing.shards()}
+    plan_file = lru_cache(maxsize=2)(partial(read_plan_file, source))
+    plan_fields = pq.read_schema(pa.BufferReader(plan_file(standing.files[0])))
     places: dict[tuple[int, int], tuple[int, int]] = {}
     plans: list[pa.Table] = []
     for shard, group in enumerate(_group(_read_rows(source, rows, fields, catalogue))):
@@ -70,25 +89,50 @@ def copy_rows(
         data = results_file(table.to_pylist(), fields, {FOOTER: to_json(_make_receipt(table))})
         target.put(result_key(shard), data)
         _check_copy(target, result_key(shard), table)
-        plans.append(_read_planned(source, group))
+        planned = [read_shard(source, shards[old], plan_file) for old in sorted({old for old, _, _ in group})]
+        by_record = {row["record_id"]: row for part in planned for row in part}
+        plans.append(
+            pa.Table.from_pylist([by_record[n] for n in table["record_id"].to_pylist()], plan_fields)
+        )
     for key in _list_step_images(source, places, fields, target):
-        data = source.get(key)
-        assert data is not None
-        target.put(key, data)
-    standing = read_plan(source)
-    pointers = [] if standing is None else list(standing.pointers)
-    for key in pointers:
-        target.put(key, read_plan_file(source, key))
-    marker = json.loads(source.get(PLAN) or b"{}")
-    write_plan_of(
-        target, plans, {"number": run.plan, "pointers": pointers, "digest": marker.get("digest", "")}
-    )
+        if (data := source.get(key)) is not None:  # else it was lost before
+            target.put(key, data)
+    for key in standing.pointers:
+        target.put(key, plan_file(key))
+    more = {"number": run.plan, "pointers": standing.pointers, "digest": standing.digest}
+    write_plan_of(target, plans, more)
     if (models := source.get(MODELS)) is not None:
         target.put(MODELS, models)
-    about = json.loads(source.get(RUN) or b"{}")
-    target.put(RUN, json.dumps({**about, "run_id": copy, "kept_of": name}, indent=2).encode())
+    target.put(RUN, json.dumps({**about, "run_id": copy, COPY_OF: name}, indent=2).encode())
     folded = replace(run, shards=len(plans), folded=((0, len(plans) - 1),), left_out=())
     return Move(copy, folded, places)
+
+
+def find_abandoned(catalogue: Catalogue, newest: Snapshot) -> list[str]:
+    """Copies, whole or not, that no snapshot came to point to, since whoever made them was cut off.
+
+    Args:
+        catalogue: of which.
+        newest: as it is. Nobody else may be making copies.
+
+    Raises:
+        StoreError: the store can't be used.
+    """
+    known = newest.runs.keys() | newest.forgotten
+    stems, found = {_find_stem(name) for name in known}, list[str]()
+    for name in catalogue.output.list_folders():
+        if name in known or not _COPY.fullmatch(name) or _find_stem(name) not in stems:
+            continue
+        where = catalogue.output.locate(f"{name}/{RUN}")
+        about = catalogue.output.read(f"{name}/{RUN}", partial(parse_run, where=where))
+        if about is None or COPY_OF in about:
+            found.append(name)
+    return found
+
+
+def _find_stem(name: str) -> str:
+    """The name of the run that the first copy was made of."""
+    return match[1] if (match := _COPY.fullmatch(name)) else name
 
 
 _Row = tuple[int, int, pa.Table]
@@ -152,20 +196,6 @@ def _check_copy(target: Store, key: str, table: pa.Table) -> None:
     data = target.get(key)
     if data is None or not pq.read_table(pa.BufferReader(data)).select(table.column_names).equals(table):
         raise StoreError(f"{target.locate(key)}: is not what was written; nothing is deleted")
-
-
-def _read_planned(source: Store, group: Sequence[_Row]) -> pa.Table:
-    """The plan's rows of these results, in their order."""
-    plan = read_plan(source)
-    assert plan is not None
-    shards = {shard.index: shard for shard in plan.shards()}
-    rows = {
-        planned["record_id"]: planned
-        for index in {shard for shard, _, _ in group}
-        for planned in read_shard(source, shards[index])
-    }
-    fields = pq.read_schema(pa.BufferReader(read_plan_file(source, plan.files[0])))
-    return pa.Table.from_pylist([rows[part["record_id"][0].as_py()] for _, _, part in group], fields)
 
 
 def _list_step_images(

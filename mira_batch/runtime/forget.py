@@ -2,7 +2,8 @@
 
 The order makes it safe to be killed at any moment: rows that are still needed are copied out of runs of which
 little is, and read back; then snapshots are written that point to the copies and name the runs to be deleted;
-only then is anything deleted.
+only then is anything deleted. A run that a kept snapshot still names, since a call was cut off before it was
+written anew, stays until that snapshot goes.
 """
 
 from __future__ import annotations
@@ -11,19 +12,23 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from mira_batch.core.errors import StoreError
 from mira_batch.runtime.busy import keep_idle
-from mira_batch.runtime.copies import Move, copy_rows
+from mira_batch.runtime.copies import Move, copy_rows, find_abandoned
 from mira_batch.storage.catalogue.bucketfiles import SnapshotWriter, read_bucket
 from mira_batch.storage.catalogue.fold import fold
-from mira_batch.storage.catalogue.merge import find_newest
+from mira_batch.storage.catalogue.merge import find_needed
 from mira_batch.storage.catalogue.place import Catalogue
-from mira_batch.storage.catalogue.snapshot import Snapshot, list_numbers, read_snapshot
+from mira_batch.storage.catalogue.snapshot import (
+    MARKER,
+    Snapshot,
+    list_numbers,
+    locate_file,
+    read_snapshot,
+)
 from mira_batch.storage.run.layout import RUN
 
 _SPANS = {"daily": "%Y-%m-%d", "weekly": "%G-%V", "monthly": "%Y-%m", "yearly": "%Y"}
@@ -45,9 +50,11 @@ class Retention:
         """The snapshots to keep.
 
         Args:
-            created: when each was made, ISO 8601, by number.
+            created: when the state of each came to be, ISO 8601, by number. Of equal ones the last counts.
         """
-        numbers = sorted(created, reverse=True)
+        # A state may be there twice: as it was, and as a call that was cut off has written it anew.
+        states = {when: number for number, when in sorted(created.items())}
+        numbers = sorted(states.values(), reverse=True)
         kept = set(numbers[: max(1, self.last)])
         for name, form in _SPANS.items():
             seen: dict[str, int] = {}
@@ -83,6 +90,8 @@ class _Needs:
     """Its plan says of a row that it is current, or that its record is gone."""
     known: int = 0
     """Rows of it that the newest snapshot knows."""
+    says_of: set[str] = field(default_factory=set)
+    """The runs of those rows of which its plan says so, and that are not needed."""
 
 
 def forget(
@@ -105,43 +114,53 @@ def forget(
         dry: delete nothing, and copy nothing.
 
     Raises:
-        RunConflict: a run is at work on the catalogue, or is just being planned.
+        RunConflict: a run is at work on the catalogue, or is just being planned; or this call was taken for
+            dead, and another driver has come meanwhile.
         StoreError: the store can't be used; what is needed is still there.
     """
 
     def raise_(error: StoreError) -> None:
         raise error
 
-    with keep_idle(catalogue, note):
+    with keep_idle(catalogue, note) as check_alone:
         newest = fold(catalogue, fields, raise_)
-        if not dry:
-            _delete_runs(catalogue, newest.forgotten, note)  # what an earlier call could not
-        found = {number: read_snapshot(catalogue.store, number) for number in list_numbers(catalogue.store)}
+        numbers = list_numbers(catalogue.store)
+        found = {number: read_snapshot(catalogue.store, number) for number in numbers}
         snapshots = {number: snapshot for number, snapshot in found.items() if snapshot is not None}
-        kept = retention.choose({number: snapshot.created for number, snapshot in snapshots.items()})
-        kept |= {newest.number} if newest.number else set()
-        needs = _find_needs(catalogue, [snapshots[number] for number in kept], newest)
+        chosen = retention.choose({number: snapshot.created for number, snapshot in snapshots.items()})
+        kept = [snapshots[number] for number in sorted(chosen)]
+        needs = _find_needs(catalogue, kept, newest)
         done = {name for name, run in newest.runs.items() if run.complete}
-        deleted = {n: needs[n].known for n in done if not (needs[n].rows or needs[n].plan)}
-        little = {n for n in done - deleted.keys() if len(needs[n].rows) < COPIED_BELOW * needs[n].known}
+        deleted, copied = _choose_runs(done, needs, kept)
+        superseded = sum(needs[name].known - len(needs[name].rows) for name in {*deleted, *copied})
         outcome = Forgetting(
-            sorted(snapshots.keys() - kept),
-            sorted(kept),
-            deleted,
-            {name: len(needs[name].rows) for name in sorted(little) if needs[name].rows},
-            newest.rows - sum(needs[n].known - len(needs[n].rows) for n in {*deleted, *little}),
+            sorted(snapshots.keys() - chosen),
+            sorted(chosen),
+            {name: needs[name].known for name in sorted(deleted)},
+            {name: len(needs[name].rows) for name in sorted(copied)},
+            newest.rows - superseded,
         )
-        if dry or not (outcome.snapshots or deleted or outcome.copied):
+        if dry:
             return outcome
-        moves: dict[str, Move] = {}
-        for name, rows in outcome.copied.items():
-            note(f"copying {rows:,} rows of {name}")
-            moves[name] = copy_rows(catalogue, name, newest, needs[name].rows, fields)
-        gone = {*deleted, *outcome.copied}
-        _rewrite(catalogue, [snapshots[number] for number in sorted(kept)], newest, moves, gone)
-        for number in snapshots:
-            catalogue.store.delete(entry.key for entry in list(catalogue.store.list(f"{number:05d}")))
-        _delete_runs(catalogue, gone, note)
+        check_alone()
+        _delete_runs(catalogue, find_abandoned(catalogue, newest), note, check_alone)
+        # Where there is nothing to do, there may still be what calls that were cut off have left.
+        going, gone = [number for number in numbers if not found[number]], set[str]()
+        if outcome.snapshots or deleted or copied:
+            moves: dict[str, Move] = {}
+            for name, rows in outcome.copied.items():
+                note(f"copying {rows:,} rows of {name}")
+                moves[name] = copy_rows(catalogue, name, newest, needs[name].rows, fields)
+            gone = {*deleted, *copied}
+            check_alone()
+            _rewrite(catalogue, kept, newest, moves, gone)
+            going = numbers
+        for number in going:
+            if number <= newest.number:  # above it somebody may be writing one
+                check_alone()
+                _delete_snapshot(catalogue, number)
+        named = {name for snapshot in kept for name in snapshot.runs}
+        _delete_runs(catalogue, gone | (newest.forgotten - named), note, check_alone)
         return outcome
 
 
@@ -151,29 +170,47 @@ def _find_needs(
     needs: defaultdict[str, _Needs] = defaultdict(_Needs)
     for snapshot in snapshots:
         by_plan = {run.plan: name for name, run in snapshot.runs.items()}
-        plans: Counter[int] = Counter()
         for bucket in range(len(snapshot.files)):
             table = read_bucket(catalogue.store, snapshot, bucket)
             if snapshot.number == newest.number:
-                for name, rows in zip(
-                    *np.unique(table["run"].to_numpy(False), return_counts=True), strict=True
-                ):
-                    needs[name].known += int(rows)
-            wanted = table.filter(pa.array(_is_needed(table)))
+                for name, rows in Counter(table["run"].to_pylist()).items():
+                    needs[name].known += rows
+            needed = find_needed(table)
+            wanted, others = table.filter(pa.array(needed)), table.filter(pa.array(~needed))
             for run, shard, row in zip(
                 *(wanted[c].to_pylist() for c in ("run", "shard", "row")), strict=True
             ):
                 needs[run].rows.add((shard, row))
-            plans.update(wanted["plan"].to_pylist())
-            plans.update(number for number in wanted["gone"].to_pylist() if number is not None)
-        for number in plans:
-            if number in by_plan:
-                needs[by_plan[number]].plan = True
+            for number in {*wanted["plan"].to_pylist(), *wanted["gone"].to_pylist()}:
+                if number in by_plan:
+                    needs[by_plan[number]].plan = True
+            for number, run in {*zip(others["plan"].to_pylist(), others["run"].to_pylist(), strict=True)}:
+                if number in by_plan:
+                    needs[by_plan[number]].says_of.add(run)
     return needs
 
 
-def _is_needed(table: pa.Table) -> Any:
-    return table["current"].to_numpy() | find_newest(table)
+def _choose_runs(
+    done: Collection[str], needs: Mapping[str, _Needs], kept: Sequence[Snapshot]
+) -> tuple[set[str], set[str]]:
+    """The runs to delete, and those to delete once what is needed of them is copied."""
+
+    def is_whole_where_known(name: str) -> bool:
+        # A copy knows no parts: what a kept snapshot lacks of the run, it would have of the copy.
+        folded = [snapshot.runs[name] for snapshot in kept if name in snapshot.runs]
+        return all(run.complete and not (run.left_out or run.plan_left_out) for run in folded)
+
+    nothing = _Needs()
+    found = {name: needs.get(name, nothing) for name in done}
+    copied = {
+        name
+        for name, need in found.items()
+        if need.rows and len(need.rows) < COPIED_BELOW * need.known and is_whole_where_known(name)
+    }
+    deleted = {name for name, need in found.items() if not (need.rows or need.plan)}
+    while wanted := {name for name in deleted if found[name].says_of - deleted - copied}:
+        deleted -= wanted  # superseded rows that stay have the numbers of these plans
+    return deleted, copied
 
 
 def _rewrite(
@@ -192,7 +229,8 @@ def _rewrite(
             writer.add(_move_rows(read_bucket(catalogue.store, snapshot, bucket), moves, gone))
         runs = {name: run for name, run in snapshot.runs.items() if name not in gone}
         runs |= {move.run: move.folded for name, move in moves.items() if name in snapshot.runs}
-        if writer.finish(runs, newest.forgotten | set(gone), snapshot.created) is None:
+        pruned = snapshot.pruned or bool(gone)
+        if writer.finish(runs, newest.forgotten | set(gone), snapshot.created, pruned) is None:
             raise StoreError(
                 f"{catalogue.store.uri}: another driver has made a snapshot meanwhile; nothing is deleted"
             )
@@ -211,12 +249,22 @@ def _move_rows(table: pa.Table, moves: Mapping[str, Move], gone: Collection[str]
     return pa.Table.from_pylist(rows, table.schema)
 
 
-def _delete_runs(catalogue: Catalogue, names: Collection[str], note: Callable[[str], None]) -> None:
+def _delete_snapshot(catalogue: Catalogue, number: int) -> None:
+    """Delete a snapshot. Its marker goes first: without that it is none."""
+    marker = locate_file(number, MARKER)
+    keys = [entry.key for entry in catalogue.store.list(f"{number:05d}")]
+    if marker in keys:
+        catalogue.store.delete([marker])
+    catalogue.store.delete([key for key in keys if key != marker])
+
+
+def _delete_runs(
+    catalogue: Catalogue, names: Collection[str], note: Callable[[str], None], check_alone: Callable[[], None]
+) -> None:
     """Delete runs that no snapshot needs. `run.json` goes first: what is left without it is no run."""
-    for name in sorted(names):
-        keys = [entry.key for entry in catalogue.output.list(name)]
-        if not keys:
-            continue
+    for name in sorted({*names}.intersection(catalogue.output.list_folders())):
+        check_alone()
         note(f"deleting {name}")
         catalogue.output.delete([f"{name}/{RUN}"])
-        catalogue.output.delete([key for key in keys if key != f"{name}/{RUN}"])
+        catalogue.output.delete([entry.key for entry in catalogue.output.list(name)])
+        catalogue.output.delete_temporaries(name)

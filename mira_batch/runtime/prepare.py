@@ -37,7 +37,7 @@ class Reader(Protocol):
         ...
 
     def read_pixels(self, parts: Sequence[pa.Table]) -> Iterable[pa.Table]:
-        """`plan.digest_pixels` of each part."""
+        """`scan.digest_pixels` of each part."""
         ...
 
 

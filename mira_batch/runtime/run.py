@@ -21,7 +21,7 @@ from mira_batch.runtime.drive import drive, watch_deadline
 from mira_batch.runtime.estimate import estimate
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.known import look_at, peek_catalogue, read_catalogue
-from mira_batch.runtime.lease import is_alive, lease, read_claim
+from mira_batch.runtime.lease import lease, read_claim
 from mira_batch.runtime.ledger import Ledger
 from mira_batch.runtime.live import LiveWriter, Watchers
 from mira_batch.runtime.plan import Comparison
@@ -252,12 +252,23 @@ def clean(job: Job, progress: Progress | None = None, all_state: bool = False) -
     """
     store = open_existing(job)
     note = (progress or Progress()).note
-    claim = read_claim(store)
-    if claim is not None and is_alive(store, claim, note):
-        raise RunConflict(f"{store.uri}: a driver is at work on this run: {claim}; stop it first")
-    found = read_plan(store)
-    todo = [] if found is None or all_state else find_todo(found, find_committed_shards(store))
-    return delete_state(store, keep={shard.index for shard in todo}) + delete_leftovers(store, found)
+    left = store.get(layout.LEASE)  # of a dead driver, if this goes on
+
+    def ignore(_: str) -> None:
+        """Who takes the run over goes on with what is left then."""
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lease(store, ignore, note))
+        except RunConflict:
+            claim = read_claim(store) or "it has just ended"
+            raise RunConflict(
+                f"{store.uri}: a driver is at work on this run: {claim}; stop it first"
+            ) from None
+        found = read_plan(store)
+        todo = [] if found is None or all_state else find_todo(found, find_committed_shards(store))
+        cleaned = delete_state(store, keep={shard.index for shard in todo}) + delete_leftovers(store, found)
+    return cleaned if left is None else cleaned + Cleaned(1, len(left))
 
 
 def verify(job: Job) -> Verdict:

@@ -23,7 +23,7 @@ _WORK_ID = pc.MatchSubstringOptions("^[0-9a-f]{32}$")
 
 
 def needs_backend(source: Source, splits: Sequence[Any]) -> bool:
-    """Whether `make_plan` scans these splits on the job's backend, which must have started by then.
+    """Whether these splits are scanned on the job's backend, which must have started by then.
 
     What makes less than two splits is read here in less time than Ray takes to start its tasks.
     """

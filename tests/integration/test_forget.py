@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mira_batch.storage.catalogue.place import Catalogue, open_catalogue
 from mira_batch.storage.catalogue.rollback import roll_back
 from mira_batch.storage.catalogue.snapshot import list_numbers
 from mira_batch.storage.stores import Store, open_store
+from tests.support.runs.cuts import Cut, cut_off
 from tests.support.runs.edits import verify_edits
 from tests.support.runs.nights import STEPS, Nights
 
@@ -128,10 +130,6 @@ def test_while_a_run_is_at_work_nothing_is_forgotten(nights: Nights) -> None:
     assert look(nights).equals(before) and nights.run().complete, "a run that was cut short can go on"
 
 
-class Cut(Exception):
-    """The process ends here."""
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_cut_off_anywhere_nothing_that_is_needed_is_lost(
     nights: Nights, monkeypatch: pytest.MonkeyPatch, seed: int
@@ -140,33 +138,10 @@ def test_cut_off_anywhere_nothing_that_is_needed_is_lost(
     nights.run(more=OTHER)
     nights.run()
     before = look(nights)
-    draw = random.Random(seed)
-    left = draw.randrange(1, 60)
-
-    def counting(method: Any) -> Any:
-        def call(self: Store, *args: Any, **more: Any) -> Any:
-            nonlocal left
-            if method.__name__ == "delete":
-                for key in list(args[0]):
-                    left -= 1
-                    if left <= 0:
-                        raise Cut
-                    method(self, [key])
-                return None
-            left -= 1
-            if left <= 0:
-                raise Cut
-            return method(self, *args, **more)
-
-        return call
-
-    with monkeypatch.context() as patched:
-        for name in ("put", "create", "delete"):
-            patched.setattr(Store, name, counting(getattr(Store, name)))
-        try:
-            drop(nights)
-        except Cut:
-            (nights.folder / "out" / "catalogue" / "lease.json").unlink(missing_ok=True)
+    after = random.Random(seed).randrange(1, 60)
+    with suppress(Cut), cut_off(monkeypatch, after):
+        drop(nights)
+    (nights.folder / "out" / "catalogue" / "lease.json").unlink(missing_ok=True)
     assert look(nights).equals(before), "cut off"
     drop(nights)
     assert look(nights).equals(before) and nights.plan().planned == 0

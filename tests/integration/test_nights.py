@@ -10,8 +10,14 @@ from typing import Any
 
 import pytest
 
+from mira_batch.config.inspect import InspectConfig
 from mira_batch.core.errors import ConfigError, RunConflict, StoreError
-from mira_batch.runtime.busy import IfRunning
+from mira_batch.launch import make_job
+from mira_batch.runtime import run as runner
+from mira_batch.runtime.busy import IfRunning, keep_idle
+from mira_batch.runtime.lease import lease
+from mira_batch.storage.catalogue.place import open_catalogue
+from mira_batch.storage.stores import open_store
 from tests.support.models.counted import counted
 from tests.support.runs.disturbed import CLI, until
 from tests.support.runs.nights import STEPS, Nights, count_causes, in_background
@@ -220,3 +226,24 @@ def test_a_rollback_brings_back_what_was_and_stays_when_all_is_made_anew(nights:
     assert [entry["number"] for entry in command(nights, "catalogue", "list", "out")[0]] == [4, 3, 2, 1]
     error, code = command(nights, "catalogue", "rollback", "out", "9")
     assert code == 2 and "has no snapshot 9; there are 4, 3, 2, 1" in error["error"]
+
+
+def test_a_run_of_another_job_is_not_at_work_on_the_catalogue(nights: Nights) -> None:
+    nights.run()
+    about = {"input": {"manifest": f"{nights.folder}/m.jsonl"}, "output": {"uri": nights.output}}
+    looked = runner.run(make_job(InspectConfig.model_validate({**about, "backend": "inline"})))
+    nights.add(1)
+    with lease(open_store(looked.run, nights.storage), lambda _: None, lambda _: None):
+        night = nights.run(if_running=IfRunning.skip)
+        assert (night.busy, night.planned) == ("", 1)
+        with keep_idle(open_catalogue(nights.output, "edit", nights.storage), lambda _: None):
+            pass
+
+
+def test_a_sample_is_of_records_that_there_are(nights: Nights) -> None:
+    nights.run()
+    for name in list(nights.rows)[:17]:
+        del nights.rows[name]
+    nights.run()
+    other = {"policy": {"type": "simulated", "steps": {"exact": {"*": 1}}}}
+    assert nights.plan(select={"where": "true", "sample": 3}, **other).planned == 3

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import content_hash
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.buckets import digest_records, find_buckets
 from mira_batch.storage.catalogue.snapshot import (
     ADVICE,
+    MARKER,
     FoldedRun,
     Snapshot,
     create_snapshot,
     locate_file,
+    read_clock,
 )
 from mira_batch.storage.run.layout import DamagedFile
 from mira_batch.storage.stores import Store, shorten_error
@@ -49,6 +51,8 @@ def read_bucket(store: Store, snapshot: Snapshot, bucket: int, columns: list[str
             return table
     except (pa.ArrowException, OSError, ValueError) as error:
         problem = error
+    if problem is None and not store.exists(locate_file(snapshot.number, MARKER)):
+        raise StoreError(f"{store.locate(key)}: was deleted by `mira-batch forget` meanwhile; call again")
     state = "missing" if problem is None else f"damaged ({shorten_error(problem)})"
     raise DamagedFile(f"{store.locate(key)}: is {state}; {ADVICE}") from problem
 
@@ -102,12 +106,16 @@ class SnapshotWriter:
         self._records += rows["current"].to_pylist().count(True)
 
     def finish(
-        self, runs: Mapping[str, FoldedRun], forgotten: Collection[str] = (), created: str = ""
+        self,
+        runs: Mapping[str, FoldedRun],
+        forgotten: Collection[str] = (),
+        created: str = "",
+        pruned: bool = False,
     ) -> Snapshot | None:
         """Create the marker.
 
         Args:
-            runs, forgotten: of the snapshot.
+            runs, forgotten, pruned: of the snapshot.
             created: when its state came to be; empty: now.
 
         Returns the snapshot; None where another driver has taken the number.
@@ -119,6 +127,7 @@ class SnapshotWriter:
             self._rows,
             dict(runs),
             frozenset(forgotten),
-            created or datetime.now(UTC).isoformat(timespec="seconds"),
+            created or read_clock(),
+            pruned,
         )
         return made if create_snapshot(self._store, made) else None

@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.catalogue.buckets import count_buckets
-from mira_batch.storage.catalogue.fold import BUCKET_RECORDS, find_pending, merge_pending
+from mira_batch.storage.catalogue.fold import BUCKET_RECORDS, merge_pending
+from mira_batch.storage.catalogue.merge import find_needed
+from mira_batch.storage.catalogue.pending import find_pending
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import find_newest
 
@@ -61,7 +63,7 @@ def check_catalogue(catalogue: Catalogue, fields: pa.Schema) -> CatalogueVerdict
             records += should["current"].to_pylist().count(True)
             rows += should.num_rows
             if not has.equals(should):
-                problems += _find_differences(has, should)
+                problems += _find_differences(has, should, newest.pruned)
     except StoreError as error:
         note(error)
         return CatalogueVerdict(0, 0, 0, problems)
@@ -70,12 +72,20 @@ def check_catalogue(catalogue: Catalogue, fields: pa.Schema) -> CatalogueVerdict
     return CatalogueVerdict(newest.number, records, rows, problems)
 
 
-def _find_differences(has: pa.Table, should: pa.Table) -> Iterator[str]:
+def _find_differences(has: pa.Table, should: pa.Table, pruned: bool) -> Iterator[str]:
+    needed = find_needed(should)
+    missed = {
+        (row["record_id"], row["work_id"])
+        for row, wanted in zip(should.select(["record_id", "work_id"]).to_pylist(), needed, strict=True)
+        if wanted or not pruned
+    }
     sides = [
         {(row["record_id"], row["work_id"]): row for row in table.to_pylist()} for table in (has, should)
     ]
     for key in sorted(sides[0].keys() | sides[1].keys()):
         old, new = (side.get(key) for side in sides)
+        if old is None and key not in missed:
+            continue  # it is forgotten
         if old is None or new is None:
             state = "lacks work that its run has" if old is None else "has work that no run has"
             yield f"record {key[0]!r}: the catalogue {state} (work_id {key[1]})"

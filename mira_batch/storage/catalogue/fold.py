@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -17,20 +16,16 @@ from mira_batch.core.errors import StoreError
 from mira_batch.storage.catalogue.bucketfiles import SnapshotWriter, read_part
 from mira_batch.storage.catalogue.buckets import BucketSpool, count_buckets, digest_records
 from mira_batch.storage.catalogue.merge import UPDATES, merge
+from mira_batch.storage.catalogue.pending import Pending, Run, find_pending
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import (
     FoldedRun,
     Snapshot,
-    find_newest,
-    list_numbers,
-    read_snapshot,
 )
-from mira_batch.storage.run import layout
-from mira_batch.storage.run.committed import find_committed_shards, find_ranges
+from mira_batch.storage.run.committed import find_ranges
 from mira_batch.storage.run.history import read_columns, shard_in
-from mira_batch.storage.run.layout import DamagedFile
-from mira_batch.storage.run.planfile import Plan, read_plan, read_plan_file, read_pointers, read_shard
-from mira_batch.storage.stores import Store, open_store
+from mira_batch.storage.run.planfile import read_plan_file, read_pointers, read_shard
+from mira_batch.storage.stores import Store
 
 BUCKET_RECORDS = 50_000
 """About how many records a bucket has: some 10 MB of rows."""
@@ -39,55 +34,6 @@ _FROM_RESULTS = (
     "record_id", "work_id", "instruction", "status", "stop_reason", "error_kind",
     "source_digest", "result_digest", "num_steps", "cost", "models",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run with something to fold."""
-
-    store: Store
-    """Its directory."""
-    number: int
-    """Of its plan."""
-    source: str
-    """The manifest that it was planned over."""
-    form: str
-    plan: Plan | None
-    """None where nothing but results is left of it."""
-    committed: frozenset[int]
-    """Shards that have a result file."""
-
-    @property
-    def name(self) -> str:
-        """Of its directory."""
-        return self.store.name
-
-    @property
-    def shards(self) -> int:
-        """How many shards it has; -1 where nobody knows."""
-        return len(self.plan.sizes) if self.plan is not None else -1
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A snapshot, and what has come since."""
-
-    base: Snapshot
-    runs: Sequence[Run]
-    """Those that have committed more than the snapshot knows, by the order of their plans."""
-    removed: frozenset[str] = frozenset()
-    """Runs that the snapshot knows and that are there no more."""
-    unplanned: int = 0
-    """How many runs have nothing yet that could be folded."""
-    names: frozenset[str] = frozenset()
-    """The folders below the output."""
-    anew: bool = False
-    """Of the runs that the snapshot knows it has nothing."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing has come."""
-        return not self.runs and not self.removed
 
 
 def fold(
@@ -114,84 +60,16 @@ def fold(
     while True:
         pending = find_pending(catalogue, on_damaged, anew)
         base = pending.base
-        if pending.is_empty and not anew:
+        if not (pending.runs or pending.anew):
             return base
         writer, runs = SnapshotWriter(into or catalogue.store, base.number + 1), dict(base.runs)
         for table in merge_pending(catalogue, pending, fields, on_damaged, runs):
+            if runs == base.runs and not pending.anew:
+                return base  # all that seemed to have come is damaged
             writer.add(table)
         forgotten = base.forgotten & pending.names  # some may be gone for good by now
-        if (folded := writer.finish(runs, forgotten)) is not None:
+        if (folded := writer.finish(runs, forgotten, pruned=base.pruned)) is not None:
             return folded  # else somebody was faster
-
-
-def find_pending(
-    catalogue: Catalogue, on_damaged: Callable[[StoreError], None], anew: bool = False
-) -> Pending:
-    """The newest snapshot of a catalogue, and which runs have something that is not in it.
-
-    Args:
-        catalogue, on_damaged, anew: as of `fold`.
-
-    Raises:
-        StoreError: as of `fold`.
-    """
-    base = _find_rolled_back(catalogue.store) if anew else find_newest(catalogue.store)
-    found: list[tuple[Run, str]] = []
-    unplanned = 0
-    names = catalogue.output.list_folders()
-    for name in names:
-        known = base.runs.get(name)
-        plan_is_in = known is not None and (known.plan_left_out or not anew)
-        if (known is not None and known.complete and plan_is_in) or name in base.forgotten:
-            continue
-        store = open_store(catalogue.output.locate(name), catalogue.storage, make=False)
-        try:
-            run = _look_at(store, catalogue.job)
-        except layout.DamagedFile as error:
-            on_damaged(error)
-            continue
-        if run is None:
-            continue
-        if run[0].plan is None and not run[0].committed:
-            unplanned += 1
-        elif known is None or not plan_is_in or run[0].committed - set(known.expand()):
-            found.append(run)
-    removed = frozenset(base.runs) - set(names)
-    return Pending(base, _number(base, found), removed, unplanned, frozenset(names), anew)
-
-
-def _find_rolled_back(store: Store) -> Snapshot:
-    """A snapshot of nothing under the newest number. It knows what the catalogue was rolled back behind."""
-    numbers = list_numbers(store)
-    for number in numbers:
-        with suppress(DamagedFile):
-            if (found := read_snapshot(store, number)) is not None:
-                kept = {n: run for n, run in found.runs.items() if run.left_out or run.plan_left_out}
-                runs = {name: replace(run, folded=run.left_out) for name, run in kept.items()}
-                return Snapshot(numbers[0], runs=runs, forgotten=found.forgotten)
-    return Snapshot(max(numbers, default=0))
-
-
-def _number(base: Snapshot, found: Sequence[tuple[Run, str]]) -> list[Run]:
-    """Runs by the numbers of their plans. Those of earlier releases have none: they come before all that have
-    one, by the times at which they were begun."""
-    early = [run.name for run, _ in sorted(found, key=lambda run: (run[1], run[0].name)) if not run.number]
-    numbers = {name: at - len(early) for at, name in enumerate(early)}
-    numbers |= {name: run.plan for name, run in base.runs.items() if name in numbers}
-    runs = [replace(run, number=numbers.get(run.name, run.number)) for run, _ in found]
-    return sorted(runs, key=lambda run: run.number)
-
-
-def _look_at(store: Store, job: str) -> tuple[Run, str] | None:
-    """A folder as a run of this job that is planned, and when it was begun; None if it is something else."""
-    about = store.read(layout.RUN, lambda data: layout.parse_run(data, store.locate(layout.RUN)))
-    if about is None or layout.job_of(about) != job:
-        return None
-    source = about["settings"].get("input", {}).get("manifest", "")
-    form = layout.hash_form(about["settings"])
-    plan, committed = read_plan(store), frozenset(find_committed_shards(store))
-    run = Run(store, plan.number if plan else 0, source, form, plan, committed)
-    return run, str(about.get("created", ""))
 
 
 def merge_pending(
@@ -220,11 +98,8 @@ def merge_pending(
     with BucketSpool(count, SPOOLED) as spool:
         for table in _read_updates(catalogue, pending, fields, on_damaged, runs):
             spool.add(table)
-        kept = pc.SetLookupOptions(pa.array(list(runs), pa.string()))
         for bucket in range(count):
             old = read_part(catalogue.store, base, bucket, count)
-            if pending.removed:
-                old = old.filter(pc.call_function("is_in", [old["run"]], kept))
             yield merge(old, spool.read(bucket).drop_columns("digest"))
 
 

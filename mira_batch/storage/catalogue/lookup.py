@@ -11,8 +11,9 @@ from mira_batch.core.errors import StoreError
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.bucketfiles import read_part
 from mira_batch.storage.catalogue.buckets import digest_records, find_buckets
-from mira_batch.storage.catalogue.fold import find_pending, read_updates
+from mira_batch.storage.catalogue.fold import read_updates
 from mira_batch.storage.catalogue.merge import merge
+from mira_batch.storage.catalogue.pending import find_pending
 from mira_batch.storage.catalogue.place import Catalogue
 
 
@@ -38,7 +39,6 @@ def find_record(
         bucket = int(find_buckets(digest_records([record_id]), len(base.files))[0])
         known = read_part(catalogue.store, base, bucket, len(base.files))
         known = known.filter(pc.field("record_id") == record_id)
-        known = known.filter(~pc.field("run").isin(pa.array(list(pending.removed), pa.string())))
     updates = [
         table.filter(pc.field("record_id") == record_id)
         for table in read_updates(catalogue, pending, fields, on_damaged)

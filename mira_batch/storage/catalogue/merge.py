@@ -134,6 +134,12 @@ def find_newest(rows: pa.Table) -> Flags:
     return newest[records] == np.arange(rows.num_rows)
 
 
+def find_needed(rows: pa.Table) -> Flags:
+    """Whether each row (schema `SNAPSHOT`) stands for its record, or is the one that its newest plan wants.
+    All others have been superseded."""
+    return rows["current"].to_numpy() | find_newest(rows)
+
+
 def find_newest_of(records: Numbers, plan: Numbers, count: int) -> Numbers:
     """Of each record the place of the row that its newest plan wants; -1 where there is none.
 

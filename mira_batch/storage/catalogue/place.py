@@ -79,14 +79,20 @@ def open_with_runs(output: str, job: str, storage: StorageConfig, write: bool) -
         StoreError: as `open_store`; or there is no run of the job, since it is another directory, say.
     """
     found = open_catalogue(output, job, storage, make=False)
-    if not any(_is_run(found, name) for name in found.output.list_folders()):
+    if not any(has_run(found, name) for name in found.output.list_folders()):
         raise StoreError(
             f"{output}: holds no run of the job {job}; give the directory of all runs, output.uri"
         )
     return open_catalogue(output, job, storage) if write else found
 
 
-def _is_run(catalogue: Catalogue, name: str) -> bool:
+def has_run(catalogue: Catalogue, name: str) -> bool:
+    """Whether a folder below the output is a run of the catalogue's job, as far as is known: its `run.json`
+    may be damaged.
+
+    Raises:
+        StoreError: the store can't be used.
+    """
     where = catalogue.output.locate(f"{name}/{RUN}")
     try:
         about = catalogue.output.read(f"{name}/{RUN}", lambda data: parse_run(data, where))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from mira_batch.core.errors import ConfigError
 from mira_batch.storage.catalogue.place import Catalogue
@@ -12,9 +11,11 @@ from mira_batch.storage.catalogue.snapshot import (
     create_snapshot,
     find_newest,
     list_numbers,
+    read_clock,
     read_snapshot,
 )
 from mira_batch.storage.run.committed import find_ranges
+from mira_batch.storage.run.layout import RUN
 
 
 def roll_back(catalogue: Catalogue, number: int) -> Snapshot:
@@ -36,17 +37,20 @@ def roll_back(catalogue: Catalogue, number: int) -> Snapshot:
         if then is None:
             numbers = ", ".join(str(n) for n in list_numbers(catalogue.store)[:10]) or "none"
             raise ConfigError(f"{where}: has no snapshot {number}; there are {numbers}")
-        if gone := sorted(then.runs.keys() - newest.runs.keys()):
+        # One that is forgotten is still there as a whole, if its `run.json` is: that is deleted first.
+        away = then.runs.keys() - newest.runs.keys()
+        back = {name for name in away & newest.forgotten if catalogue.output.exists(f"{name}/{RUN}")}
+        if gone := sorted(away - back):
             raise ConfigError(f"{where}: snapshot {number} needs runs that are gone: {', '.join(gone[:3])}")
-        runs = {}
+        runs = {name: then.runs[name] for name in back}
         for name, run in newest.runs.items():
             before = then.runs.get(name)
             had = set(before.expand()) - set(before.expand_left_out()) if before else set[int]()
             left_out = tuple(find_ranges(set(run.expand()) - had))
             plan_left_out = before is None or before.plan_left_out
             runs[name] = replace(run, left_out=left_out, plan_left_out=plan_left_out)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        number_now, gone_runs = newest.number + 1, newest.forgotten
-        made = Snapshot(number_now, then.files, then.records, then.rows, runs, gone_runs, now)
+        left = newest.forgotten - back
+        number_now, now = newest.number + 1, read_clock()
+        made = Snapshot(number_now, then.files, then.records, then.rows, runs, left, now, then.pruned)
         if create_snapshot(catalogue.store, made):
             return made  # else a run was folded meanwhile

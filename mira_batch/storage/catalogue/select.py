@@ -118,12 +118,14 @@ def read_rejected(uri: str, storage: StorageConfig) -> dict[str, str]:
 
 def _draw(selection: Selection, catalogue: Catalogue, snapshot: Snapshot, size: int) -> frozenset[str]:
     """A sample of what is selected: of each kind of record as large a share as it has of all, and at least
-    one of each where `size` has room for that. The same each time: it goes by the digests of record ids."""
+    one of each where `size` has room for that; of records that are gone from their manifest none. The same
+    each time: it goes by the digests of record ids."""
     counts: Counter[Any] = Counter()
     first: dict[Any, list[tuple[int, str]]] = defaultdict(list)  # of each kind the records of least digest
     for bucket in range(len(snapshot.files)):
         known = read_part(catalogue.store, snapshot, bucket, len(snapshot.files))
-        rows = known.filter(pa.array(selection.find(known) & find_newest(known)))
+        there = known["gone"].is_null().to_numpy()
+        rows = known.filter(pa.array(selection.find(known) & find_newest(known) & there))
         digests = digest_records(rows["record_id"].to_pylist()).to_pylist()
         kinds = zip(*(rows[name].to_pylist() for name in _STRATA), strict=True)
         for digest, record, kind in zip(digests, rows["record_id"].to_pylist(), kinds, strict=True):

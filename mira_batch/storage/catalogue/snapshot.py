@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from mira_batch.storage.catalogue.place import Catalogue
@@ -73,7 +74,10 @@ class Snapshot:
     forgotten: frozenset[str] = frozenset()
     """Runs whose results nobody needs any more. They are being deleted."""
     created: str = ""
-    """When its state came to be, ISO 8601 by the clock of who made it."""
+    """When its state came to be, ISO 8601 by the clock of who made it. Where the same state is written anew,
+    it stays: by it the two are known as one."""
+    pruned: bool = False
+    """Whether runs were forgotten: of superseded work it may lack what other runs have made as well."""
 
     @property
     def newest_plan(self) -> int:
@@ -151,6 +155,7 @@ def read_snapshot(store: Store, number: int) -> Snapshot | None:
         runs,
         frozenset(found["forgotten"]),
         found["created"],
+        found.get("pruned", False),
     )
 
 
@@ -172,6 +177,7 @@ def create_snapshot(store: Store, snapshot: Snapshot) -> bool:
         "rows": snapshot.rows,
         "runs": {name: asdict(run) for name, run in snapshot.runs.items()},
         "forgotten": sorted(snapshot.forgotten),
+        "pruned": snapshot.pruned,
     }
     return store.create(locate_file(snapshot.number, MARKER), json.dumps(document).encode())
 
@@ -214,6 +220,11 @@ def list_snapshots(store: Store) -> list[SnapshotEntry]:
             counts = (document["records"], len(document["runs"]))
             found.append(SnapshotEntry(number, document["created"], *counts))
     return found
+
+
+def read_clock() -> str:
+    """Now, as `Snapshot.created` says it: so finely that no two states share it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _read_marker(store: Store, number: int) -> dict[str, Any] | None:

@@ -35,14 +35,13 @@ def delete_state(store: Store, keep: set[int]) -> Cleaned:
 
 
 def delete_leftovers(store: Store, plan: Plan | None) -> Cleaned:
-    """Delete what killed processes left: a dead driver's claim and live figures, plan files that no plan
-    names, test objects of the store's check, half-written local files. Nobody may be at work on the run."""
+    """Delete what killed processes left: a dead driver's live figures, plan files that no plan names, test
+    objects of the store's check, half-written local files. Nobody may be at work on the run."""
     found = [
         entry for name in store.list_folders() if name.startswith(CHECK_PREFIX) for entry in store.list(name)
     ]
-    for key in (layout.LEASE, layout.LIVE):
-        left = store.get(key)
-        found += [Entry(key, len(left))] if left is not None else []
+    if (left := store.get(layout.LIVE)) is not None:
+        found.append(Entry(layout.LIVE, len(left)))
     if plan is not None:
         named = {layout.PLAN, layout.REJECTS, *plan.files, *plan.pointers}
         found += [entry for entry in store.list("plan") if entry.key not in named]

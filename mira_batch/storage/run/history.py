@@ -1,11 +1,9 @@
-"""All runs under one output: which there are, what is in their results, and which work they have done."""
+"""Reads what is in the results of earlier runs."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -13,42 +11,14 @@ import pyarrow.parquet as pq
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
-from mira_batch.storage.run.layout import RUN, DamagedFile, parse_run, shard_of
+from mira_batch.storage.run.layout import DamagedFile, shard_of
 from mira_batch.storage.run.results import columns_to_read, result_files, take_from_file, tell_unfinished
-from mira_batch.storage.stores import ArrowFileSystem, open_store, shorten_error
+from mira_batch.storage.stores import ArrowFileSystem, shorten_error
 
 T = TypeVar("T")
-_log = logging.getLogger(__name__)
 _THREADS = 16
 _FILES_AT_ONCE = 256
 """Result files read ahead of their use; of each only the columns asked for."""
-
-
-def list_runs(
-    output_uri: str, storage: StorageConfig, on_damaged: Callable[[StoreError], None]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each run's directory and its `run.json`, the oldest first.
-
-    Args:
-        output_uri: directory of all runs.
-        storage: how an object store is reached.
-        on_damaged: told of a run whose `run.json` is damaged; what it raises ends the listing.
-
-    Raises:
-        StoreError: the store can't be used.
-    """
-    root = open_store(output_uri, storage, make=False)
-    found = []
-    for name in root.list_folders():
-        where = root.locate(f"{name}/{RUN}")
-        try:
-            about = root.read(f"{name}/{RUN}", partial(parse_run, where=where))
-        except DamagedFile as error:
-            on_damaged(error)
-        else:
-            found += [(name, about)] if about is not None else []
-    for name, about in sorted(found, key=lambda run: (str(run[1].get("created", "")), run[0])):
-        yield root.locate(name), about
 
 
 def read_columns(

@@ -39,6 +39,8 @@ LIVE = "live.json"
 LEASE = "lease.json"
 PROFILE = "profile.json"
 RECEIPTS = "receipts"
+COPY_OF = "kept_of"
+"""Key in the `run.json` of a run that is a copy of rows of another: the name of that one."""
 _READ = ("input", "manifest_content", "select", "first")
 """Settings of a run that say what it read."""
 _PART = re.compile(r"results/part-(\d{5,})\.parquet")

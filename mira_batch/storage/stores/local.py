@@ -109,8 +109,12 @@ def is_temporary(path: str) -> bool:
     return _TEMPORARY.search(path) is not None
 
 
-def delete_temporaries(root: Path) -> dict[str, int]:
-    """Delete the half-written files below `root`.
+def delete_temporaries(root: Path, prefix: str = "") -> dict[str, int]:
+    """Delete the half-written files below a folder, and the directories in it that hold no file.
+
+    Args:
+        root: of the store.
+        prefix: of the folder, relative to `root`; it goes, too, if it holds nothing. Empty: `root`.
 
     Returns:
         Their sizes in bytes, by path relative to `root`.
@@ -118,8 +122,15 @@ def delete_temporaries(root: Path) -> dict[str, int]:
     Raises:
         OSError: one can't be deleted.
     """
-    found = [path for path in root.rglob(".*.tmp") if is_temporary(path.as_posix())]
-    sizes = {str(path.relative_to(root)): path.stat().st_size for path in found}
-    for path in found:
-        path.unlink(missing_ok=True)
+    folder = root / prefix
+    found = [path for path in folder.rglob(".*.tmp") if is_temporary(path.as_posix())]
+    sizes: dict[str, int] = {}
+    for file in found:
+        with suppress(FileNotFoundError):  # a heartbeat is written beside this
+            sizes[str(file.relative_to(root))] = file.stat().st_size
+            file.unlink()
+    for path, _, _ in os.walk(folder, topdown=False):
+        if path != str(root):
+            with suppress(OSError):  # it isn't empty, or is gone
+                os.rmdir(path)
     return sizes

@@ -276,8 +276,9 @@ class Store:
                     for key in keys:
                         self.delete([key])
 
-    def delete_temporaries(self) -> list[Entry]:
-        """Delete the half-written files of killed processes. Only a local store has such.
+    def delete_temporaries(self, prefix: str = "") -> list[Entry]:
+        """Delete the half-written files of killed processes below `prefix`, and directories without any file.
+        Only a local store has such.
 
         Returns:
             What was deleted.
@@ -287,8 +288,8 @@ class Store:
         """
         if self._local is None:
             return []
-        with self._explain_errors(""):
-            return [Entry(key, size) for key, size in delete_temporaries(self._local).items()]
+        with self._explain_errors(prefix):
+            return [Entry(key, size) for key, size in delete_temporaries(self._local, prefix).items()]
 
     @contextmanager
     def _explain_errors(self, key: str) -> Iterator[None]:

@@ -17,11 +17,12 @@ from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.edit.job import EditJob
+from mira_batch.runtime import run as runner
 from mira_batch.runtime.lease import Claim, lease
 from mira_batch.runtime.run import clean
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
 from mira_batch.storage.run.committed import find_committed_shards
-from mira_batch.storage.run.layout import LEASE
+from mira_batch.storage.run.layout import LEASE, LIVE
 from mira_batch.storage.run.planfile import Plan
 from mira_batch.storage.stores import CHECK_PREFIX, Store, open_store
 from tests.support.runs.catalogue import make_catalogue, settings
@@ -58,13 +59,13 @@ def test_shards_are_known_by_number_however_it_is_written(store: Store) -> None:
 
 
 def test_what_killed_processes_left_is_deleted(store: Store) -> None:
-    left = (f"{CHECK_PREFIX}0123/object", LEASE, "plan/plan-dead-00000.parquet")
+    left = (f"{CHECK_PREFIX}0123/object", LIVE, "plan/plan-dead-00000.parquet")
     kept = ("plan/plan.json", "plan/rejects.parquet", "plan/plan-good-00000.parquet", "results/x.parquet")
     fill(store, *left, *kept)
     plan = Plan(("plan/plan-good-00000.parquet",), (1,), rejected=0, skipped=0)
     assert delete_leftovers(store, plan) == Cleaned(3, 15)
     assert keys(store, "plan") | keys(store, "results") == set(kept)
-    assert store.get(LEASE) is None and delete_leftovers(store, plan) == Cleaned()
+    assert store.get(LIVE) is None and delete_leftovers(store, plan) == Cleaned()
 
 
 def test_without_a_plan_no_plan_file_is_touched(store: Store) -> None:
@@ -202,3 +203,21 @@ def test_a_run_that_is_resumed_sweeps_the_state_of_committed_shards_itself(
     assert keys(store) & left == {f"{CHECK_PREFIX}0123/object"}, (
         "a store check may be somebody's of this moment"
     )
+
+
+def test_nobody_begins_on_a_run_that_is_being_cleaned(
+    broken_off: tuple[BulkEditConfig, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the claim and the steps of who does would be deleted with those of the dead."""
+    config, store = broken_off
+    told: list[str] = []
+
+    def begin(store: Store, keep: set[int]) -> Cleaned:
+        with pytest.raises(RunConflict) as refused:
+            run(config)
+        told.append(str(refused.value))
+        return delete_state(store, keep)
+
+    monkeypatch.setattr(runner, "delete_state", begin)
+    clean(EditJob(config))
+    assert "another driver runs this" in told[0] and store.get(LEASE) is None
