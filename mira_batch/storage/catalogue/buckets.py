@@ -6,6 +6,8 @@ many in one of the two that came of it.
 
 from __future__ import annotations
 
+import os
+import resource
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -63,6 +65,7 @@ class BucketSpool:
             fields: schema of the rows.
             find: the bucket of each row; None: by its record, whose `digest` is among the fields.
         """
+        self._count = count
         self._fields = fields
         self._find = find or (lambda rows: find_buckets(rows["digest"], count))
         self._held: list[pa.Table] = []
@@ -73,6 +76,7 @@ class BucketSpool:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        _allow_files(self._count)
         self._folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="mira-batch-"))
         return self
 
@@ -118,6 +122,16 @@ class BucketSpool:
         ends = [*starts[1:].tolist(), len(order)]
         places = zip(found.tolist(), starts.tolist(), ends, strict=True)
         return {bucket: ordered.slice(start, end - start) for bucket, start, end in places}
+
+
+def _allow_files(more: int) -> None:
+    """Have this process open so many files more, as far as it may: with one for each bucket it soon passes the
+    1,024 that many systems begin with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = len(os.listdir("/proc/self/fd")) + more + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class RowSpool:
