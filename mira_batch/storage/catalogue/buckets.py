@@ -125,8 +125,8 @@ class BucketSpool:
 
 
 def _allow_files(more: int) -> None:
-    """Have this process open so many files more, as far as it may: with one for each bucket it soon passes the
-    1,024 that many systems begin with."""
+    """Have this process open so many files more, as far as it may: with one for each bucket it soon passes
+    the 1,024 that many systems begin with."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = len(os.listdir("/proc/self/fd")) + more + 256
     if soft != resource.RLIM_INFINITY and soft < wanted:
