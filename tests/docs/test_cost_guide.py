@@ -105,6 +105,11 @@ FIGURES = {
     "resume_99_percent_seconds": ("11 s to the first edit", 1, 0),
     "startup_seconds": ("10.5 s", 1, 1),
     "store_requests_per_record": ("6.1 for a record", 1, 1),
+    "scale_first_seconds_per_million": ("330 s", 10, 0),
+    "scale_second_seconds_per_million": ("333 s", 10, 0),
+    "scale_second_driver_mb": ("497 MB", 1, 0),
+    "scale_second_worker_mb": ("348 MB", 1, 0),
+    "scale_fold_seconds_per_million": ("170 s", 10, 0),
     "efficiency_steady": ("99.5 %", 100, 1),
     "efficiency_end_to_end": ("79 %", 100, 0),
 }
@@ -124,6 +129,22 @@ def test_the_size_of_results_is_that_of_the_benchmarks(text: str) -> None:
     megabytes = float(kilobytes.replace(",", "")) / 1000
     assert f"{megabytes:.1f} MB a record: {megabytes:.1f} TB" in text
     assert f"some {megabytes * 4 * 32 // 10 * 10:.0f} MB for four shards of 32" in text
+
+
+def test_what_a_hundred_million_take_follows_from_ten(text: str) -> None:
+    rows = re.findall(r"^\| .+ \| (.+) \| (.+) \|$", *whole_lines())
+    larger = {
+        f"{ten:,.0f} s": f"{ten * 10 / 60:.0f} minutes"
+        for ten in (
+            read_figure(f"scale_{name}_seconds_per_million") * 10 for name in ("first", "second", "fold")
+        )
+    }
+    assert len(larger) == 3
+    for ten, hundred in larger.items():
+        assert any(left.startswith(f"{ten} (") and right == hundred for left, right in rows), ten
+    hours = 10_000_000 * 2.4 * 5 / 3600
+    shown = [f"{times * hours:,.0f} hours, ${times * hours * 2.5:,.0f}" for times in (1, 10)]
+    assert tuple(shown) in rows
 
 
 def test_every_setting_of_the_guide_exists() -> None:
