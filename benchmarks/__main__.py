@@ -1,8 +1,8 @@
 """`python -m benchmarks [topic …]`: measure, print the tables, write results.json and the document.
 
-Without topics it measures all but `scale`, which has a table of its own. A run of some other topics only
-prints, because figures are comparable only within one run; so does one with QUICK=1 in the environment, but
-for results.json.
+Without topics it measures all but `catalogue` and `scale`, which have tables of their own, each written when it
+is run alone. A run of some other topics only prints, because figures are comparable only within one run; so does
+one with QUICK=1 in the environment, but for results.json.
 """
 
 from __future__ import annotations
@@ -33,13 +33,17 @@ TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
 }
 
 
+ALONE = ("catalogue", "scale")
+"""Topics with a table of their own: they take as long as all others together."""
+
+
 def main(arguments: list[str]) -> int:
     if unknown := set(arguments) - set(TOPICS):
         print(f"no such topic: {', '.join(sorted(unknown))}; there are {', '.join(TOPICS)}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # what is measured in a child is ended with it
     console = Console(width=None if sys.stdout.isatty() else 160)
-    chosen = arguments or [topic for topic in TOPICS if topic != "scale"]
+    chosen = arguments or [topic for topic in TOPICS if topic not in ALONE]
     before, started = report.machine(), time.monotonic()
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="mira-batch-bench-") as scratch:
@@ -62,8 +66,8 @@ def main(arguments: list[str]) -> int:
         console.print(table)
     if not arguments:
         report.write_results(figures, machine)
-    if arguments in ([], ["scale"]) and not bench.quick:
-        report.write_document(figures, machine, name="scale" if arguments else "bench")
+    if (not arguments or (len(arguments) == 1 and arguments[0] in ALONE)) and not bench.quick:
+        report.write_document(figures, machine, name=arguments[0] if arguments else "bench")
     return 0
 
 

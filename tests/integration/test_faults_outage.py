@@ -22,7 +22,7 @@ def test_at_most_one_step_of_each_record_in_flight_is_lost(
 ) -> None:
     config = place.config(
         editor=place.counting(),
-        storage={"retry_seconds": 1, "timeout_seconds": 5},
+        storage={"retry_seconds": 1, "timeout_seconds": 30},  # the faults are answered at once
         workers={"min": 1, "records_in_flight": IN_FLIGHT, "shard_size": shard_size},
     )
     with running(config) as future:
