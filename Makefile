@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test check bench bench-catalogue bench-scale bench-gpu soak clean
+.PHONY: help run test check bench bench-scale bench-gpu soak clean
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -29,8 +29,6 @@ check: .venv/.installed-dev  ## Format, lint, types, import contract
 
 bench: .venv/.installed-dev  ## Measure speed and memory against peers and bare loops; QUICK=1: in short
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks
-
-bench-catalogue: .venv/.installed-dev  ## Plan and fold a catalogue of a million records, after one night and after thirty
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks catalogue
 
 bench-scale: .venv/.installed-dev  ## Plan and fold a catalogue of ten million records: some twenty minutes

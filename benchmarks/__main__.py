@@ -1,8 +1,8 @@
 """`python -m benchmarks [topic …]`: measure, print the tables, write results.json and the document.
 
 Without topics it measures all but `catalogue` and `scale`, which have tables of their own, each written when
-it is run alone. A run of some other topics only prints, because figures are comparable only within one run; so
-does one with QUICK=1 in the environment, but for results.json.
+it is run alone. A run of some other topics only prints: figures are comparable only within one run. So does
+one with QUICK=1 in the environment, but for results.json.
 """
 
 from __future__ import annotations
