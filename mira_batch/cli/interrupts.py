@@ -166,12 +166,13 @@ class Interrupts:
 
 def _flush() -> bool:
     """Whether all that was said could be written; if not, the interpreter's own end says what is wrong."""
-    try:
-        for stream in (sys.stdout, sys.stderr):
+    whole = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
             stream.flush()
-    except Exception:
-        return False
-    return True
+        except Exception:
+            whole = False  # the other may still be written
+    return whole
 
 
 def _open_again(descriptor: int) -> int | None:

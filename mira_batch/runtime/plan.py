@@ -135,12 +135,10 @@ def compare(
         if read == 0:
             raise ManifestError(f"{spec.source}: the manifest is empty: it has no rows")
         tally = stack.enter_context(_Comparing(read))
+        alike, done, whole = known.find_alike(spec), config.output.done_statuses, config.first is None
         for bucket in range(count):
             table = read_part(known.catalogue.store, known.snapshot, bucket, count)
             named = keys.read(bucket)
-            alike = known.find_alike(spec)
-            done = config.output.done_statuses
-            whole = config.first is None
             tally.add(named, join(named, table, done, alike, spec.source, selection, busy, whole))
         if (tally.causes == Cause.rejected).all():
             (first,) = next(_find_rejects(next(rows.read()), tally.causes)).slice(0, 1).to_pylist()

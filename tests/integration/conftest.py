@@ -1,4 +1,4 @@
-"""What the fault tests run over: a catalogue, its undisturbed outcome, and a place behind the fault proxy."""
+"""What tests share: nights of a catalogue; an undisturbed outcome, and a place behind the fault proxy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import pytest
 
 from mira_batch import load_config, run
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.commands import Commands
 from tests.support.runs.disturbed import until
 from tests.support.runs.drivers import Begin, drivers
 from tests.support.runs.faultruns import RECORDS, Outcome, Place, outcome
+from tests.support.runs.nights import Nights
 from tests.support.servers.fault_proxy import fault_proxy
 from tests.support.servers.s3 import S3Server
 
@@ -85,3 +87,17 @@ def nodes(cluster: Any, request: pytest.FixtureRequest) -> Iterator[list[Any]]:
         for node in list(cluster.worker_nodes):  # and those that the test added
             cluster.remove_node(node, allow_graceful=False)
         until(lambda: ray.cluster_resources().get("CPU", 0) == 0)
+
+
+@pytest.fixture
+def nights(tmp_path: Path) -> Nights:
+    """A catalogue of twelve records, before its first night."""
+    found = Nights(tmp_path)
+    found.add(12)
+    return found
+
+
+@pytest.fixture
+def cli(nights: Nights, capfd: pytest.CaptureFixture[str]) -> Commands:
+    """The command line over these nights."""
+    return Commands(nights, capfd)

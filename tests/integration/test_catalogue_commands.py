@@ -13,19 +13,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.runtime.lease import lease
 from mira_batch.storage.stores import open_store
 from tests.support.runs.commands import EMBEDDED, Commands
-from tests.support.runs.nights import STEPS, Nights
-
-
-@pytest.fixture
-def nights(tmp_path: Path) -> Nights:
-    found = Nights(tmp_path)
-    found.add(12)
-    return found
-
-
-@pytest.fixture
-def cli(nights: Nights, capfd: pytest.CaptureFixture[str]) -> Commands:
-    return Commands(nights, capfd)
+from tests.support.runs.nights import STEPS
 
 
 def test_an_estimate_is_data(cli: Commands) -> None:

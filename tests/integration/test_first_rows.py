@@ -5,25 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from mira_batch.core.receipts import Progress
 from mira_batch.launch import make_job
 from mira_batch.runtime import run as runner
 from tests.support.runs.commands import Commands
 from tests.support.runs.nights import STEPS, Nights
-
-
-@pytest.fixture
-def nights(tmp_path: Path) -> Nights:
-    found = Nights(tmp_path)
-    found.add(12)
-    return found
-
-
-@pytest.fixture
-def cli(nights: Nights, capfd: pytest.CaptureFixture[str]) -> Commands:
-    return Commands(nights, capfd)
 
 
 def count(found: dict[str, dict[str, dict[str, int]]]) -> dict[str, int]:

@@ -254,6 +254,24 @@ def test_a_command_that_is_done_ends_well_whatever_arrow_still_does(begin: Begin
     assert driver.process.returncode == 0
 
 
+HALF_A_LINE = """
+import sys
+from mira_batch.cli.interrupts import Interrupts
+
+interrupts = Interrupts(program=True)
+sys.stdout = open("/dev/full", "w")
+sys.stdout.write("an answer that can't be written")
+sys.stderr = open(2, "w", closefd=False, buffering=1000)
+sys.stderr.write("what went wrong")
+interrupts.finish(1)
+"""
+
+
+def test_what_went_wrong_is_said_where_the_answer_cannot_be_written(begin: Begin) -> None:
+    driver = begin(sys.executable, "-c", HALF_A_LINE)
+    assert "what went wrong" in driver.end() and driver.process.returncode == 1
+
+
 def check_interrupted(driver: Driver) -> None:
     words = driver.end()
     assert driver.process.returncode == 130, words

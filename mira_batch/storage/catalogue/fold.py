@@ -18,10 +18,7 @@ from mira_batch.storage.catalogue.buckets import BucketSpool, count_buckets, dig
 from mira_batch.storage.catalogue.merge import UPDATES, merge
 from mira_batch.storage.catalogue.pending import Pending, Run, find_pending
 from mira_batch.storage.catalogue.place import Catalogue
-from mira_batch.storage.catalogue.snapshot import (
-    FoldedRun,
-    Snapshot,
-)
+from mira_batch.storage.catalogue.snapshot import FoldedRun, Snapshot
 from mira_batch.storage.run.committed import find_ranges
 from mira_batch.storage.run.history import read_columns, shard_in
 from mira_batch.storage.run.planfile import read_plan_file, read_pointers, read_shard

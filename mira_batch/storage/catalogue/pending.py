@@ -8,12 +8,7 @@ from dataclasses import dataclass, replace
 
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.catalogue.place import Catalogue
-from mira_batch.storage.catalogue.snapshot import (
-    Snapshot,
-    find_newest,
-    list_numbers,
-    read_snapshot,
-)
+from mira_batch.storage.catalogue.snapshot import Snapshot, find_newest, list_numbers, read_snapshot
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.layout import DamagedFile
