@@ -9,5 +9,19 @@ believed.
 from mira_batch.marks.labels import Labels, label_png, make_labels
 from mira_batch.marks.marks import Marks, Rights
 from mira_batch.marks.read import find_depth, read_marks
+from mira_batch.marks.signing import SignedEdit, SignedSource, SigningKey, read_key, sign_image
 
-__all__ = ["Labels", "Marks", "Rights", "find_depth", "label_png", "make_labels", "read_marks"]
+__all__ = [
+    "Labels",
+    "Marks",
+    "Rights",
+    "SignedEdit",
+    "SignedSource",
+    "SigningKey",
+    "find_depth",
+    "label_png",
+    "make_labels",
+    "read_key",
+    "read_marks",
+    "sign_image",
+]
