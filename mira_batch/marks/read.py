@@ -84,7 +84,8 @@ def _find_dpi(image: Image.Image, exif: Image.Exif) -> tuple[float, float] | Non
     x, y = (_snap(float(value)) for value in given)
     if not (_LEAST_DPI <= x <= _MOST_DPI and _LEAST_DPI <= y <= _MOST_DPI):
         return None
-    return (y, x) if exif.get(ExifTags.Base.Orientation) in _SIDEWAYS else (x, y)
+    turned = image.info.get("original_orientation") or exif.get(ExifTags.Base.Orientation)  # HEIC's is undone
+    return (y, x) if turned in _SIDEWAYS else (x, y)
 
 
 def _snap(dpi: float) -> float:

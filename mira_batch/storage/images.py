@@ -22,6 +22,7 @@ from mira_batch.core.foreign import is_page, name_content
 from mira_batch.core.types import ErrorKind
 from mira_batch.imaging import UnfitImage, refuse_frames, to_srgb
 from mira_batch.marks import Marks, read_marks
+from mira_batch.storage.heif import can_read_heif, find_coded_colours
 from mira_batch.storage.jpeg import is_cut_short, lacks_scans
 from mira_batch.storage.png import check_pixels, drop_texts, find_foreign_colours, lacks_rows
 from mira_batch.storage.spelling import list_spellings
@@ -39,12 +40,12 @@ T = TypeVar("T")
 PngImagePlugin.MAX_TEXT_CHUNK = 32 << 20  # of what `drop_texts` leaves: real profiles are above its megabyte
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-"""What is decoded. Pillow's other, rarer decoders never see untrusted bytes."""
+"""What is decoded; with the extra `heic` HEIF, too. Pillow's other decoders never see untrusted bytes."""
 _MOST_PIXELS = 89_478_485
 """What `input.max_pixels` can be raised to."""
 _SUBFILE, _DNG = 254, 50706
 """TIFF tags."""
-_FORGIVING = ("WEBP", "AVIF")
+_FORGIVING = ("WEBP", "AVIF", "HEIF")
 """Formats whose decoders make a picture of whatever they are given."""
 _HOLE = 1024
 """Zero bytes at the end by which a file counts as half written."""
@@ -244,8 +245,8 @@ def _decode(
         refuse_frames(image)
         if image.format == "PNG":
             check_pixels(data)
-            if colours := find_foreign_colours(data):
-                raise UnfitImage(f"has {colours} and no ICC profile; convert it to sRGB, or embed a profile")
+        if colours := _find_colours(image, data):
+            raise UnfitImage(f"has {colours} and no ICC profile; convert it to sRGB, or embed a profile")
         image.load()
         is_jpeg = image.format in ("JPEG", "MPO")
         if is_jpeg and lacks_scans(data):
@@ -264,8 +265,8 @@ def _decode(
         what = f"{name}: is larger than {source.max_pixels:,} pixels"
         raise RecordError(ErrorKind.image_too_large, f"{what}; {_advise_size(_MOST_PIXELS + 1)}") from error
     except UnidentifiedImageError as error:
-        known = f"is not an image that can be read ({', '.join(FORMATS)})"
-        found = name_content(data)
+        known = f"is not an image that can be read ({', '.join(_list_formats())})"
+        found = name_content(data, can_read_heif())
         what = f"{known}: it is {found[0]}; {found[1]}" if found else known
         raise RecordError(ErrorKind.image_unreadable, f"{name}: {what}") from error
     except Exception as error:  # the boundary of untrusted bytes: decoders raise anything on them
@@ -287,7 +288,18 @@ def open_image(data: bytes) -> Image.Image:
     Raises:
         Exception: whatever Pillow raises on bytes that are none.
     """
-    return Image.open(io.BytesIO(drop_texts(data)), formats=FORMATS)
+    return Image.open(io.BytesIO(drop_texts(data)), formats=_list_formats())
+
+
+def _list_formats() -> tuple[str, ...]:
+    return (*FORMATS, "HEIF") if can_read_heif() else FORMATS
+
+
+def _find_colours(image: Image.Image, data: bytes) -> str:
+    """In which colours other than sRGB an image says that it is, otherwise than by an ICC profile."""
+    if image.format == "PNG":
+        return find_foreign_colours(data)
+    return find_coded_colours(data) if image.format in ("AVIF", "HEIF") else ""
 
 
 def _refuse_raw(image: Image.Image) -> None:
