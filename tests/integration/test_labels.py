@@ -13,8 +13,11 @@ from PIL import Image
 from mira_batch import load_config, read_catalogue, read_outputs, run
 from mira_batch.core.identity import frame_of
 from mira_batch.core.source_type import ENHANCED, GENERATIVE, VOCABULARY
+from mira_batch.edit.job import EditJob
+from mira_batch.edit.replay import replay
 from mira_batch.imaging import SRGB
 from mira_batch.storage import schema
+from mira_batch.storage.catalogue.trajectory import find_trajectory
 from tests.support.models import labelled
 from tests.support.pictures import corners, encoded
 from tests.support.runs.catalogue import settings
@@ -83,6 +86,22 @@ def test_a_model_of_ones_own_counts_as_generative_unless_it_says_otherwise(
     assert say(other["photo"]) == "compositeSynthetic"
     unmarked = rows_of(manifest, tmp_path / "c", **editing(says=None))
     assert say(unmarked["photo"]) == "digitalCapture" and say(unmarked["plain"]) == ""
+
+
+@pytest.mark.parametrize("form", [{"format": "png", "metadata": "keep"}, {"format": "webp", "quality": 100}])
+def test_a_record_that_goes_on_gives_the_same_bytes(
+    manifest: Path, tmp_path: Path, form: dict[str, Any]
+) -> None:
+    rows = rows_of(manifest, tmp_path / "out", form)
+    base = settings(manifest, tmp_path / "out")
+    base["output"] |= form
+    for name in ("photo", "made"):
+        found = find_trajectory(str(tmp_path / "out"), name)
+        assert len(found.row["steps"]) == 2
+        again = replay(found, EditJob(load_config(base)), 1, lambda _: None).new
+        assert again["image"] == rows[name]["image"] == found.row["image"]
+        assert [step["image"] for step in again["steps"]] == [step["image"] for step in found.row["steps"]]
+        assert again["source_type"] == rows[name]["source_type"]
 
 
 @pytest.mark.parametrize("form", ["png", "webp", "jpeg"])
