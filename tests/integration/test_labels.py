@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mira_batch import load_config, read_catalogue, read_outputs, run
+from mira_batch.core.errors import ConfigError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.source_type import ENHANCED, GENERATIVE, VOCABULARY
 from mira_batch.edit.job import EditJob
@@ -19,7 +21,7 @@ from mira_batch.imaging import SRGB
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.trajectory import find_trajectory
 from tests.support.models import labelled
-from tests.support.pictures import corners, encoded
+from tests.support.pictures import chunk, corners, encoded, png
 from tests.support.runs.catalogue import settings
 from tests.support.sources import COPYRIGHT, read_exif, read_xmp, rich_jpeg
 
@@ -134,3 +136,32 @@ def test_a_setting_that_changes_files_names_other_work_and_a_default_doesnt(
     assert all(other[name]["work_id"] != first[name]["work_id"] for name in first)
     table = read_catalogue(str(tmp_path / "out"), ["record_id", "source_type", "source_depth"])
     assert table.num_rows == 4
+
+
+def test_lost_depth_and_a_signed_manifest_are_in_the_row(tmp_path: Path) -> None:
+    deep = png(4, 1, 16, 2, [struct.pack(">12H", *range(0, 60_000, 5_000))])
+    signed = encoded(corners(), "PNG")
+    box = b"\0\0\0\x40jumb\0\0\0\x20jumdc2pa" + VOCABULARY.encode() + b"trainedAlgorithmicMedia"
+    signed = signed[:33] + chunk(b"caBX", box) + signed[33:]
+    rows = []
+    for name, data in {"deep": deep, "signed": signed, "gone": b""}.items():
+        if data:
+            (tmp_path / name).write_bytes(data)
+        rows.append({"record_id": name, "image": name, "instruction": "mirror it"})
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = rows_of(manifest, tmp_path / "out")
+    assert [found[name]["source_depth"] for name in ("deep", "signed", "gone")] == [16, 8, None]
+    assert [found[name]["source_c2pa"] for name in ("deep", "signed", "gone")] == [False, True, None]
+    assert say(found["deep"]) == ENHANCED
+    assert say(found["signed"]) == "trainedAlgorithmicMedia", (
+        "it was marked, and an algorithm took no mark away"
+    )
+    assert b"caBX" not in found["signed"]["image"]["bytes"]
+
+
+def test_an_editor_that_says_no_name_of_the_vocabulary_is_refused(manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="is no editor: source_type should be None or one of algorithmicMedia"
+    ):
+        rows_of(manifest, tmp_path / "out", **editing(says="ai"))

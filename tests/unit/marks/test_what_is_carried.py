@@ -111,7 +111,11 @@ def fine_colour(form: str) -> None:
         data = encode(image, OutputConfig.model_validate(output | more))
         return JpegImagePlugin.get_sampling(Image.open(io.BytesIO(data)))
 
-    if form == "jpeg":
+    if form != "jpeg":
+        stripes = Image.fromarray(np.tile(np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8), (8, 16, 1)))
+        sharp = encode(stripes, OutputConfig.model_validate(output | {"quality": 100}))
+        assert decode(sharp, "stripes", SOURCE).tobytes() == stripes.tobytes()
+    else:
         assert [sampling(), sampling(quality=89), sampling(subsampling="4:2:2")] == [0, 2, 1]
         assert sampling(subsampling="4:2:0", quality=95) == 2
 
