@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,9 +44,20 @@ def make_labels(marks: Marks, metadata: Literal["keep", "rights", "none"], sourc
     rights, dpi = marks.rights, marks.dpi
     exif, xmp = write_exif(rights, dpi), write_xmp(rights, source_type)
     if metadata == "keep":
-        whole = write_exif(rights, dpi, marks.exif), write_xmp(rights, source_type, marks.xmp)
-        exif, xmp = whole[0] if len(whole[0]) < _MOST else exif, whole[1] if len(whole[1]) < _MOST else xmp
+        exif = _write_whole(lambda: write_exif(rights, dpi, marks.exif), exif)
+        xmp = _write_whole(lambda: write_xmp(rights, source_type, marks.xmp), xmp)
     return Labels(exif, xmp, dpi)
+
+
+def _write_whole(write: Callable[[], bytes], otherwise: bytes) -> bytes:
+    """What is written; `otherwise` where it has no room, or is foreign data that can be read, not written."""
+    try:
+        written = write()
+    except MemoryError:
+        raise
+    except Exception:  # the boundary of what a source has in it, as in `read.py`
+        return otherwise
+    return written if len(written) < _MOST else otherwise
 
 
 def label_png(png: bytes, labels: Labels) -> bytes:

@@ -39,17 +39,19 @@ def read_marks(image: Image.Image, data: bytes, keep: bool = False) -> Marks:
     """
     found = _attempt(image.getexif, Image.Exif())
     packet = _as_bytes(image.info.get("xmp"))
-    rdf = xmp.parse_xmp(packet) if packet else None
+    rdf = _attempt(lambda: xmp.parse_xmp(packet) if packet else None, None)
     manifest = _attempt(lambda: find_c2pa(image, data), None)
-    rights, source_type = Rights(), ""
+    rights, source_type, names_c2pa = Rights(), "", False
     if rdf is not None:
-        rights, source_type = xmp.read_rights(rdf), xmp.read_source_type(rdf)
+        rights = _attempt(lambda: xmp.read_rights(rdf), rights)
+        source_type = _attempt(lambda: xmp.read_source_type(rdf), source_type)
+        names_c2pa = _attempt(lambda: xmp.names_c2pa(rdf), names_c2pa)
     rights = rights.over(_attempt(lambda: iptc.read_rights(image), Rights()))
     return Marks(
         dpi=_attempt(lambda: _find_dpi(image, found), None),
         rights=rights.over(_attempt(lambda: exif_marks.read_rights(found), Rights())),
         source_type=source_type or (find_generative(manifest) if manifest else ""),
-        has_c2pa=manifest is not None or (rdf is not None and xmp.names_c2pa(rdf)),
+        has_c2pa=manifest is not None or names_c2pa,
         depth=_attempt(lambda: find_depth(image, data), 8),
         exif=_attempt(lambda: exif_marks.carry_over(found), b"") if keep else b"",
         xmp=packet if keep and rdf is not None else b"",

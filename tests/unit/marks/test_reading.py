@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -136,6 +137,16 @@ def test_what_does_not_fit_is_left_out_but_for_the_rights() -> None:
     marks = with_xmp_kept(long)
     labels = make_labels(marks, "keep", GENERATIVE)
     assert len(labels.xmp) < 65_000 and COPYRIGHT.replace("&", "&amp;").encode() in labels.xmp
+
+
+def test_what_can_be_read_and_not_written_is_left_out_but_for_the_rights() -> None:
+    deep = xmp_of().replace(b"<dc:subject>", b"<dc:subject>" + b"<a>" * 30_000 + b"</a>" * 30_000)
+    marks = with_xmp_kept(deep)
+    assert marks.rights.copyright == COPYRIGHT and marks.xmp
+    labels = make_labels(marks, "keep", GENERATIVE)
+    assert COPYRIGHT.replace("&", "&amp;").encode() in labels.xmp and len(labels.xmp) < 2_000
+    odd = make_labels(replace(marks, exif=b"Exif\0\0II*\0\xff\xff\xff\xff"), "keep", GENERATIVE)
+    assert COPYRIGHT.encode() in odd.exif
 
 
 def with_xmp_kept(packet: bytes) -> Marks:
