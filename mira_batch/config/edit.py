@@ -19,12 +19,14 @@ from mira_batch.config.models import (
 )
 from mira_batch.config.models.base import ModelConfig
 from mira_batch.config.models.local import TorchConfig
-from mira_batch.config.shared import Columns, ImageOutput, JobConfig, ManifestConfig, RunLimits, RunOutput
+from mira_batch.config.output import ImageOutput
+from mira_batch.config.shared import Columns, JobConfig, ManifestConfig, RunLimits, RunOutput
 from mira_batch.core.pixels import MOST_PIXELS
 from mira_batch.core.types import Limits
 
 PIPELINE_VERSION = 2
-"""Raised when this package's code would give other pixels for the same settings, or rows of another form."""
+"""Raised when this package's code would give other pixels for the same settings, or rows that can't be
+read as those before. A column more, or another label in an image's file, is no reason to edit all again."""
 
 
 _WITHOUT_EFFECT = {"png": ("quality", "background"), "webp": ("background",), "jpeg": ()}
@@ -156,7 +158,8 @@ class BulkEditConfig(JobConfig):
             "judge": None if self.judge is None else self._judge_pixels(self.judge),
             "limits": self.limits.model_dump(mode="json", exclude=set(self.limits.OPERATIONAL)),
             "output": self.output.model_dump(mode="json", include={"format", "quality", "background"})
-            | {name: OutputConfig.model_fields[name].default for name in _WITHOUT_EFFECT[self.output.format]},
+            | {name: OutputConfig.model_fields[name].default for name in _WITHOUT_EFFECT[self.output.format]}
+            | self.output.form(),  # no more than differs, so that earlier releases' names of work stay
         }
 
     @staticmethod

@@ -116,24 +116,6 @@ class RunOutput(Strict):
         return (Status.ok, Status.unfinished) if self.skip_unfinished else (Status.ok,)
 
 
-class ImageOutput(Strict):
-    """The form of images that are written."""
-
-    format: Literal["png", "webp", "jpeg"] = "png"
-    """Encoding of result images. png is lossless, and so is webp at quality 100; jpeg is not."""
-    quality: int = Field(default=90, ge=1, le=100)
-    """Quality of jpeg and webp; 100 makes webp lossless. png ignores it."""
-    background: str = "#ffffff"
-    """What shows through transparent pixels in jpeg, which has no alpha: `#rrggbb`."""
-
-    @field_validator("background")
-    @classmethod
-    def _colour(cls, value: str) -> str:
-        if not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
-            raise ValueError(f"{value!r} is not a colour of the form #rrggbb")
-        return value.lower()
-
-
 class RunLimits(Strict):
     """What bounds a whole run."""
 

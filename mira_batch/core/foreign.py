@@ -12,9 +12,13 @@ _EXPORT = "export it as PNG or JPEG"
 _DEVELOP = "develop it to PNG or JPEG first"
 _UNPACK = "unpack it, and name the image in it"
 _ANSWER = "a server gave a page in place of the image: open the URI, and check its path and your access"
+_AGAIN = "copy or export it again"
 _BRANDS = {
-    b"heic heix heim heis hevc hevx mif1 msf1": ("HEIC, the format of phones", _CONVERT),
-    b"avif avis": ("AVIF, but damaged", "copy or export it again"),
+    b"heic heix heim heis hevc hevx mif1 msf1": (
+        "HEIC, the format of phones",
+        f"pip install mira-batch[heic], or {_CONVERT}",
+    ),
+    b"avif avis": ("AVIF, but damaged", _AGAIN),
     b"crx": ("a camera's raw file (CR3)", _DEVELOP),
     b"isom iso2 iso4 iso5 iso6 mp41 mp42 M4V avc1 dash qt 3gp4 3gp5 3g2a": (
         "a video",
@@ -65,11 +69,12 @@ _HTML = re.compile(rb"<(!doctype html|html|head|body|script|meta|title)\b", re.I
 _S3_CODE = re.compile(rb"<Error>.{0,200}?<Code>(\w+)</Code>", re.DOTALL)
 
 
-def name_content(data: bytes) -> tuple[str, str] | None:
+def name_content(data: bytes, heic: bool = False) -> tuple[str, str] | None:
     """What bytes are, and what to do about it; None where nothing is known of them.
 
     Args:
         data: the contents of a file that is no image, or a damaged one.
+        heic: whether HEIC is decoded here, so that such a file is damaged.
     """
     if not data:
         return "empty (0 bytes)", "copy or upload it again"
@@ -79,7 +84,7 @@ def name_content(data: bytes) -> tuple[str, str] | None:
         if data.startswith(start):
             return what, cure
     if data[4:8] == b"ftyp":
-        return _name_brand(data[8:12])
+        return _name_brand(data[8:12], heic)
     if data[:4] == b"RIFF":
         if data[8:12] == b"WEBP":
             return "WEBP, but damaged", "copy or export it again"
@@ -96,10 +101,10 @@ def is_page(data: bytes) -> bool:
     return found is not None and found[1] == _ANSWER
 
 
-def _name_brand(brand: bytes) -> tuple[str, str]:
+def _name_brand(brand: bytes, heic: bool) -> tuple[str, str]:
     for brands, found in _BRANDS.items():
         if brand.strip() in brands.split():
-            return found
+            return ("HEIC, but damaged", _AGAIN) if heic and b"heic" in brands else found
     return f"a media file of type {brand.decode('latin-1')!r}", _CONVERT
 
 

@@ -158,10 +158,10 @@ class Policy(Protocol):
 class Editor(Protocol):
     """Carries out one atomic edit. What holds for all models is in the module's docstring.
 
-    An editor that works at a size of its own may also have `restore(image, original)`, both PIL images: it
-    is called once, from any thread, with the result of a trajectory, and returns it at the size that the user
-    expects. Between the steps images stay as the editor made them, so that nothing is resampled again and
-    again.
+    An editor that works at a size of its own may also have `restore(image, original)`, both PIL images:
+    called once, from any thread, it returns the result of a trajectory at the size that the user expects.
+    Between the steps images stay as the editor made them: nothing is resampled again and again.
+    `source_type`, one of IPTC's names or None, says how what it edited is marked; without it: generative.
     """
 
     @property
@@ -250,7 +250,7 @@ class ServedPolicy(Protocol):
 
 
 class ServedEditor(Protocol):
-    """An editor behind an endpoint. As `ServedPolicy`; it may have `restore`, as an `Editor`."""
+    """An editor behind an endpoint. As `ServedPolicy`; it may have what an `Editor` may."""
 
     @property
     def identity(self) -> str:

@@ -24,11 +24,12 @@ from mira_batch.core.ports import (
 from mira_batch.core.receipts import Tally
 from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, LoggedStep, Status, Trajectory
 from mira_batch.core.usage import Usage
+from mira_batch.edit.labelled import LabelledImages
 from mira_batch.edit.rows import make_result_row
+from mira_batch.marks import Marks
 from mira_batch.models.loader import ModelClients
 from mira_batch.models.serving import check_frame
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
-from mira_batch.storage.images import encode
 from mira_batch.storage.manifest import ManifestImages, PlannedRecord
 from mira_batch.storage.run.step_images import step_image_key
 from mira_batch.storage.run.steplog import ShardLog
@@ -73,7 +74,7 @@ class EditRunner(RecordRunner):
         record = PlannedRecord.from_row(row.columns)
         self._context.activity.move(record.record_id, "reading", 0)
         try:
-            original, retries = await self._images.open(record)
+            (original, marks), retries = await self._open(record)
         except RecordError as error:
             usage = Usage.of(io=time.perf_counter() - started, retries=error.retries)
             return self._end(record, _fail_without_image(error.failure, usage))
@@ -84,7 +85,7 @@ class EditRunner(RecordRunner):
         )
         trajectory = replace(trajectory, usage=trajectory.usage + opened)
         self._context.activity.move(record.record_id, "writing", len(trajectory.steps))
-        return await asyncio.to_thread(self._finish, record, trajectory, original, steps)
+        return await asyncio.to_thread(self._finish, record, trajectory, original, marks, steps)
 
     async def fail(self, row: PlanRow, steps: ShardLog, failure: Failure) -> RecordResult:
         """The row of a record that is not run again: its logged steps, and its best image so far, at worst
@@ -92,19 +93,22 @@ class EditRunner(RecordRunner):
         record = PlannedRecord.from_row(row.columns)
         history = await steps.load(_make_task(record))
         best = next((s.frame for s in reversed(history) if s.step.accepted), None)
-        original, retries = _NONE, 0
-        if row.readable and (best is None or self._models.restore is not None):
+        original, marks, retries = _NONE, None, 0
+        if row.readable:
             self._context.activity.move(record.record_id, "reading", len(history))
             with suppress(RecordError):  # gone or changed by now
-                original, retries = await self._images.open(record)
+                (original, marks), retries = await self._open(record)
         usage = Usage(cost=sum(logged.step.usage.cost for logged in history), retries=retries)
         trajectory = Trajectory(history, best or original, None, failure, usage, resumed_steps=len(history))
-        return await asyncio.to_thread(self._finish, record, trajectory, original, steps)
+        return await asyncio.to_thread(self._finish, record, trajectory, original, marks, steps)
 
     async def close(self) -> None:
         """End the models, and close the file of embedded images."""
         await self._models.close()
         await asyncio.to_thread(self._images.close)
+
+    async def _open(self, record: PlannedRecord) -> tuple[tuple[Frame, Marks], int]:
+        return await self._images.open_marked(record, self._config.output.metadata == "keep")
 
     def _end(self, record: PlannedRecord, trajectory: Trajectory) -> RecordResult:
         """The row of a record whose image can't be opened."""
@@ -112,14 +116,22 @@ class EditRunner(RecordRunner):
         return RecordResult(row, count_trajectory(trajectory))
 
     def _finish(
-        self, record: PlannedRecord, trajectory: Trajectory, original: Frame, steps: ShardLog
+        self,
+        record: PlannedRecord,
+        trajectory: Trajectory,
+        original: Frame,
+        marks: Marks | None,
+        steps: ShardLog,
     ) -> RecordResult:
         """Encode what a record gave. An image that the output format can't hold fails the record."""
         started = time.perf_counter()
         trajectory = self._restore(trajectory, original)
+        written = LabelledImages(
+            self._config.output, original.digest, marks or Marks(), self._models.source_type, steps.find_png
+        )
         try:
-            pictures = [self._keep_step_image(record.work_id, step, steps) for step in trajectory.steps]
-            image = self._encode(trajectory.result, steps) if trajectory.result is not _NONE else None
+            pictures = [self._keep_step_image(record.work_id, step, written) for step in trajectory.steps]
+            image = written.encode(trajectory.result) if trajectory.result is not _NONE else None
         except RecordError as error:
             trajectory = replace(trajectory, failure=error.failure, stop_reason=None)
             pictures, image = [None] * len(trajectory.steps), None
@@ -127,7 +139,8 @@ class EditRunner(RecordRunner):
         trajectory = replace(trajectory, usage=trajectory.usage + encoding)
         steps.forget([step.step.after for step in trajectory.steps])
         source = trajectory.steps[0].step.before if trajectory.steps else original.digest or None
-        row = make_result_row(record, trajectory, image, pictures, self.identities, source)
+        said = None if image is None else written.name_type(trajectory.result) or None
+        row = make_result_row(record, trajectory, image, pictures, self.identities, source, marks, said)
         return RecordResult(row, count_trajectory(trajectory))
 
     def _restore(self, trajectory: Trajectory, original: Frame) -> Trajectory:
@@ -143,21 +156,18 @@ class EditRunner(RecordRunner):
             return replace(trajectory, failure=error.failure, stop_reason=None)
         return replace(trajectory, result=result, restored=result.digest != trajectory.result.digest)
 
-    def _encode(self, frame: Frame, steps: ShardLog) -> bytes:
-        output = self._config.output
-        known = steps.find_png(frame.digest) if output.format == "png" else None
-        return known or encode(frame.pixels, output)
-
-    def _keep_step_image(self, work: str, logged: LoggedStep, steps: ShardLog) -> dict[str, Any] | None:
+    def _keep_step_image(
+        self, work: str, logged: LoggedStep, written: LabelledImages
+    ) -> dict[str, Any] | None:
         output, store = self._config.output, self._context.store
         match output.step_images:
             case "drop":
                 return None
             case "embed":
-                return {"bytes": self._encode(logged.frame, steps), "path": None}
+                return {"bytes": written.encode(logged.frame), "path": None}
             case "reference":
                 key = step_image_key(work, logged.step.index, logged.step.after, output.format)
-                store.create(key, self._encode(logged.frame, steps))
+                store.create(key, written.encode(logged.frame))
                 return {"bytes": None, "path": store.locate(key)}
 
 

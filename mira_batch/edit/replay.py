@@ -15,6 +15,7 @@ from PIL import Image
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.core.identity import frame_of
+from mira_batch.core.pixels import read_only_view
 from mira_batch.core.replay import Difference, Replay
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import EditTask, ErrorKind, LoggedStep, Step, StopReason
@@ -142,7 +143,7 @@ def _take_steps(found: FoundTrajectory, count: int) -> Iterator[LoggedStep]:
 def _decode(data: bytes) -> Image.Image:
     with Image.open(io.BytesIO(data)) as image:
         image.load()
-        return image.convert("RGBA" if "A" in image.mode else "RGB")
+        return read_only_view(image.convert("RGBA" if "A" in image.mode else "RGB"))
 
 
 def _compare(

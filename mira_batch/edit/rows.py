@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mira_batch.core.types import Trajectory
+from mira_batch.marks import Marks
 from mira_batch.storage.manifest import PlannedRecord
 from mira_batch.storage.run.steplog import make_step_row, make_usage_row
 
@@ -17,6 +18,8 @@ def make_result_row(
     step_images: Sequence[dict[str, Any] | None],
     models: Mapping[str, str | None],
     source_digest: str | None,
+    marks: Marks | None = None,
+    source_type: str | None = None,
 ) -> dict[str, Any]:
     """One record's row of schema `RESULTS`.
 
@@ -27,6 +30,8 @@ def make_result_row(
         step_images: an `IMAGE` value, or None, for each step.
         models: identity of policy, editor and judge.
         source_digest: digest of the input's pixels; None when it could not be decoded.
+        marks: what the input says beside its pixels; None when it could not be opened.
+        source_type: name of the digital source type that the result carries; None for none.
     """
     failure = trajectory.failure
     size = trajectory.result.size if image is not None else (None, None)
@@ -54,5 +59,8 @@ def make_result_row(
         "restored": trajectory.restored,
         "final_thought": trajectory.final_thought or None,
         "metadata": record.metadata,
+        "source_depth": marks.depth if marks else None,
+        "source_c2pa": marks.has_c2pa if marks else None,
+        "source_type": source_type,
         "steps": steps,
     }

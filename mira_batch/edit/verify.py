@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from mira_batch.config.shared import ImageOutput
+from mira_batch.config.output import ImageOutput
 from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import frame_of
 from mira_batch.core.types import ErrorKind, Status

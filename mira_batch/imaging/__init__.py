@@ -5,5 +5,6 @@ who read them.
 """
 
 from mira_batch.imaging.convert import UnfitImage, refuse_frames, to_srgb
+from mira_batch.imaging.srgb import SRGB
 
-__all__ = ["UnfitImage", "refuse_frames", "to_srgb"]
+__all__ = ["SRGB", "UnfitImage", "refuse_frames", "to_srgb"]

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from mira_batch.core.pixels import has_alpha, read_only_view
+from mira_batch.imaging.srgb import SRGB
 
 _SRGB = ImageCms.createProfile("sRGB")
 _LEVELS = np.arange(256, dtype=np.uint8)
@@ -120,6 +121,8 @@ def _is_gray(profile: bytes) -> bool:
 
 def _convert_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     """Through the profile. One that gives sRGB back within rounding leaves the pixels as they are."""
+    if profile == SRGB and image.mode == "RGB":
+        return image
     if image.mode == "RGB" and _is_gray(profile):
         image = image.convert("L")
     try:

@@ -10,6 +10,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from mira_batch.config.shared import ManifestConfig
 from mira_batch.core.identity import content_hash, frame_of
+from mira_batch.marks import find_depth
 from mira_batch.storage.images import decode, open_image
 
 LONG_SIDE = 1024
@@ -18,11 +19,6 @@ BORDER = 0.02
 """Width of the border, as a part of the shorter side; at least a pixel."""
 NEAR_WHITE = 250
 """Least value of red, green and blue of a pixel that counts as white."""
-_DEPTHS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I": 32, "F": 32}
-_PNG_DEPTH = 24
-"""Where a PNG says how many bits a channel has."""
-_BITS_PER_SAMPLE = 258
-"""TIFF's tag for the same."""
 
 
 def read_header(data: bytes) -> dict[str, Any]:
@@ -38,7 +34,7 @@ def read_header(data: bytes) -> dict[str, Any]:
     facts: dict[str, Any] = {"bytes": len(data), "file_digest": content_hash(data)}
     try:
         image = open_image(data)
-        facts |= {"format": image.format, "mode": image.mode, "depth": _find_depth(image, data)}
+        facts |= {"format": image.format, "mode": image.mode, "depth": find_depth(image, data)}
         facts["exif_orientation"] = image.getexif().get(ExifTags.Base.Orientation, 1)
         if profile := image.info.get("icc_profile"):
             facts["icc_profile"] = _describe_profile(profile)
@@ -113,15 +109,6 @@ def measure_white_border(image: Image.Image) -> float:
     inner = white[width:-width, width:-width]
     border = white.size - inner.size
     return float(white.sum() - inner.sum()) / border
-
-
-def _find_depth(image: Image.Image, data: bytes) -> int:
-    """Bits per channel, as stored."""
-    if image.format == "PNG":
-        return data[_PNG_DEPTH]
-    if image.format == "TIFF":
-        return int(getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (1,))[0])  # its default
-    return _DEPTHS.get(image.mode, 8)
 
 
 def _describe_profile(profile: bytes) -> str:

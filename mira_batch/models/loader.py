@@ -17,6 +17,7 @@ from mira_batch.config.models.base import BatchedConfig, ModelConfig
 from mira_batch.config.models.local import TorchConfig
 from mira_batch.config.models.served import ServedConfig
 from mira_batch.core.pixels import MOST_PIXELS
+from mira_batch.core.source_type import GENERATIVE
 from mira_batch.core.usage import Usage
 from mira_batch.models.registry import Fetch, build_model, no_weights
 from mira_batch.models.serving import (
@@ -47,12 +48,15 @@ class ModelClients(Mapping[str, ModelClient[Any, Any]]):
         clients: Mapping[str, ModelClient[Any, Any]],
         identities: Mapping[str, str | None],
         restore: Callable[[Any, Any], Any] | None = None,
+        source_type: str = GENERATIVE,
     ) -> None:
         self._clients = dict(clients)
         self.identities = dict(identities)
         """What answers: identity by role, as it is written to results; None for a role without a model."""
         self.restore = restore
         """The editor's own `restore(image, original)`, where it has one; see `core.ports.Editor`."""
+        self.source_type = source_type
+        """What the editor's edits make of an image, by `core.source_type`; empty: they are not marked."""
 
     def __getitem__(self, role: str) -> ModelClient[Any, Any]:
         return self._clients[role]
@@ -111,7 +115,8 @@ async def load_models(
     }
     identities = {name: copies[name][0].identity if name in copies else None for name in ROLES}
     editor = copies[EDITOR.name][0] if EDITOR.name in copies else None
-    return ModelClients(clients, identities, getattr(editor, "restore", None))
+    source_type = getattr(editor, "source_type", GENERATIVE) or ""
+    return ModelClients(clients, identities, getattr(editor, "restore", None), source_type)
 
 
 def list_copies(config: ModelConfig) -> list[str]:

@@ -40,6 +40,7 @@ from mira_batch.config.models.simulated import (
 )
 from mira_batch.core.errors import ConfigError, MiraError, describe, is_interrupt
 from mira_batch.core.ports import Editor, Judge, Policy, ServedEditor, ServedJudge, ServedPolicy
+from mira_batch.core.source_type import GENERATIVE, find_type_problem
 from mira_batch.core.text import MOST_MESSAGE, clean_text
 from mira_batch.core.types import Weights
 from mira_batch.models.imports import import_foreign
@@ -313,4 +314,6 @@ def _find_problems(model: object, method: str) -> list[str]:
     for name in ("bucket", method):
         if not callable(getattr(model, name, None)):
             problems.append(f"{name} should be a method")
+    if method == EDITOR.method and (problem := find_type_problem(getattr(model, "source_type", GENERATIVE))):
+        problems.append(problem)
     return problems

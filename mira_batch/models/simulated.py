@@ -27,6 +27,7 @@ from mira_batch.config.models.simulated import (
 from mira_batch.core.actions import format_action
 from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.core.ports import Axis, EditRequest, Judgement, JudgeRequest, PolicyRequest
+from mira_batch.core.source_type import ENHANCED
 from mira_batch.core.types import Edit, StopAction
 
 MAX_BATCH = 8
@@ -151,6 +152,8 @@ class SimulatedPolicy(_Simulated[SimulatedPolicyConfig]):
 
 class SimulatedEditor(_Simulated[SimulatedEditorConfig]):
     """Paints a rectangle whose place and colour come from the seed."""
+
+    source_type = ENHANCED
 
     def __init__(self, config: SimulatedEditorConfig) -> None:
         super().__init__(config, "editor")

@@ -1,4 +1,4 @@
-"""From untrusted bytes to a decoded image and back, never silently changing what a person would see.
+"""From untrusted bytes to a decoded image, never silently changing what a person would see.
 
 What is decoded becomes RGB or RGBA, 8 bits a channel, upright, in sRGB, or is refused with the reason
 (`imaging/convert.py`). Bytes and pixels are bounded before anything is decoded.
@@ -10,18 +10,19 @@ import io
 import os
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 from urllib.parse import unquote
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from mira_batch.config.base import is_remote
-from mira_batch.config.shared import ImageOutput, ManifestConfig, StorageConfig
+from mira_batch.config.shared import ManifestConfig, StorageConfig
 from mira_batch.core.errors import RecordError, StoreError, describe
 from mira_batch.core.foreign import is_page, name_content
-from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import ErrorKind
 from mira_batch.imaging import UnfitImage, refuse_frames, to_srgb
+from mira_batch.marks import Marks, read_marks
+from mira_batch.storage.heif import can_read_heif, find_coded_colours
 from mira_batch.storage.jpeg import is_cut_short, lacks_scans
 from mira_batch.storage.png import check_pixels, drop_texts, find_foreign_colours, lacks_rows
 from mira_batch.storage.spelling import list_spellings
@@ -39,12 +40,12 @@ T = TypeVar("T")
 PngImagePlugin.MAX_TEXT_CHUNK = 32 << 20  # of what `drop_texts` leaves: real profiles are above its megabyte
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-"""What is decoded. Pillow's other, rarer decoders never see untrusted bytes."""
+"""What is decoded; with the extra `heic` HEIF, too. Pillow's other decoders never see untrusted bytes."""
 _MOST_PIXELS = 89_478_485
 """What `input.max_pixels` can be raised to."""
 _SUBFILE, _DNG = 254, 50706
 """TIFF tags."""
-_FORGIVING = ("WEBP", "AVIF")
+_FORGIVING = ("WEBP", "AVIF", "HEIF")
 """Formats whose decoders make a picture of whatever they are given."""
 _HOLE = 1024
 """Zero bytes at the end by which a file counts as half written."""
@@ -213,6 +214,27 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
     Raises:
         RecordError: image_unreadable or image_too_large, with the reason.
     """
+    return _decode(data, name, source, lambda _: None)[0]
+
+
+def decode_marked(
+    data: bytes, name: str, source: ManifestConfig, keep: bool = False
+) -> tuple[Image.Image, Marks]:
+    """As `decode`, and what the image says beside its pixels.
+
+    Args:
+        data, name, source: as `decode` takes them.
+        keep: whether its EXIF and XMP are wanted as a whole.
+
+    Raises:
+        RecordError: as `decode`.
+    """
+    return _decode(data, name, source, lambda image: read_marks(image, data, keep))
+
+
+def _decode(
+    data: bytes, name: str, source: ManifestConfig, read: Callable[[Image.Image], T]
+) -> tuple[Image.Image, T]:
     try:
         image = open_image(data)
         width, height = image.size
@@ -223,8 +245,8 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
         refuse_frames(image)
         if image.format == "PNG":
             check_pixels(data)
-            if colours := find_foreign_colours(data):
-                raise UnfitImage(f"has {colours} and no ICC profile; convert it to sRGB, or embed a profile")
+        if colours := _find_colours(image, data):
+            raise UnfitImage(f"has {colours} and no ICC profile; convert it to sRGB, or embed a profile")
         image.load()
         is_jpeg = image.format in ("JPEG", "MPO")
         if is_jpeg and lacks_scans(data):
@@ -233,7 +255,8 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
             raise UnfitImage(f"is damaged: its end is nothing but zeros, as of a file half written; {_AGAIN}")
         if is_cut_short(data, image) if is_jpeg else image.format == "PNG" and lacks_rows(data, image):
             raise UnfitImage(f"is damaged: its data end before the picture does; {_AGAIN}")
-        return to_srgb(image, data)
+        found = read(image)
+        return to_srgb(image, data), found
     except (RecordError, MemoryError):
         raise
     except UnfitImage as error:
@@ -242,8 +265,8 @@ def decode(data: bytes, name: str, source: ManifestConfig) -> Image.Image:
         what = f"{name}: is larger than {source.max_pixels:,} pixels"
         raise RecordError(ErrorKind.image_too_large, f"{what}; {_advise_size(_MOST_PIXELS + 1)}") from error
     except UnidentifiedImageError as error:
-        known = f"is not an image that can be read ({', '.join(FORMATS)})"
-        found = name_content(data)
+        known = f"is not an image that can be read ({', '.join(_list_formats())})"
+        found = name_content(data, can_read_heif())
         what = f"{known}: it is {found[0]}; {found[1]}" if found else known
         raise RecordError(ErrorKind.image_unreadable, f"{name}: {what}") from error
     except Exception as error:  # the boundary of untrusted bytes: decoders raise anything on them
@@ -265,7 +288,18 @@ def open_image(data: bytes) -> Image.Image:
     Raises:
         Exception: whatever Pillow raises on bytes that are none.
     """
-    return Image.open(io.BytesIO(drop_texts(data)), formats=FORMATS)
+    return Image.open(io.BytesIO(drop_texts(data)), formats=_list_formats())
+
+
+def _list_formats() -> tuple[str, ...]:
+    return (*FORMATS, "HEIF") if can_read_heif() else FORMATS
+
+
+def _find_colours(image: Image.Image, data: bytes) -> str:
+    """In which colours other than sRGB an image says that it is, otherwise than by an ICC profile."""
+    if image.format == "PNG":
+        return find_foreign_colours(data)
+    return find_coded_colours(data) if image.format in ("AVIF", "HEIF") else ""
 
 
 def _refuse_raw(image: Image.Image) -> None:
@@ -273,38 +307,3 @@ def _refuse_raw(image: Image.Image) -> None:
     tags = getattr(image, "tag_v2", {})
     if _DNG in tags or tags.get(_SUBFILE, 0) & 1:
         raise UnfitImage("is a camera's raw file, or holds a small preview first; develop it to PNG or JPEG")
-
-
-def encode(image: Image.Image, output: ImageOutput) -> bytes:
-    """Encode a result image in the output's format.
-
-    Args:
-        image: RGB or RGBA.
-        output: format, quality, and the background for transparent pixels where the format is jpeg.
-
-    Raises:
-        RecordError: editor_failed: the format can't hold an image of this size.
-    """
-    match output.format:
-        case "png":
-            return encode_png(image)
-        case "webp":
-            options: dict[str, Any] = (
-                {"lossless": True, "exact": True} if output.quality == 100 else {"quality": output.quality}
-            )
-        case "jpeg":
-            options = {"quality": output.quality}
-            if image.mode == "RGBA":
-                flat = Image.new("RGBA", image.size, output.background)
-                flat.alpha_composite(image)
-                image = flat.convert("RGB")
-    buffer = io.BytesIO()
-    try:
-        image.save(buffer, output.format, **options)
-    except (OSError, ValueError) as error:
-        raise RecordError(
-            ErrorKind.editor_failed,
-            f"a {image.width} x {image.height} image can't be written as {output.format}: {error}; "
-            "choose output.format png",
-        ) from error
-    return buffer.getvalue()

@@ -147,10 +147,16 @@ RESULTS = _add_features(
             ("restored", pa.bool_()),  # or, when this is set, those at the size that the user expects
             ("final_thought", pa.string()),
             ("metadata", pa.string()),
+            # What files say beside their pixels; results of earlier releases lack these:
+            ("source_depth", pa.int32()),  # bits per channel of the input; what is above 8 is lost
+            ("source_c2pa", pa.bool_()),  # it held or named a signed manifest, which no result carries over
+            ("source_type", pa.string()),  # how the result says that it came to be: IPTC's DigitalSourceType
             ("steps", pa.list_(STEP)),
         ]
     )
 )
+ADDED = frozenset({"source_depth", "source_c2pa", "source_type"})
+"""Columns of `RESULTS` that files of earlier releases lack. They are read as null."""
 
 SNAPSHOT = pa.schema(
     [

@@ -130,12 +130,14 @@ result_rows = st.fixed_dictionaries(
         **dict.fromkeys(
             (
                 *("stop_reason", "error_kind", "error_message", "source_digest", "result_digest"),
-                "final_thought",
+                *("final_thought", "source_type"),
             ),
             optional_text,
         ),
         "cost": reals,
         "restored": st.booleans(),
+        "source_depth": st.none() | int32,
+        "source_c2pa": st.none() | st.booleans(),
         "image": pictures,
         **dict.fromkeys(("width", "height"), st.none() | int32),
         "num_steps": int32,

@@ -14,6 +14,7 @@ from PIL.Image import Image
 
 from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.ports import EditRequest
+from mira_batch.core.source_type import ENHANCED
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.embedded.grammar import parse as grammar
 from mira_batch.models.embedded.operations.operation import NotForThisImage
@@ -23,6 +24,8 @@ _RESTORE = re.compile(rf"\s*{grammar.RESTORE}\s*(?:[.,;]\s*|$)", re.IGNORECASE)
 
 class PillowEditor:
     """Implements `core.ports.Editor`. Holds nothing, so any number of threads may share one."""
+
+    source_type = ENHANCED
 
     @property
     def identity(self) -> str:

@@ -12,7 +12,7 @@ from mira_batch.core.errors import ManifestError
 from mira_batch.core.text import clean_text, show_text
 from mira_batch.storage.manifest.encodings import MOST_TEXT, decode, pass_over_line
 
-_IMAGE = re.compile(r"^\s*\w+://|\.(png|jpe?g|webp|tiff?|bmp|gif|avif)\s*$", re.IGNORECASE)
+_IMAGE = re.compile(r"^\s*\w+://|\.(png|jpe?g|webp|tiff?|bmp|gif|avif|hei[cf])\s*$", re.IGNORECASE)
 csv.field_size_limit(2**31 - 1)
 """Python's own limit is 131,072 characters a field; `_Lines` bounds whole rows."""
 

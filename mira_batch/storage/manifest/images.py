@@ -14,6 +14,7 @@ from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import content_hash, frame_of, work_id
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import ErrorKind, Frame
+from mira_batch.marks import Marks
 from mira_batch.storage import images
 from mira_batch.storage.manifest.embedded import EmbeddedReader
 from mira_batch.storage.manifest.planned import PlannedRecord
@@ -69,6 +70,15 @@ class ManifestImages:
         """
         return await self.read(record, partial(self._decode, record.source))
 
+    async def open_marked(self, record: PlannedRecord, keep: bool = False) -> tuple[tuple[Frame, Marks], int]:
+        """As `open`, the image with what it says beside its pixels.
+
+        Args:
+            record: as it was planned.
+            keep: whether its EXIF and XMP are wanted as a whole.
+        """
+        return await self.read(record, partial(self._decode_marked, record.source, keep))
+
     async def read(self, record: PlannedRecord, use: Callable[[bytes], T]) -> tuple[T, int]:
         """What `use` makes of the image's encoded bytes, in a thread; raises and counts as `open`."""
         loop = asyncio.get_running_loop()
@@ -83,6 +93,10 @@ class ManifestImages:
 
     def _decode(self, name: str, data: bytes) -> Frame:
         return frame_of(images.decode(data, name, self._source))
+
+    def _decode_marked(self, name: str, keep: bool, data: bytes) -> tuple[Frame, Marks]:
+        pixels, marks = images.decode_marked(data, name, self._source, keep)
+        return frame_of(pixels), marks
 
     def _fetch(self, uri: str, use: Callable[[bytes], T]) -> tuple[T, int]:
         retries = 0

@@ -11,8 +11,15 @@ import pyarrow.parquet as pq
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
+from mira_batch.storage import schema
 from mira_batch.storage.run.layout import DamagedFile, shard_of
-from mira_batch.storage.run.results import columns_to_read, result_files, take_from_file, tell_unfinished
+from mira_batch.storage.run.results import (
+    columns_to_read,
+    fill_added,
+    result_files,
+    take_from_file,
+    tell_unfinished,
+)
 from mira_batch.storage.stores import ArrowFileSystem, shorten_error
 
 T = TypeVar("T")
@@ -54,8 +61,8 @@ def read_columns(
                 run,
                 file,
                 [fields.field(name) for name in needed],
-                lambda parquet: tell_unfinished(parquet.read(columns=needed, use_threads=False)).select(
-                    list(columns)
+                lambda parquet: fill_added(
+                    tell_unfinished(parquet.read(columns=needed, use_threads=False)), columns
                 ),
                 storage,
             )
@@ -93,7 +100,7 @@ def read_result_file(
         fs: the file system of the results.
         run: the run's directory, for messages.
         file: path of the result file.
-        columns: those that it must have, with their types.
+        columns: those that it must have, with their types; but `schema.ADDED`, which it may lack.
         read: reads what is wanted. Called again, with the file in memory, where that fails: the file
             seems to be damaged, or its store has a passing fault.
         storage: how an object store is reached.
@@ -108,6 +115,8 @@ def read_result_file(
         with pq.ParquetFile(source, filesystem=fs, page_checksum_verification=True) as parquet:
             found = {field.name: field.type for field in parquet.schema_arrow}
             for column in columns:
+                if column.name in schema.ADDED and column.name not in found:
+                    continue
                 if found.get(column.name) != column.type:
                     raise pa.ArrowInvalid(f"its column {column.name} is missing or of another type")
             return read(parquet)

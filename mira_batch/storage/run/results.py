@@ -198,6 +198,20 @@ def columns_to_read(columns: Sequence[str], known: Sequence[str]) -> list[str]:
     return [*columns, "stop_reason"] if needed else list(columns)
 
 
+def fill_added(table: Rows, names: Sequence[str]) -> Rows:
+    """These columns of results; null those that an earlier release didn't write.
+
+    Args:
+        table: rows of results.
+        names: the columns that are wanted.
+    """
+    for name in names:
+        if name in schema.ADDED and name not in table.schema.names:
+            field = schema.RESULTS.field(name)
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.select(list(names))
+
+
 def take_rows(
     parquet: pq.ParquetFile, rows: Sequence[int], columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
@@ -214,7 +228,7 @@ def take_rows(
         count = parquet.metadata.row_group(group).num_rows
         if inside := [row - start for row in rows if start <= row < start + count]:
             table = parquet.read_row_group(group, columns=columns_to_read(names, known))
-            yield tell_unfinished(table.take(inside)).select(names)
+            yield fill_added(tell_unfinished(table.take(inside)), names)
         start += count
 
 

@@ -13,7 +13,7 @@ from mira_batch.core.types import ErrorKind, Failure, Frame, LoggedStep, StopRea
 from mira_batch.core.usage import Usage
 from mira_batch.edit.rows import make_result_row
 from mira_batch.storage import schema
-from mira_batch.storage.images import encode
+from mira_batch.storage.encoding import encode
 from mira_batch.storage.manifest.listing import ManifestFile
 from mira_batch.storage.manifest.planned import PlannedRecord
 from mira_batch.storage.run.layout import result_key

@@ -11,7 +11,7 @@ from PIL import Image
 from mira_batch.config.edit import OutputConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.pixels import encode_png
-from mira_batch.storage.images import encode
+from mira_batch.storage.encoding import encode
 from tests.support.pictures import corners
 from tests.unit.storage.decoded import same, shown
 
@@ -30,7 +30,11 @@ def test_lossless_forms_are_lossless(mode: str, form: dict[str, object]) -> None
 
 
 def test_png_is_the_form_of_the_step_log() -> None:
-    assert encode(corners(), output(format="png", quality=1)) == encode_png(corners())
+    """Its pixels as they were encoded there, and a profile before them."""
+    logged = encode_png(corners())
+    written = encode(corners(), output(format="png", quality=1))
+    assert written.startswith(logged[:33]) and written.endswith(logged[33:])
+    assert written == encode(corners(), output(), png=logged)
 
 
 @pytest.mark.parametrize("form", ["webp", "jpeg"])

@@ -80,6 +80,9 @@ def test_a_result_row_says_what_happened() -> None:
         "restored": False,
         "final_thought": "looks right",
         "metadata": '{"sku": 7}',
+        "source_depth": None,
+        "source_c2pa": None,
+        "source_type": None,
     }
     assert frame_of(image_of(image)).digest == trajectory.steps[1].step.after
     assert [step["accepted"] for step in steps] == [True, True, False]
