@@ -1,0 +1,133 @@
+"""What of an image was edited, and what became of the rest: over cells of some pixels each. Pure functions.
+
+Nobody says where an edit was meant to be, so it is told by what most of the picture's colours did. Where a
+fair share of them stayed what they were, the edit is what differs from the source. Else, where one map of
+colours explains most of the picture (a tint, another brightness), the whole was recoloured, and the edit is
+what differs from that.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mira_batch.imaging.colour import Floats, delta_e_2000, to_lab
+
+CELL = 4
+"""Pixels of a cell's side."""
+SAME = 1.5
+"""ΔE2000 up to which a colour stayed what it was."""
+CHANGED = 4.0
+"""ΔE2000 from what was to be expected above which a cell was edited."""
+DETAIL = 16.0
+"""Levels of luma: standard deviation of the detail that isn't the source's, above which it was, too."""
+_STAYED = 0.35
+"""Share of the colours that stayed, from which on the rest is the edit."""
+_EXPLAINED = 0.3
+"""Share of the colours that a map must explain beyond those that stayed."""
+_LEAST = 0.1
+"""Share of the picture that must be outside the edit for anything to be said of it."""
+_ROUNDS = 5
+_FITS = 12.0
+"""Levels from the map within which a cell takes part in its next fit."""
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue in luma, ITU-R BT.601."""
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class Change(NamedTuple):
+    """How two images of the same place and size differ."""
+
+    share: float
+    """Of the picture that was edited, 0 to 1."""
+    mean: float | None
+    """Mean ΔE2000 outside of that; None where hardly anything is."""
+    p95: float | None
+    """Its 95th percentile."""
+    edited: Flags
+    """Of each cell, whether it was."""
+
+
+def compare_cells(source: Floats, result: Floats) -> Change:
+    """What was edited, and how the colours outside of it differ.
+
+    Args:
+        source, result: (H, W, 3) of the same shape, sRGB from 0 to 255, a cell or more in each direction.
+
+    Returns:
+        Colours are those of cells, so that noise and the traces of a lossy format average out. The cells next
+        to an edit belong to neither side.
+    """
+    before, after = _average(source), _average(result)
+    lab = to_lab(after)
+    moved = delta_e_2000(to_lab(before), lab)
+    off = moved
+    weights = _weigh_colours(before)
+    stayed = float(weights[moved <= SAME].sum())
+    if stayed < _STAYED:
+        expected = _fit_colours(before, after, weights)
+        from_map = delta_e_2000(to_lab(expected), lab)
+        if float(weights[from_map <= SAME].sum()) >= stayed + _EXPLAINED:
+            off = from_map
+    edited = (off > CHANGED) | (_find_new_detail(source @ LUMA, result @ LUMA) > DETAIL)
+    share, outside = float(edited.mean()), moved[~_widen(edited)]
+    if outside.size < _LEAST * edited.size:
+        return Change(share, None, None, edited)
+    return Change(share, float(outside.mean()), float(np.percentile(outside, 95)), edited)
+
+
+def _average(image: Floats) -> Floats:
+    """The mean of each cell, (H / 4, W / 4, …); what is left over at the end is left out."""
+    rows, columns = image.shape[0] // CELL * CELL, image.shape[1] // CELL * CELL
+    across = image[:rows, :columns:CELL].copy()
+    for k in range(1, CELL):
+        across += image[:rows, k:columns:CELL]
+    down = across[::CELL].copy()
+    for k in range(1, CELL):
+        down += across[k::CELL]
+    return down / CELL**2
+
+
+def _weigh_colours(cells: Floats) -> Floats:
+    """A weight for each cell, all of which add up to 1: each colour that the picture has counts alike,
+    whether a little or much is of it, so that a plain background doesn't speak for the whole."""
+    levels = cells.astype(np.uint8) >> 5
+    bins = (levels[..., 0].astype(np.intp) << 6) | (levels[..., 1].astype(np.intp) << 3) | levels[..., 2]
+    counts = np.bincount(bins.ravel(), minlength=512)
+    said = np.minimum(counts, max(1.0, cells[..., 0].size / 256))  # a colour of a few cells says little
+    weights = (said / np.maximum(counts, 1))[bins]
+    return weights / weights.sum()
+
+
+def _fit_colours(before: Floats, after: Floats, weights: Floats) -> Floats:
+    """What the affine map of colours that explains most of the picture makes of the source's: least squares,
+    over and over without what it doesn't fit."""
+    rows = np.concatenate([before.reshape(-1, 3), np.full((weights.size, 1), 255)], axis=1, dtype=np.float64)
+    wanted, voice = after.reshape(-1, 3).astype(np.float64), weights.reshape(-1, 1)
+    part, fitted = np.ones_like(voice), rows[:, :3]
+    for round_ in range(_ROUNDS):
+        heard = rows * (voice * part)
+        square = heard.T @ rows + 1e-3 * np.eye(4)  # of a picture of few colours there are many maps
+        fitted = rows @ np.linalg.solve(square, heard.T @ wanted)
+        error = np.linalg.norm(fitted - wanted, axis=1, keepdims=True)
+        bound = max(_FITS, float(np.median(error)) * (2 - 0.25 * round_))
+        part = (error <= bound).astype(np.float64)
+    return fitted.reshape(before.shape).astype(before.dtype)
+
+
+def _find_new_detail(source: Floats, result: Floats) -> Floats:
+    """Of each cell the standard deviation of the detail in one image that the other doesn't explain, in
+    levels. More or less contrast, and a negative, are explained."""
+    means = [_average(values) for values in (source, result, source**2, result**2, source * result)]
+    one, other, ones, others, both = means
+    spread, spreads = np.maximum(ones - one**2, 0), np.maximum(others - other**2, 0)
+    alike = np.clip((both - one * other) ** 2 / np.maximum(spread * spreads, 1e-6), 0, 1)
+    return np.sqrt(np.maximum(spread, spreads) * (1 - alike))
+
+
+def _widen(mask: Flags) -> Flags:
+    """A mask and the cells around it."""
+    wide = np.pad(mask, 1)
+    wide = wide[:-2] | wide[1:-1] | wide[2:]
+    return wide[:, :-2] | wide[:, 1:-1] | wide[:, 2:]
