@@ -45,6 +45,9 @@ class OutputConfig(RunOutput, ImageOutput):
     step_images: Literal["embed", "drop", "reference"] = "embed"
     """The image after each step: inside the result row, not kept, or kept as an object of its own
     under `<run>/steps/` with its URI in the row."""
+    fidelity: bool = True
+    """Whether each result is measured against its source: what moved, was recoloured or lost beyond the edit
+    (docs/fidelity.md). It takes some milliseconds of CPU a record and changes no result."""
 
 
 class AcceptConfig(Strict):

@@ -25,6 +25,7 @@ from mira_batch.core.receipts import Tally
 from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, LoggedStep, Status, Trajectory
 from mira_batch.core.usage import Usage
 from mira_batch.edit.rows import make_result_row
+from mira_batch.imaging import Fidelity, measure_fidelity
 from mira_batch.models.loader import ModelClients
 from mira_batch.models.serving import check_frame
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
@@ -123,11 +124,12 @@ class EditRunner(RecordRunner):
         except RecordError as error:
             trajectory = replace(trajectory, failure=error.failure, stop_reason=None)
             pictures, image = [None] * len(trajectory.steps), None
+        fidelity = self._measure(trajectory, original)
         encoding = Usage.of(io=time.perf_counter() - started)
         trajectory = replace(trajectory, usage=trajectory.usage + encoding)
         steps.forget([step.step.after for step in trajectory.steps])
         source = trajectory.steps[0].step.before if trajectory.steps else original.digest or None
-        row = make_result_row(record, trajectory, image, pictures, self.identities, source)
+        row = make_result_row(record, trajectory, image, pictures, self.identities, source, fidelity)
         return RecordResult(row, count_trajectory(trajectory))
 
     def _restore(self, trajectory: Trajectory, original: Frame) -> Trajectory:
@@ -142,6 +144,12 @@ class EditRunner(RecordRunner):
         except RecordError as error:
             return replace(trajectory, failure=error.failure, stop_reason=None)
         return replace(trajectory, result=result, restored=result.digest != trajectory.result.digest)
+
+    def _measure(self, trajectory: Trajectory, original: Frame) -> Fidelity | None:
+        """What the result changed beyond what was asked. Nothing is said of a failed record."""
+        if not self._config.output.fidelity or trajectory.status is Status.failed:
+            return None
+        return measure_fidelity(original.pixels, trajectory.result.pixels)
 
     def _encode(self, frame: Frame, steps: ShardLog) -> bytes:
         output = self._config.output

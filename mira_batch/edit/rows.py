@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mira_batch.core.types import Trajectory
+from mira_batch.imaging import Fidelity
 from mira_batch.storage.manifest import PlannedRecord
 from mira_batch.storage.run.steplog import make_step_row, make_usage_row
 
@@ -17,6 +18,7 @@ def make_result_row(
     step_images: Sequence[dict[str, Any] | None],
     models: Mapping[str, str | None],
     source_digest: str | None,
+    fidelity: Fidelity | None = None,
 ) -> dict[str, Any]:
     """One record's row of schema `RESULTS`.
 
@@ -27,6 +29,7 @@ def make_result_row(
         step_images: an `IMAGE` value, or None, for each step.
         models: identity of policy, editor and judge.
         source_digest: digest of the input's pixels; None when it could not be decoded.
+        fidelity: facts of the result against the input; None where they were not measured.
     """
     failure = trajectory.failure
     size = trajectory.result.size if image is not None else (None, None)
@@ -54,5 +57,6 @@ def make_result_row(
         "restored": trajectory.restored,
         "final_thought": trajectory.final_thought or None,
         "metadata": record.metadata,
+        "fidelity": None if fidelity is None else fidelity.dump(),
         "steps": steps,
     }

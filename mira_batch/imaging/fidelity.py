@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from mira_batch.imaging.align import find_shift, lay_over
-from mira_batch.imaging.colour import Floats
+from mira_batch.imaging.colour import Floats, to_luma
 from mira_batch.imaging.detail import compare_noise, compare_sharpness, measure_alpha_loss, place_tiles
-from mira_batch.imaging.prevailing import CELL, LUMA, Flags, compare_cells
+from mira_batch.imaging.prevailing import CELL, Flags, compare_cells
 
 LONG_SIDE = 256
 """Most pixels of the longer side of what is compared."""
@@ -90,16 +90,16 @@ def measure_fidelity(source: Image.Image, result: Image.Image) -> Fidelity:
 def _compare_places(source: Image.Image, result: Image.Image) -> tuple[dict[str, float | None], Flags]:
     """Facts of places and colours, and which cells were edited."""
     factor = max(1, math.ceil(max(source.size) / LONG_SIDE))
-    before = source.reduce(factor)
     if result.size == source.size:
-        after = result.reduce(factor)
+        one, other = (_flatten(image.reduce(factor)) for image in (source, result))
     else:
-        after = result.resize(before.size, Image.Resampling.BOX, reducing_gap=2.0)
-    one, other = _flatten(before), _flatten(after)
+        size = math.ceil(source.width / factor), math.ceil(source.height / factor)
+        one, other = (
+            _flatten(image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)) for image in (source, result)
+        )
     facts: dict[str, float | None] = {}
-    if (shift := find_shift(one @ LUMA, other @ LUMA)) is not None:
-        across, down = (whole / part for whole, part in zip(source.size, before.size, strict=True))
-        facts = {"shift_x": _round(shift.x * across, 2), "shift_y": _round(shift.y * down, 2)}
+    if (shift := find_shift(to_luma(one), to_luma(other))) is not None:
+        facts = {"shift_x": _round(shift.x * factor, 2), "shift_y": _round(shift.y * factor, 2)}
         if math.hypot(*shift) > _STILL:
             one, other = lay_over(one, other, shift)
     if min(one.shape[:2]) < CELL:

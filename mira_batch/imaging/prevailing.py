@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mira_batch.imaging.colour import Floats, delta_e_2000, to_lab
+from mira_batch.imaging.colour import Floats, delta_e_2000, to_lab, to_luma
 
 CELL = 4
 """Pixels of a cell's side."""
@@ -31,8 +31,6 @@ _LEAST = 0.1
 _ROUNDS = 5
 _FITS = 12.0
 """Levels from the map within which a cell takes part in its next fit."""
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""Weights of red, green and blue in luma, ITU-R BT.601."""
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
@@ -70,7 +68,7 @@ def compare_cells(source: Floats, result: Floats) -> Change:
         from_map = delta_e_2000(to_lab(expected), lab)
         if float(weights[from_map <= SAME].sum()) >= stayed + _EXPLAINED:
             off = from_map
-    edited = (off > CHANGED) | (_find_new_detail(source @ LUMA, result @ LUMA) > DETAIL)
+    edited = (off > CHANGED) | (_find_new_detail(to_luma(source), to_luma(result)) > DETAIL)
     share, outside = float(edited.mean()), moved[~_widen(edited)]
     if outside.size < _LEAST * edited.size:
         return Change(share, None, None, edited)

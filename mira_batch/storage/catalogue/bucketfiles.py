@@ -41,7 +41,11 @@ def read_bucket(store: Store, snapshot: Snapshot, bucket: int, columns: list[str
     def parse(data: bytes) -> pa.Table:
         if content_hash(data, size=4) not in key:
             raise ValueError("its content is not the one that it is named after")
-        return pq.read_table(pa.BufferReader(data), columns=columns)
+        rows = pq.ParquetFile(pa.BufferReader(data)).read(columns=columns)
+        for field in schema.SNAPSHOT:  # one of an earlier release has fewer columns
+            if field.name in (columns or schema.SNAPSHOT.names) and field.name not in rows.column_names:
+                rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+        return rows.select(columns or schema.SNAPSHOT.names)
 
     problem: Exception | None = None
     try:

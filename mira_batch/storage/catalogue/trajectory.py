@@ -100,7 +100,9 @@ def find_trajectory(where: str, record_id: str, storage: StorageConfig | None = 
         run,
         by_shard[shard],
         list(schema.RESULTS),
-        lambda parquet: [row for table in take_rows(parquet, [position]) for row in table.to_pylist()],
+        lambda parquet: [
+            row for table in take_rows(parquet, [position], schema.RESULTS.names) for row in table.to_pylist()
+        ],
         storage,
     )
     return FoundTrajectory(open_store(run, storage, make=False), row)

@@ -13,8 +13,15 @@ import pyarrow.parquet as pq
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
+from mira_batch.storage import schema
 from mira_batch.storage.run.layout import RUN, DamagedFile, parse_run, shard_of
-from mira_batch.storage.run.results import columns_to_read, result_files, take_from_file, tell_unfinished
+from mira_batch.storage.run.results import (
+    columns_to_read,
+    result_files,
+    take_columns,
+    take_from_file,
+    tell_unfinished,
+)
 from mira_batch.storage.stores import ArrowFileSystem, open_store, shorten_error
 
 T = TypeVar("T")
@@ -84,8 +91,8 @@ def read_columns(
                 run,
                 file,
                 [fields.field(name) for name in needed],
-                lambda parquet: tell_unfinished(parquet.read(columns=needed, use_threads=False)).select(
-                    list(columns)
+                lambda parquet: take_columns(
+                    tell_unfinished(parquet.read(columns=needed, use_threads=False)), columns
                 ),
                 storage,
             )
@@ -123,7 +130,7 @@ def read_result_file(
         fs: the file system of the results.
         run: the run's directory, for messages.
         file: path of the result file.
-        columns: those that it must have, with their types.
+        columns: those that it must have, with their types; those of `schema.LATER` it may lack.
         read: reads what is wanted. Called again, with the file in memory, where that fails: the file
             seems to be damaged, or its store has a passing fault.
         storage: how an object store is reached.
@@ -138,7 +145,8 @@ def read_result_file(
         with pq.ParquetFile(source, filesystem=fs, page_checksum_verification=True) as parquet:
             found = {field.name: field.type for field in parquet.schema_arrow}
             for column in columns:
-                if found.get(column.name) != column.type:
+                may_lack = column.name in schema.LATER.names and column.name not in found
+                if not may_lack and found.get(column.name) != column.type:
                     raise pa.ArrowInvalid(f"its column {column.name} is missing or of another type")
             return read(parquet)
 

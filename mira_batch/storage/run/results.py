@@ -187,6 +187,19 @@ def tell_unfinished(table: Rows) -> Rows:
     return table.set_column(place, table.schema.field(place), status)
 
 
+def take_columns(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """These columns of rows of a result file. Those that it lacks since an earlier release wrote it are null.
+
+    Args:
+        table: the rows.
+        columns: which, each of them in the table or in `schema.LATER`.
+    """
+    for field in schema.LATER:
+        if field.name in columns and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.select(list(columns))
+
+
 def columns_to_read(columns: Sequence[str], known: Sequence[str]) -> list[str]:
     """These columns, and the one beside `status` that `tell_unfinished` needs.
 
@@ -206,7 +219,8 @@ def take_rows(
     Args:
         parquet: the file.
         rows: their numbers in it, ascending.
-        columns: which columns to read; None reads all.
+        columns: which columns to read, those of `schema.LATER` also where the file lacks them; None reads all
+            that it has.
     """
     start, known = 0, parquet.schema_arrow.names
     names = known if columns is None else list(columns)
@@ -214,7 +228,7 @@ def take_rows(
         count = parquet.metadata.row_group(group).num_rows
         if inside := [row - start for row in rows if start <= row < start + count]:
             table = parquet.read_row_group(group, columns=columns_to_read(names, known))
-            yield tell_unfinished(table.take(inside)).select(names)
+            yield take_columns(tell_unfinished(table.take(inside)), names)
         start += count
 
 

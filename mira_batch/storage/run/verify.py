@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mira_batch.core.types import Status
+from mira_batch.storage import schema
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import read_plan, read_shard
 from mira_batch.storage.run.results import columns_to_read, tell_unfinished
@@ -119,7 +120,9 @@ def _open(store: Store, key: str, fields: pa.Schema) -> pq.ParquetFile | str:
         return f"{key}: is not whole Parquet ({shorten_error(error)}); {_ASIDE}"
     if file is None:
         return f"{key}: was removed just now; run the job again"
-    if not file.schema_arrow.equals(fields):
+    found = file.schema_arrow
+    wanted = [field for field in fields if field.name in found.names or field.name not in schema.LATER.names]
+    if not found.equals(pa.schema(wanted)):
         return f"{key}: has another schema than results have; {_ASIDE}"
     return file
 

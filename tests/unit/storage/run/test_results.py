@@ -80,6 +80,7 @@ def test_a_result_row_says_what_happened() -> None:
         "restored": False,
         "final_thought": "looks right",
         "metadata": '{"sku": 7}',
+        "fidelity": None,
     }
     assert frame_of(image_of(image)).digest == trajectory.steps[1].step.after
     assert [step["accepted"] for step in steps] == [True, True, False]
