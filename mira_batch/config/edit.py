@@ -63,6 +63,15 @@ class AcceptConfig(Strict):
     satisfied: float | None = Field(default=None, ge=0, le=1)
     """Stop when an accepted image scores at least this; None leaves stopping to the policy."""
 
+    @model_validator(mode="after")
+    def _knows_the_instruction(self) -> AcceptConfig:
+        if self.satisfied is not None and self.model.type == "fidelity":
+            raise ValueError(
+                "satisfied: the fidelity judge knows nothing of the instruction, so its score can't say that "
+                "the image is done; leave satisfied out"
+            )
+        return self
+
 
 class LimitsConfig(RunLimits):
     """What bounds each record and the whole run."""
