@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,10 @@ LEAST_SIDE = 16
 """Pixels of a side below which nothing is said of a shift."""
 BLOCK = 64
 """Pixels of the side of a block."""
+_MANY = 8
+"""Blocks from which on half of them are enough."""
+_STEP = 3
+"""Levels between neighbours that count as detail."""
 _BLUR = 1.0
 """Standard deviation, in pixels, of the peak that a plain shift gives."""
 _NOISE = 1.0
@@ -25,6 +29,10 @@ _LEAST_PEAK = 0.6
 """The same of an image as a whole."""
 
 
+Pixels = np.ndarray[Any, Any]
+"""Bytes, or floating point."""
+
+
 class Shift(NamedTuple):
     """How far what an image shows has moved, in pixels of the arrays."""
 
@@ -34,7 +42,7 @@ class Shift(NamedTuple):
     """Downwards."""
 
 
-def find_shift(source: Floats, result: Floats) -> Shift | None:
+def find_shift(source: Pixels, result: Pixels) -> Shift | None:
     """How far most of an image's detail has moved, by phase correlation.
 
     Blocks of 64 pixels have a vote each, so that parts that were edited have no more say than their area;
@@ -43,7 +51,7 @@ def find_shift(source: Floats, result: Floats) -> Shift | None:
     three values finds its middle between pixels.
 
     Args:
-        source, result: (H, W) of the same shape, luma from 0 to 255.
+        source, result: (H, W) of the same shape, luma from 0 to 255, as bytes or not.
 
     Returns:
         The shift, to within 0.1 pixels for one that was only moved. None where it can't be had: with a side
@@ -57,23 +65,38 @@ def find_shift(source: Floats, result: Floats) -> Shift | None:
     height, width = source.shape
     if min(height, width) < LEAST_SIDE:
         return None
+    if _is_still(source, result):
+        return Shift(0.0, 0.0)
     if (found := _correlate(_cut(source), _cut(result), _LEAST_VOTES)) is not None:
         return found
     return _correlate(source[None], result[None], _LEAST_PEAK) if max(height, width) > BLOCK else None
 
 
-def _cut(luma: Floats) -> Floats:
-    """Into blocks, (N, B, B'), spread evenly."""
+def _is_still(source: Pixels, result: Pixels) -> bool:
+    """Whether half of the detail is what it was to the last bit: what was moved is so by chance alone. It
+    takes a tenth of the time of a correlation."""
+    stays = source[:, 1:] == result[:, 1:]
+    detail = np.abs(np.diff(source.astype(np.int16))) >= _STEP
+    found = int(detail.sum())
+    return found >= _LEAST_DETAIL * detail.size and 2 * int((stays & detail).sum()) >= found
+
+
+def _cut(luma: Pixels) -> Pixels:
+    """Blocks, (N, B, B'), spread evenly; where there are many, every other one, as on a chessboard."""
     places = []
     for length in luma.shape:
         count = max(1, length // BLOCK)
         side = min(BLOCK, length)
         places.append([((2 * k + 1) * length // count - side) // 2 for k in range(count)])
     high, wide = (min(BLOCK, length) for length in luma.shape)
-    return np.stack([luma[top : top + high, left : left + wide] for top in places[0] for left in places[1]])
+    blocks = [(i, j) for i in range(len(places[0])) for j in range(len(places[1]))]
+    if len(blocks) >= _MANY:
+        blocks = [(i, j) for i, j in blocks if (i + j) % 2 == 0]
+    corners = [(places[0][i], places[1][j]) for i, j in blocks]
+    return np.stack([luma[top : top + high, left : left + wide] for top, left in corners])
 
 
-def _correlate(source: Floats, result: Floats, least: float) -> Shift | None:
+def _correlate(source: Pixels, result: Pixels, least: float) -> Shift | None:
     """The shift that blocks, (N, H, W), have in common."""
     height, width = source.shape[1:]
     window, weight = _make_windows(height, width)
@@ -94,7 +117,7 @@ def _correlate(source: Floats, result: Floats, least: float) -> Shift | None:
     return Shift(x - width if x > width / 2 else x, y - height if y > height / 2 else y)
 
 
-def lay_over(source: Floats, result: Floats, shift: Shift) -> tuple[Floats, Floats]:
+def lay_over(source: Pixels, result: Pixels, shift: Shift) -> tuple[Pixels, Pixels]:
     """What both images show, at the same places: the result moved back, between pixels by linear
     interpolation, and of each the part that is in both.
 
@@ -114,7 +137,10 @@ def lay_over(source: Floats, result: Floats, shift: Shift) -> tuple[Floats, Floa
         )
         of, moved, next_to = places if axis == 0 else [(slice(None), place) for place in places]
         source = source[of]
-        result = result[moved] if part <= 0.05 else (1 - part) * result[moved] + part * result[next_to]
+        if part > 0.05:
+            result = (1 - part) * result[moved].astype(np.float32) + part * result[next_to]
+        else:
+            result = result[moved]
     return source, result
 
 
@@ -128,8 +154,11 @@ def _make_windows(height: int, width: int) -> tuple[Floats, Floats]:
     return np.outer(*hann).astype(np.float32), weight.astype(np.float32)
 
 
-def _transform(luma: Floats, window: Floats) -> np.ndarray:
-    return np.fft.rfft2((luma - luma.mean(axis=(1, 2), keepdims=True)) * window)
+def _transform(luma: Pixels, window: Floats) -> np.ndarray[Any, np.dtype[np.complexfloating[Any, Any]]]:
+    blocks = luma.astype(np.float32)
+    blocks -= blocks.mean(axis=(1, 2), keepdims=True)
+    blocks *= window
+    return np.fft.rfft2(blocks)
 
 
 def _sum_spectra(half: Floats, width: int) -> Floats:

@@ -17,12 +17,6 @@ _BEND = 6 / 29
 _FAR = 25.0**7
 
 
-def to_luma(rgb: Floats) -> Floats:
-    """Luma of (…, 3), ITU-R BT.601: (…), in the unit of the channels."""
-    # Not as a product with a vector, which starts threads of the algebra's library.
-    return 0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]
-
-
 def to_lab(rgb: Floats) -> Floats:
     """sRGB to CIELAB under D65 (CIE 15:2004), for the 2° observer.
 

@@ -13,7 +13,7 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Levels = np.ndarray[Any, np.dtype[np.int16]]
 TILES = 4
 """Samples in each direction."""
-TILE = 64
+TILE = 48
 """Most pixels of a side of a sample."""
 _FLAT = 1.0
 """Variance of the Laplacian below which there is nothing to be sharp."""

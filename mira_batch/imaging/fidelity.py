@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from mira_batch.imaging.align import find_shift, lay_over
-from mira_batch.imaging.colour import Floats, to_luma
 from mira_batch.imaging.detail import compare_noise, compare_sharpness, measure_alpha_loss, place_tiles
 from mira_batch.imaging.prevailing import CELL, Flags, compare_cells
 
@@ -91,20 +90,22 @@ def _compare_places(source: Image.Image, result: Image.Image) -> tuple[dict[str,
     """Facts of places and colours, and which cells were edited."""
     factor = max(1, math.ceil(max(source.size) / LONG_SIDE))
     if result.size == source.size:
-        one, other = (_flatten(image.reduce(factor)) for image in (source, result))
+        small = [_flatten(image.reduce(factor)) for image in (source, result)]
     else:
         size = math.ceil(source.width / factor), math.ceil(source.height / factor)
-        one, other = (
-            _flatten(image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)) for image in (source, result)
-        )
+        box = Image.Resampling.BOX
+        small = [_flatten(image.resize(size, box, reducing_gap=2.0)) for image in (source, result)]
+    one, other = (np.asarray(image) for image in small)
+    lumas = np.asarray(small[0].convert("L")), np.asarray(small[1].convert("L"))
     facts: dict[str, float | None] = {}
-    if (shift := find_shift(to_luma(one), to_luma(other))) is not None:
+    if (shift := find_shift(*lumas)) is not None:
         facts = {"shift_x": _round(shift.x * factor, 2), "shift_y": _round(shift.y * factor, 2)}
         if math.hypot(*shift) > _STILL:
             one, other = lay_over(one, other, shift)
+            lumas = lay_over(*lumas, shift)
     if min(one.shape[:2]) < CELL:
         return facts, np.zeros((1, 1), bool)
-    change = compare_cells(one, other)
+    change = compare_cells(one, other, lumas)
     facts |= {"changed_share": _round(change.share, 4)}
     facts |= {"delta_e": _round(change.mean, 3), "delta_e_p95": _round(change.p95, 3)}
     return facts, change.edited
@@ -136,13 +137,11 @@ def _compare_alpha(source: Image.Image, result: Image.Image) -> float | None:
     return _round(measure_alpha_loss(np.asarray(source.getchannel("A")), now, LONG_SIDE), 4)
 
 
-def _flatten(image: Image.Image) -> Floats:
-    """(H, W, 3), on white."""
-    pixels = np.asarray(image).astype(np.float32)
+def _flatten(image: Image.Image) -> Image.Image:
+    """RGB, on white."""
     if image.mode == "RGB":
-        return pixels
-    alpha = pixels[..., 3:] * np.float32(1 / 255)
-    return pixels[..., :3] * alpha + 255 * (1 - alpha)
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def _round(value: float | None, digits: int) -> float | None:

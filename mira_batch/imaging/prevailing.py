@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mira_batch.imaging.colour import Floats, delta_e_2000, to_lab, to_luma
+from mira_batch.imaging.align import Pixels
+from mira_batch.imaging.colour import Floats, delta_e_2000, to_lab
 
 CELL = 4
 """Pixels of a cell's side."""
@@ -47,44 +48,49 @@ class Change(NamedTuple):
     """Of each cell, whether it was."""
 
 
-def compare_cells(source: Floats, result: Floats) -> Change:
+def compare_cells(source: Pixels, result: Pixels, lumas: tuple[Pixels, Pixels]) -> Change:
     """What was edited, and how the colours outside of it differ.
 
     Args:
         source, result: (H, W, 3) of the same shape, sRGB from 0 to 255, a cell or more in each direction.
+        lumas: (H, W), luma of both.
 
     Returns:
         Colours are those of cells, so that noise and the traces of a lossy format average out. The cells next
         to an edit belong to neither side.
     """
     before, after = _average(source), _average(result)
-    lab = to_lab(after)
-    moved = delta_e_2000(to_lab(before), lab)
+    moved = _find_differences(before, after)
     off = moved
     weights = _weigh_colours(before)
     stayed = float(weights[moved <= SAME].sum())
     if stayed < _STAYED:
-        expected = _fit_colours(before, after, weights)
-        from_map = delta_e_2000(to_lab(expected), lab)
+        from_map = _find_differences(_fit_colours(before, after, weights), after)
         if float(weights[from_map <= SAME].sum()) >= stayed + _EXPLAINED:
             off = from_map
-    edited = (off > CHANGED) | (_find_new_detail(to_luma(source), to_luma(result)) > DETAIL)
+    edited = (off > CHANGED) | (_find_new_detail(*lumas) > DETAIL)
     share, outside = float(edited.mean()), moved[~_widen(edited)]
     if outside.size < _LEAST * edited.size:
         return Change(share, None, None, edited)
     return Change(share, float(outside.mean()), float(np.percentile(outside, 95)), edited)
 
 
-def _average(image: Floats) -> Floats:
+def _average(image: Pixels) -> Floats:
     """The mean of each cell, (H / 4, W / 4, …); what is left over at the end is left out."""
-    rows, columns = image.shape[0] // CELL * CELL, image.shape[1] // CELL * CELL
-    across = image[:rows, :columns:CELL].copy()
-    for k in range(1, CELL):
-        across += image[:rows, k:columns:CELL]
-    down = across[::CELL].copy()
-    for k in range(1, CELL):
-        down += across[k::CELL]
-    return down / CELL**2
+    rows, columns = (length // CELL for length in image.shape[:2])
+    whole = np.ascontiguousarray(image[: rows * CELL, : columns * CELL])
+    wide = np.uint16 if image.dtype == np.uint8 else image.dtype
+    down = whole.reshape(rows, CELL, -1).sum(axis=1, dtype=wide)
+    across = down.reshape(rows, columns, CELL, *image.shape[2:]).sum(axis=2, dtype=wide)
+    return across.astype(np.float32) / CELL**2
+
+
+def _find_differences(one: Floats, other: Floats) -> Floats:
+    """CIEDE2000 of each cell; only those that differ at all are worked out."""
+    differ = (one != other).any(axis=-1)
+    found = np.zeros(differ.shape, np.float32)
+    found[differ] = delta_e_2000(to_lab(one[differ]), to_lab(other[differ]))
+    return found
 
 
 def _weigh_colours(cells: Floats) -> Floats:
@@ -114,14 +120,25 @@ def _fit_colours(before: Floats, after: Floats, weights: Floats) -> Floats:
     return fitted.reshape(before.shape).astype(before.dtype)
 
 
-def _find_new_detail(source: Floats, result: Floats) -> Floats:
+def _find_new_detail(source: Pixels, result: Pixels) -> Floats:
     """Of each cell the standard deviation of the detail in one image that the other doesn't explain, in
     levels. More or less contrast, and a negative, are explained."""
-    means = [_average(values) for values in (source, result, source**2, result**2, source * result)]
-    one, other, ones, others, both = means
-    spread, spreads = np.maximum(ones - one**2, 0), np.maximum(others - other**2, 0)
-    alike = np.clip((both - one * other) ** 2 / np.maximum(spread * spreads, 1e-6), 0, 1)
-    return np.sqrt(np.maximum(spread, spreads) * (1 - alike))
+    one, other = _cut(source), _cut(result)
+    differ = (one != other).any(axis=-1)
+    found = np.zeros(differ.shape, np.float32)
+    pair = [cells[differ].astype(np.float32) for cells in (one, other)]
+    a, b = (cells - cells.mean(axis=-1, keepdims=True) for cells in pair)
+    spread, spreads, both = ((x * y).mean(axis=-1) for x, y in ((a, a), (b, b), (a, b)))
+    alike = np.clip(both**2 / np.maximum(spread * spreads, 1e-6), 0, 1)
+    found[differ] = np.sqrt(np.maximum(spread, spreads) * (1 - alike))
+    return found
+
+
+def _cut(luma: Pixels) -> Pixels:
+    """The pixels of each cell, (H / 4, W / 4, 16)."""
+    rows, columns = (length // CELL for length in luma.shape)
+    whole = luma[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL)
+    return whole.transpose(0, 2, 1, 3).reshape(rows, columns, -1)
 
 
 def _widen(mask: Flags) -> Flags:

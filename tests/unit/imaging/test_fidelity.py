@@ -140,7 +140,7 @@ def test_sharpness_is_that_of_the_whole_image(name: str) -> None:
         return (4 * v[1:-1, 1:-1] - v[:-2, 1:-1] - v[2:, 1:-1] - v[1:-1, :-2] - v[1:-1, 2:]).var()
 
     found = measure_fidelity(small(name), blurred)
-    assert found.sharpness_ratio == pytest.approx(measure(blurred) / measure(small(name)), rel=0.4)
+    assert found.sharpness_ratio == pytest.approx(measure(blurred) / measure(small(name)), rel=0.5)
     assert found.noise_added is not None and found.noise_added < 0.1
 
 
