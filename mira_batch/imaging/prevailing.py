@@ -30,6 +30,8 @@ _EXPLAINED = 0.3
 _LEAST = 0.1
 """Share of the picture that must be outside the edit for anything to be said of it."""
 _ROUNDS = 5
+_SAMPLE = 1000
+"""About how many cells a map is fitted to."""
 _FITS = 12.0
 """Levels from the map within which a cell takes part in its next fit."""
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -105,19 +107,21 @@ def _weigh_colours(cells: Floats) -> Floats:
 
 
 def _fit_colours(before: Floats, after: Floats, weights: Floats) -> Floats:
-    """What the affine map of colours that explains most of the picture makes of the source's: least squares,
-    over and over without what it doesn't fit."""
+    """What the affine map of colours that explains most of the picture makes of the source's: least squares
+    over a sample of the cells, over and over without what it doesn't fit."""
     rows = np.concatenate([before.reshape(-1, 3), np.full((weights.size, 1), 255)], axis=1, dtype=np.float64)
-    wanted, voice = after.reshape(-1, 3).astype(np.float64), weights.reshape(-1, 1)
-    part, fitted = np.ones_like(voice), rows[:, :3]
+    step = max(1, weights.size // _SAMPLE)
+    some, wanted = rows[::step], after.reshape(-1, 3)[::step].astype(np.float64)
+    voice = weights.reshape(-1, 1)[::step]
+    part, made = np.ones_like(voice), np.zeros((4, 3))
     for round_ in range(_ROUNDS):
-        heard = rows * (voice * part)
-        square = heard.T @ rows + 1e-3 * np.eye(4)  # of a picture of few colours there are many maps
-        fitted = rows @ np.linalg.solve(square, heard.T @ wanted)
-        error = np.linalg.norm(fitted - wanted, axis=1, keepdims=True)
+        heard = some * (voice * part)
+        square = heard.T @ some + 1e-3 * np.eye(4)  # of a picture of few colours there are many maps
+        made = np.linalg.solve(square, heard.T @ wanted)
+        error = np.linalg.norm(some @ made - wanted, axis=1, keepdims=True)
         bound = max(_FITS, float(np.median(error)) * (2 - 0.25 * round_))
         part = (error <= bound).astype(np.float64)
-    return fitted.reshape(before.shape).astype(before.dtype)
+    return (rows @ made).reshape(before.shape).astype(before.dtype)
 
 
 def _find_new_detail(source: Pixels, result: Pixels) -> Floats:
