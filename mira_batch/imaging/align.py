@@ -27,8 +27,6 @@ _LEAST_VOTES = 0.3
 """Share of the blocks' detail that must have moved alike, for its movement to be that of the image."""
 _LEAST_PEAK = 0.6
 """The same of an image as a whole."""
-
-
 Pixels = np.ndarray[Any, Any]
 """Bytes, or floating point."""
 

@@ -124,7 +124,8 @@ def _compare_samples(source: Image.Image, result: Image.Image, edited: Flags) ->
     if not kept or 4 * len(kept) < len(boxes):
         return {}
     before, after = (
-        np.stack([np.asarray(image.crop(box).convert("L")) for box in kept]) for image in (source, result)
+        np.stack([np.asarray(_flatten(image.crop(box)).convert("L")) for box in kept])
+        for image in (source, result)
     )
     noise = compare_noise(before, after)
     return {"sharpness_ratio": _round(compare_sharpness(before, after), 4), "noise_added": _round(noise, 3)}

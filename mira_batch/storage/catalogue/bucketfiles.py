@@ -42,16 +42,18 @@ def read_bucket(store: Store, snapshot: Snapshot, bucket: int, columns: list[str
         if content_hash(data, size=4) not in key:
             raise ValueError("its content is not the one that it is named after")
         rows = pq.ParquetFile(pa.BufferReader(data)).read(columns=columns)
-        for field in schema.SNAPSHOT:  # one of an earlier release has fewer columns
-            if field.name in (columns or schema.SNAPSHOT.names) and field.name not in rows.column_names:
+        names = columns or schema.SNAPSHOT.names
+        for name in schema.FIDELITY.names:  # a snapshot of form 1 lacks them
+            if name in names and name not in rows.column_names:
+                field = schema.SNAPSHOT.field(name)
                 rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
-        return rows.select(columns or schema.SNAPSHOT.names)
+        return rows.select(names)
 
     problem: Exception | None = None
     try:
         if (table := store.read(key, parse)) is not None:
             return table
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         problem = error
     state = "missing" if problem is None else f"damaged ({shorten_error(problem)})"
     raise DamagedFile(f"{store.locate(key)}: is {state}; {ADVICE}") from problem
