@@ -17,7 +17,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import catalogue, efficiency, memory, overhead, peers, planning, report, resume, scale, store
+from benchmarks import (
+    catalogue,
+    efficiency,
+    fidelity,
+    memory,
+    overhead,
+    peers,
+    planning,
+    report,
+    resume,
+    scale,
+    store,
+)
 from benchmarks.figure import Bench, Figure
 
 TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
@@ -27,6 +39,7 @@ TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "efficiency": efficiency.FIGURES,
     "peers": peers.FIGURES,
     "overhead": overhead.FIGURES,
+    "fidelity": fidelity.FIGURES,
     "resume": resume.FIGURES,
     "store": store.FIGURES,
     "scale": scale.FIGURES,

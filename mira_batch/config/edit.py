@@ -47,6 +47,9 @@ class OutputConfig(RunOutput, ImageOutput):
     step_images: Literal["embed", "drop", "reference"] = "embed"
     """The image after each step: inside the result row, not kept, or kept as an object of its own
     under `<run>/steps/` with its URI in the row."""
+    fidelity: bool = True
+    """Whether each result is measured against its source: what moved, was recoloured or lost beyond the edit
+    (docs/fidelity.md). It takes some milliseconds of CPU a record and changes no result."""
 
 
 class AcceptConfig(Strict):
@@ -61,6 +64,15 @@ class AcceptConfig(Strict):
     counts 0) and above 0, which is nothing of what was asked for."""
     satisfied: float | None = Field(default=None, ge=0, le=1)
     """Stop when an accepted image scores at least this; None leaves stopping to the policy."""
+
+    @model_validator(mode="after")
+    def _knows_the_instruction(self) -> AcceptConfig:
+        if self.satisfied is not None and self.model.type == "fidelity":
+            raise ValueError(
+                "satisfied: the fidelity judge knows nothing of the instruction, so its score can't say that "
+                "the image is done; leave satisfied out"
+            )
+        return self
 
 
 class LimitsConfig(RunLimits):

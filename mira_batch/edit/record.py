@@ -26,6 +26,7 @@ from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, LoggedSte
 from mira_batch.core.usage import Usage
 from mira_batch.edit.labelled import LabelledImages
 from mira_batch.edit.rows import make_result_row
+from mira_batch.imaging import Fidelity, measure_fidelity
 from mira_batch.marks import Marks
 from mira_batch.models.loader import ModelClients
 from mira_batch.models.serving import check_frame
@@ -135,12 +136,15 @@ class EditRunner(RecordRunner):
         except RecordError as error:
             trajectory = replace(trajectory, failure=error.failure, stop_reason=None)
             pictures, image = [None] * len(trajectory.steps), None
+        fidelity = self._measure(trajectory, original)
         encoding = Usage.of(io=time.perf_counter() - started)
         trajectory = replace(trajectory, usage=trajectory.usage + encoding)
         steps.forget([step.step.after for step in trajectory.steps])
         source = trajectory.steps[0].step.before if trajectory.steps else original.digest or None
         said = None if image is None else written.name_type(trajectory.result) or None
-        row = make_result_row(record, trajectory, image, pictures, self.identities, source, marks, said)
+        row = make_result_row(
+            record, trajectory, image, pictures, self.identities, source, marks, said, fidelity
+        )
         return RecordResult(row, count_trajectory(trajectory))
 
     def _restore(self, trajectory: Trajectory, original: Frame) -> Trajectory:
@@ -155,6 +159,12 @@ class EditRunner(RecordRunner):
         except RecordError as error:
             return replace(trajectory, failure=error.failure, stop_reason=None)
         return replace(trajectory, result=result, restored=result.digest != trajectory.result.digest)
+
+    def _measure(self, trajectory: Trajectory, original: Frame) -> Fidelity | None:
+        """What the result changed beyond what was asked. Nothing is said of a failed record."""
+        if not self._config.output.fidelity or trajectory.status is Status.failed:
+            return None
+        return measure_fidelity(original.pixels, trajectory.result.pixels)
 
     def _keep_step_image(
         self, work: str, logged: LoggedStep, written: LabelledImages

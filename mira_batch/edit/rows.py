@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mira_batch.core.types import Trajectory
+from mira_batch.imaging import Fidelity
 from mira_batch.marks import Marks
 from mira_batch.storage.manifest import PlannedRecord
 from mira_batch.storage.run.steplog import make_step_row, make_usage_row
@@ -20,6 +21,7 @@ def make_result_row(
     source_digest: str | None,
     marks: Marks | None = None,
     source_type: str | None = None,
+    fidelity: Fidelity | None = None,
 ) -> dict[str, Any]:
     """One record's row of schema `RESULTS`.
 
@@ -32,6 +34,7 @@ def make_result_row(
         source_digest: digest of the input's pixels; None when it could not be decoded.
         marks: what the input says beside its pixels; None when it could not be opened.
         source_type: name of the digital source type that the result carries; None for none.
+        fidelity: facts of the result against the input; None where they were not measured.
     """
     failure = trajectory.failure
     size = trajectory.result.size if image is not None else (None, None)
@@ -62,5 +65,6 @@ def make_result_row(
         "source_depth": marks.depth if marks else None,
         "source_c2pa": marks.has_c2pa if marks else None,
         "source_type": source_type,
+        "fidelity": None if fidelity is None else fidelity.dump(),
         "steps": steps,
     }

@@ -18,6 +18,7 @@ from mira_batch.config.base import is_remote
 from mira_batch.config.models import (
     CustomConfig,
     EditorConfig,
+    FidelityJudgeConfig,
     JudgeConfig,
     PassthroughPolicyConfig,
     PillowEditorConfig,
@@ -178,6 +179,10 @@ def build_judge(config: JudgeConfig, fetch: Fetch = no_weights, device: str = "a
             from mira_batch.models.embedded import RulesJudge
 
             return RulesJudge()
+        case FidelityJudgeConfig():
+            from mira_batch.models.embedded import FidelityJudge
+
+            return FidelityJudge(config)
         case OpenAIJudgeConfig():
             from mira_batch.models.remote import OpenAIJudge
 

@@ -7,7 +7,7 @@ messages are untrusted text here, and stay text on the page.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import geometric_mean
 from typing import Any
@@ -98,3 +98,5 @@ class Page:
     """Rows of `plan/rejects.parquet`, some or all."""
     rejected: int
     """How many there are."""
+    fidelity: Mapping[str, Any] = field(default_factory=dict)
+    """Facts of fidelity, as `totals.py` sums them up."""

@@ -67,6 +67,7 @@ def write_report(config: BulkEditConfig, summary: RunSummary, most: int = 48) ->
         cards=cards,
         rejects=rejects[:_REJECTS],
         rejected=len(rejects),
+        fidelity=totals.fidelity,
     )
     store.put(layout.REPORT, render_page(page).encode("utf-8", "replace"))
     return store.locate(layout.REPORT)

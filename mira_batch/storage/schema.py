@@ -121,6 +121,23 @@ FACTS = pa.schema(
 )
 """What the inspect job writes of each image. A fact that can't be had is null."""
 
+FIDELITY = pa.struct(
+    [
+        ("shift", pa.float64()),  # how far what was not edited has moved, in pixels of the source;
+        ("shift_x", pa.float64()),  # to the right,
+        ("shift_y", pa.float64()),  # and downwards
+        ("delta_e", pa.float64()),  # mean CIEDE2000 of the colours of what was not edited
+        ("delta_e_p95", pa.float64()),  # its 95th percentile
+        ("changed_share", pa.float64()),  # of the picture that was edited, 0 to 1
+        ("sharpness_ratio", pa.float64()),  # variance of the Laplacian, over the source's
+        ("noise_added", pa.float64()),  # standard deviation in 8-bit levels; below 0: taken away
+        ("alpha_loss", pa.float64()),  # mean difference of alpha along the source's edges of it, 0 to 1
+        ("size_ratio", pa.float64()),  # pixels, over the source's
+        ("aspect_change", pa.float64()),  # width by height, over the source's
+    ]
+)
+"""Facts of a result against its source (docs/fidelity.md). One that can't be had is null."""
+
 RESULTS = _add_features(
     pa.schema(
         [
@@ -147,16 +164,21 @@ RESULTS = _add_features(
             ("restored", pa.bool_()),  # or, when this is set, those at the size that the user expects
             ("final_thought", pa.string()),
             ("metadata", pa.string()),
-            # What files say beside their pixels; results of earlier releases lack these:
+            # Results of earlier releases lack these. What files say beside their pixels:
             ("source_depth", pa.int32()),  # bits per channel of the input; what is above 8 is lost
             ("source_c2pa", pa.bool_()),  # it held or named a signed manifest, which no result carries over
             ("source_type", pa.string()),  # how the result says that it came to be: IPTC's DigitalSourceType
+            # And what changed beyond what was asked:
+            ("fidelity", FIDELITY),  # null of a failed record, and with `output.fidelity: false`
             ("steps", pa.list_(STEP)),
         ]
     )
 )
-ADDED = frozenset({"source_depth", "source_c2pa", "source_type"})
+
+ADDED = frozenset({"source_depth", "source_c2pa", "source_type", "fidelity"})
 """Columns of `RESULTS` that files of earlier releases lack. They are read as null."""
+
+_FACTS = [field.name for field in FIDELITY if field.name not in ("shift_x", "shift_y")]
 
 SNAPSHOT = pa.schema(
     [
@@ -172,6 +194,7 @@ SNAPSHOT = pa.schema(
         ("num_steps", pa.int32()),
         ("cost", pa.float64()),  # US dollars
         ("models", pa.string()),  # identity by role, a JSON object
+        *((name, pa.float32()) for name in _FACTS),  # as in `FIDELITY`; 4 bytes are enough of a measure
         # Where its row is:
         ("made_as", pa.string()),  # the row's own work_id; another where it stands in for this work
         ("run", pa.string()),

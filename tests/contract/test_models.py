@@ -33,7 +33,7 @@ def custom(name: str, **options: object) -> dict[str, Any]:
 
 POLICIES = [{"type": "rules"}, SIMULATED, custom("make_policy", max_batch=5)]
 EDITORS = [{"type": "pillow"}, SIMULATED, custom("make_editor")]
-JUDGES = [{"type": "rules"}, SIMULATED, custom("make_judge")]
+JUDGES = [{"type": "rules"}, SIMULATED, custom("make_judge"), {"type": "fidelity"}]
 
 
 def gradient(mode: str, width: int, height: int) -> Frame:
@@ -123,6 +123,10 @@ ALL = [
     for settings in several
 ]
 every_model = pytest.mark.parametrize(("role", "settings"), ALL)
+every_model_that_reads = pytest.mark.parametrize(
+    ("role", "settings"), [one for one in ALL if one.values[1] != {"type": "fidelity"}]
+)
+"""Without the judge that takes any instruction, since it looks at none."""
 every_policy = pytest.mark.parametrize("settings", POLICIES, ids=lambda settings: settings["type"])
 every_editor = pytest.mark.parametrize("settings", EDITORS, ids=lambda settings: settings["type"])
 every_judge = pytest.mark.parametrize("settings", JUDGES, ids=lambda settings: settings["type"])
@@ -187,7 +191,7 @@ def test_what_a_request_holds_is_never_changed(role: Role, settings: Any) -> Non
             assert frame_of(frame.pixels).digest == frame.digest
 
 
-@every_model
+@every_model_that_reads
 def test_a_bad_request_fails_alone(role: Role, settings: Any) -> None:
     good = role.requests()
     model = role.build(settings)
@@ -258,11 +262,16 @@ def test_a_judge_scores_between_0_and_1(settings: Any) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "protocol", "axis"),
-    [(JUDGES[0], "rules-judge/1", "edits"), (JUDGES[1], "simulated-judge/1", "drawn")],
-    ids=["rules", "simulated"],
+    [
+        (JUDGES[0], "rules-judge/1", "edits"),
+        (JUDGES[1], "simulated-judge/1", "drawn"),
+        (JUDGES[3], "fidelity-judge/1", None),
+    ],
+    ids=["rules", "simulated", "fidelity"],
 )
 def test_our_judges_name_their_protocol_and_what_the_score_is_made_of(
-    settings: Any, protocol: str, axis: str
+    settings: Any, protocol: str, axis: str | None
 ) -> None:
     for judgement in served(JUDGE, JUDGE.build(settings), judge_requests()):
-        assert judgement.protocol == protocol and list(judgement.axes) == [axis]
+        assert judgement.protocol == protocol
+        assert axis is None or list(judgement.axes) == [axis]

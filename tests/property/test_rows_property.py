@@ -143,6 +143,7 @@ result_rows = st.fixed_dictionaries(
         "num_steps": int32,
         "seconds": seconds,
         "models": st.fixed_dictionaries({"policy": texts, "editor": texts, "judge": optional_text}),
+        "fidelity": st.none() | st.fixed_dictionaries({f.name: st.none() | reals for f in schema.FIDELITY}),
         "steps": st.lists(steps, max_size=3),
     }
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from mira_batch.config.models.base import BatchedConfig
 from mira_batch.config.models.local import DiffusersConfig, QwenVLConfig, VllmConfig
@@ -45,6 +45,48 @@ class RulesJudgeConfig(BatchedConfig):
     type: Literal["rules"]
 
 
+class FidelityJudgeConfig(BatchedConfig):
+    """Rejects an edit that moves or recolours what it should not touch, measured against the original
+    (docs/fidelity.md). It needs no weights, and knows nothing of the instruction: an edit that is meant to
+    recolour or move the whole image is rejected, too. A limit of None is not looked at."""
+
+    type: Literal["fidelity"]
+    max_shift: float | None = Field(default=2.0, ge=0)
+    """Pixels of the original by which what was not edited may have moved."""
+    max_delta_e: float | None = Field(default=3.0, ge=0)
+    """Mean CIEDE2000 by which the colours of what was not edited may differ; about 1 can just be seen."""
+    max_delta_e_p95: float | None = Field(default=None, ge=0)
+    """The same for the 95th percentile."""
+    max_changed_share: float | None = Field(default=None, ge=0, le=1)
+    """Share of the picture that may be edited."""
+    min_sharpness_ratio: float | None = Field(default=None, ge=0)
+    """Least sharpness (variance of the Laplacian) of what was not edited, over the original's."""
+    max_noise_added: float | None = Field(default=None, ge=0)
+    """Noise that may come into what was not edited: its standard deviation, in 8-bit levels."""
+    max_alpha_loss: float | None = Field(default=None, ge=0, le=1)
+    """Mean difference of alpha, 0 to 1, along the original's edges of it."""
+    unmeasured: Literal["accept", "reject"] = "accept"
+    """What becomes of an edit of which a limited fact can't be had, since it crops, turns or replaces the
+    whole image."""
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> FidelityJudgeConfig:
+        if not (self.most() or self.least()):
+            raise ValueError("no limit is set, so it would reject nothing; set max_shift or max_delta_e")
+        return self
+
+    def most(self) -> dict[str, float]:
+        """The facts that have an upper limit, and the limit."""
+        facts = ("shift", "delta_e", "delta_e_p95", "changed_share", "noise_added", "alpha_loss")
+        limits = {fact: getattr(self, f"max_{fact}") for fact in facts}
+        return {fact: limit for fact, limit in limits.items() if limit is not None}
+
+    def least(self) -> dict[str, float]:
+        """The facts that have a lower limit, and the limit."""
+        limit = self.min_sharpness_ratio
+        return {} if limit is None else {"sharpness_ratio": limit}
+
+
 class CustomConfig(BatchedConfig):
     """A model of your own: `factory(**options)` returns any object that satisfies the Protocol."""
 
@@ -83,5 +125,6 @@ EditorConfig = Annotated[
     Field(discriminator="type"),
 ]
 JudgeConfig = Annotated[
-    RulesJudgeConfig | OpenAIJudgeConfig | SimulatedJudgeConfig | CustomConfig, Field(discriminator="type")
+    RulesJudgeConfig | FidelityJudgeConfig | OpenAIJudgeConfig | SimulatedJudgeConfig | CustomConfig,
+    Field(discriminator="type"),
 ]

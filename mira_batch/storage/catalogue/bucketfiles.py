@@ -43,13 +43,19 @@ def read_bucket(store: Store, snapshot: Snapshot, bucket: int, columns: list[str
     def parse(data: bytes) -> pa.Table:
         if content_hash(data, size=4) not in key:
             raise ValueError("its content is not the one that it is named after")
-        return pq.read_table(pa.BufferReader(data), columns=columns)
+        rows = pq.ParquetFile(pa.BufferReader(data)).read(columns=columns)
+        names = columns or schema.SNAPSHOT.names
+        for name in schema.FIDELITY.names:  # a snapshot of form 1 lacks them
+            if name in names and name not in rows.column_names:
+                field = schema.SNAPSHOT.field(name)
+                rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+        return rows.select(names)
 
     problem: Exception | None = None
     try:
         if (table := store.read(key, parse)) is not None:
             return table
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         problem = error
     if problem is None and not store.exists(locate_file(snapshot.number, MARKER)):
         raise StoreError(f"{store.locate(key)}: was deleted by `mira-batch forget` meanwhile; call again")

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
+from mira_batch.storage import schema
 from mira_batch.storage.catalogue.bucketfiles import SnapshotWriter, read_part
 from mira_batch.storage.catalogue.buckets import BucketSpool, count_buckets, digest_records
 from mira_batch.storage.catalogue.merge import UPDATES, merge
@@ -29,7 +30,7 @@ BUCKET_RECORDS = 50_000
 SPOOLED = pa.schema([*UPDATES, ("digest", pa.binary(16))])
 _FROM_RESULTS = (
     "record_id", "work_id", "instruction", "status", "stop_reason", "error_kind",
-    "source_digest", "result_digest", "num_steps", "cost", "models",
+    "source_digest", "result_digest", "num_steps", "cost", "models", "fidelity",
 )  # fmt: skip
 
 
@@ -158,6 +159,9 @@ def _spool_results(run: Run, shard: int, table: pa.Table, planned: Sequence[Mapp
         columns[name] = [parts.get(work, {}).get(name) for work in works]
     if "models" in columns:
         columns["models"] = [json.dumps(models) for models in table["models"].to_pylist()]
+    if "fidelity" in table.column_names:
+        facts = zip(schema.FIDELITY.names, table["fidelity"].combine_chunks().flatten(), strict=True)
+        columns |= {name: values.cast(pa.float32()) for name, values in facts if name in SPOOLED.names}
     columns |= {
         "made_as": table["work_id"],
         "run": [run.name] * rows,

@@ -21,7 +21,9 @@ from mira_batch.storage.run.layout import DamagedFile, parse_document
 from mira_batch.storage.stores import Store
 
 MARKER = "snapshot.json"
-_FORM = 1
+_FORM = 2
+"""Of the snapshots that are made: those of form 1 lack the facts of fidelity, which are then null."""
+_READABLE = (1, 2)
 _NUMBER = re.compile(r"\d{5,}")
 ADVICE = "make the catalogue anew from its runs with `mira-batch catalogue rebuild`"
 """What to do about a damaged file of a snapshot."""
@@ -133,7 +135,7 @@ def read_snapshot(store: Store, number: int) -> Snapshot | None:
     found = _read_marker(store, number)
     if found is None:
         return None
-    if found["form"] != _FORM:
+    if found["form"] not in _READABLE:
         where = store.locate(locate_file(number, MARKER))
         raise DamagedFile(f"{where}: is of form {found['form']}, which this version can't read; {ADVICE}")
     runs = {

@@ -220,7 +220,8 @@ def take_rows(
     Args:
         parquet: the file.
         rows: their numbers in it, ascending.
-        columns: which columns to read; None reads all.
+        columns: which columns to read, those of `schema.ADDED` also where the file lacks them; None reads all
+            that it has.
     """
     start, known = 0, parquet.schema_arrow.names
     names = known if columns is None else list(columns)

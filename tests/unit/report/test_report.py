@@ -16,6 +16,7 @@ from mira_batch.core.types import (
     Failure,
 )
 from mira_batch.core.usage import Usage
+from mira_batch.imaging import Fidelity
 from mira_batch.report.totals import Kind
 from mira_batch.report.write import choose, write_report
 from mira_batch.storage.run.layout import result_key
@@ -191,3 +192,21 @@ def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
     run = Run(tmp_path)
     with pytest.raises(RunConflict, match="holds no run"):
         write_report(run.config, replace(RunSummary("", "r"), run=str(tmp_path / "images")))
+
+
+def test_facts_of_fidelity_are_summed_up(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    source = run.image("a")
+    facts = [Fidelity(shift_x=3, shift_y=4, delta_e=float(k), changed_share=0.25) for k in range(5)]
+    rows = [row(f"r{k}", source) | {"fidelity": found.dump()} for k, found in enumerate(facts)]
+    run.commit(*rows, row("unmeasured", source), unopened("failed"))
+    text = " ".join(run.report().root.find("header")[0].text.split())
+    assert "shift of the rest5.0 px 95 % ≤ 5.0" in text
+    assert "colour of the rest2.0 ΔE 95 % ≤ 3.8" in text
+    assert "edited share25.0 % 95 % ≤ 25.0" in text
+
+
+def test_without_such_facts_nothing_is_said_of_them(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.commit(row("old", run.image("a")))
+    assert "of the rest" not in run.report().root.text

@@ -83,6 +83,7 @@ def test_a_result_row_says_what_happened() -> None:
         "source_depth": None,
         "source_c2pa": None,
         "source_type": None,
+        "fidelity": None,
     }
     assert frame_of(image_of(image)).digest == trajectory.steps[1].step.after
     assert [step["accepted"] for step in steps] == [True, True, False]
