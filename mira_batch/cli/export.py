@@ -36,9 +36,7 @@ Approved = Annotated[
 Decisions = Annotated[
     str | None, typer.Option("--decisions", metavar="FILE", help="More decisions, in JSON lines.")
 ]
-AnyStatus = Annotated[
-    bool, typer.Option("--any-status", help="csv, iceberg, delta: also rows that are not ok.")
-]
+AnyStatus = Annotated[bool, typer.Option("--any-status", help="csv and tables: also rows that are not ok.")]
 Names = Annotated[
     str | None, typer.Option("--names", metavar="source|record", help="folder: what files are called after.")
 ]

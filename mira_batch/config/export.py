@@ -9,11 +9,10 @@ from pydantic import Field
 from mira_batch.config.base import Location, Strict
 from mira_batch.config.shared import ImageOutput, StorageConfig, WorkersConfig
 
-Form = Literal["folder", "webdataset", "hf", "csv", "iceberg", "delta"]
+Form = Literal["folder", "webdataset", "hf", "csv", "iceberg", "delta", "lance"]
 FORMS: tuple[str, ...] = get_args(Form)
-TABLES = ("iceberg", "delta")
+TABLES = ("iceberg", "delta", "lance")
 """Forms that are one table, committed as a whole; the others are files, each created once."""
-WITH_IMAGES = ("folder", "webdataset", "hf")
 
 
 class ExportConfig(Strict):
@@ -54,6 +53,8 @@ class ExportConfig(Strict):
     """Name of the Iceberg catalogue in pyiceberg's own configuration."""
     backend: Literal["ray", "inline"] = "ray"
     """Where files are written: tasks of Ray Data, if there are many, or this process."""
+    ray_from: int = Field(default=2_000, ge=1)
+    """With fewer records to write, this process does it in less time than Ray takes to start its tasks."""
     workers: WorkersConfig = WorkersConfig()
     """What a Ray of our own has to have room for."""
     storage: StorageConfig = StorageConfig()

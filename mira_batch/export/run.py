@@ -27,9 +27,6 @@ from mira_batch.runtime.backends import Backend, make_backend
 from mira_batch.storage import schema
 from mira_batch.storage.stores import Store, open_store
 
-_FEW = 2_000
-"""So many records are written here in less time than Ray takes to start its tasks."""
-
 
 @dataclass(frozen=True)
 class ExportSummary:
@@ -177,7 +174,7 @@ def _carry_out(
 
 
 def _start(config: ExportConfig, records: int, stack: ExitStack) -> Backend:
-    backend = make_backend("inline" if records < _FEW else config.backend)
+    backend = make_backend("inline" if records < config.ray_from else config.backend)
     stack.enter_context(backend.start(config.workers))
     return backend
 

@@ -1,4 +1,4 @@
-"""The whole state as one table, Iceberg or Delta: columns and URIs, in one commit.
+"""The whole state as one table, Iceberg, Delta or Lance: columns and URIs, in one commit.
 
 A table is replaced as a whole, or its rows are updated and inserted by record_id; it is never appended to,
 which would double it when a command is given again. With each commit goes a digest of the state, so that the
@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from mira_batch.config.base import make_absolute
+from mira_batch.config.base import is_remote, make_absolute
 from mira_batch.config.export import ExportConfig
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, RunConflict, StoreError, describe
 from mira_batch.storage import schema
-from mira_batch.storage.stores import find_endpoint
+from mira_batch.storage.stores import find_endpoint, open_store
 
 STATE = "mira-batch.state"
 """What a commit says of the state that it wrote: a digest."""
@@ -55,7 +55,9 @@ def open_table(config: ExportConfig) -> Table:
         RunConflict: there is a table that no export made.
         StoreError: it can't be reached.
     """
-    return _Iceberg(config) if config.form == "iceberg" else _Delta(config)
+    kinds: dict[str, type[_Delta] | type[_Iceberg] | type[_Lance]]
+    kinds = {"iceberg": _Iceberg, "delta": _Delta, "lance": _Lance}
+    return kinds[config.form](config)
 
 
 def commit(table: Table, config: ExportConfig, rows: Iterator[pa.Table], state: str) -> None:
@@ -159,6 +161,49 @@ def _find_options(storage: StorageConfig) -> dict[str, str]:
     if host:
         options |= {"AWS_ENDPOINT_URL": host, "AWS_ALLOW_HTTP": str(host.startswith("http://")).lower()}
     return options
+
+
+class _Lance:
+    """A Lance dataset in a directory, through pylance. Its merge takes no mark; so there is no upsert."""
+
+    def __init__(self, config: ExportConfig) -> None:
+        self._library = _import("lance", "pylance", "lance")
+        if config.mode != "overwrite":
+            raise ConfigError("--mode upsert: is for iceberg and delta; of lance the whole state is replaced")
+        self._uri = make_absolute(config.destination)
+        self._options = _find_options(config.storage) if self._uri.startswith("s3") else None
+        self._table: Any = None
+        versions = f"{self._uri}/_versions"
+        if is_remote(versions) or os.path.isdir(versions):
+            store = open_store(versions, config.storage, make=False)
+            there = any(True for _ in store.list(""))
+            with _boundary(config):
+                self._table = self._open() if there else None
+        made_by = (self._table.schema.metadata or {}).get(b"created-by") if self._table is not None else None
+        if self._table is not None and made_by != _MADE_BY.encode():
+            raise _foreign(config)
+
+    def _open(self) -> Any:
+        return self._library.dataset(self._uri, storage_options=self._options)
+
+    def read_state(self) -> str | None:
+        if self._table is None:
+            return None
+        newest = self._table.read_transaction(self._table.version)
+        return (newest.transaction_properties or {}).get(STATE) if newest is not None else None
+
+    def replace(self, rows: pa.RecordBatchReader, state: str) -> None:
+        named = schema.TABLE.with_metadata({"created-by": _MADE_BY})
+        self._library.write_dataset(
+            pa.RecordBatchReader.from_batches(named, (batch.cast(named) for batch in rows)),
+            self._uri,
+            mode="create" if self._table is None else "overwrite",
+            storage_options=self._options,
+            transaction_properties={STATE: state},
+        )
+
+    def upsert(self, rows: pa.RecordBatchReader, state: str) -> None:
+        raise NotImplementedError  # refused above
 
 
 class _Iceberg:

@@ -10,6 +10,7 @@ from typing import Any
 
 import deltalake
 import duckdb
+import lance
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog import load_catalog
@@ -157,7 +158,25 @@ def test_tables_of_others_are_left_alone(cli: Commands, tmp_path: Path, iceberg:
     assert "--catalog nowhere" in export(cli, "a.b", "iceberg", "--catalog", "nowhere", code=2)["error"]
 
 
-@pytest.mark.parametrize(("form", "module"), [("iceberg", "pyiceberg"), ("delta", "deltalake")])
+def test_lance_has_the_whole_state(cli: Commands, nights: Nights, tmp_path: Path) -> None:
+    to = tmp_path / "table.lance"
+    assert export(cli, to, "lance", "--dry-run")["exported"] == 8 and not to.exists()
+    export(cli, to, "lance")
+    compare(lance.dataset(to).to_table(), nights)
+    before = files_of(to)
+    assert export(cli, to, "lance")["already"] == 8 and files_of(to) == before
+    change(cli)
+    assert export(cli, to, "lance")["exported"] == 9
+    assert lance.dataset(to).count_rows() == 9
+    assert "the whole state" in export(cli, to, "lance", "--mode", "upsert", code=2)["error"]
+    lance.write_dataset(pa.table({"record_id": ["mine"]}), tmp_path / "other.lance")
+    assert "no export made it" in export(cli, tmp_path / "other.lance", "lance", code=2)["error"]
+
+
+MODULES = {"iceberg": "pyiceberg", "delta": "deltalake", "lance": "lance"}
+
+
+@pytest.mark.parametrize(("form", "module"), MODULES.items())
 def test_a_missing_package_names_its_extra(form: str, module: str, cli: Commands, tmp_path: Path) -> None:
     """In an interpreter that doesn't find it: one that is started, so that nothing here is patched."""
     code = (
