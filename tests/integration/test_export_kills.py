@@ -159,7 +159,7 @@ def test_other_forms_on_s3(form: str, output: Path, s3: S3Server, monkeypatch: p
 @pytest.mark.faults
 def test_on_ray_it_goes_on(output: Path, tmp_path: Path, begin: Begin) -> None:
     to = tmp_path / "to"
-    words = command(output, to, "webdataset", "--shard-records", "1", "--set", "ray_from=1")
+    words = command(output, to, "webdataset", "--shard-records", "8", "--set", "ray_from=1")
     kill_in_the_middle(begin, words, lambda: len(list(to.glob("*.tar"))) > 4)
     found = go_on(begin, words)
     assert add_up(found) and found["exported"] > 0
