@@ -65,7 +65,13 @@ def plan_key(number: int) -> str:
 
 
 def shard_key(form: str, number: int, part: int) -> str:
-    """The key of the file that a part of a plan becomes; of a folder, of the marker that it is whole."""
+    """The key of the file that a part of a plan becomes; of a folder, of the marker that it is whole.
+
+    Args:
+        form: what is exported.
+        number: of the plan.
+        part: of that.
+    """
     if form == "folder":
         return f"{OWN}/{number:05d}/parts/{part:05d}.json"
     return _SHARDS[form].format(f"{number:05d}-{part:05d}")

@@ -77,7 +77,15 @@ def read_file_rows(output: str, rows: pa.Table, columns: Sequence[str], storage:
     fs, root = open_arrow_filesystem(where, storage)
     take = partial(_take, rows=rows["row"].to_pylist(), names=names)
     wanted = [schema.RESULTS.field(name) for name in names]
-    table = read_result_file(fs, where, f"{root}/{result_key(shard)}", wanted, take, storage)
+    try:
+        table = read_result_file(fs, where, f"{root}/{result_key(shard)}", wanted, take, storage)
+    except StoreError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise StoreError(
+            f"{error}. If `mira-batch forget` has deleted it since this export was begun, export into "
+            "another destination"
+        ) from error
     for name in ("record_id", "work_id"):
         if table[name].to_pylist() != rows[name].to_pylist():
             raise StoreError(

@@ -114,6 +114,8 @@ def _export_files(
     config: ExportConfig, choice: Choice, look: Callable[[], None], told: Told, dry: bool
 ) -> ExportSummary:
     config = config.model_copy(update={"destination": make_absolute(config.destination)})
+    if config.destination.rstrip("/") in (config.source.rstrip("/"), choice.output.rstrip("/")):
+        raise ConfigError(f"{config.destination}: is the directory of all runs; export into one of its own")
     to = _look_at(config)
     with Planner(config, to, look) as planner:
         found = planner.compare(choice)

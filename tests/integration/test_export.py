@@ -12,6 +12,13 @@ import duckdb
 import pytest
 from PIL import Image
 
+from mira_batch.config.load import load_export
+from mira_batch.core.errors import RunStopped, StoreError
+from mira_batch.core.stop_request import StopRequest
+from mira_batch.export.choose import choose
+from mira_batch.export.rows import read_each_file, spool_by_file
+from mira_batch.export.run import export as export_results
+from mira_batch.storage.schema import CHOSEN
 from tests.support.runs.commands import EMBEDDED, Commands
 from tests.support.runs.exports import add_up, decide, files_of, good_rows, same_pixels, visible
 from tests.support.runs.nights import Nights
@@ -210,12 +217,59 @@ def test_csv_has_columns_and_places(cli: Commands, nights: Nights, tmp_path: Pat
     assert error.startswith("--any-status: ")
 
 
+def test_what_is_stopped_goes_on(cli: Commands, nights: Nights, tmp_path: Path) -> None:
+    """A signal asks it to end; here the callback that is told of progress does."""
+    stop = StopRequest()
+
+    def tell(done: int, total: int) -> None:
+        if done:
+            stop.interrupt("SIGTERM received")
+
+    more = {"form": "webdataset", "shard_records": 2}
+    config = load_export({"source": nights.output, "destination": str(tmp_path / "to"), **more}, [])
+    with pytest.raises(RunStopped, match="the same command goes on"):
+        export_results(config, stop, tell)
+    begun = len(list((tmp_path / "to").glob("*.tar")))
+    assert 1 <= begun < 4
+    nights.add(1)
+    cli.run()
+    found = export_results(config)
+    assert found.already == 2 * begun and found.exported == 9 - 2 * begun
+    assert len(list((tmp_path / "to").glob("*.tar"))) == 5, "what was begun, and then what has come since"
+
+
+def test_what_was_begun_is_finished_though_it_is_not_chosen_now(
+    cli: Commands, nights: Nights, tmp_path: Path
+) -> None:
+    test_what_is_stopped_goes_on(cli, nights, tmp_path)
+    for done in (tmp_path / "to" / ".mira-batch").glob("*/done.json"):
+        done.unlink()
+    (tmp_path / "to" / "edited-00001-00003.tar").unlink()
+    found = export(cli, tmp_path / "to", "webdataset", "--shard-records", "2", "--where", "false")
+    assert found["left_over"] == 2 and found["exported"] == 0 and add_up(found)
+    assert len(list((tmp_path / "to").glob("*.tar"))) == 5
+
+
+def test_a_forgotten_run_is_said(cli: Commands, nights: Nights, tmp_path: Path) -> None:
+    (file,) = Path(nights.output).glob("*/results/part-00000.parquet")
+    config = load_export({"source": nights.output, "destination": str(tmp_path / "to"), "form": "hf"}, [])
+    choice = choose(config, lambda: None)
+    with spool_by_file(CHOSEN) as spool:
+        for table in choice.tables:
+            spool.add(table)
+        file.unlink()
+        with pytest.raises(StoreError, match="If `mira-batch forget` has deleted it"):
+            list(read_each_file(choice.output, spool, ["image"], config.storage, lambda: None))
+
+
 def test_a_source_is_named_once(cli: Commands, nights: Nights, tmp_path: Path) -> None:
     error = cli.json("export", tmp_path / "to", "--as", "csv", code=2)["error"]
     assert "one of them" in error
     (run,) = Path(nights.output).glob("*/run.json")
     error = export(cli, run.parent, "folder", code=2)["error"]
     assert "is the directory of a run" in error
+    error = export(cli, nights.output, "folder", code=2)["error"]
+    assert "is the directory of all runs" in error
     text = cli.text("export", tmp_path / "to", "--as", "folder", "--config", cli.config)
     assert "8 of 9 records exported" in text and "1 not ok" in text
     error = export(cli, tmp_path / "to", "folder", "--set", "shard_records=0", code=2)["error"]

@@ -26,6 +26,7 @@ from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.disturbed import until
 from tests.support.runs.drivers import Begin
 from tests.support.runs.exports import add_up, files_of, good_rows, same_pixels
+from tests.support.runs.nights import Nights
 from tests.support.servers.s3 import S3Server
 
 RECORDS = 600
@@ -153,6 +154,29 @@ def test_other_forms_on_s3(form: str, output: Path, s3: S3Server, monkeypatch: p
         (key,) = (entry.key for entry in store.list("") if entry.key.endswith(".csv"))
         records = [line.split(",")[0] for line in (store.get(key) or b"").decode().splitlines()[1:]]
     assert sorted(records) == sorted(good)
+
+
+@pytest.mark.s3
+def test_a_catalogue_on_s3_keeps_its_names(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    storage = StorageConfig(endpoint_url=s3.endpoint)
+    nights = Nights(tmp_path, place=f"s3://{s3.bucket}/exports/nights", storage=storage)
+    nights.add(3)
+    nights.rows["odd"] = {"record_id": "odd", "image": "a b/50%#1?.png", "instruction": "make it sepia"}
+    nights.paint("a b/50%#1?", 7)
+    done = nights.run()
+    to = f"s3://{s3.bucket}/exports/named"
+    config = load_export(
+        {"source": nights.output, "destination": to, "form": "folder", "storage": storage.model_dump()}, []
+    )
+    assert export(config).exported == 4
+    keys = {entry.key for entry in open_store(to, storage).list("") if not entry.key.startswith(".")}
+    assert keys == {"rec-0000.png", "rec-0001.png", "rec-0002.png", "a b/50%#1?.png"}
+    of_run = config.model_copy(update={"source": done.run, "one_run": True})
+    assert export(of_run).already == 4
 
 
 @pytest.mark.ray
