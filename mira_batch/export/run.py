@@ -136,7 +136,12 @@ def _export_files(
         if found.new:
             last = max((plan.number for plan in plans), default=0)
             plans += create_plans(config, store, choice.output, planner.read(), last)
-    return replace(summary, bytes=_carry_out(config, store, plans, look, told))
+    written = _carry_out(config, store, plans, look, told)
+    if any(
+        not plan.done for plan in to.plans
+    ):  # an earlier call was cut short, perhaps in the middle of a file
+        store.delete_temporaries(folders=False)
+    return replace(summary, bytes=written)
 
 
 def _look_at(config: ExportConfig) -> Destination:

@@ -76,6 +76,7 @@ def test_a_folder_goes_on(output: Path, tmp_path: Path, begin: Begin) -> None:
     assert images.keys() == good.keys()
     assert all(same_pixels(path.read_bytes(), good[name]) for name, path in images.items())
     again = files_of(to)
+    assert not [name for name in again if name.endswith(".tmp")], "nor is half a file left"
     assert all(again[name] == was for name, was in there.items() if name.endswith(".png")), "nothing anew"
     last = go_on(begin, words)
     assert last["exported"] == 0 and last["already"] == len(good) and files_of(to) == again

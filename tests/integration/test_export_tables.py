@@ -107,6 +107,9 @@ def test_delta_by_record(cli: Commands, nights: Nights, tmp_path: Path) -> None:
     export(cli, tmp_path / "delta", "delta", "--mode", "upsert")
     change(cli)
     export(cli, tmp_path / "delta", "delta", "--mode", "upsert")
+    before = files_of(tmp_path / "delta")
+    assert export(cli, tmp_path / "delta", "delta", "--mode", "upsert")["already"] == 9
+    assert files_of(tmp_path / "delta") == before
     table = read_delta(tmp_path / "delta")
     assert sorted(table["record_id"].to_pylist()) == sorted({*good_rows(nights.output), "rec-0000"})
     new = {row["record_id"]: row["instruction"] for row in table.to_pylist()}
@@ -139,7 +142,7 @@ def test_iceberg_by_record(cli: Commands, nights: Nights, iceberg: dict[str, str
     to_iceberg(cli, "--mode", "upsert")
     change(cli)
     to_iceberg(cli, "--mode", "upsert")
-    to_iceberg(cli, "--mode", "upsert")
+    assert to_iceberg(cli, "--mode", "upsert")["already"] == 9
     table = read_iceberg(iceberg)
     assert sorted(table["record_id"].to_pylist()) == sorted({*good_rows(nights.output), "rec-0000"})
 
