@@ -13,6 +13,7 @@ from mira_batch.config.base import SETTLED, Strict
 from mira_batch.config.document import DocumentError, read_document, read_value
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.explain import Places, explain
+from mira_batch.config.export import ExportConfig
 from mira_batch.config.inspect import InspectConfig
 from mira_batch.config.shared import JobConfig, StorageConfig
 from mira_batch.core.errors import ConfigError
@@ -105,6 +106,23 @@ def load_storage(overrides: Iterable[str]) -> StorageConfig:
     for override in overrides:
         places.override(_apply(data, override), override)
     return _validate(_Reaching, data, places, frozenset()).storage
+
+
+def load_export(options: Mapping[str, Any], overrides: Iterable[str]) -> ExportConfig:
+    """The config of an export.
+
+    Args:
+        options: its fields, by name; what is None is as if it were not there.
+        overrides: settings such as `workers.max=4` or `storage.endpoint_url=http://…`.
+
+    Raises:
+        ConfigError: one is wrong.
+    """
+    data = _copy({name: value for name, value in options.items() if value is not None})
+    places, settled = Places("export", {}, {}), frozenset(_find_texts(data))
+    for override in overrides:
+        places.override(_apply(data, override), override)
+    return _validate(ExportConfig, data, places, settled)
 
 
 class _Reaching(Strict):

@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from mira_batch.config.base import Strict
 from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import MiraError
 from mira_batch.core.receipts import Tally
@@ -146,6 +147,17 @@ class ReadsPixels(Protocol):
         Raises:
             StoreError: its store can't be reached.
         """
+        ...
+
+
+class Configured(Protocol):
+    """What a backend takes to its workers: it is made there of its config alone, `type(work)(config)`."""
+
+    def __init__(self, config: Any) -> None: ...
+
+    @property
+    def config(self) -> Strict:
+        """Its settings; as JSON data they travel."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +18,11 @@ from mira_batch.core.types import RunEnd
 from mira_batch.runtime.backends import Backend, make_backend
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.prepare import Prepared
-from mira_batch.runtime.scan import PIXELS, ReadPart, digest_pixels, needs_backend, scan_split
+from mira_batch.runtime.scan import PIXELS, digest_pixels, needs_backend, scan_split
 from mira_batch.storage.run.layout import RunSpec
 from mira_batch.storage.schema import scan_schema
+
+ReadJobPart = Callable[[Job, Any], Iterator[pa.Table]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,9 @@ class Reader:
         """`digest_pixels` of each part."""
         return self._read(parts, digest_pixels, PIXELS, len(parts) < 2)
 
-    def _read(self, parts: Sequence[Any], read: ReadPart, fields: pa.Schema, few: bool) -> Iterable[pa.Table]:
+    def _read(
+        self, parts: Sequence[Any], read: ReadJobPart, fields: pa.Schema, few: bool
+    ) -> Iterable[pa.Table]:
         if few:
             return (table for part in parts for table in read(self.job, part))
         start_backend(self.backend, self.job.config, self.stop, self.stack)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mira_batch.core.errors import JobError, job_boundary
-from mira_batch.runtime.job import Job, ReadsPixels
+from mira_batch.runtime.job import Configured, Job, ReadsPixels
 from mira_batch.storage import schema
 from mira_batch.storage.source import Source
 from mira_batch.storage.stores import CONNECTIONS
 
 PIXELS = pa.schema([("number", pa.int64()), ("pixels", pa.string())])
 """The digest of an image's pixels, by the number of its row; null where it can't be read."""
-ReadPart = Callable[[Job, Any], Iterator[pa.Table]]
-"""Reads a part of what a job reads, on any worker."""
+W = TypeVar("W", bound=Configured)
+ReadPart = Callable[[W, Any], Iterator[pa.Table]]
+"""Does a part of some work, on any worker: given the work, it reads a split of what a job reads, say."""
 _WORK_ID = pc.MatchSubstringOptions("^[0-9a-f]{32}$")
 
 

@@ -84,8 +84,8 @@ def _describe_feature(kind: pa.DataType) -> object:
     return {"_type": "Value", "dtype": names.get(str(kind), str(kind))}
 
 
-def _add_features(schema: pa.Schema) -> pa.Schema:
-    """Add the metadata by which `datasets` (and the hub's viewer) show image columns as images."""
+def add_features(schema: pa.Schema) -> pa.Schema:
+    """The same schema, with the metadata by which `datasets` (and the hub's viewer) show images as images."""
     features = {field.name: _describe_feature(field.type) for field in schema}
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
@@ -138,7 +138,7 @@ FIDELITY = pa.struct(
 )
 """Facts of a result against its source (docs/fidelity.md). One that can't be had is null."""
 
-RESULTS = _add_features(
+RESULTS = add_features(
     pa.schema(
         [
             ("record_id", pa.string()),
@@ -220,6 +220,48 @@ POINTERS = pa.schema(
 )
 """What a plan says of records that it does not run: which row stands for them from now on. Those of which the
 last plan said the same are left out."""
+
+CHOSEN = pa.schema(
+    [SNAPSHOT.field(name) for name in ("record_id", "work_id", "result_digest", "run", "shard", "row")]
+)
+"""What an export needs to know of a row that it hands over, to find it and to tell it from others."""
+
+EXPORTED = pa.schema(
+    [
+        *CHOSEN,
+        ("name", pa.string()),  # of its file in a folder, or of its sample in a tar; null in other forms
+        ("format", pa.string()),  # that its image is to be encoded in; null where none is written
+    ]
+)
+"""A row of an export's plan."""
+
+TABLE = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("work_id", pa.string()),
+        ("instruction", pa.string()),
+        ("status", pa.string()),
+        ("stop_reason", pa.string()),
+        ("error_kind", pa.string()),
+        ("error_message", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("num_steps", pa.int32()),
+        *((f"{name}_seconds", pa.float64()) for name in ("policy", "editor", "judge", "waiting", "io")),
+        ("cost", pa.float64()),  # US dollars that endpoints charged
+        *((name, pa.string()) for name in ("policy", "editor", "judge")),  # identities of the models
+        ("source", pa.string()),  # the input image
+        ("source_digest", pa.string()),
+        ("result_digest", pa.string()),
+        ("restored", pa.bool_()),
+        ("final_thought", pa.string()),
+        ("metadata", pa.string()),
+        ("run", pa.string()),
+        ("result_file", pa.string()),  # URI of the Parquet file that holds the result image,
+        ("result_row", pa.int32()),  # and its row in that file, from 0 on
+    ]
+)
+"""A row as tables get it: no bytes, and no column inside another, so that every reader sees the same."""
 
 RESULTS_OF = {"edit": RESULTS, "inspect": FACTS}
 """The schema of the results of each job of this package; another job's stands in its own files."""

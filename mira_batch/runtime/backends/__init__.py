@@ -12,9 +12,8 @@ import pyarrow as pa
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.receipts import Progress
-from mira_batch.runtime.job import Job
 from mira_batch.runtime.pool import Assignment, Pool
-from mira_batch.runtime.scan import ReadPart
+from mira_batch.runtime.scan import ReadPart, W
 
 
 class Backend(Protocol):
@@ -29,12 +28,17 @@ class Backend(Protocol):
         ...
 
     def read(
-        self, job: Job, parts: Sequence[Any], read_part: ReadPart, fields: pa.Schema, look: Callable[[], None]
+        self,
+        job: W,
+        parts: Sequence[Any],
+        read_part: ReadPart[W],
+        fields: pa.Schema,
+        look: Callable[[], None],
     ) -> Iterator[pa.Table]:
         """The tables that `read_part` makes of each part, in the order of the parts.
 
         Args:
-            job: the job.
+            job: the job, or other work that is made of its config alone.
             parts: what pickles: splits of what the job reads, say.
             read_part: given the job and a part, on any worker.
             fields: schema of the tables.

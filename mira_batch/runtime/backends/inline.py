@@ -19,9 +19,8 @@ from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import EngineDead
 from mira_batch.core.receipts import Progress, Receipt, WorkerStatus
 from mira_batch.runtime.attempts import INLINE, Session, find_open_shards
-from mira_batch.runtime.job import Job
 from mira_batch.runtime.pool import Assignment, Pool, count_shards_in_hand
-from mira_batch.runtime.scan import ReadPart
+from mira_batch.runtime.scan import ReadPart, W
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.stores import open_store
 
@@ -41,7 +40,12 @@ class InlineBackend:
         yield
 
     def read(
-        self, job: Job, parts: Sequence[Any], read_part: ReadPart, fields: pa.Schema, look: Callable[[], None]
+        self,
+        job: W,
+        parts: Sequence[Any],
+        read_part: ReadPart[W],
+        fields: pa.Schema,
+        look: Callable[[], None],
     ) -> Iterator[pa.Table]:
         """One part after the other.
 

@@ -18,7 +18,8 @@ from ray.data import ActorPoolStrategy, Dataset, ExecutionResources
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from mira_batch.config.shared import JobConfig, WorkersConfig
+from mira_batch.config.base import Strict
+from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import (
     ClusterLost,
     ConfigError,
@@ -41,10 +42,10 @@ from mira_batch.runtime.backends.nodes import find_loss
 from mira_batch.runtime.backends.processes import LAST_WORDS, WorkerProcess, explain_exit, find_own_process
 from mira_batch.runtime.backends.reading import end_pool, explain, read_tables, watch_executors
 from mira_batch.runtime.backends.session import HeldRay
-from mira_batch.runtime.job import Job
+from mira_batch.runtime.job import Configured
 from mira_batch.runtime.ledger import from_json, to_json
 from mira_batch.runtime.pool import Assignment, Pool, count_shards_in_hand
-from mira_batch.runtime.scan import ReadPart
+from mira_batch.runtime.scan import ReadPart, W
 from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard
 from mira_batch.storage.stores import open_store
@@ -147,15 +148,15 @@ class _PackedJob:
     """A job on its way to a worker, whose packages may be of other versions than the driver's: settings
     travel as JSON data, classes by name."""
 
-    job: type[Job]
-    config: type[JobConfig]
+    job: type[Configured]
+    config: type[Strict]
     settings: dict[str, Any]
 
     @classmethod
-    def pack(cls, job: Job) -> _PackedJob:
+    def pack(cls, job: Configured) -> _PackedJob:
         return cls(type(job), type(job.config), job.config.model_dump(mode="json"))
 
-    def unpack(self) -> Job:
+    def unpack(self) -> Any:
         return self.job(self.config.model_validate(self.settings))
 
     def explain_opening(self, deaths: int, last: Failure | None) -> ConfigError:
@@ -195,7 +196,12 @@ class RayBackend:
         del self._held
 
     def read(
-        self, job: Job, parts: Sequence[Any], read_part: ReadPart, fields: pa.Schema, look: Callable[[], None]
+        self,
+        job: W,
+        parts: Sequence[Any],
+        read_part: ReadPart[W],
+        fields: pa.Schema,
+        look: Callable[[], None],
     ) -> Iterator[pa.Table]:
         """Parts side by side, their tables in order (the first of two duplicates must be the first).
 

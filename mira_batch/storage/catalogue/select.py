@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 
 from mira_batch.config.shared import SelectConfig, StorageConfig
 from mira_batch.core.errors import ConfigError
+from mira_batch.storage.catalogue.approved import parse_decisions
 from mira_batch.storage.catalogue.bucketfiles import read_part
 from mira_batch.storage.catalogue.buckets import digest_records
 from mira_batch.storage.catalogue.merge import Flags, find_newest, find_places
@@ -23,7 +23,6 @@ from mira_batch.storage.catalogue.snapshot import Snapshot
 from mira_batch.storage.catalogue.where import parse_where
 from mira_batch.storage.stores import open_store
 
-_VERDICTS = ("approve", "reject")
 _STRATA = ("source", "status", "stop_reason", "error_kind")
 """By these a sample has a share of all that there is."""
 
@@ -95,24 +94,10 @@ def read_rejected(uri: str, storage: StorageConfig) -> dict[str, str]:
     if data is None:
         raise ConfigError(f"select.decisions: {uri}: there is no such file")
     said: dict[str, str] = {}
-    for number, line in enumerate(data.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError("it is no JSON object")
-            record, digest, verdict = (row[key] for key in ("record_id", "result_digest", "decision"))
-            if not isinstance(record, str) or not isinstance(digest, str) or verdict not in _VERDICTS:
-                raise ValueError("record_id and result_digest are texts, decision is approve or reject")
-        except UnicodeDecodeError:
-            raise ConfigError(f"select.decisions: {uri}:{number}: is not in UTF-8") from None
-        except (ValueError, KeyError, RecursionError) as error:
-            words = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise ConfigError(f"select.decisions: {uri}:{number}: is no decision: {words}") from None
-        said.pop(record, None)
-        if verdict == "reject":
-            said[record] = digest
+    for decision in parse_decisions(data, f"select.decisions: {uri}"):
+        said.pop(decision.record_id, None)
+        if not decision.approves:
+            said[decision.record_id] = decision.result_digest
     return said
 
 

@@ -26,7 +26,12 @@ from mira_batch.storage.stores.files import (
     read_range,
     read_version,
 )
-from mira_batch.storage.stores.filesystems import CONNECTIONS, ArrowFileSystem, open_arrow_filesystem
+from mira_batch.storage.stores.filesystems import (
+    CONNECTIONS,
+    ArrowFileSystem,
+    find_endpoint,
+    open_arrow_filesystem,
+)
 from mira_batch.storage.stores.listings import FileInfo, find_files, list_files_below
 from mira_batch.storage.stores.objects import Entry, Store, open_store
 from mira_batch.storage.stores.rereads import read_surely
@@ -46,6 +51,7 @@ __all__ = [
     "download",
     "explain_disk_error",
     "file_exists",
+    "find_endpoint",
     "find_files",
     "find_size",
     "list_files_below",

@@ -109,12 +109,13 @@ def is_temporary(path: str) -> bool:
     return _TEMPORARY.search(path) is not None
 
 
-def delete_temporaries(root: Path, prefix: str = "") -> dict[str, int]:
+def delete_temporaries(root: Path, prefix: str = "", folders: bool = True) -> dict[str, int]:
     """Delete the half-written files below a folder, and the directories in it that hold no file.
 
     Args:
         root: of the store.
         prefix: of the folder, relative to `root`; it goes, too, if it holds nothing. Empty: `root`.
+        folders: False: directories stay, since they may be somebody else's.
 
     Returns:
         Their sizes in bytes, by path relative to `root`.
@@ -129,7 +130,7 @@ def delete_temporaries(root: Path, prefix: str = "") -> dict[str, int]:
         with suppress(FileNotFoundError):  # a heartbeat is written beside this
             sizes[str(file.relative_to(root))] = file.stat().st_size
             file.unlink()
-    for path, _, _ in os.walk(folder, topdown=False):
+    for path, _, _ in os.walk(folder, topdown=False) if folders else ():
         if path != str(root):
             with suppress(OSError):  # it isn't empty, or is gone
                 os.rmdir(path)

@@ -276,9 +276,9 @@ class Store:
                     for key in keys:
                         self.delete([key])
 
-    def delete_temporaries(self, prefix: str = "") -> list[Entry]:
-        """Delete the half-written files of killed processes below `prefix`, and directories without any file.
-        Only a local store has such.
+    def delete_temporaries(self, prefix: str = "", folders: bool = True) -> list[Entry]:
+        """Delete the half-written files of killed processes below `prefix`, and, but for `folders=False`,
+        directories without any file. Only a local store has such.
 
         Returns:
             What was deleted.
@@ -289,7 +289,8 @@ class Store:
         if self._local is None:
             return []
         with self._explain_errors(prefix):
-            return [Entry(key, size) for key, size in delete_temporaries(self._local, prefix).items()]
+            found = delete_temporaries(self._local, prefix, folders)
+            return [Entry(key, size) for key, size in found.items()]
 
     @contextmanager
     def _explain_errors(self, key: str) -> Iterator[None]:

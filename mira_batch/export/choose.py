@@ -1,0 +1,172 @@
+"""Which rows an export hands over: the current ones of a catalogue, or those of one run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mira_batch.config.export import ExportConfig
+from mira_batch.core.errors import StoreError
+from mira_batch.core.types import Status
+from mira_batch.storage import schema
+from mira_batch.storage.catalogue.approved import Approvals, read_approvals
+from mira_batch.storage.catalogue.fold import merge_pending
+from mira_batch.storage.catalogue.pending import find_pending
+from mira_batch.storage.catalogue.place import Catalogue, open_with_runs
+from mira_batch.storage.catalogue.where import parse_where
+from mira_batch.storage.run.history import read_columns, shard_in
+from mira_batch.storage.run.layout import read_edit_run
+from mira_batch.storage.stores import Store, open_store
+
+_OF_RUN = (
+    "record_id", "work_id", "status", "stop_reason", "error_kind", "source_digest", "result_digest",
+    "num_steps", "cost", "models",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Records, by what became of them: each is counted once, by the first reason against it."""
+
+    records: int = 0
+    """All that the run or the catalogue has."""
+    not_selected: int = 0
+    """Not named by `where`."""
+    gone: int = 0
+    """The manifest has lost them since."""
+    not_ok: int = 0
+    """Failed or unfinished."""
+    not_approved: int = 0
+    """Nobody approved of the result, or somebody rejected it later."""
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+    @property
+    def chosen(self) -> int:
+        """Those that are handed over."""
+        return self.records - self.not_selected - self.gone - self.not_ok - self.not_approved
+
+
+@dataclass
+class Choice:
+    """What of a source is handed over. `tables` is to be read once; `counts` adds up on the way."""
+
+    output: str
+    """The directory of all runs."""
+    runs: Mapping[str, Store]
+    """The directories of those that may be needed, by name."""
+    tables: Iterator[pa.Table]
+    """Rows of schema `CHOSEN`."""
+    counts: Counts = Counts()
+
+
+def choose(config: ExportConfig, look: Callable[[], None]) -> Choice:
+    """Find what an export hands over.
+
+    Args:
+        config: the export's.
+        look: called now and then; what it raises ends the reading.
+
+    Raises:
+        ConfigError: the condition or a decision can't be read.
+        RunConflict: the run is of another job.
+        StoreError: there is no run, or one is damaged.
+    """
+    output, runs, tables = _open_run(config) if config.one_run else _open_catalogue(config)
+    where = parse_where(config.where)
+    approvals = read_approvals(runs, config.decisions, config.storage) if config.approved_only else None
+    choice = Choice(output, runs, iter(()))
+
+    def read() -> Iterator[pa.Table]:
+        for table in tables:
+            look()
+            rows, counts = _sift(table, where, approvals, config.any_status)
+            choice.counts += counts
+            # By the name of the work that made it, a row is told from one that came since; where it stands in
+            # for other work, that is what the result file says as well.
+            place = rows.schema.get_field_index("work_id")
+            own = rows.set_column(place, "work_id", rows["made_as"])
+            yield own.select(schema.CHOSEN.names).cast(schema.CHOSEN)
+
+    choice.tables = read()
+    return choice
+
+
+def _sift(
+    table: pa.Table, where: pc.Expression, approvals: Approvals | None, any_status: bool
+) -> tuple[pa.Table, Counts]:
+    """Those of some current rows (schema `SNAPSHOT`) that are handed over, and what became of the others."""
+    numbered = table.append_column("number", pa.array(np.arange(table.num_rows)))
+    left = np.zeros(table.num_rows, bool)
+    left[numbered.filter(where)["number"].to_numpy()] = True
+    counts = Counts(table.num_rows, not_selected=table.num_rows - int(left.sum()))
+    good = (
+        np.ones(table.num_rows, bool)
+        if any_status
+        else pc.call_function("equal", [table["status"], pa.scalar(Status.ok.value)]).to_numpy()
+    )
+    tests: list[tuple[str, Any]] = [("gone", table["gone"].is_null().to_numpy()), ("not_ok", good)]
+    if approvals is not None:
+        tests.append(("not_approved", approvals.find(table)))
+    for name, passed in tests:
+        counts = replace(counts, **{name: int((left & ~passed).sum())})
+        left &= passed
+    return table.filter(pa.array(left)), counts
+
+
+Opened = tuple[str, Mapping[str, Store], Iterator[pa.Table]]
+"""The directory of all runs, the runs, and the rows that stand for their records (schema `SNAPSHOT`)."""
+
+
+def _open_catalogue(config: ExportConfig) -> Opened:
+    catalogue = open_with_runs(config.source.rstrip("/"), "edit", config.storage, write=False)
+    pending = find_pending(catalogue, on_damaged=_raise)
+    runs = dict(pending.base.runs)
+    names = pending.names.intersection([*runs, *(run.name for run in pending.runs)])
+    stores = {name: _open(catalogue, name) for name in sorted(names)}
+    tables = merge_pending(catalogue, pending, schema.RESULTS, _raise, runs)
+    return catalogue.output.uri, stores, (table.filter(table["current"]) for table in tables)
+
+
+def _open(catalogue: Catalogue, name: str) -> Store:
+    return open_store(catalogue.output.locate(name), catalogue.storage, make=False)
+
+
+def _open_run(config: ExportConfig) -> Opened:
+    uri = config.source.rstrip("/")
+    store = open_store(uri, config.storage, make=False)
+    manifest = read_edit_run(store)["settings"].get("input", {}).get("manifest", "")
+
+    def read() -> Iterator[pa.Table]:
+        for file, table in read_columns(uri, _OF_RUN, schema.RESULTS, config.storage, _raise):
+            yield _as_snapshot(table, store.name, shard_in(file), manifest)
+
+    return uri.rpartition("/")[0], {store.name: store}, read()
+
+
+def _as_snapshot(table: pa.Table, run: str, shard: int, manifest: str) -> pa.Table:
+    """Rows of a result file as a catalogue of this one run would have them."""
+    rows = table.num_rows
+    columns: dict[str, Any] = {name: table[name] for name in table.column_names}
+    columns |= {
+        "models": pa.array([json.dumps(models) for models in table["models"].to_pylist()], pa.string()),
+        "made_as": table["work_id"],
+        "run": pa.array([run] * rows, pa.string()),
+        "shard": pa.array([shard] * rows, pa.int32()),
+        "row": pa.array(range(rows), pa.int32()),
+        "source": pa.array([manifest] * rows, pa.string()),
+        "current": pa.array([True] * rows, pa.bool_()),
+    }
+    arrays = [columns.get(field.name, pa.nulls(rows, field.type)) for field in schema.SNAPSHOT]
+    return pa.table(arrays, schema=schema.SNAPSHOT)
+
+
+def _raise(error: StoreError) -> None:
+    raise error
