@@ -10,6 +10,7 @@ from contextlib import suppress
 from mira_batch.cli import catalogue as _catalogue  # the commands of each group enter the application
 from mira_batch.cli import nightly as _nightly
 from mira_batch.cli import records as _records
+from mira_batch.cli import review as _review
 from mira_batch.cli import runs as _runs
 from mira_batch.cli.app import app, complain, murmur, out, print_json
 from mira_batch.cli.interrupts import INTERRUPTED, Interrupts
@@ -18,7 +19,7 @@ from mira_batch.core.types import RunEnd
 from mira_batch.report.streams import divert_prints, keep_streams, open_answer
 
 __all__ = ["run_command"]
-_GROUPS = (_runs, _records, _catalogue, _nightly)
+_GROUPS = (_runs, _records, _review, _catalogue, _nightly)
 
 
 def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:

@@ -25,6 +25,8 @@ class Picture:
     height: int
     transparent: bool
     """Whether any of its pixels is."""
+    exact: bool = False
+    """Whether its pixels are those of the image, not ones made smaller or by a lossy encoding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,18 @@ class Card:
     """Role -> identity of who answered."""
     final_thought: str
     trajectory: tuple[Entry, ...]
+    work_id: str = ""
+    result_digest: str = ""
+    """Of the result's pixels; empty where there is none."""
+    cost: float = 0.0
+    """US dollars that endpoints charged."""
+    score: float | None = None
+    """The judge's, of the result."""
+    closeness: float | None = None
+    """How near the judge came to deciding otherwise: the least distance of a step's score from what accepts
+    it. None without a judge."""
+    whole: tuple[Picture | None, Picture | None] = (None, None)
+    """The original and the result with all their pixels, to be looked at one to one."""
 
     @property
     def ratio(self) -> float:

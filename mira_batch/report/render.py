@@ -7,7 +7,7 @@ lets a browser run that one script, apply that one style sheet and load nothing 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -19,9 +19,35 @@ from markupsafe import Markup
 from mira_batch.core.figures import show_dollars
 from mira_batch.core.text import show_text
 from mira_batch.report.contents import Page
+from mira_batch.report.data import clip
 
-_MOST = 1_200
-"""Characters shown of one text: instructions may have 10,000 and a model's thoughts any number."""
+_REVIEW = ("dom", "chunks", "stage", "strip", "confidence", "decisions", "queue", "review")
+"""Scripts of the review page, in `page/`; they are one script in it."""
+
+
+def render_review(name: str, rule: str, data: str, chunks: str, in_files: bool) -> str:
+    """The review page as an HTML document.
+
+    Args:
+        name: of the run.
+        rule: how the results shown were chosen.
+        data, chunks: JSON that can stand in HTML: what the page shows, and where its pictures are.
+        in_files: whether these are in script files beside it.
+    """
+    style, script = _join("css", ("base", "stage", "review")), _join("js", _REVIEW)
+    return (
+        load_templates()
+        .get_template("review.html.j2")
+        .render(
+            name=name,
+            rule=rule,
+            data=Markup(data),
+            chunks=Markup(chunks),
+            style=style,
+            script=script,
+            policy=_policy(style, script, in_files),
+        )
+    )
 
 
 def render_page(page: Page) -> str:
@@ -68,13 +94,24 @@ def _read(name: str) -> Markup:
     return Markup(files("mira_batch.report").joinpath(name).read_text(encoding="utf-8"))
 
 
-def _policy(style: str, script: str) -> str:
+def _join(kind: str, names: Sequence[str]) -> Markup:
+    """Several files of `page/` as one; scripts share one scope, which is not that of the window."""
+    text = "\n".join(str(_read(f"page/{name}.{kind}")) for name in names)
+    return Markup(f'"use strict";\n{{\n{text}}}\n' if kind == "js" else text)
+
+
+def _policy(style: str, script: str, in_files: bool = False) -> str:
     """The Content-Security-Policy: this style, this script, images in the page itself, nothing else. Style
-    attributes hold numbers only (a bar's length, a picture's shape); they can't be allowed by hash."""
+    attributes hold numbers only (a bar's length, a picture's shape); they can't be allowed by hash.
+
+    Where pictures are in script files, this very script may load scripts, and nobody else may: an element
+    that got into the page can't. A page opened from a disk has no origin, so neither 'self' nor the hash of
+    a file is sure to let them in there.
+    """
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src '{_digest(script)}'",
+            f"script-src '{_digest(script)}'" + (" 'strict-dynamic'" if in_files else ""),
             f"style-src '{_digest(style)}'",
             "style-src-attr 'unsafe-inline'",
             "img-src data:",
@@ -100,11 +137,6 @@ def split_time(seconds: float) -> tuple[str, str]:
 def format_number(value: float, decimals: int = 0) -> str:
     """A number with commas between thousands."""
     return f"{value:,.{decimals}f}"
-
-
-def clip(text: str) -> str:
-    """The beginning of a text too long to be shown whole."""
-    return text if len(text) <= _MOST else f"{text[:_MOST]} …"
 
 
 def replace_underscores(name: str) -> str:

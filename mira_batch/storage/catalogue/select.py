@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import heapq
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mira_batch.config.base import is_remote
 from mira_batch.config.shared import SelectConfig, StorageConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.storage.catalogue.bucketfiles import read_part
 from mira_batch.storage.catalogue.buckets import digest_records
-from mira_batch.storage.catalogue.merge import Flags, find_newest, find_places
+from mira_batch.storage.catalogue.merge import Flags, find_newest
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import Snapshot
 from mira_batch.storage.catalogue.where import parse_where
+from mira_batch.storage.run.decisions import REJECT, list_kept, read_lines
+from mira_batch.storage.run.layout import RUN
 from mira_batch.storage.stores import open_store
 
-_VERDICTS = ("approve", "reject")
 _STRATA = ("source", "status", "stop_reason", "error_kind")
 """By these a sample has a share of all that there is."""
 
@@ -35,8 +37,8 @@ class Selection:
     where: pc.Expression
     again: bool
     """Whether chosen records are run also where nothing has changed."""
-    rejected: Mapping[str, str] | None = None
-    """The result (digest of its pixels) that a person has rejected, by record_id; None: nobody was asked."""
+    rejected: frozenset[tuple[str, str]] | None = None
+    """The results that people have rejected: record_id and digest of the pixels; None: nobody was asked."""
     sample: frozenset[str] | None = None
     """The record_ids to which it is narrowed down."""
 
@@ -46,10 +48,11 @@ class Selection:
         chosen = np.zeros(known.num_rows, bool)
         chosen[numbered.filter(self.where)["number"].to_numpy()] = True
         if self.rejected is not None:
-            names, digests = list(self.rejected), np.array([*self.rejected.values(), ""], object)
-            said = digests[find_places(known["record_id"], pa.chunked_array([pa.array(names, pa.string())]))]
-            there = known["result_digest"].is_valid().to_numpy()
-            chosen &= there & (said == known["result_digest"].to_numpy(zero_copy_only=False))
+            names = pa.array([f"{digest}\n{record}" for record, digest in self.rejected], pa.string())
+            own = pc.call_function(
+                "binary_join_element_wise", [known["result_digest"], known["record_id"], pa.scalar("\n")]
+            )
+            chosen &= pc.call_function("is_in", [own], pc.SetLookupOptions(names)).to_numpy()
         if self.sample is not None:
             options = pc.SetLookupOptions(pa.array(list(self.sample), pa.string()))
             chosen &= pc.call_function("is_in", [known["record_id"]], options).to_numpy()
@@ -79,41 +82,40 @@ def make_selection(
     return Selection(selection.where, selection.again, rejected, drawn)
 
 
-def read_rejected(uri: str, storage: StorageConfig) -> dict[str, str]:
-    """The results that people have rejected: digest by record_id. Of several decisions the last holds.
+def read_rejected(uri: str, storage: StorageConfig) -> frozenset[tuple[str, str]]:
+    """The results that people have rejected: record_id and digest. Of several decisions about a result the
+    last holds; one about another result of the record says nothing of this one.
 
     Args:
-        uri: JSON lines of `record_id`, `result_digest` and `decision` (approve or reject).
+        uri: a file of JSON lines with `record_id`, `result_digest` and `decision` (approve or reject); or the
+            directory of a run, and so the files that `decide` has kept beside it.
         storage: how it is reached.
 
     Raises:
         ConfigError: there is no such file, or a line is no decision; it names the line.
         StoreError: the store can't be used.
     """
-    folder, _, name = uri.rpartition("/")
-    data = open_store(folder or "/", storage, make=False).get(name)
+    said: dict[tuple[str, str], str] = {}
+    for where, data in _read_files(uri, storage):
+        for _, row in read_lines(data, f"select.decisions: {where}"):
+            said[row["record_id"], row["result_digest"]] = row["decision"]
+    return frozenset(result for result, decision in said.items() if decision == REJECT)
+
+
+def _read_files(uri: str, storage: StorageConfig) -> list[tuple[str, bytes]]:
+    """The file at this place, or those that `decide` has kept beside the run at this place."""
+    folder, _, name = uri.rstrip("/").rpartition("/")
+    store = open_store(folder or "/", storage, make=False)
+    if Path(uri).is_dir() if not is_remote(uri) else store.exists(f"{name}/{RUN}"):
+        if keys := list_kept(store, f"{name}/"):
+            return [(store.locate(key), store.get(key) or b"") for key in keys]
+        raise ConfigError(
+            f"select.decisions: {uri}: holds no decisions; `mira-batch decide` keeps them in a run"
+        )
+    data = store.get(name)
     if data is None:
         raise ConfigError(f"select.decisions: {uri}: there is no such file")
-    said: dict[str, str] = {}
-    for number, line in enumerate(data.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError("it is no JSON object")
-            record, digest, verdict = (row[key] for key in ("record_id", "result_digest", "decision"))
-            if not isinstance(record, str) or not isinstance(digest, str) or verdict not in _VERDICTS:
-                raise ValueError("record_id and result_digest are texts, decision is approve or reject")
-        except UnicodeDecodeError:
-            raise ConfigError(f"select.decisions: {uri}:{number}: is not in UTF-8") from None
-        except (ValueError, KeyError, RecursionError) as error:
-            words = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise ConfigError(f"select.decisions: {uri}:{number}: is no decision: {words}") from None
-        said.pop(record, None)
-        if verdict == "reject":
-            said[record] = digest
-    return said
+    return [(uri, data)]
 
 
 def _draw(selection: Selection, catalogue: Catalogue, snapshot: Snapshot, size: int) -> frozenset[str]:

@@ -16,8 +16,9 @@ from mira_batch.core.types import (
     Failure,
 )
 from mira_batch.core.usage import Usage
+from mira_batch.report.choice import choose
 from mira_batch.report.totals import Kind
-from mira_batch.report.write import choose, write_report
+from mira_batch.report.write import write_report
 from mira_batch.storage.run.layout import result_key
 from tests.unit.report.parse import colours, labels
 from tests.unit.report.runs import BLUE, GREEN, RED, Run, row, unopened
