@@ -14,7 +14,7 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.launch import make_job
 from mira_batch.report.review import DEFAULT_SIZE, write_review
-from mira_batch.report.write import write_report
+from mira_batch.report.write import Form, write_report
 from mira_batch.runtime import run as runner
 from mira_batch.storage.run.decisions import MOST_BYTES, keep_decisions
 from mira_batch.storage.run.layout import read_edit_run
@@ -31,9 +31,13 @@ def report(
         bool, typer.Option("--review", help="A page to approve or reject results on, in place of the report.")
     ] = False,
     sample: Annotated[
-        int | None, typer.Option("--sample", min=1, metavar="N", help="Only so many records, at random.")
+        int | None, typer.Option("--sample", min=1, metavar="N", help="Only so many records.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All records, of a review too.")] = False,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Originals and results with all their pixels, as a review has them."),
+    ] = False,
     stratify: Annotated[
         str,
         typer.Option("--stratify", metavar="COLUMN", help="Each of its values has its share of a sample."),
@@ -55,7 +59,7 @@ def report(
         raise ConfigError("a report with pictures is of a run of the edit job; this one is of another")
     job = make_job(settings)
     if not review:
-        page = write_report(settings, runner.status(job), anew=True)
+        page = write_report(settings, runner.status(job), Form(sample, whole=full, anew=True))
         print_json({"report": page}) if as_json else print_text(f"report: {page}")
         return
     uri = runner.open_existing(job).uri

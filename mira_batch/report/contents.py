@@ -93,6 +93,24 @@ class Card:
         return min(max(geometric_mean(ratios or [1.5]), 0.8), 1.6)
 
 
+@dataclass(frozen=True)
+class Chart:
+    """One chart."""
+
+    name: str
+    """What of a record it shows, as the page's script knows it."""
+    title: str
+    labels: Sequence[str]
+    counts: Sequence[int]
+    """Records of the whole run in each bin, also where the page shows but a sample."""
+    edges: Sequence[float] = ()
+    """Of a chart of numbers; empty of one of names."""
+    first: int = 0
+    """The first bin shown: empty ones at either end are left out."""
+    kinds: Sequence[str] = ()
+    """Of each bin how it is coloured."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """All that the page shows."""
@@ -107,7 +125,15 @@ class Page:
     version: str
     """Of mira_batch, that made the run."""
     written: datetime
-    cards: Sequence[Card]
+    rule: str
+    """Which records are shown, in a sentence."""
+    charts: Sequence[Chart]
+    data: str
+    """JSON for the page's script: the records."""
+    chunks: str
+    """JSON for it: where their pictures are."""
+    in_files: bool
+    """Whether these are in script files beside the page."""
     rejects: Sequence[Mapping[str, Any]]
     """Rows of `plan/rejects.parquet`, some or all."""
     rejected: int

@@ -1,4 +1,4 @@
-"""The report's page as HTML: Jinja2 templates with `style.css` and `page.js` put in.
+"""The pages as HTML: Jinja2 templates with style sheets and scripts of `page/` put in.
 
 Owns how values are written; the markup is in `templates/`. All text is escaped, and the page's own policy
 lets a browser run that one script, apply that one style sheet and load nothing from anywhere.
@@ -7,7 +7,7 @@ lets a browser run that one script, apply that one style sheet and load nothing 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -21,8 +21,10 @@ from mira_batch.core.text import show_text
 from mira_batch.report.contents import Page
 from mira_batch.report.data import clip
 
+_REPORT = ("dom", "chunks", "stage", "strip", "filters", "viewer", "gallery")
+"""Scripts of the report, in `page/`; they are one script in it."""
 _REVIEW = ("dom", "chunks", "stage", "strip", "confidence", "decisions", "queue", "review")
-"""Scripts of the review page, in `page/`; they are one script in it."""
+"""Those of the review page."""
 
 
 def render_review(name: str, rule: str, data: str, chunks: str, in_files: bool) -> str:
@@ -51,12 +53,23 @@ def render_review(name: str, rule: str, data: str, chunks: str, in_files: bool) 
 
 
 def render_page(page: Page) -> str:
-    """The page as one self-contained HTML document."""
-    style, script = _read("style.css"), _read("page.js")
+    """The report as an HTML document.
+
+    Args:
+        page: what it shows.
+    """
+    style, script = _join("css", ("base", "stage", "report")), _join("js", _REPORT)
     return (
         load_templates()
         .get_template("report.html.j2")
-        .render(page=page, style=style, script=script, policy=_policy(style, script))
+        .render(
+            page=page,
+            data=Markup(page.data),
+            chunks=Markup(page.chunks),
+            style=style,
+            script=script,
+            policy=_policy(style, script, page.in_files),
+        )
     )
 
 
@@ -73,7 +86,6 @@ def load_templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "by_count": sort_by_count,
         "clip": clip,
         "clock": split_time,
         "dollars": show_dollars,
@@ -142,8 +154,3 @@ def format_number(value: float, decimals: int = 0) -> str:
 def replace_underscores(name: str) -> str:
     """A name of the code as words: "policy stop"."""
     return name.replace("_", " ")
-
-
-def sort_by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Names and counts, the most frequent first; by name where they are equal."""
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

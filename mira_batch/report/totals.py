@@ -13,6 +13,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.receipts import Tally
 from mira_batch.core.types import Status
 from mira_batch.core.usage import Usage
+from mira_batch.report.charts import Histograms
 from mira_batch.storage import schema
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.results import results_dataset, tell_unfinished
@@ -43,6 +44,8 @@ class Totals:
     """An int16 for each record, in the run's order: -1 of one that is ok, else a place in `kinds`."""
     kinds: Sequence[Kind]
     """How records that are not ok ended."""
+    histograms: Histograms
+    """Of their numbers."""
 
 
 def read_totals(store: Store, storage: StorageConfig) -> Totals:
@@ -58,6 +61,7 @@ def read_totals(store: Store, storage: StorageConfig) -> Totals:
     starts: dict[str, int] = {}
     kinds: dict[Kind, int] = {}
     outcomes = [np.zeros(0, np.int16)]
+    histograms = Histograms()
     if any(layout.shard_of(entry.key) is not None for entry in store.list("results")):
         # Footers are not kept: those of a hundred thousand shards would fill the memory.
         scanner = results_dataset(store.uri, storage).scanner(
@@ -67,8 +71,11 @@ def read_totals(store: Store, storage: StorageConfig) -> Totals:
             starts.setdefault(fragment.path, tally.records)
             batch = tell_unfinished(scanned)
             tally += _count_batch(batch)
+            histograms.add(batch)
             outcomes.append(_number_outcomes(batch, kinds))
-    return Totals(tally, list(starts), list(starts.values()), np.concatenate(outcomes), list(kinds))
+    return Totals(
+        tally, list(starts), list(starts.values()), np.concatenate(outcomes), list(kinds), histograms
+    )
 
 
 def _count_batch(batch: pa.RecordBatch) -> Tally:
