@@ -38,6 +38,9 @@ def report(
         bool,
         typer.Option("--full", help="Originals and results with all their pixels, as a review has them."),
     ] = False,
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="RUN", help="An earlier run, shown beside this one.")
+    ] = None,
     stratify: Annotated[
         str,
         typer.Option("--stratify", metavar="COLUMN", help="Each of its values has its share of a sample."),
@@ -54,12 +57,18 @@ def report(
         raise ConfigError("give --sample or --all, one of them")
     if stratify and not review:
         raise ConfigError("--stratify is for the sample of a --review")
+    if review and (full or against):
+        raise ConfigError("--full and --against are for the report; a review shows all pixels anyway")
     settings = load_run(run, config, set_ or ())
     if not isinstance(settings, BulkEditConfig):
         raise ConfigError("a report with pictures is of a run of the edit job; this one is of another")
     job = make_job(settings)
     if not review:
-        page = write_report(settings, runner.status(job), Form(sample, whole=full, anew=True))
+        page = write_report(
+            settings,
+            runner.status(job),
+            Form(sample, full, anew=True, against=None if against is None else make_absolute(against)),
+        )
         print_json({"report": page}) if as_json else print_text(f"report: {page}")
         return
     uri = runner.open_existing(job).uri

@@ -93,7 +93,7 @@ def make_charts(tally: Tally, histograms: Histograms, scores: Any | None) -> lis
         _chart_names("errors", "What failed", tally.errors, lambda _: "failed"),
     ]
     if scores is not None and scores.sum():
-        labels = [f"{k / 10:.1f}" for k in range(10)]
+        labels = [f"{k / 10:.1f}" for k in range(9)] + ["0.9+"]
         found.append(_chart_numbers("score", "Judge's score", scores, _SCORES, labels))
     steps = ["0", *(f"{k:.0f}" for k in _STEPS[:-1]), f"{_STEPS[-1]:.0f}+"]
     found.append(_chart_numbers("steps", "Edits", histograms.counts["steps"], _STEPS, steps))

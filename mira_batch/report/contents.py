@@ -45,6 +45,8 @@ class Entry:
     """False: the step was rolled back."""
     result: bool = False
     """Whether this is the record's result."""
+    earlier: bool = False
+    """Whether this is the result of an earlier run."""
     first: int = 1
     """Number of the first of `words`."""
     words: tuple[str, ...] = ()

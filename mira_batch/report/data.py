@@ -85,7 +85,7 @@ def _dump_entry(entry: Entry) -> dict[str, Any]:
     found |= {name: text for name, text in texts.items() if text}
     if entry.score is not None:
         found["score"] = round(entry.score, 4)
-    flags = {"undone": not entry.accepted, "result": entry.result}
+    flags = {"undone": not entry.accepted, "result": entry.result, "earlier": entry.earlier}
     return found | {name: True for name, flag in flags.items() if flag}
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import StoreError, describe
 from mira_batch.core.receipts import RunSummary
+from mira_batch.report.against import Earlier
 from mira_batch.report.cards import CardReader
 from mira_batch.report.charts import count_scores, dump_charts, make_charts
 from mira_batch.report.choice import choose
@@ -44,6 +45,8 @@ class Form:
     """Whether original and result are there with all their pixels, too."""
     anew: bool = False
     """Write it also where the last call did nothing; else the page stays that of a call that did."""
+    against: str | None = None
+    """Directory of an earlier run whose results are shown beside these."""
     one_file: int = ONE_FILE
     """Bytes of pictures up to which the page is one file."""
 
@@ -72,11 +75,14 @@ def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None 
     chunks = Chunks(store, layout.REPORT_FILES, form.one_file)
     try:
         totals = read_totals(store, config.storage)
-        gallery = _fill(chunks, reader, totals, form.most)
+        earlier = None if form.against is None else Earlier(config, form.against)
+        gallery = _fill(chunks, reader, totals, form.most, earlier)
         scores = count_scores(store, config.storage, totals.files) if config.judge else None
+        charts = make_charts(totals.tally, totals.histograms, scores)
+        if earlier is not None:
+            charts.insert(0, earlier.make_chart(store, config, totals))
     except (pa.ArrowException, *READ_ERRORS) as error:
         raise StoreError(f"{summary.results}: can't be read: {describe(error)[:300]}") from error
-    charts = make_charts(totals.tally, totals.histograms, scores)
     data = {"records": gallery.rows, "charts": list(dump_charts(charts)), "per": _PER_CHUNK}
     rejects = read_rejects(store)
     page = Page(
@@ -112,16 +118,21 @@ class _Gallery:
     """Role -> identity, as the results name it."""
 
 
-def _fill(chunks: Chunks, reader: CardReader, totals: Totals, most: int | None) -> _Gallery:
+def _fill(
+    chunks: Chunks, reader: CardReader, totals: Totals, most: int | None, earlier: Earlier | None
+) -> _Gallery:
     count = totals.tally.records
     chosen = range(count) if most is None else choose(totals.outcomes, totals.kinds, most)
     gallery = _Gallery()
 
     def make_row(card: Card, _: int) -> dict[str, Any]:
         gallery.models.update({role: name for role, name in card.models.items() if name})
-        return dump_row(card)
+        told = {} if earlier is None else {"against": earlier.tell(card.record_id, card.result_digest)}
+        return dump_row(card) | told
 
-    gallery.rows = collect(chunks, read_in_order(reader, totals, chosen), make_row, _PER_CHUNK)
+    cards = read_in_order(reader, totals, chosen)
+    joined = cards if earlier is None else earlier.join(cards)
+    gallery.rows = collect(chunks, joined, make_row, _PER_CHUNK)
     return gallery
 
 
@@ -136,7 +147,8 @@ def describe_choice(shown: int, all_of_them: int) -> str:
         return ""
     return (
         f"{shown:,} of {all_of_them:,} records are shown: failed and unfinished ones, every kind of them, a "
-        "third each at most; good ones spread evenly over the run. Charts count all."
+        "third each at most; good ones spread evenly over the run. Charts count all of them, until "
+        "something is chosen."
     )
 
 

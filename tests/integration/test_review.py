@@ -104,3 +104,5 @@ def test_a_report_is_written_anew(cli: Commands) -> None:
     assert page == run / "report.html" and "12" in page.read_text()
     page.unlink()
     assert f"report: {page}" in cli.text("report", "--config", cli.config) and page.exists()
+    sampled = Path(cli.json("report", run, "--sample", "5", "--full")["report"]).read_text()
+    assert "5 of 12 records are shown" in sampled and '"whole-4":' in sampled

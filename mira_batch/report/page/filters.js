@@ -14,8 +14,8 @@ const orders = {
 function binOf(chart, record) {
   if (chart.name === "stops") return record.status === "failed" ? -1 : chart.labels.indexOf(record.outcome);
   if (chart.name === "errors") return record.status === "failed" ? chart.labels.indexOf(record.outcome) : -1;
-  if (chart.name === "status") return chart.labels.indexOf(record.status);
   const value = record[chart.name];
+  if (chart.edges.length === 0) return chart.labels.indexOf(value);
   if (value == null) return -1;
   return chart.edges.filter((edge) => edge <= value).length - chart.first;
 }

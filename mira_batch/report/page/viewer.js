@@ -8,6 +8,7 @@ class Viewer {
     this.stage = new Stage(find(".stage", root));
     this.record = null;
     this.shown = 0;
+    this.left = "original";  // or "earlier": what the pictures are held against, where there are both
     root.addEventListener("close", () => {
       const record = this.record;
       this.record = null;
@@ -18,7 +19,7 @@ class Viewer {
     });
     for (const [name, action] of Object.entries({
       close: () => root.close(), earlier: () => this.step(-1), later: () => this.step(1),
-      above: () => this.goTo(-1), below: () => this.goTo(1),
+      above: () => this.goTo(-1), below: () => this.goTo(1), left: () => this.swap(),
     })) find(`.${name}`, root).addEventListener("click", action);
   }
 
@@ -46,7 +47,11 @@ class Viewer {
       return;
     }
     this.shown = place;
-    this.stage.show([this.pair[0], entry.result ? this.pair[1] : entry.picture], nameOf(this.record));
+    const earlier = this.entries.find((each) => each.earlier);
+    const before = earlier && this.left === "earlier" ? earlier.picture : this.pair[0];
+    this.stage.show([before, entry.result ? this.pair[1] : entry.picture], nameOf(this.record));
+    this.stage.tags[0].textContent = earlier && this.left === "earlier" ? "earlier" : "before";
+    toggle(find(".left", this.root), Boolean(earlier));
     find(".label", this.root).textContent = entry.label;
     find(".count", this.root).textContent = `${place + 1} of ${this.entries.length}`;
     find(".caption", this.root).textContent = entry.caption ?? "";
@@ -61,6 +66,12 @@ class Viewer {
     this.show(this.shown + direction);
   }
 
+  /** Hold the pictures against the original, or against the result of the earlier run. */
+  swap() {
+    this.left = this.left === "original" ? "earlier" : "original";
+    this.show(this.shown);
+  }
+
   goTo(direction) {
     const next = this.hooks.beside(this.record, direction);
     if (next) this.open(next);
@@ -70,6 +81,7 @@ class Viewer {
     return {
       ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1), j: () => this.goTo(1), k: () => this.goTo(-1),
       Space: () => this.stage.flip(), z: () => this.stage.toggleZoom(),
+      o: () => this.swap(),
     };
   }
 }

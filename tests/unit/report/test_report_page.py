@@ -103,6 +103,53 @@ def test_bars_choose_and_the_address_says_what(page: Page) -> None:
     assert len(names(page)) == 4 and "#" not in page.url
 
 
+def test_the_script_finds_the_bins_that_were_counted(browser: Browser, tmp_path: Path) -> None:
+    """Also of values that lie on an edge, and in the last bin."""
+    run = Run(tmp_path)
+    source = run.image("a")
+    plain = row("x", source, (GREEN,), accepted=(True,))
+    times = [0, 0.01, 0.0099, 0.5, 0.4996, 0.1 + 0.2, 1, 7, 3_600, 90_000]
+    rows = []
+    for k, value in enumerate(times):
+        seconds = dict.fromkeys(plain["seconds"], 0.0) | {"editor": value}
+        step = plain["steps"][0] | {"score": (0, 0.1, 0.3, 0.30001, 0.69999, 0.7, 0.99, 1, None, 0.2)[k]}
+        about = {"record_id": f"r{k}", "num_steps": k * 2, "cost": value / 100, "seconds": seconds}
+        rows.append(plain | about | {"steps": [step]})
+    run.commit(*rows, row("bad", source, failure=Failure(ErrorKind.judge_failed, "no")))
+    run.config = run.config.model_validate(run.config.model_dump() | {"judge": {"model": {"type": "rules"}}})
+    with opened(browser, write(run, most=None)) as page:
+        counted = page.locator(".panels button").evaluate_all("all => all.map((e) => e.dataset.count)")
+        for button in page.locator("#chart-status button").all():
+            button.click()
+        shown = page.locator(".panels button b").all_inner_texts()
+        assert page.locator("#chosen").inner_text() == "11 of 11 records"
+    assert shown == counted and len(counted) > 30
+
+
+def test_an_earlier_run_is_shown_beside_this_one(browser: Browser, tmp_path: Path) -> None:
+    old, new = Run(tmp_path / "old"), Run(tmp_path / "new")
+    source = new.image("a")
+    old.commit(row("same", source), row("other", source, (BLUE,)), row("gone", source))
+    new.commit(row("fresh", source), row("same", source), row("other", source, (BLUE, GREEN)))
+    with opened(browser, write(new, most=None, against=old.store.uri)) as page:
+        page.locator("article img").first.wait_for()
+        assert page.locator("#chart-against span").all_inner_texts() == [
+            "same result", "another result", "not in that run",
+        ]  # fmt: skip
+        bar(page, "against", "another result").click()
+        assert names(page) == ["other"] and page.url.endswith("#against=another+result")
+        page.locator("article .entry").nth(3).wait_for()
+        labels = page.locator("article .entry p > b").all_inner_texts()
+        assert labels == ["Before", "Earlier: r", "Step 1", "Step 2 · Result"]
+        page.locator("article .result img").click()
+        left = page.locator("#viewer .pane img").first
+        original = left.get_attribute("src")
+        page.keyboard.press("o")
+        earlier = page.locator("#viewer .strip .entry img").nth(1).get_attribute("src")
+        assert page.locator("#viewer .pane img").first.get_attribute("src") == earlier != original
+        assert page.locator("#viewer .tag.before").inner_text() == "earlier"
+
+
 def test_words_are_searched_and_the_order_is_chosen(page: Page) -> None:
     page.locator("#sort").select_option("edits")
     assert names(page) == ["hostile", "second", "third", "failed"]
