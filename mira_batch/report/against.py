@@ -101,7 +101,7 @@ class Earlier:
             for card in cards.values():
                 made = [entry for entry in card.trajectory if entry.result]
                 found[card.record_id] = tuple(
-                    replace(entry, label=f"Earlier: {self.name}", caption=card.instruction, thought="",
+                    replace(entry, label=f"Earlier: {self.name}", caption="", thought="",
                             result=False, earlier=True)
                     for entry in made[-1:]
                 )  # fmt: skip
