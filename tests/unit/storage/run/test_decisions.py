@@ -12,6 +12,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.storage.catalogue.select import read_rejected
 from mira_batch.storage.run.decisions import MOST_BYTES, Kept, keep_decisions, parse_decisions, read_kept
+from mira_batch.storage.stores import Store
 from tests.unit.report.runs import BLUE, GREEN, Run, row
 
 STORAGE = StorageConfig()
@@ -118,3 +119,21 @@ def test_decisions_about_another_result_are_stale(run: Run) -> None:
 def test_a_run_without_decisions_says_how_it_gets_them(run: Run) -> None:
     with pytest.raises(ConfigError, match="holds no decisions; `mira-batch decide` keeps them in a run"):
         read_rejected(run.store.uri, STORAGE)
+
+
+def test_kept_decisions_are_read_from_any_store(store: Store, request: pytest.FixtureRequest) -> None:
+    remote = store.uri.startswith("s3:")
+    storage = StorageConfig(endpoint_url=request.getfixturevalue("s3").endpoint) if remote else STORAGE
+
+    def put(number: int, decision: str) -> None:
+        store.create(f"decisions/{number:05d}.jsonl", json.dumps(GOOD | {"decision": decision}).encode())
+
+    store.create("run.json", b"{}")
+    with pytest.raises(ConfigError, match="holds no decisions"):
+        read_rejected(store.uri, storage)
+    put(10, "reject")
+    put(9, "approve")
+    store.create("decisions/notes.txt", b"not one of them")
+    assert read_rejected(store.uri, storage) == {("a", "0")}, "by number, not by the order of names"
+    put(100_000, "approve")
+    assert read_rejected(store.uri, storage) == frozenset()
