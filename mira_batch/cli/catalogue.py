@@ -66,7 +66,11 @@ def retry(
     where: Where = None,
     decisions: Annotated[
         str | None,
-        typer.Option("--decisions", metavar="FILE", help="Those whose result a person has rejected."),
+        typer.Option(
+            "--decisions",
+            metavar="FILE",
+            help="Those whose result a person has rejected, by a file or by what `decide` kept in a run.",
+        ),
     ] = None,
     set_: Sets = None,
     as_json: Json = False,

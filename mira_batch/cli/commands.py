@@ -11,6 +11,7 @@ from mira_batch.cli import catalogue as _catalogue  # the commands of each group
 from mira_batch.cli import export as _export
 from mira_batch.cli import nightly as _nightly
 from mira_batch.cli import records as _records
+from mira_batch.cli import review as _review
 from mira_batch.cli import runs as _runs
 from mira_batch.cli.app import app, complain, murmur, out, print_json
 from mira_batch.cli.interrupts import INTERRUPTED, Interrupts
@@ -19,7 +20,7 @@ from mira_batch.core.types import RunEnd
 from mira_batch.report.streams import divert_prints, keep_streams, open_answer
 
 __all__ = ["run_command"]
-_GROUPS = (_runs, _records, _catalogue, _nightly, _export)
+_GROUPS = (_runs, _records, _review, _catalogue, _nightly, _export)
 
 
 def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:

@@ -7,7 +7,8 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from mira_batch.config.base import Location, Strict
-from mira_batch.config.shared import ImageOutput, StorageConfig, WorkersConfig
+from mira_batch.config.output import ImageOutput
+from mira_batch.config.shared import StorageConfig, WorkersConfig
 
 Form = Literal["folder", "webdataset", "hf", "csv", "iceberg", "delta", "lance"]
 FORMS: tuple[str, ...] = get_args(Form)

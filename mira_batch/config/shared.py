@@ -245,8 +245,8 @@ class SelectConfig(Strict):
     """A condition in SQL over the catalogue's columns: `error_kind = 'editor_failed' and cost < 1`, say."""
     decisions: Location | None = None
     """A file of people's decisions, JSON lines of `record_id`, `result_digest` and `decision` (approve or
-    reject): of what `where` names only those whose result was rejected, and is still there. None asks
-    nobody."""
+    reject), or the directory of a run beside which `decide` has kept such files: of what `where` names only
+    those whose result was rejected, and is still there. None asks nobody."""
     again: bool = False
     """Run them also where nothing has changed."""
     sample: int | None = Field(default=None, ge=1, le=1_000_000)

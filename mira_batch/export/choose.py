@@ -15,11 +15,17 @@ from mira_batch.config.export import ExportConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.types import Status
 from mira_batch.storage import schema
-from mira_batch.storage.catalogue.approved import Approvals, read_approvals
+from mira_batch.storage.catalogue.decided import (
+    Verdicts,
+    find_decided,
+    read_verdicts,
+    read_verdicts_of_runs,
+)
 from mira_batch.storage.catalogue.fold import merge_pending
 from mira_batch.storage.catalogue.pending import find_pending
 from mira_batch.storage.catalogue.place import Catalogue, open_with_runs
 from mira_batch.storage.catalogue.where import parse_where
+from mira_batch.storage.run.decisions import APPROVE
 from mira_batch.storage.run.history import read_columns, shard_in
 from mira_batch.storage.run.layout import read_edit_run
 from mira_batch.storage.stores import Store, open_store
@@ -81,13 +87,13 @@ def choose(config: ExportConfig, look: Callable[[], None]) -> Choice:
     """
     output, runs, tables = _open_run(config) if config.one_run else _open_catalogue(config)
     where = parse_where(config.where)
-    approvals = read_approvals(runs, config.decisions, config.storage) if config.approved_only else None
+    verdicts = _read_verdicts(config, runs) if config.approved_only else None
     choice = Choice(output, runs, iter(()))
 
     def read() -> Iterator[pa.Table]:
         for table in tables:
             look()
-            rows, counts = _sift(table, where, approvals, config.any_status)
+            rows, counts = _sift(table, where, verdicts, config.any_status)
             choice.counts += counts
             # By the name of the work that made it, a row is told from one that came since; where it stands in
             # for other work, that is what the result file says as well.
@@ -99,8 +105,14 @@ def choose(config: ExportConfig, look: Callable[[], None]) -> Choice:
     return choice
 
 
+def _read_verdicts(config: ExportConfig, runs: Mapping[str, Store]) -> Verdicts:
+    more = config.decisions
+    own = None if more is None else read_verdicts(more, config.storage, "decisions")
+    return read_verdicts_of_runs(runs.values(), own)
+
+
 def _sift(
-    table: pa.Table, where: pc.Expression, approvals: Approvals | None, any_status: bool
+    table: pa.Table, where: pc.Expression, verdicts: Verdicts | None, any_status: bool
 ) -> tuple[pa.Table, Counts]:
     """Those of some current rows (schema `SNAPSHOT`) that are handed over, and what became of the others."""
     numbered = table.append_column("number", pa.array(np.arange(table.num_rows)))
@@ -113,8 +125,8 @@ def _sift(
         else pc.call_function("equal", [table["status"], pa.scalar(Status.ok.value)]).to_numpy()
     )
     tests: list[tuple[str, Any]] = [("gone", table["gone"].is_null().to_numpy()), ("not_ok", good)]
-    if approvals is not None:
-        tests.append(("not_approved", approvals.find(table)))
+    if verdicts is not None:
+        tests.append(("not_approved", find_decided(table, verdicts, APPROVE)))
     for name, passed in tests:
         counts = replace(counts, **{name: int((left & ~passed).sum())})
         left &= passed

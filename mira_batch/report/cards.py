@@ -32,6 +32,10 @@ _CARD_BYTES = 80_000
 """Encoded pictures of one card, together: 48 cards stay below 5.2 MB in base64."""
 _SIZES = ((320, 80), (320, 65), (320, 50), (256, 50), (192, 50), (128, 50))
 """Longest side and quality of a picture; the first that is small enough is taken."""
+_EXACT_PIXELS = 400_000
+"""A whole image of at most so many pixels is kept without loss: some 300 kB of it."""
+_WHOLE_SIDE, _WHOLE_QUALITY = 2_048, 92
+"""Of a larger one: longest side, and quality."""
 _ENDS = 3
 """Steps shown at either end of a trajectory too long to be shown whole."""
 _PLACE = re.compile(r"(.+)#row_group=(\d{1,9})&row=(\d{1,9})", re.DOTALL)
@@ -40,17 +44,21 @@ _PLACE = re.compile(r"(.+)#row_group=(\d{1,9})&row=(\d{1,9})", re.DOTALL)
 class CardReader:
     """Makes cards of result rows: holds what is needed to get at their pictures. Threads may share one."""
 
-    def __init__(self, config: BulkEditConfig, store: Store, manifest: frozenset[str]) -> None:
+    def __init__(
+        self, config: BulkEditConfig, store: Store, manifest: frozenset[str], whole: bool = False
+    ) -> None:
         """A reader of one run.
 
         Args:
             config: the run's config.
             store: the run's directory.
             manifest: paths of the run's manifest files, the only ones that embedded originals are read from.
+            whole: make original and result with all their pixels, too.
 
         Raises:
             StoreError: the store can't be used.
         """
+        self._whole = whole
         self._config = config
         self._store = store
         self._manifest = manifest
@@ -101,6 +109,13 @@ class CardReader:
 
     def _make_card(self, row: dict[str, Any], embedded: dict[str, bytes]) -> Card:
         failed = row["status"] == Status.failed
+        original = self._open_original(row, embedded)
+        result = self._open_bytes((row["image"] or {}).get("bytes"))
+        whole = tuple(
+            _encode_whole(image) if self._whole and isinstance(image, Image.Image) else None
+            for image in (original, result)
+        )
+        scores = [step["score"] for step in row["steps"] if step["accepted"]]
         return Card(
             record_id=row["record_id"],
             instruction=row["instruction"],
@@ -112,17 +127,39 @@ class CardReader:
             size=(row["width"], row["height"]) if row["width"] else None,
             models=row["models"],
             final_thought=row["final_thought"] or "",
-            trajectory=self._make_entries(row, embedded),
+            trajectory=self._make_entries(row, original, result),
+            work_id=row["work_id"],
+            result_digest=row["result_digest"] or "",
+            cost=row["cost"] or 0.0,
+            score=scores[-1] if scores else None,
+            fidelity=row.get("fidelity"),
+            closeness=self._find_closeness(row["steps"]),
+            whole=(whole[0], whole[1]),
         )
 
-    def _make_entries(self, row: dict[str, Any], embedded: dict[str, bytes]) -> tuple[Entry, ...]:
+    def _find_closeness(self, steps: Sequence[dict[str, Any]]) -> float | None:
+        judge = self._config.judge
+        if judge is None:
+            return None
+        standing, distances = 0.0, []
+        for step in steps:
+            if (score := step["score"]) is not None:
+                distances.append(abs(score - max(0.0, standing - judge.tolerance)))
+                if judge.satisfied is not None:
+                    distances.append(abs(score - judge.satisfied))
+                standing = score if step["accepted"] else standing
+        return min(distances, default=None)
+
+    def _make_entries(
+        self, row: dict[str, Any], original: Image.Image | str, made: Image.Image | str
+    ) -> tuple[Entry, ...]:
         """The trajectory: the original, the steps, and the result where it is none of the steps shown."""
         steps: list[dict[str, Any]] = row["steps"]
         hidden = range(_ENDS, len(steps) - _ENDS) if len(steps) > 2 * _ENDS + 1 else range(0)
         shown = [step for step in steps if step["image"] and step["index"] not in hidden]
         data = {s["index"]: s["image"]["bytes"] or self._read_referenced(s["image"]["path"]) for s in shown}
         most = _CARD_BYTES // (len(shown) + 2)
-        entries = [Entry("Before", self._shrink_original(row, embedded, most))]
+        entries = [Entry("Before", _shrink(original, most))]
         result = (row["image"] or {}).get("bytes")
         failed = row["status"] == Status.failed
         name = "Result" if row["status"] == Status.ok else "Best so far"
@@ -133,15 +170,15 @@ class CardReader:
                 entries.append(_words_entry(list(group)))
                 continue
             for step in group:
-                thumbnail = self._shrink_bytes(data[step["index"]], most)
+                thumbnail = _shrink(self._open_bytes(data[step["index"]]), most)
                 entries.append(
                     _step_entry(step, thumbnail, name if step["index"] == max(same, default=-1) else "")
                 )
         if result and not same and (steps or not failed):
-            entries.append(Entry(name, self._shrink_bytes(result, most), result=True))
+            entries.append(Entry(name, _shrink(made, most), result=True))
         return tuple(entries)
 
-    def _shrink_original(self, row: dict[str, Any], embedded: dict[str, bytes], most: int) -> Picture | str:
+    def _open_original(self, row: dict[str, Any], embedded: dict[str, bytes]) -> Image.Image | str:
         """The image before editing, which results don't hold, or in words why it can't be shown."""
         source, settings = row["source"], self._config.input
         if row["source_digest"] is None:
@@ -154,20 +191,18 @@ class CardReader:
             image = images.decode(data, source, settings)
         except (RecordError, StoreError):
             return "can no longer be read"
-        if frame_of(image).digest != row["source_digest"]:
-            return "has changed since the run"
-        return _shrink(image, most)
+        return image if frame_of(image).digest == row["source_digest"] else "has changed since the run"
 
     def _read_referenced(self, path: str | None) -> bytes | None:
         """A step image kept as an object of its own. Found by its key, so that a run may be moved."""
         key = find_step_image(path)
         return self._store.get(key) if key else None
 
-    def _shrink_bytes(self, data: bytes | None, most: int) -> Picture | str:
+    def _open_bytes(self, data: bytes | None) -> Image.Image | str:
         if data is None:
             return "not found"
         try:
-            return _shrink(images.decode(data, "image", self._config.input), most)
+            return images.decode(data, "image", self._config.input)
         except RecordError:
             return "can't be read"
 
@@ -192,16 +227,35 @@ def _words_entry(steps: Sequence[dict[str, Any]]) -> Entry:
     return Entry(label, first=first, words=tuple(step["instruction"] for step in steps))
 
 
-def _shrink(image: Image.Image, most: int) -> Picture:
-    """A thumbnail of at most about `most` bytes. Changes the image it is given."""
-    data = b""
+def _shrink(image: Image.Image | str, most: int) -> Picture | str:
+    """A thumbnail of at most about `most` bytes; of an image that there is not, why there is none."""
+    if isinstance(image, str):
+        return image
+    data, small = b"", image.copy()  # what decoders give may be asked for again, whole
     for side, quality in _SIZES:
-        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
         buffer = BytesIO()
-        image.save(buffer, "WEBP", quality=quality)
+        small.save(buffer, "WEBP", quality=quality)
         data = buffer.getvalue()
         if len(data) <= most:
             break
+    return _make_picture(data, small, False)
+
+
+def _encode_whole(image: Image.Image) -> Picture:
+    """All pixels of an image as they are; those of a large one nearly so, since its file would be too large
+    for a page, and of a very large one fewer."""
+    exact, buffer = image.width * image.height <= _EXACT_PIXELS, BytesIO()
+    if exact:
+        image.save(buffer, "WEBP", lossless=True, quality=20, method=1, exact=True)
+    else:
+        image = image.copy()
+        image.thumbnail((_WHOLE_SIDE, _WHOLE_SIDE), Image.Resampling.LANCZOS)
+        image.save(buffer, "WEBP", quality=_WHOLE_QUALITY)
+    return _make_picture(buffer.getvalue(), image, exact)
+
+
+def _make_picture(data: bytes, image: Image.Image, exact: bool) -> Picture:
     transparent = image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255)
     uri = f"data:image/webp;base64,{b64encode(data).decode()}"
-    return Picture(uri, image.width, image.height, transparent)
+    return Picture(uri, image.width, image.height, transparent, exact)

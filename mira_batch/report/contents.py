@@ -7,7 +7,7 @@ messages are untrusted text here, and stay text on the page.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from statistics import geometric_mean
 from typing import Any
@@ -25,6 +25,8 @@ class Picture:
     height: int
     transparent: bool
     """Whether any of its pixels is."""
+    exact: bool = False
+    """Whether its pixels are those of the image, not ones made smaller or by a lossy encoding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Entry:
     """False: the step was rolled back."""
     result: bool = False
     """Whether this is the record's result."""
+    earlier: bool = False
+    """Whether this is the result of an earlier run."""
     first: int = 1
     """Number of the first of `words`."""
     words: tuple[str, ...] = ()
@@ -69,6 +73,20 @@ class Card:
     """Role -> identity of who answered."""
     final_thought: str
     trajectory: tuple[Entry, ...]
+    work_id: str = ""
+    result_digest: str = ""
+    """Of the result's pixels; empty where there is none."""
+    cost: float = 0.0
+    """US dollars that endpoints charged."""
+    score: float | None = None
+    """The judge's, of the result."""
+    fidelity: Mapping[str, float | None] | None = None
+    """Facts of the result against the original (docs/fidelity.md); None where they were not measured."""
+    closeness: float | None = None
+    """How near the judge came to deciding otherwise: the least distance of a step's score from what accepts
+    it. None without a judge."""
+    whole: tuple[Picture | None, Picture | None] = (None, None)
+    """The original and the result with all their pixels, to be looked at one to one."""
 
     @property
     def ratio(self) -> float:
@@ -77,6 +95,24 @@ class Card:
         pictures = [entry.picture for entry in self.trajectory if isinstance(entry.picture, Picture)]
         ratios = [picture.width / picture.height for picture in pictures]
         return min(max(geometric_mean(ratios or [1.5]), 0.8), 1.6)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart."""
+
+    name: str
+    """What of a record it shows, as the page's script knows it."""
+    title: str
+    labels: Sequence[str]
+    counts: Sequence[int]
+    """Records of the whole run in each bin, also where the page shows but a sample."""
+    edges: Sequence[float] = ()
+    """Of a chart of numbers; empty of one of names."""
+    first: int = 0
+    """The first bin shown: empty ones at either end are left out."""
+    kinds: Sequence[str] = ()
+    """Of each bin how it is coloured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +129,16 @@ class Page:
     version: str
     """Of mira_batch, that made the run."""
     written: datetime
-    cards: Sequence[Card]
+    rule: str
+    """Which records are shown, in a sentence."""
+    charts: Sequence[Chart]
+    data: str
+    """JSON for the page's script: the records."""
+    chunks: str
+    """JSON for it: where their pictures are."""
+    in_files: bool
+    """Whether these are in script files beside the page."""
     rejects: Sequence[Mapping[str, Any]]
     """Rows of `plan/rejects.parquet`, some or all."""
     rejected: int
     """How many there are."""
-    fidelity: Mapping[str, Any] = field(default_factory=dict)
-    """Facts of fidelity, as `totals.py` sums them up."""

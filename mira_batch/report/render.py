@@ -1,4 +1,4 @@
-"""The report's page as HTML: Jinja2 templates with `style.css` and `page.js` put in.
+"""The pages as HTML: Jinja2 templates with style sheets and scripts of `page/` put in.
 
 Owns how values are written; the markup is in `templates/`. All text is escaped, and the page's own policy
 lets a browser run that one script, apply that one style sheet and load nothing from anywhere.
@@ -7,7 +7,7 @@ lets a browser run that one script, apply that one style sheet and load nothing 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -19,18 +19,57 @@ from markupsafe import Markup
 from mira_batch.core.figures import show_dollars
 from mira_batch.core.text import show_text
 from mira_batch.report.contents import Page
+from mira_batch.report.data import clip
 
-_MOST = 1_200
-"""Characters shown of one text: instructions may have 10,000 and a model's thoughts any number."""
+_REPORT = ("dom", "chunks", "stage", "strip", "filters", "viewer", "gallery")
+"""Scripts of the report, in `page/`; they are one script in it."""
+_REVIEW = ("dom", "chunks", "stage", "strip", "confidence", "decisions", "queue", "review")
+"""Those of the review page."""
+
+
+def render_review(name: str, rule: str, data: str, chunks: str, in_files: bool) -> str:
+    """The review page as an HTML document.
+
+    Args:
+        name: of the run.
+        rule: how the results shown were chosen.
+        data, chunks: JSON that can stand in HTML: what the page shows, and where its pictures are.
+        in_files: whether these are in script files beside it.
+    """
+    style, script = _join("css", ("base", "stage", "review")), _join("js", _REVIEW)
+    return (
+        load_templates()
+        .get_template("review.html.j2")
+        .render(
+            name=name,
+            rule=rule,
+            data=Markup(data),
+            chunks=Markup(chunks),
+            style=style,
+            script=script,
+            policy=_policy(style, script, in_files),
+        )
+    )
 
 
 def render_page(page: Page) -> str:
-    """The page as one self-contained HTML document."""
-    style, script = _read("style.css"), _read("page.js")
+    """The report as an HTML document.
+
+    Args:
+        page: what it shows.
+    """
+    style, script = _join("css", ("base", "stage", "report")), _join("js", _REPORT)
     return (
         load_templates()
         .get_template("report.html.j2")
-        .render(page=page, style=style, script=script, policy=_policy(style, script))
+        .render(
+            page=page,
+            data=Markup(page.data),
+            chunks=Markup(page.chunks),
+            style=style,
+            script=script,
+            policy=_policy(style, script, page.in_files),
+        )
     )
 
 
@@ -47,7 +86,6 @@ def load_templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "by_count": sort_by_count,
         "clip": clip,
         "clock": split_time,
         "dollars": show_dollars,
@@ -68,13 +106,24 @@ def _read(name: str) -> Markup:
     return Markup(files("mira_batch.report").joinpath(name).read_text(encoding="utf-8"))
 
 
-def _policy(style: str, script: str) -> str:
+def _join(kind: str, names: Sequence[str]) -> Markup:
+    """Several files of `page/` as one; scripts share one scope, which is not that of the window."""
+    text = "\n".join(str(_read(f"page/{name}.{kind}")) for name in names)
+    return Markup(f'"use strict";\n{{\n{text}}}\n' if kind == "js" else text)
+
+
+def _policy(style: str, script: str, in_files: bool = False) -> str:
     """The Content-Security-Policy: this style, this script, images in the page itself, nothing else. Style
-    attributes hold numbers only (a bar's length, a picture's shape); they can't be allowed by hash."""
+    attributes hold numbers only (a bar's length, a picture's shape); they can't be allowed by hash.
+
+    Where pictures are in script files, this very script may load scripts, and nobody else may: an element
+    that got into the page can't. A page opened from a disk has no origin, so neither 'self' nor the hash of
+    a file is sure to let them in there.
+    """
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src '{_digest(script)}'",
+            f"script-src '{_digest(script)}'" + (" 'strict-dynamic'" if in_files else ""),
             f"style-src '{_digest(style)}'",
             "style-src-attr 'unsafe-inline'",
             "img-src data:",
@@ -102,16 +151,6 @@ def format_number(value: float, decimals: int = 0) -> str:
     return f"{value:,.{decimals}f}"
 
 
-def clip(text: str) -> str:
-    """The beginning of a text too long to be shown whole."""
-    return text if len(text) <= _MOST else f"{text[:_MOST]} …"
-
-
 def replace_underscores(name: str) -> str:
     """A name of the code as words: "policy stop"."""
     return name.replace("_", " ")
-
-
-def sort_by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Names and counts, the most frequent first; by name where they are equal."""
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,24 +13,13 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.receipts import Tally
 from mira_batch.core.types import Status
 from mira_batch.core.usage import Usage
+from mira_batch.report.charts import Histograms
 from mira_batch.storage import schema
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.results import results_dataset, tell_unfinished
 from mira_batch.storage.stores import Store
 
 _SMALL = ["status", "stop_reason", "error_kind", "num_steps", "seconds", "cost", "fidelity"]
-_MEASURES = ("shift", "delta_e", "changed_share")
-"""Facts of fidelity that are summed up."""
-
-
-class Spread(NamedTuple):
-    """How a fact of fidelity is spread over the records."""
-
-    records: int
-    """Those of which it could be had."""
-    median: float
-    p95: float
-    """The 95th percentile."""
 
 
 class Kind(NamedTuple):
@@ -55,14 +44,14 @@ class Totals:
     """An int16 for each record, in the run's order: -1 of one that is ok, else a place in `kinds`."""
     kinds: Sequence[Kind]
     """How records that are not ok ended."""
-    fidelity: Mapping[str, Spread]
-    """By the fact's name; without those that no record has."""
+    histograms: Histograms
+    """Of their numbers."""
 
 
 def read_totals(store: Store, storage: StorageConfig) -> Totals:
     """The totals of the results in a run's directory, which may have none yet.
 
-    Memory holds two bytes for each record, four for each fact of fidelity, and a name for each file.
+    Memory holds two bytes for each record and a name for each file.
 
     Raises:
         StoreError: the results can't be listed.
@@ -72,7 +61,7 @@ def read_totals(store: Store, storage: StorageConfig) -> Totals:
     starts: dict[str, int] = {}
     kinds: dict[Kind, int] = {}
     outcomes = [np.zeros(0, np.int16)]
-    measured: dict[str, list[Any]] = {name: [] for name in _MEASURES}
+    histograms = Histograms()
     if any(layout.shard_of(entry.key) is not None for entry in store.list("results")):
         # Footers are not kept: those of a hundred thousand shards would fill the memory.
         scanner = results_dataset(store.uri, storage).scanner(
@@ -82,24 +71,11 @@ def read_totals(store: Store, storage: StorageConfig) -> Totals:
             starts.setdefault(fragment.path, tally.records)
             batch = tell_unfinished(scanned)
             tally += _count_batch(batch)
+            histograms.add(batch)
             outcomes.append(_number_outcomes(batch, kinds))
-            facts = dict(zip(schema.FIDELITY.names, batch["fidelity"].flatten(), strict=True))
-            for name, found in measured.items():
-                found.append(facts[name].drop_null().to_numpy().astype(np.float32))
-    values = {name: np.concatenate(found) for name, found in measured.items() if any(map(len, found))}
     return Totals(
-        tally,
-        list(starts),
-        list(starts.values()),
-        np.concatenate(outcomes),
-        list(kinds),
-        {name: _find_spread(found) for name, found in values.items()},
+        tally, list(starts), list(starts.values()), np.concatenate(outcomes), list(kinds), histograms
     )
-
-
-def _find_spread(values: Any) -> Spread:
-    median, p95 = np.percentile(values, (50, 95))
-    return Spread(len(values), float(median), float(p95))
 
 
 def _count_batch(batch: pa.RecordBatch) -> Tally:

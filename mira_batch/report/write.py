@@ -1,76 +1,155 @@
-"""Writes the report of a run: what its results add up to, and pictures of some of its records.
+"""Writes the report of a run: what its results add up to, and the film strips of its records.
 
-Owns which records are shown; `totals.py` counts, `cards.py` gets the pictures, `render.py` makes HTML. All
-is read from the run's directory, so a resumed run has the report of one that never stopped. Memory holds
-a few records' images at a time, however large the run.
+`choice.py` says which records are shown, `totals.py` counts, `cards.py` gets the pictures, `data.py` puts
+them where the page finds them, `render.py` makes HTML. All is read from the run's directory, so a resumed run
+has the report of one that never stopped. Memory holds a few records' images at a time, however large the run.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import StoreError, describe
 from mira_batch.core.receipts import RunSummary
+from mira_batch.report.against import Earlier
 from mira_batch.report.cards import CardReader
+from mira_batch.report.charts import count_scores, dump_charts, make_charts
+from mira_batch.report.choice import choose
 from mira_batch.report.contents import Card, Page
+from mira_batch.report.data import ONE_FILE, Chunks, collect, dump, dump_row
+from mira_batch.report.reading import read_in_order
 from mira_batch.report.render import render_page
-from mira_batch.report.totals import Kind, Totals, read_totals
+from mira_batch.report.totals import Totals, read_totals
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import read_rejects
-from mira_batch.storage.stores import READ_ERRORS, open_store
+from mira_batch.storage.stores import READ_ERRORS, Store, open_store
 
-_READERS = 4
-_ROWS_PER_READ = 8
 _REJECTS = 50
+_PER_CHUNK = 4
+"""Records whose film strips are loaded together: those on a page of the gallery need not be neighbours."""
 
 
-def write_report(config: BulkEditConfig, summary: RunSummary, most: int = 48) -> str:
-    """Write `<run>/report.html`, one self-contained file, and return its location.
+@dataclass(frozen=True)
+class Form:
+    """What a report is to hold."""
+
+    most: int | None = 48
+    """The most records shown with their pictures; None shows all."""
+    whole: bool = False
+    """Whether original and result are there with all their pixels, too."""
+    anew: bool = False
+    """Write it also where the last call did nothing; else the page stays that of a call that did."""
+    against: str | None = None
+    """Directory of an earlier run whose results are shown beside these."""
+    one_file: int = ONE_FILE
+    """Bytes of pictures up to which the page is one file."""
+
+
+def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None = None) -> str:
+    """Write `<run>/report.html`, and where that would be large the files beside it; return its location.
 
     Args:
         config: the run's config.
         summary: what the run, or the last call that went on with it, did.
-        most: the most records shown with their pictures.
+        form: what it is to hold.
 
     Raises:
         StoreError: the run's directory can't be read or written.
         RunConflict: it holds no run.
     """
+    form = form or Form()
     store = open_store(summary.run, config.storage)
     run = layout.read_run(store)
     here = summary.committed - summary.already
-    if not here and store.exists(layout.REPORT):  # a call that did nothing leaves the times of one that did
+    if (
+        not here and not form.anew and store.exists(layout.REPORT)
+    ):  # its times are of a call that did something
         return store.locate(layout.REPORT)
-    reader = CardReader(config, store, frozenset(file["path"] for file in run["manifest"]))
+    reader = CardReader(config, store, frozenset(file["path"] for file in run["manifest"]), form.whole)
+    chunks = Chunks(store, layout.REPORT_FILES, form.one_file)
     try:
         totals = read_totals(store, config.storage)
-        cards = _read_cards(reader, totals, most)
+        earlier = None if form.against is None else Earlier(config, form.against)
+        gallery = _fill(chunks, reader, totals, form.most, earlier)
+        scores = count_scores(store, config.storage, totals.files) if config.judge else None
+        charts = make_charts(totals.tally, totals.histograms, scores)
+        if earlier is not None:
+            charts.insert(0, earlier.make_chart(store, config, totals))
     except (pa.ArrowException, *READ_ERRORS) as error:
         raise StoreError(f"{summary.results}: can't be read: {describe(error)[:300]}") from error
+    data = {"records": gallery.rows, "charts": list(dump_charts(charts)), "per": _PER_CHUNK}
     rejects = read_rejects(store)
     page = Page(
         summary=_with_totals(summary, totals),
         pace=60 * here / summary.wall if here and summary.wall else None,
         manifest=config.input.manifest,
-        models=_name_models(config, cards),
+        models=gallery.models or _name_configured(config),
         version=run["mira_batch"],
         written=datetime.now(UTC),
-        cards=cards,
+        rule=describe_choice(len(gallery.rows), totals.tally.records),
+        charts=charts,
+        data=dump(data),
+        chunks=chunks.dump_place(),
+        in_files=chunks.in_files,
         rejects=rejects[:_REJECTS],
         rejected=len(rejects),
-        fidelity=totals.fidelity,
     )
+    return _put(store, page, chunks)
+
+
+def _put(store: Store, page: Page, chunks: Chunks) -> str:
     store.put(layout.REPORT, render_page(page).encode("utf-8", "replace"))
+    chunks.sweep()
     return store.locate(layout.REPORT)
+
+
+@dataclass
+class _Gallery:
+    """The records of a page."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    models: dict[str, str] = field(default_factory=dict)
+    """Role -> identity, as the results name it."""
+
+
+def _fill(
+    chunks: Chunks, reader: CardReader, totals: Totals, most: int | None, earlier: Earlier | None
+) -> _Gallery:
+    count = totals.tally.records
+    chosen = range(count) if most is None else choose(totals.outcomes, totals.kinds, most)
+    gallery = _Gallery()
+
+    def make_row(card: Card, _: int) -> dict[str, Any]:
+        gallery.models.update({role: name for role, name in card.models.items() if name})
+        told = {} if earlier is None else {"against": earlier.tell(card.record_id, card.result_digest)}
+        return dump_row(card) | told
+
+    cards = read_in_order(reader, totals, chosen)
+    joined = cards if earlier is None else earlier.join(cards)
+    gallery.rows = collect(chunks, joined, make_row, _PER_CHUNK)
+    return gallery
+
+
+def describe_choice(shown: int, all_of_them: int) -> str:
+    """Which records a report shows, in a sentence.
+
+    Args:
+        shown: how many.
+        all_of_them: records that are committed.
+    """
+    if shown == all_of_them:
+        return ""
+    return (
+        f"{shown:,} of {all_of_them:,} records are shown: failed and unfinished ones, every kind of them, a "
+        "third each at most; good ones spread evenly over the run. Charts count all of them, until "
+        "something is chosen."
+    )
 
 
 def _with_totals(summary: RunSummary, totals: Totals) -> RunSummary:
@@ -79,57 +158,8 @@ def _with_totals(summary: RunSummary, totals: Totals) -> RunSummary:
     return replace(summary, committed=tally.records, total=replace(summary.total, tally=tally))
 
 
-def choose(outcomes: Any, kinds: Sequence[Kind], most: int) -> list[int]:
-    """Positions of the records to show: failed ones, then unfinished ones, each at most a third of `most`,
-    then those that are ok. Every error kind and stop reason has its share of them, the rarest kinds left out
-    where the places are too few; the records of a kind are spread evenly over the run. Depends on its
-    arguments alone.
-
-    Args:
-        outcomes, kinds: as `Totals` has them.
-        most: the most positions returned.
-    """
-    shown: list[int] = []
-    for failed in (True, False):
-        found = [np.flatnonzero(outcomes == k) for k, kind in enumerate(kinds) if kind.failed is failed]
-        places = min(max(1, most // 3), most - len(shown))
-        chosen: list[int] = []
-        rarest_first = sorted(found, key=len)
-        for rank, positions in enumerate(rarest_first[-places:] if places else []):
-            share = (places - len(chosen)) // (min(places, len(found)) - rank)
-            chosen += _spread(positions, share)
-        shown += sorted(chosen)
-    return shown + _spread(np.flatnonzero(outcomes < 0), most - len(shown))
-
-
-def _spread(positions: Any, count: int) -> list[int]:
-    """`count` of the positions, or all, from the middles of as many equal stretches."""
-    size = len(positions)
-    count = min(count, size)
-    return [int(positions[(2 * i + 1) * size // (2 * count)]) for i in range(count)]
-
-
-def _read_cards(reader: CardReader, totals: Totals, most: int) -> list[Card]:
-    """The cards of the chosen records, read a few at a time side by side."""
-    chosen = choose(totals.outcomes, totals.kinds, most)
-    by_file: dict[int, list[int]] = defaultdict(list)
-    for position in sorted(chosen):
-        by_file[int(np.searchsorted(totals.starts, position, "right")) - 1].append(position)
-    reads = [
-        (totals.files[file], totals.starts[file], positions[start : start + _ROWS_PER_READ])
-        for file, positions in by_file.items()
-        for start in range(0, len(positions), _ROWS_PER_READ)
-    ]
-    found: dict[int, Card] = {}
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="report") as pool:
-        for cards in pool.map(lambda read: reader.read_cards(*read), reads):
-            found |= cards
-    return [found[position] for position in chosen]
-
-
-def _name_models(config: BulkEditConfig, cards: Sequence[Card]) -> dict[str, str]:
-    """Role -> identity as the results name it; as the config names it where there are none."""
-    found = {role: name for card in cards for role, name in card.models.items() if name}
+def _name_configured(config: BulkEditConfig) -> Mapping[str, str]:
+    """Role -> type of model as the config names it: where there are no results yet to name them."""
     judge = config.judge.model.type if config.judge else None
     named = {"policy": config.policy.type, "editor": config.editor.type, "judge": judge}
-    return found or {role: name for role, name in named.items() if name}
+    return {role: name for role, name in named.items() if name}

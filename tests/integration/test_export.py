@@ -137,11 +137,13 @@ def test_the_folders_and_the_format_of_the_sources(cli: Commands, nights: Nights
 def test_only_what_is_approved(cli: Commands, nights: Nights, tmp_path: Path) -> None:
     good = list(good_rows(nights.output).values())
     (run,) = Path(nights.output).glob("*/run.json")
-    decide(run.parent / "decisions" / "ann.jsonl", good[:4], "approve", "2026-11-26T08:00:00Z")
-    decide(run.parent / "decisions" / "bob.jsonl", good[:1], "reject", "2026-11-26T09:00:00+00:00")
-    decide(run.parent / "decisions" / "zoe.jsonl", good[1:2], "reject", "2026-11-26T07:00:00Z")
+    decide(tmp_path / "ann.jsonl", good[:4], "approve")
+    decide(tmp_path / "bob.jsonl", good[:1], "reject")
+    decide(tmp_path / "zoe.jsonl", good[1:2], "reject")
+    for name in ("zoe", "ann", "bob"):  # the last word counts, in the order in which they were kept
+        cli.text("decide", run.parent, tmp_path / f"{name}.jsonl")
     stale = good[5] | {"result_digest": "f" * 32}
-    decide(tmp_path / "more.jsonl", [stale, good[6]], "approve", "2026-11-26T08:00:00Z")
+    decide(tmp_path / "more.jsonl", [stale, good[6]], "approve")
     found = export(cli, tmp_path / "to", "folder", "--approved-only")
     assert visible(tmp_path / "to") == {f"{row['record_id']}.png" for row in good[1:4]}
     assert (found["exported"], found["not_approved"], found["not_ok"]) == (3, 5, 1) and add_up(found)

@@ -133,7 +133,7 @@ def join(
         chosen = _pick(selection.find(known), wanted)
         if selection.again:
             causes[chosen & stands] = Cause.selected
-        if selection.rejected is not None:
+        if selection.verdicts is not None:
             causes[chosen & stands] = Cause.rejected_by_person
         causes[~chosen] = Cause.not_selected
     if busy is not None:

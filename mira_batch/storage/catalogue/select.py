@@ -13,15 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mira_batch.config.shared import SelectConfig, StorageConfig
-from mira_batch.core.errors import ConfigError
-from mira_batch.storage.catalogue.approved import parse_decisions
 from mira_batch.storage.catalogue.bucketfiles import read_part
 from mira_batch.storage.catalogue.buckets import digest_records
-from mira_batch.storage.catalogue.merge import Flags, find_newest, find_places
+from mira_batch.storage.catalogue.decided import Verdicts, find_decided, read_verdicts
+from mira_batch.storage.catalogue.merge import Flags, find_newest
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import Snapshot
 from mira_batch.storage.catalogue.where import parse_where
-from mira_batch.storage.stores import open_store
+from mira_batch.storage.run.decisions import REJECT
 
 _STRATA = ("source", "status", "stop_reason", "error_kind")
 """By these a sample has a share of all that there is."""
@@ -34,8 +33,8 @@ class Selection:
     where: pc.Expression
     again: bool
     """Whether chosen records are run also where nothing has changed."""
-    rejected: Mapping[str, str] | None = None
-    """The result (digest of its pixels) that a person has rejected, by record_id; None: nobody was asked."""
+    verdicts: Verdicts | None = None
+    """What people have decided, of which the rejected results are chosen; None: nobody was asked."""
     sample: frozenset[str] | None = None
     """The record_ids to which it is narrowed down."""
 
@@ -44,11 +43,8 @@ class Selection:
         numbered = known.append_column("number", pa.array(np.arange(known.num_rows)))
         chosen = np.zeros(known.num_rows, bool)
         chosen[numbered.filter(self.where)["number"].to_numpy()] = True
-        if self.rejected is not None:
-            names, digests = list(self.rejected), np.array([*self.rejected.values(), ""], object)
-            said = digests[find_places(known["record_id"], pa.chunked_array([pa.array(names, pa.string())]))]
-            there = known["result_digest"].is_valid().to_numpy()
-            chosen &= there & (said == known["result_digest"].to_numpy(zero_copy_only=False))
+        if self.verdicts is not None:
+            chosen &= find_decided(known, self.verdicts, REJECT)
         if self.sample is not None:
             options = pc.SetLookupOptions(pa.array(list(self.sample), pa.string()))
             chosen &= pc.call_function("is_in", [known["record_id"]], options).to_numpy()
@@ -70,35 +66,13 @@ def make_selection(
         ConfigError: the condition or the decisions can't be read.
         StoreError: the store can't be used.
     """
-    rejected = None if config.decisions is None else read_rejected(config.decisions, storage)
-    selection = Selection(parse_where(config.where), config.again, rejected)
+    file = config.decisions
+    verdicts = None if file is None else read_verdicts(file, storage, "select.decisions")
+    selection = Selection(parse_where(config.where), config.again, verdicts)
     if config.sample is None:
         return selection
     drawn = _draw(selection, catalogue, snapshot, config.sample)
-    return Selection(selection.where, selection.again, rejected, drawn)
-
-
-def read_rejected(uri: str, storage: StorageConfig) -> dict[str, str]:
-    """The results that people have rejected: digest by record_id. Of several decisions the last holds.
-
-    Args:
-        uri: JSON lines of `record_id`, `result_digest` and `decision` (approve or reject).
-        storage: how it is reached.
-
-    Raises:
-        ConfigError: there is no such file, or a line is no decision; it names the line.
-        StoreError: the store can't be used.
-    """
-    folder, _, name = uri.rpartition("/")
-    data = open_store(folder or "/", storage, make=False).get(name)
-    if data is None:
-        raise ConfigError(f"select.decisions: {uri}: there is no such file")
-    said: dict[str, str] = {}
-    for decision in parse_decisions(data, f"select.decisions: {uri}"):
-        said.pop(decision.record_id, None)
-        if not decision.approves:
-            said[decision.record_id] = decision.result_digest
-    return said
+    return Selection(selection.where, selection.again, verdicts, drawn)
 
 
 def _draw(selection: Selection, catalogue: Catalogue, snapshot: Snapshot, size: int) -> frozenset[str]:

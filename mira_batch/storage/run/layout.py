@@ -11,7 +11,9 @@
                   results/part-<shard>.parquet        one per committed shard
                   receipts/….json      sums of what was committed, a file per call of the driver
                   lease.json           who is at work on the run, while somebody is
-                  report.html          a picture of what happened
+                  report.html          a picture of what happened; report.data/ beside it where that is large
+                  review.html          the page on which people look results through; review.data/ likewise
+                  decisions/….jsonl    what they said, a file for each that `decide` was given
                   profile.json         where the time of the last `run --profile` went, as a chrome trace
 """
 
@@ -35,6 +37,9 @@ MODELS = "models.json"
 PLAN = "plan/plan.json"
 REJECTS = "plan/rejects.parquet"
 REPORT = "report.html"
+REPORT_FILES = "report.data"
+REVIEW = "review.html"
+REVIEW_FILES = "review.data"
 LIVE = "live.json"
 LEASE = "lease.json"
 PROFILE = "profile.json"

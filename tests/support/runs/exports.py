@@ -50,13 +50,9 @@ def visible(folder: Path) -> set[str]:
     return {name for name in files_of(folder) if not name.startswith(".mira-batch/")}
 
 
-def decide(file: Path, rows: Iterable[dict[str, Any]], verdict: str, at: str = "") -> None:
+def decide(file: Path, rows: Iterable[dict[str, Any]], verdict: str) -> None:
     """Add decisions about results to a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "a") as lines:
         for row in rows:
             said = {name: row[name] for name in ("record_id", "work_id", "result_digest")}
-            said |= {"decision": verdict, "reason": None, "note": "", "by": "ann"} | (
-                {"at": at} if at else {}
-            )
-            lines.write(json.dumps(said) + "\n")
+            lines.write(json.dumps(said | {"decision": verdict, "note": "", "by": "ann"}) + "\n")

@@ -1,11 +1,16 @@
-"""A report as a browser would read it."""
+"""A report as a browser would read it: its HTML, and records as its script shows them.
+
+What the script makes of them in truth is seen in test_report_page.py; here are but the names of its elements.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
+import json
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -42,7 +47,7 @@ class _Tree(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         element = Element(tag, dict(attrs))
         self.open[-1].children.append(element)
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "input"):
             self.open.append(element)
 
     def handle_endtag(self, tag: str) -> None:
@@ -58,6 +63,10 @@ class Shown:
 
     html: str
     root: Element
+    data: dict[str, Any] = field(default_factory=dict)
+    """What the page's script is given."""
+    chunks: dict[str, Any] = field(default_factory=dict)
+    """Pictures, where they are in the page."""
 
     @property
     def cards(self) -> list[Element]:
@@ -78,7 +87,60 @@ def parse_page(html: str) -> Shown:
     tree.feed(html)
     tree.close()
     assert tree.open == [tree.root], "every element is closed"
-    return Shown(html, tree.root)
+    return Shown(html, tree.root, *_show_records(tree.root))
+
+
+def _show_records(root: Element) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Put the records of the page's data into the tree, and take their JSON out of it."""
+    blocks = [script for script in root.find("script") if script.attributes.get("type") == "application/json"]
+    if not blocks:
+        return {}, {}
+    data, chunks = (json.loads(block.text) for block in blocks)
+    for block in blocks:
+        block.children.clear()
+    order = {name: rank for rank, name in enumerate(("failed", "unfinished", "ok"))}
+    for place, row in sorted(enumerate(data["records"]), key=lambda item: order[item[1]["status"]]):
+        strip = chunks[f"strips-{place // data['per']}"][place % data["per"]]
+        root.children.append(_show_record(row, strip))
+    return data, chunks
+
+
+def _element(tag: str, *children: Element | str, **attributes: str) -> Element:
+    return Element(tag, {name.rstrip("_"): value for name, value in attributes.items()}, list(children))
+
+
+def _show_record(row: dict[str, Any], strip: dict[str, Any]) -> Element:
+    failed = row["status"] == "failed"
+    return _element(
+        "article",
+        _element("bdi", row.get("name", row["id"])),
+        _element("span", row["status"], class_="badge"),
+        _element("p", row["ask"]),
+        _element("p", strip["last"]),
+        *([] if failed else [_element("p", "ended by ", row["outcome"])]),
+        *(_show_entry(entry) for entry in strip["entries"]),
+        *([_element("p", row["outcome"], row.get("message", ""), class_="message")] if failed else []),
+    )
+
+
+def _show_entry(entry: dict[str, Any]) -> Element:
+    shown = _element(
+        "li", _element("b", entry["label"]), class_="entry undone" if "undone" in entry else "entry"
+    )
+    if "words" in entry:
+        words = _element("ol", *(_element("li", text) for text in entry["words"]), start=str(entry["first"]))
+        shown.children.append(_element("div", words, f"and {entry['more']} more", class_="words"))
+    elif "missing" in entry:
+        shown.children.append(f"Image {entry['missing']}")
+    else:
+        picture = entry["picture"]
+        alt = f"{entry['label']}: {entry['caption']}" if "caption" in entry else entry["label"]
+        kind = "transparent" if "clear" in picture else ""
+        shown.children.append(_element("img", src=picture["uri"], alt=alt, class_=kind))
+    shown.children += [f"score {entry['score']:.2f}"] if "score" in entry else []
+    kinds = {name: entry[name] for name in ("caption", "thought") if name in entry}
+    shown.children += [_element("p", text, class_=name) for name, text in kinds.items()]
+    return shown
 
 
 def labels(card: Element) -> list[str]:

@@ -24,7 +24,7 @@ from mira_batch.core.types import (
 )
 from mira_batch.core.usage import Usage
 from mira_batch.edit.rows import make_result_row
-from mira_batch.report.write import write_report
+from mira_batch.report.write import Form, write_report
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import list_files
 from mira_batch.storage.manifest.planned import PlannedRecord
@@ -67,7 +67,7 @@ class Run:
 
     def report(self, most: int = 48, **figures: Any) -> Shown:
         summary = RunSummary(self.store.uri, "r", planned=100, **figures)
-        location = write_report(self.config, summary, most)
+        location = write_report(self.config, summary, Form(most))
         assert location == self.store.locate("report.html")
         return parse_page(Path(location).read_text(encoding="utf-8"))
 

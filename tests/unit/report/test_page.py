@@ -45,7 +45,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert outline(hostile) == outline(plain)
     assert hostile.names.count(HOSTILE) == 2
     assert hostile.root.text.count(HOSTILE) == plain.root.text.count("harmless")
-    assert [script.text for script in hostile.root.find("script")] == [packaged("page.js")]
+    assert [script.text for script in hostile.root.find("script")][:2] == ["", ""], "data, as text"
     assert all(
         (img.attributes["src"] or "").startswith("data:image/webp") for img in hostile.root.find("img")
     )
@@ -86,14 +86,18 @@ def test_the_page_asks_for_nothing_from_elsewhere(tmp_path: Path) -> None:
     run.commit(row("one", run.image("a")))
     page = run.report()
     (policy,) = [m.attributes["content"] for m in page.root.find("meta") if "http-equiv" in m.attributes]
-    (script,), (style,) = page.root.find("script"), page.root.find("style")
-    assert (script.text, style.text) == (packaged("page.js"), packaged("style.css"))
+    *data, script = page.root.find("script")
+    (style,) = page.root.find("style")
+    assert [element.attributes["type"] for element in data] == ["application/json"] * 2
+    for text in (packaged("page/gallery.js"), packaged("page/stage.js")):
+        assert text in script.text
+    assert packaged("page/report.css") in style.text
     assert policy == (
         f"default-src 'none'; script-src '{digest(script.text)}'; style-src '{digest(style.text)}'; "
         "style-src-attr 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )
     assert not re.search(r"https?://|@import|<link|url\(", page.html)
-    assert page.html.count("<script") == page.html.count("<style") == 1
+    assert (page.html.count("<script"), page.html.count("<style")) == (3, 1)
 
 
 def packaged(name: str) -> str:
@@ -126,7 +130,7 @@ def test_what_the_page_is_made_of_is_found_through_the_package() -> None:
     assert "report.html.j2" in names
     for name in names:
         templates.get_template(name)
-    assert packaged("style.css").startswith("/*") and "keydown" in packaged("page.js")
+    assert packaged("page/base.css").startswith("/*") and "keydown" in packaged("page/dom.js")
 
 
 def test_every_file_that_is_not_python_is_packaged() -> None:
