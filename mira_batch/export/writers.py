@@ -25,7 +25,8 @@ from mira_batch.export.names import ENDINGS
 from mira_batch.export.rows import cut_by_file, read_file_rows
 from mira_batch.export.table_rows import SOURCES, make_table_rows
 from mira_batch.storage import schema
-from mira_batch.storage.images import decode, encode
+from mira_batch.storage.encoding import encode
+from mira_batch.storage.images import decode
 from mira_batch.storage.run.result_file import results_file
 from mira_batch.storage.stores import Store, open_store
 

@@ -10,9 +10,16 @@ import pytest
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError
-from mira_batch.storage.catalogue.select import read_rejected
-from mira_batch.storage.run.decisions import MOST_BYTES, Kept, keep_decisions, parse_decisions, read_kept
-from mira_batch.storage.stores import Store
+from mira_batch.storage.catalogue.decided import read_verdicts, read_verdicts_of_runs
+from mira_batch.storage.run.decisions import (
+    MOST_BYTES,
+    REJECT,
+    Kept,
+    keep_decisions,
+    parse_decisions,
+    read_kept,
+)
+from mira_batch.storage.stores import Store, open_store
 from tests.unit.report.runs import BLUE, GREEN, Run, row
 
 STORAGE = StorageConfig()
@@ -26,6 +33,11 @@ def run(tmp_path: Path) -> Run:
     source = run.image("a")
     run.commit(row("a", source), row("b", source, (BLUE,)), row("c", source, (GREEN, BLUE)))
     return run
+
+
+def read_rejected(uri: str, storage: StorageConfig) -> set[tuple[str, str]]:
+    verdicts = read_verdicts(uri, storage, "select.decisions")
+    return {result for result, decision in verdicts.items() if decision == REJECT}
 
 
 def digests(run: Run) -> dict[str, str]:
@@ -136,4 +148,17 @@ def test_kept_decisions_are_read_from_any_store(store: Store, request: pytest.Fi
     store.create("decisions/notes.txt", b"not one of them")
     assert read_rejected(store.uri, storage) == {("a", "0")}, "by number, not by the order of names"
     put(100_000, "approve")
-    assert read_rejected(store.uri, storage) == frozenset()
+    assert read_rejected(store.uri, storage) == set()
+
+
+def test_where_runs_disagree_about_the_same_pixels_the_rejection_holds(tmp_path: Path) -> None:
+    stores = [open_store(str(tmp_path / name), STORAGE) for name in ("early", "late")]
+    said = (("approve", "reject", "approve"), ("reject", "approve", "approve"))
+    for store, decisions in zip(stores, said, strict=True):
+        rows = [GOOD | {"record_id": name, "decision": d} for name, d in zip("abc", decisions, strict=True)]
+        store.create("decisions/00001.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+    expected = {("a", "0"): "reject", ("b", "0"): "reject", ("c", "0"): "approve"}
+    assert dict(read_verdicts_of_runs(stores)) == expected
+    assert dict(read_verdicts_of_runs(stores[::-1])) == expected, "in whatever order they are read"
+    more = {("a", "0"): "approve"}
+    assert dict(read_verdicts_of_runs(stores, more)) == expected | more
