@@ -58,6 +58,17 @@ Catalog = Annotated[
     str | None, typer.Option("--catalog", metavar="NAME", help="iceberg: the one in pyiceberg's settings.")
 ]
 
+Certificates = Annotated[
+    str | None,
+    typer.Option("--sign", metavar="CHAIN", help="Sign each image (C2PA); the certificates, in PEM."),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--sign-key", metavar="KEY", help="Its private key: a file, env:NAME, or call:module:function."
+    ),
+]
+
 
 @app.command(cls=Command)
 def export(
@@ -72,6 +83,8 @@ def export(
     where: Where = None,
     approved_only: Approved = False,
     decisions: Decisions = None,
+    sign: Certificates = None,
+    sign_key: Key = None,
     any_status: AnyStatus = False,
     names: Names = None,
     root: Root = None,
@@ -94,6 +107,7 @@ def export(
         "where": where,
         "approved_only": approved_only,
         "decisions": decisions,
+        "signing": _name_key(sign, sign_key),
         "any_status": any_status,
         "names": names,
         "root": root,
@@ -110,6 +124,15 @@ def export(
         return
     for line in describe_export(found):
         print_text(line)
+
+
+def _name_key(certificates: str | None, key: str | None) -> dict[str, str] | None:
+    if certificates is None and key is None:
+        return None
+    if certificates is None or key is None:
+        raise ConfigError("export: --sign and --sign-key go together: the certificates, and their key")
+    elsewhere = key.startswith(("env:", "call:"))
+    return {"certificates": make_absolute(certificates), "key": key if elsewhere else make_absolute(key)}
 
 
 def _find_source(run: str | None, output: str | None, config: Path | None, sets: Any) -> dict[str, Any]:

@@ -12,8 +12,23 @@ from mira_batch.config.shared import StorageConfig, WorkersConfig
 
 Form = Literal["folder", "webdataset", "hf", "csv", "iceberg", "delta", "lance"]
 FORMS: tuple[str, ...] = get_args(Form)
+WITH_IMAGES = ("folder", "webdataset", "hf")
+"""Forms that hold images; the others say where these are."""
 TABLES = ("iceberg", "delta", "lance")
 """Forms that are one table, committed as a whole; the others are files, each created once."""
+
+
+class SigningConfig(Strict):
+    """By what images are signed as they are handed over (C2PA; needs the extra `c2pa`)."""
+
+    certificates: str = Field(min_length=1)
+    """Path of the chain of certificates in PEM: the signer's own first, the root left out."""
+    key: str = Field(min_length=1)
+    """Path of the private key in PEM; or `env:NAME`, an environment variable that holds it; or
+    `call:package.module:function`, which signs bytes elsewhere, as a key service does. It is read where
+    images are written."""
+    algorithm: Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"] = "es256"
+    """What the key is for."""
 
 
 class ExportConfig(Strict):
@@ -33,6 +48,8 @@ class ExportConfig(Strict):
     """Only results of which the newest decision is to approve."""
     decisions: Location | None = None
     """A file of decisions, beside those that lie with the runs."""
+    signing: SigningConfig | None = None
+    """folder, webdataset and hf: have each image signed, with its source as parent and its edits."""
     any_status: bool = False
     """Tables and csv: also rows that are not ok."""
     names: Literal["source", "record"] = "source"

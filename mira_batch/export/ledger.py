@@ -32,7 +32,7 @@ _ABOUT = f"{OWN}/export.json"
 _OUTPUT = b"mira_batch.output"
 _PLAN = re.compile(rf"{re.escape(OWN)}/(\d{{5,}})/plan\.parquet")
 _SHARDS = {"webdataset": "edited-{}.tar", "hf": "data/train-{}.parquet", "csv": "records-{}.csv"}
-FORMATS = ("form", "names", "root", "format", "quality", "background")
+FORMATS = ("form", "names", "root", "format", "quality", "background", "signed")
 """Settings that all exports into one destination share."""
 _PLAN_ROWS = 500_000
 """Most rows of a plan, which is put as one object."""
@@ -104,7 +104,7 @@ def check_destination(config: ExportConfig, store: Store) -> None:
 
 def describe(config: ExportConfig) -> dict[str, Any]:
     """What all exports into one destination share, as JSON data."""
-    return config.model_dump(mode="json", include=set(FORMATS))
+    return config.model_dump(mode="json", include=set(FORMATS)) | {"signed": config.signing is not None}
 
 
 def read_plans(form: str, store: Store, keys: Collection[str], storage: StorageConfig) -> list[Plan]:

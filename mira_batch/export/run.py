@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from mira_batch.config.base import is_remote, make_absolute
-from mira_batch.config.export import TABLES, ExportConfig
+from mira_batch.config.export import TABLES, WITH_IMAGES, ExportConfig
 from mira_batch.core.errors import ConfigError, RunStopped
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.stop_request import StopRequest
@@ -20,6 +20,7 @@ from mira_batch.export.choose import Choice, Counts, choose
 from mira_batch.export.ledger import Plan, check_destination, create_plans, finish_plan, read_plans
 from mira_batch.export.plan import Destination, Planner
 from mira_batch.export.rows import read_each_file, spool_by_file
+from mira_batch.export.signing import check_key
 from mira_batch.export.table_rows import SOURCES, make_table_rows
 from mira_batch.export.tables import commit, open_table
 from mira_batch.export.writers import WRITTEN, Export, Part, write_part
@@ -94,6 +95,10 @@ def export(
         StoreError: a store can't be used, or a result is gone or damaged.
     """
     stop = stop or StopRequest()
+    if config.signing is not None:
+        if config.form not in WITH_IMAGES:
+            raise ConfigError(f"--sign: is for {', '.join(WITH_IMAGES)}; {config.form} holds no images")
+        check_key(config.signing)
     if config.any_status and config.form not in (*TABLES, "csv"):
         raise ConfigError("--any-status: is for csv and tables; results that are not ok are no images to use")
 

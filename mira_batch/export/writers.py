@@ -10,9 +10,10 @@ import csv
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, cast
 
 import pyarrow as pa
@@ -20,20 +21,22 @@ import pyarrow as pa
 from mira_batch.config.export import ExportConfig
 from mira_batch.config.shared import ManifestConfig
 from mira_batch.core.errors import RecordError, RunConflict, StoreError
+from mira_batch.core.identity import frame_of
 from mira_batch.export.ledger import read_part, shard_key
 from mira_batch.export.names import ENDINGS
 from mira_batch.export.rows import cut_by_file, read_file_rows
+from mira_batch.export.signing import COLUMNS, STARTS, Signed, Signer
 from mira_batch.export.table_rows import SOURCES, make_table_rows
+from mira_batch.marks import make_labels
 from mira_batch.storage import schema
 from mira_batch.storage.encoding import encode
-from mira_batch.storage.images import decode
+from mira_batch.storage.images import decode_marked
 from mira_batch.storage.run.result_file import results_file
 from mira_batch.storage.stores import Store, open_store
 
 WRITTEN = pa.schema([("records", pa.int64()), ("bytes", pa.int64())])
 """What is told of a part that was made."""
 _THREADS = 16
-_STARTS = {"png": b"\x89PNG", "jpeg": b"\xff\xd8", "webp": b"RIFF"}
 _ABOUT = [name for name in schema.RESULTS.names if name not in ("image", "steps")]
 _BOUNDS = ManifestConfig(manifest="/", max_bytes=2_000_000_000, max_pixels=89_478_485)
 """Our own results were within the run's bounds when they were made."""
@@ -79,19 +82,46 @@ def write_part(export: Export, part: Part) -> Iterator[pa.Table]:
     yield pa.table([[rows.num_rows], [written]], schema=WRITTEN)
 
 
-def _read(config: ExportConfig, output: str, rows: pa.Table, columns: list[str]) -> Iterator[Any]:
-    """(planned row, row of its results) of each row, in order; one result file in memory at a time."""
-    for some in cut_by_file(rows):
-        table = read_file_rows(output, some, columns, config.storage)
-        yield from zip(some.to_pylist(), table.to_pylist(), strict=True)
+class _Images:
+    """Results with their images as these are handed over: in the format that is planned, and signed."""
+
+    def __init__(self, config: ExportConfig, output: str) -> None:
+        self._config = config
+        self._output = output
+        self._signer = None if config.signing is None else Signer(config, config.signing, output)
+
+    def read(self, rows: pa.Table, columns: Sequence[str]) -> Iterator[list[Any]]:
+        """Of each result file in turn its (planned row, row of its results, what is signed)."""
+        more = [] if self._signer is None else COLUMNS
+        for some in cut_by_file(rows):
+            names = dict.fromkeys([*columns, "image", *more])
+            found = read_file_rows(self._output, some, list(names), self._config.storage).to_pylist()
+            said = [None] * len(found) if self._signer is None else self._signer.read(some, found)
+            yield list(zip(some.to_pylist(), found, said, strict=True))
+
+    def make(self, planned: Mapping[str, Any], row: Mapping[str, Any], said: Signed | None) -> bytes:
+        """The image of a result."""
+        data = _fit_image(self._config, planned, row)
+        return data if self._signer is None or said is None else self._signer.sign(planned, data, said)
+
+    def is_same(self, data: bytes, there: bytes | None) -> bool:
+        """Whether a file that is there is this image. A signature is another one each time."""
+        if self._signer is None or there is None or data == there:
+            return data == there
+        try:
+            (pixels, _), (others, marks) = (decode_marked(each, "", _BOUNDS) for each in (data, there))
+        except RecordError:
+            return False
+        return marks.has_c2pa and frame_of(pixels).digest == frame_of(others).digest
 
 
 def _write_images(config: ExportConfig, to: Store, output: str, rows: pa.Table) -> int:
-    def write(pair: tuple[Mapping[str, Any], Mapping[str, Any]]) -> int:
-        planned, row = pair
-        data = _fit_image(config, planned, row)
-        name = planned["name"]
-        if not to.create(name, data) and to.get(name) != data:
+    images = _Images(config, output)
+
+    def write(found: Any) -> int:
+        planned = found[0]
+        data, name = images.make(*found), planned["name"]
+        if not to.create(name, data) and not images.is_same(data, to.get(name)):
             raise RunConflict(
                 f"{to.locate(name)}: was put there by somebody else meanwhile, and nothing is overwritten; "
                 "move it away and call again"
@@ -99,11 +129,7 @@ def _write_images(config: ExportConfig, to: Store, output: str, rows: pa.Table) 
         return len(data)
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        written = 0
-        for some in cut_by_file(rows):
-            table = read_file_rows(output, some, ["result_digest", "image"], config.storage)
-            written += sum(pool.map(write, zip(some.to_pylist(), table.to_pylist(), strict=True)))
-        return written
+        return sum(sum(pool.map(write, some)) for some in images.read(rows, ["result_digest"]))
 
 
 def _fit_image(config: ExportConfig, planned: Mapping[str, Any], row: Mapping[str, Any]) -> bytes:
@@ -112,11 +138,13 @@ def _fit_image(config: ExportConfig, planned: Mapping[str, Any], row: Mapping[st
     if data is None:
         raise StoreError(f"record {planned['record_id']!r}: its row has no image; check run {planned['run']}")
     wanted = planned["format"]
-    if data.startswith(_STARTS[wanted]):
+    if wanted is None or data.startswith(STARTS[wanted]):
         return data
     try:
-        image = decode(data, f"the result of record {planned['record_id']!r}", _BOUNDS)
-        return encode(image, config.encoding(cast("Any", wanted)))
+        name = f"the result of record {planned['record_id']!r}"
+        image, marks = decode_marked(data, name, _BOUNDS, keep=True)
+        labels = make_labels(marks, "keep", marks.source_type)  # all that it says already
+        return encode(image, config.encoding(cast("Any", wanted)), labels)
     except RecordError as error:
         raise StoreError(f"{error}; leave it out with --where, or keep the format of results") from error
 
@@ -126,21 +154,26 @@ def _make_shard(config: ExportConfig, output: str, rows: pa.Table) -> bytes | me
         case "webdataset":
             return _make_tar(config, output, rows)
         case "hf":
-            read = _read(config, output, rows, [*_ABOUT, "image"])
             fields = schema.add_features(
                 pa.schema([field for field in schema.RESULTS if field.name != "steps"])
             )
-            return results_file((row for _, row in read), fields)
+            return results_file(_read_for_hf(config, output, rows), fields)
         case _:
             return _make_csv(config, output, rows)
 
 
+def _read_for_hf(config: ExportConfig, output: str, rows: pa.Table) -> Iterator[dict[str, Any]]:
+    images = _Images(config, output)
+    for planned, row, said in chain.from_iterable(images.read(rows, _ABOUT)):
+        yield row | {"image": {"bytes": images.make(planned, row, said), "path": None}}
+
+
 def _make_tar(config: ExportConfig, output: str, rows: pa.Table) -> memoryview:
-    """Samples of `<name>.<format>` and `<name>.json`; the same bytes each time."""
-    buffer = io.BytesIO()
+    """Samples of `<name>.<format>` and `<name>.json`; the same bytes each time, but for signatures."""
+    buffer, images = io.BytesIO(), _Images(config, output)
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for planned, row in _read(config, output, rows, [*_ABOUT, "image"]):
-            image = _fit_image(config, planned, row)
+        for planned, row, said in chain.from_iterable(images.read(rows, _ABOUT)):
+            image = images.make(planned, row, said)
             about = {name: row[name] for name in _ABOUT}
             about["metadata"] = json.loads(about["metadata"]) if about["metadata"] else None
             text = json.dumps(about, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass")

@@ -67,12 +67,15 @@ class SignedSource:
     """What it is called, for people."""
 
 
-def read_key(certificates: str, private_key: str, algorithm: Algorithm = "es256") -> SigningKey:
-    """A key from files.
+def read_key(
+    certificates: str, key: str | Callable[[bytes], bytes], algorithm: Algorithm = "es256"
+) -> SigningKey:
+    """A key, and the certificates that go with it.
 
     Args:
         certificates: path of the chain in PEM.
-        private_key: path of the key in PEM; or `env:NAME`, an environment variable that holds it.
+        key: path of the private key in PEM; or `env:NAME`, an environment variable that holds it; or what
+            signs elsewhere, as `SigningKey.sign`.
         algorithm: what the key is for.
 
     Raises:
@@ -90,7 +93,10 @@ def read_key(certificates: str, private_key: str, algorithm: Algorithm = "es256"
             raise ConfigError(f"the {what} for signing, {place}, is not in PEM form")
         return found
 
-    return SigningKey(algorithm, read(certificates, "certificate"), read(private_key, "private key"))
+    chain = read(certificates, "certificate")
+    if callable(key):
+        return SigningKey(algorithm, chain, sign=key)
+    return SigningKey(algorithm, chain, read(key, "private key"))
 
 
 def sign_image(

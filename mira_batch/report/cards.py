@@ -5,28 +5,25 @@ An image that can't be had never stops the report; its place says why.
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
-from collections import defaultdict
 from collections.abc import Sequence
 from io import BytesIO
 from itertools import groupby
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
 from mira_batch.config.edit import BulkEditConfig
-from mira_batch.core.errors import ManifestError, RecordError, StoreError
+from mira_batch.core.errors import RecordError, StoreError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.types import Status
 from mira_batch.report.contents import Card, Entry, Picture
 from mira_batch.storage import images
-from mira_batch.storage.manifest import Place, read_embedded
+from mira_batch.storage.manifest import OriginalReader
 from mira_batch.storage.run.results import take_rows
 from mira_batch.storage.run.step_images import find_step_image
-from mira_batch.storage.stores import READ_ERRORS, Store, open_arrow_filesystem
+from mira_batch.storage.stores import Store, open_arrow_filesystem
 
 _CARD_BYTES = 80_000
 """Encoded pictures of one card, together: 48 cards stay below 5.2 MB in base64."""
@@ -38,7 +35,6 @@ _WHOLE_SIDE, _WHOLE_QUALITY = 2_048, 92
 """Of a larger one: longest side, and quality."""
 _ENDS = 3
 """Steps shown at either end of a trajectory too long to be shown whole."""
-_PLACE = re.compile(r"(.+)#row_group=(\d{1,9})&row=(\d{1,9})", re.DOTALL)
 
 
 class CardReader:
@@ -61,7 +57,7 @@ class CardReader:
         self._whole = whole
         self._config = config
         self._store = store
-        self._manifest = manifest
+        self._originals = OriginalReader(config.input, config.storage, manifest)
         self._filesystem, _ = open_arrow_filesystem(store.uri, config.storage)
 
     def read_cards(self, file: str, first: int, positions: Sequence[int]) -> dict[int, Card]:
@@ -78,34 +74,10 @@ class CardReader:
         with pq.ParquetFile(file, filesystem=self._filesystem) as parquet:
             tables = take_rows(parquet, [position - first for position in positions])
             rows = [row for table in tables for row in table.to_pylist()]
-        embedded = self._read_embedded([row["source"] for row in rows if row["source_digest"]])
+        embedded = self._originals.read_embedded([row["source"] for row in rows if row["source_digest"]])
         return {
             position: self._make_card(row, embedded) for position, row in zip(positions, rows, strict=True)
         }
-
-    def _read_embedded(self, sources: Sequence[str]) -> dict[str, bytes]:
-        """Encoded originals that lie in the manifest, by source: one pass over each row group."""
-        groups: dict[tuple[str, int], dict[int, str]] = defaultdict(dict)
-        for source in sources:
-            if place := self._parse_place(source):
-                groups[place.file, place.row_group][place.row] = source
-        found: dict[str, bytes] = {}
-        column, storage = self._config.input.columns.image, self._config.storage
-        for (file, group), rows in groups.items():
-            try:
-                read = read_embedded(file, group, set(rows), column, storage)
-            except (ManifestError, StoreError, IndexError, pa.ArrowException, *READ_ERRORS):
-                continue  # the manifest is gone or another one now; the cards say so
-            found |= {rows[row]: data for row, data in read.items() if isinstance(data, bytes)}
-        return found
-
-    def _parse_place(self, source: str) -> Place | None:
-        """The place an embedded image's source names. Only in the run's own manifest: an image URI is
-        free to look like a place, and would otherwise get around `input.allow`."""
-        match = _PLACE.fullmatch(source)
-        if match is None or match[1] not in self._manifest:
-            return None
-        return Place(match[1], int(match[2]), int(match[3]))
 
     def _make_card(self, row: dict[str, Any], embedded: dict[str, bytes]) -> Card:
         failed = row["status"] == Status.failed
@@ -184,9 +156,7 @@ class CardReader:
         if row["source_digest"] is None:
             return "could not be opened"
         try:
-            if self._parse_place(source) is None:
-                data = images.fetch(source, settings, self._config.storage)
-            elif (data := embedded.get(source)) is None:
+            if (data := self._originals.read(source, embedded)) is None:
                 return "no longer in the manifest"
             image = images.decode(data, source, settings)
         except (RecordError, StoreError):

@@ -50,6 +50,13 @@ def test_what_is_rejected_on_the_page_is_made_again(cli: Commands, tmp_path: Pat
             if line["decision"] == "reject"}  # fmt: skip
     assert made == {names[2], names[3]}
     assert cli.json("retry", "--config", run / "run.json", "--decisions", file)["planned"] == 2, "a file, too"
+    approved = {names[0], names[1], names[4]}
+    to = tmp_path / "shown"
+    found = cli.json("export", to, "--as", "folder", "--catalogue", cli.nights.output, "--approved-only")
+    assert (found["records"], found["exported"], found["not_approved"]) == (12, 3, 9)
+    assert {path.stem for path in to.glob("*.png")} == approved
+    again = cli.json("export", to, "--as", "folder", "--catalogue", cli.nights.output, "--approved-only")
+    assert (again["exported"], again["already"]) == (0, 3)
 
 
 def test_two_people_and_stale_decisions_are_told(cli: Commands, tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
 """Manifests: what a user wants done to which image, a row each.
 
 Owns how a manifest is found, split, read and validated (`list_files`, `split_manifest`, `read_split`), how
-its rows become rows of a plan (`scan_split`), and how images that are embedded in it are read again.
+its rows become rows of a plan (`scan_split`), and how the images that results came from are read again.
 
 Leaves to others how files are reached (`storage.stores`), what an image is (`storage.images`), and the plan
 itself (`storage.run`). It starts no task: a split is read by whoever asks.
 """
 
-from mira_batch.storage.manifest.embedded import EmbeddedReader, read_embedded
+from mira_batch.storage.manifest.embedded import EmbeddedReader
 from mira_batch.storage.manifest.images import ManifestImages
 from mira_batch.storage.manifest.listing import (
     SPLIT_BYTES,
@@ -16,6 +16,7 @@ from mira_batch.storage.manifest.listing import (
     list_files,
     split_manifest,
 )
+from mira_batch.storage.manifest.originals import OriginalReader
 from mira_batch.storage.manifest.planned import PlannedRecord
 from mira_batch.storage.manifest.preflight import make_manifest_checks
 from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject
@@ -29,6 +30,7 @@ __all__ = [
     "EmbeddedReader",
     "ManifestFile",
     "ManifestImages",
+    "OriginalReader",
     "Place",
     "PlannedRecord",
     "Record",
@@ -38,7 +40,6 @@ __all__ = [
     "list_files",
     "make_manifest_checks",
     "number_lines",
-    "read_embedded",
     "read_split",
     "scan_split",
     "split_manifest",

@@ -223,13 +223,25 @@ def take_rows(
         columns: which columns to read, those of `schema.ADDED` also where the file lacks them; None reads all
             that it has.
     """
-    start, known = 0, parquet.schema_arrow.names
+    known = parquet.schema_arrow.names
     names = known if columns is None else list(columns)
+    for group, inside in find_groups(parquet, rows):
+        table = parquet.read_row_group(group, columns=columns_to_read(names, known))
+        yield fill_added(tell_unfinished(table.take(inside)), names)
+
+
+def find_groups(parquet: pq.ParquetFile, rows: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+    """The row groups that hold some rows, and the numbers of these in each.
+
+    Args:
+        parquet: a result file.
+        rows: their numbers in it, ascending.
+    """
+    start = 0
     for group in range(parquet.num_row_groups):
         count = parquet.metadata.row_group(group).num_rows
         if inside := [row - start for row in rows if start <= row < start + count]:
-            table = parquet.read_row_group(group, columns=columns_to_read(names, known))
-            yield fill_added(tell_unfinished(table.take(inside)), names)
+            yield group, inside
         start += count
 
 
