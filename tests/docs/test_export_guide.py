@@ -8,6 +8,7 @@ from pathlib import Path
 from mira_batch import read_catalogue
 from tests.docs.blocks import blocks, commands
 from tests.docs.guides import shell, write_files
+from tests.support.certificates import key_pem, make_certificate
 from tests.support.runs.catalogue import make_catalogue
 from tests.support.runs.exports import decide, visible
 
@@ -31,6 +32,12 @@ def test_the_guide_to_exports(tmp_path: Path) -> None:
     handed = tmp_path / "handed"
     assert visible(handed / "images") == {f"images/{Path(row['image']).name}" for row in rows}
     assert len(visible(handed / "shown")) == 3 and len(visible(handed / "by-id")) == 8
+    _, certificate, key = make_certificate()
+    (tmp_path / "chain.pem").write_text(certificate)
+    (tmp_path / "key.pem").write_text(key_pem(key))
+    (sign,) = commands("docs/provenance.md")
+    assert "8 of 8 records exported" in shell(sign, tmp_path)
+    assert len(visible(handed / "signed")) == 8
     (python,) = (block.text for block in blocks(GUIDE) if block.language == "python")
     cache = {"HF_HOME": str(tmp_path / "cache"), "HF_DATASETS_OFFLINE": "1"}
     assert shell(f"python -c '{python}'", tmp_path, **cache).split()[-2:] == ["8", "8"]
