@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -12,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mira_batch.config.export import ExportConfig
-from mira_batch.core.errors import StoreError
 from mira_batch.core.types import Status
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.decided import (
@@ -21,19 +19,10 @@ from mira_batch.storage.catalogue.decided import (
     read_verdicts,
     read_verdicts_of_runs,
 )
-from mira_batch.storage.catalogue.fold import merge_pending
-from mira_batch.storage.catalogue.pending import find_pending
-from mira_batch.storage.catalogue.place import Catalogue, open_with_runs
+from mira_batch.storage.catalogue.standing import find_standing_rows
 from mira_batch.storage.catalogue.where import parse_where
 from mira_batch.storage.run.decisions import APPROVE
-from mira_batch.storage.run.history import read_columns, shard_in
-from mira_batch.storage.run.layout import read_edit_run
-from mira_batch.storage.stores import Store, open_store
-
-_OF_RUN = (
-    "record_id", "work_id", "status", "stop_reason", "error_kind", "source_digest", "result_digest",
-    "num_steps", "cost", "models",
-)  # fmt: skip
+from mira_batch.storage.stores import Store
 
 
 @dataclass(frozen=True)
@@ -85,13 +74,13 @@ def choose(config: ExportConfig, look: Callable[[], None]) -> Choice:
         RunConflict: the run is of another job.
         StoreError: there is no run, or one is damaged.
     """
-    output, runs, tables = _open_run(config) if config.one_run else _open_catalogue(config)
+    found = find_standing_rows(config.source, config.one_run, config.storage)
     where = parse_where(config.where)
-    verdicts = _read_verdicts(config, runs) if config.approved_only else None
-    choice = Choice(output, runs, iter(()))
+    verdicts = _read_verdicts(config, found.runs) if config.approved_only else None
+    choice = Choice(found.output, found.runs, iter(()))
 
     def read() -> Iterator[pa.Table]:
-        for table in tables:
+        for table in found.tables:
             look()
             rows, counts = _sift(table, where, verdicts, config.any_status)
             choice.counts += counts
@@ -131,54 +120,3 @@ def _sift(
         counts = replace(counts, **{name: int((left & ~passed).sum())})
         left &= passed
     return table.filter(pa.array(left)), counts
-
-
-Opened = tuple[str, Mapping[str, Store], Iterator[pa.Table]]
-"""The directory of all runs, the runs, and the rows that stand for their records (schema `SNAPSHOT`)."""
-
-
-def _open_catalogue(config: ExportConfig) -> Opened:
-    catalogue = open_with_runs(config.source.rstrip("/"), "edit", config.storage, write=False)
-    pending = find_pending(catalogue, on_damaged=_raise)
-    runs = dict(pending.base.runs)
-    names = pending.names.intersection([*runs, *(run.name for run in pending.runs)])
-    stores = {name: _open(catalogue, name) for name in sorted(names)}
-    tables = merge_pending(catalogue, pending, schema.RESULTS, _raise, runs)
-    return catalogue.output.uri, stores, (table.filter(table["current"]) for table in tables)
-
-
-def _open(catalogue: Catalogue, name: str) -> Store:
-    return open_store(catalogue.output.locate(name), catalogue.storage, make=False)
-
-
-def _open_run(config: ExportConfig) -> Opened:
-    uri = config.source.rstrip("/")
-    store = open_store(uri, config.storage, make=False)
-    manifest = read_edit_run(store)["settings"].get("input", {}).get("manifest", "")
-
-    def read() -> Iterator[pa.Table]:
-        for file, table in read_columns(uri, _OF_RUN, schema.RESULTS, config.storage, _raise):
-            yield _as_snapshot(table, store.name, shard_in(file), manifest)
-
-    return uri.rpartition("/")[0], {store.name: store}, read()
-
-
-def _as_snapshot(table: pa.Table, run: str, shard: int, manifest: str) -> pa.Table:
-    """Rows of a result file as a catalogue of this one run would have them."""
-    rows = table.num_rows
-    columns: dict[str, Any] = {name: table[name] for name in table.column_names}
-    columns |= {
-        "models": pa.array([json.dumps(models) for models in table["models"].to_pylist()], pa.string()),
-        "made_as": table["work_id"],
-        "run": pa.array([run] * rows, pa.string()),
-        "shard": pa.array([shard] * rows, pa.int32()),
-        "row": pa.array(range(rows), pa.int32()),
-        "source": pa.array([manifest] * rows, pa.string()),
-        "current": pa.array([True] * rows, pa.bool_()),
-    }
-    arrays = [columns.get(field.name, pa.nulls(rows, field.type)) for field in schema.SNAPSHOT]
-    return pa.table(arrays, schema=schema.SNAPSHOT)
-
-
-def _raise(error: StoreError) -> None:
-    raise error

@@ -23,7 +23,8 @@ from mira_batch.models.imports import import_foreign
 from mira_batch.storage import images, schema
 from mira_batch.storage.manifest import OriginalReader
 from mira_batch.storage.run.history import read_result_file
-from mira_batch.storage.run.layout import read_edit_run, result_key
+from mira_batch.storage.run.layout import result_key
+from mira_batch.storage.run.originals import open_originals
 from mira_batch.storage.run.results import find_groups
 from mira_batch.storage.stores import open_arrow_filesystem, open_store
 
@@ -152,13 +153,8 @@ class Signer:
     def _open_run(self, run: str) -> tuple[ManifestConfig, OriginalReader]:
         with self._lock:
             if run not in self._runs:
-                about = read_edit_run(open_store(f"{self._output}/{run}", self._storage, make=False))
-                given = about["config"].get("input", {})
-                known = {name: given[name] for name in ManifestConfig.model_fields if name in given}
-                known["columns"] = {"image": given.get("columns", {}).get("image", "image")}
-                source = ManifestConfig.model_validate(known)
-                files = [file["path"] for file in about["manifest"]]
-                self._runs[run] = source, OriginalReader(source, self._storage, files)
+                store = open_store(f"{self._output}/{run}", self._storage, make=False)
+                self._runs[run] = open_originals(store, self._storage)
             return self._runs[run]
 
     def _read_steps(self, some: pa.Table) -> list[list[dict[str, Any]]]:
