@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.config.inspect import InspectConfig
 from mira_batch.config.shared import JobConfig
 from mira_batch.core.receipts import Progress, RunSummary
@@ -18,6 +19,10 @@ def make_job(config: JobConfig) -> Job:
             from mira_batch.edit.job import EditJob
 
             return EditJob(config)
+        case EvaluateConfig():
+            from mira_batch.evaluate.job import EvaluateJob
+
+            return EvaluateJob(config)
         case InspectConfig():
             from mira_batch.inspect.job import InspectJob
 

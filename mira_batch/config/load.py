@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from mira_batch.config.base import SETTLED, Strict
 from mira_batch.config.document import DocumentError, read_document, read_value
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.config.explain import Places, explain
 from mira_batch.config.export import ExportConfig
 from mira_batch.config.inspect import InspectConfig
@@ -24,7 +25,11 @@ _CALLS = "calls/[0-9]*.json"
 """Beside a `run.json`: the configs of later calls that had another one; see `storage/run/layout.py`."""
 _IGNORED = "x-"
 """What the names of top-level keys begin with that hold no settings: anchors for aliases elsewhere, say."""
-JOBS: Mapping[str, type[JobConfig]] = {"edit": BulkEditConfig, "inspect": InspectConfig}
+JOBS: Mapping[str, type[JobConfig]] = {
+    "edit": BulkEditConfig,
+    "inspect": InspectConfig,
+    "evaluate": EvaluateConfig,
+}
 """The config of each job, by the name that `job` has in it."""
 Settings = tuple[dict[str, Any], Places, frozenset[str]]
 """The settings of a source, where each was written, and the texts in which `$` stands for itself."""

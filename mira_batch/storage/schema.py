@@ -90,6 +90,7 @@ def add_features(schema: pa.Schema) -> pa.Schema:
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
 
+_AXIS = ("value", "low", "high")
 FACTS = pa.schema(
     [
         ("record_id", pa.string()),
@@ -179,6 +180,40 @@ ADDED = frozenset({"source_depth", "source_c2pa", "source_type", "fidelity"})
 """Columns of `RESULTS` that files of earlier releases lack. They are read as null."""
 
 _FACTS = [field.name for field in FIDELITY if field.name not in ("shift_x", "shift_y")]
+
+SCORES = pa.schema(
+    [
+        ("record_id", pa.string()),  # of a control, the judged record's with `#` and what is asked about it
+        ("work_id", pa.string()),
+        ("status", pa.string()),
+        ("error_kind", pa.string()),
+        ("error_message", pa.string()),
+        ("judged", pa.string()),  # result; repeat; or a canary: original, black, other, nonsense
+        ("of", pa.string()),  # the record whose result, or original, this is about
+        ("group", pa.string()),  # value of the metadata's key that groups are made by
+        ("instruction", pa.string()),  # as the judge was given it
+        ("source", pa.string()),  # the original image
+        ("source_digest", pa.string()),  # of its pixels
+        ("result_digest", pa.string()),  # of the pixels that were judged
+        # How the result was made; null for pairs of a manifest:
+        ("run", pa.string()),
+        ("result_status", pa.string()),
+        ("num_steps", pa.int32()),
+        ("edit_seconds", pa.float64()),
+        ("edit_cost", pa.float64()),
+        # What the judge said:
+        ("score", pa.float64()),  # in [0, 1]
+        ("axes", pa.list_(pa.struct([("name", pa.string()), *((n, pa.float64()) for n in _AXIS)]))),
+        ("validity", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
+        ("protocol", pa.string()),
+        ("reason", pa.string()),
+        ("raw", pa.list_(pa.string())),
+        ("models", pa.struct([("judge", pa.string())])),  # identity
+        ("seconds", SECONDS),
+        ("cost", pa.float64()),  # US dollars that endpoints charged for the judging
+    ]
+)
+"""What the evaluate job writes of each judging."""
 
 SNAPSHOT = pa.schema(
     [

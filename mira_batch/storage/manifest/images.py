@@ -68,7 +68,7 @@ class ManifestImages:
             StoreError: its store could not be reached, also after retries.
             ManifestError: the manifest can't be read.
         """
-        return await self.read(record, partial(self._decode, record.source))
+        return await self.read(record, partial(self.decode, record.source))
 
     async def open_marked(self, record: PlannedRecord, keep: bool = False) -> tuple[tuple[Frame, Marks], int]:
         """As `open`, the image with what it says beside its pixels.
@@ -81,17 +81,28 @@ class ManifestImages:
 
     async def read(self, record: PlannedRecord, use: Callable[[bytes], T]) -> tuple[T, int]:
         """What `use` makes of the image's encoded bytes, in a thread; raises and counts as `open`."""
-        loop = asyncio.get_running_loop()
         if isinstance(record.image, Place):
-            data = await self._read_embedded(record.image)
-            return await loop.run_in_executor(self._readers, self._use_embedded, record, data, use), 0
-        return await loop.run_in_executor(self._readers, self._fetch, record.image, use)
+            return await self.fetch(record.image, partial(self._use_planned, record, use))
+        return await self.fetch(record.image, use)
+
+    async def fetch(self, image: str | Place, use: Callable[[bytes], T]) -> tuple[T, int]:
+        """The same of any image, whether or not it is the one that was planned."""
+        loop = asyncio.get_running_loop()
+        if isinstance(image, Place):
+            data = await self._read_embedded(image)
+            return await loop.run_in_executor(self._readers, self._use_embedded, image, data, use), 0
+        return await loop.run_in_executor(self._readers, self._fetch, image, use)
 
     def close(self) -> None:
         """Close the file that is open. Blocks while it is read."""
         self._embedded.close()
 
-    def _decode(self, name: str, data: bytes) -> Frame:
+    def decode(self, name: str, data: bytes) -> Frame:
+        """An image, decoded within the bounds of the manifest's settings.
+
+        Raises:
+            RecordError: it can't be.
+        """
         return frame_of(images.decode(data, name, self._source))
 
     def _decode_marked(self, name: str, keep: bool, data: bytes) -> tuple[Frame, Marks]:
@@ -113,12 +124,15 @@ class ManifestImages:
             error.retries = retries
             raise
 
-    def _use_embedded(self, record: PlannedRecord, data: bytes, use: Callable[[bytes], T]) -> T:
+    def _use_embedded(self, place: Place, data: bytes, use: Callable[[bytes], T]) -> T:
+        images.check_bytes(len(data), str(place), self._source)
+        return use(data)
+
+    def _use_planned(self, record: PlannedRecord, use: Callable[[bytes], T], data: bytes) -> T:
         planned = work_id(record.record_id, content_hash(data), record.instruction, self._fingerprint)
         if planned != record.work_id:
             problem = "the manifest has changed since this run was planned, and holds another image here"
             raise RecordError(ErrorKind.image_unreadable, f"{record.source}: {problem}")
-        images.check_bytes(len(data), record.source, self._source)
         return use(data)
 
     async def _read_embedded(self, place: Place) -> bytes:

@@ -41,7 +41,7 @@ class OriginalReader:
         """
         groups: dict[tuple[str, int], dict[int, str]] = defaultdict(dict)
         for source in sources:
-            if place := self._parse_place(source):
+            if isinstance(place := self.find(source), Place):
                 groups[place.file, place.row_group][place.row] = source
         found: dict[str, bytes] = {}
         column = self._source.columns.image
@@ -64,14 +64,18 @@ class OriginalReader:
             RecordError: its place is forbidden, unreadable or too large.
             StoreError: its store can't be used.
         """
-        if self._parse_place(source) is not None:
+        if isinstance(self.find(source), Place):
             return embedded.get(source)
         return images.fetch(source, self._source, self._storage)
 
-    def _parse_place(self, source: str) -> Place | None:
-        """The place an embedded image's source names. Only in the run's own manifest: an image URI is
-        free to look like a place, and would otherwise get around `input.allow`."""
+    def find(self, source: str) -> str | Place:
+        """Where an original is: a URI, or the place of an embedded image. The latter only in the run's own
+        manifest: an image URI is free to look like a place, and would otherwise get around `input.allow`.
+
+        Args:
+            source: as the result names it.
+        """
         match = _PLACE.fullmatch(source)
         if match is None or match[1] not in self._files:
-            return None
+            return source
         return Place(match[1], int(match[2]), int(match[3]))

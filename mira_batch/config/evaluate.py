@@ -1,0 +1,102 @@
+"""The configuration of the evaluate job."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from mira_batch.config.base import Strict
+from mira_batch.config.models import JudgeConfig
+from mira_batch.config.models.base import ModelConfig
+from mira_batch.config.shared import Columns, JobConfig, ManifestConfig, RunLimits
+from mira_batch.core.types import Status
+
+EVALUATE_VERSION = 1
+"""Raised when this package's code would judge another image, or ask another question about it."""
+
+
+class PairColumns(Columns):
+    """The manifest's names for what is judged: `image` is the edited image."""
+
+    original: str = "original"
+    """Column with the image that was edited: a URI or path. Of results it is known without."""
+
+
+class PairsConfig(ManifestConfig):
+    """What is judged: the results of a run, of all runs under an output, or a manifest of pairs."""
+
+    columns: PairColumns = PairColumns()  # pyright: ignore[reportIncompatibleVariableOverride]
+    """How the manifest calls its columns."""
+    where: str = "true"
+    """Which results: a condition in SQL over the catalogue's columns. A manifest of pairs has none."""
+    statuses: tuple[Literal["ok", "unfinished"], ...] = ("ok", "unfinished")
+    """Results that ended so are judged. Failed ones have no image, and are counted."""
+
+    @model_validator(mode="after")
+    def _has_statuses(self) -> PairsConfig:
+        if not self.statuses:
+            raise ValueError("statuses: is empty, so nothing would be judged; leave it out")
+        return self
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The statuses, as rows have them."""
+        return frozenset(Status(name).value for name in self.statuses)
+
+
+class ControlsConfig(Strict):
+    """What is judged beside the results, to know how far the judge can be trusted."""
+
+    repeats: int = Field(default=16, ge=0, le=100_000)
+    """So many results are judged a second time: how far does the judge agree with itself?"""
+    canaries: int = Field(default=8, ge=0, le=10_000)
+    """For so many results the judge is also asked about images that must not do: the original as it was, a
+    black image, the result of another record, and the result under an instruction that makes no sense."""
+
+
+class EvaluateLimits(RunLimits):
+    """What bounds a judging, and the whole run."""
+
+    judge_seconds: float = Field(default=300.0, gt=0)
+    """Longest a call of the judge may take."""
+
+    OPERATIONAL: ClassVar[frozenset[str]] = RunLimits.OPERATIONAL | {"judge_seconds"}
+
+
+class EvaluateConfig(JobConfig):
+    """Judge the results of a run, of a catalogue, or of any editor, and write down each score."""
+
+    job: Literal["evaluate"] = "evaluate"  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Which job it is."""
+    input: PairsConfig
+    """What is judged. In place of a manifest it may name a run's directory, or that of all runs."""
+    judge: JudgeConfig
+    """Who judges."""
+    group: str | None = None
+    """A key of the records' metadata: figures are also given for each of its values."""
+    sample: int | None = Field(default=None, ge=1)
+    """Judge only so many of the results, drawn at random, the same ones each time. None judges all."""
+    controls: ControlsConfig = ControlsConfig()
+    """What is judged beside them."""
+    limits: EvaluateLimits = EvaluateLimits()  # pyright: ignore[reportIncompatibleVariableOverride]
+    """What bounds each judging and the whole run."""
+
+    @model_validator(mode="after")
+    def _fits_its_source(self) -> EvaluateConfig:
+        if self.select is not None:
+            raise ValueError("select: is for the edit job; use input.where")
+        return self
+
+    def models(self) -> dict[str, ModelConfig]:
+        """The models that the job loads, by role."""
+        return {"judge": self.judge}
+
+    @property
+    def charges(self) -> bool:
+        """Whether calls of the judge cost money."""
+        return self.judge.charges
+
+    def scores(self) -> dict[str, Any]:
+        """Everything that changes a score, as plain JSON data."""
+        return {"version": EVALUATE_VERSION, "judge": self.judge.pixels()}

@@ -1,0 +1,70 @@
+"""What a judge is asked beside the results: the same again, and about images that must not do.
+
+Released judges have been found to rate black images like real ones; so each evaluation shows what this one
+says of them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from PIL import Image
+
+RESULT, REPEAT = "result", "repeat"
+ORIGINAL, BLACK, OTHER, NONSENSE = "original", "black", "other", "nonsense"
+CANARIES = (ORIGINAL, BLACK, OTHER, NONSENSE)
+"""The original as if it were the result; a black image; another record's result; an instruction without
+sense."""
+SENSELESS = "Pickle the Tuesday beneath its louder half, but only where the seven smells rounder."
+"""What no image can be faulted for not showing, and none can show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which records are judged, and which of them also otherwise. Plain data that travels to workers."""
+
+    sample: frozenset[str] | None
+    """None: all."""
+    repeats: frozenset[str]
+    canaries: frozenset[str]
+
+    def kinds(self, record_id: str) -> list[str]:
+        """What is asked about a record."""
+        if self.sample is not None and record_id not in self.sample:
+            return []
+        again = [REPEAT] if record_id in self.repeats else []
+        return [RESULT, *again, *(CANARIES if record_id in self.canaries else ())]
+
+
+def draw(records: Iterable[str], sample: int | None, repeats: int, canaries: int) -> Asked:
+    """Choose records at random, the same ones each time: those of the least digests.
+
+    Args:
+        records: all that may be judged.
+        sample: how many are; None: all.
+        repeats, canaries: so many of these.
+    """
+    most = max(sample or 0, repeats, canaries)
+    least = heapq.nsmallest(most, records, key=_digest) if most else []
+    return Asked(
+        None if sample is None else frozenset(least[:sample]),
+        frozenset(least[: min(repeats, sample or repeats)]),
+        frozenset(least[: min(canaries, sample or canaries)]),
+    )
+
+
+def _digest(record_id: str) -> bytes:
+    return blake2b(record_id.encode("utf-8", "surrogatepass"), digest_size=16, person=b"evaluate").digest()
+
+
+def name_judging(record_id: str, kind: str) -> str:
+    """The id of the row of a judging."""
+    return record_id if kind == RESULT else f"{record_id}#{kind}"
+
+
+def make_black(size: tuple[int, int]) -> Image.Image:
+    """A black image of this width and height, in pixels."""
+    return Image.new("RGB", size)
