@@ -76,15 +76,14 @@ def measure_agreement(
     except StatisticsError:
         kappa = None
     return Agreement(
-        *(
-            int(np.count_nonzero((accepted == a) & (taken == g)))
-            for a in (True, False)
-            for g in (True, False)
-        ),
-        rate,
-        find_wilson_interval(int(np.count_nonzero(accepted == taken)), len(taken), confidence),
-        kappa,
-        _rank(values[taken], values[~taken]),
+        accepted_good=int(np.count_nonzero(accepted & taken)),
+        accepted_bad=int(np.count_nonzero(accepted & ~taken)),
+        rejected_good=int(np.count_nonzero(~accepted & taken)),
+        rejected_bad=int(np.count_nonzero(~accepted & ~taken)),
+        rate=rate,
+        interval=find_wilson_interval(int(np.count_nonzero(accepted == taken)), len(taken), confidence),
+        kappa=kappa,
+        ranking=_rank(values[taken], values[~taken]),
     )
 
 
@@ -130,8 +129,8 @@ def find_acceptance(
     """The lowest threshold at which, with this confidence, at most a given share of what is accepted is bad.
 
     Fixed-sequence testing, as in Learn then Test (Angelopoulos et al., arXiv 2110.01052): thresholds are
-    tried from strict to lenient, each by the exact binomial test of "more than `most_bad` of the accepted ones are
-    bad" at level 1 - confidence, and the first that doesn't pass ends it. To promise too much, the first
+    tried from strict to lenient, each by the exact binomial test of "more than `most_bad` of the accepted ones
+    are bad" at level 1 - confidence, and the first that doesn't pass ends it. To promise too much, the first
     threshold that is too lenient would have to pass. Which one that is doesn't depend on the decisions, so it
     happens with a chance of at most 1 - confidence, however many are tried and however the tests depend on
     each other: no correction is due.

@@ -158,8 +158,8 @@ def _refuse_infinite(names: Sequence[str], won: Floats, tied: Floats) -> None:
         lengths[won > 0] = -1.0
         if (np.diag(_find_paths(lengths)) >= 0).all():
             raise StatisticsError(
-                "Wins back are too few for the ties that there are: strengths would be infinite. Compare more "
-                "pairs"
+                "Wins back are too few for the ties that there are: strengths would be infinite. Compare "
+                "more pairs"
             )
 
 
