@@ -129,11 +129,11 @@ def find_acceptance(
     """The lowest threshold at which, with this confidence, at most a given share of what is accepted is bad.
 
     Fixed-sequence testing, as in Learn then Test (Angelopoulos et al., arXiv 2110.01052): thresholds are
-    tried from strict to lenient, each by the exact binomial test of "more than `most_bad` of the accepted ones
-    are bad" at level 1 - confidence, and the first that doesn't pass ends it. To promise too much, the first
-    threshold that is too lenient would have to pass. Which one that is doesn't depend on the decisions, so it
-    happens with a chance of at most 1 - confidence, however many are tried and however the tests depend on
-    each other: no correction is due.
+    tried from strict to lenient, each by the exact binomial test of "more than `most_bad` of the accepted
+    ones are bad" at level 1 - confidence, and the first that doesn't pass ends it. To promise too much, the
+    first threshold that is too lenient would have to pass. Which one that is doesn't depend on the decisions,
+    so it happens with a chance of at most 1 - confidence, however many are tried and however the tests depend
+    on each other: no correction is due.
 
     That holds since the sequence is fixed before any decision is looked at. It is made of `all_scores` and
     the number of decisions alone: up to 50 thresholds that accept equal steps of share, from the first at

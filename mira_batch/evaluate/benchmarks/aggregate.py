@@ -1,4 +1,5 @@
-"""A mean that says what it rests on: items that failed or are missing are counted beside it, never dropped."""
+"""A mean that says what it rests on: items that failed or are missing are counted beside it, never
+dropped."""
 
 from __future__ import annotations
 
@@ -78,7 +79,8 @@ def average_groups(groups: Mapping[str, Aggregate], expected: Iterable[str]) -> 
         expected: names of all groups that belong in it.
 
     Returns:
-        It, with value None where a group lacks or has nothing judged: a mean of fewer groups is another figure.
+        It, with value None where a group lacks or has nothing judged: a mean of fewer groups is
+        another figure.
     """
     names = tuple(expected)
     there = [groups[name] for name in names if name in groups]
@@ -110,7 +112,8 @@ def check_item(key: str, outcome: Outcome, scores: Sequence[float | None], low: 
     for score in scores:
         if score is None or not low <= score <= high:
             raise BenchmarkError(
-                f"{key}: is judged and has a score of {score}; {low:g} to {high:g} are valid. Note it as failed"
+                f"{key}: is judged and has a score of {score}; {low:g} to {high:g} are valid. Note "
+                "it as failed"
             )
 
 

@@ -1,8 +1,8 @@
 """GEdit-Bench's table: 11 groups, three axes, all items and those of the intersection.
 
 An item's overall is sqrt(SC · PQ), a group's row is the mean of its items, and the benchmark's figure is the
-unweighted mean of the 11 rows. Languages are tables of their own. The intersection are the items that all models
-of the first published comparison had answered.
+unweighted mean of the 11 rows. Languages are tables of their own. The intersection are the items that all
+models of the first published comparison had answered.
 """
 
 from __future__ import annotations

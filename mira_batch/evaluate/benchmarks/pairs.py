@@ -1,8 +1,8 @@
 """Benchmarks of judges: how often a judge ranks edits as people did. Three of them, two of one name.
 
-`aggregate_editscore` is EditReward-Bench as EditScore's authors publish it, `aggregate_tiger` that of TIGER-Lab,
-`aggregate_compass` EditReward-Compass. A pair of which a score is not there counts as failed or missing, and
-neither as right nor as wrong.
+`aggregate_editscore` is EditReward-Bench as EditScore's authors publish it, `aggregate_tiger` that of
+TIGER-Lab, `aggregate_compass` EditReward-Compass. A pair of which a score is not there counts as failed or
+missing, and neither as right nor as wrong.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def aggregate_editscore(pairs: Sequence[Pair]) -> dict[str, EditScoreTable]:
         A table for each of the three dimensions.
 
     Raises:
-        BenchmarkError: an unknown type or dimension, a tie by people, a pair that comes twice, or a score that
-            is none.
+        BenchmarkError: an unknown type or dimension, a tie by people, a pair that comes twice, or a score
+            that is none.
     """
     _check_pairs(pairs, EDITSCORE_DIMENSIONS)
     for pair in pairs:
@@ -112,7 +112,8 @@ class CompassTable:
 
 
 def aggregate_compass(pairs: Sequence[Pair]) -> CompassTable:
-    """EditReward-Compass: of a preference the winner must score higher, of a tie scores differ by less than 1e-5.
+    """EditReward-Compass: of a preference the winner must score higher, of a tie scores differ by less than
+    1e-5.
 
     Args:
         pairs: all of the benchmark, whatever became of them.
@@ -178,7 +179,8 @@ class TigerRow:
     groups: Aggregate
     """Share of groups of which all pairs are right."""
     tie: float | None
-    """The largest difference of scores that is a tie: fitted. None where people have no tie, and none is one."""
+    """The largest difference of scores that is a tie: fitted. None where people have no tie, and none is
+    one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +195,10 @@ def aggregate_tiger(groups: Sequence[RankedGroup]) -> TigerTable:
     """EditReward-Bench of TIGER-Lab, by number of edits and over all.
 
     Where people have ties, pairs are counted with a threshold that is fitted to them, and the accuracy is the
-    best that any has: it flatters the judge a little, as the published figures do. Where they have none, equal
-    scores are wrong. A group is right if each of its preferences has the higher score and each of its ties lies
-    within the threshold of its size; that threshold turns no preference of a group into a tie. Equal scores are
-    no preference: the published script gives it to the later edit.
+    best that any has: it flatters the judge a little, as the published figures do. Where they have none,
+    equal scores are wrong. A group is right if each of its preferences has the higher score and each of its
+    ties lies within the threshold of its size; that threshold turns no preference of a group into a tie.
+    Equal scores are no preference: the published script gives it to the later edit.
 
     Args:
         groups: all of the benchmark, whatever became of them.
@@ -253,10 +255,11 @@ def _is_right(group: RankedGroup, tie: float | None) -> bool:
 
 
 def fit_tie(labels: Sequence[int], differences: Sequence[float]) -> tuple[float, float | None]:
-    """Accuracy over pairs with ties, at the threshold that makes it highest (Deutsch et al., arXiv 2305.14324).
+    """Accuracy over pairs with ties, at the threshold that makes it highest (Deutsch et al., arXiv
+    2305.14324).
 
-    A pair is right if people see a tie and |difference| <= threshold, or prefer one and it scores higher by more
-    than that. All pairs of one difference pass the threshold together.
+    A pair is right if people see a tie and |difference| <= threshold, or prefer one and it scores higher by
+    more than that. All pairs of one difference pass the threshold together.
 
     Args:
         labels: what people say of each pair: 1 the first is better, -1 the second, 0 a tie.

@@ -2,8 +2,9 @@
 
 Nothing here turns a failure into a number: what is empty, NaN, of one cluster, or all the same where it has
 to scatter, is refused with a `StatisticsError` that says why. Draws are seeded, so the same data give the
-same figures. `checks` reads values, `special` has the distributions, `clusters` means of values, `rates` those of
-counts, `paired` two runs record by record, `agreement` raters, and `strengths` several runs by pairs.
+same figures. `checks` reads values, `special` has the distributions, `clusters` means of values, `rates`
+those of counts, `paired` two runs record by record, `agreement` raters, and `strengths` several runs by
+pairs.
 """
 
 from mira_batch.evaluate.statistics.agreement import (

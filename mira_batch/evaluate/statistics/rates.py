@@ -42,8 +42,8 @@ def find_wilson_interval(hits: int, seen: int, confidence: float = 0.95) -> Inte
 
 
 def find_exact_interval(hits: int, seen: int, confidence: float = 0.95) -> Interval:
-    """The exact interval of a rate, by quantiles of the beta distribution (Clopper and Pearson, Biometrika 26,
-    1934).
+    """The exact interval of a rate, by quantiles of the beta distribution (Clopper and Pearson, Biometrika
+    26, 1934).
 
     Its coverage is never less than the nominal one.
 
