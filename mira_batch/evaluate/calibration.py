@@ -181,8 +181,8 @@ def find_acceptance(
 def _find_start(decisions: int, most_bad: float, level: float) -> float:
     """The share of results that the first threshold accepts.
 
-    Too strict, and its few decisions fail it by one bad one; too lenient, and it fails for what it accepts. Of
-    several rules that were simulated this one found a threshold most often.
+    Too strict, and its few decisions fail it by one bad one; too lenient, and it fails for what it accepts.
+    Of several rules that were simulated this one found a threshold most often.
     """
     fewest, one_bad = (_count_needed(bad, most_bad, level) for bad in (0, 1))
     if 2 * one_bad <= decisions:
@@ -218,7 +218,7 @@ class PassRate:
     value: float
     interval: Interval
     weight: float
-    """λ, 0 to 1: how far the scores are relied on."""
+    """λ: how far the scores are relied on, in decisions by unit of score. 0 where they tell nothing."""
     decided_alone: Interval
     """Wilson's interval by the decisions alone: what the scores are worth is how much wider it is."""
     decisions: int
@@ -233,7 +233,7 @@ def estimate_pass_rate(
     the weight that makes it narrowest (PPI++, Angelopoulos et al., arXiv 2311.01453).
 
         θ  = λ mean(f_others) + mean(y - λ f)
-        λ  = cov(y, f) / ((1 + n/N) var(f)), cut to 0 .. 1
+        λ  = cov(y, f) / ((1 + n/N) var(f))
         se² = var(y - λ f) / n + λ² var(f_others) / N
 
     A judge that is wrong in any way makes it wide, never wrong: what it is off by is measured on the decided
@@ -241,7 +241,8 @@ def estimate_pass_rate(
     within 0 and 1, and covers as promised for high pass rates, too, where the plain one doesn't.
 
     Args:
-        scores: of the decided results, in any unit that grows with goodness; 0 to 1 is best, shape [n].
+        scores: of the decided results, in any unit, shape [n]. The answer doesn't depend on the unit: λ is
+            not cut to 0 .. 1, as the paper proposes.
         good: whether the person took each, booleans of shape [n].
         other_scores: of the results that nobody decided, shape [N].
         confidence: two-sided, 0 to 1.
@@ -259,7 +260,6 @@ def estimate_pass_rate(
     y, n, rest = taken.astype(np.float64), len(values), len(others)
     spread = float(np.var(np.concatenate([values, others]), ddof=1))
     weight = float(np.cov(y, values)[0, 1]) / ((1 + n / rest) * spread) if spread else 0.0
-    weight = min(max(weight, 0.0), 1.0)
     value = weight * float(others.mean()) + float(np.mean(y - weight * values))
     error = math.sqrt(
         float(np.var(y - weight * values, ddof=1)) / n + weight**2 * float(np.var(others, ddof=1)) / rest

@@ -85,7 +85,8 @@ def aggregate_imgedit(items: Sequence[ImgEditItem]) -> ImgEditTable:
     types: dict[str, Aggregate] = {}
     for item in items:
         refuse_unknown(item.key, item.type, TYPES, "type")
-        check_item(item.key, item.outcome, item.axes or (None, None, None), 1, 5)
+        axes = (*(item.axes or ()), None, None, None)  # a missing one is None
+        check_item(item.key, item.outcome, axes[: max(3, len(item.axes or ()))], 1, 5)
     for name in TYPES:
         chosen = [item for item in items if item.type == name]
         mean = count_outcomes(chosen, [item.score for item in chosen if item.outcome is Outcome.judged])

@@ -32,7 +32,7 @@ EDITSCORE_GROUPS = {
 EDITSCORE_TYPES = tuple(name for names in EDITSCORE_GROUPS.values() for name in names)
 EDITSCORE_DIMENSIONS = ("prompt_following", "consistency", "overall")
 COMPASS_DIMENSIONS = ("IA", "VC", "VQ")
-"""Instruction adherence, visual consistency, visual quality."""
+"""As its data call them."""
 COMPASS_TIE = 1e-5
 """Scores closer than that are a tie."""
 

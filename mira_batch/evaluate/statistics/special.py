@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from statistics import NormalDist
 
 _TINY = 1e-300
@@ -81,6 +82,7 @@ def find_binomial_tail(most: int, trials: int, chance: float) -> float:
     return integrate_beta(trials - most, most + 1, 1 - chance)
 
 
+@lru_cache(maxsize=256)  # the rows of a table ask for the same few
 def find_t_quantile(share: float, degrees: float) -> float:
     """Quantile of Student's t: I_x(degrees/2, 1/2) with x = degrees / (degrees + t^2) is its two-sided tail.
 

@@ -119,7 +119,7 @@ def _differentiate(place: Floats, won: Floats, tied: Floats) -> tuple[Floats, Fl
 
 
 def _read_counts(names: Sequence[str], wins: ArrayLike, ties: ArrayLike) -> tuple[Floats, Floats]:
-    won, tied = read_values(wins, "count of wins", axes=2), read_values(ties, "count of ties", axes=2)
+    won, tied = read_values(wins, "count", axes=2), read_values(ties, "count", axes=2)
     if len(names) < 2 or len(set(names)) < len(names):
         raise StatisticsError("Two runs at least are needed, of different names")
     if won.shape != (len(names), len(names)) or tied.shape != won.shape:
