@@ -29,18 +29,18 @@ def make_clusters(rng: np.random.Generator, count: int, largest: int) -> tuple[n
     return of_image[clusters] + rng.normal(0, 1, len(clusters)), clusters
 
 
-@pytest.mark.parametrize(("count", "largest"), [(40, 1), (40, 4), (20, 3), (80, 6)])
+@pytest.mark.parametrize(("count", "largest"), [(20, 3), (40, 4), (60, 6)])
 def test_the_cluster_bootstrap(count: int, largest: int) -> None:
     rng = np.random.default_rng(count)
     covered = alone = 0
     for seed in range(WORLDS):
         values, clusters = make_clusters(rng, count, largest)
         covered += bootstrap_mean(values, clusters, seed=seed, draws=DRAWS).interval.covers(0)
-        if largest == 6 and seed < 200:
+        if largest == 6 and seed < 100:
             plain = bootstrap_mean(values, np.arange(len(values)), seed=seed, draws=DRAWS)
             alone += plain.interval.covers(0)
     assert 0.93 <= covered / WORLDS <= 0.97
-    assert alone / 200 < 0.85, "as if each were for itself it is too narrow"
+    assert alone / 100 < 0.85, "as if each were for itself it is too narrow"
 
 
 def test_the_cluster_bootstrap_of_a_macro_mean() -> None:
@@ -80,7 +80,7 @@ def test_intervals_of_rates(seen: int, rate: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("decisions", "rate", "noise"), [(100, 0.5, 1.0), (100, 0.85, 3.0), (300, 0.9, 1.0), (300, 0.95, 3.0)]
+    ("decisions", "rate", "noise"), [(100, 0.5, 1.0), (100, 0.85, 3.0), (300, 0.95, 1.0)]
 )
 def test_the_prediction_powered_pass_rate(decisions: int, rate: float, noise: float) -> None:
     """Of a judge that is biased, and knows much or little."""
