@@ -1,5 +1,4 @@
-"""A mean that says what it rests on: items that failed or are missing are counted beside it, never
-dropped."""
+"""A mean that says what it rests on: items that failed or are missing are counted beside it."""
 
 from __future__ import annotations
 

@@ -53,8 +53,7 @@ class ImgEditItem:
 
     @property
     def breaks_rule(self) -> bool:
-        """Whether the second or third axis exceeds the first, which the prompts forbid and nothing
-        enforces."""
+        """Whether the second or third axis exceeds the first: the prompts forbid it, nothing enforces it."""
         return self.axes is not None and max(self.axes[1:]) > self.axes[0]
 
 

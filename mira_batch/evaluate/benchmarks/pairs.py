@@ -112,8 +112,7 @@ class CompassTable:
 
 
 def aggregate_compass(pairs: Sequence[Pair]) -> CompassTable:
-    """EditReward-Compass: of a preference the winner must score higher, of a tie scores differ by less than
-    1e-5.
+    """EditReward-Compass: a winner must score higher, and scores of a tie be less than 1e-5 apart.
 
     Args:
         pairs: all of the benchmark, whatever became of them.
@@ -179,8 +178,7 @@ class TigerRow:
     groups: Aggregate
     """Share of groups of which all pairs are right."""
     tie: float | None
-    """The largest difference of scores that is a tie: fitted. None where people have no tie, and none is
-    one."""
+    """The largest difference of scores that is a tie: fitted. None where people have no tie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +193,11 @@ def aggregate_tiger(groups: Sequence[RankedGroup]) -> TigerTable:
     """EditReward-Bench of TIGER-Lab, by number of edits and over all.
 
     Where people have ties, pairs are counted with a threshold that is fitted to them, and the accuracy is the
-    best that any has: it flatters the judge a little, as the published figures do. Where they have none,
-    equal scores are wrong. A group is right if each of its preferences has the higher score and each of its
-    ties lies within the threshold of its size; that threshold turns no preference of a group into a tie.
-    Equal scores are no preference: the published script gives it to the later edit.
+    best that any has: it flatters the judge a little, as the published figures do. Over all it is fitted
+    anew. Where they have none, equal scores are wrong. A group is right if each of its preferences has the
+    higher score and each of its ties lies within the threshold of its size; that threshold turns no
+    preference of a group into a tie. Equal scores are no preference: the published script gives it to the
+    later edit.
 
     Args:
         groups: all of the benchmark, whatever became of them.
@@ -255,11 +254,11 @@ def _is_right(group: RankedGroup, tie: float | None) -> bool:
 
 
 def fit_tie(labels: Sequence[int], differences: Sequence[float]) -> tuple[float, float | None]:
-    """Accuracy over pairs with ties, at the threshold that makes it highest (Deutsch et al., arXiv
-    2305.14324).
+    """Accuracy over pairs with ties, at the threshold that makes it highest.
 
-    A pair is right if people see a tie and |difference| <= threshold, or prefer one and it scores higher by
-    more than that. All pairs of one difference pass the threshold together.
+    That is the calibration of ties of Deutsch et al., arXiv 2305.14324. A pair is right if people see a tie
+    and |difference| <= threshold, or prefer one and it scores higher by more than that. All pairs of one
+    difference pass the threshold together.
 
     Args:
         labels: what people say of each pair: 1 the first is better, -1 the second, 0 a tie.

@@ -114,8 +114,7 @@ def find_cohen_kappa(one: Labels, other: Labels) -> float:
 
 
 def find_fleiss_kappa(ratings: Sequence[Labels]) -> float:
-    """Fleiss' κ of several verdicts on each item (1971), by raters who need not be the same, or repeats of
-    one.
+    """Fleiss' κ (1971) of several verdicts on each item: of raters who may change, or repeats of one.
 
     p_o is the mean share of agreeing pairs of an item, p_e the sum of squares of the categories' shares.
 

@@ -83,7 +83,7 @@ def _sum_up(values: ArrayLike, clusters: Labels, groups: Labels | None) -> _Sums
         group, names = np.zeros(array.size, np.intp), ["all"]
     else:
         group = number_labels(groups, array.size, "group")
-        names = list(dict.fromkeys(str(name) for name in groups))
+        names = [str(groups[place]) for place in np.unique(group, return_index=True)[1]]
     cell = which * len(names) + group
     totals, counts = (
         np.bincount(cell, weights, count * len(names)).reshape(count, len(names)).astype(np.float64)

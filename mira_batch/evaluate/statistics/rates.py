@@ -42,10 +42,9 @@ def find_wilson_interval(hits: int, seen: int, confidence: float = 0.95) -> Inte
 
 
 def find_exact_interval(hits: int, seen: int, confidence: float = 0.95) -> Interval:
-    """The exact interval of a rate, by quantiles of the beta distribution (Clopper and Pearson, Biometrika
-    26, 1934).
+    """The exact interval of a rate, by quantiles of the beta distribution.
 
-    Its coverage is never less than the nominal one.
+    It is that of Clopper and Pearson (Biometrika 26, 1934). Its coverage is never less than the nominal one.
 
     Args:
         hits: records that have the property.
@@ -96,8 +95,7 @@ class Discordance:
 
 
 def compare_flags(a: ArrayLike, b: ArrayLike) -> Discordance:
-    """Exact McNemar test: whether two runs have a property, such as failed, equally often on the same
-    records.
+    """Exact McNemar test: whether two runs have a property, such as failed, equally often.
 
     Of the records on which they differ each is A's with chance 1/2 if they are alike, so
     p = min(1, 2 P(X <= min(only_a, only_b))), X binomial(only_a + only_b, 1/2). Records are taken as
