@@ -182,7 +182,7 @@ def _find_start(decisions: int, most_bad: float, level: float) -> float:
     """The share of results that the first threshold accepts.
 
     Too strict, and its few decisions fail it by one bad one; too lenient, and it fails for what it accepts.
-    Of several rules that were simulated this one found a threshold most often.
+    Of the rules that were simulated none was the best one in all worlds.
     """
     fewest, one_bad = (_count_needed(bad, most_bad, level) for bad in (0, 1))
     if 2 * one_bad <= decisions:
