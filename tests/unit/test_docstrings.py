@@ -9,7 +9,16 @@ import pytest
 
 from tests.support import ROOT
 
-ROOMS = ("core", "runtime", "storage", "export", "models/serving", "models/loader.py", "models/registry.py")
+ROOMS = (
+    "core",
+    "runtime",
+    "storage",
+    "export",
+    "evaluate/statistics",
+    "models/serving",
+    "models/loader.py",
+    "models/registry.py",
+)
 MANY = 3
 """Arguments from which they are described one by one."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
