@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ import typer
 from mira_batch.cli.app import complain, err, out, print_json, print_text
 from mira_batch.cli.interrupts import INTERRUPTED, Interrupts
 from mira_batch.config.base import make_absolute
-from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.load import load_job_config, load_run_config, load_storage
 from mira_batch.config.shared import JobConfig, StorageConfig
 from mira_batch.core.errors import ConfigError, RunStopped
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.types import RunEnd
+from mira_batch.evaluate.summary import Evaluation
 from mira_batch.launch import make_job
 from mira_batch.report.causes import causes_table
 from mira_batch.report.figures import dump_summary
@@ -53,7 +53,12 @@ class Outcome:
     def dump(self) -> dict[str, Any]:
         """The whole of it, for `--json`."""
         return (
-            dump_summary(self.summary) | dict(self.more) | ({"error": self.problem} if self.problem else {})
+            dump_summary(self.summary)
+            | {
+                name: asdict(found) if isinstance(found, Evaluation) else found
+                for name, found in self.more.items()
+            }
+            | ({"error": self.problem} if self.problem else {})
         )
 
 
@@ -106,7 +111,7 @@ def run_job(
     """Run a job, and print what came of it; arguments but for `as_json` as of `perform`."""
     found = perform(interrupts, settings, takeover, profile, approved, if_running)
     if found.lost:
-        what = "report" if isinstance(settings, BulkEditConfig) else "facts"
+        what = {"edit": "report", "inspect": "facts"}.get(settings.job, "figures")
         complain(f"[yellow]no {what}:[/]", found.lost)
     print_found(found, as_json, profile)
     end(found)

@@ -30,8 +30,7 @@ from mira_batch.storage import schema
 from mira_batch.storage.catalogue.buckets import digest_records
 from mira_batch.storage.catalogue.standing import find_standing_rows
 from mira_batch.storage.catalogue.where import parse_where
-from mira_batch.storage.manifest import Place, Split, find_manifest, scan_split
-from mira_batch.storage.manifest.rows import resolve_image
+from mira_batch.storage.manifest import Place, Split, find_manifest, resolve_image, scan_split
 from mira_batch.storage.run.history import read_result_file
 from mira_batch.storage.run.layout import RUN, result_key
 from mira_batch.storage.run.results import find_groups

@@ -8,11 +8,15 @@ from typing import Any
 from rich.console import Console
 
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.text import show_text
+from mira_batch.evaluate.scores import read_scores
+from mira_batch.evaluate.summary import summarise
 from mira_batch.report.facts import facts_table, summarise_facts
+from mira_batch.report.judged import describe_evaluation
 from mira_batch.report.progress import summary_table
 from mira_batch.report.time_breakdown import breakdown_table
 from mira_batch.report.write import write_report
@@ -20,22 +24,27 @@ from mira_batch.storage.run.layout import PROFILE
 
 
 def look_at_results(settings: JobConfig, summary: RunSummary) -> tuple[dict[str, Any], str]:
-    """Of an edit the location of its report, of an inspection what its facts add up to. Of a run without
-    records of its own there is neither.
+    """Of an edit the location of its report, of an inspection what its facts add up to, of an evaluation what
+    its scores say. Of a run without records of its own there is nothing.
 
     Args:
         settings: the job's config.
         summary: what its run did.
 
     Returns:
-        `report` or `facts` by name, and in words why there is none: that doesn't make a good run fail.
+        `report`, `facts` or `evaluation` by name, and in words why there is none: that doesn't make a good
+        run fail.
     """
     if not summary.planned:
         return {}, ""
     try:
         if isinstance(settings, BulkEditConfig):
             return {"report": write_report(settings, summary)}, ""
-        return {"facts": summarise_facts(summary.run, settings.storage)} if summary.committed else {}, ""
+        if not summary.committed:
+            return {}, ""
+        if isinstance(settings, EvaluateConfig):
+            return {"evaluation": summarise(read_scores(summary.run, settings.storage))}, ""
+        return {"facts": summarise_facts(summary.run, settings.storage)}, ""
     except StoreError as error:
         return {}, str(error)
 
@@ -81,6 +90,10 @@ def print_outcome(console: Console, summary: RunSummary, more: Mapping[str, Any]
     if "facts" in more:
         console.print()
         console.print(facts_table(more["facts"]))
+    if "evaluation" in more:
+        console.print()
+        for part in describe_evaluation(more["evaluation"]):
+            console.print(part)
     if profile:
         console.print()
         console.print(breakdown_table(summary))

@@ -19,7 +19,7 @@ from mira_batch.storage.manifest.listing import (
 from mira_batch.storage.manifest.originals import OriginalReader
 from mira_batch.storage.manifest.planned import PlannedRecord
 from mira_batch.storage.manifest.preflight import make_manifest_checks
-from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject
+from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject, resolve_image
 from mira_batch.storage.manifest.scan import SCAN, scan_split
 from mira_batch.storage.manifest.splits import Split, number_lines, read_split
 
@@ -41,6 +41,7 @@ __all__ = [
     "make_manifest_checks",
     "number_lines",
     "read_split",
+    "resolve_image",
     "scan_split",
     "split_manifest",
 ]

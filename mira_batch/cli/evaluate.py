@@ -1,0 +1,109 @@
+"""The commands by which edits are judged and compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mira_batch.cli.app import Command, Json, Sets, app, get_interrupts, out, print_json, print_text
+from mira_batch.cli.execute import read_storage, run_job
+from mira_batch.config.base import make_absolute
+from mira_batch.config.load import load_job_config
+from mira_batch.core.errors import ConfigError
+from mira_batch.evaluate.compare import compare as compare_scores
+from mira_batch.evaluate.compare import parse_gate
+from mira_batch.evaluate.scores import read_scores
+from mira_batch.report.judged import describe_comparison
+
+
+@app.command(cls=Command)
+def evaluate(
+    context: typer.Context,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="A run's directory, that of all runs, or a manifest of pairs; else the config's."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML or JSON file of the job: who judges, and how.")
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option("--judge", metavar="TYPE", help="Without a config: rules or fidelity.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="DIR", help="Directory of all evaluations.")
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option("--sample", min=1, metavar="N", help="Judge only so many results.")
+    ] = None,
+    set_: Sets = None,
+    takeover: Annotated[
+        bool, typer.Option("--takeover", help="Take the run over from a driver that is at work on it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Have a judge score each result, and say what the scores come to, with intervals.
+
+    A judge that fails gives no score; canaries and repeats say how far it can be trusted. It goes on from
+    wherever an earlier call stopped.
+    """
+    if (config is None) == (judge is None):
+        raise ConfigError("evaluate: give --config FILE, or --judge TYPE for a judge without settings")
+    sets = list(set_ or ())
+    given: Any = config
+    if config is None:
+        if source is None:
+            raise ConfigError("evaluate: give a SOURCE: a run, all runs, or a manifest of pairs")
+        given = {
+            "input": {"manifest": source},
+            "judge": {"type": judge},
+            "output": {"uri": output or "scores"},
+        }
+    else:
+        places = {"input.manifest": source, "output.uri": output}
+        sets = [f"{name}={_quote(make_absolute(p))}" for name, p in places.items() if p is not None] + sets
+    sets += [] if sample is None else [f"sample={sample}"]
+    run_job(get_interrupts(context), load_job_config(given, sets, "evaluate"), as_json, takeover)
+
+
+def _quote(text: str) -> str:
+    """As YAML, whatever is in it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@app.command(cls=Command)
+def compare(
+    a: Annotated[str, typer.Argument(help="Directory of an evaluation: the one to be beaten.")],
+    b: Annotated[str, typer.Argument(help="Directory of another one, by the same judge.")],
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gate", metavar="NAME>=X", help="Exit with 1 unless B less A is surely so; repeatable."
+        ),
+    ] = None,
+    set_: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two evaluations of the same records, pair by pair, and say which is better.
+
+    Scores of other judges, protocols, prompts or settings are refused: they don't compare.
+    """
+    gates = [parse_gate(text) for text in gate or ()]
+    storage = read_storage(set_ or ())
+    found = compare_scores(*(read_scores(make_absolute(run).rstrip("/"), storage) for run in (a, b)))
+    checks = [each.check(found) for each in gates]
+    if as_json:
+        gated = [
+            {"gate": g.text, "passed": ok, "why": why} for g, (ok, why) in zip(gates, checks, strict=True)
+        ]
+        print_json(found.dump() | {"gates": gated})
+    else:
+        for part in describe_comparison(found):
+            out.print(part)
+        for _, why in checks:
+            print_text(why)
+    if not all(passed for passed, _ in checks):
+        raise typer.Exit(1)

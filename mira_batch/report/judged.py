@@ -1,0 +1,179 @@
+"""What evaluations and comparisons say, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+from rich.text import Text
+
+from mira_batch.core.figures import show_dollars
+from mira_batch.core.text import show_text
+from mira_batch.evaluate.compare import Comparison, Failures, Line, show_signed
+from mira_batch.evaluate.scores import OVERALL
+from mira_batch.evaluate.statistics import Interval
+from mira_batch.evaluate.summary import Evaluation
+
+_CANARIES = {
+    "original": "the original as it was",
+    "black": "a black image",
+    "other": "another record's result",
+    "nonsense": "an instruction without sense",
+}
+
+
+def describe_evaluation(found: Evaluation) -> Iterator[Text | Table]:
+    """An evaluation, part by part."""
+    counts = f"{found.judged:,} of {found.records:,} records judged"
+    for number, words in ((found.no_result, "without a result"), (found.judge_failed, "judge failed")):
+        counts += f", {number:,} {words}" if number else ""
+    if found.errors:
+        counts += f" ({', '.join(f'{kind} {n:,}' for kind, n in sorted(found.errors.items()))})"
+    yield Text(counts)
+    yield Text(show_text(f"judge {found.judge} · {found.protocol}"), style="dim")
+    if found.means:
+        yield Text()
+        yield _tabulate_means(found)
+    if found.groups:
+        yield Text()
+        yield _tabulate_groups(found)
+    yield Text()
+    yield Text(_describe_agreement(found))
+    for canary in found.canaries:
+        words = f"canary, {_CANARIES[canary.kind]}: "
+        if canary.mean is not None:
+            words += (
+                f"mean {canary.mean:.2f}, {canary.as_good} of {canary.judged} as good as the result itself"
+            )
+        if canary.failed:
+            words += f"{', ' if canary.mean is not None else ''}{canary.failed} not scored"
+        yield Text(words, style="yellow" if canary.as_good else "")
+    effort = [] if found.steps is None else [f"{found.steps:.1f} edits a record"]
+    effort += [f"edits cost {show_dollars(found.edit_cost)}"] if found.edit_cost else []
+    effort += [f"judging {found.judge_seconds:,.1f} s"]
+    effort += [f"and {show_dollars(found.cost)}"] if found.cost else []
+    yield Text(" · ".join(effort), style="dim")
+
+
+def _tabulate_means(found: Evaluation) -> Table:
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
+    table.add_column("")
+    for name in ("scale", "n", "mean", "95 % interval"):
+        table.add_column(name, justify="right")
+    for name, mean in found.means.items():
+        low, high = found.scales[name]
+        cells = (
+            f"{low:g} to {high:g}",
+            f"{mean.records:,}",
+            f"{mean.value:.3f}",
+            _show_interval(mean.interval),
+        )
+        table.add_row(_show_name(name), *cells)
+    return table
+
+
+def _tabulate_groups(found: Evaluation) -> Table:
+    """The overall score with its interval, and the means of the axes."""
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
+    table.add_column("by group")
+    axes = [name for name in found.means if name != OVERALL]
+    for name in ("n", OVERALL, "95 % interval", *axes):
+        table.add_column(_show_name(name), justify="right")
+    for group, means in found.groups.items():
+        overall = means[OVERALL]
+        values = (f"{means[name].value:.3f}" if means[name].records else "–" for name in axes)
+        cells = f"{overall.records:,}", f"{overall.value:.3f}", _show_interval(overall.interval)
+        table.add_row(show_text(group), *cells, *values)
+    return table
+
+
+def _show_name(name: str) -> str:
+    return show_text(name.replace("_", " "))
+
+
+def _show_interval(interval: Interval | None) -> str:
+    return "–" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
+
+
+def _describe_agreement(found: Evaluation) -> str:
+    if found.agreement is None:
+        return show_text(f"self-agreement: unknown; {found.agreement_note}")
+    agreed = found.agreement
+    return (
+        f"self-agreement ({agreed.items} judged {agreed.repeats} times): ICC {agreed.icc:.2f} "
+        f"({_show_interval(agreed.interval)}) · median |Δ| {agreed.median_difference:.3f} · "
+        f"95 % within {agreed.p95_difference:.3f}"
+    )
+
+
+def describe_comparison(found: Comparison) -> Iterator[Text | Table]:
+    """A comparison, part by part; its verdict last."""
+    left = [(found.only_a, "in A alone"), (found.only_b, "in B alone")]
+    left += [(found.asked_otherwise, "asked for otherwise")]
+    aside = ", ".join(f"{number:,} {words}" for number, words in left if number)
+    yield Text(show_text(f"A  {found.a}"))
+    yield Text(show_text(f"B  {found.b}"))
+    originals = found.scores[0].originals if found.scores else 0
+    counts = (
+        f"{found.paired:,} records of both, {found.scored:,} scored in both, from {originals:,} originals"
+    )
+    yield Text(counts + (f"; left out: {aside}" if aside else ""))
+    yield Text()
+    yield _tabulate_lines(found)
+    if found.groups:
+        yield Text()
+        yield _tabulate(list(found.groups.items()), "overall, by group")
+    seen = [line for line in found.scores if line.smallest is not None]
+    if seen:
+        sizes = ", ".join(f"{line.smallest:.3f} of {line.name.replace('_', ' ')}" for line in seen)
+        yield Text(show_text(f"the smallest difference that these records show four times of five: {sizes}"))
+    for line in found.scores[:1]:
+        if line.note:
+            yield Text(show_text(f"no interval: {line.note}"))
+    if found.worst:
+        worst = ", ".join(f"{each.record_id} {each.a:.2f} → {each.b:.2f}" for each in found.worst)
+        yield Text(show_text(f"worst regressions: {worst}"))
+    yield Text(show_text(f"verdict: {found.verdict}"), style="bold")
+
+
+def _tabulate_lines(found: Comparison) -> Table:
+    table = _tabulate([(line.name, line) for line in (*found.scores, *found.effort)], "")
+    for name, failures in (("no result", found.no_result), ("judge failed", found.judge_failed)):
+        if failures.a or failures.b:
+            _add_failures(table, name, failures, found.paired)
+    return table
+
+
+def _tabulate(lines: list[tuple[str, Line]], title: str) -> Table:
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
+    table.add_column(title)
+    for name in ("n", "A", "B", "B less A", "95 % interval", "p", "win / tie / loss"):
+        table.add_column(name, justify="right")
+    for name, line in lines:
+        wins = f"{line.wins.win:,} / {line.wins.tie:,} / {line.wins.loss:,}"
+        interval = "–"
+        if line.interval is not None:
+            interval = f"{show_signed(line.interval.low)} to {show_signed(line.interval.high)}"
+        table.add_row(
+            _show_name(name),
+            f"{line.records:,}",
+            f"{line.a:.3f}",
+            f"{line.b:.3f}",
+            Text(show_signed(line.difference), style="bold" if line.is_sure else ""),
+            interval,
+            "–" if line.p is None else _show_p(line.p),
+            wins,
+        )
+    return table
+
+
+def _add_failures(table: Table, name: str, failures: Failures, paired: int) -> None:
+    difference = (failures.b - failures.a) / paired
+    shares = (f"{100 * count / paired:.1f} %" for count in (failures.a, failures.b))
+    table.add_row(
+        name, f"{paired:,}", *shares, f"{show_signed(100 * difference)} %", "", _show_p(failures.test.p), ""
+    )
+
+
+def _show_p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
