@@ -6,10 +6,10 @@ says of them.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from heapq import nsmallest
 
 from PIL import Image
 
@@ -39,20 +39,21 @@ class Asked:
         return [RESULT, *again, *(CANARIES if record_id in self.canaries else ())]
 
 
-def draw(records: Iterable[str], sample: int | None, repeats: int, canaries: int) -> Asked:
+def draw(records: Mapping[str, bool], sample: int | None, repeats: int, canaries: int) -> Asked:
     """Choose records at random, the same ones each time: those of the least digests.
 
     Args:
-        records: all that may be judged.
+        records: all that may be judged, and whether each has a result.
         sample: how many are; None: all.
-        repeats, canaries: so many of these.
+        repeats, canaries: of so many, of those that have a result, more is asked.
     """
-    most = max(sample or 0, repeats, canaries)
-    least = heapq.nsmallest(most, records, key=_digest) if most else []
+    sampled = records if sample is None else dict.fromkeys(nsmallest(sample, records, key=_digest))
+    able = [record for record in sampled if records[record]]
+    asked_more = nsmallest(max(repeats, canaries), able, key=_digest)
     return Asked(
-        None if sample is None else frozenset(least[:sample]),
-        frozenset(least[: min(repeats, sample or repeats)]),
-        frozenset(least[: min(canaries, sample or canaries)]),
+        None if sample is None else frozenset(sampled),
+        frozenset(asked_more[:repeats]),
+        frozenset(asked_more[:canaries]),
     )
 
 

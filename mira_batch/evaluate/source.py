@@ -116,27 +116,29 @@ def find_source(config: EvaluateConfig) -> Source:
 def _find_results(config: EvaluateConfig, one_run: bool) -> Source:
     place, where = config.input.manifest, parse_where(config.input.where)
     found = find_standing_rows(place, one_run, config.storage)
-    files: dict[tuple[str, int], list[tuple[int, str]]] = defaultdict(list)
+    files: dict[tuple[str, int], list[int]] = defaultdict(list)
+    records: dict[str, bool] = {}
     version: list[str] = []
     others: dict[str, Other] = {}
     for table in found.tables:
         rows = table.filter(where)
         rows = rows.filter(rows["gone"].is_null())
         for row in rows.select(list(_NEEDED)).to_pylist():
-            files[row["run"], row["shard"]].append((row["row"], row["record_id"]))
+            files[row["run"], row["shard"]].append(row["row"])
+            records[row["record_id"]] = row["status"] != Status.failed
             version.append(f"{row['run']} {row['shard']} {row['row']} {row['result_digest']}")
             original, digest = row["source_digest"], row["result_digest"]
-            if row["status"] != Status.failed and original and len(others) < _OTHERS:
+            if records[row["record_id"]] and original and len(others) < _OTHERS:
                 others.setdefault(original, Other(original, row["run"], row["shard"], row["row"], digest))
     if not files:
         raise ManifestError(f"{place}: has no result that input.where names; see `mira-batch status`")
-    asked = _draw(config, [record for rows in files.values() for _, record in rows])
+    asked = _draw(config, records)
     splits = [
         ResultSplit(
             found.output,
             run,
             shard,
-            tuple(sorted(row for row, _ in rows)),
+            tuple(sorted(rows)),
             len(rows) * _ROW_BYTES,
             asked,
             tuple(others.values()),
@@ -147,7 +149,7 @@ def _find_results(config: EvaluateConfig, one_run: bool) -> Source:
     return Source(place, [(place, content)], lambda: splits, 64_000_000)
 
 
-def _draw(config: EvaluateConfig, records: Sequence[str]) -> Asked:
+def _draw(config: EvaluateConfig, records: Mapping[str, bool]) -> Asked:
     return draw(records, config.sample, config.controls.repeats, config.controls.canaries)
 
 
@@ -163,11 +165,8 @@ def _find_pairs(config: EvaluateConfig) -> Source:
         parts = found.split()
         few = config.model_copy(update={"input": source.model_copy(update={"identity": "uri"})})
         read = (table for part in parts for table in scan_split(part, few.input, config.storage, ""))
-        records = [
-            record
-            for table in read
-            for record in table.filter(table["reason"].is_null())["record_id"].to_pylist()
-        ]
+        good = (table.filter(table["reason"].is_null()) for table in read)
+        records = dict.fromkeys((name for rows in good for name in rows["record_id"].to_pylist()), True)
         asked = _draw(config, records)
         return [PairSplit(part, part.size, asked) for part in parts]
 

@@ -1,0 +1,173 @@
+"""`mira-batch evaluate` and `compare`: results of runs and catalogues, and pairs of manifests, judged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from mira_batch import load_config, run
+from mira_batch.core.receipts import RunSummary
+from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.commands import EMBEDDED, Commands
+from tests.support.runs.nights import Nights
+
+RECORDS = 40
+ONE = 17
+"""Its instruction can't be understood; of another one the image is not there."""
+
+
+@pytest.fixture
+def cli(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Commands:
+    return Commands(Nights(tmp_path / "night"), capfd, **EMBEDDED)
+
+
+def edit(tmp_path: Path, name: str, **more: Any) -> RunSummary:
+    manifest = tmp_path / "catalogue" / "manifest.jsonl"
+    if not manifest.exists():
+        make_catalogue(tmp_path / "catalogue", RECORDS)
+        rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+        rows = [row | {"kind": "odd" if i % 2 else "even"} for i, row in enumerate(rows)]
+        manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return run(load_config(settings(manifest, tmp_path / name, **more)))
+
+
+def evaluate(cli: Commands, source: Path | str, output: Path, *more: str, judge: str = "rules") -> Any:
+    sets = ("--set", "backend=inline", "--set", "workers.shard_size=4")
+    return cli.json("evaluate", source, "--judge", judge, "-o", output, *sets, *more)
+
+
+def rows_of(found: Any) -> dict[str, dict[str, Any]]:
+    return {row["record_id"]: row for row in pq.read_table(f"{found['run']}/results").to_pylist()}
+
+
+def test_each_result_is_judged_once_and_the_counts_add_up(cli: Commands, tmp_path: Path) -> None:
+    done = edit(tmp_path, "out")
+    found = evaluate(cli, done.run, tmp_path / "scores", "--set", "group=kind")
+    said = found["evaluation"]
+    assert (said["records"], said["judged"], said["no_result"], said["judge_failed"]) == (40, 38, 2, 0)
+    assert said["errors"] == {"instruction_unclear": 1, "image_unreadable": 1}
+    assert said["means"]["overall"]["value"] == 1.0 and said["means"]["overall"]["records"] == 38
+    assert {group: means["overall"]["records"] for group, means in said["groups"].items()} == {
+        "even": 20, "odd": 18,
+    }  # fmt: skip
+    rows = rows_of(found)
+    assert len([row for row in rows.values() if row["judged"] == "result"]) == RECORDS
+    failed = rows[f"rec-{ONE:05d}"]
+    assert failed["score"] is None and failed["result_status"] == "failed"
+    assert failed["error_message"].startswith("no result: ")
+    good = rows["rec-00003"]
+    assert good["score"] == 1 and good["num_steps"] == 2 and good["group"] == "odd"
+    assert {axis["name"]: axis["value"] for axis in good["axes"]} == {"edits": 2.0}
+    assert cli.json("verify", found["run"])["whole"]
+
+
+def test_canaries_and_repeats_are_judged_beside_the_results(cli: Commands, tmp_path: Path) -> None:
+    done = edit(tmp_path, "out")
+    controls = "controls={repeats: 5, canaries: 3}"
+    found = evaluate(cli, done.run, tmp_path / "scores", "--set", controls)
+    said = found["evaluation"]
+    canaries = {canary["kind"]: canary for canary in said["canaries"]}
+    assert {kind: (c["judged"], c["failed"]) for kind, c in canaries.items()} == {
+        "original": (3, 0), "black": (3, 0), "other": (3, 0), "nonsense": (0, 3),
+    }  # fmt: skip
+    assert all(c["as_good"] == 0 for c in canaries.values()), "this judge is not fooled"
+    assert said["repeated"] == 5
+    assert "All 10 scores are 1" in said["agreement_note"], "what can't be told is not told"
+    rows = rows_of(found)
+    assert len({row["of"] for row in rows.values() if row["judged"] == "black"}) == 3
+    again = evaluate(cli, done.run, tmp_path / "scores2", "--set", controls, judge="fidelity")
+    blind = {canary["kind"]: canary for canary in again["evaluation"]["canaries"]}
+    assert blind["original"]["as_good"] == 3, "and one that doesn't know the instruction is"
+
+
+def test_a_catalogue_is_judged_and_only_what_is_new_the_next_time(cli: Commands, tmp_path: Path) -> None:
+    nights = cli.nights
+    nights.folder.mkdir()
+    nights.add(6)
+    cli.run()
+    none = ("--set", "controls={repeats: 0, canaries: 0}")
+    first = evaluate(cli, nights.output, tmp_path / "scores", *none)
+    assert first["evaluation"]["judged"] == first["planned"] == 6
+    nights.add(2)
+    cli.run()
+    second = evaluate(cli, nights.output, tmp_path / "scores", *none)
+    assert second["planned"] == 2
+    where = ("--set", "input.where=record_id in ('rec-0000', 'rec-0007')")
+    some = evaluate(cli, nights.output, tmp_path / "some", *none, *where)
+    assert some["evaluation"]["records"] == 2
+
+
+def test_a_sample_is_the_same_each_time(cli: Commands, tmp_path: Path) -> None:
+    done = edit(tmp_path, "out")
+    drawn = []
+    for name in ("a", "b"):
+        found = evaluate(cli, done.run, tmp_path / name, "--sample", "10")
+        rows = rows_of(found)
+        drawn.append({row["of"] for row in rows.values() if row["judged"] == "result"})
+    assert drawn[0] == drawn[1] and len(drawn[0]) == 10
+
+
+def test_pairs_of_a_manifest_are_judged_and_a_row_without_original_is_a_reject(
+    cli: Commands, tmp_path: Path
+) -> None:
+    for name, colour in (("before", "red"), ("after", "blue")):
+        Image.new("RGB", (32, 32), colour).save(tmp_path / f"{name}.png")
+    row = {
+        "record_id": "a",
+        "image": "before.png",
+        "original": "before.png",
+        "instruction": "rotate it by 180",
+    }
+    rows = [row, row | {"record_id": "b", "image": "after.png"}, {**row, "record_id": "c", "original": None}]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    none = ("--set", "controls={repeats: 0, canaries: 0}")
+    found = evaluate(cli, tmp_path / "pairs.jsonl", tmp_path / "scores", *none)
+    assert (found["planned"], found["rejected"]) == (2, 1)
+    assert {name: row["score"] for name, row in rows_of(found).items()} == {"a": 1.0, "b": 0.0}
+    bad = ("evaluate", tmp_path / "pairs.jsonl", "--judge", "rules", "-o", tmp_path / "x")
+    error = cli.json(*bad, "--set", "input.where=cost > 1", "--set", "backend=inline", code=2)
+    assert "input.where: is for results of runs" in error["error"]
+
+
+def test_two_runs_are_compared_pair_by_pair(cli: Commands, tmp_path: Path) -> None:
+    short, whole = edit(tmp_path, "short", limits={"max_steps": 1}), edit(tmp_path, "whole")
+    group = ("--set", "group=kind")
+    a, b = (
+        evaluate(cli, done.run, tmp_path / f"scores-{k}", *group) for k, done in enumerate((short, whole))
+    )
+    found = cli.json("compare", a["run"], b["run"], "--gate", "overall>=0.1", "--gate", "steps<=5")
+    assert (found["paired"], found["scored"], found["only_a"], found["only_b"]) == (40, 38, 0, 0)
+    overall, edits = found["scores"]
+    assert overall["name"] == "overall" and overall["a"] < overall["b"] == 1.0
+    assert overall["interval"]["low"] > 0 and overall["p"] < 0.01
+    assert overall["wins"]["win"] + overall["wins"]["tie"] == 38 and not overall["wins"]["loss"]
+    assert edits["name"] == "edits" and {line["name"] for line in found["effort"]} == {"steps", "seconds"}
+    assert found["no_result"]["a"] == found["no_result"]["b"] == 2
+    assert found["verdict"].startswith("B is better (+0.") and not found["worst"]
+    assert [gate["passed"] for gate in found["gates"]] == [True, True]
+    back = cli.json("compare", b["run"], a["run"], "--gate", "overall>=-0.05", code=1)
+    assert back["verdict"].startswith("B is worse") and back["worst"][0]["a"] == 1.0
+    assert not back["gates"][0]["passed"]
+    text = cli.text("compare", a["run"], b["run"])
+    assert "40 records of both, 38 scored in both" in text and "verdict: B is better" in text
+
+
+def test_scores_that_do_not_compare_are_refused(cli: Commands, tmp_path: Path) -> None:
+    done = edit(tmp_path, "out")
+    rules = evaluate(cli, done.run, tmp_path / "rules")["run"]
+    other = evaluate(cli, done.run, tmp_path / "fidelity", judge="fidelity")["run"]
+    error = cli.json("compare", rules, other, code=2)["error"]
+    assert (
+        "were not scored alike" in error and "protocol: ['rules-judge/1'] and ['fidelity-judge/1']" in error
+    )
+    strict = evaluate(cli, done.run, tmp_path / "s", "--set", "judge.max_shift=1", judge="fidelity")["run"]
+    assert "settings of the judge" in cli.json("compare", other, strict, code=2)["error"]
+    error = cli.json("compare", done.run, rules, code=2)["error"]
+    assert "is a run of the job edit; give one of `mira-batch evaluate`" in error
+    for gate, words in (("overall", "give a name"), ("joy>=1", "there is no figure 'joy'")):
+        assert words in cli.json("compare", rules, rules, "--gate", gate, code=2)["error"]
