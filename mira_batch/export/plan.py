@@ -139,7 +139,7 @@ class Planner:
                 new.add(rows.filter(self._tell_new(rows, there, changed)).drop_columns("digest"))
         if changed:
             raise RunConflict(
-                f"{self._to.store.uri}: has an earlier result of {_list_some(changed)}, and nothing is "
+                f"{self._config.destination}: has an earlier result of {_list_some(changed)}, and nothing is "
                 "overwritten; export into another destination, or leave them out with --where"
             )
 
@@ -199,8 +199,9 @@ class Planner:
                     known[name] = kind, row["of"]
         if found:
             raise RunConflict(
-                f"{self._to.store.uri}: {_list_some(found, '; ')}. Nothing was written. `--names record` "
-                "calls files by their record_id, --root keeps more folders, and another destination is empty"
+                f"{self._config.destination}: {_list_some(found, '; ')}. Nothing was written. "
+                "`--names record` calls files by their record_id, --root keeps more folders, and another "
+                "destination is empty"
             )
 
 
