@@ -97,6 +97,20 @@ def test_records_of_one_source_are_named_and_refused(cli: Commands, nights: Nigh
     assert "names: was record, now source" in error
 
 
+def test_a_name_may_be_as_long_as_that_of_a_source_and_no_longer(
+    cli: Commands, nights: Nights, tmp_path: Path
+) -> None:
+    for record, name in (("long", f"{'é' * 125}.jpg"), ("longer", "x" * 255)):
+        Image.new("RGB", (12, 8), (200, 40, 60)).save(tmp_path / name, "JPEG")
+        nights.rows[record] = nights.rows["rec-0001"] | {"record_id": record, "image": name}
+    cli.run()
+    error = export(cli, tmp_path / "to", "folder", code=2)["error"]
+    assert "of 'longer' is too long for a file's name" in error and "'long' " not in error
+    assert not (tmp_path / "to").exists()
+    export(cli, tmp_path / "to", "folder", "--where", "record_id != 'longer'")
+    assert f"{'é' * 125}.png" in visible(tmp_path / "to")
+
+
 def test_files_of_others_are_left_alone(cli: Commands, tmp_path: Path) -> None:
     to = tmp_path / "to"
     to.mkdir()
@@ -180,22 +194,14 @@ def test_a_condition_means_the_same_of_a_run_and_of_a_catalogue(
 
 
 @pytest.mark.parametrize(
-    ("form", "option"),
-    [
-        ("csv", ("--names", "record")),
-        ("hf", ("--format", "source")),
-        ("webdataset", ("--root", "/")),
-        ("folder", ("--shard-records", "3")),
-        ("folder", ("--mode", "upsert")),
-        ("csv", ("--catalog", "shop")),
-        ("folder", ("--decisions", "d.jsonl")),
-    ],
-)
-def test_an_option_that_would_do_nothing_is_refused(
-    cli: Commands, tmp_path: Path, form: str, option: tuple[str, str]
-) -> None:
-    error = export(cli, tmp_path / "to", form, *option, code=2)["error"]
-    assert error.startswith(f"{option[0]}: is for ") and not (tmp_path / "to").exists()
+    "words",
+    ["csv --names record", "hf --format source", "webdataset --root /", "folder --shard-records 3",
+     "folder --mode upsert", "csv --catalog shop", "folder --decisions d.jsonl"],
+)  # fmt: skip
+def test_an_option_that_would_do_nothing_is_refused(cli: Commands, tmp_path: Path, words: str) -> None:
+    form, option, value = words.split()
+    error = export(cli, tmp_path / "to", form, option, value, code=2)["error"]
+    assert error.startswith(f"{option}: is for ") and not (tmp_path / "to").exists()
 
 
 def test_what_the_manifest_lost_is_gone(cli: Commands, nights: Nights, tmp_path: Path) -> None:
