@@ -210,7 +210,10 @@ def forget(
     would = "would be " if dry else ""
     out.print(f"{len(done.kept)} snapshots {would}kept, {len(done.snapshots)} {would}deleted")
     for name, rows in done.deleted.items():
-        print_text(f"{name}: {would}deleted, {rows:,} superseded rows")
+        people = (
+            f" and {done.decisions[name]:,} files of decisions about them" if name in done.decisions else ""
+        )
+        print_text(f"{name}: {would}deleted, {rows:,} superseded rows{people}")
     for name, rows in done.copied.items():
         print_text(f"{name}: {would}deleted but for {rows:,} rows that are still needed")
 

@@ -5,6 +5,7 @@ Nothing is written here. Whatever can be refused is refused by name before anyth
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mira_batch.config.base import is_remote
 from mira_batch.config.export import ExportConfig
 from mira_batch.config.shared import ManifestConfig
 from mira_batch.core.errors import RunConflict, describe
@@ -24,6 +26,8 @@ from mira_batch.storage.catalogue.buckets import BucketSpool, RowSpool, digest_r
 from mira_batch.storage.run.layout import read_edit_run
 from mira_batch.storage.stores import Store
 
+_MOST_BYTES = 255
+"""Of a name in a folder, by which file systems are bound."""
 _MOST_NAMED = 5
 """Collisions that a refusal names."""
 _RECORDS = pa.schema([*schema.CHOSEN, ("digest", pa.binary(16))])
@@ -139,7 +143,7 @@ class Planner:
                 new.add(rows.filter(self._tell_new(rows, there, changed)).drop_columns("digest"))
         if changed:
             raise RunConflict(
-                f"{self._to.store.uri}: has an earlier result of {_list_some(changed)}, and nothing is "
+                f"{self._config.destination}: has an earlier result of {_list_some(changed)}, and nothing is "
                 "overwritten; export into another destination, or leave them out with --where"
             )
 
@@ -187,6 +191,8 @@ class Planner:
             for row in rows:
                 name, kind = row["name"], row["kind"]
                 earlier = known.get(name)
+                if kind == _NEW and self._is_too_long(name):
+                    found.append(f"{name} of {row['of']!r} is too long for a file's name")
                 if kind == _THERE and name in ours:
                     continue
                 if kind == _NEW and earlier is not None:
@@ -199,9 +205,14 @@ class Planner:
                     known[name] = kind, row["of"]
         if found:
             raise RunConflict(
-                f"{self._to.store.uri}: {_list_some(found, '; ')}. Nothing was written. `--names record` "
-                "calls files by their record_id, --root keeps more folders, and another destination is empty"
+                f"{self._config.destination}: {_list_some(found, '; ')}. Nothing was written. "
+                "`--names record` calls files by their record_id, --root keeps more folders, and another "
+                "destination is empty"
             )
+
+    def _is_too_long(self, name: str) -> bool:
+        parts = [] if is_remote(self._config.destination) else name.split("/")
+        return any(len(os.fsencode(part)) > _MOST_BYTES for part in parts)
 
 
 class _Runs:

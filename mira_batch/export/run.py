@@ -95,12 +95,7 @@ def export(
         StoreError: a store can't be used, or a result is gone or damaged.
     """
     stop = stop or StopRequest()
-    if config.signing is not None:
-        if config.form not in WITH_IMAGES:
-            raise ConfigError(f"--sign: is for {', '.join(WITH_IMAGES)}; {config.form} holds no images")
-        check_key(config.signing)
-    if config.any_status and config.form not in (*TABLES, "csv"):
-        raise ConfigError("--any-status: is for csv and tables; results that are not ok are no images to use")
+    _check_options(config)
 
     def look() -> None:
         if stop.end is not None:
@@ -111,16 +106,40 @@ def export(
 
     with stop.heeding():
         choice = choose(config, look)
+        if config.form != "iceberg":  # whose destination is a name
+            config = config.model_copy(update={"destination": make_absolute(config.destination)})
+            _refuse_runs(config.destination.rstrip("/"), choice)
         whole = _export_table if config.form in TABLES else _export_files
         return whole(config, choice, look, told or (lambda done, total: None), dry)
+
+
+_MEANT_FOR: dict[str, tuple[str, Sequence[str]]] = {
+    "signing": ("--sign", WITH_IMAGES),
+    "any_status": ("--any-status", ("csv", *TABLES)),
+    "names": ("--names", ("folder",)),
+    "root": ("--root", ("folder",)),
+    "format": ("--format", ("folder",)),
+    "shard_records": ("--shard-records", ("webdataset", "hf")),
+    "mode": ("--mode", TABLES),
+    "catalog": ("--catalog", ("iceberg",)),
+}
+"""Settings that some forms alone have: the option, and the forms."""
+
+
+def _check_options(config: ExportConfig) -> None:
+    """Refuse what would be passed over in silence, and a key that doesn't sign."""
+    for name, (option, forms) in _MEANT_FOR.items():
+        if name in config.model_fields_set and getattr(config, name) and config.form not in forms:
+            raise ConfigError(f"{option}: is for {', '.join(forms)}; {config.form} has no use for it")
+    if config.decisions is not None and not config.approved_only:
+        raise ConfigError("--decisions: is for --approved-only; without it nobody is asked")
+    if config.signing is not None:
+        check_key(config.signing)
 
 
 def _export_files(
     config: ExportConfig, choice: Choice, look: Callable[[], None], told: Told, dry: bool
 ) -> ExportSummary:
-    config = config.model_copy(update={"destination": make_absolute(config.destination)})
-    if config.destination.rstrip("/") in (config.source.rstrip("/"), choice.output.rstrip("/")):
-        raise ConfigError(f"{config.destination}: is the directory of all runs; export into one of its own")
     to = _look_at(config)
     with Planner(config, to, look) as planner:
         found = planner.compare(choice)
@@ -147,6 +166,19 @@ def _export_files(
     ):  # an earlier call was cut short, perhaps in the middle of a file
         store.delete_temporaries(folders=False)
     return replace(summary, bytes=written)
+
+
+def _refuse_runs(destination: str, choice: Choice) -> None:
+    """Refuse the directory of all runs, and what belongs to one of them or to their catalogue."""
+    output = choice.output.rstrip("/")
+    if destination == output:
+        raise ConfigError(f"{destination}: is the directory of all runs; export into one of its own")
+    if destination.startswith(f"{output}/"):
+        first, _, below = destination[len(output) + 1 :].partition("/")
+        if first == "catalogue" or (below and first in choice.runs):
+            raise ConfigError(
+                f"{destination}: belongs to {output}/{first}; export into a directory of its own"
+            )
 
 
 def _look_at(config: ExportConfig) -> Destination:

@@ -147,7 +147,8 @@ class Signer:
             problem = f"can't be read any more: {error}"
         raise StoreError(
             f"record {planned['record_id']!r}: its original, {said.source}, {problem}; an image is signed "
-            "with what it was made from, so leave the record out with --where"
+            "with what it was made from: put it back and call again, or export into "
+            "another destination without the record (--where)"
         )
 
     def _open_run(self, run: str) -> tuple[ManifestConfig, OriginalReader]:

@@ -14,6 +14,7 @@ SOURCES = [
     *(name for name in schema.TABLE.names if name in schema.RESULTS.names),
     "seconds",
     "models",
+    "fidelity",
 ]
 """The columns of results that a row is made of."""
 
@@ -32,6 +33,8 @@ def make_table_rows(output: str, places: pa.Table, found: pa.Table) -> pa.Table:
         columns[f"{name}_seconds"] = pc.call_function("struct_field", [found["seconds"]], _part(name))
     for name in _ROLES:
         columns[name] = pc.call_function("struct_field", [found["models"]], _part(name))
+    for name in schema.FIDELITY.names:
+        columns[name] = pc.call_function("struct_field", [found["fidelity"]], _part(name))
     file = f"{output}/{run}/{result_key(places['shard'][0].as_py())}"
     columns |= {"run": places["run"], "result_row": places["row"]}
     columns["result_file"] = pa.chunked_array([pa.array([file] * rows, pa.string())])

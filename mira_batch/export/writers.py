@@ -146,7 +146,9 @@ def _fit_image(config: ExportConfig, planned: Mapping[str, Any], row: Mapping[st
         labels = make_labels(marks, "keep", marks.source_type)  # all that it says already
         return encode(image, config.encoding(cast("Any", wanted)), labels)
     except RecordError as error:
-        raise StoreError(f"{error}; leave it out with --where, or keep the format of results") from error
+        raise StoreError(
+            f"{error}; export into another destination, without it (--where) or in the format of results"
+        ) from error
 
 
 def _make_shard(config: ExportConfig, output: str, rows: pa.Table) -> bytes | memoryview:

@@ -17,7 +17,7 @@ from mira_batch.report.totals import Totals, read_totals
 from mira_batch.storage.run.layout import read_edit_run
 from mira_batch.storage.stores import Store, open_arrow_filesystem, open_store
 
-SAME, OTHER, ABSENT = "same result", "another result", "not in that run"
+SAME, OTHER, NONE, ABSENT = "same result", "another result", "no result in either", "not in that run"
 _TOGETHER = 16
 """Records that are looked up together."""
 
@@ -51,11 +51,13 @@ class Earlier:
 
         Args:
             record: its id.
-            digest: of its result's pixels.
+            digest: of its result's pixels; empty or None where it has none.
         """
         if record not in self._places:
             return ABSENT
-        return SAME if digest and self._places[record][2] == digest else OTHER
+        if self._places[record][2] != (digest or None):
+            return OTHER
+        return SAME if digest else NONE
 
     def make_chart(self, store: Store, config: BulkEditConfig, totals: Totals) -> Chart:
         """How the results of a run stand to the earlier ones.
@@ -71,7 +73,7 @@ class Earlier:
         told = Counter(
             self.tell(record, digest) for *_, record, digest in _list_digests(store, config, totals)
         )
-        labels = [label for label in (SAME, OTHER, ABSENT) if told[label]]
+        labels = [label for label in (SAME, OTHER, NONE, ABSENT) if told[label]]
         return Chart("against", f"Against {self.name}", labels, [told[label] for label in labels])
 
     def join(self, cards: Iterable[Card]) -> Iterator[Card]:

@@ -62,7 +62,7 @@ def describe_export(found: dict[str, Any]) -> list[str]:
         "not_ok": "not ok",
         "not_approved": "not approved",
         "left_over": f"more {would}written, as an export that was cut short had begun with them",
-        "other_format": "in the format of the results, since that of their source isn't written",
+        "other_format": "in the format of the results, as their source's name ends in none that is written",
     }
     lines += [f"{found[name]:,} {text}" for name, text in words.items() if found[name]]
     return [*lines, f"{found['as']}: {found['destination']}"]

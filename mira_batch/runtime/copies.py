@@ -19,6 +19,7 @@ from mira_batch.core.types import Status
 from mira_batch.runtime.ledger import FOOTER, to_json
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import FoldedRun, Snapshot
+from mira_batch.storage.run.decisions import list_kept
 from mira_batch.storage.run.history import read_result_file, shard_in
 from mira_batch.storage.run.layout import (
     COPY_OF,
@@ -56,7 +57,8 @@ class Move:
 def copy_rows(
     catalogue: Catalogue, name: str, newest: Snapshot, rows: Collection[tuple[int, int]], fields: pa.Schema
 ) -> Move:
-    """Copy rows of a run into one of their own, with their plan rows and step images, and read them back.
+    """Copy rows of a run into one of their own, with their plan rows, their step images and what people have
+    decided about them, and read them back.
 
     Args:
         catalogue: of both runs.
@@ -94,7 +96,7 @@ def copy_rows(
         plans.append(
             pa.Table.from_pylist([by_record[n] for n in table["record_id"].to_pylist()], plan_fields)
         )
-    for key in _list_step_images(source, places, fields, target):
+    for key in [*_list_step_images(source, places, fields, target), *list_kept(source)]:
         if (data := source.get(key)) is not None:  # else it was lost before
             target.put(key, data)
     for key in standing.pointers:

@@ -29,6 +29,7 @@ from mira_batch.storage.catalogue.snapshot import (
     locate_file,
     read_snapshot,
 )
+from mira_batch.storage.run.decisions import list_kept
 from mira_batch.storage.run.layout import RUN
 
 _SPANS = {"daily": "%Y-%m-%d", "weekly": "%G-%V", "monthly": "%Y-%m", "yearly": "%Y"}
@@ -78,6 +79,9 @@ class Forgetting:
     """Runs that are deleted once what is needed of them is copied, and how many rows that is."""
     rows: int = 0
     """Rows that the newest snapshot has afterwards."""
+    decisions: Mapping[str, int] = field(default_factory=dict)
+    """Of runs that are deleted how many files of people's decisions go with them; they were about results
+    that are superseded. Those of runs that are copied go along."""
 
 
 @dataclass
@@ -139,6 +143,7 @@ def forget(
             {name: needs[name].known for name in sorted(deleted)},
             {name: len(needs[name].rows) for name in sorted(copied)},
             newest.rows - superseded,
+            {name: n for name in sorted(deleted) if (n := len(list_kept(catalogue.output, f"{name}/")))},
         )
         if dry:
             return outcome

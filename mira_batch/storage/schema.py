@@ -291,6 +291,10 @@ TABLE = pa.schema(
         ("restored", pa.bool_()),
         ("final_thought", pa.string()),
         ("metadata", pa.string()),
+        ("source_depth", pa.int32()),  # as in `RESULTS`
+        ("source_c2pa", pa.bool_()),
+        ("source_type", pa.string()),
+        *FIDELITY,
         ("run", pa.string()),
         ("result_file", pa.string()),  # URI of the Parquet file that holds the result image,
         ("result_row", pa.int32()),  # and its row in that file, from 0 on

@@ -87,13 +87,28 @@ def test_records_of_one_source_are_named_and_refused(cli: Commands, nights: Nigh
     nights.rows["twin"] = nights.rows["rec-0001"] | {"record_id": "twin/../x"}
     cli.run()
     error = export(cli, tmp_path / "to", "folder", code=2)["error"]
-    assert "rec-0001.png of" in error and "is wanted by" in error and "--names record" in error
+    assert error.startswith(f"{tmp_path}/to: rec-0001.png of")
+    assert "is wanted by" in error and "--names record" in error
     assert not (tmp_path / "to").exists()
     found = export(cli, tmp_path / "to", "folder", "--names", "record")
     assert found["exported"] == 9
     assert "twin%2F%2E%2E%2Fx.png" in visible(tmp_path / "to")
     error = export(cli, tmp_path / "to", "folder", code=2)["error"]
     assert "names: was record, now source" in error
+
+
+def test_a_name_may_be_as_long_as_that_of_a_source_and_no_longer(
+    cli: Commands, nights: Nights, tmp_path: Path
+) -> None:
+    for record, name in (("long", f"{'é' * 125}.jpg"), ("longer", "x" * 255)):
+        Image.new("RGB", (12, 8), (200, 40, 60)).save(tmp_path / name, "JPEG")
+        nights.rows[record] = nights.rows["rec-0001"] | {"record_id": record, "image": name}
+    cli.run()
+    error = export(cli, tmp_path / "to", "folder", code=2)["error"]
+    assert "of 'longer' is too long for a file's name" in error and "'long' " not in error
+    assert not (tmp_path / "to").exists()
+    export(cli, tmp_path / "to", "folder", "--where", "record_id != 'longer'")
+    assert f"{'é' * 125}.png" in visible(tmp_path / "to")
 
 
 def test_files_of_others_are_left_alone(cli: Commands, tmp_path: Path) -> None:
@@ -157,6 +172,36 @@ def test_only_what_is_approved(cli: Commands, nights: Nights, tmp_path: Path) ->
         cli, tmp_path / "x", "csv", "--approved-only", "--decisions", tmp_path / "bad.jsonl", code=2
     )
     assert "bad.jsonl:1: is no decision" in error["error"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "chosen"),
+    [
+        ("changed_share >= 0", 8),
+        ("changed_share is null", 0),
+        ("image_part is not null and instruction_part is not null", 8),
+        ("plan >= 1 and gone is null and num_steps = 1", 8),
+        ("error_kind = 'instruction_unclear'", 0),
+    ],
+)
+def test_a_condition_means_the_same_of_a_run_and_of_a_catalogue(
+    cli: Commands, nights: Nights, tmp_path: Path, condition: str, chosen: int
+) -> None:
+    (run,) = Path(nights.output).glob("*/run.json")
+    words = ("export", tmp_path / "to", "--as", "csv", "--dry-run", "--where", condition)
+    of_run = cli.json(*words, "--run", run.parent)
+    assert of_run["exported"] == chosen and of_run == cli.json(*words, "--catalogue", nights.output)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["csv --names record", "hf --format source", "webdataset --root /", "folder --shard-records 3",
+     "folder --mode upsert", "csv --catalog shop", "folder --decisions d.jsonl"],
+)  # fmt: skip
+def test_an_option_that_would_do_nothing_is_refused(cli: Commands, tmp_path: Path, words: str) -> None:
+    form, option, value = words.split()
+    error = export(cli, tmp_path / "to", form, option, value, code=2)["error"]
+    assert error.startswith(f"{option}: is for ") and not (tmp_path / "to").exists()
 
 
 def test_what_the_manifest_lost_is_gone(cli: Commands, nights: Nights, tmp_path: Path) -> None:
@@ -272,6 +317,10 @@ def test_a_source_is_named_once(cli: Commands, nights: Nights, tmp_path: Path) -
     assert "is the directory of a run" in error
     error = export(cli, nights.output, "folder", code=2)["error"]
     assert "is the directory of all runs" in error
+    for inside in (run.parent / "results", Path(nights.output) / "catalogue"):
+        before = files_of(inside)
+        error = export(cli, inside, "csv", code=2)["error"]
+        assert f"{inside}: belongs to {nights.output}/" in error and files_of(inside) == before
     text = cli.text("export", tmp_path / "to", "--as", "folder", "--config", cli.config)
     assert "8 of 9 records exported" in text and "1 not ok" in text
     error = export(cli, tmp_path / "to", "folder", "--set", "shard_records=0", code=2)["error"]

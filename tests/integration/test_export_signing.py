@@ -172,7 +172,7 @@ def test_refused_before_anything_is_written(
     )
     (tmp_path / "other.pem").write_bytes(other)
     cases = (
-        ("csv", key, "--sign: is for folder, webdataset, hf; csv holds no images"),
+        ("csv", key, "--sign: is for folder, webdataset, hf; csv has no use for it"),
         ("folder", key[:2], "--sign and --sign-key go together"),
         ("folder", (*key[:3], "env:NO_SUCH_KEY"), "NO_SUCH_KEY"),
         ("folder", (*key[:3], "call:json:no_such"), "json has no function 'no_such'"),
@@ -190,7 +190,7 @@ def test_an_original_that_changed_is_no_parent(
     nights.paint("rec-0001", 200)
     error = export(cli, tmp_path / "to", "folder", *key, code=2)["error"]
     assert "record 'rec-0001': its original" in error and "is another one now" in error
-    assert "leave the record out with --where" in error
+    assert "into another destination without the record (--where)" in error
     (tmp_path / "rec-0003.png").unlink()
     more = ("--where", "record_id != 'rec-0001'")
     assert "record 'rec-0003'" in export(cli, tmp_path / "other", "folder", *key, *more, code=2)["error"]

@@ -58,6 +58,8 @@ def compare(table: pa.Table, nights: Nights) -> None:
         names = ("work_id", "instruction", "status", "width", "num_steps", "result_digest", "metadata")
         assert [row[name] for name in names] == [want[name] for name in names]
         assert row["editor"] == want["models"]["editor"] and row["io_seconds"] == want["seconds"]["io"]
+        assert (row["source_type"], row["source_depth"]) == (want["source_type"], want["source_depth"])
+        assert {name: row[name] for name in want["fidelity"]} == want["fidelity"]
     query = "select image.bytes from read_parquet(?, file_row_number = true) where file_row_number = ?"
     with duckdb.connect() as connection:
         found = connection.execute(query, [row["result_file"], row["result_row"]]).fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from contextlib import suppress
@@ -18,9 +19,12 @@ from mira_batch.runtime.forget import Forgetting, Retention, forget
 from mira_batch.runtime.lease import lease
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.check import check_catalogue
+from mira_batch.storage.catalogue.decided import read_verdicts
 from mira_batch.storage.catalogue.place import Catalogue, open_catalogue
 from mira_batch.storage.catalogue.rollback import roll_back
 from mira_batch.storage.catalogue.snapshot import list_numbers
+from mira_batch.storage.run.decisions import keep_decisions
+from mira_batch.storage.run.results import read_outputs
 from mira_batch.storage.stores import Store, open_store
 from tests.support.runs.cuts import Cut, cut_off
 from tests.support.runs.edits import verify_edits
@@ -75,6 +79,28 @@ def test_superseded_rows_go_and_the_catalogue_stays(nights: Nights) -> None:
     kept = open_store(str(nights.folder / "out" / f"{first}.kept1"), StorageConfig())
     verdict = verify_edits(kept)
     assert verdict.whole and verdict.committed == 2
+
+
+def decide(nights: Nights, run: str, record: str) -> tuple[str, str]:
+    """Have a result of a run approved."""
+    store = open_store(f"{nights.output}/{run}", StorageConfig())
+    rows = read_outputs(store.uri, ["record_id", "result_digest"]).to_pylist()
+    (digest,) = (row["result_digest"] for row in rows if row["record_id"] == record)
+    said = {"record_id": record, "result_digest": digest, "decision": "approve"}
+    keep_decisions(store, StorageConfig(), json.dumps(said).encode(), "d.jsonl")
+    return record, digest
+
+
+def test_decisions_go_along_with_the_results_that_they_are_about(nights: Nights) -> None:
+    (first,) = drop(nights, dry=True).copied
+    approved = decide(nights, first, "rec-0019")
+    assert drop(nights).decisions == {}
+    verdicts = read_verdicts(f"{nights.output}/{first}.kept1", StorageConfig(), "decisions")
+    assert verdicts == {approved: "approve"}
+    for row in nights.rows.values():
+        row["instruction"] = "blur it"
+    nights.run()
+    assert drop(nights, dry=True).decisions == drop(nights).decisions == {f"{first}.kept1": 1}
 
 
 def test_a_run_of_which_nothing_is_needed_goes_whole(nights: Nights) -> None:

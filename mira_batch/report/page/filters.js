@@ -51,7 +51,7 @@ class Filters {
       this.picked.set(chart.name, new Set(places));
     }
     this.words = said.get("q") ?? "";
-    this.order = said.get("sort") in orders ? said.get("sort") : "problems";
+    this.order = Object.hasOwn(orders, said.get("sort")) ? said.get("sort") : "problems";
     this.page = Math.max(1, Number.parseInt(said.get("page") ?? "1", 10) || 1);
     this.open = said.get("record");
   }

@@ -17,7 +17,7 @@ from mira_batch.storage import schema
 from mira_batch.storage.catalogue.bucketfiles import SnapshotWriter, read_part
 from mira_batch.storage.catalogue.buckets import BucketSpool, count_buckets, digest_records
 from mira_batch.storage.catalogue.merge import UPDATES, merge
-from mira_batch.storage.catalogue.pending import Pending, Run, find_pending
+from mira_batch.storage.catalogue.pending import Pending, Run, find_pending, look_at_run
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import FoldedRun, Snapshot
 from mira_batch.storage.run.committed import find_ranges
@@ -111,6 +111,31 @@ def read_updates(
     """
     for table in _read_updates(catalogue, pending, fields, on_damaged, dict(pending.base.runs)):
         yield table.drop_columns("digest")
+
+
+def read_run(
+    store: Store,
+    job: str,
+    storage: StorageConfig,
+    fields: pa.Schema,
+    on_damaged: Callable[[StoreError], None],
+) -> Iterator[pa.Table]:
+    """The rows of one run, as a catalogue of it alone would have them (schema `SNAPSHOT`).
+
+    Args:
+        store: the run's directory.
+        job: name of its job.
+        storage: how it is reached.
+        fields, on_damaged: as of `fold`.
+
+    Raises:
+        StoreError: the store can't be used, or the run is damaged.
+    """
+    found = look_at_run(store, job)
+    for _, table in () if found is None else _read_results(found[0], storage, fields, (), on_damaged):
+        rows = table.select(schema.SNAPSHOT.names)
+        place = rows.schema.get_field_index("current")
+        yield rows.set_column(place, "current", pa.array([True] * table.num_rows, pa.bool_()))
 
 
 def _read_updates(

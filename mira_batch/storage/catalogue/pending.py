@@ -89,7 +89,7 @@ def find_pending(
             continue
         store = open_store(catalogue.output.locate(name), catalogue.storage, make=False)
         try:
-            run = _look_at(store, catalogue.job)
+            run = look_at_run(store, catalogue.job)
         except layout.DamagedFile as error:
             on_damaged(error)
             continue
@@ -131,8 +131,16 @@ def _number(found: Sequence[tuple[Run, str]], known: Mapping[str, int]) -> list[
     return sorted(runs, key=lambda run: run.number)
 
 
-def _look_at(store: Store, job: str) -> tuple[Run, str] | None:
-    """A folder as a run of this job that is planned, and when it was begun; None if it is something else."""
+def look_at_run(store: Store, job: str) -> tuple[Run, str] | None:
+    """A folder as a run of this job that is planned, and when it was begun; None if it is something else.
+
+    Args:
+        store: the folder.
+        job: name of the job.
+
+    Raises:
+        StoreError: the store can't be used, or the run is damaged.
+    """
     about = store.read(layout.RUN, lambda data: layout.parse_run(data, store.locate(layout.RUN)))
     if about is None or layout.job_of(about) != job:
         return None

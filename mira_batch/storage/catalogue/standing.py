@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage import schema
-from mira_batch.storage.catalogue.fold import merge_pending
+from mira_batch.storage.catalogue.fold import merge_pending, read_run
 from mira_batch.storage.catalogue.pending import find_pending
 from mira_batch.storage.catalogue.place import Catalogue, open_with_runs
-from mira_batch.storage.run.history import read_columns, shard_in
 from mira_batch.storage.run.layout import read_edit_run
 from mira_batch.storage.stores import Store, open_store
-
-_OF_RUN = (
-    "record_id", "work_id", "status", "stop_reason", "error_kind", "source_digest", "result_digest",
-    "num_steps", "cost", "models",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,30 +62,9 @@ def _open(catalogue: Catalogue, name: str) -> Store:
 
 def _of_run(uri: str, storage: StorageConfig) -> StandingRows:
     store = open_store(uri, storage, make=False)
-    manifest = read_edit_run(store)["settings"].get("input", {}).get("manifest", "")
-
-    def read() -> Iterator[pa.Table]:
-        for file, table in read_columns(uri, _OF_RUN, schema.RESULTS, storage, _raise):
-            yield _as_snapshot(table, store.name, shard_in(file), manifest)
-
-    return StandingRows(uri.rpartition("/")[0], {store.name: store}, read())
-
-
-def _as_snapshot(table: pa.Table, run: str, shard: int, manifest: str) -> pa.Table:
-    """Rows of a result file as a catalogue of this one run would have them."""
-    rows = table.num_rows
-    columns: dict[str, Any] = {name: table[name] for name in table.column_names}
-    columns |= {
-        "models": pa.array([json.dumps(models) for models in table["models"].to_pylist()], pa.string()),
-        "made_as": table["work_id"],
-        "run": pa.array([run] * rows, pa.string()),
-        "shard": pa.array([shard] * rows, pa.int32()),
-        "row": pa.array(range(rows), pa.int32()),
-        "source": pa.array([manifest] * rows, pa.string()),
-        "current": pa.array([True] * rows, pa.bool_()),
-    }
-    arrays = [columns.get(field.name, pa.nulls(rows, field.type)) for field in schema.SNAPSHOT]
-    return pa.table(arrays, schema=schema.SNAPSHOT)
+    read_edit_run(store)
+    rows = read_run(store, "edit", storage, schema.RESULTS, _raise)
+    return StandingRows(uri.rpartition("/")[0], {store.name: store}, rows)
 
 
 def _raise(error: StoreError) -> None:

@@ -142,7 +142,7 @@ def parse_decisions(data: bytes, where: str) -> list[tuple[int, Decision]]:
 
 
 def _check_row(row: Mapping[str, Any]) -> Decision:
-    texts = {name: row.get(name) or "" for name in (*_MOST_TEXT, "reason")}
+    texts = {name: "" if row.get(name) is None else row[name] for name in (*_MOST_TEXT, "reason")}
     for name, text in texts.items():
         if not isinstance(text, str):
             raise ValueError(f"{name} is no text")

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+_STEM = 255 - len(f"..{'0' * 16}.tmp")
+"""Bytes of its name that a temporary file has in its own, since file systems take no more than 255."""
 _TEMPORARY = re.compile(r"(^|/)\.[^/]+\.[0-9a-f]{16}\.tmp$")
 
 
@@ -35,7 +37,8 @@ def write_file(
         OSError: the disk is full, read-only or the like.
     """
     folder, name = os.path.split(path)
-    temporary = f"{folder}/.{name}.{secrets.token_hex(8)}.tmp"
+    stem = name if len(name) <= _STEM // 4 else os.fsencode(name)[:_STEM].decode(errors="ignore")
+    temporary = f"{folder}/.{stem}.{secrets.token_hex(8)}.tmp"
     try:
         file = _open_new(temporary, folder)
         try:

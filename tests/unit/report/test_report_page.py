@@ -19,7 +19,7 @@ from mira_batch.core.receipts import RunSummary
 from mira_batch.core.types import ErrorKind, Failure
 from mira_batch.report.write import Form, write_report
 from tests.unit.report.browsers import FOUND, MISSING, browse, opened
-from tests.unit.report.runs import BLUE, GREEN, HOSTILE, Run, row
+from tests.unit.report.runs import BLUE, GREEN, HOSTILE, Run, row, unopened
 
 pytestmark = pytest.mark.skipif(FOUND is None, reason=MISSING)
 
@@ -99,6 +99,9 @@ def test_bars_choose_and_the_address_says_what(page: Page) -> None:
     page.evaluate("location.hash = 'errors=editor failed&steps=nonsense&page=99&sort=wrong'")
     page.wait_for_function("document.querySelectorAll('article').length === 1")
     assert names(page) == ["failed"]
+    page.evaluate("location.hash = 'errors=editor failed&sort=constructor'")
+    page.reload()
+    assert names(page) == ["failed"], "what JavaScript knows of every object is no order"
     page.locator("#clear").click()
     assert len(names(page)) == 4 and "#" not in page.url
 
@@ -129,12 +132,13 @@ def test_the_script_finds_the_bins_that_were_counted(browser: Browser, tmp_path:
 def test_an_earlier_run_is_shown_beside_this_one(browser: Browser, tmp_path: Path) -> None:
     old, new = Run(tmp_path / "old"), Run(tmp_path / "new")
     source = new.image("a")
-    old.commit(row("same", source), row("other", source, (BLUE,)), row("gone", source))
-    new.commit(row("fresh", source), row("same", source), row("other", source, (BLUE, GREEN)))
+    lost = unopened("lost")
+    old.commit(row("same", source), row("other", source, (BLUE,)), row("gone", source), lost)
+    new.commit(row("fresh", source), row("same", source), row("other", source, (BLUE, GREEN)), lost)
     with opened(browser, write(new, most=None, against=old.store.uri)) as page:
         page.locator("article img").first.wait_for()
         assert page.locator("#chart-against span").all_inner_texts() == [
-            "same result", "another result", "not in that run",
+            "same result", "another result", "no result in either", "not in that run",
         ]  # fmt: skip
         bar(page, "against", "another result").click()
         assert names(page) == ["other"] and page.url.endswith("#against=another+result")

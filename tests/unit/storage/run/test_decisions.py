@@ -67,6 +67,7 @@ def keep(run: Run, *said: tuple[str, str], by: str = "ada", digest: str = "") ->
         (json.dumps(GOOD | {"decision": ["reject"]}).encode(), "decision is approve or reject"),
         (json.dumps(GOOD | {"record_id": 3}).encode(), "are texts"),
         (json.dumps(GOOD | {"note": {"a": 1}}).encode(), "note is no text"),
+        (json.dumps(GOOD | {"note": 0}).encode(), "note is no text"),
         (json.dumps(GOOD | {"note": "x" * 4_001}).encode(), "note has 4,001 characters"),
         (json.dumps(GOOD | {"reason": "ugly", "decision": "reject"}).encode(), "reason is one of colour"),
         (json.dumps(GOOD | {"reason": "edge"}).encode(), "what is approved has no reason"),
