@@ -38,7 +38,7 @@ def _list_locations(config: BulkEditConfig) -> list[str]:
 def _check_weights(config: BulkEditConfig) -> str:
     """Look at all weights, and into those of models that lie on this machine."""
     found = [describe_weights(location, config.storage) for location in _list_locations(config)]
-    for model in config.models().values():
+    for field, model in config.engines().items():
         if isinstance(model, TorchConfig) and not is_remote(model.weights):
-            check_files(model)
+            check_files(model, field)
     return "; ".join(found)
