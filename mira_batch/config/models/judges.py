@@ -110,6 +110,10 @@ class EditScoreConfig(ProtocolConfig):
     averaging: Literal["average_last", "average_first"] = "average_last"
     """average_last is the mean of the passes' scores; average_first the score of the passes' means."""
 
+    image_labels: bool = True
+    """Whether each image is announced (`<img1>: `), as the released weights on Qwen2.5-VL were trained with;
+    false for those on Qwen3-VL."""
+
     @model_validator(mode="after")
     def _draws_differ(self) -> EditScoreConfig:
         sampling = self.backend.sampling

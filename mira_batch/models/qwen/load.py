@@ -109,7 +109,8 @@ def explain_first_call(
         return ConfigError(f"{shown}: a request with two images of {pixels:,} pixels: {error}")
     return ConfigError(
         f"{field}.attention: the model's first call on {device} failed: {describe(error)}; where that is "
-        f"about a kernel, set {field}.attention: sdpa or eager, or another {field}.dtype; else try another GPU"
+        f"about a kernel, set {field}.attention: sdpa or eager, or another {field}.dtype; else try another "
+        "GPU"
     )
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from mira_batch.config.base import Strict
 from mira_batch.config.models.local import SamplingConfig
 from mira_batch.config.models.served import ServedConfig
-from mira_batch.config.base import Strict
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import fingerprint
 from mira_batch.core.ports import Priced
@@ -28,9 +28,7 @@ _UNFINISHED = {"length", "max_tokens", "model_length", "max_output_tokens", "abo
 class OpenAIChat:
     """Asks one question at a time. Create, use and close it on one event loop."""
 
-    def __init__(
-        self, config: ServedConfig, role: Role, sampling: SamplingConfig, max_pixels: int
-    ) -> None:
+    def __init__(self, config: ServedConfig, role: Role, sampling: SamplingConfig, max_pixels: int) -> None:
         """
         Args:
             config: which endpoint.
@@ -71,6 +69,21 @@ class OpenAIChat:
         choice, cost = await self.complete(prompt, self._sample(seed))
         with charge_errors(cost):
             return Priced(self._read(choice), cost)
+
+    async def complete_token(self, prompt: Prompt, seed: int, top: int) -> tuple[Any, float]:
+        """The first choice of an answer of one token, with so many of the likeliest first tokens, and what it
+        was charged.
+
+        Args:
+            prompt: what is shown and told.
+            seed: for what is drawn.
+            top: tokens to tell of.
+
+        Raises:
+            EndpointFault: the call failed.
+        """
+        one = {self.limit: 1, "logprobs": True, "top_logprobs": top}
+        return await self.complete(prompt, self._sample(seed) | one)
 
     async def complete(self, prompt: Prompt, settings: dict[str, Any]) -> tuple[Any, float]:
         """The first choice of the answer, as the client gives it, and what it was charged.
