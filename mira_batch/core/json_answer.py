@@ -1,4 +1,4 @@
-"""The one JSON object of a model's answer. What could be read in two ways is no object: nothing is guessed."""
+"""The one JSON object of a model's answer. What could be read in two ways is none: nothing is guessed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def read_object(text: str) -> dict[str, Any] | str:
     """The object that stands in an answer, or why there is none, in words. Never raises.
 
     Exactly one must stand in it, beside the thoughts of a model that thinks aloud; text around it is ignored,
-    fences too, since models like to add a sentence. A second object, a key given twice, or one that is cut off
-    is a fault.
+    fences too, since models like to add a sentence. A second object, a key given twice, or one that is cut
+    off is a fault.
 
     Args:
         text: what a model wrote, of any form; a `CutOff` where that isn't whole.

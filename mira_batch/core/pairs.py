@@ -54,6 +54,7 @@ class Preference:
     """A judge's answer to a `PairRequest`, in one order. A judge that can't say fails; that is no tie."""
 
     winner: Winner
+    """Which one, in the order of the request."""
     reason: str = ""
     """In words, for people."""
     protocol: str = ""

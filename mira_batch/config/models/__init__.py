@@ -8,13 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mira_batch.config.base import Strict
 from mira_batch.config.models.base import BatchedConfig, ModelConfig
-from mira_batch.config.models.judges import (
-    EditScoreConfig,
-    ImgEditConfig,
-    PairwiseConfig,
-    ScoreLogitConfig,
-    VIEScoreConfig,
-)
+from mira_batch.config.models.judges import ProtocolJudgeConfig
 from mira_batch.config.models.local import DiffusersConfig, QwenVLConfig, VllmConfig
 from mira_batch.config.models.served import (
     GeminiImagesConfig,
@@ -132,19 +126,12 @@ EditorConfig = Annotated[
     | CustomConfig,
     Field(discriminator="type"),
 ]
-OneJudgeConfig = Annotated[
-    RulesJudgeConfig
-    | FidelityJudgeConfig
-    | OpenAIJudgeConfig
-    | VIEScoreConfig
-    | EditScoreConfig
-    | ScoreLogitConfig
-    | ImgEditConfig
-    | PairwiseConfig
-    | SimulatedJudgeConfig
-    | CustomConfig,
-    Field(discriminator="type"),
-]
+PlainJudgeConfig = (
+    RulesJudgeConfig | FidelityJudgeConfig | OpenAIJudgeConfig | SimulatedJudgeConfig | CustomConfig
+)
+"""A judge that is one model, which scores by itself."""
+OneJudgeConfig = Annotated[PlainJudgeConfig | ProtocolJudgeConfig, Field(discriminator="type")]
+"""Any judge but a panel."""
 
 
 class MemberConfig(Strict):
@@ -206,17 +193,4 @@ class PanelConfig(ModelConfig):
         return super().pixels() | {"members": members}
 
 
-JudgeConfig = Annotated[
-    RulesJudgeConfig
-    | FidelityJudgeConfig
-    | OpenAIJudgeConfig
-    | VIEScoreConfig
-    | EditScoreConfig
-    | ScoreLogitConfig
-    | ImgEditConfig
-    | PairwiseConfig
-    | PanelConfig
-    | SimulatedJudgeConfig
-    | CustomConfig,
-    Field(discriminator="type"),
-]
+JudgeConfig = Annotated[PlainJudgeConfig | ProtocolJudgeConfig | PanelConfig, Field(discriminator="type")]

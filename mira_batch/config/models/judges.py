@@ -73,6 +73,11 @@ class ProtocolConfig(ModelConfig):
     """to_source shows the edited image at the size of the original (bicubic), as GEdit-Bench and EditScore
     do; none shows it as it is."""
 
+    @property
+    def kind(self) -> str:
+        """Its `type`."""
+        return str(self.__dict__["type"])
+
     def engines(self) -> dict[str, ModelConfig]:
         return {f".backend{below}": model for below, model in self.backend.engines().items()}
 

@@ -7,8 +7,8 @@ several passes.
     average_first:  overall = sqrt(mean of SC * mean of PQ)
 
 The original has two readings of average_first: `batch_evaluate` as here, and `evaluate` with prompt following
-in the place of SC, by which over-editing costs nothing. Its batches show PQ both images, and give 12.5 to what
-they can't read; here PQ sees the edited image alone, as in `evaluate`, and the judging fails.
+in the place of SC, by which over-editing costs nothing. Its batches show PQ both images, and give 12.5 to
+what they can't read; here PQ sees the edited image alone, as in `evaluate`, and the judging fails.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ _LETTERS = {"A": Winner.first, "B": Winner.second, "TIE": Winner.tie}
 _INSTRUCTION = "<instruction>"
 _OURS = """\
 
-Two editors were given the first image and the same task. A is the second image, B the third. Say which of the \
-two is the better answer.
+Two editors were given the first image and the same task. A is the second image, B the third. Say which of \
+the two is the better answer.
 
 - First counts whether what was asked for can be seen, all of it and on the right thing.
 - Then whether everything else was left as it was.
@@ -51,12 +51,20 @@ class Pairwise:
 
     def ask(self, request: PairRequest) -> Sequence[Question]:
         """One question of three images: the original, the first and the second."""
-        text = fill(_OURS, _INSTRUCTION, request.instruction, ours=True)
+        text = fill(_OURS, {_INSTRUCTION: request.instruction}, ours=True)
         shown = [
             show_candidate(JudgeRequest("", "", request.original, frame, ""), self._resize)
             for frame in (request.first, request.second)
         ]
-        parts = ("The image as it was given:\n", request.original, "\nA:\n", shown[0], "\nB:\n", shown[1], text)
+        parts = (
+            "The image as it was given:\n",
+            request.original,
+            "\nA:\n",
+            shown[0],
+            "\nB:\n",
+            shown[1],
+            text,
+        )
         digests = (frame.digest for frame in (request.original, request.first, request.second))
         asked = content_hash(request.instruction, *digests)
         return [Question(Prompt("", parts), seed(asked, "judge", 0, 0))]

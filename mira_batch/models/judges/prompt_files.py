@@ -29,7 +29,7 @@ def read_python_texts(path: str, names: Sequence[str], field: str) -> tuple[dict
     data = _read(path, field)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # of an escape that is none, in somebody's prompt
+            warnings.simplefilter("ignore")  # of an escape that is none, in somebody's prompt
             tree = ast.parse(data)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ConfigError(f"{field}: {path} is no Python that can be read: {describe(error)}") from error
@@ -104,13 +104,24 @@ def _read(path: str, field: str) -> bytes:
 
 def _read_literal(node: ast.expr, name: str, path: str, field: str) -> str:
     """A text, or a sum of texts."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _read_literal(node.left, name, path, field) + _read_literal(node.right, name, path, field)
+    texts: list[str] = []
+    left = [node]
+    while left:  # no recursion: a sum may have thousands of parts
+        node = left.pop()
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            left += [node.left, node.right]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.append(node.value)
+        else:
+            raise _refuse_expression(node, name, path, field)
+    return "".join(reversed(texts))
+
+
+def _refuse_expression(node: ast.expr, name: str, path: str, field: str) -> ConfigError:
     what = "an f-string" if isinstance(node, ast.JoinedStr) else f"a {type(node).__name__}"
-    raise ConfigError(
-        f"{field}: {path}:{node.lineno}: {name} is {what}, and only literal texts are read; nothing is executed"
+    return ConfigError(
+        f"{field}: {path}:{node.lineno}: {name} is {what}, and only literal texts are read, since nothing is "
+        "executed"
     )
 
 

@@ -1,12 +1,13 @@
 """What every protocol of judging is: questions made of a request, and a verdict of the answers.
 
-A protocol calls no model. So the same one is asked in the worker and behind an endpoint, and its arithmetic is
-tested by itself.
+A protocol calls no model. So the same one is asked in the worker and behind an endpoint, and its arithmetic
+is tested by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from mira_batch.config.models.judges import JudgeSamplingConfig
@@ -78,17 +79,17 @@ def show_candidate(request: JudgeRequest, resize: str) -> Frame:
     return frame_of(lay_on_white(candidate.pixels).resize(size, Resampling.BICUBIC))
 
 
-def fill(template: str, placeholder: str, text: str, ours: bool) -> str:
-    """A prompt with an instruction in it.
+def fill(template: str, texts: Mapping[str, str], ours: bool) -> str:
+    """A prompt with a user's texts in it. All go in at once, so that none is taken for a place of another.
 
     Args:
-        template: with the placeholder where the instruction goes.
-        placeholder: what is replaced.
-        text: of the user, untrusted.
-        ours: whether the words are our own: then the text can't close a tag. In a published prompt it stands
-            as it is, but for the special tokens of models.
+        template: with placeholders where texts go.
+        texts: by placeholder, untrusted.
+        ours: whether the words are our own: then a text can't close a tag. In a published prompt it stands as
+            it is, but for the special tokens of models.
     """
-    return template.replace(placeholder, quote(text) if ours else escape_special_tokens(text))
+    shown = {place: quote(text) if ours else escape_special_tokens(text) for place, text in texts.items()}
+    return re.sub("|".join(map(re.escape, shown)), lambda found: shown[found[0]], template)
 
 
 def name_prompts(protocol: str, digest: str | None) -> str:

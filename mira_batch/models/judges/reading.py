@@ -16,7 +16,8 @@ _REMARK = re.compile(r"\s*[.。]?\s*(?:[(（].*[)）])?\s*[.。]?")
 _BEFORE = re.compile(r"^[\s*_#>`•·-]*(?:[0-9]+[.)]\s+)?[*_`]*")
 """Marks of lists and of bold type before the name of an axis."""
 _REFUSALS = re.compile(
-    r"\bi(?:['’]m| am) (?:very |so |really )?sorry\b|^\W*sorry\b|\bi (?:can(?:no|['’])t|am (?:not able|unable)|won['’]t)\b"
+    r"\bi(?:['’]m| am) (?:very |so |really )?sorry\b|^\W*sorry\b"
+    r"|\bi (?:can(?:no|['’])t|am (?:not able|unable)|won['’]t)\b"
     r"|\bi['’]m (?:not able|unable)\b|\bas an ai\b|\bcan(?:no|['’])t (?:assist|help|comply)\b"
     r"|抱歉|对不起|對不起|我(?:无法|無法|不能)|申し訳|できません|죄송|할 수 없"
     r"|\bes tut mir leid\b|\bich kann (?:das|dies\w*|ihnen|dir)? ?(?:leider )?nicht\b"

@@ -4,8 +4,8 @@
     score = sum of k * p_k / 5                                                   in [0, 1]
 
 One forward pass and no drawing. How much probability the digits have together is looked at: below `min_mass`
-the model was about to say something else, and a number would mean nothing. (The original looks at no mass, takes
-the ids of one tokenizer for granted, and gives 0.0 to whatever fails.)
+the model was about to say something else, and a number would mean nothing. (The original looks at no mass,
+takes the ids of one tokenizer for granted, and gives 0.0 to whatever fails.)
 
 An endpoint tells of the likeliest tokens alone. A digit that isn't among them counts nothing in the sums, and
 how far that may have moved the score at most is in `validity`.
@@ -32,7 +32,7 @@ _NAME = "SCORE_LOGIT"
 _INSTRUCTION, _REQUIREMENT = "{prompt}", "{requirement}"
 
 _OURS = """\
-The first image was given to an image editor, and the second is what it made of it. Judge the edit by one digit:
+The first image was given to an image editor; the second is what it made of it. Judge the edit by one digit:
 0 the wrong thing was changed, or nothing of what was asked for can be seen
 1 hardly anything of it can be seen
 2 less than half of it can be seen, or the image is badly damaged
@@ -109,10 +109,9 @@ class ScoreLogit:
         """One question: original, edited image, text; for the digit that comes first."""
         requirement = self._find_requirement(request)
         if requirement and self._ours:
-            requirement = f"Beyond that it has to be so: {requirement}\n"
-        # The requirement goes in first, or one that the instruction quotes would be taken for its place.
-        text = fill(self._template, _REQUIREMENT, requirement.replace(_INSTRUCTION, "{ prompt}"), self._ours)
-        text = fill(text, _INSTRUCTION, request.instruction, self._ours)
+            requirement = f"Beyond that it has to be so: {requirement}"
+        texts = {_INSTRUCTION: request.instruction, _REQUIREMENT: requirement}
+        text = fill(self._template, texts, self._ours)
         parts = (request.original, show_candidate(request, self._config.resize), text)
         return [Question(Prompt("", parts), draw_seed(request), DIGITS)]
 
@@ -146,6 +145,7 @@ class ScoreLogit:
             state = "is missing" if found is None else f"is a {type(found).__name__}, no text"
             raise RecordError(
                 ErrorKind.judge_failed,
-                f"metadata.{key} {state}, and requirement_key says that it holds what is required; it may be \"\"",
+                f"metadata.{key} {state}, and requirement_key says that it holds what is required (it may be "
+                "empty)",
             )
         return found

@@ -185,7 +185,7 @@ def _reset(request: web.Request) -> None:
 
 async def _chat(request: web.Request) -> Asked:
     body = await request.json()
-    system, user = body.pop("messages")
+    *system, user = body.pop("messages")  # judges of published protocols have no system text
     parts = user["content"]
     urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
     return Asked(
@@ -194,7 +194,7 @@ async def _chat(request: web.Request) -> Asked:
         "".join(part["text"] for part in parts if part["type"] == "text"),
         tuple(_image(base64.b64decode(url.partition(";base64,")[2], validate=True)) for url in urls),
         request.headers.get("Authorization", "").removeprefix("Bearer "),
-        system["content"],
+        system[0]["content"] if system else "",
         body,
     )
 
@@ -294,6 +294,24 @@ def gemini_json(image: Any, **candidate: Any) -> dict[str, Any]:
         "candidates": [{"content": content, "finishReason": "STOP", **candidate}],
         "usageMetadata": {**usage, "totalTokenCount": 1600},
     }
+
+
+def gemini_text(text: str, **candidate: Any) -> dict[str, Any]:
+    """An answer in words."""
+    content = {"role": "model", "parts": [{"text": text}]}
+    usage = {"promptTokenCount": 300, "candidatesTokenCount": 50, "totalTokenCount": 350}
+    return {
+        "candidates": [{"content": content, "finishReason": "STOP", **candidate}],
+        "usageMetadata": usage,
+    }
+
+
+def token_json(top: list[tuple[str, float]]) -> dict[str, Any]:
+    """An answer of one token, with the logprobs of the likeliest."""
+    said = [{"token": token, "logprob": logprob, "bytes": None} for token, logprob in top]
+    body = chat_json(top[0][0] if top else "5", finish_reason="length")
+    body["choices"][0]["logprobs"] = {"content": [{**said[0], "top_logprobs": said}] if top else []}
+    return body
 
 
 @contextmanager
