@@ -176,7 +176,7 @@ class QwenVL:
     ) -> list[str]:
         """B rows -> B texts, each a `CutOff` where it reached the token limit."""
         draws = Draws(self._sampling, seeds, self._never_V)
-        answers = self._run(rows, longest or self._sampling.max_tokens, logits_processor=[draws])
+        answers = self._run(rows, longest or self._sampling.max_tokens, draws)
         texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
         ends = set(self._ends)
         return [
@@ -189,11 +189,12 @@ class QwenVL:
         forward pass, and nothing ruled out or drawn."""
         import torch
 
-        logits_B_V = self._run(rows, 1, output_logits=True, return_dict_in_generate=True)
+        logits_B_V = self._run(rows, 1, None)
         return torch.log_softmax(logits_B_V.double(), dim=-1)
 
-    def _run(self, rows: Sequence[Mapping[str, Tensor]], longest: int, **settings: Any) -> Tensor:
-        """The new tokens (B, N) of each row, or the logits (B, V) of the first where they are asked for."""
+    def _run(self, rows: Sequence[Mapping[str, Tensor]], longest: int, draws: Draws | None) -> Tensor:
+        """The new tokens (B, N) of each row as they are drawn, or without draws the raw logits (B, V) of the
+        first."""
         import torch
 
         with self._one_at_a_time, torch.inference_mode(), self._use_stream():
@@ -202,13 +203,13 @@ class QwenVL:
             if "pixel_values" in batch:
                 batch["pixel_values"] = batch["pixel_values"].to(self.model.dtype)
             found = self.model.generate(
-                **batch, generation_config=self._configure_greedy(pad, longest), **settings
+                **batch,
+                generation_config=self._configure_greedy(pad, longest, draws is None),
+                logits_processor=[] if draws is None else [draws],
             )
-            if settings.get("return_dict_in_generate"):
-                return found.logits[0].cpu()
-            return found[:, batch["input_ids"].shape[1] :].cpu()
+            return found.logits[0].cpu() if draws is None else found[:, batch["input_ids"].shape[1] :].cpu()
 
-    def _configure_greedy(self, pad: int, longest: int) -> Any:
+    def _configure_greedy(self, pad: int, longest: int, tell_logits: bool) -> Any:
         """Take the largest score: the draw is in the scores already. What a checkpoint's own generation
         config says of sampling and penalties must not count."""
         from transformers import GenerationConfig
@@ -221,6 +222,8 @@ class QwenVL:
             no_repeat_ngram_size=0,
             eos_token_id=self._ends,
             pad_token_id=pad,
+            output_logits=tell_logits,
+            return_dict_in_generate=tell_logits,
         )
 
     def _use_stream(self) -> AbstractContextManager[Any]:
@@ -237,8 +240,8 @@ def collate(rows: Sequence[Mapping[str, Tensor]], pad: int) -> dict[str, Tensor]
     longest = max(row["input_ids"].shape[1] for row in rows)
     fill = {"input_ids": pad, "attention_mask": 0, "mm_token_type_ids": 0}
     batch: dict[str, Tensor] = {}
-    for name in rows[0]:
-        values = [row[name] for row in rows]
+    for name in dict.fromkeys(name for row in rows for name in row):  # a row without images lacks theirs
+        values = [row[name] for row in rows if name in row]
         if name in fill:
             values = [
                 torch.nn.functional.pad(value, (longest - value.shape[1], 0), value=fill[name])

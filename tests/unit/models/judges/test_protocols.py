@@ -44,7 +44,10 @@ def scores(*values: float, reasoning: str = "") -> Answer:
 
 def shown(question: Question) -> str:
     """A question in one line, an image as its size."""
-    parts = ("[%dx%d]" % part.size if isinstance(part, Frame) else part for part in question.prompt.parts)
+    parts = (
+        f"[{part.size[0]}x{part.size[1]}]" if isinstance(part, Frame) else part
+        for part in question.prompt.parts
+    )
     return "".join(parts)
 
 
