@@ -93,7 +93,7 @@ def test_probabilities_are_those_of_the_models_own_logits(scorer: QwenVLBackend,
         plain = scorer.model(**rows).logits[0, -1]
     vocabulary = scorer.processor.tokenizer.get_vocab()
     assert isinstance(answer, Answer)
-    for logits, near in ((heard[0][0, -1], 1e-9), (plain, 1e-5)):  # another pass rounds otherwise, in float32
+    for logits, near in ((heard[0][0, -1], 1e-9), (plain, 1e-4)):  # another pass rounds otherwise, in float32
         whole = math.fsum(math.exp(logit) for logit in logits.tolist())
         for digit in DIGITS:
             expected = float(logits[vocabulary[digit]]) - math.log(whole)

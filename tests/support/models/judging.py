@@ -6,13 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mira_batch.config.models.judges import JudgeSamplingConfig, QwenVLBackendConfig
-from mira_batch.core.prompt import Prompt
-from mira_batch.core.questions import Question
+from mira_batch.config.models.judges import JudgeSamplingConfig, QwenVLBackendConfig, ScoreLogitConfig
+from mira_batch.core.ports import JudgeRequest
 from mira_batch.core.types import Weights
+from mira_batch.models.judges import ScoreLogit
 from mira_batch.models.qwen import QwenVLBackend
 from tests.support.models.tiny import noise
 
+_CONFIG = {"type": "score_logit", "backend": {"type": "openai", "model": "none"}}
 DIGITS = ("0", "1", "2", "3", "4", "5")
 
 
@@ -47,15 +48,16 @@ def _write(source: Path, target: Path) -> None:
     heard: list[Any] = []
     head = model.model.get_output_embeddings()
     hook = head.register_forward_pre_hook(lambda module, args: heard.append(args[0][:, -1]))
+    protocol = ScoreLogit(ScoreLogitConfig.model_validate(_CONFIG), "judge.model")
     for number in range(4):
-        parts = (noise(60, 40, number), noise(40, 60, -number), f"make it {number}")
-        model.answer([Question(Prompt("", parts), 0, DIGITS)])
+        first, second = noise(56, 56, number), noise(56, 56, -number)
+        model.answer(protocol.ask(JudgeRequest("r", f"make it {number}", first, second, "")))
     hook.remove()
     common = torch.cat(heard).mean(dim=0)
     ids = list(model._ids.values())
     loud = head.weight.detach()[ids].clone()
     rows = torch.zeros_like(head.weight)
-    rows[ids] = loud * (2.0 / loud.norm(dim=1, keepdim=True)) + common * (40.0 / common.square().sum())
+    rows[ids] = loud * (2.0 / loud.norm(dim=1, keepdim=True)) + common * (12.0 / common.square().sum())
     weights = load_file(target / "model.safetensors")
     weights["lm_head.weight"] = rows
     save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
