@@ -24,8 +24,9 @@ from mira_batch.models.qwen import QwenVLBackend
 from tests.contract.qwen_requests import MODELS
 from tests.support.models.judging import DIGITS, backend_of, digit_model
 from tests.support.models.tiny import noise
+from tests.support.servers.bodies import token_json
 from tests.support.servers.models import Answer as Said
-from tests.support.servers.models import Asked, ModelServer, token_json
+from tests.support.servers.models import Asked, ModelServer
 
 
 def questions(choices: tuple[str, ...] = ()) -> list[Question]:

@@ -42,7 +42,13 @@ class ModelClient(Protocol[Q, R]):
         ...
 
     @on_call.setter
-    def on_call(self, on_call: OnCall) -> None: ...
+    def on_call(self, on_call: OnCall) -> None:
+        """Listen, in the place of whoever did.
+
+        Args:
+            on_call: told of each call from now on.
+        """
+        ...
 
     @property
     def role(self) -> Role:
