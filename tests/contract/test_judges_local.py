@@ -143,6 +143,17 @@ def test_weights_sampling_and_sizes_are_in_its_identity(model: Path) -> None:
     assert backend_of(model, max_batch=2).identity == plain.identity
 
 
+def test_only_so_many_of_the_likeliest_tokens_are_drawn_from() -> None:
+    import torch
+
+    from mira_batch.models.qwen.draws import keep_likeliest
+
+    scores = torch.tensor([[1.0, 3.0, 2.0, 3.0], [0.0, 0.0, 0.0, 0.0]])
+    kept = keep_likeliest(scores, 2).isfinite().tolist()
+    assert kept == [[False, True, False, True], [True, True, False, False]]
+    assert keep_likeliest(scores, None) is scores and keep_likeliest(scores, 9) is scores
+
+
 # Whole judges
 
 FIRST, SECOND = noise(56, 56, 5), noise(56, 56, 6)
