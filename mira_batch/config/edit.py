@@ -72,6 +72,11 @@ class AcceptConfig(Strict):
                 "satisfied: the fidelity judge knows nothing of the instruction, so its score can't say that "
                 "the image is done; leave satisfied out"
             )
+        if self.satisfied is not None and self.model.type == "pairwise":
+            raise ValueError(
+                "satisfied: the pairwise judge says that an image is better than the original, not that it "
+                "is done; leave satisfied out"
+            )
         return self
 
 
@@ -140,8 +145,7 @@ class BulkEditConfig(JobConfig):
         """Ray shows a worker no more GPUs than it reserves, and a large model on a CPU takes for ever."""
         if self.backend == "inline":
             return self
-        for role, model in self.models().items():
-            where = "judge.model" if role == "judge" else role
+        for where, model in self.engines().items():
             for device in model.devices if isinstance(model, TorchConfig) else ():
                 number = 0 if device in ("auto", "cuda") else int(device.partition(":")[2] or -1)
                 if number >= self.workers.gpus:
@@ -155,6 +159,14 @@ class BulkEditConfig(JobConfig):
         """The models that the job loads, by role."""
         judge = {} if self.judge is None else {"judge": self.judge.model}
         return {"policy": self.policy, "editor": self.editor, **judge}
+
+    def engines(self) -> dict[str, ModelConfig]:
+        """What is loaded or called for them, by the field that names it."""
+        return {
+            f"{'judge.model' if role == 'judge' else role}{below}": engine
+            for role, model in self.models().items()
+            for below, engine in model.engines().items()
+        }
 
     @property
     def charges(self) -> bool:

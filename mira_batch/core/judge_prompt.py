@@ -7,13 +7,11 @@ those of published protocols, and say so by `Judgement.protocol`.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
+from mira_batch.core.json_answer import read_object
 from mira_batch.core.ports import Axis, Judgement, JudgeRequest
 from mira_batch.core.prompt import Prompt, escape_special_tokens, quote
-from mira_batch.core.thoughts import CutOff, cut_thoughts
 
 JUDGE_FORM = "mira-judge-form/1"
 """Part of the identity of every judge that uses this form; changes whenever its words or its scale do."""
@@ -72,23 +70,11 @@ def build_judge_prompt(request: JudgeRequest, guidance: str = "") -> Prompt:
 def parse_judgement(text: str) -> Judgement | MalformedJudgement:
     """Read a judge's answer. Any text at all parses to one of the two, never to an exception.
 
-    Exactly one JSON object must stand in it, beside the thoughts of a model that thinks aloud; text around it
-    is ignored, since models like to add a sentence. What could be read in two ways is malformed rather than
-    guessed at: a second object, a key given twice, one that is cut off.
+    How its JSON object is found, and what is no object, is in `json_answer.py`.
     """
-    aloud = cut_thoughts(text)
-    if isinstance(text, CutOff) or aloud.unclosed:
-        return MalformedJudgement("it was cut off, or its thoughts don't end")
-    answer = aloud.answer
-    start = answer.find("{")
-    if start < 0:
-        return MalformedJudgement("it holds no JSON object")
-    try:
-        found, end = _DECODER.raw_decode(answer, start)
-    except (ValueError, RecursionError) as error:
-        return MalformedJudgement(f"its JSON object can't be read: {error}")
-    if "{" in answer[end:]:
-        return MalformedJudgement("it holds more than one JSON object")
+    found = read_object(text)
+    if isinstance(found, str):
+        return MalformedJudgement(found)
     score, reason = found.get("score"), found.get("reason", "")
     if isinstance(score, bool) or not isinstance(score, int | float):
         return MalformedJudgement("its score is no number" if "score" in found else "it holds no score")
@@ -98,17 +84,3 @@ def parse_judgement(text: str) -> Judgement | MalformedJudgement:
         return MalformedJudgement("its reason is no text")
     axes = {"score": Axis(float(score), 0.0, float(HIGHEST))}
     return Judgement(score / HIGHEST, reason.strip(), axes, JUDGE_FORM, (text,))
-
-
-def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key is given twice")
-    return found
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_read_object, parse_constant=_refuse_constant)

@@ -8,6 +8,7 @@ guards against going nowhere (docs/adr/0003).
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -194,8 +195,14 @@ class _Run:
     async def _judge(self, candidate: Frame, edit: Edit) -> float | None:
         if self.models.score is None:
             return None
+        task = self.task
         request = JudgeRequest(
-            self.task.record_id, self.task.instruction, self.original, candidate, edit.instruction
+            task.record_id,
+            task.instruction,
+            self.original,
+            candidate,
+            edit.instruction,
+            json.loads(task.metadata or "{}"),
         )
         return self.book(await self.models.score(request)).score
 

@@ -96,6 +96,8 @@ class JudgeRequest:
     """The image to score. In the loop it may have a part of the edits only."""
     edit: str
     """The atomic edit that gave the candidate."""
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    """The record's other columns; a judge that is told to finds the kind of its task there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +114,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A judge's verdict. Only `score` must be given; a judge that can't give one raises, or returns an
-    error."""
+    """A judge's verdict. Only `score` must be given; a judge that has none raises, or returns an error."""
 
     score: float
     """In [0, 1]; 1 is a faithful and clean result."""
@@ -189,8 +190,7 @@ class Editor(Protocol):
 class Judge(Protocol):
     """Scores candidates. What holds for all models is in the module's docstring.
 
-    A judge's fault fails the record (`judge_failed`) and is never a low score: one that can't say returns an
-    exception.
+    A judge's fault fails the record (`judge_failed`) and is never a low score: it returns an exception.
     """
 
     @property

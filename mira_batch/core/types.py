@@ -84,6 +84,8 @@ class ErrorKind(StrEnum):
     """The editor ran out of memory with this record alone in its batch."""
     judge_failed = "judge_failed"
     """The judge raised or gave no score. Never counted as a bad score."""
+    judge_refused = "judge_refused"
+    """The judge's model refused to look at it, or a filter of its endpoint did. No bad score either."""
     step_timeout = "step_timeout"
     """A model call took longer than its limit, or its process answered nobody for that long."""
     worker_crash = "worker_crash"
@@ -126,6 +128,8 @@ class EditTask:
     """Content hash of all that decides the result; names the record's state and seeds its draws."""
     instruction: str
     """The complex instruction: one or several edits as a person writes them."""
+    metadata: str = "{}"
+    """The record's other columns as a JSON object. Only a judge that is told to looks at them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from mira_batch.config.base import is_remote
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.models.local import TorchConfig
-from mira_batch.models.registry import check_files, check_model
+from mira_batch.models.checks import check_files, check_model
+from mira_batch.models.serving import ROLES
 from mira_batch.storage.manifest import make_manifest_checks
 from mira_batch.storage.weights import describe_weights
 
@@ -27,7 +28,7 @@ def check_models(config: BulkEditConfig) -> str:
     Raises:
         ConfigError: one can't.
     """
-    return ", ".join(check_model(model) for model in config.models().values())
+    return ", ".join(check_model(model, ROLES[role].field) for role, model in config.models().items())
 
 
 def _list_locations(config: BulkEditConfig) -> list[str]:
@@ -38,7 +39,7 @@ def _list_locations(config: BulkEditConfig) -> list[str]:
 def _check_weights(config: BulkEditConfig) -> str:
     """Look at all weights, and into those of models that lie on this machine."""
     found = [describe_weights(location, config.storage) for location in _list_locations(config)]
-    for model in config.models().values():
+    for field, model in config.engines().items():
         if isinstance(model, TorchConfig) and not is_remote(model.weights):
-            check_files(model)
+            check_files(model, field)
     return "; ".join(found)

@@ -219,7 +219,7 @@ class _Loop:
 
 
 def _make_task(record: PlannedRecord) -> EditTask:
-    return EditTask(record.record_id, record.work_id, record.instruction)
+    return EditTask(record.record_id, record.work_id, record.instruction, record.metadata)
 
 
 def count_trajectory(trajectory: Trajectory) -> Tally:

@@ -35,6 +35,7 @@ _ENDED_BY = {
     ErrorKind.editor_failed: "editor",
     ErrorKind.editor_out_of_memory: "editor",
     ErrorKind.judge_failed: "judge",
+    ErrorKind.judge_refused: "judge",
     ErrorKind.step_timeout: "limits",
     ErrorKind.worker_crash: "worker",
     StopReason.judge_satisfied: "judge",
@@ -116,7 +117,7 @@ def _find_planned(run: Store, row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _make_task(planned: Mapping[str, Any]) -> EditTask:
-    return EditTask(planned["record_id"], planned["work_id"], planned["instruction"])
+    return EditTask(planned["record_id"], planned["work_id"], planned["instruction"], planned["metadata"])
 
 
 def _take_steps(found: FoundTrajectory, count: int) -> Iterator[LoggedStep]:

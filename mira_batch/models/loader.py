@@ -9,19 +9,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
+from mira_batch.config.models import PanelConfig
 from mira_batch.config.models.base import BatchedConfig, ModelConfig
+from mira_batch.config.models.judges import PairwiseConfig, ProtocolConfig
 from mira_batch.config.models.local import TorchConfig
 from mira_batch.config.models.served import ServedConfig
+from mira_batch.core.pairs import PairRequest, Preference
 from mira_batch.core.pixels import MOST_PIXELS
+from mira_batch.core.questions import Answer
 from mira_batch.core.source_type import GENERATIVE
 from mira_batch.core.usage import Usage
-from mira_batch.models.registry import Fetch, build_model, no_weights
+from mira_batch.models.judges import (
+    AgainstOriginal,
+    JudgeProtocol,
+    Pairwise,
+    Panel,
+    PanelRules,
+    ProtocolJudge,
+)
+from mira_batch.models.registry import Fetch, build_backend, build_model, build_protocol, no_weights
 from mira_batch.models.serving import (
     EDITOR,
+    JUDGE,
     ROLES,
     CallsInProgress,
     Endpoint,
@@ -35,6 +48,14 @@ from mira_batch.models.serving import (
 
 ModelSpec = tuple[ModelConfig, float | None]
 """A model of a job: its config, and the seconds that a call may take (None: any time)."""
+
+
+def _take_answer(answer: Answer) -> Answer:
+    return answer
+
+
+_ASKED = replace(JUDGE, method="answer", check=_take_answer)
+"""The role of the model that a judge asks: its answers are read by the judge's protocol."""
 
 
 class ModelClients(Mapping[str, ModelClient[Any, Any]]):
@@ -103,20 +124,36 @@ async def load_models(
     Raises:
         ConfigError: a model can't be built as configured.
     """
-    fetch = cache(fetch)  # the copies of a model have the same files: they are listed and digested once
-    copies = {
-        name: [build_model(name, config, fetch, device) for device in list_copies(config)]
-        for name, (config, _) in specs.items()
-    }
-    in_progress = CallsInProgress()
-    clients = {
-        name: _open_client(ROLES[name], copies[name], config, limit_seconds, in_progress, max_pixels)
+    loading = _Loading(cache(fetch), max_pixels)
+    models = {
+        name: loading.build(ROLES[name], config, limit_seconds, ROLES[name].field)
         for name, (config, limit_seconds) in specs.items()
     }
-    identities = {name: copies[name][0].identity if name in copies else None for name in ROLES}
-    editor = copies[EDITOR.name][0] if EDITOR.name in copies else None
+    clients = {name: model.open() for name, model in models.items()}
+    identities = {name: models[name].identity if name in models else None for name in ROLES}
+    editor = models[EDITOR.name].first if EDITOR.name in models else None
     source_type = getattr(editor, "source_type", GENERATIVE) or ""
     return ModelClients(clients, identities, getattr(editor, "restore", None), source_type)
+
+
+def load_comparer(
+    config: PairwiseConfig, limit_seconds: float | None = None, fetch: Fetch = no_weights
+) -> tuple[ModelClient[PairRequest, Preference], str]:
+    """Load the judge that says which of two results is better, in the order in which it is shown them.
+
+    Args:
+        config: which judge.
+        limit_seconds: how long a call may take; None: any time.
+        fetch: brings weights to this node.
+
+    Returns:
+        Its client, which belongs to the running event loop, and its identity.
+
+    Raises:
+        ConfigError: it can't be built as configured.
+    """
+    model = _Loading(cache(fetch), MOST_PIXELS).build_comparer(config, limit_seconds, ROLES[JUDGE.name].field)
+    return model.open(), model.identity
 
 
 def list_copies(config: ModelConfig) -> list[str]:
@@ -124,6 +161,78 @@ def list_copies(config: ModelConfig) -> list[str]:
     devices = config.devices if isinstance(config, TorchConfig) else ("auto",)
     replicas = config.replicas if isinstance(config, BatchedConfig) else 1
     return [device for device in devices for _ in range(replicas)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A model whose copies are loaded, and which serves nobody yet."""
+
+    identity: str
+    open: Callable[[], ModelClient[Any, Any]]
+    """Starts its threads."""
+    first: Any = None
+    """One of its copies, where it is one model."""
+
+
+class _Loading:
+    """Builds the models of one process."""
+
+    def __init__(self, fetch: Fetch, max_pixels: int) -> None:
+        self._fetch = fetch
+        self._max_pixels = max_pixels
+        self._in_progress = CallsInProgress()
+
+    def build(self, role: Role, config: Any, limit: float | None, field: str) -> _Built:
+        """Load all that a role's config names: one model in copies, or a judge made of models."""
+        match config:
+            case PanelConfig():
+                return self._build_panel(role, config, limit, field)
+            case PairwiseConfig():
+                comparer = self.build_comparer(config, limit, field)
+                identity = f"{comparer.identity} against=original"
+                return _Built(identity, lambda: AgainstOriginal(comparer.open()))
+            case ProtocolConfig():
+                protocol: Any = build_protocol(config, field)  # pyright: ignore[reportArgumentType]
+                return self._build_protocol(protocol, config, limit, field)
+        copies = [build_model(role.name, config, self._fetch, device) for device in list_copies(config)]
+        return self._serve(role, copies, config, limit)
+
+    def build_comparer(self, config: PairwiseConfig, limit: float | None, field: str) -> _Built:
+        return self._build_protocol(Pairwise(config), config, limit, field)
+
+    def _build_protocol(
+        self, protocol: JudgeProtocol[Any, Any], config: ProtocolConfig, limit: float | None, field: str
+    ) -> _Built:
+        backend, place = config.backend, f"{field}.backend"
+        copies = [
+            build_backend(backend, place, protocol.sampling, protocol.choices, self._fetch, device)
+            for device in list_copies(backend)
+        ]
+        model = self._serve(_ASKED, copies, backend, limit)
+        return _Built(f"{protocol.name} by {model.identity}", lambda: ProtocolJudge(protocol, model.open()))
+
+    def _build_panel(self, role: Role, config: PanelConfig, limit: float | None, field: str) -> _Built:
+        models = {
+            member.name: self.build(role, member.model, limit, f"{field}.members.{index}.model")
+            for index, member in enumerate(config.members)
+        }
+        rules = PanelRules(
+            {name: model.identity for name, model in models.items()},
+            config.combine,
+            {member.name: member.reliability for member in config.members},
+            len(models) if config.quorum is None else config.quorum,
+        )
+        return _Built(
+            rules.identity, lambda: Panel(rules, {name: model.open() for name, model in models.items()})
+        )
+
+    def _serve(self, role: Role, copies: Sequence[Any], config: ModelConfig, limit: float | None) -> _Built:
+        """Put loaded copies of one model behind its client."""
+
+        def start() -> ModelClient[Any, Any]:
+            return _open_client(role, copies, config, limit, self._in_progress, self._max_pixels)
+
+        return _Built(copies[0].identity, start, copies[0])
 
 
 def _open_client(

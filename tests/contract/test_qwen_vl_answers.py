@@ -18,7 +18,8 @@ from mira_batch.core.actions import parse_action
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.thoughts import CutOff
-from mira_batch.models.qwen.policy import QwenVLPolicy, collate
+from mira_batch.models.qwen.model import collate
+from mira_batch.models.qwen.policy import QwenVLPolicy
 from tests.contract.qwen_requests import DRAWN, GREEDY, requests
 from tests.support.models.tiny import FIRST, THEN, policy_of, trained_policy
 

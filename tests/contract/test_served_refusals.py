@@ -54,7 +54,7 @@ def test_a_model_that_refuses_fails_the_record(
 ) -> None:
     body = chat_json(None, **message)
     error = error_of(served, server, lambda asked: Answer(body))
-    assert isinstance(error, RecordError) and error.kind is served.role.failed
+    assert isinstance(error, RecordError) and error.kind is served.role.refused
     assert "refused to answer" in str(error)
     assert error.cost == pytest.approx(served.cost)
 

@@ -75,6 +75,13 @@ def test_readme_yaml_blocks_are_valid_settings() -> None:
         load_config(base | settings)
 
 
+def test_judges_are_valid_settings() -> None:
+    base = {"input": {"manifest": "m.jsonl"}, "output": {"uri": "out"}, "workers": {"gpus": 1}}
+    shown = [yaml.safe_load(b.text) for b in blocks("docs/judges.md") if b.language == "yaml"]
+    judges = [load_config(base | settings).judge for settings in shown]
+    assert [judge and judge.model.type for judge in judges] == ["score_logit", "viescore", "panel"]
+
+
 def test_the_tiny_models_example(workplace: Path) -> None:
     write_files("docs/models.md", workplace)
     *_, validate, run_it = lines = commands("docs/models.md")

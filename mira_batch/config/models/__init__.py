@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mira_batch.config.models.base import BatchedConfig
+from mira_batch.config.base import Strict
+from mira_batch.config.models.base import BatchedConfig, ModelConfig
+from mira_batch.config.models.judges import ProtocolJudgeConfig
 from mira_batch.config.models.local import DiffusersConfig, QwenVLConfig, VllmConfig
 from mira_batch.config.models.served import (
     GeminiImagesConfig,
@@ -124,7 +126,71 @@ EditorConfig = Annotated[
     | CustomConfig,
     Field(discriminator="type"),
 ]
-JudgeConfig = Annotated[
-    RulesJudgeConfig | FidelityJudgeConfig | OpenAIJudgeConfig | SimulatedJudgeConfig | CustomConfig,
-    Field(discriminator="type"),
-]
+PlainJudgeConfig = (
+    RulesJudgeConfig | FidelityJudgeConfig | OpenAIJudgeConfig | SimulatedJudgeConfig | CustomConfig
+)
+"""A judge that is one model, which scores by itself."""
+OneJudgeConfig = Annotated[PlainJudgeConfig | ProtocolJudgeConfig, Field(discriminator="type")]
+"""Any judge but a panel."""
+
+
+class MemberConfig(Strict):
+    """One judge of a panel."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][\w-]*$")
+    """How its axes are called: `name.axis`."""
+    model: OneJudgeConfig
+    """Which judge."""
+    reliability: float = Field(default=1.0, gt=0)
+    """Its weight, where the panel's scores are combined by weight."""
+
+
+class PanelConfig(ModelConfig):
+    """Several judges, whose scores are combined into one."""
+
+    type: Literal["panel"]
+    members: tuple[MemberConfig, ...] = Field(min_length=2, max_length=16)
+    """Who is asked."""
+    combine: Literal["mean", "min", "weighted"] = "mean"
+    """The mean of the scores, the least, or the mean weighted by each member's `reliability`."""
+    quorum: int | None = Field(default=None, ge=1)
+    """How many members must give a score; the others may fail, and count nothing. None: all of them, so that
+    the failure of one is a failure of the panel."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> PanelConfig:
+        names = [member.name for member in self.members]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"members: {', '.join(twice)} is there twice; give each a name of its own")
+        if self.quorum is not None and self.quorum > len(self.members):
+            raise ValueError(f"quorum is {self.quorum}, and there are {len(self.members)} members")
+        weighed = [member.name for member in self.members if member.reliability != 1]
+        if weighed and self.combine != "weighted":
+            raise ValueError(
+                f"members: the reliability of {', '.join(weighed)} counts with combine: weighted only"
+            )
+        return self
+
+    def engines(self) -> dict[str, ModelConfig]:
+        return {
+            f".members.{index}.model{below}": model
+            for index, member in enumerate(self.members)
+            for below, model in member.model.engines().items()
+        }
+
+    def weight_locations(self) -> tuple[str, ...]:
+        return tuple(place for member in self.members for place in member.model.weight_locations())
+
+    @property
+    def charges(self) -> bool:
+        return any(member.model.charges for member in self.members)
+
+    def pixels(self) -> dict[str, Any]:
+        members = [
+            member.model_dump(mode="json", exclude={"model"}) | {"model": member.model.pixels()}
+            for member in self.members
+        ]
+        return super().pixels() | {"members": members}
+
+
+JudgeConfig = Annotated[PlainJudgeConfig | ProtocolJudgeConfig | PanelConfig, Field(discriminator="type")]

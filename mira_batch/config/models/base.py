@@ -20,6 +20,11 @@ class ModelConfig(Strict):
         """Where its weights are, adapters included; empty for a model without any."""
         return ()
 
+    def engines(self) -> dict[str, ModelConfig]:
+        """What is loaded or called for it, by where its config lies below this one: itself, under the empty
+        name, unless it is made of others."""
+        return {"": self}
+
     @property
     def charges(self) -> bool:
         """Whether its calls cost money, by what the config says."""

@@ -53,14 +53,9 @@ class TorchConfig(BatchedConfig):
         return (self.weights,)
 
 
-class QwenVLConfig(TorchConfig):
-    """A Qwen2.5-VL or Qwen3-VL policy, run by transformers in the worker."""
+class QwenWeightsConfig(TorchConfig):
+    """Base of the configs of a Qwen2.5-VL or Qwen3-VL, run by transformers in the worker."""
 
-    type: Literal["qwen_vl"]
-    prompt: PromptConfig = PromptConfig()
-    """What it is shown and told."""
-    sampling: SamplingConfig = SamplingConfig()
-    """How its text is drawn."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     """Attention kernels; flash_attention_2 needs the flash-attn package."""
     adapter: AdapterConfig | None = None
@@ -75,6 +70,16 @@ class QwenVLConfig(TorchConfig):
         if adapter is not None and adapter.file is not None:
             raise ValueError("file is for an editor's loras; a policy's directory holds one adapter")
         return adapter
+
+
+class QwenVLConfig(QwenWeightsConfig):
+    """A Qwen2.5-VL or Qwen3-VL policy, run by transformers in the worker."""
+
+    type: Literal["qwen_vl"]
+    prompt: PromptConfig = PromptConfig()
+    """What it is shown and told."""
+    sampling: SamplingConfig = SamplingConfig()
+    """How its text is drawn."""
 
 
 class VllmConfig(TorchConfig):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class Draws:
     """A logits processor: tokens that must never be said are ruled out, and where the temperature is above
-    0, adding Gumbel noise makes the largest score a draw from the distribution (top-p included).
+    0, adding Gumbel noise makes the largest score a draw from the distribution (top-k and top-p included).
 
     The n-th token of a row takes the n-th draw of the row's own generator, whatever its neighbours do.
     """
@@ -25,6 +25,7 @@ class Draws:
         import torch
 
         self._temperature, self._top_p = resolve_sampling(sampling)
+        self._top_k: int | None = getattr(sampling, "top_k", None)
         self._never_V = never_V
         self._generators = [torch.Generator(never_V.device).manual_seed(seed) for seed in seeds]
 
@@ -35,7 +36,8 @@ class Draws:
         scores_B_V = scores.masked_fill(self._never_V, -torch.inf)
         if self._temperature == 0:
             return scores_B_V
-        scores_B_V = keep_nucleus(scores_B_V / self._temperature, self._top_p)
+        scores_B_V = keep_likeliest(scores_B_V / self._temperature, self._top_k)
+        scores_B_V = keep_nucleus(scores_B_V, self._top_p)
         noise_B_V = torch.empty_like(scores_B_V)
         for noise_V, generator in zip(noise_B_V, self._generators, strict=True):
             noise_V.exponential_(generator=generator)
@@ -46,6 +48,22 @@ def resolve_sampling(sampling: SamplingConfig) -> tuple[float, float]:
     """Temperature and top-p, null being 0 and 1."""
     temperature, top_p = sampling.temperature, sampling.top_p
     return 0.0 if temperature is None else temperature, 1.0 if top_p is None else top_p
+
+
+def keep_likeliest(scores_B_V: Tensor, top_k: int | None) -> Tensor:
+    """Rule out all but the `top_k` likeliest tokens of a row, of equal ones the first: (B, V) -> (B, V).
+
+    Args:
+        scores_B_V: of the next token.
+        top_k: how many are kept; None keeps all.
+    """
+    import torch
+
+    if top_k is None or top_k >= scores_B_V.shape[-1]:
+        return scores_B_V
+    order_B_V = scores_B_V.sort(dim=-1, descending=True, stable=True).indices
+    beyond_B_V = torch.zeros_like(scores_B_V, dtype=torch.bool)
+    return scores_B_V.masked_fill(beyond_B_V.scatter(1, order_B_V[:, top_k:], True), -torch.inf)
 
 
 def keep_nucleus(scores_B_V: Tensor, top_p: float) -> Tensor:

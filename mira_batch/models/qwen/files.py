@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mira_batch.config.models.local import QwenVLConfig
+from mira_batch.config.models.local import QwenWeightsConfig
 from mira_batch.core.errors import ConfigError
 
 MODEL_TYPES = {"qwen2_5_vl": "Qwen2.5-VL", "qwen3_vl": "Qwen3-VL"}
@@ -27,14 +27,15 @@ def check_qwen_files(path: str, field: str = "policy.weights") -> None:
     if not (folder / "config.json").is_file():
         hint = "it holds no model, since config.json is missing"
         if (folder / "adapter_config.json").is_file():
-            hint = "it holds a LoRA adapter: name it under policy.adapter.weights, and its base model here"
+            adapter = f"{field.removesuffix('weights')}adapter.weights"
+            hint = f"it holds a LoRA adapter: name it under {adapter}, and its base model here"
         elif (folder / "model_index.json").is_file():
             hint = "it holds a diffusers pipeline, which is an editor: name a Qwen2.5-VL or Qwen3-VL here"
         raise ConfigError(f"{field}: {path}: {hint}")
     found = _read(folder / "config.json", field).get("model_type")
     if found not in MODEL_TYPES:
         raise ConfigError(
-            f"{field}: {path} holds a model of type {found!r}; a qwen_vl policy takes "
+            f"{field}: {path} holds a model of type {found!r}; a qwen_vl {field.partition('.')[0]} takes "
             f"{' or '.join(MODEL_TYPES.values())}"
         )
     if missing := [*_missing_weights(folder, field), *_missing_processor(folder, field)]:
@@ -58,8 +59,13 @@ def check_adapter_files(path: str, field: str = "policy.adapter.weights") -> Non
         raise ConfigError(f"{field}: {path} holds an adapter of type {found!r}; only LORA is supported")
 
 
-def check_attention(config: QwenVLConfig, on_gpu: bool) -> None:
+def check_attention(config: QwenWeightsConfig, on_gpu: bool, field: str = "policy") -> None:
     """See that the attention kernels asked for can run.
+
+    Args:
+        config: which kernels.
+        on_gpu: whether the model is on one.
+        field: where the job's config has the model.
 
     Raises:
         ConfigError: the package is missing, or they don't run on that device in that number format.
@@ -68,12 +74,12 @@ def check_attention(config: QwenVLConfig, on_gpu: bool) -> None:
         return
     if importlib.util.find_spec("flash_attn") is None:
         raise ConfigError(
-            "policy.attention: flash_attention_2 needs the package flash-attn, which isn't installed; "
+            f"{field}.attention: flash_attention_2 needs the package flash-attn, which isn't installed; "
             "install it on the workers, or take sdpa"
         )
     if not on_gpu or config.dtype == "float32":
         raise ConfigError(
-            "policy.attention: flash_attention_2 runs on a GPU in bfloat16 or float16 only; take sdpa"
+            f"{field}.attention: flash_attention_2 runs on a GPU in bfloat16 or float16 only; take sdpa"
         )
 
 

@@ -1,5 +1,4 @@
-"""What both ways to run a Qwen-VL policy have in common: identity, images, tokens never said, faults row by
-row."""
+"""What all ways to run a Qwen-VL have in common: identity, images, tokens never said, faults row by row."""
 
 from __future__ import annotations
 
@@ -14,21 +13,35 @@ from mira_batch.core.types import ErrorKind, Weights
 from mira_batch.models.serving import lay_on_white
 
 T = TypeVar("T")
+A = TypeVar("A")
 
 _WIDEST = 200
 """The processors refuse images with a longer side of more than so many shorter ones."""
 
 
-def write_identity(made_by: str, config: Any, weights: Weights, adapter: Weights | None) -> str:
-    """What decides a policy's answers. Where the weights came from doesn't count, only what they are.
-    `made_by` names our code and the versions of the packages that run the model."""
+def write_identity(
+    made_by: str, config: Any, weights: Weights, adapter: Weights | None, form: str = f" {PROMPT_VERSION}"
+) -> str:
+    """What decides a model's answers. Where the weights came from doesn't count, only what they are.
+
+    Args:
+        made_by: our code and the versions of the packages that run the model.
+        config: its settings.
+        weights: its files.
+        adapter: those of its LoRA adapter.
+        form: by which words it is asked, after a space; empty where somebody else says that.
+    """
     settings = {key: value for key, value in config.pixels().items() if key not in ("weights", "adapter")}
     tuned = f" adapter={adapter.identity} scale={config.adapter.scale:g}" if adapter else ""
-    return f"{made_by} weights={weights.identity}{tuned} {PROMPT_VERSION} settings={fingerprint(settings)}"
+    return f"{made_by} weights={weights.identity}{tuned}{form} settings={fingerprint(settings)}"
 
 
-def make_opaque(image: Any) -> Any:
+def make_opaque(image: Any, failed: ErrorKind = ErrorKind.policy_failed) -> Any:
     """An image on white, in RGB.
+
+    Args:
+        image: what is to be shown.
+        failed: what one that can't be shown makes of the record.
 
     Raises:
         RecordError: it is too long and narrow for the model.
@@ -36,7 +49,7 @@ def make_opaque(image: Any) -> Any:
     short, long = sorted(image.size)
     if long > _WIDEST * short:
         raise RecordError(
-            ErrorKind.policy_failed,
+            failed,
             f"the image is {image.size[0]}x{image.size[1]}: the model takes sides of at most {_WIDEST} to 1",
         )
     return lay_on_white(image)
@@ -61,15 +74,14 @@ def complete_answer(text: str, in_thought: bool, cut_off: bool) -> str:
 
 
 def answer_rows(
-    rows: Sequence[T | RecordError], answer: Callable[[list[T], list[int]], Sequence[str]]
-) -> list[str | Exception]:
-    """The texts of all rows that can be asked, in one call; a row that can't has its own error instead.
+    rows: Sequence[T | RecordError], answer: Callable[[list[T], list[int]], Sequence[A]]
+) -> list[A | Exception]:
+    """The answers to all rows that can be asked, in one call; a row that can't has its own error instead.
 
-    `answer` gets those rows, and their places among all.
+    Args:
+        rows: of a batch.
+        answer: gets those rows, and their places among all.
     """
-    answers: list[str | Exception] = [row if isinstance(row, RecordError) else "" for row in rows]
     good = {place: row for place, row in enumerate(rows) if not isinstance(row, RecordError)}
-    if good:
-        for place, text in zip(good, answer(list(good.values()), list(good)), strict=True):
-            answers[place] = text
-    return answers
+    said = iter(answer(list(good.values()), list(good)) if good else ())
+    return [row if isinstance(row, RecordError) else next(said) for row in rows]

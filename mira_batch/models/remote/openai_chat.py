@@ -1,7 +1,7 @@
 """A chat endpoint of OpenAI's protocol (vLLM, SGLang, hosted models), asked by a policy or a judge.
 
 Owns the messages, the sampling, the price of an answer, and what a refusal is. What is asked, and what is
-read from the answer, is left to `openai_policy.py` and `openai_judge.py`.
+read from the answer, is left to `openai_policy.py`, `openai_judge.py` and `openai_backend.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from mira_batch.config.models.served import OpenAIJudgeConfig, OpenAIPolicyConfig
+from mira_batch.config.base import Strict
+from mira_batch.config.models.local import SamplingConfig
+from mira_batch.config.models.served import ServedConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import fingerprint
 from mira_batch.core.ports import Priced
@@ -26,54 +28,103 @@ _UNFINISHED = {"length", "max_tokens", "model_length", "max_output_tokens", "abo
 class OpenAIChat:
     """Asks one question at a time. Create, use and close it on one event loop."""
 
-    def __init__(self, config: OpenAIPolicyConfig | OpenAIJudgeConfig, role: Role) -> None:
+    def __init__(self, config: ServedConfig, role: Role, sampling: SamplingConfig, max_pixels: int) -> None:
         """
+        Args:
+            config: which endpoint.
+            role: what it is to the job.
+            sampling: how its text is drawn.
+            max_pixels: larger images are shown smaller.
+
         Raises:
             ConfigError: the openai package or the key is missing.
         """
         self._config = config
         self._role = role
+        self._sampling = sampling
+        self._max_pixels = max_pixels
         self._client, self.key = open_client(config, role.field)
 
-    def describe(self, form: str) -> str:
-        """What changes the answers: model, sampling, and what is asked, whose words `form` names."""
-        prompt = fingerprint(self._config.prompt.model_dump(mode="json"))[:8]
-        sampling = self._config.sampling
-        drawn = " ".join(
-            f"{name}={'default' if value is None else f'{value:g}'}"
-            for name, value in (("temperature", sampling.temperature), ("top_p", sampling.top_p))
-        )
-        return f"openai {self._config.model} {form} {prompt} {drawn} max_tokens={sampling.max_tokens}"
+    def describe(self, form: str, prompt: Strict) -> str:
+        """What changes the answers.
+
+        Args:
+            form: the name of the words that it is asked in.
+            prompt: the settings of what it is shown and told.
+        """
+        words = fingerprint(prompt.model_dump(mode="json"))[:8]
+        return f"openai {self._config.model} {form} {words} {describe_sampling(self._sampling)}"
 
     async def ask(self, prompt: Prompt, seed: int) -> Priced[str]:
         """The text of the answer; a `CutOff` where it reached the token limit.
 
+        Args:
+            prompt: what is shown and told.
+            seed: for what is drawn.
+
         Raises:
             EndpointFault: the call failed.
             RecordError: the model refuses to answer, or doesn't come to an end.
+        """
+        choice, cost = await self.complete(prompt, self._sample(seed))
+        with charge_errors(cost):
+            return Priced(self._read(choice), cost)
+
+    async def complete_token(self, prompt: Prompt, seed: int, top: int) -> tuple[Any, float]:
+        """The first choice of an answer of one token, with so many of the likeliest first tokens, and what it
+        was charged.
+
+        Args:
+            prompt: what is shown and told.
+            seed: for what is drawn.
+            top: tokens to tell of.
+
+        Raises:
+            EndpointFault: the call failed.
+        """
+        one = {self.limit: 1, "logprobs": True, "top_logprobs": top}
+        return await self.complete(prompt, self._sample(seed) | one)
+
+    async def complete(self, prompt: Prompt, settings: dict[str, Any]) -> tuple[Any, float]:
+        """The first choice of the answer, as the client gives it, and what it was charged.
+
+        Args:
+            prompt: what is shown and told.
+            settings: of the call.
+
+        Raises:
+            EndpointFault: the call failed.
         """
         messages = await asyncio.to_thread(self._write_messages, prompt)
         sampling = f"{self._role.field}.sampling"
         hint = f"if it is temperature or top_p under {sampling}, set it to null, and it is not sent"
         with turn_openai_faults(self.key, hint):
             completion = await self._client.chat.completions.create(
-                model=self._config.model, messages=messages, **self._sample(seed)
+                model=self._config.model, messages=messages, **settings
             )
         usage = getattr(completion, "usage", None)
         cost = price_call(self._config.prices, usage, "prompt_tokens", ("completion_tokens",))
-        choice = take_first(completion, "choices", self.key, cost)
-        with charge_errors(cost):
-            return Priced(self._read(choice), cost)
+        return take_first(completion, "choices", self.key, cost), cost
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
 
-    def _read(self, choice: Any) -> str:
+    def check_refusal(self, choice: Any) -> None:
+        """
+        Args:
+            choice: of an answer.
+
+        Raises:
+            RecordError: the model, or a filter of its endpoint, refuses to answer.
+        """
         refusal = getattr(choice.message, "refusal", None)
         if refusal or choice.finish_reason == "content_filter":
             words = quote(refusal or "its content filter", self.key)
-            raise RecordError(self._role.failed, f"the endpoint refused to answer: {words}")
+            raise RecordError(self._role.refused, f"the endpoint refused to answer: {words}")
+
+    def _read(self, choice: Any) -> str:
+        self.check_refusal(choice)
         text = choice.message.content or ""
         if len(text) > MOST_TEXT:
             raise RecordError(self._role.failed, f"the answer has {len(text):,} characters")
@@ -85,19 +136,39 @@ class OpenAIChat:
             if isinstance(part, str):
                 content.append({"type": "text", "text": part})
             else:
-                url = write_data_url(lay_on_white(part.pixels), self._config.prompt.max_pixels)
+                url = write_data_url(lay_on_white(part.pixels), self._max_pixels)
                 content.append({"type": "image_url", "image_url": {"url": url}})
-        return [{"role": "system", "content": prompt.system}, {"role": "user", "content": content}]
+        system = [{"role": "system", "content": prompt.system}] if prompt.system else []
+        return [*system, {"role": "user", "content": content}]
 
     def _sample(self, seed: int) -> dict[str, Any]:
         """What is left out, a server takes from the model's own defaults, so only null is left out."""
-        sampling = self._config.sampling
-        # OpenAI's newer models refuse the old name; it is the one that every compatible server knows.
-        limit = "max_completion_tokens" if self._config.base_url is None else "max_tokens"
+        sampling = self._sampling
         sent = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            limit: sampling.max_tokens,
+            self.limit: sampling.max_tokens,
             "seed": seed % 2**31,  # servers take 32 or 64 bits, and some read it as a float
+            "extra_body": {"top_k": top_k} if (top_k := getattr(sampling, "top_k", None)) else None,
         }
         return {name: value for name, value in sent.items() if value is not None}
+
+    @property
+    def limit(self) -> str:
+        """What bounds the tokens of an answer. OpenAI's newer models refuse the old name; it is the one that
+        every compatible server knows."""
+        return "max_completion_tokens" if self._config.base_url is None else "max_tokens"
+
+
+def describe_sampling(sampling: SamplingConfig) -> str:
+    """How text is drawn, as a part of an identity.
+
+    Args:
+        sampling: of a policy or a judge.
+    """
+    top_k = getattr(sampling, "top_k", None)
+    drawn = " ".join(
+        f"{name}={'default' if value is None else f'{value:g}'}"
+        for name, value in (("temperature", sampling.temperature), ("top_p", sampling.top_p))
+    )
+    return f"{drawn}{f' top_k={top_k}' if top_k else ''} max_tokens={sampling.max_tokens}"

@@ -24,13 +24,13 @@ class OpenAIJudge:
         Raises:
             ConfigError: the openai package or the key is missing.
         """
-        self._guidance = config.prompt.guidance
-        self._chat = OpenAIChat(config, JUDGE)
+        self._shown = config.prompt
+        self._chat = OpenAIChat(config, JUDGE, config.sampling, config.prompt.max_pixels)
 
     @property
     def identity(self) -> str:
         """Model, form of the question and sampling."""
-        return self._chat.describe(JUDGE_FORM)
+        return self._chat.describe(JUDGE_FORM, self._shown)
 
     async def score(self, request: JudgeRequest) -> Priced[Judgement]:
         """A score in [0, 1] and the reason, read from one answer.
@@ -40,7 +40,8 @@ class OpenAIJudge:
             RecordError: the model refuses to answer, or its answer holds no score; its start is quoted.
         """
         asked = content_hash(request.instruction, request.original.digest, request.candidate.digest)
-        answer = await self._chat.ask(build_judge_prompt(request, self._guidance), seed(asked, "judge", 0, 0))
+        prompt = build_judge_prompt(request, self._shown.guidance)
+        answer = await self._chat.ask(prompt, seed(asked, "judge", 0, 0))
         judgement = parse_judgement(answer.value)
         if isinstance(judgement, MalformedJudgement):
             start = quote(answer.value, self._chat.key) or "nothing"

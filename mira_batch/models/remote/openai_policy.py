@@ -18,12 +18,12 @@ class OpenAIPolicy:
             ConfigError: the openai package or the key is missing.
         """
         self._shown = config.prompt
-        self._chat = OpenAIChat(config, POLICY)
+        self._chat = OpenAIChat(config, POLICY, config.sampling, config.prompt.max_pixels)
 
     @property
     def identity(self) -> str:
         """Model, prompt and sampling."""
-        return self._chat.describe(PROMPT_VERSION)
+        return self._chat.describe(PROMPT_VERSION, self._shown)
 
     async def propose(self, request: PolicyRequest) -> Priced[str]:
         """The text of the answer. One that was cut off at the token limit is malformed, as the loop will see.

@@ -36,8 +36,19 @@ class ModelClient(Protocol[Q, R]):
     `on_call` may be read from any thread.
     """
 
-    on_call: OnCall
-    """Told of each call when it has ended; replace it to listen."""
+    @property
+    def on_call(self) -> OnCall:
+        """Told of each call when it has ended; replace it to listen."""
+        ...
+
+    @on_call.setter
+    def on_call(self, on_call: OnCall) -> None:
+        """Listen, in the place of whoever did.
+
+        Args:
+            on_call: told of each call from now on.
+        """
+        ...
 
     @property
     def role(self) -> Role:

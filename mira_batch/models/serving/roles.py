@@ -30,6 +30,8 @@ class Role:
     """Of its Protocol in `core/ports.py`, the method that answers requests."""
     failed: ErrorKind
     """What a fault of the model makes of the record."""
+    refused: ErrorKind
+    """The same for a request that the model, or a filter before it, declines."""
     out_of_memory: ErrorKind
     """The same for a request that runs out of memory alone."""
     limit: str
@@ -49,6 +51,7 @@ POLICY = Role(
     field="policy",
     method="propose",
     failed=ErrorKind.policy_failed,
+    refused=ErrorKind.policy_failed,
     out_of_memory=ErrorKind.policy_failed,
     limit="policy_seconds",
     check=check_text,
@@ -58,6 +61,7 @@ EDITOR = Role(
     field="editor",
     method="apply",
     failed=ErrorKind.editor_failed,
+    refused=ErrorKind.editor_failed,
     out_of_memory=ErrorKind.editor_out_of_memory,
     limit="edit_seconds",
     check=partial(check_frame, max_pixels=MOST_PIXELS),
@@ -68,6 +72,7 @@ JUDGE = Role(
     field="judge.model",
     method="score",
     failed=ErrorKind.judge_failed,
+    refused=ErrorKind.judge_refused,
     out_of_memory=ErrorKind.judge_failed,
     limit="judge_seconds",
     check=check_judgement,

@@ -14,7 +14,8 @@ from mira_batch.core.actions import format_action
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.types import Edit, Frame, Step, StopAction, Weights
-from mira_batch.models.qwen.policy import QwenVLPolicy, collate
+from mira_batch.models.qwen.model import collate
+from mira_batch.models.qwen.policy import QwenVLPolicy
 
 FIRST = Edit("make it brighter")
 """What the trained policy answers while no edit has been made …"""

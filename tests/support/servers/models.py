@@ -185,7 +185,7 @@ def _reset(request: web.Request) -> None:
 
 async def _chat(request: web.Request) -> Asked:
     body = await request.json()
-    system, user = body.pop("messages")
+    *system, user = body.pop("messages")  # judges of published protocols have no system text
     parts = user["content"]
     urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
     return Asked(
@@ -194,7 +194,7 @@ async def _chat(request: web.Request) -> Asked:
         "".join(part["text"] for part in parts if part["type"] == "text"),
         tuple(_image(base64.b64decode(url.partition(";base64,")[2], validate=True)) for url in urls),
         request.headers.get("Authorization", "").removeprefix("Bearer "),
-        system["content"],
+        system[0]["content"] if system else "",
         body,
     )
 

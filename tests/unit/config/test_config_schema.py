@@ -170,6 +170,49 @@ def test_a_judge_with_weights_is_a_model_like_the_others() -> None:
         config._has_gpus()
 
 
+def test_what_a_judge_is_made_of_is_looked_at_where_it_is() -> None:
+    weights = {"type": "qwen_vl", "weights": "/w", "adapter": {"weights": "/a"}, "devices": ["cuda:1"]}
+    endpoint = {"type": "openai", "model": "m", "prices": {"call": 1}}
+    members = [
+        {"name": "one", "model": {"type": "score_logit", "backend": weights}},
+        {"name": "two", "model": {"type": "viescore", "backend": endpoint}},
+        {"name": "three", "model": {"type": "rules"}},
+    ]
+    judge = {"model": {"type": "panel", "members": members}}
+    config = load_config(MINIMAL | {"judge": judge, "workers": {"gpus": 2}})
+    assert list(config.engines()) == [
+        "policy",
+        "editor",
+        "judge.model.members.0.model.backend",
+        "judge.model.members.1.model.backend",
+        "judge.model.members.2.model",
+    ]
+    assert config.models()["judge"].weight_locations() == ("/w", "/a") and config.charges
+    with pytest.raises(ConfigError, match=r"members\.0\.model\.backend\.devices: cuda:1 needs workers\.gpus"):
+        load_config(MINIMAL | {"judge": judge, "workers": {"gpus": 1}})
+
+
+@pytest.mark.parametrize(
+    ("path", "matters"),
+    [("sampling.temperature", True), ("max_pixels", True), ("concurrency", False), ("base_url", False)],
+)
+def test_what_changes_a_judges_scores_names_the_work(path: str, matters: bool) -> None:
+    def pixels(*overrides: str) -> Any:
+        backend = {"type": "openai", "model": "m", "base_url": "http://here/v1"}
+        judge = {"model": {"type": "viescore", "backend": backend}}
+        return load_config(MINIMAL | {"judge": judge}, list(overrides)).pixels()
+
+    value = "http://there/v1" if path == "base_url" else "4000" if path == "max_pixels" else "1"
+    assert (pixels() != pixels(f"judge.model.backend.{path}={value}")) is matters
+
+
+@pytest.mark.parametrize(("kind", "backend"), [("fidelity", False), ("pairwise", True)])
+def test_a_judge_that_cant_say_that_it_is_done_ends_no_record(kind: str, backend: bool) -> None:
+    model = {"type": kind} | ({"backend": {"type": "openai", "model": "m"}} if backend else {})
+    with pytest.raises(ConfigError, match="leave satisfied out"):
+        load_config(MINIMAL | {"judge": {"model": model, "satisfied": 0.9}})
+
+
 def test_weights_are_where_the_model_and_its_adapters_are() -> None:
     policy = {"type": "qwen_vl", "weights": "/w", "adapter": {"weights": "/a"}, "devices": ["cpu"]}
     editor = TINY | {"devices": ["cpu"], "loras": [{"weights": "/l1"}, {"weights": "/l2"}]}

@@ -15,7 +15,8 @@ from mira_batch.config.models.simulated import (
     SimulatedPolicyConfig,
 )
 from mira_batch.core.errors import ConfigError, EngineDead, StoreError
-from mira_batch.models.registry import build_editor, build_judge, build_policy, check_model
+from mira_batch.models.checks import check_model
+from mira_batch.models.registry import build_editor, build_judge, build_policy
 
 HERE = "tests.unit.models.test_registry"
 

@@ -1,0 +1,104 @@
+"""What can be checked of a model's config without loading it: packages, factories, prompts, files."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from pathlib import Path
+from typing import Any
+
+from mira_batch.config.base import is_remote
+from mira_batch.config.models import CustomConfig, PanelConfig
+from mira_batch.config.models.base import ModelConfig
+from mira_batch.config.models.judges import PairwiseConfig, ProtocolConfig
+from mira_batch.config.models.local import DiffusersConfig, QwenWeightsConfig, VllmConfig
+from mira_batch.core.errors import ConfigError
+from mira_batch.models.custom import import_factory
+from mira_batch.models.registry import build_protocol
+
+_PACKAGES = {
+    "openai": ("openai", "openai"),
+    "openai_images": ("openai", "openai"),
+    "gemini_images": ("google.genai", "gemini"),
+    "gemini": ("google.genai", "gemini"),
+}
+"""What a type needs besides the package's own requirements: module, and the extra that brings it. vLLM is
+looked for in the workers alone, which may have it where the driver has not."""
+
+
+def check_model(config: Any, field: str = "judge.model") -> str:
+    """Check what can be checked of a model's config without loading it: that its package is installed, that
+    a custom factory can be imported and takes its options, and that a judge's prompts can be read. Says in
+    words what was checked.
+
+    Args:
+        config: of a policy, an editor or a judge.
+        field: where the job's config has it, for errors.
+
+    Raises:
+        ConfigError: naming the factory, and why it can't be imported or what of its options doesn't fit; or
+            the file of prompts.
+    """
+    if isinstance(config, PanelConfig):
+        members = (
+            check_model(member.model, f"{field}.members.{index}.model")
+            for index, member in enumerate(config.members)
+        )
+        return f"panel of {' and '.join(members)}"
+    if isinstance(config, ProtocolConfig):
+        if not isinstance(config, PairwiseConfig):
+            build_protocol(config, field)  # type: ignore[arg-type]
+        return f"{config.kind} by {check_model(config.backend)}"
+    module, extra = _PACKAGES.get(config.type, ("", ""))
+    if module and not _is_installed(module):
+        raise ConfigError(f"type {config.type} needs a package: pip install mira-batch[{extra}]")
+    if not isinstance(config, CustomConfig):
+        return config.type
+    factory = import_factory(config.factory)
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):  # some written in C have none to look at
+        return f"{config.factory} (importable, not loaded)"
+    try:
+        signature.bind(**config.options)
+    except TypeError as error:
+        raise ConfigError(
+            f"factory {config.factory}: can't be called with options {sorted(config.options)}: {error}; "
+            f"it takes {signature}"
+        ) from error
+    return f"{config.factory} (importable, not loaded)"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package around it
+        return False
+
+
+def check_files(config: ModelConfig, field: str = "policy") -> None:
+    """Look whether a directory on this machine holds the model that is asked for; no weights are loaded. A
+    config without weights passes.
+
+    Args:
+        config: of one model.
+        field: where the job's config has it, for errors.
+
+    Raises:
+        ConfigError: it doesn't, naming what is missing.
+    """
+    match config:
+        case QwenWeightsConfig():
+            from mira_batch.models.qwen import check_adapter_files, check_qwen_files
+
+            check_qwen_files(config.weights, f"{field}.weights")
+            if config.adapter is not None and not is_remote(config.adapter.weights):
+                check_adapter_files(config.adapter.weights, f"{field}.adapter.weights")
+        case VllmConfig():
+            from mira_batch.models.qwen import check_qwen_files
+
+            check_qwen_files(config.weights, f"{field}.weights")
+        case DiffusersConfig():
+            from mira_batch.models.diffusion import check_pipeline_files
+
+            check_pipeline_files(Path(config.weights), config.pipeline)
