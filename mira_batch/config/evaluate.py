@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from mira_batch.config.base import Strict
 from mira_batch.config.models import JudgeConfig
 from mira_batch.config.models.base import ModelConfig
-from mira_batch.config.shared import Columns, JobConfig, ManifestConfig, RunLimits
+from mira_batch.config.shared import Columns, JobConfig, ManifestConfig, RunLimits, RunOutput
 from mira_batch.core.types import Status
 
 EVALUATE_VERSION = 1
@@ -64,11 +64,21 @@ class EvaluateLimits(RunLimits):
     OPERATIONAL: ClassVar[frozenset[str]] = RunLimits.OPERATIONAL | {"judge_seconds"}
 
 
+class EvaluateOutput(RunOutput):
+    """Where the scores go."""
+
+    skip_done: bool = False
+    """Leave out what an earlier evaluation under the same `uri` has scored. Then the figures are of the
+    others only, and `compare` finds only these."""
+
+
 class EvaluateConfig(JobConfig):
     """Judge the results of a run, of a catalogue, or of any editor, and write down each score."""
 
     job: Literal["evaluate"] = "evaluate"  # pyright: ignore[reportIncompatibleVariableOverride]
     """Which job it is."""
+    output: EvaluateOutput  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Where the scores go."""
     input: PairsConfig
     """What is judged. In place of a manifest it may name a run's directory, or that of all runs."""
     judge: JudgeConfig

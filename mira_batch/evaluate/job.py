@@ -12,8 +12,8 @@ from mira_batch.core.identity import fingerprint
 from mira_batch.core.types import Status
 from mira_batch.evaluate.record import EvaluateRunner
 from mira_batch.evaluate.source import find_source, scan
+from mira_batch.models.checks import check_model
 from mira_batch.models.loader import load_models
-from mira_batch.models.registry import check_model
 from mira_batch.runtime.job import WorkerContext
 from mira_batch.storage import schema
 from mira_batch.storage.run.verify import RowCheck

@@ -87,7 +87,9 @@ class EvaluateRunner(RecordRunner):
         if self._context.stop.asked:
             raise RecordPostponed
         self._context.activity.move(record.record_id, "judging")
-        request = JudgeRequest(about["of"], record.instruction, original, candidate, record.instruction)
+        asked = record.instruction
+        metadata = json.loads(about["metadata"] or "{}")
+        request = JudgeRequest(about["of"], asked, original, candidate, asked, metadata)
         try:
             answer: Timed[Judgement] = await self._models[_JUDGE].submit(request, (row.shard,))
         except RecordError as error:

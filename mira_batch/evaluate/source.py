@@ -212,6 +212,7 @@ def _scan_results(split: ResultSplit, config: EvaluateConfig, fingerprint: str) 
             "result_digest": row["result_digest"],
             "result_status": row["status"],
             "num_steps": row["num_steps"],
+            "metadata": row["metadata"],
             "edit_seconds": sum((row["seconds"] or {}).values()),
             "edit_cost": row["cost"],
             "group": _find_group(json.loads(row["metadata"] or "{}"), config.group),
@@ -274,7 +275,11 @@ def _scan_pairs(
         place: str | Place | None = row["image_uri"]
         if place is None:
             place = Place(row["image_file"], row["image_row_group"], row["image_row"])
-        about = {"source": resolve_image(original, base), "group": _find_group(metadata, config.group)}
+        about = {
+            "source": resolve_image(original, base),
+            "group": _find_group(metadata, config.group),
+            "metadata": row["metadata"],
+        }
         for kind in split.asked.kinds(row["record_id"]):
             other = judged[(k + 1) % len(judged)]
             if kind == OTHER and (other is row or json.loads(other["metadata"]).get(name) == original):

@@ -95,8 +95,10 @@ def test_a_catalogue_is_judged_and_only_what_is_new_the_next_time(cli: Commands,
     assert first["evaluation"]["judged"] == first["planned"] == 6
     nights.add(2)
     cli.run()
-    second = evaluate(cli, nights.output, tmp_path / "scores", *none)
-    assert second["planned"] == 2
+    second = evaluate(cli, nights.output, tmp_path / "scores", *none, "--set", "output.skip_done=true")
+    assert second["planned"] == second["evaluation"]["records"] == 2
+    third = evaluate(cli, nights.output, tmp_path / "all", *none)
+    assert third["evaluation"]["judged"] == 8
     where = ("--set", "input.where=record_id in ('rec-0000', 'rec-0007')")
     some = evaluate(cli, nights.output, tmp_path / "some", *none, *where)
     assert some["evaluation"]["records"] == 2

@@ -1,0 +1,27 @@
+"""The guide to evaluations, command by command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.docs.blocks import commands
+from tests.docs.guides import shell, write_files
+from tests.support.runs.catalogue import make_catalogue
+
+GUIDE = "docs/evaluate.md"
+
+
+def test_the_guide_to_evaluations(tmp_path: Path) -> None:
+    manifest = make_catalogue(tmp_path / "catalogue", 16)
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_files(GUIDE, tmp_path)
+    said = [
+        shell(f"{line} --set backend=inline" if "compare" not in line else line, tmp_path)
+        for line in commands(GUIDE)
+    ]
+    judged, (shot, first) = said[3:6], said[6:]
+    assert all("16 of 16 records judged" in text and "canary, a black image" in text for text in judged)
+    assert "verdict: No difference is shown" in shot and "gate overall>=-0.05: passed" in shot
+    assert "verdict: B is better (+0." in first
