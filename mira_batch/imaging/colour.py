@@ -17,7 +17,7 @@ _WHITE = _TO_XYZ.sum(axis=1)
 _BEND = 6 / 29
 _RADIAN = math.pi / 180
 _TURN = 2 * math.pi * (1 + 1e-12)
-"""A full turn in radians, and so much that opposite hues count as half of one, whatever rounding makes of them."""
+"""A full turn in radians, and so much more that opposite hues are half of one, however they are rounded."""
 
 
 def to_lab(rgb: Floats) -> Floats:
@@ -32,7 +32,8 @@ def to_lab(rgb: Floats) -> Floats:
     """
     value = np.ascontiguousarray(np.moveaxis(rgb, -1, 0)).clip(0, 255) / 255  # by channel: twice as fast
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    xyz = np.tensordot((_TO_XYZ / _WHITE[:, None]).astype(rgb.dtype), linear, axes=1)
+    weights = (_TO_XYZ / _WHITE[:, None]).astype(rgb.dtype)
+    xyz = (weights @ linear.reshape(3, -1)).reshape(linear.shape)
     x, y, z = np.where(xyz > _BEND**3, np.cbrt(xyz), xyz / (3 * _BEND**2) + 4 / 29)
     return np.moveaxis(np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)]), 0, -1)
 

@@ -26,8 +26,8 @@ _STEP = 8
 
 
 def place_tiles(width: int, height: int) -> list[Box]:
-    """Where an image of this size is sampled: boxes, spread evenly, of the image's
-    own pixels; one, the whole image, where it is too small for several. Empty below 3 pixels."""
+    """Where an image of this size is sampled: boxes, spread evenly, of the image's own pixels; one, the
+    whole image, where it is too small for several. Empty below 3 pixels."""
     side = min(TILE, width // TILES, height // TILES)
     if side < 8:
         whole = (0, 0, min(width, TILE), min(height, TILE))

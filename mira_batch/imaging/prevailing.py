@@ -62,13 +62,12 @@ def compare_cells(source: Pixels, result: Pixels, lumas: tuple[Pixels, Pixels]) 
         to an edit belong to neither side.
     """
     before, after = (_sum_cells(image).astype(np.float32) / CELL**2 for image in (source, result))
-    was, became = to_lab(before), to_lab(after)
-    moved = _find_differences(was, became)
+    moved = _find_differences(before, after)
     off = moved
     weights = _weigh_colours(before)
     stayed = float(weights[moved <= SAME].sum())
     if stayed < _STAYED:
-        from_map = _find_differences(to_lab(_fit_colours(before, after, weights)), became)
+        from_map = _find_differences(_fit_colours(before, after, weights), after)
         if float(weights[from_map <= SAME].sum()) >= stayed + _EXPLAINED:
             off = from_map
     edited = (off > CHANGED) | (_find_new_detail(*lumas) > DETAIL)
@@ -90,12 +89,12 @@ def _sum_cells(image: Pixels) -> Pixels:
 
 
 def _find_differences(one: Floats, other: Floats) -> Floats:
-    """CIEDE2000 of each cell, from its L*, a* and b*; of few that differ only those are worked out."""
+    """CIEDE2000 of each cell; where few of them differ at all, only those are worked out."""
     differ = (one != other).any(axis=-1)
     if 2 * np.count_nonzero(differ) > differ.size:
-        return delta_e_2000(one, other)  # to pick them takes longer
+        return delta_e_2000(to_lab(one), to_lab(other))  # to pick them would take longer
     found = np.zeros(differ.shape, np.float32)
-    found[differ] = delta_e_2000(one[differ], other[differ])
+    found[differ] = delta_e_2000(to_lab(one[differ]), to_lab(other[differ]))
     return found
 
 
