@@ -45,8 +45,8 @@ def delta_e_2000(one: Floats, other: Floats) -> Floats:
         one, other: (…, 3), L*, a* and b*; which of them comes first makes no difference.
 
     Returns:
-        (…): 0 for equal colours; about 100 from black to white. The formula's own: within 0.0001 of the test
-        pairs that were published with it.
+        (…): 0 for equal colours; about 100 from black to white. The formula's own: to the four decimals of
+        the test pairs that were published with it.
 
     Source: G. Sharma, W. Wu, E. N. Dalal, "The CIEDE2000 color-difference formula: implementation notes,
     supplementary test data, and mathematical observations", Color Research & Application 30(1), 2005.
