@@ -11,6 +11,8 @@ from mira_batch.imaging.colour import Floats
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Levels = np.ndarray[Any, np.dtype[np.int16]]
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom."""
 TILES = 4
 """Samples in each direction."""
 TILE = 48
@@ -23,9 +25,9 @@ _STEP = 8
 """Levels between neighbours that make an edge of alpha."""
 
 
-def place_tiles(width: int, height: int) -> list[tuple[int, int, int, int]]:
-    """Where an image of this size is sampled: boxes (left, top, right, bottom), spread evenly, of the image's
-    own pixels; one, the whole image, where it is too small for several. Empty below 3 pixels."""
+def place_tiles(width: int, height: int) -> list[Box]:
+    """Where an image of this size is sampled: boxes, spread evenly, of the image's own pixels; one, the
+    whole image, where it is too small for several. Empty below 3 pixels."""
     side = min(TILE, width // TILES, height // TILES)
     if side < 8:
         whole = (0, 0, min(width, TILE), min(height, TILE))
@@ -103,13 +105,18 @@ def measure_alpha_loss(source: Bytes, result: Bytes | None, most: int) -> float 
 
 
 def _measure_laplacian(tiles: Levels) -> float:
+    """Its variance."""
     v = tiles
     laplacian = 4 * v[:, 1:-1, 1:-1] - v[:, :-2, 1:-1] - v[:, 2:, 1:-1] - v[:, 1:-1, :-2] - v[:, 1:-1, 2:]
-    return float(laplacian.var())
+    wide = laplacian.astype(np.int32)
+    return (
+        int((wide * wide).sum(dtype=np.int64)) / wide.size - (int(wide.sum(dtype=np.int64)) / wide.size) ** 2
+    )
 
 
 def _estimate_noise(tiles: Levels) -> Floats:
     """Of each sample, in levels."""
     down = tiles[:, :-2] - 2 * tiles[:, 1:-1] + tiles[:, 2:]
     both = down[:, :, :-2] - 2 * down[:, :, 1:-1] + down[:, :, 2:]
-    return np.abs(both).mean(axis=(1, 2)) * (math.sqrt(math.pi / 2) / 6)
+    sums = np.abs(both).reshape(len(both), -1).sum(axis=1, dtype=np.int32)
+    return sums / both[0].size * (math.sqrt(math.pi / 2) / 6)
