@@ -77,7 +77,7 @@ def _is_still(source: Pixels, result: Pixels) -> bool:
     detail = np.maximum(left, right) - np.minimum(left, right) >= _STEP  # which bytes can hold, too
     found = np.count_nonzero(detail)
     stays = np.count_nonzero(detail & (right == result[:, 1:]))
-    return found >= _LEAST_DETAIL * detail.size and 2 * stays >= found
+    return bool(found >= _LEAST_DETAIL * detail.size and 2 * stays >= found)
 
 
 def _cut(luma: Pixels) -> Pixels:

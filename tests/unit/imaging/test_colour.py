@@ -43,9 +43,9 @@ PAIRS = """
 6.7747 -0.2908 -2.4247 5.8714 -0.0985 -2.2286 0.6377
 2.0776 0.0795 -1.1350 0.9033 -0.0636 -0.5514 0.9082
 """
-"""Table 1 of Sharma, Wu and Dalal (2005): L*, a*, b* of two colours, and their difference. Digit by digit
-what scikit-image (`tests/skimage/color/ciede2000_test_data.txt`) and python-colormath
-(`tests/test_color_diff.py`) have of it."""
+"""Table 1 of Sharma, Wu and Dalal (2005): L*, a*, b* of two colours, and their difference. Digit by digit as
+in scikit-image (`tests/skimage/color/ciede2000_test_data.txt`) and in python-colormath
+(`tests/test_color_diff.py`)."""
 
 
 def test_the_published_pairs() -> None:
