@@ -73,10 +73,11 @@ def find_shift(source: Pixels, result: Pixels) -> Shift | None:
 def _is_still(source: Pixels, result: Pixels) -> bool:
     """Whether half of the detail is what it was to the last bit: what was moved is so by chance alone. It
     takes a tenth of the time of a correlation."""
-    stays = source[:, 1:] == result[:, 1:]
-    detail = np.abs(np.diff(source.astype(np.int16))) >= _STEP
-    found = int(detail.sum())
-    return found >= _LEAST_DETAIL * detail.size and 2 * int((stays & detail).sum()) >= found
+    left, right = source[:, :-1], source[:, 1:]
+    detail = np.maximum(left, right) - np.minimum(left, right) >= _STEP  # which bytes can hold, too
+    found = np.count_nonzero(detail)
+    stays = np.count_nonzero(detail & (right == result[:, 1:]))
+    return bool(found >= _LEAST_DETAIL * detail.size and 2 * stays >= found)
 
 
 def _cut(luma: Pixels) -> Pixels:
@@ -102,11 +103,13 @@ def _correlate(source: Pixels, result: Pixels, least: float) -> Shift | None:
     size = np.abs(cross)
     voice = weight / (size + np.float32(_NOISE**2) * np.float32((window**2).sum()))
     heard = _sum_spectra(voice * size, width)
-    votes = heard >= _LEAST_DETAIL * _sum_spectra(weight[None], width)
+    quietest = _LEAST_DETAIL * _sum_spectra(weight[None], width)
+    votes = heard >= quietest
     if 4 * votes.sum() < len(votes):
         return None
-    agreed = (cross * voice)[votes] / heard[votes, None, None]
-    surface = np.fft.irfft2(agreed.mean(axis=0), s=(height, width)) * (height * width)
+    voice *= (votes / np.maximum(heard, quietest)).astype(np.float32)[:, None, None]
+    agreed = (cross * voice).sum(axis=0) / votes.sum()
+    surface = np.fft.irfft2(agreed, s=(height, width)) * (height * width)
     row, column = divmod(int(surface.argmax()), width)
     if surface[row, column] < least:
         return None

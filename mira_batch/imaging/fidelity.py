@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from itertools import groupby
 
 import numpy as np
 from PIL import Image
 
 from mira_batch.imaging.align import find_shift, lay_over
-from mira_batch.imaging.detail import compare_noise, compare_sharpness, measure_alpha_loss, place_tiles
+from mira_batch.imaging.detail import (
+    Box,
+    Bytes,
+    compare_noise,
+    compare_sharpness,
+    measure_alpha_loss,
+    place_tiles,
+)
 from mira_batch.imaging.prevailing import CELL, Flags, compare_cells
 
 LONG_SIDE = 256
@@ -113,22 +121,33 @@ def _compare_places(source: Image.Image, result: Image.Image) -> tuple[dict[str,
 
 def _compare_samples(source: Image.Image, result: Image.Image, edited: Flags) -> dict[str, float | None]:
     """Facts of detail, from the samples in which nothing was edited, if they are a quarter of all."""
-    boxes = place_tiles(*source.size)
-    spread = [n / length for n, length in zip(edited.shape[::-1], source.size, strict=True)] * 2
-    cells = [[int(side * by) for side, by in zip(box, spread, strict=True)] for box in boxes]
-    kept = [
-        box
-        for box, (left, top, right, bottom) in zip(boxes, cells, strict=True)
-        if not edited[top : bottom + 1, left : right + 1].any()
-    ]
+    boxes = kept = place_tiles(*source.size)
+    if edited.any():
+        kept = [box for box in boxes if not _find_cells(edited, box, source.size).any()]
     if not kept or 4 * len(kept) < len(boxes):
         return {}
-    before, after = (
-        np.stack([np.asarray(_flatten(image.crop(box)).convert("L")) for box in kept])
-        for image in (source, result)
-    )
+    before, after = (_read_lumas(image, kept) for image in (source, result))
     noise = compare_noise(before, after)
     return {"sharpness_ratio": _round(compare_sharpness(before, after), 4), "noise_added": _round(noise, 3)}
+
+
+def _find_cells(cells: Flags, box: Box, size: tuple[int, int]) -> Flags:
+    """Those that lie in a box of an image of this size."""
+    down, across = (n / length for n, length in zip(cells.shape, size[::-1], strict=True))
+    left, top, right, bottom = box
+    rows, columns = (int(top * down), int(bottom * down)), (int(left * across), int(right * across))
+    return cells[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1]
+
+
+def _read_lumas(image: Image.Image, boxes: list[Box]) -> Bytes:
+    """Luma of boxes of one size, (N, H, W). Those side by side are read at once, in half the time."""
+    tiles = []
+    for (top, bottom), row in groupby(boxes, key=lambda box: (box[1], box[3])):
+        sides = [(left, right) for left, _, right, _ in row]
+        first, last = sides[0][0], sides[-1][1]
+        strip = np.asarray(_flatten(image.crop((first, top, last, bottom))).convert("L"))
+        tiles += [strip[:, left - first : right - first] for left, right in sides]
+    return np.stack(tiles)
 
 
 def _compare_alpha(source: Image.Image, result: Image.Image) -> float | None:

@@ -61,7 +61,7 @@ def compare_cells(source: Pixels, result: Pixels, lumas: tuple[Pixels, Pixels]) 
         Colours are those of cells, so that noise and the traces of a lossy format average out. The cells next
         to an edit belong to neither side.
     """
-    before, after = _average(source), _average(result)
+    before, after = (_sum_cells(image).astype(np.float32) / CELL**2 for image in (source, result))
     moved = _find_differences(before, after)
     off = moved
     weights = _weigh_colours(before)
@@ -77,19 +77,22 @@ def compare_cells(source: Pixels, result: Pixels, lumas: tuple[Pixels, Pixels]) 
     return Change(share, float(outside.mean()), float(np.percentile(outside, 95)), edited)
 
 
-def _average(image: Pixels) -> Floats:
-    """The mean of each cell, (H / 4, W / 4, …); what is left over at the end is left out."""
+def _sum_cells(image: Pixels) -> Pixels:
+    """The sum of each cell, (H / 4, W / 4, …), channel by channel in memory, as is fastest; what is left over
+    at the end is left out."""
     rows, columns = (length // CELL for length in image.shape[:2])
-    whole = np.ascontiguousarray(image[: rows * CELL, : columns * CELL])
+    whole = image[: rows * CELL, : columns * CELL].reshape(rows, CELL, -1)
     wide = np.uint16 if image.dtype == np.uint8 else image.dtype
-    down = whole.reshape(rows, CELL, -1).sum(axis=1, dtype=wide)
-    across = down.reshape(rows, columns, CELL, *image.shape[2:]).sum(axis=2, dtype=wide)
-    return across.astype(np.float32) / CELL**2
+    down = whole.sum(axis=1, dtype=wide).reshape(rows * columns, CELL, -1)
+    across = np.ascontiguousarray(down.T).sum(axis=1, dtype=wide).reshape(-1, rows, columns)
+    return np.moveaxis(across, 0, -1).reshape(rows, columns, *image.shape[2:])
 
 
 def _find_differences(one: Floats, other: Floats) -> Floats:
-    """CIEDE2000 of each cell; only those that differ at all are worked out."""
+    """CIEDE2000 of each cell; where few of them differ at all, only those are worked out."""
     differ = (one != other).any(axis=-1)
+    if 2 * np.count_nonzero(differ) > differ.size:
+        return delta_e_2000(to_lab(one), to_lab(other))  # to pick them would take longer
     found = np.zeros(differ.shape, np.float32)
     found[differ] = delta_e_2000(to_lab(one[differ]), to_lab(other[differ]))
     return found
@@ -109,40 +112,40 @@ def _weigh_colours(cells: Floats) -> Floats:
 def _fit_colours(before: Floats, after: Floats, weights: Floats) -> Floats:
     """What the affine map of colours that explains most of the picture makes of the source's: least squares
     over a sample of the cells, over and over without what it doesn't fit."""
-    rows = np.concatenate([before.reshape(-1, 3), np.full((weights.size, 1), 255)], axis=1, dtype=np.float64)
     step = max(1, weights.size // _SAMPLE)
-    some, wanted = rows[::step], after.reshape(-1, 3)[::step].astype(np.float64)
+    some, wanted = (cells.reshape(-1, 3)[::step].astype(np.float64) for cells in (before, after))
+    some = np.concatenate([some, np.full((len(some), 1), 255)], axis=1)
     voice = weights.reshape(-1, 1)[::step]
-    part, made = np.ones_like(voice), np.zeros((4, 3))
+    part, made = np.ones(len(some), bool), np.zeros((4, 3))
     for round_ in range(_ROUNDS):
-        heard = some * (voice * part)
+        heard = some * (voice * part[:, None])
         square = heard.T @ some + 1e-3 * np.eye(4)  # of a picture of few colours there are many maps
         made = np.linalg.solve(square, heard.T @ wanted)
-        error = np.linalg.norm(some @ made - wanted, axis=1, keepdims=True)
+        error = np.sqrt(((some @ made - wanted) ** 2) @ np.ones(3))
         bound = max(_FITS, float(np.median(error)) * (2 - 0.25 * round_))
-        part = (error <= bound).astype(np.float64)
-    return (rows @ made).reshape(before.shape).astype(before.dtype)
+        if bound == _FITS and (part == (error <= bound)).all():
+            break  # as all later rounds would be
+        part = error <= bound
+    linear, constant = made[:3].T.astype(before.dtype), (255 * made[3]).astype(before.dtype)
+    return np.moveaxis(np.tensordot(linear, np.moveaxis(before, -1, 0), axes=1), 0, -1) + constant
 
 
 def _find_new_detail(source: Pixels, result: Pixels) -> Floats:
     """Of each cell the standard deviation of the detail in one image that the other doesn't explain, in
-    levels. More or less contrast, and a negative, are explained."""
-    one, other = _cut(source), _cut(result)
-    differ = (one != other).any(axis=-1)
-    found = np.zeros(differ.shape, np.float32)
-    pair = [cells[differ].astype(np.float32) for cells in (one, other)]
-    a, b = (cells - cells.mean(axis=-1, keepdims=True) for cells in pair)
-    spread, spreads, both = ((x * y).mean(axis=-1) for x, y in ((a, a), (b, b), (a, b)))
+    levels. More or less contrast, and a negative, are explained. Rows without any difference are left out."""
+    rows, columns = (length // CELL for length in source.shape)
+    found = np.zeros((rows, columns), np.float32)
+    pair = [luma[: rows * CELL, : columns * CELL].reshape(rows, -1) for luma in (source, result)]
+    differ = (pair[0] != pair[1]).any(axis=1)
+    if not differ.any():
+        return found
+    one, other = (luma[differ].astype(np.float32).reshape(-1, columns * CELL) for luma in pair)
+    products = one, other, one * one, other * other, one * other
+    a, b, aa, bb, ab = (_sum_cells(values) / CELL**2 for values in products)
+    spread, spreads, both = aa - a * a, bb - b * b, ab - a * b
     alike = np.clip(both**2 / np.maximum(spread * spreads, 1e-6), 0, 1)
-    found[differ] = np.sqrt(np.maximum(spread, spreads) * (1 - alike))
+    found[differ] = np.sqrt(np.maximum(np.maximum(spread, spreads), 0) * (1 - alike))
     return found
-
-
-def _cut(luma: Pixels) -> Pixels:
-    """The pixels of each cell, (H / 4, W / 4, 16)."""
-    rows, columns = (length // CELL for length in luma.shape)
-    whole = luma[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL)
-    return whole.transpose(0, 2, 1, 3).reshape(rows, columns, -1)
 
 
 def _widen(mask: Flags) -> Flags:

@@ -231,10 +231,12 @@ def list_kept(store: Store, prefix: str = "") -> list[str]:
 
 
 def _create(store: Store, said: Sequence[Decision], kept: Sequence[Sequence[Decision]]) -> tuple[str, bool]:
-    """Keep decisions under the next number; where the very same ones are kept already, they are not again."""
-    keys = list_kept(store)
-    for key, decisions in zip(keys, kept, strict=False):
-        if list(decisions) == list(said):
+    """Keep decisions under the next number; where the very same ones are kept already, they are not again.
+    Those that don't say when they were made may have been made anew after others: of them only the last file
+    is the same."""
+    keys, dated = list_kept(store), all(decision.at for decision in said)
+    for place, (key, decisions) in enumerate(zip(keys, kept, strict=False), start=1):
+        if list(decisions) == list(said) and (dated or place == len(kept)):
             return key, True
     data = "".join(json.dumps(asdict(decision), ensure_ascii=False) + "\n" for decision in said).encode()
     number = max((int(key[len(FOLDER) + 1 : -6]) for key in keys), default=0)

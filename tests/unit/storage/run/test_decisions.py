@@ -163,3 +163,17 @@ def test_where_runs_disagree_about_the_same_pixels_the_rejection_holds(tmp_path:
     assert dict(read_verdicts_of_runs(stores[::-1])) == expected, "in whatever order they are read"
     more = {("a", "0"): "approve"}
     assert dict(read_verdicts_of_runs(stores, more)) == expected | more
+
+
+def test_a_word_that_comes_back_is_kept_again_unless_it_says_that_it_is_the_old_one(run: Run) -> None:
+    digest = digests(run)["a"]
+
+    def say(decision: str, **more: str) -> Kept:
+        line = {"record_id": "a", "result_digest": digest, "decision": decision} | more
+        return keep_decisions(run.store, STORAGE, json.dumps(line).encode(), "f")
+
+    assert [say(word).all_approved for word in ("approve", "reject", "approve", "approve")] == [1, 0, 1, 1]
+    early, late = {"at": "2026-11-26T08:00:00Z"}, {"at": "2026-11-26T09:00:00Z"}
+    assert say("approve", **early).all_approved == 1 and say("reject", **late).all_rejected == 1
+    again = say("approve", **early)
+    assert again.known and again.all_rejected == 1
