@@ -12,10 +12,12 @@ from mira_batch.cli.execute import read_storage, run_job
 from mira_batch.config.base import make_absolute
 from mira_batch.config.load import load_job_config
 from mira_batch.core.errors import ConfigError
+from mira_batch.evaluate.calibrate import calibrate as calibrate_scores
 from mira_batch.evaluate.compare import compare as compare_scores
 from mira_batch.evaluate.compare import parse_gate
 from mira_batch.evaluate.scores import read_scores
-from mira_batch.report.judged import describe_comparison
+from mira_batch.report.judged import describe_calibration, describe_comparison
+from mira_batch.storage.catalogue.decided import read_verdicts
 
 
 @app.command(cls=Command)
@@ -107,3 +109,33 @@ def compare(
             print_text(why)
     if not all(passed for passed, _ in checks):
         raise typer.Exit(1)
+
+
+@app.command(cls=Command)
+def calibrate(
+    evaluation: Annotated[
+        str, typer.Argument(help="Directory of an evaluation of the run that was reviewed.")
+    ],
+    decisions: Annotated[
+        str, typer.Option("--decisions", metavar="RUN|FILE", help="What people decided: the run, or a file.")
+    ],
+    most_bad: Annotated[
+        float, typer.Option("--most-bad", min=0.0, max=1.0, help="Share of accepted results that may be bad.")
+    ] = 0.05,
+    set_: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Hold a judge against people: how far they agree, from which score on results may be accepted unseen,
+    and how many of all results are good.
+
+    The decisions must be a random sample, as `report --review` draws it: 50 at least, better 300.
+    """
+    storage = read_storage(set_ or ())
+    scores = read_scores(make_absolute(evaluation).rstrip("/"), storage)
+    verdicts = read_verdicts(make_absolute(decisions), storage, "--decisions")
+    found = calibrate_scores(scores, verdicts, most_bad)
+    if as_json:
+        print_json(found.dump())
+        return
+    for line in describe_calibration(found):
+        print_text(line)

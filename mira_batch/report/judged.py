@@ -9,6 +9,7 @@ from rich.text import Text
 
 from mira_batch.core.figures import show_dollars
 from mira_batch.core.text import show_text
+from mira_batch.evaluate.calibrate import Calibration
 from mira_batch.evaluate.compare import Comparison, Failures, Line, show_signed
 from mira_batch.evaluate.scores import OVERALL
 from mira_batch.evaluate.statistics import Interval
@@ -177,3 +178,37 @@ def _add_failures(table: Table, name: str, failures: Failures, paired: int) -> N
 
 def _show_p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def describe_calibration(found: Calibration) -> Iterator[str]:
+    """What people's decisions say of a judge, a line each."""
+    yield f"judge {found.judge}"
+    yield (
+        f"{found.decided:,} of {found.results:,} scored results decided: {found.approved:,} approved, "
+        f"{found.decided - found.approved:,} rejected"
+        + (f"; {found.unscored:,} more have no score" if found.unscored else "")
+    )
+    accepted, agreed = found.acceptance, found.agreement
+    bad = f"at most {100 * accepted.most_bad:g} % of what is accepted is bad, with 95 % confidence"
+    if accepted.threshold is None:
+        yield f"no threshold: from no score on can it be said that {bad}"
+    else:
+        yield f"accept from {accepted.threshold:.3f} on: {100 * accepted.share:.0f} % of all results, and {bad}"
+    kappa = "" if agreed.kappa is None else f", κ {agreed.kappa:.2f}"
+    yield (
+        f"agreement there: {100 * agreed.rate:.0f} % ({_show_shares(agreed.interval)}){kappa}; a good result "
+        f"scores above a bad one in {100 * agreed.ranking:.0f} % of pairs"
+    )
+    if found.pass_rate is None:
+        yield f"pass rate: unknown; {found.pass_rate_note}"
+        return
+    rate = found.pass_rate
+    yield (
+        f"good of all results: {100 * rate.value:.1f} % ({_show_shares(rate.interval)}); by the decisions "
+        f"alone {_show_shares(rate.decided_alone)}"
+    )
+    yield "all of this holds if the decided results were drawn at random, without a look at the scores"
+
+
+def _show_shares(interval: Interval) -> str:
+    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
