@@ -193,7 +193,8 @@ def describe_calibration(found: Calibration) -> Iterator[str]:
     if accepted.threshold is None:
         yield f"no threshold: from no score on can it be said that {bad}"
     else:
-        yield f"accept from {accepted.threshold:.3f} on: {100 * accepted.share:.0f} % of all results, and {bad}"
+        share = f"{100 * accepted.share:.0f} % of all results"
+        yield f"accept from {accepted.threshold:.3f} on: {share}, and {bad}"
     kappa = "" if agreed.kappa is None else f", κ {agreed.kappa:.2f}"
     yield (
         f"agreement there: {100 * agreed.rate:.0f} % ({_show_shares(agreed.interval)}){kappa}; a good result "

@@ -173,3 +173,37 @@ def test_scores_that_do_not_compare_are_refused(cli: Commands, tmp_path: Path) -
     assert "is a run of the job edit; give one of `mira-batch evaluate`" in error
     for gate, words in (("overall", "give a name"), ("joy>=1", "there is no figure 'joy'")):
         assert words in cli.json("compare", rules, rules, "--gate", gate, code=2)["error"]
+
+
+def test_a_judge_is_held_against_people(cli: Commands, tmp_path: Path) -> None:
+    """Half of the results are cut short, and people reject just these."""
+    nights = cli.nights
+    nights.folder.mkdir()
+    for k in range(160):
+        nights.add(1, "rotate it by 90 degrees" if k % 2 else "rotate it by 90 degrees, then make it sepia")
+    done = cli.run(limits={"max_steps": 1})
+    scores = evaluate(cli, done, tmp_path / "scores", "--set", "controls={repeats: 0, canaries: 0}")
+    rows = [row for row in rows_of(scores).values() if int(row["of"][-4:]) < 120]
+    lines = [
+        {
+            "record_id": row["of"],
+            "result_digest": row["result_digest"],
+            "decision": "approve" if row["score"] == 1 else "reject",
+        }
+        for row in rows
+    ]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ("calibrate", scores["run"], "--decisions", tmp_path / "d.jsonl")
+    found = cli.json(*words, "--most-bad", "0.1")
+    assert (found["results"], found["decided"], found["approved"], found["unscored"]) == (160, 120, 60, 0)
+    assert found["acceptance"]["threshold"] == 1.0 and found["acceptance"]["share"] == 0.5
+    assert found["agreement"]["rate"] == found["agreement"]["ranking"] == found["agreement"]["kappa"] == 1
+    assert found["pass_rate"]["value"] == pytest.approx(0.5)
+    text = cli.text(*words, "--most-bad", "0.1")
+    assert "accept from 1.000 on: 50 % of all results, and at most 10 %" in text
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:49]))
+    few = ("calibrate", scores["run"], "--decisions", tmp_path / "few.jsonl")
+    assert "49 decisions" in cli.json(*few, code=2)["error"]
+    (tmp_path / "old.jsonl").write_text(json.dumps(lines[0] | {"result_digest": "f" * 32}) + "\n")
+    old = ("calibrate", scores["run"], "--decisions", tmp_path / "old.jsonl")
+    assert "none of the 1 decisions is about a result that was scored here" in cli.json(*old, code=2)["error"]
