@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from mira_batch.config.base import find_models, find_tag
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.config.inspect import InspectConfig
 
 _INTRO = """# Configuration
@@ -31,6 +32,11 @@ _INSPECT = """# The inspect job
 
 `job: inspect`, or `mira-batch inspect --config FILE`. Its other sections are those of the bulk edit.
 """
+_EVALUATE = """# The evaluate job
+
+`job: evaluate`, or `mira-batch evaluate --config FILE` ([evaluate.md](evaluate.md)). Its judges and its other sections
+are those of the bulk edit.
+"""
 
 
 def reference() -> str:
@@ -38,7 +44,8 @@ def reference() -> str:
     written: set[type[BaseModel]] = set()
     edit = _write_sections(BulkEditConfig, "", written)
     inspect = _write_sections(InspectConfig, "", written)
-    return "\n".join([_INTRO, *edit, _INSPECT, *inspect])
+    evaluate = _write_sections(EvaluateConfig, "", written)
+    return "\n".join([_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate])
 
 
 def _write_sections(model: type[BaseModel], path: str, written: set[type[BaseModel]]) -> typing.Iterator[str]:
