@@ -34,8 +34,8 @@ _INSPECT = """# The inspect job
 """
 _EVALUATE = """# The evaluate job
 
-`job: evaluate`, or `mira-batch evaluate --config FILE` ([evaluate.md](evaluate.md)). Its judges and its other sections
-are those of the bulk edit.
+`job: evaluate`, or `mira-batch evaluate --config FILE` ([evaluate.md](evaluate.md)). Its judges and its other
+sections are those of the bulk edit.
 """
 
 

@@ -11,7 +11,8 @@ from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.core.identity import fingerprint
 from mira_batch.core.types import Status
 from mira_batch.evaluate.record import EvaluateRunner
-from mira_batch.evaluate.source import find_source, scan
+from mira_batch.evaluate.scan import scan
+from mira_batch.evaluate.source import find_source
 from mira_batch.models.checks import check_model
 from mira_batch.models.loader import load_models
 from mira_batch.runtime.job import WorkerContext
