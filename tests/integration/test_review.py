@@ -68,6 +68,7 @@ def test_two_people_and_stale_decisions_are_told(cli: Commands, tmp_path: Path) 
         data = json.loads(Path(found["page"]).read_text().split('id="data">')[1].split("</script>")[0])
         record = data["records"][0]
         line = {"record_id": record["id"], "work_id": record["work"], "decision": word, "by": by}
+        line |= {"at": "2026-11-26T09:30:00Z"}
         file.write_text(json.dumps(line | {"result_digest": digest or record["digest"]}) + "\n")
         files.append(file)
     assert "1 approved, 0 rejected\nkept in " in cli.text("decide", run, files[0])

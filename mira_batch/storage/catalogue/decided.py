@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from mira_batch.config.base import is_remote
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.storage.catalogue.merge import Flags
-from mira_batch.storage.run.decisions import REJECT, list_kept, read_lines
+from mira_batch.storage.run.decisions import REJECT, read_kept, read_lines
 from mira_batch.storage.run.layout import RUN
 from mira_batch.storage.stores import Store, open_store
 
@@ -35,7 +35,8 @@ def read_verdicts(uri: str, storage: StorageConfig, what: str) -> Verdicts:
         ConfigError: there is no such file, or a line is no decision; it names the line.
         StoreError: the store can't be used.
     """
-    folder, _, name = uri.rstrip("/").rpartition("/")
+    uri = uri.rstrip("/")
+    folder, _, name = uri.rpartition("/")
     try:
         store = open_store(folder or "/", storage, make=False)
     except StoreError:
@@ -43,12 +44,13 @@ def read_verdicts(uri: str, storage: StorageConfig, what: str) -> Verdicts:
             raise
         raise ConfigError(f"{what}: {uri}: there is no such file") from None
     if store.exists(f"{name}/{RUN}") if is_remote(uri) else Path(uri).is_dir():
-        if not (found := _take_kept(store, f"{name}/")):
+        if not (found := _take_kept(open_store(uri, storage, make=False))):
             raise ConfigError(f"{what}: {uri}: holds no decisions; `mira-batch decide` keeps them in a run")
         return found
     if (data := store.get(name)) is None:
         raise ConfigError(f"{what}: {uri}: there is no such file")
-    return _take_last([(f"{what}: {uri}", data)])
+    lines = (line for _, line in read_lines(data, f"{what}: {uri}"))
+    return {(line["record_id"], line["result_digest"]): line["decision"] for line in lines}
 
 
 def read_verdicts_of_runs(runs: Iterable[Store], more: Verdicts | None = None) -> Verdicts:
@@ -86,20 +88,7 @@ def find_decided(rows: pa.Table, verdicts: Verdicts, decision: str) -> Flags:
     return pc.call_function("is_in", [own], pc.SetLookupOptions(names.cast(pa.string()))).to_numpy()
 
 
-def _take_kept(store: Store, prefix: str = "") -> Verdicts:
-    """Of the run whose keys begin so."""
-
-    def read() -> Iterator[tuple[str, bytes]]:
-        for key in list_kept(store, prefix):
-            if (data := store.get(key)) is not None:
-                yield store.locate(key), data
-
-    return _take_last(read())
-
-
-def _take_last(files: Iterable[tuple[str, bytes]]) -> Verdicts:
-    said = {}
-    for where, data in files:
-        for _, row in read_lines(data, where):
-            said[row["record_id"], row["result_digest"]] = row["decision"]
-    return said
+def _take_kept(store: Store) -> Verdicts:
+    """What `decide` has kept beside a run."""
+    kept = (decision for _, decisions in read_kept(store) for decision in decisions)
+    return {(said.record_id, said.result_digest): said.decision for said in kept}

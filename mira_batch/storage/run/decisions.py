@@ -211,7 +211,9 @@ def read_kept(store: Store) -> list[tuple[str, list[Decision]]]:
         ConfigError: a file was changed by somebody, and is no file of decisions now.
     """
     keys = list_kept(store)
-    files = [(key, store.read(key, lambda data, key=key: parse_decisions(data, key))) for key in keys]
+    files = [
+        (key, store.read(key, lambda data, key=key: parse_decisions(data, store.locate(key)))) for key in keys
+    ]
     return [(key, [decision for _, decision in lines]) for key, lines in files if lines]
 
 
