@@ -27,7 +27,7 @@ from mira_batch.storage.run.steplog import ShardLog, make_usage_row
 from mira_batch.storage.stores import open_store
 
 _JUDGE = "judge"
-_MOST_BYTES, _MOST_PIXELS = 2_000_000_000, 89_478_485
+_RESULTS = ManifestConfig(manifest="/", max_bytes=2_000_000_000, max_pixels=89_478_485)
 """Results were within their run's bounds when they were made."""
 
 
@@ -44,8 +44,7 @@ class EvaluateRunner(RecordRunner):
         self._config = config
         self._context = context
         self._models = models
-        bounds = {"max_bytes": _MOST_BYTES, "max_pixels": _MOST_PIXELS}
-        self._results = self._open_images(config.input.model_copy(update=bounds))
+        self._results = self._open_images(_RESULTS)
         self._pairs = self._open_images(config.input)
         self._runs: dict[str, tuple[OriginalReader, ManifestImages]] = {}
 
@@ -116,7 +115,7 @@ class EvaluateRunner(RecordRunner):
         """
         place: Any = about["source"]
         images = self._pairs
-        if run := about.get("run"):
+        if run := about.get("place"):
             reader, images = await self._open_run(run)
             place = reader.find(about["source"])
         original, retries = await images.fetch(place, partial(images.decode, about["source"]))
@@ -129,16 +128,14 @@ class EvaluateRunner(RecordRunner):
             return original, original, retries
         if about["judged"] == BLACK:
             return original, await asyncio.to_thread(frame_of, make_black(original.size)), retries
-        results = self._results if about.get("run") else self._pairs
+        results = self._results if about.get("place") else self._pairs
         read = partial(results.decode, record.source)
         candidate, more = await results.fetch(record.image, read)
         return original, candidate, retries + more
 
     async def _open_run(self, run: str) -> tuple[OriginalReader, ManifestImages]:
         if run not in self._runs:
-            base = self._config.input.manifest.rstrip("/")
-            uri = base if base.rpartition("/")[2] == run else f"{base}/{run}"
-            store = open_store(uri, self._config.storage, make=False)
+            store = open_store(run, self._config.storage, make=False)
             source, reader = await asyncio.to_thread(open_originals, store, self._config.storage)
             self._runs.setdefault(run, (reader, self._open_images(source)))
         return self._runs[run]

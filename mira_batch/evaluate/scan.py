@@ -63,6 +63,7 @@ def _scan_results(split: ResultSplit, config: EvaluateConfig, fingerprint: str) 
     for row in judged:
         about = {
             "run": split.run,
+            "place": f"{split.output}/{split.run}",
             "source": row["source"],
             "source_digest": row["source_digest"],
             "result_digest": row["result_digest"],
