@@ -22,7 +22,7 @@ from mira_batch.cli.app import (
     print_json,
     print_text,
 )
-from mira_batch.cli.execute import read_storage, run_job
+from mira_batch.cli.execute import quote, read_storage, run_job
 from mira_batch.config.base import make_absolute
 from mira_batch.config.load import load_job_config
 from mira_batch.core.errors import ConfigError, StoreError
@@ -83,12 +83,12 @@ def retry(
     chosen = where if where is not None else "true" if decisions is not None else "status != 'ok'"
     sets = [
         "select=null",
-        f"select.where={_quote(chosen)}",
+        f"select.where={quote(chosen)}",
         f"select.again={str(again).lower()}",
         "run_id=null",
     ]
     if decisions is not None:
-        sets.append(f"select.decisions={_quote(decisions)}")
+        sets.append(f"select.decisions={quote(decisions)}")
     run_job(get_interrupts(context), load_job_config(config, [*sets, *(set_ or ())]), as_json)
 
 
@@ -108,7 +108,7 @@ def reprocess(
 
     What these settings have made already stays as it is.
     """
-    sets = ["select=null", f"select.where={_quote('true' if where is None else where)}", "run_id=null"]
+    sets = ["select=null", f"select.where={quote('true' if where is None else where)}", "run_id=null"]
     if canary is not None:
         sets.append(f"select.sample={canary}")
     run_job(get_interrupts(context), load_job_config(config, [*sets, *(set_ or ())]), as_json)
@@ -226,8 +226,3 @@ def _open(output: str, job: str, set_: Sequence[str] | None, write: bool = False
 
 def _raise(error: StoreError) -> None:
     raise error
-
-
-def _quote(text: str) -> str:
-    """A text as YAML reads it back."""
-    return "'" + text.replace("'", "''") + "'"

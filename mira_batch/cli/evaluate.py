@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from mira_batch.cli.app import Command, Json, Sets, app, get_interrupts, out, print_json, print_text
-from mira_batch.cli.execute import read_storage, run_job
+from mira_batch.cli.execute import quote, read_storage, run_job
+from mira_batch.cli.runs import Takeover
 from mira_batch.config.base import make_absolute
 from mira_batch.config.load import load_job_config
 from mira_batch.core.errors import ConfigError
@@ -42,9 +43,7 @@ def evaluate(
         int | None, typer.Option("--sample", min=1, metavar="N", help="Judge only so many results.")
     ] = None,
     set_: Sets = None,
-    takeover: Annotated[
-        bool, typer.Option("--takeover", help="Take the run over from a driver that is at work on it.")
-    ] = False,
+    takeover: Takeover = False,
     as_json: Json = False,
 ) -> None:
     """Have a judge score each result, and say what the scores come to, with intervals.
@@ -66,14 +65,9 @@ def evaluate(
         }
     else:
         places = {"input.manifest": source, "output.uri": output}
-        sets = [f"{name}={_quote(make_absolute(p))}" for name, p in places.items() if p is not None] + sets
+        sets = [f"{name}={quote(make_absolute(p))}" for name, p in places.items() if p is not None] + sets
     sets += [] if sample is None else [f"sample={sample}"]
     run_job(get_interrupts(context), load_job_config(given, sets, "evaluate"), as_json, takeover)
-
-
-def _quote(text: str) -> str:
-    """As YAML, whatever is in it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 @app.command(cls=Command)

@@ -160,3 +160,8 @@ def read_storage(sets: Sequence[str]) -> StorageConfig:
         ConfigError: a setting is wrong.
     """
     return load_storage([text for text in sets if text.startswith("storage.")])
+
+
+def quote(text: str) -> str:
+    """A text as the YAML of a `--set` reads it back."""
+    return "'" + text.replace("'", "''") + "'"

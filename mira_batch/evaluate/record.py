@@ -21,14 +21,13 @@ from mira_batch.evaluate.controls import BLACK, ORIGINAL, make_black
 from mira_batch.models.loader import ModelClients
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage import schema
+from mira_batch.storage.images import OWN_RESULTS
 from mira_batch.storage.manifest import ManifestImages, OriginalReader, PlannedRecord
 from mira_batch.storage.run.originals import open_originals
 from mira_batch.storage.run.steplog import ShardLog, make_usage_row
 from mira_batch.storage.stores import open_store
 
 _JUDGE = "judge"
-_RESULTS = ManifestConfig(manifest="/", max_bytes=2_000_000_000, max_pixels=89_478_485)
-"""Results were within their run's bounds when they were made."""
 
 
 class EvaluateRunner(RecordRunner):
@@ -44,7 +43,7 @@ class EvaluateRunner(RecordRunner):
         self._config = config
         self._context = context
         self._models = models
-        self._results = self._open_images(_RESULTS)
+        self._results = self._open_images(OWN_RESULTS)
         self._pairs = self._open_images(config.input)
         self._runs: dict[str, tuple[OriginalReader, ManifestImages]] = {}
 

@@ -17,7 +17,7 @@ from mira_batch.evaluate.controls import CANARIES, NONSENSE, OTHER, RESULT, SENS
 from mira_batch.evaluate.source import PairSplit, ResultSplit
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.buckets import digest_records
-from mira_batch.storage.manifest import Place, resolve_image, scan_split
+from mira_batch.storage.manifest import Place, PlannedRecord, resolve_image, scan_split
 from mira_batch.storage.run.history import read_result_file
 from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.run.results import find_groups
@@ -129,9 +129,6 @@ def _scan_pairs(
         if not isinstance(original, str) or not original:
             yield row | _reject(name, "is missing or no text; it is where the original image is")
             continue
-        place: str | Place | None = row["image_uri"]
-        if place is None:
-            place = Place(row["image_file"], row["image_row_group"], row["image_row"])
         about = {
             "source": resolve_image(original, base),
             "group": _find_group(metadata, config.group),
@@ -141,9 +138,7 @@ def _scan_pairs(
             other = judged[(k + 1) % len(judged)]
             if kind == OTHER and (other is row or json.loads(other["metadata"]).get(name) == original):
                 continue
-            shown = place if kind != OTHER else other["image_uri"]
-            if shown is None:
-                shown = Place(other["image_file"], other["image_row_group"], other["image_row"])
+            shown = PlannedRecord.from_row(other if kind == OTHER else row).image
             yield _plan_row(row, shown, row["image_part"], kind, about, fingerprint) | {"where": row["where"]}
 
 
@@ -172,7 +167,7 @@ def _plan_row(
     instruction = SENSELESS if kind == NONSENSE else row["instruction"]
     # What the judge is shown and asked decides the work; a second asking is other work.
     identity = (
-        f"{kind if kind in (*CANARIES,) else ''}\n{about.get('source_digest') or about['source']}\n{content}"
+        f"{kind if kind in CANARIES else ''}\n{about.get('source_digest') or about['source']}\n{content}"
     )
     said = {**about, "judged": kind, "of": row["record_id"]}
     return {

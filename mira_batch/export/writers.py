@@ -19,7 +19,6 @@ from typing import Any, cast
 import pyarrow as pa
 
 from mira_batch.config.export import ExportConfig
-from mira_batch.config.shared import ManifestConfig
 from mira_batch.core.errors import RecordError, RunConflict, StoreError
 from mira_batch.core.identity import frame_of
 from mira_batch.export.ledger import read_part, shard_key
@@ -30,7 +29,7 @@ from mira_batch.export.table_rows import SOURCES, make_table_rows
 from mira_batch.marks import make_labels
 from mira_batch.storage import schema
 from mira_batch.storage.encoding import encode
-from mira_batch.storage.images import decode_marked
+from mira_batch.storage.images import OWN_RESULTS, decode_marked
 from mira_batch.storage.run.result_file import results_file
 from mira_batch.storage.stores import Store, open_store
 
@@ -38,8 +37,6 @@ WRITTEN = pa.schema([("records", pa.int64()), ("bytes", pa.int64())])
 """What is told of a part that was made."""
 _THREADS = 16
 _ABOUT = [name for name in schema.RESULTS.names if name not in ("image", "steps")]
-_BOUNDS = ManifestConfig(manifest="/", max_bytes=2_000_000_000, max_pixels=89_478_485)
-"""Our own results were within the run's bounds when they were made."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ class _Images:
         if self._signer is None or there is None or data == there:
             return data == there
         try:
-            (pixels, _), (others, marks) = (decode_marked(each, "", _BOUNDS) for each in (data, there))
+            (pixels, _), (others, marks) = (decode_marked(each, "", OWN_RESULTS) for each in (data, there))
         except RecordError:
             return False
         return marks.has_c2pa and frame_of(pixels).digest == frame_of(others).digest
@@ -142,7 +139,7 @@ def _fit_image(config: ExportConfig, planned: Mapping[str, Any], row: Mapping[st
         return data
     try:
         name = f"the result of record {planned['record_id']!r}"
-        image, marks = decode_marked(data, name, _BOUNDS, keep=True)
+        image, marks = decode_marked(data, name, OWN_RESULTS, keep=True)
         labels = make_labels(marks, "keep", marks.source_type)  # all that it says already
         return encode(image, config.encoding(cast("Any", wanted)), labels)
     except RecordError as error:

@@ -43,6 +43,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """What is decoded; with the extra `heic` HEIF, too. Pillow's other decoders never see untrusted bytes."""
 _MOST_PIXELS = 89_478_485
 """What `input.max_pixels` can be raised to."""
+OWN_RESULTS = ManifestConfig(manifest="/", max_bytes=2_000_000_000, max_pixels=_MOST_PIXELS)
+"""Bounds for results of ours, which were within their run's own when they were made."""
 _SUBFILE, _DNG = 254, 50706
 """TIFF tags."""
 _FORGIVING = ("WEBP", "AVIF", "HEIF")
