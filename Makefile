@@ -19,7 +19,7 @@ run: .venv/.installed  ## Edit the sample catalogue with the embedded models, on
 	@$(BIN)/mira-batch run --config configs/quickstart.yaml
 
 test: .venv/.installed-dev check  ## Lint, types, layers, then every test
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 check: .venv/.installed-dev  ## Format, lint, types, import contract
 	$(BIN)/ruff format --check .
