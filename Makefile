@@ -19,7 +19,7 @@ run: .venv/.installed  ## Edit the sample catalogue with the embedded models, on
 	@$(BIN)/mira-batch run --config configs/quickstart.yaml
 
 test: .venv/.installed-dev check  ## Lint, types, layers, then every test
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 check: .venv/.installed-dev  ## Format, lint, types, import contract
 	$(BIN)/ruff format --check .
@@ -37,7 +37,8 @@ bench-scale: .venv/.installed-dev  ## Plan and fold a catalogue of ten million r
 bench-gpu: .venv/.installed-dev  ## What the paper's models take on this machine's GPU, with random weights
 	$(BIN)/python -m benchmarks.gpu
 
-soak: .venv/.installed-dev  ## Disturb one run after another for MINUTES (10): kills, signals, store faults; SEED: as then
+soak: .venv/.installed-dev  ## The tests' further signals; then disturb one run after another for MINUTES (10); SEED: as then
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m soak
 	$(BIN)/python -m tests.soak $(or $(MINUTES),10) $(SEED)
 
 clean:  ## Remove what was built and run

@@ -171,7 +171,12 @@ def test_wrong_credentials_are_one_clear_message(tmp_path: Path, s3: S3Server) -
 
 @pytest.mark.ray
 @pytest.mark.parametrize(
-    ("backend", "stop"), [("ray", signal.SIGTERM), ("inline", signal.SIGINT), ("inline", signal.SIGTERM)]
+    ("backend", "stop"),
+    [
+        ("ray", signal.SIGTERM),
+        ("inline", signal.SIGINT),
+        pytest.param("inline", signal.SIGTERM, marks=pytest.mark.soak),
+    ],
 )
 def test_interrupted_and_run_again_it_completes(tmp_path: Path, backend: str, stop: signal.Signals) -> None:
     slow = {

@@ -56,8 +56,15 @@ def check_ended(driver: Driver, code: int, words: str) -> None:
     assert len(lines) == 1 and lines[0].startswith("error: ") and words in lines[0], said
 
 
-@pytest.mark.parametrize(("name", "words"), [("raylet/raylet", "raylet"), ("gcs_server", "GCS")])
-@pytest.mark.parametrize("moment", ["the pool's start", "work"])
+@pytest.mark.parametrize(
+    ("moment", "name", "words"),
+    [
+        ("the pool's start", "raylet/raylet", "raylet"),
+        ("work", "gcs_server", "GCS"),
+        pytest.param("the pool's start", "gcs_server", "GCS", marks=pytest.mark.soak),
+        pytest.param("work", "raylet/raylet", "raylet", marks=pytest.mark.soak),
+    ],
+)
 def test_ray_that_dies_is_named_and_the_same_command_goes_on(
     tmp_path: Path, job: BulkEditConfig, begin: Begin, moment: str, name: str, words: str
 ) -> None:

@@ -50,8 +50,14 @@ MOMENTS: dict[str, tuple[Callable[[Driver, Path], object], Sequence[signal.Signa
     "the first commit": (lambda _, folder: results(folder), BOTH[:1]),
     "the last commit": (lambda _, folder: results(folder) == SHARDS, BOTH),
 }
-"""Each with the signals that are sent then."""
-CASES = [(moment, number) for moment, (_, numbers) in MOMENTS.items() for number in numbers]
+"""Each with the signals that are sent then: the first in every test run, the others in `make soak`."""
+SOAK = pytest.mark.soak
+CASES = [
+    pytest.param(moment, number, marks=SOAK if number != numbers[0] else ())
+    for moment, (_, numbers) in MOMENTS.items()
+    for number in numbers
+]
+IN_TURN = [signal.SIGTERM, pytest.param(signal.SIGINT, marks=SOAK)]
 
 
 @pytest.mark.ray
@@ -67,7 +73,7 @@ def test_a_signal_at_any_moment_of_a_run(
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("number", IN_TURN)
 def test_a_signal_while_ray_is_shut_down(
     tmp_path: Path, job: BulkEditConfig, begin: Begin, number: signal.Signals
 ) -> None:
@@ -106,7 +112,7 @@ def is_pending(pid: int, number: signal.Signals) -> bool:
     return bool(int(fields["ShdPnd"], 16) & 1 << (number - 1))
 
 
-@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("number", IN_TURN)
 @pytest.mark.parametrize("command", ["plan", "validate", "status", "verify", "clean"])
 def test_a_signal_ends_every_command(
     tmp_path: Path, job: BulkEditConfig, begin: Begin, command: str, number: signal.Signals
@@ -177,7 +183,7 @@ def test_a_command_that_ends_by_itself_has_no_other(tmp_path: Path, begin: Begin
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("number", IN_TURN)
 def test_a_signal_while_ray_plans(tmp_path: Path, begin: Begin, number: signal.Signals) -> None:
     """A manifest that is read by Ray's tasks, since it is large."""
     manifest = make_catalogue(tmp_path / "catalogue", RECORDS)
@@ -246,7 +252,7 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("turn", range(5))
+@pytest.mark.parametrize("turn", [0, *(pytest.param(turn, marks=SOAK) for turn in range(1, 5))])
 def test_a_command_that_is_done_ends_well_whatever_arrow_still_does(begin: Begin, turn: int) -> None:
     """CI saw it once: "terminate called without an active exception", and SIGABRT for 0."""
     driver = begin(sys.executable, "-c", READER, "--help")
