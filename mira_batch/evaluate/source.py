@@ -12,7 +12,6 @@ from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Status
 from mira_batch.evaluate.controls import Asked, draw
 from mira_batch.storage.catalogue.standing import find_standing_rows
-from mira_batch.storage.catalogue.where import parse_where
 from mira_batch.storage.manifest import Split, find_manifest, scan_split
 from mira_batch.storage.run.layout import RUN
 from mira_batch.storage.source import Source
@@ -86,6 +85,8 @@ def find_source(config: EvaluateConfig) -> Source:
 
 
 def _find_results(config: EvaluateConfig, one_run: bool) -> Source:
+    from mira_batch.storage.catalogue.where import parse_where  # its sqlglot takes long to import
+
     place, where = config.input.manifest, parse_where(config.input.where)
     found = find_standing_rows(place, one_run, config.storage)
     files: dict[tuple[str, int], list[int]] = defaultdict(list)
