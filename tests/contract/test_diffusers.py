@@ -232,7 +232,10 @@ def test_our_loop_gives_what_the_pipeline_itself_gives(editors: Any) -> None:
             num_inference_steps=1,
             true_cfg_scale=4.0,
         ).images[0]
-    assert apart(ours, theirs) == 0
+    # They undo the latents' scale by dividing by its reciprocal, ours multiplies: the last bit may differ, and
+    # rounds to another grey level now and then.
+    assert apart(ours, theirs) <= 1
+    assert (pixels(ours) != pixels(theirs)).mean() < 0.001
 
 
 def test_where_attention_takes_no_mask_prompts_of_one_length_share_a_batch(editors: Any) -> None:
