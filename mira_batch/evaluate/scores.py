@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.dataset as ds
+
 from mira_batch.config.shared import StorageConfig
-from mira_batch.core.errors import RunConflict
+from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.core.types import Status
 from mira_batch.evaluate.controls import REPEAT, RESULT
 from mira_batch.storage.run.layout import job_of, read_run
-from mira_batch.storage.run.results import read_outputs
-from mira_batch.storage.stores import open_store
+from mira_batch.storage.run.results import read_outputs, results_dataset
+from mira_batch.storage.stores import open_store, shorten_error
 
 OVERALL = "overall"
 """The name of a judge's score in [0, 1], among those of its axes."""
@@ -87,6 +90,32 @@ def read_scores(run: str, storage: StorageConfig) -> Scores:
         raise RunConflict(f"{run}: is a run of the job {job}; give one of `mira-batch evaluate`")
     rows = read_outputs(run, _COLUMNS, storage).to_pylist()
     return Scores(run, about, [row | {"values": _name_values(row)} for row in rows])
+
+
+def read_answers(
+    run: str, storage: StorageConfig, records: Collection[str]
+) -> dict[str, tuple[str, list[str]]]:
+    """Why the judge scored these records' results so, and its answers as they came: what `read_scores` leaves
+    out, since it may be large.
+
+    Args:
+        run: the evaluation's directory.
+        storage: how it is reached.
+        records: ids of those wanted.
+
+    Raises:
+        StoreError: it has no results, or they can't be read.
+    """
+    wanted = (ds.field("judged") == RESULT) & ds.field("of").isin(list(records))
+    found: dict[str, tuple[str, list[str]]] = {}
+    try:
+        for batch in results_dataset(run, storage).to_batches(
+            columns=["of", "reason", "raw"], filter=wanted, batch_size=64, cache_metadata=False
+        ):
+            found |= {row["of"]: (row["reason"] or "", row["raw"] or []) for row in batch.to_pylist()}
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{run}/results: can't be read: {shorten_error(error)}") from error
+    return found
 
 
 def _name_values(row: Mapping[str, Any]) -> dict[str, float]:

@@ -111,7 +111,7 @@ def summarise(scores: Scores) -> Evaluation:
             group: {name: average([r for r in judged if r["group"] == group], name) for name in names}
             for group in groups
         },
-        scales=_find_scales(judged),
+        scales=find_scales(judged),
         agreement=agreement,
         repeated=len(scores.of(REPEAT)),
         agreement_note=note,
@@ -140,7 +140,12 @@ def average(rows: Iterable[Mapping[str, Any]], name: str) -> Mean:
     return Mean(found.value, found.interval, found.items, found.clusters)
 
 
-def _find_scales(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+def find_scales(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
+    """The least and greatest value of each name: the overall score, then the axes.
+
+    Args:
+        rows: that have a score.
+    """
     found = {OVERALL: (0.0, 1.0)}
     for row in rows:
         for axis in row["axes"] or ():

@@ -13,7 +13,7 @@ from mira_batch.evaluate.calibrate import Calibration
 from mira_batch.evaluate.compare import Comparison, Failures, Line, show_signed
 from mira_batch.evaluate.scores import OVERALL
 from mira_batch.evaluate.statistics import Interval
-from mira_batch.evaluate.summary import Evaluation
+from mira_batch.evaluate.summary import Canary, Evaluation
 
 _CANARIES = {
     "original": "the original as it was",
@@ -39,21 +39,24 @@ def describe_evaluation(found: Evaluation) -> Iterator[Text | Table]:
         yield Text()
         yield _tabulate_groups(found)
     yield Text()
-    yield Text(_describe_agreement(found))
+    yield Text(describe_agreement(found))
     for canary in found.canaries:
-        words = f"canary, {_CANARIES[canary.kind]}: "
-        if canary.mean is not None:
-            words += (
-                f"mean {canary.mean:.2f}, {canary.as_good} of {canary.judged} as good as the result itself"
-            )
-        if canary.failed:
-            words += f"{', ' if canary.mean is not None else ''}{canary.failed} not scored"
-        yield Text(words, style="yellow" if canary.as_good else "")
+        yield Text(describe_canary(canary), style="yellow" if canary.as_good else "")
     effort = [] if found.steps is None else [f"{found.steps:.1f} edits a record"]
     effort += [f"edits cost {show_dollars(found.edit_cost)}"] if found.edit_cost else []
     effort += [f"judging {found.judge_seconds:,.1f} s"]
     effort += [f"and {show_dollars(found.cost)}"] if found.cost else []
     yield Text(" · ".join(effort), style="dim")
+
+
+def describe_canary(canary: Canary) -> str:
+    """What the judge said of images that must not do, in a line."""
+    words = f"canary, {_CANARIES[canary.kind]}: "
+    if canary.mean is not None:
+        words += f"mean {canary.mean:.2f}, {canary.as_good} of {canary.judged} as good as the result itself"
+    if canary.failed:
+        words += f"{', ' if canary.mean is not None else ''}{canary.failed} not scored"
+    return words
 
 
 def _tabulate_means(found: Evaluation) -> Table:
@@ -96,7 +99,8 @@ def _show_interval(interval: Interval | None) -> str:
     return "–" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
 
 
-def _describe_agreement(found: Evaluation) -> str:
+def describe_agreement(found: Evaluation) -> str:
+    """How far the judge agrees with itself, in a line."""
     if found.agreement is None:
         return show_text(f"self-agreement: unknown; {found.agreement_note}")
     agreed = found.agreement

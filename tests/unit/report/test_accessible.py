@@ -43,7 +43,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     )
     run.reject([{"where": "m.csv:3", "record_id": None, "field": "image", "reason": "is empty"}])
     summary = RunSummary(run.store.uri, "r", planned=2, committed=2)
-    report = write_report(run.config, summary, Form(anew=True))
+    report = write_report(run.config, summary, Form(anew=True)).page
     return {"report": report, "review": write_review(run.config, run.store.uri, None).page}
 
 
