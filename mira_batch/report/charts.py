@@ -6,6 +6,7 @@ edges, so that a bar is a filter.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -168,6 +169,18 @@ def _name_time(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:g} s"
     return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def find_step(least: float, smallest: float) -> float:
+    """The smallest of 1, 2 or 5 times a power of ten that is at least so much.
+
+    Args:
+        least: so much.
+        smallest: what it is of nothing.
+    """
+    wanted = max(least, smallest)
+    power = 10.0 ** math.floor(math.log10(wanted))
+    return next(power * m for m in (1, 2, 5, 10) if power * m >= wanted * (1 - 1e-9))
 
 
 def dump_charts(charts: Sequence[Chart]) -> Iterator[dict[str, Any]]:

@@ -114,9 +114,14 @@ class Card:
     def ratio(self) -> float:
         """Width / height of the places its pictures are shown in: the pictures' own, or between them where
         edits change it."""
-        pictures = [entry.picture for entry in self.trajectory if isinstance(entry.picture, Picture)]
-        ratios = [picture.width / picture.height for picture in pictures]
-        return min(max(geometric_mean(ratios or [1.5]), 0.8), 1.6)
+        return find_ratio(self.trajectory)
+
+
+def find_ratio(entries: Sequence[Entry]) -> float:
+    """Width / height of the places of a film strip, as `Card.ratio`."""
+    pictures = [entry.picture for entry in entries if isinstance(entry.picture, Picture)]
+    ratios = [picture.width / picture.height for picture in pictures]
+    return min(max(geometric_mean(ratios or [1.5]), 0.8), 1.6)
 
 
 @dataclass(frozen=True)

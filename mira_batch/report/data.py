@@ -7,13 +7,13 @@ JSON within HTML holds no `<`, so nothing in it can end its element.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from mira_batch.core.identity import content_hash
 from mira_batch.core.text import show_text
-from mira_batch.report.contents import Card, Entry, Picture, Verdict
+from mira_batch.report.contents import Card, Entry, Picture, Verdict, find_ratio
 from mira_batch.storage.stores import Store
 
 MOST_TEXT = 1_200
@@ -69,13 +69,16 @@ def dump_row(card: Card, stratum: str = "") -> dict[str, Any]:
 
 def dump_strip(card: Card) -> dict[str, Any]:
     """A record's film strip."""
-    strip = {
-        "ratio": round(card.ratio, 3),
-        "size": card.size,
-        "last": clip(card.final_thought),
-        "entries": [_dump_entry(entry) for entry in card.trajectory],
-    }
+    strip = dump_entries(card.trajectory) | {"size": card.size, "last": clip(card.final_thought)}
     return strip | ({"verdicts": [_dump_verdict(each) for each in card.verdicts]} if card.verdicts else {})
+
+
+def dump_entries(entries: Sequence[Entry]) -> dict[str, Any]:
+    """The places of a film strip, and their shape."""
+    return {
+        "ratio": round(find_ratio(entries), 3),
+        "entries": [_dump_entry(entry) for entry in entries],
+    }
 
 
 def _dump_verdict(verdict: Verdict) -> dict[str, Any]:
@@ -121,9 +124,9 @@ def _dump_picture(picture: Picture) -> dict[str, Any]:
     return found | {name: True for name, flag in flags.items() if flag}
 
 
-def dump_whole(card: Card) -> list[Any]:
+def dump_whole(pictures: Sequence[Picture | None]) -> list[Any]:
     """Original and result with all their pixels."""
-    return [None if picture is None else _dump_picture(picture) for picture in card.whole]
+    return [None if picture is None else _dump_picture(picture) for picture in pictures]
 
 
 class Chunks:
@@ -213,7 +216,7 @@ def collect(
         rows.append(row(card, place))
         strips.append(dump_strip(card))
         if any(card.whole):
-            chunks.add(f"whole-{place}", dump_whole(card))
+            chunks.add(f"whole-{place}", dump_whole(card.whole))
         if len(strips) == per:
             chunks.add(f"strips-{place // per}", strips)
             strips = []

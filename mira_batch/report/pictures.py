@@ -11,6 +11,8 @@ from mira_batch.report.contents import Picture
 
 _SIZES = ((320, 80), (320, 65), (320, 50), (256, 50), (192, 50), (128, 50))
 """Longest side and quality of a thumbnail; the first that is small enough is taken."""
+_LARGE = ((1_600, 90), (1_280, 85), (1_024, 80), (768, 75), (512, 60))
+"""The same of a picture of a bounded size to be looked at large."""
 _EXACT_PIXELS = 400_000
 """A whole image of at most so many pixels is kept without loss: some 300 kB of it."""
 _WHOLE_SIDE, _WHOLE_QUALITY = 2_048, 92
@@ -43,6 +45,24 @@ def encode_whole(image: Image.Image) -> Picture:
         image.thumbnail((_WHOLE_SIDE, _WHOLE_SIDE), Image.Resampling.LANCZOS)
         image.save(buffer, "WEBP", quality=_WHOLE_QUALITY)
     return _make_picture(buffer.getvalue(), image, exact)
+
+
+def encode_large(image: Image.Image, most: int) -> Picture:
+    """An image to be looked at large, in about `most` bytes or less: without loss if it can be, else as large
+    as it can be."""
+    buffer = BytesIO()
+    if image.width * image.height <= _EXACT_PIXELS:
+        image.save(buffer, "WEBP", lossless=True, quality=20, method=1, exact=True)
+        if buffer.tell() <= most:
+            return _make_picture(buffer.getvalue(), image, True)
+    small = image.copy()
+    for side, quality in _LARGE:
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+        buffer = BytesIO()
+        small.save(buffer, "WEBP", quality=quality)
+        if buffer.tell() <= most:
+            break
+    return _make_picture(buffer.getvalue(), small, False)
 
 
 def _make_picture(data: bytes, image: Image.Image, exact: bool) -> Picture:

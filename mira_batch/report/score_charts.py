@@ -15,7 +15,7 @@ import numpy as np
 
 from mira_batch.evaluate.scores import OVERALL, Scores
 from mira_batch.evaluate.summary import Evaluation, average, find_scales, summarise
-from mira_batch.report.charts import SCORE_EDGES, SCORE_LABELS, count_bins, make_number_chart
+from mira_batch.report.charts import SCORE_EDGES, SCORE_LABELS, count_bins, find_step, make_number_chart
 from mira_batch.report.contents import Chart, Scoring
 from mira_batch.report.data import clip
 from mira_batch.report.judged import describe_agreement, describe_canary
@@ -126,18 +126,10 @@ def find_bins(scale: tuple[float, float], values: Any) -> tuple[Sequence[float],
         edges = [round(low + step * k, 6) for k in range(1, _BINS)]
         return edges, [f"{edge:.3g}" for edge in (low, *edges)]
     least, most = (float(values.min()), float(values.max())) if len(values) else (low, high)
-    step = _find_step((most - least) / _BINS)
+    step = find_step((most - least) / _BINS, 1e-6) if most > least else 1.0
     first, last = math.floor(least / step) + 1, math.ceil(most / step)
     edges = [round(step * k, 6) for k in range(first, max(first, last) + 1)]
     return edges, [f"{edge:g}" for edge in (edges[0] - step, *edges)]
-
-
-def _find_step(least: float) -> float:
-    """The smallest of 1, 2, 5, 10, … that is at least so much."""
-    if least <= 0:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(power * m for m in (1, 2, 5, 10) if power * m >= least * (1 - 1e-9))
 
 
 def _chart_groups(kept: Sequence[Kept], key: str, of: str) -> Chart | None:

@@ -1,0 +1,200 @@
+"""Writes the page of a comparison: what two evaluations say of each other, and what changed most.
+
+One file that needs nothing beside it. `plots.py` says where marks lie, `templates/compare.html.j2` draws
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from mira_batch.config.shared import StorageConfig
+from mira_batch.core.errors import ConfigError
+from mira_batch.evaluate.compare import Comparison, Pairs, pair_records
+from mira_batch.evaluate.places import Judged, JudgedImages, find_judged
+from mira_batch.evaluate.scores import OVERALL, Scores, read_answers
+from mira_batch.evaluate.summary import find_scales
+from mira_batch.report.comparison_contents import Checked, ComparisonPage, Side
+from mira_batch.report.contents import Entry, Picture
+from mira_batch.report.data import Chunks, clip, dump, dump_entries, dump_whole
+from mira_batch.report.judged import describe_left_out
+from mira_batch.report.links import Reports, link_from, make_address
+from mira_batch.report.pictures import encode_large, shrink
+from mira_batch.report.plots import lay_effort, lay_failures, lay_forest, lay_scatter, lay_splits
+from mira_batch.report.render import render_comparison
+from mira_batch.storage.stores import open_store
+
+_MOST = 10
+"""Records shown that B did worst on, and so many that it did best on."""
+_THUMBNAIL, _LARGE = 16_000, 160_000
+"""Bytes of a picture in a film strip, and of one to be looked at large: 60 of both stay below 15 MB."""
+
+
+Row = Mapping[str, Any]
+
+
+def write_comparison(
+    place: str, found: Comparison, a: Scores, b: Scores, gates: Sequence[Checked], storage: StorageConfig
+) -> str:
+    """Write the page of a comparison, and return its location.
+
+    Args:
+        place: where to: an absolute path or a URI that ends in .html.
+        found: the comparison.
+        a, b: what it compares.
+        gates: those that were asked for.
+        storage: how page, evaluations and runs are reached.
+
+    Raises:
+        ConfigError: the place is none for a page.
+        StoreError: it can't be written, or an evaluation not be read.
+    """
+    folder, _, name = place.rpartition("/")
+    if not folder or not name.lower().endswith((".html", ".htm")):
+        raise ConfigError(f"--report {place}: give a file that ends in .html; its folder may be a URI")
+    pairs = pair_records(a, b)
+    scored = [pair for pair in pairs if all(OVERALL in row["values"] for row in pair)]
+    worse, better = choose_records(scored)
+    store = open_store(folder, storage)
+    chunks = Chunks(store, "", most=1 << 62)
+    records = list(_Gallery(chunks, [*worse, *better], (a, b), storage).fill(place))
+    cells = lay_scatter(
+        (one["of"], one["values"][OVERALL], other["values"][OVERALL]) for one, other in scored
+    )
+    identity = a.identity
+    data = {
+        "records": records,
+        "worse": len(worse),
+        "cells": [[cell.x, cell.y, cell.records, cell.names] for cell in cells],
+    }
+    page = ComparisonPage(
+        found=found,
+        sides=_name_sides(a, b),
+        judge=", ".join(identity["judge"]),
+        protocol=", ".join(identity["protocol"]),
+        left_out=describe_left_out(found),
+        gates=gates,
+        forest=lay_forest(found, find_scales(row for pair in scored for row in pair),
+                          [(each.gate, each.passed) for each in gates]),
+        splits=lay_splits(found),
+        scatter=cells,
+        effort=lay_effort(found),
+        failures=lay_failures(found),
+        worse=len(worse),
+        better=len(better),
+        written=datetime.now(UTC),
+        data=dump(data),
+        chunks=chunks.dump_place(),
+    )  # fmt: skip
+    store.put(name, render_comparison(page).encode("utf-8", "replace"))
+    return place
+
+
+def find_links(a: Scores, b: Scores, records: Sequence[str], storage: StorageConfig) -> dict[str, list[str]]:
+    """Where some records are to be seen in the reports of both runs: of each the address in A's and in B's,
+    empty where the report shows it not, or is not there.
+
+    Args:
+        a, b: two evaluations.
+        records: ids.
+        storage: how evaluations and runs are reached.
+
+    Raises:
+        StoreError: a plan is damaged.
+    """
+    reports = Reports(storage)
+    judged = [find_judged(scores.run, storage, records) if records else {} for scores in (a, b)]
+    found: dict[str, list[str]] = {}
+    for record in records:
+        runs = [places[record].run if record in places else None for places in judged]
+        found[record] = [make_address(place) if (place := reports.find(r, record)) else "" for r in runs]
+    return found
+
+
+def _name_sides(a: Scores, b: Scores) -> tuple[Side, Side]:
+    """By the last part of their directories; where that is the same of both, by the last two."""
+    places = [scores.run.rstrip("/").split("/") for scores in (a, b)]
+    parts = 1 if places[0][-1] != places[1][-1] else 2
+    one, other = ("/".join(place[-parts:]) for place in places)
+    return Side("A", one, a.run), Side("B", other, b.run)
+
+
+def choose_records(scored: Pairs) -> tuple[Pairs, Pairs]:
+    """The records that B did worst on, and those that it did best on, each the greatest difference first.
+
+    Args:
+        scored: rows of A and B with a score each.
+    """
+    gains = [(_find_gain(pair), pair[0]["of"], pair) for pair in scored]
+    worse = sorted((gain, name, pair) for gain, name, pair in gains if gain < 0)
+    better = sorted((-gain, name, pair) for gain, name, pair in gains if gain > 0)
+    return [pair for *_, pair in worse[:_MOST]], [pair for *_, pair in better[:_MOST]]
+
+
+def _find_gain(pair: tuple[Row, Row]) -> float:
+    return pair[1]["values"][OVERALL] - pair[0]["values"][OVERALL]
+
+
+class _Gallery:
+    """Makes the film strips of some records."""
+
+    def __init__(
+        self, chunks: Chunks, pairs: Pairs, both: tuple[Scores, Scores], storage: StorageConfig
+    ) -> None:
+        records = [one["of"] for one, _ in pairs]
+        self._chunks, self._pairs = chunks, pairs
+        self._judged = [find_judged(scores.run, storage, records) for scores in both]
+        self._images = [JudgedImages(scores.run, storage) for scores in both]
+        self._answers = [read_answers(scores.run, storage, records) for scores in both]
+        self._reports = Reports(storage)
+
+    def fill(self, page: str) -> Iterator[dict[str, Any]]:
+        """Put their pictures into chunks, and yield what the page says of each.
+
+        Args:
+            page: its location, where links start.
+        """
+        for number, pair in enumerate(self._pairs):
+            judged = [places.get(pair[0]["of"]) for places in self._judged]
+            pictures = [
+                _open(self._images[0], judged[0], pair[0], original=True),
+                *(_open(*of) for of in zip(self._images, judged, pair, strict=True)),
+            ]
+            scores = [None, *(row["values"][OVERALL] for row in pair)]
+            entries = [
+                Entry(label, shrink(picture, _THUMBNAIL), score=score)
+                for label, picture, score in zip(("Original", "A", "B"), pictures, scores, strict=True)
+            ]
+            self._chunks.add(f"strips-{number}", [dump_entries(entries)])
+            self._chunks.add(f"whole-{number}", dump_whole([_enlarge(picture) for picture in pictures]))
+            yield self._describe(pair, judged, page)
+
+    def _describe(self, pair: tuple[Row, Row], judged: Sequence[Judged | None], page: str) -> dict[str, Any]:
+        one, other = pair
+        runs = [None if place is None else place.run for place in judged]
+        said = [answers.get(one["of"], ("", []))[0] for answers in self._answers]
+        found = {
+            "id": clip(one["of"]),
+            "ask": clip(one["instruction"]),
+            "group": clip(one["group"] or ""),
+            "a": round(one["values"][OVERALL], 4),
+            "b": round(other["values"][OVERALL], 4),
+            "links": [link_from(page, self._reports.find(run, one["of"])) for run in runs],
+            "said": [clip(text) for text in said],
+            "same": one["result_digest"] is not None and one["result_digest"] == other["result_digest"],
+        }
+        return {name: value for name, value in found.items() if value is not False and value != ""}
+
+
+def _open(images: JudgedImages, judged: Judged | None, row: Row, original: bool = False) -> Any:
+    if judged is None:
+        return "can't be found: the evaluation's plan has it not"
+    if original:
+        return images.open_original(judged, row["source_digest"])
+    return images.open_result(judged, row["result_digest"])
+
+
+def _enlarge(picture: Any) -> Picture | None:
+    return None if isinstance(picture, str) else encode_large(picture, _LARGE)
