@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -48,11 +49,10 @@ def find_judged(evaluation: str, storage: StorageConfig, records: Collection[str
     """
     store = open_store(evaluation, storage, make=False)
     plan = read_plan(store)
+    wanted = ds.field("record_id").isin(pa.array(records, pa.string()))
     found: dict[str, Judged] = {}
     for key in () if plan is None else plan.files:
-        table = pq.read_table(
-            pa.BufferReader(read_plan_file(store, key)), filters=[("record_id", "in", list(records))]
-        )
+        table = pq.read_table(pa.BufferReader(read_plan_file(store, key)), filters=wanted)
         for row in table.to_pylist():
             about = json.loads(row["metadata"])
             image = PlannedRecord.from_row(row).image

@@ -106,7 +106,7 @@ def read_answers(
     Raises:
         StoreError: it has no results, or they can't be read.
     """
-    wanted = (ds.field("judged") == RESULT) & ds.field("of").isin(list(records))
+    wanted = (ds.field("judged") == RESULT) & ds.field("of").isin(pa.array(records, pa.string()))
     found: dict[str, tuple[str, list[str]]] = {}
     try:
         for batch in results_dataset(run, storage).to_batches(

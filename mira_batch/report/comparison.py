@@ -158,10 +158,10 @@ class _Gallery:
         """
         for number, pair in enumerate(self._pairs):
             judged = [places.get(pair[0]["of"]) for places in self._judged]
-            pictures = [
-                _open(self._images[0], judged[0], pair[0], original=True),
-                *(_open(*of) for of in zip(self._images, judged, pair, strict=True)),
-            ]
+            sides = list(zip(self._images, judged, pair, strict=True))
+            originals = [_open(*side, original=True) for side in sides]  # the same, where both are there
+            original = next((each for each in originals if not isinstance(each, str)), originals[0])
+            pictures = [original, *(_open(*side) for side in sides)]
             scores = [None, *(row["values"][OVERALL] for row in pair)]
             entries = [
                 Entry(label, shrink(picture, _THUMBNAIL), score=score)

@@ -51,8 +51,8 @@ class Kept:
 
     @property
     def group(self) -> str | None:
-        """Its group as it is shown."""
-        group = None if self.row is None else self.row["group"]
+        """The group that its score counts in, as it is shown."""
+        group = self.row["group"] if self.row is not None and self.values else None
         return None if group is None else clip(group)
 
 
@@ -136,7 +136,7 @@ def _chart_groups(kept: Sequence[Kept], key: str, of: str) -> Chart | None:
     """The mean score of each group, the worst first."""
     rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for each in kept:
-        if each.group is not None and each.row is not None and each.values:
+        if each.group is not None and each.row is not None:
             rows[each.group].append(each.row)
     if not rows:
         return None
