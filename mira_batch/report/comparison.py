@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mira_batch.config.shared import StorageConfig
-from mira_batch.core.errors import ConfigError
+from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.evaluate.compare import Comparison, Pairs, pair_records
 from mira_batch.evaluate.places import Judged, JudgedImages, find_judged
 from mira_batch.evaluate.scores import OVERALL, Scores, read_answers
@@ -101,16 +101,22 @@ def find_links(a: Scores, b: Scores, records: Sequence[str], storage: StorageCon
         records: ids.
         storage: how evaluations and runs are reached.
 
-    Raises:
-        StoreError: a plan is damaged.
     """
     reports = Reports(storage)
-    judged = [find_judged(scores.run, storage, records) if records else {} for scores in (a, b)]
+    judged = [_locate(scores, storage, records) for scores in (a, b)] if records else []
     found: dict[str, list[str]] = {}
     for record in records:
         runs = [places[record].run if record in places else None for places in judged]
         found[record] = [make_address(place) if (place := reports.find(r, record)) else "" for r in runs]
     return found
+
+
+def _locate(scores: Scores, storage: StorageConfig, records: Sequence[str]) -> dict[str, Judged]:
+    """Where results are. A comparison is of scores: it stands also where an evaluation's plan is lost."""
+    try:
+        return find_judged(scores.run, storage, records)
+    except StoreError:
+        return {}
 
 
 def _name_sides(a: Scores, b: Scores) -> tuple[Side, Side]:
@@ -145,7 +151,7 @@ class _Gallery:
     ) -> None:
         records = [one["of"] for one, _ in pairs]
         self._chunks, self._pairs = chunks, pairs
-        self._judged = [find_judged(scores.run, storage, records) for scores in both]
+        self._judged = [_locate(scores, storage, records) for scores in both]
         self._images = [JudgedImages(scores.run, storage) for scores in both]
         self._answers = [read_answers(scores.run, storage, records) for scores in both]
         self._reports = Reports(storage)
@@ -190,7 +196,7 @@ class _Gallery:
 
 def _open(images: JudgedImages, judged: Judged | None, row: Row, original: bool = False) -> Any:
     if judged is None:
-        return "can't be found: the evaluation's plan has it not"
+        return "can't be found: the evaluation's plan is lost"
     if original:
         return images.open_original(judged, row["source_digest"])
     return images.open_result(judged, row["result_digest"])

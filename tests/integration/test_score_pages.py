@@ -5,11 +5,13 @@ the page of a comparison with its pictures, its links and its keys.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from mira_batch import load_config, run
@@ -162,7 +164,41 @@ def test_what_is_gone_is_said_and_nothing_else_is_lost(cli: Commands, world: Pat
     entries = data["strips-0"][0]["entries"]
     missing = [entry.get("missing", "") for entry in entries]
     assert missing == ["", "is no longer where it was judged", ""]
-    assert found["links"][found["worst"][0]["record_id"]][0] == "" and found["scored"] == 19
+    worst = found["worst"][0]["record_id"]
+    assert found["links"][worst][0] == "" and found["scored"] == 19
+    lost = Path(shutil.copytree(scores / "cut", tmp_path / "lost"))
+    for file in lost.glob("plan/*.parquet"):
+        file.unlink()
+    found = cli.json("compare", scores / "whole", lost, "--report", place)
+    assert found["scored"] == 19 and found["links"][worst][1] == ""
+    assert "the evaluation's plan is lost" in place.read_text()
+
+
+def test_pairs_of_manifests_are_shown_too(cli: Commands, tmp_path: Path) -> None:
+    made = []
+    for name, colours in (("a", ("blue", "red")), ("b", ("red", "blue"))):
+        folder = tmp_path / name
+        folder.mkdir()
+        Image.new("RGB", (32, 32), "red").save(folder / "before.png")
+        rows = []
+        for record, colour in zip("xy", colours, strict=True):
+            Image.new("RGB", (32, 32), colour).save(folder / f"{record}.png")
+            row = {"record_id": record, "image": f"{record}.png", "original": "before.png"}
+            rows.append(row | {"instruction": "rotate it by 180"})
+        (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        none = ("--set", "controls={repeats: 0, canaries: 0}", "--set", "backend=inline")
+        words = ("evaluate", folder / "pairs.jsonl", "--judge", "rules", "-o", tmp_path / "scores", *none)
+        made.append(cli.json(*words)["run"])
+    place = tmp_path / "c.html"
+    found = cli.json("compare", *made, "--report", place)
+    assert found["links"] == {"y": ["", ""]}
+    page = place.read_text()
+    records = json.loads(page.split('id="data">')[1].split("</script>")[0])["records"]
+    assert [(each["id"], each["a"], each["b"]) for each in records] == [("y", 1, 0), ("x", 0, 1)]
+    chunks = json.loads(page.split('id="chunks">')[1].split("</script>")[0])
+    assert all(picture["exact"] for k in range(2) for picture in chunks[f"whole-{k}"])
+    original, a, b = (picture["uri"] for picture in chunks["whole-0"])
+    assert original == a != b
 
 
 def test_what_can_not_be_joined_or_written_is_refused(cli: Commands, world: Path, tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ function draw() {
   if (open && viewer.record !== open) viewer.open(open);
   const absent = filters.open !== null && !open;
   toggle(find("#absent"), absent);
-  if (absent) find("#absent").textContent = `${filters.open} is not among the records shown here; mira-batch report RUN --all shows all.`;
+  const shown = `is not among the ${count(all, "record")} shown here; mira-batch report RUN --all shows all of the run.`;
+  if (absent) find("#absent").textContent = `${filters.open} ${shown}`;
 }
 
 function drawCharts() {
