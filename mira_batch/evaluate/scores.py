@@ -25,6 +25,8 @@ _COLUMNS = (
     "axes", "validity", "protocol", "models", "seconds", "cost",
 )  # fmt: skip
 
+_DETAILS = ("of", "axes", "protocol", "error_kind", "error_message", "reason", "raw")
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -51,6 +53,15 @@ class Scores:
         """Pairs of judgings of the same image, both with a score."""
         first = {row["of"]: row for row in self.results if row["values"]}
         return [(first[row["of"]], row) for row in self.of(REPEAT) if row["values"] and row["of"] in first]
+
+    @property
+    def scales(self) -> dict[str, tuple[float, float]]:
+        """The least and the greatest value that each score can have, by name."""
+        found = {OVERALL: (0.0, 1.0)}
+        for axis in (axis for row in self.rows if row["values"] for axis in row["axes"] or ()):
+            low, high = found.get(axis["name"], (axis["low"], axis["high"]))
+            found[axis["name"]] = min(low, axis["low"]), max(high, axis["high"])
+        return found
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -92,11 +103,9 @@ def read_scores(run: str, storage: StorageConfig) -> Scores:
     return Scores(run, about, [row | {"values": _name_values(row)} for row in rows])
 
 
-def read_answers(
-    run: str, storage: StorageConfig, records: Collection[str]
-) -> dict[str, tuple[str, list[str]]]:
-    """Why the judge scored these records' results so, and its answers as they came: what `read_scores` leaves
-    out, since it may be large.
+def read_details(run: str, storage: StorageConfig, records: Collection[str]) -> dict[str, dict[str, Any]]:
+    """All that the judge said of these records' results: the axes of each with their ranges, its reason and
+    its answers as they came, or its error.
 
     Args:
         run: the evaluation's directory.
@@ -107,12 +116,12 @@ def read_answers(
         StoreError: it has no results, or they can't be read.
     """
     wanted = (ds.field("judged") == RESULT) & ds.field("of").isin(pa.array(records, pa.string()))
-    found: dict[str, tuple[str, list[str]]] = {}
+    found: dict[str, dict[str, Any]] = {}
     try:
         for batch in results_dataset(run, storage).to_batches(
-            columns=["of", "reason", "raw"], filter=wanted, batch_size=64, cache_metadata=False
+            columns=list(_DETAILS), filter=wanted, batch_size=64, cache_metadata=False
         ):
-            found |= {row["of"]: (row["reason"] or "", row["raw"] or []) for row in batch.to_pylist()}
+            found |= {row["of"]: row for row in batch.to_pylist()}
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{run}/results: can't be read: {shorten_error(error)}") from error
     return found

@@ -6,16 +6,16 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from heapq import nsmallest
 from typing import Any
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, StoreError
-from mira_batch.evaluate.compare import Comparison, Pairs, pair_records
-from mira_batch.evaluate.places import Judged, JudgedImages, find_judged
-from mira_batch.evaluate.scores import OVERALL, Scores, read_answers
-from mira_batch.evaluate.summary import find_scales
+from mira_batch.evaluate.compare import Comparison, pair_records
+from mira_batch.evaluate.judged_images import Judged, JudgedImages, find_judged
+from mira_batch.evaluate.scores import OVERALL, Scores, read_details
 from mira_batch.report.comparison_contents import Checked, ComparisonPage, Side
 from mira_batch.report.contents import Entry, Picture
 from mira_batch.report.data import Chunks, clip, dump, dump_entries, dump_whole
@@ -54,15 +54,16 @@ def write_comparison(
     folder, _, name = place.rpartition("/")
     if not folder or not name.lower().endswith((".html", ".htm")):
         raise ConfigError(f"--report {place}: give a file that ends in .html; its folder may be a URI")
-    pairs = pair_records(a, b)
-    scored = [pair for pair in pairs if all(OVERALL in row["values"] for row in pair)]
+    scored = [
+        (one["of"], one["values"][OVERALL], other["values"][OVERALL])
+        for one, other in pair_records(a, b)
+        if one["values"] and other["values"]
+    ]
     worse, better = choose_records(scored)
     store = open_store(folder, storage)
     chunks = Chunks(store, "", most=1 << 62)
-    records = list(_Gallery(chunks, [*worse, *better], (a, b), storage).fill(place))
-    cells = lay_scatter(
-        (one["of"], one["values"][OVERALL], other["values"][OVERALL]) for one, other in scored
-    )
+    records = list(_Gallery(chunks, [*worse, *better], a, b, storage).fill(place))
+    cells = lay_scatter(scored)
     identity = a.identity
     data = {
         "records": records,
@@ -76,7 +77,7 @@ def write_comparison(
         protocol=", ".join(identity["protocol"]),
         left_out=describe_left_out(found),
         gates=gates,
-        forest=lay_forest(found, find_scales(row for pair in scored for row in pair),
+        forest=lay_forest(found, _join_scales(a, b),
                           [(each.gate, each.passed) for each in gates]),
         splits=lay_splits(found),
         scatter=cells,
@@ -127,33 +128,40 @@ def _name_sides(a: Scores, b: Scores) -> tuple[Side, Side]:
     return Side("A", one, a.run), Side("B", other, b.run)
 
 
-def choose_records(scored: Pairs) -> tuple[Pairs, Pairs]:
+def _join_scales(a: Scores, b: Scores) -> dict[str, tuple[float, float]]:
+    found = dict(a.scales)
+    for name, (low, high) in b.scales.items():
+        least, most = found.get(name, (low, high))
+        found[name] = min(least, low), max(most, high)
+    return found
+
+
+def choose_records(scored: Iterable[tuple[str, float, float]]) -> tuple[list[str], list[str]]:
     """The records that B did worst on, and those that it did best on, each the greatest difference first.
 
     Args:
-        scored: rows of A and B with a score each.
+        scored: record, A's score and B's.
     """
-    gains = [(_find_gain(pair), pair[0]["of"], pair) for pair in scored]
-    worse = sorted((gain, name, pair) for gain, name, pair in gains if gain < 0)
-    better = sorted((-gain, name, pair) for gain, name, pair in gains if gain > 0)
-    return [pair for *_, pair in worse[:_MOST]], [pair for *_, pair in better[:_MOST]]
-
-
-def _find_gain(pair: tuple[Row, Row]) -> float:
-    return pair[1]["values"][OVERALL] - pair[0]["values"][OVERALL]
+    gains = [(b - a, record) for record, a, b in scored]
+    worse = nsmallest(_MOST, ((gain, record) for gain, record in gains if gain < 0))
+    better = nsmallest(_MOST, ((-gain, record) for gain, record in gains if gain > 0))
+    return [record for _, record in worse], [record for _, record in better]
 
 
 class _Gallery:
     """Makes the film strips of some records."""
 
     def __init__(
-        self, chunks: Chunks, pairs: Pairs, both: tuple[Scores, Scores], storage: StorageConfig
+        self, chunks: Chunks, records: Sequence[str], a: Scores, b: Scores, storage: StorageConfig
     ) -> None:
-        records = [one["of"] for one, _ in pairs]
-        self._chunks, self._pairs = chunks, pairs
+        self._chunks = chunks
+        wanted = frozenset(records)
+        rows = {one["of"]: (one, other) for one, other in pair_records(a, b) if one["of"] in wanted}
+        self._pairs = [rows[record] for record in records]
+        both = (a, b)
         self._judged = [_locate(scores, storage, records) for scores in both]
         self._images = [JudgedImages(scores.run, storage) for scores in both]
-        self._answers = [read_answers(scores.run, storage, records) for scores in both]
+        self._said = [read_details(scores.run, storage, records) for scores in both]
         self._reports = Reports(storage)
 
     def fill(self, page: str) -> Iterator[dict[str, Any]]:
@@ -180,7 +188,6 @@ class _Gallery:
     def _describe(self, pair: tuple[Row, Row], judged: Sequence[Judged | None], page: str) -> dict[str, Any]:
         one, other = pair
         runs = [None if place is None else place.run for place in judged]
-        said = [answers.get(one["of"], ("", []))[0] for answers in self._answers]
         found = {
             "id": clip(one["of"]),
             "ask": clip(one["instruction"]),
@@ -188,7 +195,7 @@ class _Gallery:
             "a": round(one["values"][OVERALL], 4),
             "b": round(other["values"][OVERALL], 4),
             "links": [link_from(page, self._reports.find(run, one["of"])) for run in runs],
-            "said": [clip(text) for text in said],
+            "said": [clip(said[one["of"]]["reason"] or "") for said in self._said],
             "same": one["result_digest"] is not None and one["result_digest"] == other["result_digest"],
         }
         return {name: value for name, value in found.items() if value is not False and value != ""}

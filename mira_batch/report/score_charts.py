@@ -7,14 +7,15 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from mira_batch.evaluate.scores import OVERALL, Scores
-from mira_batch.evaluate.summary import Evaluation, average, find_scales, summarise
+from mira_batch.evaluate.statistics import StatisticsError, bootstrap_mean
+from mira_batch.evaluate.summary import SEED, Evaluation, summarise
 from mira_batch.report.charts import SCORE_EDGES, SCORE_LABELS, count_bins, find_step, make_number_chart
 from mira_batch.report.contents import Chart, Scoring
 from mira_batch.report.data import clip
@@ -29,37 +30,38 @@ _BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """Whether a result has a score, and in words why not."""
-
-    name: str
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Kept:
-    """A record of the run, and its row in the evaluation where that is about this very result."""
+    """What is known of a record of the run."""
 
-    state: State
-    row: Mapping[str, Any] | None
+    state: str
+    why: str = ""
+    """Why it has no score, unless the judge failed: what it said then is read when it is shown."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Its scores by name, as the page has them; none where it has none."""
+    group: str | None = None
+    """That its score counts in, as it is shown."""
+    original: str = ""
+    """What its errors share with those of others."""
 
-    @property
-    def values(self) -> Mapping[str, float]:
-        """Its scores by name, rounded as the page has them; none where it has none."""
-        found = self.row["values"] if self.row is not None and self.state.name == JUDGED else {}
-        return {name: round(value, 4) for name, value in found.items()}
 
-    @property
-    def group(self) -> str | None:
-        """The group that its score counts in, as it is shown."""
-        group = self.row["group"] if self.row is not None and self.values else None
-        return None if group is None else clip(group)
+def name_charts(names: Iterable[str], key: str) -> dict[str, str]:
+    """What the page's address calls the chart of each score: letters, digits and `-`.
+
+    Args:
+        names: of the scores.
+        key: what all of them end in.
+    """
+    found = {}
+    for place, name in enumerate(names):
+        words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        found[name] = f"{name}{key}" if name == OVERALL else f"axis{place}-{words}".strip("-") + key
+    return found
 
 
 def make_scoring(
-    scores: Scores, records: Mapping[str, Kept], key: str, title: str, left_out: Sequence[str]
-) -> tuple[Scoring, dict[str, dict[str, Any]]]:
-    """What a page says of an evaluation, and of each record its values by the names of charts.
+    scores: Scores, records: Iterable[Kept], key: str, title: str, left_out: Sequence[str]
+) -> Scoring:
+    """What a page says of an evaluation.
 
     Args:
         scores: of the evaluation, with its controls.
@@ -68,38 +70,21 @@ def make_scoring(
         title: of it.
         left_out: scores that belong to nothing here, in words.
     """
-    kept = list(records.values())
-    scales = find_scales(each.row for each in kept if each.row is not None and each.values)
-    names = {name: _name_chart(name, key, place) for place, name in enumerate(scales)}
-    states = Counter(each.state.name for each in kept)
+    kept = list(records)
+    names = name_charts(scores.scales, key)
+    states = Counter(each.state for each in kept)
     order = [state for state in _COLOURS if states[state]]
-    state_chart = Chart(
-        f"judged{key}", "Which were judged", order, [states[state] for state in order],
-        kinds=[_COLOURS[state] for state in order],
-    )  # fmt: skip
-    charts = [state_chart, *(_chart_scores(kept, name, names[name], scale) for name, scale in scales.items())]
-    if group_chart := _chart_groups(kept, key, names[OVERALL]):
-        charts.append(group_chart)
-    charts = [chart for chart in charts if sum(chart.counts)]
+    counts, colours = [states[state] for state in order], [_COLOURS[state] for state in order]
+    charts: list[Chart | None] = [Chart(f"judged{key}", "Which were judged", order, counts, kinds=colours)]
+    charts += [_chart_scores(kept, name, names[name], scale) for name, scale in scores.scales.items()]
+    charts.append(_chart_groups(kept, key, names[OVERALL]))
     found = summarise(scores)
-    counts = [f"{states[state]:,} of {len(kept):,} {state}" for state in order]
-    counts += [f"left out: {', '.join(left_out)}"] if left_out else []
-    scoring = Scoring(
-        title, found.judge, found.protocol, counts, charts, list(_describe_controls(found)), _warn(found)
+    said = [f"{states[state]:,} of {len(kept):,} {state}" for state in order]
+    said += [f"left out: {', '.join(left_out)}"] if left_out else []
+    shown = [chart for chart in charts if chart is not None and sum(chart.counts)]
+    return Scoring(
+        title, found.judge, found.protocol, said, shown, list(_describe_controls(found)), _warn(found)
     )
-    return scoring, {record: _dump_values(each, names, key) for record, each in records.items()}
-
-
-def _name_chart(name: str, key: str, place: int) -> str:
-    """What the page's address calls it: letters, digits and `-`, its own."""
-    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return f"{name}{key}" if name == OVERALL else f"axis{place}-{words}{key}".replace("--", "-")
-
-
-def _dump_values(each: Kept, names: Mapping[str, str], key: str) -> dict[str, Any]:
-    found: dict[str, Any] = {f"judged{key}": each.state.name}
-    found |= {names[name]: value for name, value in each.values.items()}
-    return found | ({f"group{key}": each.group} if each.group is not None else {})
 
 
 def _chart_scores(kept: Sequence[Kept], name: str, chart: str, scale: tuple[float, float]) -> Chart:
@@ -134,26 +119,35 @@ def find_bins(scale: tuple[float, float], values: Any) -> tuple[Sequence[float],
 
 def _chart_groups(kept: Sequence[Kept], key: str, of: str) -> Chart | None:
     """The mean score of each group, the worst first."""
-    rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    rows: dict[str, list[Kept]] = defaultdict(list)
     for each in kept:
-        if each.group is not None and each.row is not None:
-            rows[each.group].append(each.row)
+        if each.group is not None:
+            rows[each.group].append(each)
     if not rows:
         return None
-    means = {group: average(found, OVERALL) for group, found in rows.items()}
-    shown = sorted(means, key=lambda group: (means[group].value, group))[:_MOST_GROUPS]
-    intervals = [means[group].interval for group in shown]
+    means = {group: _average(found) for group, found in rows.items()}
+    shown = sorted(means, key=lambda group: (means[group][0], group))[:_MOST_GROUPS]
     note = f"The worst {len(shown)} of {len(means):,} groups. " if len(shown) < len(means) else ""
     return Chart(
         f"group{key}",
         "Mean score by group",
         shown,
-        [means[group].records for group in shown],
-        means=[means[group].value for group in shown],
-        intervals=[None if span is None else (span.low, span.high) for span in intervals],
+        [len(rows[group]) for group in shown],
+        means=[means[group][0] for group in shown],
+        intervals=[means[group][1] for group in shown],
         of=of,
         note=f"{note}Beside the mean, how many; the line is the 95 % interval.",
     )
+
+
+def _average(kept: Sequence[Kept]) -> tuple[float, tuple[float, float] | None]:
+    """The mean score, and its interval where it can be told."""
+    values = [each.values[OVERALL] for each in kept]
+    try:
+        span = bootstrap_mean(values, [each.original for each in kept], seed=SEED).interval
+    except StatisticsError:
+        return float(np.mean(values)), None
+    return float(np.mean(values)), (span.low, span.high)
 
 
 def _describe_controls(found: Evaluation) -> Iterator[tuple[str, bool]]:

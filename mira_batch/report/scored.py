@@ -15,17 +15,17 @@ import pyarrow.parquet as pq
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, RunConflict
+from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Status
-from mira_batch.evaluate.scores import OVERALL, Scores, is_edit_failure, read_answers, read_scores
-from mira_batch.report.contents import Card, Scoring, Verdict
-from mira_batch.report.score_charts import FAILED, JUDGED, NOT, NOTHING, Kept, State, make_scoring
+from mira_batch.evaluate.scores import OVERALL, Scores, read_details, read_scores
+from mira_batch.report.contents import Card, Verdict
+from mira_batch.report.data import clip
+from mira_batch.report.score_charts import FAILED, JUDGED, NOT, NOTHING, Kept, make_scoring, name_charts
 from mira_batch.report.totals import Totals
 from mira_batch.storage.run.results import tell_unfinished
 from mira_batch.storage.stores import Store, open_arrow_filesystem
 
 _COLUMNS = ["record_id", "status", "stop_reason", "result_digest", "source_digest", "instruction"]
-_SAME = ("result_digest", "source_digest", "instruction")
-"""What must be the same of a result and of what was judged."""
 
 
 _WHY_NOT = {
@@ -61,7 +61,7 @@ class Join:
 
 
 class Scored:
-    """One evaluation of a run: holds of each record of the run what it says of it."""
+    """One evaluation of a run: holds of each record of the run whether it was judged, and its scores."""
 
     def __init__(self, scores: Scores, results: Iterable[Mapping[str, Any]], key: str, title: str) -> None:
         """Join an evaluation to a run's results.
@@ -76,16 +76,15 @@ class Scored:
             RunConflict: it is about no result of this run.
         """
         self._run, self._title = scores.run, title
-        judged = {row["of"]: row for row in scores.results}
+        judged = {row["of"]: _condense(row) for row in scores.results}
         self._kept: dict[str, Kept] = {}
         counts: Counter[str] = Counter()
         for result in results:
             row = judged.get(result["record_id"])
             fit = "" if row is None else _fit(result, row)
             counts[fit] += row is not None
-            row = row if fit == "joined" else None
-            state = _find_state(result["status"] == Status.failed, row, fit)
-            self._kept[result["record_id"]] = Kept(state, row)
+            failed = result["status"] == Status.failed
+            self._kept[result["record_id"]] = _keep(failed, row if fit == "joined" else None, fit)
         found = {name: counts[name] for name in ("joined", "other_pixels", "asked_otherwise")}
         self.join = Join(scores.run, **found, absent=len(judged) - counts.total())
         """How they fit."""
@@ -94,10 +93,11 @@ class Scored:
                 f"{scores.run}: none of its {len(judged):,} judgings is about a result of this run "
                 f"({', '.join(self.join.describe())}); give an evaluation of this very run"
             )
-        self.scoring: Scoring
+        self._names = name_charts(scores.scales, key)
+        self._key = key
+        self.scoring = make_scoring(scores, self._kept.values(), key, title, self.join.describe())
         """What the page says of it."""
-        self.scoring, self._values = make_scoring(scores, self._kept, key, title, self.join.describe())
-        self._answers: Mapping[str, tuple[str, Sequence[str]]] = {}
+        self._details: Mapping[str, Mapping[str, Any]] = {}
 
     def pick(self, most: int) -> list[int]:
         """Positions of the results with the lowest scores, and of those that the judge failed on.
@@ -107,10 +107,10 @@ class Scored:
         """
         kept = list(enumerate(self._kept.values()))
         scored = sorted((each.values[OVERALL], place) for place, each in kept if each.values)
-        failed = [place for place, each in kept if each.state.name == FAILED]
+        failed = [place for place, each in kept if each.state == FAILED]
         return [place for _, place in scored[:most]] + failed[:most]
 
-    def read_answers(self, positions: Collection[int], storage: StorageConfig) -> None:
+    def read_details(self, positions: Collection[int], storage: StorageConfig) -> None:
         """Fetch what the judge said of the records that are shown.
 
         Args:
@@ -121,45 +121,80 @@ class Scored:
             StoreError: it can't be read.
         """
         names = list(self._kept)
-        shown = [names[place] for place in positions if self._kept[names[place]].row is not None]
-        self._answers = read_answers(self._run, storage, shown)
+        shown = [names[place] for place in positions if self._kept[names[place]].state in (JUDGED, FAILED)]
+        self._details = read_details(self._run, storage, shown)
 
     def tell(self, record: str) -> dict[str, Any]:
         """A record's values by the names of charts."""
-        return self._values[record]
+        kept = self._kept[record]
+        found: dict[str, Any] = {f"judged{self._key}": kept.state}
+        found |= {self._names[name]: value for name, value in kept.values.items()}
+        return found | ({f"group{self._key}": kept.group} if kept.group is not None else {})
 
     def judge(self, card: Card) -> Card:
         """The card with this evaluation's verdict."""
         kept = self._kept[card.record_id]
-        verdict = Verdict(self._title, kept.state.name, message=kept.state.why)
-        if (row := kept.row) is not None and kept.state.name in (JUDGED, FAILED):
-            reason, raw = self._answers.get(card.record_id, ("", ()))
-            axes = tuple((a["name"], a["value"], a["low"], a["high"]) for a in row["axes"] or ())
+        verdict = Verdict(self._title, kept.state, message=kept.why)
+        if (said := self._details.get(card.record_id)) is not None:
+            is_scored = kept.state == JUDGED
+            axes = tuple((a["name"], a["value"], a["low"], a["high"]) for a in said["axes"] or ())
             verdict = replace(
                 verdict,
-                score=row["values"].get(OVERALL),
-                axes=axes if row["values"] else (),
-                protocol=row["protocol"] or "",
-                reason=reason,
-                raw=tuple(raw),
+                score=kept.values[OVERALL] if is_scored else None,
+                axes=axes if is_scored else (),
+                protocol=said["protocol"] or "",
+                message="" if is_scored else f"{said['error_kind']}: {said['error_message']}",
+                reason=said["reason"] or "",
+                raw=tuple(said["raw"] or ()),
             )
         return replace(card, verdicts=(*card.verdicts, verdict))
 
 
-def _fit(result: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    if (result["result_digest"] or None) != (row["result_digest"] or None):
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What is needed of a judging: a million of them have to fit into memory."""
+
+    pixels: str
+    asked: str
+    """Digest of the original's pixels and the instruction."""
+    original: str
+    """What its errors share with those of others."""
+    failed: bool
+    """Whether the edit had failed."""
+    values: Mapping[str, float]
+    group: str | None
+
+
+def _condense(row: Mapping[str, Any]) -> _Row:
+    return _Row(
+        row["result_digest"] or "",
+        _digest_question(row),
+        row["source_digest"] or row["source"],
+        row["result_status"] == Status.failed,
+        {name: round(value, 4) for name, value in row["values"].items()},  # as the page has them
+        row["group"],
+    )
+
+
+def _digest_question(row: Mapping[str, Any]) -> str:
+    return content_hash(row["source_digest"] or "", row["instruction"], size=8)
+
+
+def _fit(result: Mapping[str, Any], row: _Row) -> str:
+    if (result["result_digest"] or "") != row.pixels:
         return "other_pixels"
-    return "joined" if all(result[name] == row[name] for name in _SAME) else "asked_otherwise"
+    return "joined" if _digest_question(result) == row.asked else "asked_otherwise"
 
 
-def _find_state(failed: bool, row: Mapping[str, Any] | None, fit: str) -> State:
-    if failed or (row is not None and is_edit_failure(row)):
-        return State(NOTHING, "the edit failed")
+def _keep(failed: bool, row: _Row | None, fit: str) -> Kept:
+    if failed or (row is not None and row.failed):
+        return Kept(NOTHING, "the edit failed")
     if row is None:
-        return State(NOT, _WHY_NOT[fit])
-    if row["values"]:
-        return State(JUDGED)
-    return State(FAILED, f"{row['error_kind']}: {row['error_message']}")
+        return Kept(NOT, _WHY_NOT[fit])
+    if not row.values:
+        return Kept(FAILED)
+    group = None if row.group is None else clip(row.group)
+    return Kept(JUDGED, values=row.values, group=group, original=row.original)
 
 
 def read_scorings(

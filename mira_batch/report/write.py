@@ -94,7 +94,7 @@ def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None 
         scorings = read_scorings(form.scores, store, config.storage, totals)
         chosen = _choose(totals, form.most, scorings)
         for scored in scorings:
-            scored.read_answers(chosen, config.storage)
+            scored.read_details(chosen, config.storage)
         gallery = _fill(chunks, reader, totals, chosen, earlier, scorings)
         scores = count_scores(store, config.storage, totals.files) if config.judge else None
         charts = make_charts(totals.tally, totals.histograms, scores)

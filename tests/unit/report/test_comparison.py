@@ -12,7 +12,7 @@ import pytest
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.receipts import RunSummary
-from mira_batch.evaluate.compare import Comparison, compare, pair_records, parse_gate
+from mira_batch.evaluate.compare import Comparison, compare, parse_gate
 from mira_batch.evaluate.scores import Scores
 from mira_batch.report.comparison import choose_records, write_comparison
 from mira_batch.report.comparison_contents import Checked
@@ -112,13 +112,13 @@ def test_records_of_the_same_scores_are_one_mark() -> None:
     assert lay_scatter([]) == []
 
 
-def test_the_records_shown_are_those_that_changed_most(tmp_path: Path) -> None:
+def test_the_records_shown_are_those_that_changed_most() -> None:
     a: dict[str, float | None] = {f"r{k:02d}": 0.5 for k in range(30)}
     b: dict[str, float | None] = {name: 0.5 + (k - 14) / 50 for k, name in enumerate(a)}
-    pairs = [p for p in pair_records(*two(Run(tmp_path), a, b)) if p[0]["values"]]
-    worse, better = choose_records(pairs)
-    assert [one["of"] for one, _ in worse] == [f"r{k:02d}" for k in range(10)]
-    assert [one["of"] for one, _ in better] == [f"r{k}" for k in range(29, 19, -1)]
+    worse, better = choose_records((name, 0.5, b[name] or 0.0) for name in a)
+    assert worse == [f"r{k:02d}" for k in range(10)]
+    assert better == [f"r{k}" for k in range(29, 19, -1)]
+    assert choose_records([("same", 0.5, 0.5)]) == ([], [])
 
 
 def write(run: Run, a: Scores, b: Scores, name: str = "c.html") -> tuple[str, Element, dict[str, Any]]:
