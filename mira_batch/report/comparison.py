@@ -77,8 +77,7 @@ def write_comparison(
         protocol=", ".join(identity["protocol"]),
         left_out=describe_left_out(found),
         gates=gates,
-        forest=lay_forest(found, _join_scales(a, b),
-                          [(each.gate, each.passed) for each in gates]),
+        forest=lay_forest(found, _join_scales(a, b), [(each.gate, each.passed) for each in gates]),
         splits=lay_splits(found),
         scatter=cells,
         effort=lay_effort(found),
@@ -88,7 +87,7 @@ def write_comparison(
         written=datetime.now(UTC),
         data=dump(data),
         chunks=chunks.dump_place(),
-    )  # fmt: skip
+    )
     store.put(name, render_comparison(page).encode("utf-8", "replace"))
     return place
 
@@ -101,7 +100,6 @@ def find_links(a: Scores, b: Scores, records: Sequence[str], storage: StorageCon
         a, b: two evaluations.
         records: ids.
         storage: how evaluations and runs are reached.
-
     """
     reports = Reports(storage)
     judged = [_locate(scores, storage, records) for scores in (a, b)] if records else []
