@@ -28,14 +28,32 @@ def make(command: str, *words: str) -> None:
     subprocess.run([binary, command, *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-def shoot(page: Page, name: str, keys: tuple[str, ...] = ()) -> None:
+def compare(folder: str) -> None:
+    """The page of a comparison: the run against one that was cut off after its first edits."""
+    for name in ("short", "sample"):
+        words = ("--judge", "rules", "-o", f"{folder}/scores", "--set", "group=category")
+        made = f"{folder}/{'cut/' if name == 'short' else ''}{name}"
+        make("evaluate", made, *words, "--set", f"run_id={name}", "--set", "backend=inline")
+    page = f"{folder}/sample/comparison.html"
+    make(
+        "compare",
+        f"{folder}/scores/short",
+        f"{folder}/scores/sample",
+        "--gate",
+        "overall>=0",
+        "--report",
+        page,
+    )
+
+
+def shoot(page: Page, name: str, folder: str, keys: tuple[str, ...] = ()) -> None:
     """Photograph a page after some keys."""
     page.wait_for_timeout(800)
     # Where this machine keeps the sample is nobody's business.
     page.evaluate(
-        "(root) => document.querySelectorAll('dd bdi')"
-        ".forEach((e) => { e.textContent = e.textContent.replace(root, ''); })",
-        f"{ROOT}/",
+        "(roots) => document.querySelectorAll('dd bdi').forEach((e) => roots.forEach("
+        "(root) => { e.textContent = e.textContent.replace(root, ''); }))",
+        [f"{ROOT}/", f"{folder}/"],
     )
     for key in keys:
         page.keyboard.press(key)
@@ -49,6 +67,10 @@ def main() -> None:
         run = f"{folder}/sample"
         sets = [word for setting in (*SETTINGS, f"output.uri={folder}") for word in ("--set", setting)]
         make("run", "--config", "configs/quickstart.yaml", *sets)
+        short = ("output.uri", f"{folder}/cut"), ("run_id", "short"), ("limits.max_steps", "1")
+        more = [word for name, value in short for word in ("--set", f"{name}={value}")]
+        make("run", "--config", "configs/quickstart.yaml", *sets, *more)
+        compare(folder)
         make("report", run, "--full")
         make("report", run, "--review")
         shots = (
@@ -57,6 +79,7 @@ def main() -> None:
             ("report.html", "report-large", 1440, 1000, "light", ("j", "j", "Enter")),
             ("review.html", "review", 1440, 900, "light", ("a", "a", "a", "r")),
             ("review.html", "review-phone", 390, 844, "dark", ()),
+            ("comparison.html", "comparison", 1440, 1180, "light", ()),
         )
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=FOUND, args=FLAGS)
@@ -67,7 +90,7 @@ def main() -> None:
                 )
                 page = context.new_page()
                 page.goto(f"file://{run}/{place}")
-                shoot(page, name, keys)
+                shoot(page, name, folder, keys)
                 context.close()
             browser.close()
 

@@ -17,6 +17,8 @@ from mira_batch.evaluate.calibrate import calibrate as calibrate_scores
 from mira_batch.evaluate.compare import compare as compare_scores
 from mira_batch.evaluate.compare import parse_gate
 from mira_batch.evaluate.scores import read_scores
+from mira_batch.report.comparison import find_links, write_comparison
+from mira_batch.report.comparison_contents import Checked
 from mira_batch.report.judged import describe_calibration, describe_comparison
 from mira_batch.storage.catalogue.decided import read_verdicts
 
@@ -80,6 +82,10 @@ def compare(
             "--gate", metavar="NAME>=X", help="Exit with 1 unless B less A is surely so; repeatable."
         ),
     ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option("--report", metavar="FILE.html", help="Also write a page: charts and pictures."),
+    ] = None,
     set_: Sets = None,
     as_json: Json = False,
 ) -> None:
@@ -89,19 +95,25 @@ def compare(
     """
     gates = [parse_gate(text) for text in gate or ()]
     storage = read_storage(set_ or ())
-    found = compare_scores(*(read_scores(make_absolute(run).rstrip("/"), storage) for run in (a, b)))
-    checks = [each.check(found) for each in gates]
+    of_a, of_b = (read_scores(make_absolute(run).rstrip("/"), storage) for run in (a, b))
+    found = compare_scores(of_a, of_b)
+    checks = [Checked(each, *each.check(found)) for each in gates]
+    page = None
+    if report is not None:
+        page = write_comparison(make_absolute(report), found, of_a, of_b, checks, storage)
+    links = find_links(of_a, of_b, [each.record_id for each in found.worst], storage)
     if as_json:
-        gated = [
-            {"gate": g.text, "passed": ok, "why": why} for g, (ok, why) in zip(gates, checks, strict=True)
-        ]
-        print_json(found.dump() | {"gates": gated})
+        gated = [{"gate": each.gate.text, "passed": each.passed, "why": each.why} for each in checks]
+        more = {"gates": gated, "links": links} | ({} if page is None else {"report": page})
+        print_json(found.dump() | more)
     else:
-        for part in describe_comparison(found):
+        for part in describe_comparison(found, links):
             out.print(part)
-        for _, why in checks:
-            print_text(why)
-    if not all(passed for passed, _ in checks):
+        for each in checks:
+            print_text(each.why)
+        if page is not None:
+            print_text(f"report: {page}")
+    if not all(each.passed for each in checks):
         raise typer.Exit(1)
 
 

@@ -14,7 +14,7 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.launch import make_job
 from mira_batch.report.review import DEFAULT_SIZE, write_review
-from mira_batch.report.write import Form, write_report
+from mira_batch.report.write import Form, Report, write_report
 from mira_batch.runtime import run as runner
 from mira_batch.storage.run.decisions import MOST_BYTES, keep_decisions
 from mira_batch.storage.run.layout import read_edit_run
@@ -41,6 +41,10 @@ def report(
     against: Annotated[
         str | None, typer.Option("--against", metavar="RUN", help="An earlier run, shown beside this one.")
     ] = None,
+    scores: Annotated[
+        list[str] | None,
+        typer.Option("--scores", metavar="EVALUATION", help="Its scores, with the results; repeatable."),
+    ] = None,
     stratify: Annotated[
         str,
         typer.Option("--stratify", metavar="COLUMN", help="Each of its values has its share of a sample."),
@@ -57,19 +61,24 @@ def report(
         raise ConfigError("give --sample or --all, one of them")
     if stratify and not review:
         raise ConfigError("--stratify is for the sample of a --review")
-    if review and (full or against):
-        raise ConfigError("--full and --against are for the report; a review shows all pixels anyway")
+    if review and (full or against or scores):
+        raise ConfigError(
+            "--full, --against and --scores are for the report; a review shows all pixels anyway, and who "
+            "reviews shouldn't know the scores"
+        )
     settings = load_run(run, config, set_ or ())
     if not isinstance(settings, BulkEditConfig):
         raise ConfigError("a report with pictures is of a run of the edit job; this one is of another")
     job = make_job(settings)
     if not review:
-        page = write_report(
-            settings,
-            runner.status(job),
-            Form(sample, full, anew=True, against=None if against is None else make_absolute(against)),
+        form = Form(
+            sample,
+            full,
+            anew=True,
+            against=None if against is None else make_absolute(against),
+            scores=[make_absolute(place).rstrip("/") for place in scores or ()],
         )
-        print_json({"report": page}) if as_json else print_text(f"report: {page}")
+        _print_report(write_report(settings, runner.status(job), form), as_json)
         return
     uri = runner.open_existing(job).uri
     size = None if every else sample if sample is not None else DEFAULT_SIZE
@@ -81,6 +90,16 @@ def report(
     if found.files:
         out.print("        it goes together with the folder review.data beside it")
     print_text(f"        {found.rule}")
+
+
+def _print_report(found: Report, as_json: bool) -> None:
+    if as_json:
+        print_json({"report": found.page, "scores": [asdict(join) for join in found.joins]})
+        return
+    print_text(f"report: {found.page}")
+    for join in found.joins:
+        left = "".join(f", {words}" for words in join.describe())
+        print_text(f"scores of {join.evaluation}: {join.joined:,} about results of this run{left}")
 
 
 @app.command(cls=Command)

@@ -30,6 +30,9 @@ _MOST_NAMED = 5
 _GATE = re.compile(r"\s*(?P<name>[\w .-]+?)\s*(?P<sign>>=|<=)\s*(?P<limit>[+-]?\d+(?:\.\d+)?)\s*")
 _MINUS = "\u2212"
 
+Pairs = Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+"""Rows of A and B about the same records."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -164,8 +167,8 @@ def compare(a: Scores, b: Scores) -> Comparison:
     """
     _refuse_unlike(a, b)
     of_a, of_b = ({row["of"]: row for row in scores.results} for scores in (a, b))
-    common = [(of_a[name], of_b[name]) for name in of_a if name in of_b]
-    pairs = [(one, other) for one, other in common if _is_same_question(one, other)]
+    common = of_a.keys() & of_b.keys()
+    pairs = pair_records(a, b)
     if not pairs:
         raise RunConflict(
             f"{a.run} and {b.run} have no record in common that was asked for alike "
@@ -203,6 +206,17 @@ def compare(a: Scores, b: Scores) -> Comparison:
     )
 
 
+def pair_records(a: Scores, b: Scores) -> Pairs:
+    """The rows of the records that both have, asked for alike: those that `compare` compares.
+
+    Args:
+        a, b: two evaluations.
+    """
+    of_b = {row["of"]: row for row in b.results}
+    common = ((row, of_b[row["of"]]) for row in a.results if row["of"] in of_b)
+    return [(one, other) for one, other in common if _is_same_question(one, other)]
+
+
 def _refuse_unlike(a: Scores, b: Scores) -> None:
     one, other = a.identity, b.identity
     unlike = [f"{name}: {one[name]} and {other[name]}" for name in one if one[name] != other[name]]
@@ -225,9 +239,6 @@ def _is_same_question(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _take_overall(row: Mapping[str, Any]) -> float | None:
     return row["values"].get(OVERALL)
-
-
-Pairs = Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
 
 
 def _compare_column(pairs: Pairs, name: str, column: str) -> Line | None:
@@ -269,6 +280,8 @@ def _adjust(lines: Sequence[Line]) -> list[Line]:
     """The axes' p-values as of several that were looked at; the overall score is the one that was asked
     about."""
     axes = [line for line in lines if line.name != OVERALL and line.p is not None]
+    if not axes:
+        return list(lines)
     adjusted = dict(
         zip((line.name for line in axes), adjust_holm([line.p or 0.0 for line in axes]), strict=True)
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.dataset as ds
+
 from mira_batch.config.shared import StorageConfig
-from mira_batch.core.errors import RunConflict
+from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.core.types import Status
 from mira_batch.evaluate.controls import REPEAT, RESULT
 from mira_batch.storage.run.layout import job_of, read_run
-from mira_batch.storage.run.results import read_outputs
-from mira_batch.storage.stores import open_store
+from mira_batch.storage.run.results import read_outputs, results_dataset
+from mira_batch.storage.stores import open_store, shorten_error
 
 OVERALL = "overall"
 """The name of a judge's score in [0, 1], among those of its axes."""
@@ -21,6 +24,8 @@ _COLUMNS = (
     "source_digest", "result_digest", "result_status", "num_steps", "edit_seconds", "edit_cost", "score",
     "axes", "validity", "protocol", "models", "seconds", "cost",
 )  # fmt: skip
+
+_DETAILS = ("of", "axes", "protocol", "error_kind", "error_message", "reason", "raw")
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,15 @@ class Scores:
         """Pairs of judgings of the same image, both with a score."""
         first = {row["of"]: row for row in self.results if row["values"]}
         return [(first[row["of"]], row) for row in self.of(REPEAT) if row["values"] and row["of"] in first]
+
+    @property
+    def scales(self) -> dict[str, tuple[float, float]]:
+        """The least and the greatest value that each score can have, by name."""
+        found = {OVERALL: (0.0, 1.0)}
+        for axis in (axis for row in self.rows if row["values"] for axis in row["axes"] or ()):
+            low, high = found.get(axis["name"], (axis["low"], axis["high"]))
+            found[axis["name"]] = min(low, axis["low"]), max(high, axis["high"])
+        return found
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -87,6 +101,30 @@ def read_scores(run: str, storage: StorageConfig) -> Scores:
         raise RunConflict(f"{run}: is a run of the job {job}; give one of `mira-batch evaluate`")
     rows = read_outputs(run, _COLUMNS, storage).to_pylist()
     return Scores(run, about, [row | {"values": _name_values(row)} for row in rows])
+
+
+def read_details(run: str, storage: StorageConfig, records: Collection[str]) -> dict[str, dict[str, Any]]:
+    """All that the judge said of these records' results: the axes of each with their ranges, its reason and
+    its answers as they came, or its error.
+
+    Args:
+        run: the evaluation's directory.
+        storage: how it is reached.
+        records: ids of those wanted.
+
+    Raises:
+        StoreError: it has no results, or they can't be read.
+    """
+    wanted = (ds.field("judged") == RESULT) & ds.field("of").isin(pa.array(records, pa.string()))
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        for batch in results_dataset(run, storage).to_batches(
+            columns=list(_DETAILS), filter=wanted, batch_size=64, cache_metadata=False
+        ):
+            found |= {row["of"]: row for row in batch.to_pylist()}
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{run}/results: can't be read: {shorten_error(error)}") from error
+    return found
 
 
 def _name_values(row: Mapping[str, Any]) -> dict[str, float]:

@@ -111,7 +111,7 @@ def summarise(scores: Scores) -> Evaluation:
             group: {name: average([r for r in judged if r["group"] == group], name) for name in names}
             for group in groups
         },
-        scales=_find_scales(judged),
+        scales=scores.scales,
         agreement=agreement,
         repeated=len(scores.of(REPEAT)),
         agreement_note=note,
@@ -138,15 +138,6 @@ def average(rows: Iterable[Mapping[str, Any]], name: str) -> Mean:
     except StatisticsError as error:
         return Mean(value, None, len(values), len(set(clusters)), str(error))
     return Mean(found.value, found.interval, found.items, found.clusters)
-
-
-def _find_scales(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
-    found = {OVERALL: (0.0, 1.0)}
-    for row in rows:
-        for axis in row["axes"] or ():
-            low, high = found.get(axis["name"], (axis["low"], axis["high"]))
-            found[axis["name"]] = min(low, axis["low"]), max(high, axis["high"])
-    return found
 
 
 def _measure_agreement(scores: Scores) -> tuple[SelfAgreement | None, str]:

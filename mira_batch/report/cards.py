@@ -5,9 +5,7 @@ An image that can't be had never stops the report; its place says why.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
-from io import BytesIO
 from itertools import groupby
 from typing import Any
 
@@ -19,6 +17,7 @@ from mira_batch.core.errors import RecordError, StoreError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.types import Status
 from mira_batch.report.contents import Card, Entry, Picture
+from mira_batch.report.pictures import encode_whole, shrink
 from mira_batch.storage import images
 from mira_batch.storage.manifest import OriginalReader
 from mira_batch.storage.run.results import take_rows
@@ -27,12 +26,6 @@ from mira_batch.storage.stores import Store, open_arrow_filesystem
 
 _CARD_BYTES = 80_000
 """Encoded pictures of one card, together: 48 cards stay below 5.2 MB in base64."""
-_SIZES = ((320, 80), (320, 65), (320, 50), (256, 50), (192, 50), (128, 50))
-"""Longest side and quality of a picture; the first that is small enough is taken."""
-_EXACT_PIXELS = 400_000
-"""A whole image of at most so many pixels is kept without loss: some 300 kB of it."""
-_WHOLE_SIDE, _WHOLE_QUALITY = 2_048, 92
-"""Of a larger one: longest side, and quality."""
 _ENDS = 3
 """Steps shown at either end of a trajectory too long to be shown whole."""
 
@@ -84,7 +77,7 @@ class CardReader:
         original = self._open_original(row, embedded)
         result = self._open_bytes((row["image"] or {}).get("bytes"))
         whole = tuple(
-            _encode_whole(image) if self._whole and isinstance(image, Image.Image) else None
+            encode_whole(image) if self._whole and isinstance(image, Image.Image) else None
             for image in (original, result)
         )
         scores = [step["score"] for step in row["steps"] if step["accepted"]]
@@ -131,7 +124,7 @@ class CardReader:
         shown = [step for step in steps if step["image"] and step["index"] not in hidden]
         data = {s["index"]: s["image"]["bytes"] or self._read_referenced(s["image"]["path"]) for s in shown}
         most = _CARD_BYTES // (len(shown) + 2)
-        entries = [Entry("Before", _shrink(original, most))]
+        entries = [Entry("Before", shrink(original, most))]
         result = (row["image"] or {}).get("bytes")
         failed = row["status"] == Status.failed
         name = "Result" if row["status"] == Status.ok else "Best so far"
@@ -142,12 +135,12 @@ class CardReader:
                 entries.append(_words_entry(list(group)))
                 continue
             for step in group:
-                thumbnail = _shrink(self._open_bytes(data[step["index"]]), most)
+                thumbnail = shrink(self._open_bytes(data[step["index"]]), most)
                 entries.append(
                     _step_entry(step, thumbnail, name if step["index"] == max(same, default=-1) else "")
                 )
         if result and not same and (steps or not failed):
-            entries.append(Entry(name, _shrink(made, most), result=True))
+            entries.append(Entry(name, shrink(made, most), result=True))
         return tuple(entries)
 
     def _open_original(self, row: dict[str, Any], embedded: dict[str, bytes]) -> Image.Image | str:
@@ -195,37 +188,3 @@ def _words_entry(steps: Sequence[dict[str, Any]]) -> Entry:
     first, last = steps[0]["index"] + 1, steps[-1]["index"] + 1
     label = f"Steps {first} to {last}" if last > first else f"Step {first}"
     return Entry(label, first=first, words=tuple(step["instruction"] for step in steps))
-
-
-def _shrink(image: Image.Image | str, most: int) -> Picture | str:
-    """A thumbnail of at most about `most` bytes; of an image that there is not, why there is none."""
-    if isinstance(image, str):
-        return image
-    data, small = b"", image.copy()  # what decoders give may be asked for again, whole
-    for side, quality in _SIZES:
-        small.thumbnail((side, side), Image.Resampling.LANCZOS)
-        buffer = BytesIO()
-        small.save(buffer, "WEBP", quality=quality)
-        data = buffer.getvalue()
-        if len(data) <= most:
-            break
-    return _make_picture(data, small, False)
-
-
-def _encode_whole(image: Image.Image) -> Picture:
-    """All pixels of an image as they are; those of a large one nearly so, since its file would be too large
-    for a page, and of a very large one fewer."""
-    exact, buffer = image.width * image.height <= _EXACT_PIXELS, BytesIO()
-    if exact:
-        image.save(buffer, "WEBP", lossless=True, quality=20, method=1, exact=True)
-    else:
-        image = image.copy()
-        image.thumbnail((_WHOLE_SIDE, _WHOLE_SIDE), Image.Resampling.LANCZOS)
-        image.save(buffer, "WEBP", quality=_WHOLE_QUALITY)
-    return _make_picture(buffer.getvalue(), image, exact)
-
-
-def _make_picture(data: bytes, image: Image.Image, exact: bool) -> Picture:
-    transparent = image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255)
-    uri = f"data:image/webp;base64,{b64encode(data).decode()}"
-    return Picture(uri, image.width, image.height, transparent, exact)

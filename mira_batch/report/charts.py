@@ -6,7 +6,8 @@ edges, so that a bar is a filter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,9 @@ from mira_batch.report.data import MEASURES, clip
 from mira_batch.storage import schema
 from mira_batch.storage.stores import Store, open_arrow_filesystem
 
-_SCORES = tuple(round(k / 10, 1) for k in range(1, 10))
+SCORE_EDGES = tuple(round(k / 10, 1) for k in range(1, 10))
+SCORE_LABELS = (*(f"{k / 10:.1f}" for k in range(9)), "0.9+")
+"""Of charts of scores in [0, 1]."""
 _STEPS = tuple(float(k) for k in range(1, 13))
 _TIMES = tuple(float(f"{m}e{e}") for e in range(-2, 5) for m in (1, 2, 5))
 _COSTS = tuple(float(f"{m}e{e}") for e in range(-5, 3) for m in (1, 2, 5))
@@ -78,14 +81,14 @@ def count_scores(store: Store, storage: StorageConfig, files: Sequence[str]) -> 
     Raises:
         pa.ArrowException, OSError: a result file can't be read.
     """
-    counts = np.zeros(len(_SCORES) + 1, np.int64)
+    counts = np.zeros(len(SCORE_EDGES) + 1, np.int64)
     fs, _ = open_arrow_filesystem(store.uri, storage)
     for file in files:
         with pq.ParquetFile(file, filesystem=fs) as parquet:
             rows = parquet.read(columns=_SCORE_COLUMNS)["steps"].to_pylist()
         last = [[step["score"] for step in steps or () if step["accepted"]][-1:] for steps in rows]
         found = [round(scores[0], 4) for scores in last if scores and scores[0] is not None]
-        counts += count_bins(np.array(found, float), _SCORES)
+        counts += count_bins(np.array(found, float), SCORE_EDGES)
     return counts
 
 
@@ -99,29 +102,35 @@ def make_charts(tally: Tally, histograms: Histograms, scores: Any | None) -> lis
     """
     statuses = {"ok": tally.ok, "unfinished": tally.unfinished, "failed": tally.failed}
     found = [
-        _chart_names("status", "How records ended", statuses, lambda name: name),
-        _chart_names("stops", "Why records stopped", tally.stops, lambda _: ""),
-        _chart_names("errors", "What failed", tally.errors, lambda _: "failed"),
+        make_name_chart("status", "How records ended", statuses, lambda name: name),
+        make_name_chart("stops", "Why records stopped", tally.stops, lambda _: ""),
+        make_name_chart("errors", "What failed", tally.errors, lambda _: "failed"),
     ]
     if scores is not None and scores.sum():
-        labels = [f"{k / 10:.1f}" for k in range(9)] + ["0.9+"]
-        found.append(_chart_numbers("score", "Judge's score", scores, _SCORES, labels))
+        found.append(make_number_chart("score", "Judge's score", scores, SCORE_EDGES, SCORE_LABELS))
     steps = ["0", *(f"{k:.0f}" for k in _STEPS[:-1]), f"{_STEPS[-1]:.0f}+"]
-    found.append(_chart_numbers("steps", "Edits", histograms.counts["steps"], _STEPS, steps))
+    found.append(make_number_chart("steps", "Edits", histograms.counts["steps"], _STEPS, steps))
     times = ["0", *(_name_time(edge) for edge in _TIMES)]
-    found.append(_chart_numbers("seconds", "Time", histograms.counts["seconds"], _TIMES, times))
+    found.append(make_number_chart("seconds", "Time", histograms.counts["seconds"], _TIMES, times))
     costs = histograms.counts["cost"]
     if costs[1:].sum():
         named = ["0", *(show_dollars(edge) for edge in _COSTS)]
-        found.append(_chart_numbers("cost", "Cost", costs, _COSTS, named))
+        found.append(make_number_chart("cost", "Cost", costs, _COSTS, named))
     for name, (title, unit) in zip(MEASURES, _TITLES, strict=True):
         edges = EDGES[name]
         named = [f"{edge * (100 if unit == '%' else 1):g}" for edge in (0.0, *edges)]
-        found.append(_chart_numbers(name, f"{title}, {unit}", histograms.counts[name], edges, named))
+        found.append(make_number_chart(name, f"{title}, {unit}", histograms.counts[name], edges, named))
     return [chart for chart in found if sum(chart.counts)]
 
 
-def _chart_names(name: str, title: str, counts: Mapping[str, int], kind: Any) -> Chart:
+def make_name_chart(name: str, title: str, counts: Mapping[str, int], kind: Callable[[str], str]) -> Chart:
+    """A chart of names, the most frequent first.
+
+    Args:
+        name, title: the chart's.
+        counts: by name, untrusted text.
+        kind: how the bar of a name is coloured.
+    """
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     there = [(key, n) for key, n in (counts.items() if name == "status" else ordered) if n]
     return Chart(
@@ -133,9 +142,17 @@ def _chart_names(name: str, title: str, counts: Mapping[str, int], kind: Any) ->
     )
 
 
-def _chart_numbers(
+def make_number_chart(
     name: str, title: str, counts: Any, edges: Sequence[float], labels: Sequence[str]
 ) -> Chart:
+    """A chart of numbers, without the empty bins at either end.
+
+    Args:
+        name, title: the chart's.
+        counts: of each bin, as `count_bins`.
+        edges: between the bins.
+        labels: of each bin.
+    """
     there = np.flatnonzero(counts)
     low, high = (int(there[0]), int(there[-1]) + 1) if len(there) else (0, 0)
     return Chart(
@@ -154,7 +171,20 @@ def _name_time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
+def find_step(least: float, smallest: float) -> float:
+    """The smallest of 1, 2 or 5 times a power of ten that is at least so much.
+
+    Args:
+        least: so much.
+        smallest: what it is of nothing.
+    """
+    wanted = max(least, smallest)
+    power = 10.0 ** math.floor(math.log10(wanted))
+    return next(power * m for m in (1, 2, 5, 10) if power * m >= wanted * (1 - 1e-9))
+
+
 def dump_charts(charts: Sequence[Chart]) -> Iterator[dict[str, Any]]:
     """What the page's script needs to find a record's bins."""
     for chart in charts:
-        yield {"name": chart.name, "labels": chart.labels, "edges": chart.edges, "first": chart.first}
+        found = {"name": chart.name, "labels": chart.labels, "edges": chart.edges, "first": chart.first}
+        yield found | ({"of": chart.of} if chart.means else {})

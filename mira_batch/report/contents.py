@@ -54,6 +54,26 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an evaluation says of a record's result. All text is the judge's, and untrusted."""
+
+    title: str
+    """Of the evaluation."""
+    state: str
+    """judged, judge failed, not judged, or nothing to judge."""
+    score: float | None = None
+    """In [0, 1]; None of any other state than judged."""
+    axes: tuple[tuple[str, float, float, float], ...] = ()
+    """Of each axis its name, its value, and the least and greatest that it may have."""
+    protocol: str = ""
+    message: str = ""
+    """Why there is no score."""
+    reason: str = ""
+    raw: tuple[str, ...] = ()
+    """The judge's answers as they came."""
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """One record with its trajectory."""
 
@@ -87,14 +107,21 @@ class Card:
     it. None without a judge."""
     whole: tuple[Picture | None, Picture | None] = (None, None)
     """The original and the result with all their pixels, to be looked at one to one."""
+    verdicts: tuple[Verdict, ...] = ()
+    """Of the evaluations whose scores are shown."""
 
     @property
     def ratio(self) -> float:
         """Width / height of the places its pictures are shown in: the pictures' own, or between them where
         edits change it."""
-        pictures = [entry.picture for entry in self.trajectory if isinstance(entry.picture, Picture)]
-        ratios = [picture.width / picture.height for picture in pictures]
-        return min(max(geometric_mean(ratios or [1.5]), 0.8), 1.6)
+        return find_ratio(self.trajectory)
+
+
+def find_ratio(entries: Sequence[Entry]) -> float:
+    """Width / height of the places of a film strip, as `Card.ratio`."""
+    pictures = [entry.picture for entry in entries if isinstance(entry.picture, Picture)]
+    ratios = [picture.width / picture.height for picture in pictures]
+    return min(max(geometric_mean(ratios or [1.5]), 0.8), 1.6)
 
 
 @dataclass(frozen=True)
@@ -113,6 +140,30 @@ class Chart:
     """The first bin shown: empty ones at either end are left out."""
     kinds: Sequence[str] = ()
     """Of each bin how it is coloured."""
+    means: Sequence[float] = ()
+    """Of a chart of scores by name: the mean score of each bin, which its bar shows in place of the count."""
+    intervals: Sequence[tuple[float, float] | None] = ()
+    """Of these means, 95 %; None where there is none."""
+    of: str = ""
+    """Of such a chart, the one whose values the means are of."""
+    note: str = ""
+    """What is to be known of it, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What a page says of an evaluation of the run."""
+
+    title: str
+    judge: str
+    protocol: str
+    counts: Sequence[str]
+    """How many of the run's results have a score, why others have none, and which scores are left out."""
+    charts: Sequence[Chart]
+    controls: Sequence[tuple[str, bool]]
+    """How far the judge can be trusted, a line each, and whether that is a reason to look."""
+    fooled: str
+    """The warning where something that must not do scored as well as a result; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +183,8 @@ class Page:
     rule: str
     """Which records are shown, in a sentence."""
     charts: Sequence[Chart]
+    scorings: Sequence[Scoring]
+    """Evaluations whose scores are shown."""
     data: str
     """JSON for the page's script: the records."""
     chunks: str

@@ -7,19 +7,21 @@ JSON within HTML holds no `<`, so nothing in it can end its element.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from mira_batch.core.identity import content_hash
 from mira_batch.core.text import show_text
-from mira_batch.report.contents import Card, Entry, Picture
+from mira_batch.report.contents import Card, Entry, Picture, Verdict, find_ratio
 from mira_batch.storage.stores import Store
 
 MOST_TEXT = 1_200
 """Characters shown of one text: instructions may have 10,000 and a model's thoughts any number."""
 _LISTED = 8
 """Edits of steps without pictures that are listed."""
+_ANSWERS = 8
+"""A judge's answers that are shown of one result."""
 MEASURES = ("shift", "delta_e", "changed_share")
 """Facts of a result against its source (docs/fidelity.md) that have charts."""
 ONE_FILE = 15_000_000
@@ -67,12 +69,36 @@ def dump_row(card: Card, stratum: str = "") -> dict[str, Any]:
 
 def dump_strip(card: Card) -> dict[str, Any]:
     """A record's film strip."""
+    strip = dump_entries(card.trajectory) | {"size": card.size, "last": clip(card.final_thought)}
+    return strip | ({"verdicts": [_dump_verdict(each) for each in card.verdicts]} if card.verdicts else {})
+
+
+def dump_entries(entries: Sequence[Entry]) -> dict[str, Any]:
+    """The places of a film strip, and their shape."""
     return {
-        "ratio": round(card.ratio, 3),
-        "size": card.size,
-        "last": clip(card.final_thought),
-        "entries": [_dump_entry(entry) for entry in card.trajectory],
+        "ratio": round(find_ratio(entries), 3),
+        "entries": [_dump_entry(entry) for entry in entries],
     }
+
+
+def _dump_verdict(verdict: Verdict) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "title": clip(verdict.title),
+        "state": verdict.state,
+        "message": clip(verdict.message),
+        "reason": clip(verdict.reason),
+        "protocol": clip(verdict.protocol),
+        "raw": [clip(text) for text in verdict.raw[:_ANSWERS]],
+    }
+    if verdict.score is not None:
+        found["score"] = round(verdict.score, 4)
+        found["axes"] = [
+            [clip(name.replace("_", " ")), *(round(number, 4) for number in numbers)]
+            for name, *numbers in verdict.axes
+        ]
+    if more := len(verdict.raw) - _ANSWERS:
+        found |= {"more": more} if more > 0 else {}
+    return {name: value for name, value in found.items() if value}
 
 
 def _dump_entry(entry: Entry) -> dict[str, Any]:
@@ -98,9 +124,9 @@ def _dump_picture(picture: Picture) -> dict[str, Any]:
     return found | {name: True for name, flag in flags.items() if flag}
 
 
-def dump_whole(card: Card) -> list[Any]:
+def dump_whole(pictures: Sequence[Picture | None]) -> list[Any]:
     """Original and result with all their pixels."""
-    return [None if picture is None else _dump_picture(picture) for picture in card.whole]
+    return [None if picture is None else _dump_picture(picture) for picture in pictures]
 
 
 class Chunks:
@@ -190,7 +216,7 @@ def collect(
         rows.append(row(card, place))
         strips.append(dump_strip(card))
         if any(card.whole):
-            chunks.add(f"whole-{place}", dump_whole(card))
+            chunks.add(f"whole-{place}", dump_whole(card.whole))
         if len(strips) == per:
             chunks.add(f"strips-{place // per}", strips)
             strips = []

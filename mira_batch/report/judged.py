@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -13,8 +13,9 @@ from mira_batch.evaluate.calibrate import Calibration
 from mira_batch.evaluate.compare import Comparison, Failures, Line, show_signed
 from mira_batch.evaluate.scores import OVERALL
 from mira_batch.evaluate.statistics import Interval
-from mira_batch.evaluate.summary import Evaluation
+from mira_batch.evaluate.summary import Canary, Evaluation
 
+_MOST_LINKED = 3
 _CANARIES = {
     "original": "the original as it was",
     "black": "a black image",
@@ -39,21 +40,24 @@ def describe_evaluation(found: Evaluation) -> Iterator[Text | Table]:
         yield Text()
         yield _tabulate_groups(found)
     yield Text()
-    yield Text(_describe_agreement(found))
+    yield Text(describe_agreement(found))
     for canary in found.canaries:
-        words = f"canary, {_CANARIES[canary.kind]}: "
-        if canary.mean is not None:
-            words += (
-                f"mean {canary.mean:.2f}, {canary.as_good} of {canary.judged} as good as the result itself"
-            )
-        if canary.failed:
-            words += f"{', ' if canary.mean is not None else ''}{canary.failed} not scored"
-        yield Text(words, style="yellow" if canary.as_good else "")
+        yield Text(describe_canary(canary), style="yellow" if canary.as_good else "")
     effort = [] if found.steps is None else [f"{found.steps:.1f} edits a record"]
     effort += [f"edits cost {show_dollars(found.edit_cost)}"] if found.edit_cost else []
     effort += [f"judging {found.judge_seconds:,.1f} s"]
     effort += [f"and {show_dollars(found.cost)}"] if found.cost else []
     yield Text(" · ".join(effort), style="dim")
+
+
+def describe_canary(canary: Canary) -> str:
+    """What the judge said of images that must not do, in a line."""
+    words = f"canary, {_CANARIES[canary.kind]}: "
+    if canary.mean is not None:
+        words += f"mean {canary.mean:.2f}, {canary.as_good} of {canary.judged} as good as the result itself"
+    if canary.failed:
+        words += f"{', ' if canary.mean is not None else ''}{canary.failed} not scored"
+    return words
 
 
 def _tabulate_means(found: Evaluation) -> Table:
@@ -96,7 +100,8 @@ def _show_interval(interval: Interval | None) -> str:
     return "–" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
 
 
-def _describe_agreement(found: Evaluation) -> str:
+def describe_agreement(found: Evaluation) -> str:
+    """How far the judge agrees with itself, in a line."""
     if found.agreement is None:
         return show_text(f"self-agreement: unknown; {found.agreement_note}")
     agreed = found.agreement
@@ -107,11 +112,23 @@ def _describe_agreement(found: Evaluation) -> str:
     )
 
 
-def describe_comparison(found: Comparison) -> Iterator[Text | Table]:
-    """A comparison, part by part; its verdict last."""
+def describe_left_out(found: Comparison) -> str:
+    """Which records of either are in no figure, in words; empty where all are."""
     left = [(found.only_a, "in A alone"), (found.only_b, "in B alone")]
     left += [(found.asked_otherwise, "asked for otherwise")]
-    aside = ", ".join(f"{number:,} {words}" for number, words in left if number)
+    return ", ".join(f"{number:,} {words}" for number, words in left if number)
+
+
+def describe_comparison(
+    found: Comparison, links: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[Text | Table]:
+    """A comparison, part by part; its verdict last.
+
+    Args:
+        found: the comparison.
+        links: of records their addresses in both runs' reports, empty where there is none.
+    """
+    aside = describe_left_out(found)
     yield Text(show_text(f"A  {found.a}"))
     yield Text(show_text(f"B  {found.b}"))
     originals = found.scores[0].originals if found.scores else 0
@@ -131,10 +148,23 @@ def describe_comparison(found: Comparison) -> Iterator[Text | Table]:
     for line in found.scores[:1]:
         if line.note:
             yield Text(show_text(f"no interval: {line.note}"))
-    if found.worst:
-        worst = ", ".join(f"{each.record_id} {each.a:.2f} → {each.b:.2f}" for each in found.worst)
-        yield Text(show_text(f"worst regressions: {worst}"))
+    yield from _list_worst(found, links or {})
     yield Text(show_text(f"verdict: {found.verdict}"), style="bold")
+
+
+def _list_worst(found: Comparison, links: Mapping[str, Sequence[str]]) -> Iterator[Text]:
+    """The records that B did worst on, and where those of them are to be seen that are in a report."""
+    if not found.worst:
+        return
+    worst = ", ".join(f"{each.record_id} {each.a:.2f} → {each.b:.2f}" for each in found.worst)
+    yield Text(show_text(f"worst regressions: {worst}"))
+    seen = [each.record_id for each in found.worst if any(links.get(each.record_id, ()))]
+    for record in seen[:_MOST_LINKED]:
+        for side, link in zip("AB", links[record], strict=True):
+            if link:
+                yield Text(show_text(f"  {record} in {side}: {link}"), overflow="fold")
+    words = "--json has all addresses, and " if seen else "none is in the report of its run; "
+    yield Text(f"  {words}--report FILE.html shows them", style="dim")
 
 
 def _tabulate_lines(found: Comparison) -> Table:
@@ -162,7 +192,7 @@ def _tabulate(lines: list[tuple[str, Line]], title: str) -> Table:
             f"{line.b:.3f}",
             Text(show_signed(line.difference), style="bold" if line.is_sure else ""),
             interval,
-            "–" if line.p is None else _show_p(line.p),
+            "–" if line.p is None else show_p(line.p),
             wins,
         )
     return table
@@ -172,11 +202,12 @@ def _add_failures(table: Table, name: str, failures: Failures, paired: int) -> N
     difference = (failures.b - failures.a) / paired
     shares = (f"{100 * count / paired:.1f} %" for count in (failures.a, failures.b))
     table.add_row(
-        name, f"{paired:,}", *shares, f"{show_signed(100 * difference)} %", "", _show_p(failures.test.p), ""
+        name, f"{paired:,}", *shares, f"{show_signed(100 * difference)} %", "", show_p(failures.test.p), ""
     )
 
 
-def _show_p(p: float) -> str:
+def show_p(p: float) -> str:
+    """A p-value with three decimals."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 

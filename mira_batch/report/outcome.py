@@ -39,7 +39,7 @@ def look_at_results(settings: JobConfig, summary: RunSummary) -> tuple[dict[str,
         return {}, ""
     try:
         if isinstance(settings, BulkEditConfig):
-            return {"report": write_report(settings, summary)}, ""
+            return {"report": write_report(settings, summary).page}, ""
         if not summary.committed:
             return {}, ""
         if isinstance(settings, EvaluateConfig):

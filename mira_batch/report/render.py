@@ -18,13 +18,18 @@ from markupsafe import Markup
 
 from mira_batch.core.figures import show_dollars
 from mira_batch.core.text import show_text
+from mira_batch.evaluate.compare import show_signed
+from mira_batch.report.comparison_contents import ComparisonPage
 from mira_batch.report.contents import Page
 from mira_batch.report.data import clip
+from mira_batch.report.judged import show_p
 
-_REPORT = ("dom", "chunks", "stage", "strip", "filters", "viewer", "gallery")
+_REPORT = ("dom", "chunks", "stage", "strip", "verdict", "filters", "viewer", "gallery")
 """Scripts of the report, in `page/`; they are one script in it."""
 _REVIEW = ("dom", "chunks", "stage", "strip", "confidence", "decisions", "queue", "review")
 """Those of the review page."""
+_COMPARE = ("dom", "chunks", "stage", "strip", "scatter", "compare")
+"""Those of a comparison."""
 
 
 def render_review(name: str, rule: str, data: str, chunks: str, in_files: bool) -> str:
@@ -73,6 +78,27 @@ def render_page(page: Page) -> str:
     )
 
 
+def render_comparison(page: ComparisonPage) -> str:
+    """The page of a comparison as an HTML document.
+
+    Args:
+        page: what it shows.
+    """
+    style, script = _join("css", ("base", "stage", "report", "compare")), _join("js", _COMPARE)
+    return (
+        load_templates()
+        .get_template("compare.html.j2")
+        .render(
+            page=page,
+            data=Markup(page.data),
+            chunks=Markup(page.chunks),
+            style=style,
+            script=script,
+            policy=_policy(style, script),
+        )
+    )
+
+
 @cache
 def load_templates() -> Environment:
     """The package's templates: they make hidden characters of every value visible and escape it, and a name
@@ -90,7 +116,10 @@ def load_templates() -> Environment:
         "clock": split_time,
         "dollars": show_dollars,
         "number": format_number,
+        "p": show_p,
+        "percent": "{:.2f}".format,
         "plain": replace_underscores,
+        "signed": show_signed,
     }
     return environment
 

@@ -7,9 +7,10 @@ has the report of one that never stopped. Memory holds a few records' images at 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any
 
 import pyarrow as pa
@@ -25,10 +26,11 @@ from mira_batch.report.contents import Card, Page
 from mira_batch.report.data import ONE_FILE, Chunks, collect, dump, dump_row
 from mira_batch.report.reading import read_in_order
 from mira_batch.report.render import render_page
+from mira_batch.report.scored import Join, Scored, read_scorings
 from mira_batch.report.totals import Totals, read_totals
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import read_rejects
-from mira_batch.storage.stores import READ_ERRORS, Store, open_store
+from mira_batch.storage.stores import READ_ERRORS, open_store
 
 _REJECTS = 50
 _PER_CHUNK = 4
@@ -47,12 +49,24 @@ class Form:
     """Write it also where the last call did nothing; else the page stays that of a call that did."""
     against: str | None = None
     """Directory of an earlier run whose results are shown beside these."""
+    scores: Sequence[str] = ()
+    """Directories of evaluations of the run whose scores are shown."""
     one_file: int = ONE_FILE
     """Bytes of pictures up to which the page is one file."""
 
 
-def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None = None) -> str:
-    """Write `<run>/report.html`, and where that would be large the files beside it; return its location.
+@dataclass(frozen=True)
+class Report:
+    """A report that was written."""
+
+    page: str
+    """Its location."""
+    joins: Sequence[Join] = ()
+    """How the evaluations whose scores it shows fit the run."""
+
+
+def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None = None) -> Report:
+    """Write `<run>/report.html`, and where that would be large the files beside it.
 
     Args:
         config: the run's config.
@@ -60,8 +74,9 @@ def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None 
         form: what it is to hold.
 
     Raises:
-        StoreError: the run's directory can't be read or written.
-        RunConflict: it holds no run.
+        StoreError: the run's directory, or an evaluation, can't be read, or the page not written.
+        RunConflict: it holds no run, or an evaluation is not of this run.
+        ConfigError: two evaluations are by the same judge.
     """
     form = form or Form()
     store = open_store(summary.run, config.storage)
@@ -70,20 +85,26 @@ def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None 
     if (
         not here and not form.anew and store.exists(layout.REPORT)
     ):  # its times are of a call that did something
-        return store.locate(layout.REPORT)
+        return Report(store.locate(layout.REPORT))
     reader = CardReader(config, store, frozenset(file["path"] for file in run["manifest"]), form.whole)
     chunks = Chunks(store, layout.REPORT_FILES, form.one_file)
     try:
         totals = read_totals(store, config.storage)
         earlier = None if form.against is None else Earlier(config, form.against)
-        gallery = _fill(chunks, reader, totals, form.most, earlier)
+        scorings = read_scorings(form.scores, store, config.storage, totals)
+        chosen = _choose(totals, form.most, scorings)
+        for scored in scorings:
+            scored.read_details(chosen, config.storage)
+        gallery = _fill(chunks, reader, totals, chosen, earlier, scorings)
         scores = count_scores(store, config.storage, totals.files) if config.judge else None
         charts = make_charts(totals.tally, totals.histograms, scores)
         if earlier is not None:
             charts.insert(0, earlier.make_chart(store, config, totals))
     except (pa.ArrowException, *READ_ERRORS) as error:
         raise StoreError(f"{summary.results}: can't be read: {describe(error)[:300]}") from error
-    data = {"records": gallery.rows, "charts": list(dump_charts(charts)), "per": _PER_CHUNK}
+    said = [scored.scoring for scored in scorings]
+    dumped = list(dump_charts([*charts, *(chart for each in said for chart in each.charts)]))
+    data = {"records": gallery.rows, "charts": dumped, "per": _PER_CHUNK}
     rejects = read_rejects(store)
     page = Page(
         summary=_with_totals(summary, totals),
@@ -92,21 +113,18 @@ def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None 
         models=gallery.models or _name_configured(config),
         version=run["mira_batch"],
         written=datetime.now(UTC),
-        rule=describe_choice(len(gallery.rows), totals.tally.records),
+        rule=describe_choice(len(gallery.rows), totals.tally.records, bool(scorings)),
         charts=charts,
+        scorings=said,
         data=dump(data),
         chunks=chunks.dump_place(),
         in_files=chunks.in_files,
         rejects=rejects[:_REJECTS],
         rejected=len(rejects),
     )
-    return _put(store, page, chunks)
-
-
-def _put(store: Store, page: Page, chunks: Chunks) -> str:
     store.put(layout.REPORT, render_page(page).encode("utf-8", "replace"))
     chunks.sweep()
-    return store.locate(layout.REPORT)
+    return Report(store.locate(layout.REPORT), [scored.join for scored in scorings])
 
 
 @dataclass
@@ -118,36 +136,54 @@ class _Gallery:
     """Role -> identity, as the results name it."""
 
 
+def _choose(totals: Totals, most: int | None, scorings: Sequence[Scored]) -> Sequence[int]:
+    """Positions of the records shown: of those that were judged also the worst, and some that the judge
+    failed on, together a third at most."""
+    if most is None or most >= totals.tally.records:
+        return range(totals.tally.records)
+    judged = {place for scored in scorings for place in scored.pick(most // (6 * len(scorings)))}
+    return sorted({*judged, *choose(totals.outcomes, totals.kinds, most - len(judged))})
+
+
 def _fill(
-    chunks: Chunks, reader: CardReader, totals: Totals, most: int | None, earlier: Earlier | None
+    chunks: Chunks,
+    reader: CardReader,
+    totals: Totals,
+    chosen: Sequence[int],
+    earlier: Earlier | None,
+    scorings: Sequence[Scored],
 ) -> _Gallery:
-    count = totals.tally.records
-    chosen = range(count) if most is None else choose(totals.outcomes, totals.kinds, most)
     gallery = _Gallery()
 
     def make_row(card: Card, _: int) -> dict[str, Any]:
         gallery.models.update({role: name for role, name in card.models.items() if name})
         told = {} if earlier is None else {"against": earlier.tell(card.record_id, card.result_digest)}
-        return dump_row(card) | told
+        values = {name: value for scored in scorings for name, value in scored.tell(card.record_id).items()}
+        return dump_row(card) | told | ({"scores": values} if scorings else {})
 
-    cards = read_in_order(reader, totals, chosen)
+    def add_verdicts(card: Card) -> Card:
+        return reduce(lambda judged, scored: scored.judge(judged), scorings, card)
+
+    cards = map(add_verdicts, read_in_order(reader, totals, chosen))
     joined = cards if earlier is None else earlier.join(cards)
     gallery.rows = collect(chunks, joined, make_row, _PER_CHUNK)
     return gallery
 
 
-def describe_choice(shown: int, all_of_them: int) -> str:
+def describe_choice(shown: int, all_of_them: int, scored: bool = False) -> str:
     """Which records a report shows, in a sentence.
 
     Args:
         shown: how many.
         all_of_them: records that are committed.
+        scored: whether those with the lowest scores are among them.
     """
     if shown == all_of_them:
         return ""
+    worst = "those with the lowest scores, some that the judge failed on, " if scored else ""
     return (
-        f"{shown:,} of {all_of_them:,} records are shown: failed and unfinished ones, every kind of them, a "
-        "third each at most; good ones spread evenly over the run. Charts count all of them, until "
+        f"{shown:,} of {all_of_them:,} records are shown: {worst}failed and unfinished ones, every kind of "
+        "them, a third each at most; good ones spread evenly over the run. Charts count all of them, until "
         "something is chosen."
     )
 

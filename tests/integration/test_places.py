@@ -51,7 +51,7 @@ def check_place(root: str, catalogue_uri: str, upload: Any, storage: dict[str, A
     job = EditJob(config)
     assert runner.status(job).committed == 1
     assert runner.verify(job).problems == []
-    assert write_report(config, done) == f"{done.run}/report.html"
+    assert write_report(config, done).page == f"{done.run}/report.html"
     assert runner.clean(job).objects == 0
     assert read_outputs(done.run, ["record_id"], config.storage).to_pylist() == [{"record_id": "one"}]
     assert read_trajectories(done.run, storage=config.storage).num_rows == 1

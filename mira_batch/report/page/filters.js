@@ -12,11 +12,27 @@ const orders = {
   dear: { title: "dearest first", by: (record) => -record.cost, needs: "cost" },
 };
 
+/** What a record has under the name of a chart: of evaluations' scores, or of its own. */
+function valueOf(record, name) {
+  return Object.hasOwn(record.scores ?? {}, name) ? record.scores[name] : record[name];
+}
+
+/** Orders by the scores of evaluations: "worst" and "best" of the first, "worst-2" of the second. */
+function addScoreOrders(charts) {
+  const scored = charts.filter((chart) => /^overall(-\d+)?$/.test(chart.name));
+  for (const { name } of scored) {
+    const key = name.slice("overall".length);
+    const of = scored.length > 1 ? ` (${key ? key.slice(1) : 1})` : "";
+    orders[`worst${key}`] = { title: `worst score first${of}`, by: (record) => record.scores?.[name] ?? 2 };
+    orders[`best${key}`] = { title: `best score first${of}`, by: (record) => -(record.scores?.[name] ?? -1) };
+  }
+}
+
 /** The bin of a chart that a record is in, as a place among those shown; -1 for none. */
 function binOf(chart, record) {
   if (chart.name === "stops") return record.status === "failed" ? -1 : chart.labels.indexOf(record.outcome);
   if (chart.name === "errors") return record.status === "failed" ? chart.labels.indexOf(record.outcome) : -1;
-  const value = record[chart.name];
+  const value = valueOf(record, chart.name);
   if (chart.edges.length === 0) return chart.labels.indexOf(value);
   if (value == null) return -1;
   return chart.edges.filter((edge) => edge <= value).length - chart.first;
@@ -24,6 +40,7 @@ function binOf(chart, record) {
 
 class Filters {
   constructor(charts, records, changed) {
+    addScoreOrders(charts);
     this.charts = charts;
     this.changed = changed;
     this.picked = new Map(charts.map((chart) => [chart.name, new Set()]));
@@ -107,14 +124,14 @@ class Filters {
     return records.filter((record) => this.admits(record, words)).sort((a, b) => by(a) - by(b) || a.place - b.place);
   }
 
-  /** Of each bin of a chart how many records it would show. */
-  countBins(records, chart) {
+  /** Of each bin of a chart the records that it would show. */
+  fillBins(records, chart) {
     const words = this.words.toLowerCase().split(/\s+/).filter(Boolean);
-    const counts = chart.labels.map(() => 0);
+    const bins = chart.labels.map(() => []);
     const k = this.charts.indexOf(chart);
     for (const record of records) {
-      if (record.bins[k] >= 0 && this.admits(record, words, chart)) counts[record.bins[k]] += 1;
+      if (record.bins[k] >= 0 && this.admits(record, words, chart)) bins[record.bins[k]].push(record);
     }
-    return counts;
+    return bins;
   }
 }

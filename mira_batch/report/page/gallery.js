@@ -48,22 +48,40 @@ function draw() {
   find("#sort").value = filters.order;
   const open = filters.open === null ? null : page.records.find((record) => record.id === filters.open);
   if (open && viewer.record !== open) viewer.open(open);
+  const absent = filters.open !== null && !open;
+  toggle(find("#absent"), absent);
+  const shown = `is not among the ${count(all, "record")} shown here; mira-batch report RUN --all shows all of the run.`;
+  if (absent) find("#absent").textContent = `${filters.open} ${shown}`;
 }
 
 function drawCharts() {
   for (const chart of page.charts) {
-    const counts = filters.countBins(page.records, chart);
-    const most = Math.max(...counts, 1);
+    const bins = filters.fillBins(page.records, chart);
+    const values = bins.map((records) => (chart.of ? meanOf(records, chart.of) : records.length));
+    const most = chart.of ? 1 : Math.max(...values, 1);
     const picked = filters.picked.get(chart.name);
     document.querySelectorAll(`#chart-${chart.name} button`).forEach((button, place) => {
       button.setAttribute("aria-pressed", picked.has(place));
       const bar = find(".now", button);
       if (!filters.some) bar.setAttribute(bar.dataset.side, bar.dataset.all);
-      else bar.setAttribute(bar.dataset.side, (100 * counts[place]) / most);
+      else bar.setAttribute(bar.dataset.side, (100 * (values[place] ?? 0)) / most);
       if (bar.dataset.side === "height") bar.setAttribute("y", 100 - Number(bar.getAttribute("height")));
-      find("b", button).textContent = filters.some ? number(counts[place]) : button.dataset.count;
+      const span = find(".span", button);
+      if (span) span.style.display = filters.some ? "none" : "";
+      find("b", button).textContent = filters.some ? sayBin(bins[place], values[place], chart) : button.dataset.count;
     });
   }
+}
+
+/** The mean score of records that have one; null of none. */
+function meanOf(records, name) {
+  const scores = records.map((record) => record.scores[name]).filter((score) => score != null);
+  return scores.length ? scores.reduce((sum, score) => sum + score, 0) / scores.length : null;
+}
+
+function sayBin(records, value, chart) {
+  if (!chart.of) return number(value);
+  return value === null ? "–" : `${value.toFixed(2)} · ${number(records.length)}`;
 }
 
 function makeArticle(record) {
@@ -94,6 +112,7 @@ async function fill(article) {
     if (strip.size) find(".facts-line", article).append(` · ${number(strip.size[0])} × ${number(strip.size[1])} px`);
     const last = makeThought("last thought", strip.last);
     if (last) find(".about", article).append(last);
+    find(".about", article).append(...(strip.verdicts ?? []).map(makeVerdict));
   } catch (error) {
     find(".strip", article).prepend(make("p", { class: "quiet" }, error.message));
   }

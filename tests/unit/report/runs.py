@@ -67,7 +67,7 @@ class Run:
 
     def report(self, most: int = 48, **figures: Any) -> Shown:
         summary = RunSummary(self.store.uri, "r", planned=100, **figures)
-        location = write_report(self.config, summary, Form(most))
+        location = write_report(self.config, summary, Form(most)).page
         assert location == self.store.locate("report.html")
         return parse_page(Path(location).read_text(encoding="utf-8"))
 

@@ -13,10 +13,14 @@ from playwright.sync_api import Browser, Page
 
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.types import ErrorKind, Failure
+from mira_batch.evaluate.compare import compare, parse_gate
+from mira_batch.report.comparison import write_comparison
+from mira_batch.report.comparison_contents import Checked
 from mira_batch.report.review import write_review
 from mira_batch.report.write import Form, write_report
 from tests.support import ROOT
 from tests.unit.report.browsers import FOUND, MISSING, browse, opened
+from tests.unit.report.evaluations import evaluate, score
 from tests.unit.report.runs import BLUE, GREEN, Run, row
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
@@ -37,14 +41,29 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Addresses of the pages of a run."""
     run = Run(tmp_path_factory.mktemp("run"))
     source = run.image("a")
-    run.commit(
+    rows = [
         row("good", source, (GREEN, BLUE), accepted=(True, False)),
         row("bad", source, failure=Failure(ErrorKind.editor_failed, "it broke")),
-    )
+        row("unscored", source),
+    ]
+    run.commit(*rows)
     run.reject([{"where": "m.csv:3", "record_id": None, "field": "image", "reason": "is empty"}])
-    summary = RunSummary(run.store.uri, "r", planned=2, committed=2)
-    report = write_report(run.config, summary, Form(anew=True))
-    return {"report": report, "review": write_review(run.config, run.store.uri, None).page}
+    a, b = (
+        evaluate(
+            run, name,
+            score(rows[0], value, {"look": (7.0, 0.0, 10.0)}, group="one", reason="so it is", raw=["7"]),
+            score(rows[1]), score(rows[2], error=("judge_failed", "no number")),
+            score(rows[0], 0.9, judged="black"),
+        )
+        for name, value in (("a", 0.8), ("b", 0.3))
+    )  # fmt: skip
+    summary = RunSummary(run.store.uri, "r", planned=3, committed=3)
+    report = write_report(run.config, summary, Form(anew=True, scores=[a.run])).page
+    gate, found = parse_gate("overall>=0"), compare(a, b)
+    checks = [Checked(gate, False, "gate overall>=0: not passed")]
+    compared = write_comparison(str(run.folder / "c.html"), found, a, b, checks, run.config.storage)
+    review = write_review(run.config, run.store.uri, None).page
+    return {"report": report, "review": review, "comparison": compared}
 
 
 def faults(page: Page) -> list[Any]:
@@ -60,13 +79,20 @@ def faults(page: Page) -> list[Any]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    ("name", "keys"), [("report", ""), ("report", "jEnter"), ("review", ""), ("review", "r"), ("review", "a")]
-)
+    ("name", "keys"),
+    [
+        ("report", ""), ("report", "jEnter"), ("review", ""), ("review", "r"), ("review", "a"),
+        ("comparison", ""),
+    ],
+)  # fmt: skip
 def test_nothing_serious_is_found(
     browser: Browser, pages: dict[str, str], name: str, keys: str, scheme: str
 ) -> None:
     with opened(browser, f"file://{Path(pages[name])}", color_scheme=scheme) as page:
-        page.locator("#stage img, article img").first.wait_for()
+        if name != "comparison":  # whose pictures are gone
+            page.locator("#stage, article").first.scroll_into_view_if_needed()
+            page.locator("#stage img, article img").first.wait_for()
+        page.locator("summary").evaluate_all("all => all.forEach((each) => each.click())")
         for key in ("j", "Enter") if keys == "jEnter" else keys:
             page.keyboard.press(key)
         assert faults(page) == []

@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
 
 def write(run: Run, **form: Any) -> str:
     summary = RunSummary(run.store.uri, "r", planned=100, committed=4)
-    return f"file://{write_report(run.config, summary, Form(anew=True, **form))}"
+    return f"file://{write_report(run.config, summary, Form(anew=True, **form)).page}"
 
 
 @pytest.fixture(scope="module")
