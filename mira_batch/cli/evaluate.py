@@ -15,7 +15,7 @@ from mira_batch.config.load import load_job_config
 from mira_batch.core.errors import ConfigError
 from mira_batch.evaluate.calibrate import calibrate as calibrate_scores
 from mira_batch.evaluate.compare import compare as compare_scores
-from mira_batch.evaluate.compare import parse_gate
+from mira_batch.evaluate.gate import parse_gate
 from mira_batch.evaluate.scores import read_scores
 from mira_batch.report.judged import describe_calibration, describe_comparison
 from mira_batch.storage.catalogue.decided import read_verdicts

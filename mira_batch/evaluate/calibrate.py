@@ -57,8 +57,10 @@ def calibrate(scores: Scores, verdicts: Verdicts, most_bad: float) -> Calibratio
         RunConflict: no decision is about a result that was scored.
         StatisticsError: there are too few decisions, or too few of a kind.
     """
-    rows = {(row["of"], row["result_digest"]): row for row in scores.results}
-    known = {key: row["values"][OVERALL] for key, row in rows.items() if row["values"]}
+    table = scores.results.table
+    keys = list(zip(table["of"].to_pylist(), table["result_digest"].to_pylist(), strict=True))
+    scored = zip(keys, scores.results.values[OVERALL].tolist(), strict=True)
+    known = {key: value for key, value in scored if value == value}
     decided = [key for key in known if key in verdicts]
     if not decided:
         raise RunConflict(
@@ -82,7 +84,7 @@ def calibrate(scores: Scores, verdicts: Verdicts, most_bad: float) -> Calibratio
         results=len(known),
         decided=len(decided),
         approved=sum(good),
-        unscored=sum(key in verdicts for key in rows if key not in known),
+        unscored=sum(key in verdicts for key in keys if key not in known),
         acceptance=acceptance,
         agreement=measure_agreement(values, good, threshold),
         pass_rate=pass_rate,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from mira_batch.core.errors import ConfigError, RunConflict
-from mira_batch.evaluate.scores import OVERALL, Scores, cluster_of, is_edit_failure
+from mira_batch.core.errors import RunConflict
+from mira_batch.evaluate.scores import OVERALL, Bools, Judgings, Scores, find_records
 from mira_batch.evaluate.statistics import (
     Discordance,
+    Floats,
     Interval,
     StatisticsError,
     WinTieLoss,
@@ -27,7 +29,6 @@ from mira_batch.evaluate.summary import SEED
 
 _MOST_REGRESSIONS = 10
 _MOST_NAMED = 5
-_GATE = re.compile(r"\s*(?P<name>[\w .-]+?)\s*(?P<sign>>=|<=)\s*(?P<limit>[+-]?\d+(?:\.\d+)?)\s*")
 _MINUS = "\u2212"
 
 
@@ -110,52 +111,6 @@ class Comparison:
         return next((line for line in (*self.scores, *self.effort) if line.name == name), None)
 
 
-@dataclass(frozen=True)
-class Gate:
-    """What a difference must be for a comparison to pass."""
-
-    name: str
-    sign: str
-    limit: float
-    text: str
-
-    def check(self, comparison: Comparison) -> tuple[bool, str]:
-        """Whether it passes, and in words why. What counts is the worse end of the interval: a difference
-        that can't be told from one beyond the limit doesn't pass.
-
-        Raises:
-            ConfigError: the comparison has no such figure, or no interval for it.
-        """
-        line = comparison.find_line(self.name)
-        if line is None:
-            known = ", ".join(line.name for line in (*comparison.scores, *comparison.effort))
-            raise ConfigError(f"--gate {self.text}: there is no figure {self.name!r}; there are {known}")
-        if line.interval is None:
-            raise ConfigError(f"--gate {self.text}: {self.name} has no interval: {line.note}")
-        end = line.interval.low if self.sign == ">=" else line.interval.high
-        passed = end >= self.limit if self.sign == ">=" else end <= self.limit
-        side = "low" if self.sign == ">=" else "high"
-        word = "passed" if passed else "not passed"
-        return passed, f"gate {self.text}: {word}; the {side} end of the interval is {show_signed(end)}"
-
-
-def parse_gate(text: str) -> Gate:
-    """A condition such as `overall>=-0.05`.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    found = _GATE.fullmatch(text)
-    if found is None:
-        raise ConfigError(f"--gate {text!r}: give a name, >= or <=, and a number: overall>=-0.05")
-    return Gate(found["name"], found["sign"], float(found["limit"]), text.strip())
-
-
-def show_signed(value: float) -> str:
-    """A difference as it is printed."""
-    return f"{value:+.3f}".replace("-", _MINUS)
-
-
 def compare(a: Scores, b: Scores) -> Comparison:
     """Compare two evaluations.
 
@@ -163,41 +118,40 @@ def compare(a: Scores, b: Scores) -> Comparison:
         RunConflict: they were not scored alike, or have no record in common.
     """
     _refuse_unlike(a, b)
-    of_a, of_b = ({row["of"]: row for row in scores.results} for scores in (a, b))
-    common = [(of_a[name], of_b[name]) for name in of_a if name in of_b]
-    pairs = [(one, other) for one, other in common if _is_same_question(one, other)]
-    if not pairs:
+    common = _pair_up(a.results, b.results)
+    pairs = common.where(common.asked_alike)
+    if not len(pairs):
         raise RunConflict(
             f"{a.run} and {b.run} have no record in common that was asked for alike "
             f"({len(common):,} have the same name); evaluate two runs of the same manifest"
         )
-    scored = [(one, other) for one, other in pairs if one["values"] and other["values"]]
-    names = list(dict.fromkeys(n for one, other in scored for n in one["values"] if n in other["values"]))
-    lines = [_compare(scored, name, lambda row, name=name: row["values"].get(name)) for name in names]
-    lines = _adjust(lines)
-    groups = sorted({one["group"] for one, _ in scored if one["group"] is not None})
-    by_group = {
-        group: _compare([p for p in scored if p[0]["group"] == group], OVERALL, _take_overall)
-        for group in groups
-    }
+    scored = pairs.where(pairs.a.scored & pairs.b.scored)
+    lines = [_compare(scored, name, scored.take(name)) for name in a.scales if name in b.scales]
+    lines = _adjust([line for line in lines if line.records])
+    by_group = {}
+    for group in scored.a.distinct("group"):
+        chosen = scored.where(scored.a.equal("group", group))
+        by_group[group] = _compare(chosen, OVERALL, chosen.take(OVERALL))
     effort = [
         line
         for name, column in (("steps", "num_steps"), ("seconds", "edit_seconds"), ("cost", "edit_cost"))
         if (line := _compare_column(pairs, name, column)) is not None
     ]
+    no_result = pairs.a.without_result, pairs.b.without_result
+    judge_failed = (~(rows.scored | rows.without_result) for rows in (pairs.a, pairs.b))
     return Comparison(
         a=a.run,
         b=b.run,
         paired=len(pairs),
-        only_a=len(of_a) - len(common),
-        only_b=len(of_b) - len(common),
+        only_a=len(a.results) - len(common),
+        only_b=len(b.results) - len(common),
         asked_otherwise=len(common) - len(pairs),
         scored=len(scored),
         scores=lines,
         groups=by_group,
         effort=effort,
-        no_result=_count_failures(pairs, is_edit_failure),
-        judge_failed=_count_failures(pairs, lambda row: not (row["values"] or is_edit_failure(row))),
+        no_result=_count_failures(*no_result),
+        judge_failed=_count_failures(*judge_failed),
         worst=_find_worst(scored),
         verdict=_say(lines, by_group),
     )
@@ -216,32 +170,53 @@ def _refuse_unlike(a: Scores, b: Scores) -> None:
             raise RunConflict(f"{scores.run}: has scores of several judges: {of['judge']}, {of['protocol']}")
 
 
-def _is_same_question(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    if one["instruction"] != other["instruction"]:
-        return False
-    digests = one["source_digest"], other["source_digest"]
-    return digests[0] == digests[1] if all(digests) else one["source"] == other["source"]
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """The judgings of both of the same records, in the same order."""
+
+    a: Judgings
+    b: Judgings
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def where(self, mask: Bools) -> _Pairs:
+        return _Pairs(self.a.where(mask), self.b.where(mask))
+
+    def take(self, name: str) -> tuple[Floats, Floats]:
+        """A score of both, NaN where there is none."""
+        return self.a.values[name], self.b.values[name]
+
+    @property
+    def asked_alike(self) -> Bools:
+        """Of which records the instruction and the original's pixels are the same; of those whose pixels are
+        not known, where it lies."""
+
+        def agree(column: str) -> pa.ChunkedArray:
+            return pc.call_function("equal", [self.a.table[column], self.b.table[column]])
+
+        original = pc.call_function("coalesce", [agree("source_digest"), agree("source")])
+        found = pc.call_function("and", [agree("instruction"), original])
+        return found.fill_null(False).to_numpy()
 
 
-def _take_overall(row: Mapping[str, Any]) -> float | None:
-    return row["values"].get(OVERALL)
+def _pair_up(a: Judgings, b: Judgings) -> _Pairs:
+    places = find_records(a, b)
+    return _Pairs(a.where(places.is_valid().to_numpy()), b.take(places.drop_null()))
 
 
-Pairs = Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
-
-
-def _compare_column(pairs: Pairs, name: str, column: str) -> Line | None:
-    known = [p for p in pairs if p[0][column] is not None and p[1][column] is not None]
-    if not known or (name == "cost" and not any(row[column] for pair in known for row in pair)):
+def _compare_column(pairs: _Pairs, name: str, column: str) -> Line | None:
+    a, b = pairs.a.numbers(column), pairs.b.numbers(column)
+    known = ~(np.isnan(a) | np.isnan(b))
+    if not known.any() or (name == "cost" and not (a[known].any() or b[known].any())):
         return None
-    return _compare(known, name, lambda row: float(row[column]))
+    return _compare(pairs, name, (a, b))
 
 
-def _compare(pairs: Pairs, name: str, take: Callable[[Mapping[str, Any]], float | None]) -> Line:
-    found = [(take(one), take(other), cluster_of(one)) for one, other in pairs]
-    known = [(x, y, cluster) for x, y, cluster in found if x is not None and y is not None]
-    a, b = (np.array([row[k] for row in known], float) for k in (0, 1))
-    clusters, differences = [row[2] for row in known], b - a
+def _compare(pairs: _Pairs, name: str, values: tuple[Floats, Floats]) -> Line:
+    known = ~np.isnan(values[0] + values[1])
+    a, b, clusters = values[0][known], values[1][known], pairs.a.clusters[known]
+    differences = b - a
     interval = p = smallest = None
     note = ""
     try:
@@ -259,10 +234,15 @@ def _compare(pairs: Pairs, name: str, take: Callable[[Mapping[str, Any]], float 
         p,
         count_wins(differences) if len(a) else WinTieLoss(0, 0, 0),
         smallest,
-        len(known),
-        len(set(clusters)),
+        len(a),
+        len(np.unique(clusters)),
         note,
     )
+
+
+def show_signed(value: float) -> str:
+    """A difference as it is printed."""
+    return f"{value:+.3f}".replace("-", _MINUS)
 
 
 def _adjust(lines: Sequence[Line]) -> list[Line]:
@@ -275,15 +255,15 @@ def _adjust(lines: Sequence[Line]) -> list[Line]:
     return [Line(**{**vars(line), "p": adjusted.get(line.name, line.p)}) for line in lines]
 
 
-def _count_failures(pairs: Pairs, is_failed: Callable[[Mapping[str, Any]], bool]) -> Failures:
-    a, b = (np.array([is_failed(pair[k]) for pair in pairs], bool) for k in (0, 1))
+def _count_failures(a: Bools, b: Bools) -> Failures:
     return Failures(int(a.sum()), int(b.sum()), compare_flags(a, b))
 
 
-def _find_worst(pairs: Pairs) -> list[Regression]:
-    found = [(one["of"], one["values"].get(OVERALL), other["values"].get(OVERALL)) for one, other in pairs]
-    worse = [Regression(name, a, b) for name, a, b in found if a is not None and b is not None and b < a]
-    return sorted(worse, key=lambda each: (each.b - each.a, each.record_id))[:_MOST_REGRESSIONS]
+def _find_worst(pairs: _Pairs) -> list[Regression]:
+    a, b = pairs.take(OVERALL)
+    order = np.argsort(b - a, kind="stable")[:_MOST_REGRESSIONS]
+    names = pairs.a.table["of"]
+    return [Regression(names[int(k)].as_py(), float(a[k]), float(b[k])) for k in order if b[k] < a[k]]
 
 
 def _say(lines: Sequence[Line], groups: Mapping[str, Line]) -> str:
