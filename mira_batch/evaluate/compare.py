@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from mira_batch.core.errors import RunConflict
-from mira_batch.evaluate.scores import OVERALL, Bools, Judgings, Scores, find_records
+from mira_batch.evaluate.pairing import Pairs, pair_up
+from mira_batch.evaluate.preferences import Preference, Preferences, hold_beside
+from mira_batch.evaluate.scores import OVERALL, Bools, Scores, refuse_pairs
 from mira_batch.evaluate.statistics import (
     Discordance,
     Floats,
@@ -100,6 +100,8 @@ class Comparison:
     no_result: Failures
     judge_failed: Failures
     worst: Sequence[Regression]
+    pairwise: Preferences | None
+    """What a judge says that looked at both results of a record, where it was asked."""
     verdict: str
 
     def dump(self) -> dict[str, Any]:
@@ -111,15 +113,21 @@ class Comparison:
         return next((line for line in (*self.scores, *self.effort) if line.name == name), None)
 
 
-def compare(a: Scores, b: Scores) -> Comparison:
+def compare(a: Scores, b: Scores, pairs_of_both: Scores | None = None) -> Comparison:
     """Compare two evaluations.
 
+    Args:
+        a: the one to be beaten.
+        b: the other.
+        pairs_of_both: an evaluation of the pairs of the same results, to stand beside them.
+
     Raises:
-        RunConflict: they were not scored alike, or have no record in common.
+        RunConflict: they were not scored alike, or have no record in common, or the pairs are of others.
     """
     _refuse_unlike(a, b)
-    common = _pair_up(a.results, b.results)
-    pairs = common.where(common.asked_alike)
+    pairwise = None if pairs_of_both is None else hold_beside(pairs_of_both, a, b)
+    common = pair_up(a.results, b.results)
+    pairs = common.take_alike()
     if not len(pairs):
         raise RunConflict(
             f"{a.run} and {b.run} have no record in common that was asked for alike "
@@ -128,10 +136,13 @@ def compare(a: Scores, b: Scores) -> Comparison:
     scored = pairs.where(pairs.a.scored & pairs.b.scored)
     lines = [_compare(scored, name, scored.take(name)) for name in a.scales if name in b.scales]
     lines = _adjust([line for line in lines if line.records])
-    by_group = {}
-    for group in scored.a.distinct("group"):
-        chosen = scored.where(scored.a.equal("group", group))
-        by_group[group] = _compare(chosen, OVERALL, chosen.take(OVERALL))
+    overall_a, overall_b = scored.take(OVERALL)
+    by_group = {
+        group: _compare(
+            scored, OVERALL, (np.where(scored.a.equal("group", group), overall_a, np.nan), overall_b)
+        )
+        for group in scored.a.distinct("group")
+    }
     effort = [
         line
         for name, column in (("steps", "num_steps"), ("seconds", "edit_seconds"), ("cost", "edit_cost"))
@@ -153,11 +164,14 @@ def compare(a: Scores, b: Scores) -> Comparison:
         no_result=_count_failures(*no_result),
         judge_failed=_count_failures(*judge_failed),
         worst=_find_worst(scored),
-        verdict=_say(lines, by_group),
+        pairwise=pairwise,
+        verdict=_say(lines, by_group, pairwise),
     )
 
 
 def _refuse_unlike(a: Scores, b: Scores) -> None:
+    for scores in (a, b):
+        refuse_pairs(scores, "give it as --pairs beside two evaluations of scores")
     one, other = a.identity, b.identity
     unlike = [f"{name}: {one[name]} and {other[name]}" for name in one if one[name] != other[name]]
     if unlike:
@@ -170,42 +184,7 @@ def _refuse_unlike(a: Scores, b: Scores) -> None:
             raise RunConflict(f"{scores.run}: has scores of several judges: {of['judge']}, {of['protocol']}")
 
 
-@dataclass(frozen=True, eq=False)
-class _Pairs:
-    """The judgings of both of the same records, in the same order."""
-
-    a: Judgings
-    b: Judgings
-
-    def __len__(self) -> int:
-        return len(self.a)
-
-    def where(self, mask: Bools) -> _Pairs:
-        return _Pairs(self.a.where(mask), self.b.where(mask))
-
-    def take(self, name: str) -> tuple[Floats, Floats]:
-        """A score of both, NaN where there is none."""
-        return self.a.values[name], self.b.values[name]
-
-    @property
-    def asked_alike(self) -> Bools:
-        """Of which records the instruction and the original's pixels are the same; of those whose pixels are
-        not known, where it lies."""
-
-        def agree(column: str) -> pa.ChunkedArray:
-            return pc.call_function("equal", [self.a.table[column], self.b.table[column]])
-
-        original = pc.call_function("coalesce", [agree("source_digest"), agree("source")])
-        found = pc.call_function("and", [agree("instruction"), original])
-        return found.fill_null(False).to_numpy()
-
-
-def _pair_up(a: Judgings, b: Judgings) -> _Pairs:
-    places = find_records(a, b)
-    return _Pairs(a.where(places.is_valid().to_numpy()), b.take(places.drop_null()))
-
-
-def _compare_column(pairs: _Pairs, name: str, column: str) -> Line | None:
+def _compare_column(pairs: Pairs, name: str, column: str) -> Line | None:
     a, b = pairs.a.numbers(column), pairs.b.numbers(column)
     known = ~(np.isnan(a) | np.isnan(b))
     if not known.any() or (name == "cost" and not (a[known].any() or b[known].any())):
@@ -213,7 +192,7 @@ def _compare_column(pairs: _Pairs, name: str, column: str) -> Line | None:
     return _compare(pairs, name, (a, b))
 
 
-def _compare(pairs: _Pairs, name: str, values: tuple[Floats, Floats]) -> Line:
+def _compare(pairs: Pairs, name: str, values: tuple[Floats, Floats]) -> Line:
     known = ~np.isnan(values[0] + values[1])
     a, b, clusters = values[0][known], values[1][known], pairs.a.clusters[known]
     differences = b - a
@@ -259,23 +238,32 @@ def _count_failures(a: Bools, b: Bools) -> Failures:
     return Failures(int(a.sum()), int(b.sum()), compare_flags(a, b))
 
 
-def _find_worst(pairs: _Pairs) -> list[Regression]:
+def _find_worst(pairs: Pairs) -> list[Regression]:
     a, b = pairs.take(OVERALL)
     order = np.argsort(b - a, kind="stable")[:_MOST_REGRESSIONS]
     names = pairs.a.table["of"]
     return [Regression(names[int(k)].as_py(), float(a[k]), float(b[k])) for k in order if b[k] < a[k]]
 
 
-def _say(lines: Sequence[Line], groups: Mapping[str, Line]) -> str:
+def _say(lines: Sequence[Line], groups: Mapping[str, Line], pairwise: Preferences | None) -> str:
     """The verdict in a sentence."""
     if not lines:
-        return "No record has a score in both: nothing can be said of which is better."
-    overall = lines[0]
+        words, sure = "no record has a score in both: scores can't say which is better", 0
+    else:
+        words, sure = _say_scores(lines[0], groups)
+    if pairwise is not None and pairwise.preference is not None:
+        words += f"; {_say_pairs(pairwise.preference, sure)}"
+    return words[0].upper() + words[1:] + "."
+
+
+def _say_scores(overall: Line, groups: Mapping[str, Line]) -> tuple[str, int]:
+    """What scores say in words, and 1 where B is surely better, -1 where it is surely worse, else 0."""
     size = f"{show_signed(overall.difference)} overall"
+    sure = (1 if overall.difference > 0 else -1) if overall.is_sure else 0
     if overall.interval is None:
         words = f"B is {size}; how sure that is can't be told"
-    elif overall.is_sure:
-        words = f"B is {'better' if overall.difference > 0 else 'worse'} ({size})"
+    elif sure:
+        words = f"B is {'better' if sure > 0 else 'worse'} ({size})"
     else:
         words = f"no difference is shown ({size})"
         if overall.smallest is not None:
@@ -287,4 +275,19 @@ def _say(lines: Sequence[Line], groups: Mapping[str, Line]) -> str:
     ]
     if against:
         words += f"; but worse on {', '.join(against[:_MOST_NAMED])}"
-    return words[0].upper() + words[1:] + "."
+    return words, sure
+
+
+def _say_pairs(found: Preference, sure: int) -> str:
+    """What pairs say, and whether scores say the same: `sure` as of `_say_scores`."""
+    share = f"B in {100 * found.share:.0f} % of pairs, a tie being half"
+    if found.interval is None:
+        return f"how sure pairs are can't be told ({share})"
+    if not found.favours:
+        return f"pairs show no preference ({share})"
+    words = f"pairs prefer {'B' if found.favours > 0 else 'A'} ({share})"
+    if not sure:
+        return f"but {words}"
+    if sure == found.favours:
+        return f"pairs agree: {share}"
+    return f"but pairs contradict the scores: they prefer {'B' if found.favours > 0 else 'A'} ({share})"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from mira_batch.evaluate.statistics import Floats
 from mira_batch.storage import schema
 from mira_batch.storage.run.history import read_columns
 from mira_batch.storage.run.layout import job_of, read_run
+from mira_batch.storage.run.planfile import count_rejects
 from mira_batch.storage.stores import open_store
 
 OVERALL = "overall"
@@ -35,6 +35,8 @@ _MADE_FROM = ("score", "axes", "models", "seconds")
 _OF_PAIRS = ("against_digest", "against_status")
 _ROWS = 20_000
 """Rows that are condensed at once."""
+_Part = tuple[pa.Table, dict[str, Floats]]
+"""Some rows: the table of `Judgings`, and its values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,9 @@ class Judgings:
     that it took `judge_seconds`."""
     values: Mapping[str, Floats]
     """The score, as `OVERALL`, and the axes' values by name, NaN where there is none, [rows]."""
+    clusters: NDArray[np.int32]
+    """What a row's errors share with those of others: the number of its original, by the pixels or else by
+    where it lies, [rows]."""
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -69,13 +74,6 @@ class Judgings:
         """Of which there is nothing to judge, since the edit failed."""
         return self.equal("result_status", Status.failed)
 
-    @cached_property
-    def clusters(self) -> NDArray[np.int32]:
-        """What a row's errors share with those of others: the number of its original, by the pixels or else
-        by where it lies."""
-        named = pc.call_function("coalesce", [self.table["source_digest"], self.table["source"]])
-        return named.combine_chunks().fill_null("").dictionary_encode().indices.to_numpy()
-
     def equal(self, column: str, value: str) -> Bools:
         """Which have this value in a column of texts."""
         found = pc.call_function("equal", [self.table[column], pa.scalar(value, pa.string())])
@@ -91,14 +89,17 @@ class Judgings:
 
     def where(self, mask: Bools) -> Judgings:
         """Only those rows."""
-        return self.take(pa.array(np.flatnonzero(mask)))
+        return self if mask.all() else self.take(pa.array(np.flatnonzero(mask)))
 
     def take(self, places: pa.Array | pa.ChunkedArray) -> Judgings:
         """Those rows, in that order."""
         chosen = places.to_numpy()
-        return Judgings(
-            self.table.take(places), {name: column[chosen] for name, column in self.values.items()}
-        )
+        values = {name: column[chosen] for name, column in self.values.items()}
+        return Judgings(self.table.take(places), values, self.clusters[chosen])
+
+    def without(self, *columns: str) -> Judgings:
+        """The same rows without some columns of the table, to save memory."""
+        return Judgings(self.table.drop_columns([*columns]), self.values, self.clusters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +116,8 @@ class Scores:
     """What was asked beside them."""
     scales: Mapping[str, tuple[float, float]]
     """The least and the greatest value that each score can have, by name."""
+    turned_away: Mapping[str, int]
+    """How many records were not judged, by the reason in the plan's rejects."""
 
     @property
     def against(self) -> str | None:
@@ -143,6 +146,20 @@ class Scores:
         return rows, own
 
 
+def refuse_pairs(scores: Scores, fix: str) -> None:
+    """Refuse an evaluation of pairs where one of scores is wanted.
+
+    Args:
+        scores: the evaluation.
+        fix: what to do, in words.
+
+    Raises:
+        RunConflict: it is one.
+    """
+    if scores.against is not None:
+        raise RunConflict(f"{scores.run}: compares pairs and has no scores of single results; {fix}")
+
+
 def find_records(rows: Judgings, among: Judgings) -> pa.ChunkedArray:
     """Of each row the number of that of the same record among others, null where there is none, [rows].
 
@@ -165,7 +182,8 @@ def read_scores(run: str, storage: StorageConfig) -> Scores:
         RunConflict: there is no run, or it is of another job.
         StoreError: it has no results, or they can't be read.
     """
-    about = read_run(open_store(run, storage, make=False))
+    store = open_store(run, storage, make=False)
+    about = read_run(store)
     if (job := job_of(about)) != "evaluate":
         raise RunConflict(f"{run}: is a run of the job {job}; give one of `mira-batch evaluate`")
     pairs = about["settings"].get("input", {}).get("against") is not None
@@ -173,15 +191,16 @@ def read_scores(run: str, storage: StorageConfig) -> Scores:
     columns = (*kept, *_REPEATED, *_MADE_FROM)
     found = read_columns(run, columns, schema.SCORES, storage, _raise)
     scales: dict[str, tuple[float, float]] = {OVERALL: (0.0, 1.0)}
-    parts = ([], [])
+    parts: tuple[list[_Part], list[_Part]] = ([], [])
     for table in _gather((table for _, table in found), columns):
-        rows = _condense(table, kept, scales)
-        is_result = rows.equal("judged", RESULT)
+        rows, values = _condense(table, kept, scales)
+        is_result = rows["judged"].to_numpy() == RESULT
         for part, mask in zip(parts, (is_result, ~is_result), strict=True):
-            part.append(rows.where(mask))
-    names = list(scales)
-    results, controls = (_join(part, names) for part in parts)
-    return Scores(run, about, results, controls, scales)
+            part.append(
+                (rows.filter(pa.array(mask)), {name: column[mask] for name, column in values.items()})
+            )
+    results, controls = (_join(part, list(scales)) for part in parts)
+    return Scores(run, about, results, controls, scales, count_rejects(store))
 
 
 def _raise(error: StoreError) -> None:
@@ -200,7 +219,7 @@ def _gather(tables: Iterable[pa.Table], columns: Iterable[str]) -> Iterator[pa.T
         yield pa.concat_tables(waiting).combine_chunks()
 
 
-def _condense(table: pa.Table, kept: Iterable[str], scales: dict[str, tuple[float, float]]) -> Judgings:
+def _condense(table: pa.Table, kept: Iterable[str], scales: dict[str, tuple[float, float]]) -> _Part:
     """Rows of schema `SCORES` column by column. The scales of their axes are added to `scales`."""
     columns = {name: table[name] for name in kept}
     columns |= {name: table[name].dictionary_encode() for name in _REPEATED}
@@ -226,13 +245,15 @@ def _condense(table: pa.Table, kept: Iterable[str], scales: dict[str, tuple[floa
             float(min(least, low[chosen].min())),
             float(max(greatest, high[chosen].max())),
         )
-    return Judgings(pa.table(columns), values)
+    return pa.table(columns), values
 
 
-def _join(parts: list[Judgings], names: Iterable[str]) -> Judgings:
-    table = pa.concat_tables([part.table for part in parts]).unify_dictionaries()
+def _join(parts: Sequence[_Part], names: Iterable[str]) -> Judgings:
+    table = pa.concat_tables([rows for rows, _ in parts]).unify_dictionaries()
     values = {}
     for name in names:
-        columns = (part.values.get(name, np.full(len(part), np.nan)) for part in parts)
+        columns = (found.get(name, np.full(rows.num_rows, np.nan)) for rows, found in parts)
         values[name] = np.concatenate(list(columns))
-    return Judgings(table, values)
+    original = pc.call_function("coalesce", [table["source_digest"], table["source"]])
+    clusters = original.combine_chunks().fill_null("").dictionary_encode().indices.to_numpy()
+    return Judgings(table, values, clusters)

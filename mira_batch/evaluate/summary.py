@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mira_batch.evaluate.controls import CANARIES, REPEAT
-from mira_batch.evaluate.scores import OVERALL, Judgings, Scores
+from mira_batch.evaluate.scores import OVERALL, Bools, Judgings, Scores
 from mira_batch.evaluate.statistics import (
     Interval,
     SelfAgreement,
@@ -106,7 +106,7 @@ def summarise(scores: Scores) -> Evaluation:
         errors=count_texts(rows, "error_kind"),
         means={name: average(judged, name) for name in names},
         groups={
-            group: {name: average(judged.where(judged.equal("group", group)), name) for name in names}
+            group: {name: average(judged, name, judged.equal("group", group)) for name in names}
             for group in judged.distinct("group")
         },
         scales={name: scores.scales[name] for name in (OVERALL, *names)},
@@ -132,14 +132,15 @@ def add_up(scores: Scores, column: str) -> float:
     return sum(float(np.nansum(rows.numbers(column))) for rows in (scores.results, scores.controls))
 
 
-def average(rows: Judgings, name: str) -> Mean:
+def average(rows: Judgings, name: str, among: Bools | bool = True) -> Mean:
     """The mean of a score over the rows that have it.
 
     Args:
         rows: with at least one such.
         name: of the score.
+        among: which of the rows.
     """
-    having = ~np.isnan(rows.values[name])
+    having = ~np.isnan(rows.values[name]) & among
     values, clusters = rows.values[name][having], rows.clusters[having]
     value = float(np.mean(values)) if len(values) else float("nan")
     try:
