@@ -15,7 +15,7 @@ from mira_batch.config.load import load_job_config
 from mira_batch.core.errors import ConfigError
 from mira_batch.evaluate.calibrate import calibrate as calibrate_scores
 from mira_batch.evaluate.compare import compare as compare_scores
-from mira_batch.evaluate.compare import parse_gate
+from mira_batch.evaluate.gate import parse_gate
 from mira_batch.evaluate.scores import read_scores
 from mira_batch.report.comparison import find_links, write_comparison
 from mira_batch.report.comparison_contents import Checked
@@ -30,6 +30,12 @@ def evaluate(
         str | None,
         typer.Argument(
             help="A run's directory, that of all runs, or a manifest of pairs; else the config's."
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against", metavar="RUN", help="Say which is better, pair by pair: these results or this run's."
         ),
     ] = None,
     config: Annotated[
@@ -50,7 +56,8 @@ def evaluate(
 ) -> None:
     """Have a judge score each result, and say what the scores come to, with intervals.
 
-    A judge that fails gives no score; canaries and repeats say how far it can be trusted. It goes on from
+    A judge that fails gives no score; canaries and repeats say how far it can be trusted. With --against each
+    result is compared with another run's, in both orders, by a judge that looks at two. It goes on from
     wherever an earlier call stopped.
     """
     if (config is None) == (judge is None):
@@ -61,12 +68,12 @@ def evaluate(
         if source is None:
             raise ConfigError("evaluate: give a SOURCE: a run, all runs, or a manifest of pairs")
         given = {
-            "input": {"manifest": source},
+            "input": {"manifest": source} | ({} if against is None else {"against": against}),
             "judge": {"type": judge},
             "output": {"uri": output or "scores"},
         }
     else:
-        places = {"input.manifest": source, "output.uri": output}
+        places = {"input.manifest": source, "input.against": against, "output.uri": output}
         sets = [f"{name}={quote(make_absolute(p))}" for name, p in places.items() if p is not None] + sets
     sets += [] if sample is None else [f"sample={sample}"]
     run_job(get_interrupts(context), load_job_config(given, sets, "evaluate"), as_json, takeover)
@@ -86,17 +93,26 @@ def compare(
         str | None,
         typer.Option("--report", metavar="FILE.html", help="Also write a page: charts and pictures."),
     ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(
+            "--pairs",
+            metavar="EVALUATION",
+            help="What `evaluate RUN_B --against RUN_A` said, to stand beside.",
+        ),
+    ] = None,
     set_: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two evaluations of the same records, pair by pair, and say which is better.
+    """Compare two evaluations of the same records, record by record, and say which is better.
 
     Scores of other judges, protocols, prompts or settings are refused: they don't compare.
     """
     gates = [parse_gate(text) for text in gate or ()]
     storage = read_storage(set_ or ())
-    of_a, of_b = (read_scores(make_absolute(run).rstrip("/"), storage) for run in (a, b))
-    found = compare_scores(of_a, of_b)
+    runs = (make_absolute(run).rstrip("/") for run in (a, b, pairs) if run is not None)
+    of_a, of_b, *of_pairs = (read_scores(run, storage) for run in runs)
+    found = compare_scores(of_a, of_b, *of_pairs)
     checks = [Checked(each, *each.check(found)) for each in gates]
     page = None
     if report is not None:

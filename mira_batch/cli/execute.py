@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from mira_batch.config.shared import JobConfig, StorageConfig
 from mira_batch.core.errors import ConfigError, RunStopped
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.types import RunEnd
+from mira_batch.evaluate.preferences import Preferences
 from mira_batch.evaluate.summary import Evaluation
 from mira_batch.launch import make_job
 from mira_batch.report.causes import causes_table
@@ -55,7 +56,7 @@ class Outcome:
         return (
             dump_summary(self.summary)
             | {
-                name: asdict(found) if isinstance(found, Evaluation) else found
+                name: found.dump() if isinstance(found, Evaluation | Preferences) else found
                 for name, found in self.more.items()
             }
             | ({"error": self.problem} if self.problem else {})

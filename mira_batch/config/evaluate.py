@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from mira_batch.config.base import Strict
+from mira_batch.config.base import Location, Strict
 from mira_batch.config.models import JudgeConfig
 from mira_batch.config.models.base import ModelConfig
 from mira_batch.config.shared import Columns, JobConfig, ManifestConfig, RunLimits, RunOutput
@@ -14,6 +14,11 @@ from mira_batch.core.types import Status
 
 EVALUATE_VERSION = 1
 """Raised when this package's code would judge another image, or ask another question about it."""
+PAIRS_VERSION = 1
+"""The same of two results that are compared."""
+COMPARERS = ("pairwise", "rules", "fidelity")
+"""Judges that say which of two results is better: the one by looking at both, the others by their scores,
+which are exact."""
 
 
 class PairColumns(Columns):
@@ -28,6 +33,10 @@ class PairsConfig(ManifestConfig):
 
     columns: PairColumns = PairColumns()  # pyright: ignore[reportIncompatibleVariableOverride]
     """How the manifest calls its columns."""
+    against: Location | None = Field(default=None, exclude_if=lambda place: place is None)
+    """The results of another run, or of all runs under another output: each result is compared with that of
+    the same record there, in both orders. The judge must be one that compares: pairwise, rules or fidelity.
+    None: each result is scored by itself."""
     where: str = "true"
     """Which results: a condition in SQL over the catalogue's columns. A manifest of pairs has none."""
     statuses: tuple[Literal["ok", "unfinished"], ...] = ("ok", "unfinished")
@@ -52,7 +61,13 @@ class ControlsConfig(Strict):
     """So many results are judged a second time: how far does the judge agree with itself?"""
     canaries: int = Field(default=8, ge=0, le=10_000)
     """For so many results the judge is also asked about images that must not do: the original as it was, a
-    black image, the result of another record, and the result under an instruction that makes no sense."""
+    black image, the result of another record, and the result under an instruction that makes no sense. Of
+    pairs: the result must be preferred to the original and to a black image, and tie with itself."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether there are any."""
+        return self.repeats + self.canaries > 0
 
 
 class EvaluateLimits(RunLimits):
@@ -98,6 +113,20 @@ class EvaluateConfig(JobConfig):
             raise ValueError("select: is for the edit job; use input.where")
         return self
 
+    @model_validator(mode="after")
+    def _compares(self) -> EvaluateConfig:
+        source = self.input
+        if source.against is None:
+            return self
+        if self.judge.type not in COMPARERS:
+            raise ValueError(
+                f"input.against: a judge {self.judge.type} scores one image; take {', '.join(COMPARERS)}, or "
+                "evaluate both runs and hold their scores together with `mira-batch compare`"
+            )
+        if source.against.rstrip("/") == source.manifest.rstrip("/"):
+            raise ValueError("input.against: is what is judged itself; name another run")
+        return self
+
     def models(self) -> dict[str, ModelConfig]:
         """The models that the job loads, by role."""
         return {"judge": self.judge}
@@ -109,4 +138,5 @@ class EvaluateConfig(JobConfig):
 
     def scores(self) -> dict[str, Any]:
         """Everything that changes a score, as plain JSON data."""
-        return {"version": EVALUATE_VERSION, "judge": self.judge.pixels()}
+        pairs = {} if self.input.against is None else {"pairs": PAIRS_VERSION}
+        return {"version": EVALUATE_VERSION, "judge": self.judge.pixels(), **pairs}

@@ -14,7 +14,7 @@ from mira_batch.evaluate.calibration import (
     find_acceptance,
     measure_agreement,
 )
-from mira_batch.evaluate.scores import OVERALL, Scores
+from mira_batch.evaluate.scores import OVERALL, Scores, refuse_pairs
 from mira_batch.evaluate.statistics import StatisticsError
 from mira_batch.storage.catalogue.decided import Verdicts
 from mira_batch.storage.run.decisions import APPROVE
@@ -54,11 +54,14 @@ def calibrate(scores: Scores, verdicts: Verdicts, most_bad: float) -> Calibratio
         most_bad: the share of accepted results that may be bad, 0 to 1.
 
     Raises:
-        RunConflict: no decision is about a result that was scored.
+        RunConflict: no decision is about a result that was scored, or the evaluation is one of pairs.
         StatisticsError: there are too few decisions, or too few of a kind.
     """
-    rows = {(row["of"], row["result_digest"]): row for row in scores.results}
-    known = {key: row["values"][OVERALL] for key, row in rows.items() if row["values"]}
+    refuse_pairs(scores, "evaluate the run by itself")
+    table = scores.results.table
+    keys = list(zip(table["of"].to_pylist(), table["result_digest"].to_pylist(), strict=True))
+    scored = zip(keys, scores.results.values[OVERALL].tolist(), strict=True)
+    known = {key: value for key, value in scored if value == value}
     decided = [key for key in known if key in verdicts]
     if not decided:
         raise RunConflict(
@@ -82,7 +85,7 @@ def calibrate(scores: Scores, verdicts: Verdicts, most_bad: float) -> Calibratio
         results=len(known),
         decided=len(decided),
         approved=sum(good),
-        unscored=sum(key in verdicts for key in rows if key not in known),
+        unscored=sum(key in verdicts for key in keys if key not in known),
         acceptance=acceptance,
         agreement=measure_agreement(values, good, threshold),
         pass_rate=pass_rate,

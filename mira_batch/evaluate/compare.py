@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from mira_batch.core.errors import ConfigError, RunConflict
-from mira_batch.evaluate.scores import OVERALL, Scores, cluster_of, is_edit_failure
+from mira_batch.core.errors import RunConflict
+from mira_batch.evaluate.pairing import Pairs, pair_up
+from mira_batch.evaluate.preferences import Preference, Preferences, hold_beside
+from mira_batch.evaluate.scores import OVERALL, Bools, Scores, refuse_pairs
 from mira_batch.evaluate.statistics import (
     Discordance,
+    Floats,
     Interval,
     StatisticsError,
     WinTieLoss,
@@ -27,11 +29,7 @@ from mira_batch.evaluate.summary import SEED
 
 _MOST_REGRESSIONS = 10
 _MOST_NAMED = 5
-_GATE = re.compile(r"\s*(?P<name>[\w .-]+?)\s*(?P<sign>>=|<=)\s*(?P<limit>[+-]?\d+(?:\.\d+)?)\s*")
 _MINUS = "\u2212"
-
-Pairs = Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
-"""Rows of A and B about the same records."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +100,8 @@ class Comparison:
     no_result: Failures
     judge_failed: Failures
     worst: Sequence[Regression]
+    pairwise: Preferences | None
+    """What a judge says that looked at both results of a record, where it was asked."""
     verdict: str
 
     def dump(self) -> dict[str, Any]:
@@ -113,111 +113,65 @@ class Comparison:
         return next((line for line in (*self.scores, *self.effort) if line.name == name), None)
 
 
-@dataclass(frozen=True)
-class Gate:
-    """What a difference must be for a comparison to pass."""
-
-    name: str
-    sign: str
-    limit: float
-    text: str
-
-    def check(self, comparison: Comparison) -> tuple[bool, str]:
-        """Whether it passes, and in words why. What counts is the worse end of the interval: a difference
-        that can't be told from one beyond the limit doesn't pass.
-
-        Raises:
-            ConfigError: the comparison has no such figure, or no interval for it.
-        """
-        line = comparison.find_line(self.name)
-        if line is None:
-            known = ", ".join(line.name for line in (*comparison.scores, *comparison.effort))
-            raise ConfigError(f"--gate {self.text}: there is no figure {self.name!r}; there are {known}")
-        if line.interval is None:
-            raise ConfigError(f"--gate {self.text}: {self.name} has no interval: {line.note}")
-        end = line.interval.low if self.sign == ">=" else line.interval.high
-        passed = end >= self.limit if self.sign == ">=" else end <= self.limit
-        side = "low" if self.sign == ">=" else "high"
-        word = "passed" if passed else "not passed"
-        return passed, f"gate {self.text}: {word}; the {side} end of the interval is {show_signed(end)}"
-
-
-def parse_gate(text: str) -> Gate:
-    """A condition such as `overall>=-0.05`.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    found = _GATE.fullmatch(text)
-    if found is None:
-        raise ConfigError(f"--gate {text!r}: give a name, >= or <=, and a number: overall>=-0.05")
-    return Gate(found["name"], found["sign"], float(found["limit"]), text.strip())
-
-
-def show_signed(value: float) -> str:
-    """A difference as it is printed."""
-    return f"{value:+.3f}".replace("-", _MINUS)
-
-
-def compare(a: Scores, b: Scores) -> Comparison:
+def compare(a: Scores, b: Scores, pairs_of_both: Scores | None = None) -> Comparison:
     """Compare two evaluations.
 
+    Args:
+        a: the one to be beaten.
+        b: the other.
+        pairs_of_both: an evaluation of the pairs of the same results, to stand beside them.
+
     Raises:
-        RunConflict: they were not scored alike, or have no record in common.
+        RunConflict: they were not scored alike, or have no record in common, or the pairs are of others.
     """
     _refuse_unlike(a, b)
-    of_a, of_b = ({row["of"]: row for row in scores.results} for scores in (a, b))
-    common = of_a.keys() & of_b.keys()
-    pairs = pair_records(a, b)
-    if not pairs:
+    pairwise = None if pairs_of_both is None else hold_beside(pairs_of_both, a, b)
+    common = pair_up(a.results, b.results)
+    pairs = common.take_alike()
+    if not len(pairs):
         raise RunConflict(
             f"{a.run} and {b.run} have no record in common that was asked for alike "
             f"({len(common):,} have the same name); evaluate two runs of the same manifest"
         )
-    scored = [(one, other) for one, other in pairs if one["values"] and other["values"]]
-    names = list(dict.fromkeys(n for one, other in scored for n in one["values"] if n in other["values"]))
-    lines = [_compare(scored, name, lambda row, name=name: row["values"].get(name)) for name in names]
-    lines = _adjust(lines)
-    groups = sorted({one["group"] for one, _ in scored if one["group"] is not None})
+    scored = pairs.where(pairs.a.scored & pairs.b.scored)
+    lines = [_compare(scored, name, scored.take(name)) for name in a.scales if name in b.scales]
+    lines = _adjust([line for line in lines if line.records])
+    overall_a, overall_b = scored.take(OVERALL)
     by_group = {
-        group: _compare([p for p in scored if p[0]["group"] == group], OVERALL, _take_overall)
-        for group in groups
+        group: _compare(
+            scored, OVERALL, (np.where(scored.a.equal("group", group), overall_a, np.nan), overall_b)
+        )
+        for group in scored.a.distinct("group")
     }
     effort = [
         line
         for name, column in (("steps", "num_steps"), ("seconds", "edit_seconds"), ("cost", "edit_cost"))
         if (line := _compare_column(pairs, name, column)) is not None
     ]
+    no_result = pairs.a.without_result, pairs.b.without_result
+    judge_failed = (~(rows.scored | rows.without_result) for rows in (pairs.a, pairs.b))
     return Comparison(
         a=a.run,
         b=b.run,
         paired=len(pairs),
-        only_a=len(of_a) - len(common),
-        only_b=len(of_b) - len(common),
+        only_a=len(a.results) - len(common),
+        only_b=len(b.results) - len(common),
         asked_otherwise=len(common) - len(pairs),
         scored=len(scored),
         scores=lines,
         groups=by_group,
         effort=effort,
-        no_result=_count_failures(pairs, is_edit_failure),
-        judge_failed=_count_failures(pairs, lambda row: not (row["values"] or is_edit_failure(row))),
+        no_result=_count_failures(*no_result),
+        judge_failed=_count_failures(*judge_failed),
         worst=_find_worst(scored),
-        verdict=_say(lines, by_group),
+        pairwise=pairwise,
+        verdict=_say(lines, by_group, pairwise),
     )
 
 
-def pair_records(a: Scores, b: Scores) -> Pairs:
-    """The rows of the records that both have, asked for alike: those that `compare` compares.
-
-    Args:
-        a, b: two evaluations.
-    """
-    of_b = {row["of"]: row for row in b.results}
-    common = ((row, of_b[row["of"]]) for row in a.results if row["of"] in of_b)
-    return [(one, other) for one, other in common if _is_same_question(one, other)]
-
-
 def _refuse_unlike(a: Scores, b: Scores) -> None:
+    for scores in (a, b):
+        refuse_pairs(scores, "give it as --pairs beside two evaluations of scores")
     one, other = a.identity, b.identity
     unlike = [f"{name}: {one[name]} and {other[name]}" for name in one if one[name] != other[name]]
     if unlike:
@@ -230,29 +184,18 @@ def _refuse_unlike(a: Scores, b: Scores) -> None:
             raise RunConflict(f"{scores.run}: has scores of several judges: {of['judge']}, {of['protocol']}")
 
 
-def _is_same_question(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    if one["instruction"] != other["instruction"]:
-        return False
-    digests = one["source_digest"], other["source_digest"]
-    return digests[0] == digests[1] if all(digests) else one["source"] == other["source"]
-
-
-def _take_overall(row: Mapping[str, Any]) -> float | None:
-    return row["values"].get(OVERALL)
-
-
 def _compare_column(pairs: Pairs, name: str, column: str) -> Line | None:
-    known = [p for p in pairs if p[0][column] is not None and p[1][column] is not None]
-    if not known or (name == "cost" and not any(row[column] for pair in known for row in pair)):
+    a, b = pairs.a.numbers(column), pairs.b.numbers(column)
+    known = ~(np.isnan(a) | np.isnan(b))
+    if not known.any() or (name == "cost" and not (a[known].any() or b[known].any())):
         return None
-    return _compare(known, name, lambda row: float(row[column]))
+    return _compare(pairs, name, (a, b))
 
 
-def _compare(pairs: Pairs, name: str, take: Callable[[Mapping[str, Any]], float | None]) -> Line:
-    found = [(take(one), take(other), cluster_of(one)) for one, other in pairs]
-    known = [(x, y, cluster) for x, y, cluster in found if x is not None and y is not None]
-    a, b = (np.array([row[k] for row in known], float) for k in (0, 1))
-    clusters, differences = [row[2] for row in known], b - a
+def _compare(pairs: Pairs, name: str, values: tuple[Floats, Floats]) -> Line:
+    known = ~np.isnan(values[0] + values[1])
+    a, b, clusters = values[0][known], values[1][known], pairs.a.clusters[known]
+    differences = b - a
     interval = p = smallest = None
     note = ""
     try:
@@ -270,10 +213,15 @@ def _compare(pairs: Pairs, name: str, take: Callable[[Mapping[str, Any]], float 
         p,
         count_wins(differences) if len(a) else WinTieLoss(0, 0, 0),
         smallest,
-        len(known),
-        len(set(clusters)),
+        len(a),
+        len(np.unique(clusters)),
         note,
     )
+
+
+def show_signed(value: float) -> str:
+    """A difference as it is printed."""
+    return f"{value:+.3f}".replace("-", _MINUS)
 
 
 def _adjust(lines: Sequence[Line]) -> list[Line]:
@@ -288,27 +236,36 @@ def _adjust(lines: Sequence[Line]) -> list[Line]:
     return [Line(**{**vars(line), "p": adjusted.get(line.name, line.p)}) for line in lines]
 
 
-def _count_failures(pairs: Pairs, is_failed: Callable[[Mapping[str, Any]], bool]) -> Failures:
-    a, b = (np.array([is_failed(pair[k]) for pair in pairs], bool) for k in (0, 1))
+def _count_failures(a: Bools, b: Bools) -> Failures:
     return Failures(int(a.sum()), int(b.sum()), compare_flags(a, b))
 
 
 def _find_worst(pairs: Pairs) -> list[Regression]:
-    found = [(one["of"], one["values"].get(OVERALL), other["values"].get(OVERALL)) for one, other in pairs]
-    worse = [Regression(name, a, b) for name, a, b in found if a is not None and b is not None and b < a]
-    return sorted(worse, key=lambda each: (each.b - each.a, each.record_id))[:_MOST_REGRESSIONS]
+    a, b = pairs.take(OVERALL)
+    order = np.argsort(b - a, kind="stable")[:_MOST_REGRESSIONS]
+    names = pairs.a.table["of"]
+    return [Regression(names[int(k)].as_py(), float(a[k]), float(b[k])) for k in order if b[k] < a[k]]
 
 
-def _say(lines: Sequence[Line], groups: Mapping[str, Line]) -> str:
+def _say(lines: Sequence[Line], groups: Mapping[str, Line], pairwise: Preferences | None) -> str:
     """The verdict in a sentence."""
     if not lines:
-        return "No record has a score in both: nothing can be said of which is better."
-    overall = lines[0]
+        words, sure = "no record has a score in both: scores can't say which is better", 0
+    else:
+        words, sure = _say_scores(lines[0], groups)
+    if pairwise is not None and pairwise.preference is not None:
+        words += f"; {_say_pairs(pairwise.preference, sure)}"
+    return words[0].upper() + words[1:] + "."
+
+
+def _say_scores(overall: Line, groups: Mapping[str, Line]) -> tuple[str, int]:
+    """What scores say in words, and 1 where B is surely better, -1 where it is surely worse, else 0."""
     size = f"{show_signed(overall.difference)} overall"
+    sure = (1 if overall.difference > 0 else -1) if overall.is_sure else 0
     if overall.interval is None:
         words = f"B is {size}; how sure that is can't be told"
-    elif overall.is_sure:
-        words = f"B is {'better' if overall.difference > 0 else 'worse'} ({size})"
+    elif sure:
+        words = f"B is {'better' if sure > 0 else 'worse'} ({size})"
     else:
         words = f"no difference is shown ({size})"
         if overall.smallest is not None:
@@ -320,4 +277,19 @@ def _say(lines: Sequence[Line], groups: Mapping[str, Line]) -> str:
     ]
     if against:
         words += f"; but worse on {', '.join(against[:_MOST_NAMED])}"
-    return words[0].upper() + words[1:] + "."
+    return words, sure
+
+
+def _say_pairs(found: Preference, sure: int) -> str:
+    """What pairs say, and whether scores say the same: `sure` as of `_say_scores`."""
+    share = f"B in {100 * found.share:.0f} % of pairs, a tie being half"
+    if found.interval is None:
+        return f"how sure pairs are can't be told ({share})"
+    if not found.favours:
+        return f"pairs show no preference ({share})"
+    words = f"pairs prefer {'B' if found.favours > 0 else 'A'} ({share})"
+    if not sure:
+        return f"but {words}"
+    if sure == found.favours:
+        return f"pairs agree: {share}"
+    return f"but pairs contradict the scores: they prefer {'B' if found.favours > 0 else 'A'} ({share})"

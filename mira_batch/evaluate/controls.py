@@ -13,11 +13,16 @@ from heapq import nsmallest
 
 from PIL import Image
 
+from mira_batch.config.evaluate import ControlsConfig
+
 RESULT, REPEAT = "result", "repeat"
-ORIGINAL, BLACK, OTHER, NONSENSE = "original", "black", "other", "nonsense"
+ORIGINAL, BLACK, OTHER, NONSENSE, SAME = "original", "black", "other", "nonsense", "same"
 CANARIES = (ORIGINAL, BLACK, OTHER, NONSENSE)
 """The original as if it were the result; a black image; another record's result; an instruction without
 sense."""
+PAIR_CANARIES = (ORIGINAL, BLACK, SAME)
+"""What the result is held against: the original and a black image, to both of which it must be preferred;
+itself, where neither must be."""
 SENSELESS = "Pickle the Tuesday beneath its louder half, but only where the seven smells rounder."
 """What no image can be faulted for not showing, and none can show."""
 
@@ -30,30 +35,42 @@ class Asked:
     """None: all."""
     repeats: frozenset[str]
     canaries: frozenset[str]
+    canary_kinds: tuple[str, ...] = CANARIES
 
     def kinds(self, record_id: str) -> list[str]:
         """What is asked about a record."""
         if self.sample is not None and record_id not in self.sample:
             return []
         again = [REPEAT] if record_id in self.repeats else []
-        return [RESULT, *again, *(CANARIES if record_id in self.canaries else ())]
+        return [RESULT, *again, *(self.canary_kinds if record_id in self.canaries else ())]
 
 
-def draw(records: Mapping[str, bool], sample: int | None, repeats: int, canaries: int) -> Asked:
+ALL = Asked(None, frozenset(), frozenset())
+"""All records, and of none of them more."""
+
+
+def draw(
+    records: Mapping[str, bool],
+    sample: int | None,
+    controls: ControlsConfig,
+    canary_kinds: tuple[str, ...] = CANARIES,
+) -> Asked:
     """Choose records at random, the same ones each time: those of the least digests.
 
     Args:
-        records: all that may be judged, and whether each has a result.
+        records: all that may be judged, and whether each has what can be asked about otherwise.
         sample: how many are; None: all.
-        repeats, canaries: of so many, of those that have a result, more is asked.
+        controls: of how many of these more is asked.
+        canary_kinds: which canaries.
     """
     sampled = records if sample is None else dict.fromkeys(nsmallest(sample, records, key=_digest))
     able = [record for record in sampled if records[record]]
-    asked_more = nsmallest(max(repeats, canaries), able, key=_digest)
+    asked_more = nsmallest(max(controls.repeats, controls.canaries), able, key=_digest)
     return Asked(
         None if sample is None else frozenset(sampled),
-        frozenset(asked_more[:repeats]),
-        frozenset(asked_more[:canaries]),
+        frozenset(asked_more[: controls.repeats]),
+        frozenset(asked_more[: controls.canaries]),
+        canary_kinds,
     )
 
 

@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.core.identity import fingerprint
-from mira_batch.core.types import Status
+from mira_batch.core.types import Status, Weights
 from mira_batch.evaluate.record import EvaluateRunner
 from mira_batch.evaluate.scan import scan
 from mira_batch.evaluate.source import find_source
 from mira_batch.models.checks import check_model
-from mira_batch.models.loader import load_models
+from mira_batch.models.loader import load_models, load_pair_judge
 from mira_batch.runtime.job import WorkerContext
 from mira_batch.storage import schema
 from mira_batch.storage.run.verify import RowCheck
@@ -56,7 +56,9 @@ class EvaluateJob:
 
         def describe_source() -> str:
             splits = self.find_source().split()
-            return f"{len(splits):,} part{'s' * (len(splits) != 1)} of {self.config.input.manifest}"
+            parts = f"{len(splits):,} part{'s' * (len(splits) != 1)} of {self.config.input.manifest}"
+            against = self.config.input.against
+            return parts if against is None else f"{parts}, against {against}"
 
         return [
             ("what is judged", describe_source),
@@ -78,9 +80,15 @@ class EvaluateJob:
 
     async def open(self, context: WorkerContext) -> EvaluateRunner:
         """Load the judge."""
-        config = self.config
-        specs = {"judge": (config.judge, config.limits.judge_seconds)}
-        models = await load_models(specs, lambda place: fetch_weights(place, config.storage))
+        config, limit = self.config, self.config.limits.judge_seconds
+
+        def fetch(place: str) -> Weights:
+            return fetch_weights(place, config.storage)
+
+        if config.input.against is None:
+            models = await load_models({"judge": (config.judge, limit)}, fetch)
+        else:
+            models = load_pair_judge(config.judge, limit, fetch)
         return EvaluateRunner(config, context, models)
 
     def check_row(self, store: Store, row: Mapping[str, Any]) -> RowCheck:

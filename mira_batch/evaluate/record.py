@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from mira_batch.config.evaluate import EvaluateConfig
-from mira_batch.config.shared import ManifestConfig
 from mira_batch.core.errors import RecordError
-from mira_batch.core.identity import frame_of
+from mira_batch.core.pairs import PairRequest
 from mira_batch.core.ports import Judgement, JudgeRequest, Timed
 from mira_batch.core.receipts import Tally
-from mira_batch.core.types import ErrorKind, Failure, Frame, Status
+from mira_batch.core.types import ErrorKind, Failure, Status
 from mira_batch.core.usage import Usage
-from mira_batch.evaluate.controls import BLACK, ORIGINAL, make_black
+from mira_batch.evaluate.controls import SAME
+from mira_batch.evaluate.images import JudgedImages, Shown
 from mira_batch.models.loader import ModelClients
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage import schema
-from mira_batch.storage.images import OWN_RESULTS
-from mira_batch.storage.manifest import ManifestImages, OriginalReader, PlannedRecord
-from mira_batch.storage.run.originals import open_originals
+from mira_batch.storage.manifest import PlannedRecord
 from mira_batch.storage.run.steplog import ShardLog, make_usage_row
-from mira_batch.storage.stores import open_store
 
 _JUDGE = "judge"
+_EQUAL = Judgement(0.5, "both have the same pixels: the judge was not asked")
 
 
 class EvaluateRunner(RecordRunner):
@@ -40,12 +36,9 @@ class EvaluateRunner(RecordRunner):
             context: where it runs.
             models: the judge.
         """
-        self._config = config
         self._context = context
         self._models = models
-        self._results = self._open_images(OWN_RESULTS)
-        self._pairs = self._open_images(config.input)
-        self._runs: dict[str, tuple[OriginalReader, ManifestImages]] = {}
+        self._images = JudgedImages(config, context)
 
     @property
     def identities(self) -> Mapping[str, str | None]:
@@ -67,28 +60,30 @@ class EvaluateRunner(RecordRunner):
         self._models.listen(on_call)
 
     async def run(self, row: PlanRow, steps: ShardLog) -> RecordResult:
-        """Judge one image. A judge that fails fails the judging, and gives no score."""
+        """Judge one image, or which of two is better. A judge that fails fails the judging, and gives no
+        score."""
         record, about = PlannedRecord.from_row(row.columns), json.loads(row.columns["metadata"])
-        if about.get("result_status") == Status.failed:
-            failure = Failure(ErrorKind(about["error_kind"]), f"no result: {about['error_message']}")
+        if about.get("error_kind"):
+            failure = Failure(ErrorKind(about["error_kind"]), about["error_message"])
             return self._end(record, about, None, failure, Usage())
         self._context.activity.move(record.record_id, "reading")
         started = time.perf_counter()
-        retries = 0
         try:
-            original, candidate, retries = await self._open(record, about)
+            shown, retries = await self._images.open(record, about)
         except RecordError as error:
-            usage = Usage.of(io=time.perf_counter() - started, retries=retries + error.retries)
+            usage = Usage.of(io=time.perf_counter() - started, retries=error.retries)
             return self._end(record, about, None, error.failure, usage)
         usage = Usage.of(io=time.perf_counter() - started, retries=retries)
-        about |= {"source_digest": original.digest, "result_digest": candidate.digest}
+        about |= {"source_digest": shown.original.digest, "result_digest": shown.candidate.digest}
+        if shown.against is not None:
+            about["against_digest"] = shown.against.digest
+            if about["against_digest"] == about["result_digest"] and about["judged"] != SAME:
+                return self._end(record, about, _EQUAL, None, usage)
         if self._context.stop.asked:
             raise RecordPostponed
         self._context.activity.move(record.record_id, "judging")
-        asked = record.instruction
-        metadata = json.loads(about["metadata"] or "{}")
-        request = JudgeRequest(about["of"], asked, original, candidate, asked, metadata)
         try:
+            request = _make_request(record, about, shown)
             answer: Timed[Judgement] = await self._models[_JUDGE].submit(request, (row.shard,))
         except RecordError as error:
             return self._end(record, about, None, error.failure, usage + Usage(cost=error.cost))
@@ -102,46 +97,7 @@ class EvaluateRunner(RecordRunner):
     async def close(self) -> None:
         """End the judge, and close the files of embedded images."""
         await self._models.close()
-        opened = [self._results, self._pairs, *(images for _, images in self._runs.values())]
-        for images in opened:
-            await asyncio.to_thread(images.close)
-
-    async def _open(self, record: PlannedRecord, about: Mapping[str, Any]) -> tuple[Frame, Frame, int]:
-        """The original, the image that is judged, and how many faults were waited out.
-
-        Raises:
-            RecordError: one can't be had, or is another one now.
-        """
-        place: Any = about["source"]
-        images = self._pairs
-        if run := about.get("place"):
-            reader, images = await self._open_run(run)
-            place = reader.find(about["source"])
-        original, retries = await images.fetch(place, partial(images.decode, about["source"]))
-        if about.get("source_digest") not in (None, original.digest):
-            raise RecordError(
-                ErrorKind.image_unreadable,
-                f"{about['source']}: is another image now than the one that was edited",
-            )
-        if about["judged"] == ORIGINAL:
-            return original, original, retries
-        if about["judged"] == BLACK:
-            return original, await asyncio.to_thread(frame_of, make_black(original.size)), retries
-        results = self._results if about.get("place") else self._pairs
-        read = partial(results.decode, record.source)
-        candidate, more = await results.fetch(record.image, read)
-        return original, candidate, retries + more
-
-    async def _open_run(self, run: str) -> tuple[OriginalReader, ManifestImages]:
-        if run not in self._runs:
-            store = open_store(run, self._config.storage, make=False)
-            source, reader = await asyncio.to_thread(open_originals, store, self._config.storage)
-            self._runs.setdefault(run, (reader, self._open_images(source)))
-        return self._runs[run]
-
-    def _open_images(self, source: ManifestConfig) -> ManifestImages:
-        context = self._context
-        return ManifestImages(source, self._config.storage, "", context.readers, context.stop)
+        await self._images.close()
 
     def _end(
         self,
@@ -164,6 +120,16 @@ class EvaluateRunner(RecordRunner):
         }
         errors = {str(failure.kind): 1} if failure else {}
         return RecordResult(row, Tally(records=1, ok=int(failure is None), errors=errors, usage=usage))
+
+
+def _make_request(
+    record: PlannedRecord, about: Mapping[str, Any], shown: Shown
+) -> JudgeRequest | PairRequest:
+    asked = record.instruction
+    if shown.against is not None:
+        return PairRequest(about["of"], asked, shown.original, shown.against, shown.candidate)
+    metadata = json.loads(about["metadata"] or "{}")
+    return JudgeRequest(about["of"], asked, shown.original, shown.candidate, asked, metadata)
 
 
 def dump_judgement(judgement: Judgement | None) -> dict[str, Any]:

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mira_batch.config.evaluate import EvaluateConfig
-from mira_batch.core.identity import content_hash, work_id
 from mira_batch.core.types import Status
-from mira_batch.evaluate.controls import CANARIES, NONSENSE, OTHER, RESULT, SENSELESS, name_judging
+from mira_batch.evaluate.against import AgainstSplit, scan_both
+from mira_batch.evaluate.controls import OTHER, RESULT
+from mira_batch.evaluate.planrows import (
+    describe_result,
+    find_group,
+    make_plan_row,
+    make_reject,
+    make_table,
+    read_results,
+)
 from mira_batch.evaluate.source import PairSplit, ResultSplit
-from mira_batch.storage import schema
-from mira_batch.storage.catalogue.buckets import digest_records
 from mira_batch.storage.manifest import Place, PlannedRecord, resolve_image, scan_split
 from mira_batch.storage.run.history import read_result_file
 from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.run.results import find_groups
 from mira_batch.storage.stores import open_arrow_filesystem
 
-_COLUMNS = (
-    "record_id", "instruction", "status", "error_kind", "error_message", "source", "source_digest",
-    "result_digest", "num_steps", "seconds", "cost", "metadata",
-)  # fmt: skip
 
-
-def scan(split: ResultSplit | PairSplit, config: EvaluateConfig, fingerprint: str) -> Iterator[pa.Table]:
+def scan(
+    split: ResultSplit | AgainstSplit | PairSplit, config: EvaluateConfig, fingerprint: str
+) -> Iterator[pa.Table]:
     """The rows of a split, a row for each judging (schema `scan_schema(PLAN)`).
 
     Args:
@@ -41,59 +42,31 @@ def scan(split: ResultSplit | PairSplit, config: EvaluateConfig, fingerprint: st
         StoreError: a result file can't be read.
         ManifestError: the same of a manifest.
     """
+    if isinstance(split, AgainstSplit):
+        yield make_table(list(scan_both(split, config, fingerprint)))
+        return
     if isinstance(split, ResultSplit):
-        yield _table(list(_scan_results(split, config, fingerprint)))
+        yield make_table(list(_scan_results(split, config, fingerprint)))
         return
     for table in scan_split(split.part, config.input, config.storage, fingerprint):
         bad = table.filter(table["reason"].is_valid())
         good = table.filter(table["reason"].is_null()).to_pylist()
-        yield _table([*_scan_pairs(split, good, config, fingerprint), *bad.to_pylist()])
+        yield make_table([*_scan_pairs(split, good, config, fingerprint), *bad.to_pylist()])
 
 
 def _scan_results(split: ResultSplit, config: EvaluateConfig, fingerprint: str) -> Iterator[dict[str, Any]]:
-    where = f"{split.output}/{split.run}"
-    fs, root = open_arrow_filesystem(where, config.storage)
-    file = f"{root}/{result_key(split.shard)}"
-    wanted = [schema.RESULTS.field(name) for name in _COLUMNS]
-    path = f"{where}/{result_key(split.shard)}"
-    read = partial(_read_rows, path=path, rows=frozenset(split.rows))
-    found = read_result_file(fs, where, file, wanted, read, config.storage)
-    records: list[dict[str, Any]] = [row | {"kinds": split.asked.kinds(row["record_id"])} for row in found]
-    judged = [row for row in records if row["kinds"]]
-    for row in judged:
-        about = {
-            "run": split.run,
-            "place": f"{split.output}/{split.run}",
-            "source": row["source"],
-            "source_digest": row["source_digest"],
-            "result_digest": row["result_digest"],
-            "result_status": row["status"],
-            "num_steps": row["num_steps"],
-            "metadata": row["metadata"],
-            "edit_seconds": sum((row["seconds"] or {}).values()),
-            "edit_cost": row["cost"],
-            "group": _find_group(json.loads(row["metadata"] or "{}"), config.group),
-        }
-        failed = row["status"] == Status.failed
-        if failed:
-            about |= {"error_kind": row["error_kind"], "error_message": row["error_message"]}
-        for kind in [RESULT] if failed else row["kinds"]:
+    for row in read_results(split.output, split.run, split.shard, split.rows, config.storage):
+        kinds = split.asked.kinds(row["record_id"])
+        about = describe_result(row, split.output, split.run, config)
+        if kinds and row["status"] == Status.failed:
+            kinds = [RESULT]
+        for kind in kinds:
             place, digest = row["place"], row["result_digest"]
             if kind == OTHER:
                 if (other := _find_other(split, row, config)) is None:
                     continue
                 place, digest = other
-            yield _plan_row(row, place, digest, kind, about, fingerprint)
-
-
-def _read_rows(parquet: pq.ParquetFile, path: str, rows: frozenset[int]) -> list[dict[str, Any]]:
-    found, number = [], 0
-    for group in range(parquet.num_row_groups):
-        for index, row in enumerate(parquet.read_row_group(group, columns=list(_COLUMNS)).to_pylist()):
-            if number in rows:
-                found.append(row | {"place": Place(path, group, index)})
-            number += 1
-    return found
+            yield make_plan_row(row, place, digest, kind, about, fingerprint)
 
 
 def _find_other(
@@ -127,11 +100,11 @@ def _scan_pairs(
         metadata = json.loads(row["metadata"])
         original = metadata.get(name)
         if not isinstance(original, str) or not original:
-            yield row | _reject(name, "is missing or no text; it is where the original image is")
+            yield row | make_reject(name, "is missing or no text; it is where the original image is")
             continue
         about = {
             "source": resolve_image(original, base),
-            "group": _find_group(metadata, config.group),
+            "group": find_group(metadata, config.group),
             "metadata": row["metadata"],
         }
         for kind in split.asked.kinds(row["record_id"]):
@@ -139,59 +112,6 @@ def _scan_pairs(
             if kind == OTHER and (other is row or json.loads(other["metadata"]).get(name) == original):
                 continue
             shown = PlannedRecord.from_row(other if kind == OTHER else row).image
-            yield _plan_row(row, shown, row["image_part"], kind, about, fingerprint) | {"where": row["where"]}
-
-
-def _reject(field: str, reason: str) -> dict[str, Any]:
-    return {name: None for name in schema.PLAN.names if name != "record_id"} | {
-        "field": field,
-        "reason": reason,
-    }
-
-
-def _find_group(metadata: Mapping[str, Any], key: str | None) -> str | None:
-    value = None if key is None else metadata.get(key)
-    return None if value is None else str(value)
-
-
-def _plan_row(
-    row: Mapping[str, Any],
-    shown: str | Place,
-    content: str | None,
-    kind: str,
-    about: Mapping[str, Any],
-    fingerprint: str,
-) -> dict[str, Any]:
-    """A judging: of `shown`, whose pixels are those of `content`."""
-    record, is_place = name_judging(row["record_id"], kind), isinstance(shown, Place)
-    instruction = SENSELESS if kind == NONSENSE else row["instruction"]
-    # What the judge is shown and asked decides the work; a second asking is other work.
-    identity = (
-        f"{kind if kind in CANARIES else ''}\n{about.get('source_digest') or about['source']}\n{content}"
-    )
-    said = {**about, "judged": kind, "of": row["record_id"]}
-    return {
-        "record_id": record,
-        "work_id": work_id(record, identity, instruction, fingerprint),
-        "instruction": instruction,
-        "image_uri": None if is_place else shown,
-        "image_file": shown.file if isinstance(shown, Place) else None,
-        "image_row_group": shown.row_group if isinstance(shown, Place) else None,
-        "image_row": shown.row if isinstance(shown, Place) else None,
-        "metadata": json.dumps(said, ensure_ascii=False),
-        "image_part": content_hash(identity, size=8),
-        "instruction_part": content_hash(instruction, size=8),
-        "where": str(shown),
-        "field": None,
-        "reason": None,
-    }
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    fields = schema.scan_schema(schema.PLAN)
-    digests = digest_records([row["record_id"] or "" for row in rows])
-    columns = [
-        digests if field.name == "digest" else pa.array([row.get(field.name) for row in rows], field.type)
-        for field in fields
-    ]
-    return pa.table(columns, schema=fields)
+            yield make_plan_row(row, shown, row["image_part"], kind, about, fingerprint) | {
+                "where": row["where"]
+            }

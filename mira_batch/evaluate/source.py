@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mira_batch.config.evaluate import EvaluateConfig
+from mira_batch.config.evaluate import EvaluateConfig, PairsConfig
 from mira_batch.core.errors import ConfigError, ManifestError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Status
-from mira_batch.evaluate.controls import Asked, draw
-from mira_batch.storage.catalogue.standing import find_standing_rows
+from mira_batch.evaluate.against import find_both
+from mira_batch.evaluate.controls import ALL, Asked, draw
+from mira_batch.evaluate.places import NEEDED, ROW_BYTES, SPLIT_BYTES, find_kind, name_version, read_standing
 from mira_batch.storage.manifest import Split, find_manifest, scan_split
-from mira_batch.storage.run.layout import RUN
 from mira_batch.storage.source import Source
-from mira_batch.storage.stores import READ_ERRORS, file_exists, find_files, shorten_error
 
-_NEEDED = ("record_id", "status", "source_digest", "result_digest", "run", "shard", "row")
 _OTHERS = 16
 """Results that are at hand to be shown as those of others."""
-_ROW_BYTES = 2_000
-"""What reading a row's small columns takes, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,62 +64,49 @@ def find_source(config: EvaluateConfig) -> Source:
 
     Raises:
         ManifestError: it can't be read, or there is nothing.
-        ConfigError: `input.where` is no condition, or is none for a manifest.
+        ConfigError: `input.where` or `input.against` makes no sense for it.
         StoreError: a run is damaged.
     """
-    place = config.input.manifest
-    try:
-        one_run = file_exists(f"{place}/{RUN}", config.storage)
-        is_output = not one_run and any(
-            file.location.endswith(f"/{RUN}") for file in find_files(f"{place}/*/{RUN}", config.storage)
-        )
-    except READ_ERRORS as error:
-        raise ManifestError(
-            f"{place}: can't be looked at; check the path and the credentials ({shorten_error(error)})"
-        ) from error
-    return _find_results(config, one_run) if one_run or is_output else _find_pairs(config)
+    one_run = find_kind(config.input.manifest, config.storage)
+    if config.input.against is not None:
+        return find_both(config)
+    return _find_pairs(config) if one_run is None else _find_results(config, one_run)
 
 
 def _find_results(config: EvaluateConfig, one_run: bool) -> Source:
     from mira_batch.storage.catalogue.where import parse_where  # its sqlglot takes long to import
 
     place, where = config.input.manifest, parse_where(config.input.where)
-    found = find_standing_rows(place, one_run, config.storage)
+    output, tables = read_standing(place, one_run, config)
     files: dict[tuple[str, int], list[int]] = defaultdict(list)
     records: dict[str, bool] = {}
     version: list[str] = []
     others: dict[str, Other] = {}
-    for table in found.tables:
-        rows = table.filter(where)
-        rows = rows.filter(rows["gone"].is_null())
-        for row in rows.select(list(_NEEDED)).to_pylist():
+    for table in tables:
+        for row in table.filter(where).select(list(NEEDED)).to_pylist():
             files[row["run"], row["shard"]].append(row["row"])
             records[row["record_id"]] = row["status"] != Status.failed
-            version.append(f"{row['run']} {row['shard']} {row['row']} {row['result_digest']}")
+            version.append(name_version(row))
             original, digest = row["source_digest"], row["result_digest"]
             if records[row["record_id"]] and original and len(others) < _OTHERS:
                 others.setdefault(original, Other(original, row["run"], row["shard"], row["row"], digest))
     if not files:
         raise ManifestError(f"{place}: has no result that input.where names; see `mira-batch status`")
-    asked = _draw(config, records)
+    asked = draw(records, config.sample, config.controls)
     splits = [
         ResultSplit(
-            found.output,
+            output,
             run,
             shard,
             tuple(sorted(rows)),
-            len(rows) * _ROW_BYTES,
+            len(rows) * ROW_BYTES,
             asked,
             tuple(others.values()),
         )
         for (run, shard), rows in sorted(files.items())
     ]
     content = content_hash(*sorted(version))
-    return Source(place, [(place, content)], lambda: splits, 64_000_000)
-
-
-def _draw(config: EvaluateConfig, records: Mapping[str, bool]) -> Asked:
-    return draw(records, config.sample, config.controls.repeats, config.controls.canaries)
+    return Source(place, [(place, content)], lambda: splits, SPLIT_BYTES)
 
 
 def _find_pairs(config: EvaluateConfig) -> Source:
@@ -132,15 +115,19 @@ def _find_pairs(config: EvaluateConfig) -> Source:
         raise ConfigError(
             "input.where: is for results of runs; of a manifest of pairs take rows out yourself"
         )
+    if source.wanted != PairsConfig(manifest="/").wanted:
+        raise ConfigError("input.statuses: is for results of runs; the pairs of a manifest have none")
     found = find_manifest(source, config.storage, config.output.uri)
 
     def split() -> Sequence[PairSplit]:
         parts = found.split()
+        if config.sample is None and not config.controls.asked:
+            return [PairSplit(part, part.size, ALL) for part in parts]
         few = config.model_copy(update={"input": source.model_copy(update={"identity": "uri"})})
         read = (table for part in parts for table in scan_split(part, few.input, config.storage, ""))
         good = (table.filter(table["reason"].is_null()) for table in read)
         records = dict.fromkeys((name for rows in good for name in rows["record_id"].to_pylist()), True)
-        asked = _draw(config, records)
+        asked = draw(records, config.sample, config.controls)
         return [PairSplit(part, part.size, asked) for part in parts]
 
     return Source(found.location, found.files, split, found.split_bytes)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from mira_batch.evaluate.controls import CANARIES, REPEAT
-from mira_batch.evaluate.scores import OVERALL, Scores, cluster_of, is_edit_failure
+from mira_batch.evaluate.scores import OVERALL, Bools, Judgings, Scores
 from mira_batch.evaluate.statistics import (
     Interval,
     SelfAgreement,
@@ -91,77 +90,88 @@ class Evaluation:
 def summarise(scores: Scores) -> Evaluation:
     """What the scores of an evaluation come to. A judging that failed is counted, and in no mean."""
     rows = scores.results
-    judged = [row for row in rows if row["values"]]
-    missing = [row for row in rows if is_edit_failure(row)]
-    names = list(dict.fromkeys(name for row in judged for name in row["values"]))
-    groups = sorted({row["group"] for row in judged if row["group"] is not None})
-    agreement, note = _measure_agreement(scores)
-    steps = [row["num_steps"] for row in rows if row["num_steps"] is not None]
+    judged, missing = rows.where(rows.scored), int(rows.without_result.sum())
+    names = [name for name in scores.scales if not np.isnan(judged.values[name]).all()]
+    agreement, repeated, note = _measure_agreement(scores)
+    steps = rows.numbers("num_steps")
+    identity = scores.identity
     return Evaluation(
         run=scores.run,
-        judge=", ".join(scores.identity["judge"]),
-        protocol=", ".join(scores.identity["protocol"]),
+        judge=", ".join(identity["judge"]),
+        protocol=", ".join(identity["protocol"]),
         records=len(rows),
         judged=len(judged),
-        judge_failed=len(rows) - len(judged) - len(missing),
-        no_result=len(missing),
-        errors=dict(Counter(row["error_kind"] for row in rows if row["error_kind"])),
+        judge_failed=len(rows) - len(judged) - missing,
+        no_result=missing,
+        errors=count_texts(rows, "error_kind"),
         means={name: average(judged, name) for name in names},
         groups={
-            group: {name: average([r for r in judged if r["group"] == group], name) for name in names}
-            for group in groups
+            group: {name: average(judged, name, judged.equal("group", group)) for name in names}
+            for group in judged.distinct("group")
         },
-        scales=scores.scales,
+        scales={name: scores.scales[name] for name in (OVERALL, *names)},
         agreement=agreement,
-        repeated=len(scores.of(REPEAT)),
+        repeated=repeated,
         agreement_note=note,
         canaries=[found for kind in CANARIES if (found := _look_at_canary(scores, kind)) is not None],
-        steps=float(np.mean(steps)) if steps else None,
-        edit_cost=sum(row["edit_cost"] or 0.0 for row in rows),
-        cost=sum(row["cost"] or 0.0 for row in scores.rows),
-        judge_seconds=sum((row["seconds"] or {}).get("judge") or 0.0 for row in scores.rows),
+        steps=None if np.isnan(steps).all() else float(np.nanmean(steps)),
+        edit_cost=float(np.nansum(rows.numbers("edit_cost"))),
+        cost=add_up(scores, "cost"),
+        judge_seconds=add_up(scores, "judge_seconds"),
     )
 
 
-def average(rows: Iterable[Mapping[str, Any]], name: str) -> Mean:
+def count_texts(rows: Judgings, column: str) -> dict[str, int]:
+    """How often each text of a column is there."""
+    counts = rows.table[column].drop_null().value_counts().to_pylist()
+    return {each["values"]: each["counts"] for each in counts}
+
+
+def add_up(scores: Scores, column: str) -> float:
+    """The sum of a column of numbers over all judgings."""
+    return sum(float(np.nansum(rows.numbers(column))) for rows in (scores.results, scores.controls))
+
+
+def average(rows: Judgings, name: str, among: Bools | bool = True) -> Mean:
     """The mean of a score over the rows that have it.
 
     Args:
         rows: with at least one such.
         name: of the score.
+        among: which of the rows.
     """
-    having = [row for row in rows if name in row["values"]]
-    values, clusters = [row["values"][name] for row in having], [cluster_of(row) for row in having]
-    value = float(np.mean(values)) if values else float("nan")
+    having = ~np.isnan(rows.values[name]) & among
+    values, clusters = rows.values[name][having], rows.clusters[having]
+    value = float(np.mean(values)) if len(values) else float("nan")
     try:
         found = bootstrap_mean(values, clusters, seed=SEED)
     except StatisticsError as error:
-        return Mean(value, None, len(values), len(set(clusters)), str(error))
+        return Mean(value, None, len(values), len(np.unique(clusters)), str(error))
     return Mean(found.value, found.interval, found.items, found.clusters)
 
 
-def _measure_agreement(scores: Scores) -> tuple[SelfAgreement | None, str]:
-    pairs = [[one["values"][OVERALL], other["values"][OVERALL]] for one, other in scores.repeats]
-    if not pairs:
-        return None, "no result was judged twice"
+def _measure_agreement(scores: Scores) -> tuple[SelfAgreement | None, int, str]:
+    """The agreement, of how many it was asked, and why there is none."""
+    again, first = scores.beside(REPEAT)
+    pairs = np.stack([first, again.values[OVERALL]], axis=1)
+    pairs = pairs[~np.isnan(pairs).any(1)]
+    if not len(pairs):
+        return None, len(again), "no result was judged twice"
     try:
-        return measure_self_agreement(pairs), ""
+        return measure_self_agreement(pairs), len(again), ""
     except StatisticsError as error:
-        return None, str(error)
+        return None, len(again), str(error)
 
 
 def _look_at_canary(scores: Scores, kind: str) -> Canary | None:
-    rows = scores.of(kind)
-    if not rows:
+    rows, own = scores.beside(kind)
+    if not len(rows):
         return None
-    own = {row["of"]: row["values"].get(OVERALL) for row in scores.results}
-    judged = [row for row in rows if row["values"]]
-    values = [row["values"][OVERALL] for row in judged]
-    pairs = [(row["values"][OVERALL], own.get(row["of"])) for row in judged]
+    values = rows.values[OVERALL][rows.scored]
     return Canary(
         kind,
-        len(judged),
-        len(rows) - len(judged),
-        float(np.mean(values)) if values else None,
-        sum(result is not None and value >= result for value, result in pairs),
+        len(values),
+        len(rows) - len(values),
+        float(np.mean(values)) if len(values) else None,
+        int(np.count_nonzero(rows.values[OVERALL] >= own)),
     )

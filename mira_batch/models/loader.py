@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
-from mira_batch.config.models import PanelConfig
+from mira_batch.config.models import FidelityJudgeConfig, JudgeConfig, PanelConfig, RulesJudgeConfig
 from mira_batch.config.models.base import BatchedConfig, ModelConfig
 from mira_batch.config.models.judges import PairwiseConfig, ProtocolConfig
 from mira_batch.config.models.local import TorchConfig
 from mira_batch.config.models.served import ServedConfig
+from mira_batch.core.errors import ConfigError
 from mira_batch.core.pairs import PairRequest, Preference
 from mira_batch.core.pixels import MOST_PIXELS
 from mira_batch.core.questions import Answer
@@ -25,6 +26,8 @@ from mira_batch.core.source_type import GENERATIVE
 from mira_batch.core.usage import Usage
 from mira_batch.models.judges import (
     AgainstOriginal,
+    BothOrders,
+    ByScores,
     JudgeProtocol,
     Pairwise,
     Panel,
@@ -156,6 +159,27 @@ def load_comparer(
     return model.open(), model.identity
 
 
+def load_pair_judge(
+    config: JudgeConfig, limit_seconds: float | None = None, fetch: Fetch = no_weights
+) -> ModelClients:
+    """Load the judge that says of two results which is better: a model that looks at both, in both orders; or
+    the embedded judges, by the scores of each.
+
+    Args:
+        config: which judge: pairwise, rules or fidelity.
+        limit_seconds: how long a call may take; None: any time.
+        fetch: brings weights to this node.
+
+    Returns:
+        Its client as `judge`, of `PairRequest` and `Judgement`; see `models/judges/comparing.py`.
+
+    Raises:
+        ConfigError: it can't be built as configured, or is another judge.
+    """
+    model = _Loading(cache(fetch), MOST_PIXELS).build_pair_judge(config, limit_seconds, "judge")
+    return ModelClients({JUDGE.name: model.open()}, {JUDGE.name: model.identity})
+
+
 def list_copies(config: ModelConfig) -> list[str]:
     """The device of each copy of a model: `replicas` on each of `devices`."""
     devices = config.devices if isinstance(config, TorchConfig) else ("auto",)
@@ -190,7 +214,7 @@ class _Loading:
             case PairwiseConfig():
                 comparer = self.build_comparer(config, limit, field)
                 identity = f"{comparer.identity} against=original"
-                return _Built(identity, lambda: AgainstOriginal(comparer.open()))
+                return _Built(identity, lambda: AgainstOriginal(BothOrders(comparer.open())))
             case ProtocolConfig():
                 protocol: Any = build_protocol(config, field)  # pyright: ignore[reportArgumentType]
                 return self._build_protocol(protocol, config, limit, field)
@@ -199,6 +223,16 @@ class _Loading:
 
     def build_comparer(self, config: PairwiseConfig, limit: float | None, field: str) -> _Built:
         return self._build_protocol(Pairwise(config), config, limit, field)
+
+    def build_pair_judge(self, config: JudgeConfig, limit: float | None, field: str) -> _Built:
+        match config:
+            case PairwiseConfig():
+                comparer = self.build_comparer(config, limit, field)
+                return _Built(f"{comparer.identity} orders=2", lambda: BothOrders(comparer.open()))
+            case RulesJudgeConfig() | FidelityJudgeConfig():
+                judge = self.build(JUDGE, config, limit, field)
+                return _Built(f"{judge.identity} by=scores", lambda: ByScores(judge.open()))
+        raise ConfigError(f"{field}: a judge {config.type} compares no pairs")
 
     def _build_protocol(
         self, protocol: JudgeProtocol[Any, Any], config: ProtocolConfig, limit: float | None, field: str

@@ -13,8 +13,9 @@ from typing import Any
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, StoreError
-from mira_batch.evaluate.compare import Comparison, pair_records
+from mira_batch.evaluate.compare import Comparison
 from mira_batch.evaluate.judged_images import Judged, JudgedImages, find_judged
+from mira_batch.evaluate.pairing import Pairs, pair_up
 from mira_batch.evaluate.scores import OVERALL, Scores, read_details
 from mira_batch.report.comparison_contents import Checked, ComparisonPage, Side
 from mira_batch.report.contents import Entry, Picture
@@ -23,6 +24,7 @@ from mira_batch.report.judged import describe_left_out
 from mira_batch.report.links import Reports, link_from, make_address
 from mira_batch.report.pictures import encode_large, shrink
 from mira_batch.report.plots import lay_effort, lay_failures, lay_forest, lay_scatter, lay_splits
+from mira_batch.report.preferred import describe_pairwise
 from mira_batch.report.render import render_comparison
 from mira_batch.storage.stores import open_store
 
@@ -54,15 +56,15 @@ def write_comparison(
     folder, _, name = place.rpartition("/")
     if not folder or not name.lower().endswith((".html", ".htm")):
         raise ConfigError(f"--report {place}: give a file that ends in .html; its folder may be a URI")
-    scored = [
-        (one["of"], one["values"][OVERALL], other["values"][OVERALL])
-        for one, other in pair_records(a, b)
-        if one["values"] and other["values"]
-    ]
+    common = pair_up(a.results, b.results)
+    pairs = common.where(common.asked_alike)
+    both = pairs.where(pairs.a.scored & pairs.b.scored)
+    values = (column.tolist() for column in both.take(OVERALL))
+    scored = list(zip(both.a.table["of"].to_pylist(), *values, strict=True))
     worse, better = choose_records(scored)
     store = open_store(folder, storage)
     chunks = Chunks(store, "", most=1 << 62)
-    records = list(_Gallery(chunks, [*worse, *better], a, b, storage).fill(place))
+    records = list(_Gallery(chunks, [*worse, *better], pairs, (a, b), storage).fill(place))
     cells = lay_scatter(scored)
     identity = a.identity
     data = {
@@ -82,6 +84,9 @@ def write_comparison(
         scatter=cells,
         effort=lay_effort(found),
         failures=lay_failures(found),
+        pairwise=[
+            str(text) for text in (describe_pairwise(found.pairwise) if found.pairwise is not None else ())
+        ],
         worse=len(worse),
         better=len(better),
         written=datetime.now(UTC),
@@ -150,13 +155,17 @@ class _Gallery:
     """Makes the film strips of some records."""
 
     def __init__(
-        self, chunks: Chunks, records: Sequence[str], a: Scores, b: Scores, storage: StorageConfig
+        self,
+        chunks: Chunks,
+        records: Sequence[str],
+        pairs: Pairs,
+        both: tuple[Scores, Scores],
+        storage: StorageConfig,
     ) -> None:
         self._chunks = chunks
-        wanted = frozenset(records)
-        rows = {one["of"]: (one, other) for one, other in pair_records(a, b) if one["of"] in wanted}
+        wanted = pairs.where(pairs.a.among("of", records))
+        rows = {one["of"]: (one, other) for one, other in zip(wanted.a, wanted.b, strict=True)}
         self._pairs = [rows[record] for record in records]
-        both = (a, b)
         self._judged = [_locate(scores, storage, records) for scores in both]
         self._images = [JudgedImages(scores.run, storage) for scores in both]
         self._said = [read_details(scores.run, storage, records) for scores in both]

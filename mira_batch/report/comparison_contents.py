@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mira_batch.evaluate.compare import Comparison, Gate
+from mira_batch.evaluate.compare import Comparison
+from mira_batch.evaluate.gate import Gate
 from mira_batch.report.plots import Cell, Forest, Pair, Split
 
 
@@ -46,6 +47,8 @@ class ComparisonPage:
     scatter: Sequence[Cell]
     effort: Sequence[Pair]
     failures: Sequence[Pair]
+    pairwise: Sequence[str]
+    """What a judge of pairs said, in sentences; empty where none was asked."""
     worse: int
     better: int
     """Records shown of each kind."""

@@ -14,6 +14,7 @@ from mira_batch.evaluate.compare import Comparison, Failures, Line, show_signed
 from mira_batch.evaluate.scores import OVERALL
 from mira_batch.evaluate.statistics import Interval
 from mira_batch.evaluate.summary import Canary, Evaluation
+from mira_batch.report.preferred import describe_pairwise, show_shares
 
 _MOST_LINKED = 3
 _CANARIES = {
@@ -128,13 +129,13 @@ def describe_comparison(
         found: the comparison.
         links: of records their addresses in both runs' reports, empty where there is none.
     """
-    aside = describe_left_out(found)
     yield Text(show_text(f"A  {found.a}"))
     yield Text(show_text(f"B  {found.b}"))
     originals = found.scores[0].originals if found.scores else 0
     counts = (
         f"{found.paired:,} records of both, {found.scored:,} scored in both, from {originals:,} originals"
     )
+    aside = describe_left_out(found)
     yield Text(counts + (f"; left out: {aside}" if aside else ""))
     yield Text()
     yield _tabulate_lines(found)
@@ -149,6 +150,10 @@ def describe_comparison(
         if line.note:
             yield Text(show_text(f"no interval: {line.note}"))
     yield from _list_worst(found, links or {})
+    if found.pairwise is not None:
+        yield Text()
+        yield from describe_pairwise(found.pairwise)
+        yield Text(show_text(f"by {found.pairwise.judge}"), style="dim")
     yield Text(show_text(f"verdict: {found.verdict}"), style="bold")
 
 
@@ -228,7 +233,7 @@ def describe_calibration(found: Calibration) -> Iterator[str]:
         yield f"accept from {accepted.threshold:.3f} on: {share}, and {bad}"
     kappa = "" if agreed.kappa is None else f", κ {agreed.kappa:.2f}"
     yield (
-        f"agreement there: {100 * agreed.rate:.0f} % ({_show_shares(agreed.interval)}){kappa}; a good result "
+        f"agreement there: {100 * agreed.rate:.0f} % ({show_shares(agreed.interval)}){kappa}; a good result "
         f"scores above a bad one in {100 * agreed.ranking:.0f} % of pairs"
     )
     if found.pass_rate is None:
@@ -236,11 +241,7 @@ def describe_calibration(found: Calibration) -> Iterator[str]:
         return
     rate = found.pass_rate
     yield (
-        f"good of all results: {100 * rate.value:.1f} % ({_show_shares(rate.interval)}); by the decisions "
-        f"alone {_show_shares(rate.decided_alone)}"
+        f"good of all results: {100 * rate.value:.1f} % ({show_shares(rate.interval)}); by the decisions "
+        f"alone {show_shares(rate.decided_alone)}"
     )
     yield "all of this holds if the decided results were drawn at random, without a look at the scores"
-
-
-def _show_shares(interval: Interval) -> str:
-    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"

@@ -13,10 +13,12 @@ from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.text import show_text
+from mira_batch.evaluate.preferences import summarise_pairs
 from mira_batch.evaluate.scores import read_scores
 from mira_batch.evaluate.summary import summarise
 from mira_batch.report.facts import facts_table, summarise_facts
 from mira_batch.report.judged import describe_evaluation
+from mira_batch.report.preferred import describe_preferences
 from mira_batch.report.progress import summary_table
 from mira_batch.report.time_breakdown import breakdown_table
 from mira_batch.report.write import write_report
@@ -25,15 +27,15 @@ from mira_batch.storage.run.layout import PROFILE
 
 def look_at_results(settings: JobConfig, summary: RunSummary) -> tuple[dict[str, Any], str]:
     """Of an edit the location of its report, of an inspection what its facts add up to, of an evaluation what
-    its scores say. Of a run without records of its own there is nothing.
+    its scores or its pairs say. Of a run without records of its own there is nothing.
 
     Args:
         settings: the job's config.
         summary: what its run did.
 
     Returns:
-        `report`, `facts` or `evaluation` by name, and in words why there is none: that doesn't make a good
-        run fail.
+        `report`, `facts`, `evaluation` or `preferences` by name, and in words why there is none: that doesn't
+        make a good run fail.
     """
     if not summary.planned:
         return {}, ""
@@ -43,7 +45,10 @@ def look_at_results(settings: JobConfig, summary: RunSummary) -> tuple[dict[str,
         if not summary.committed:
             return {}, ""
         if isinstance(settings, EvaluateConfig):
-            return {"evaluation": summarise(read_scores(summary.run, settings.storage))}, ""
+            scores = read_scores(summary.run, settings.storage)
+            if scores.against is not None:
+                return {"preferences": summarise_pairs(scores)}, ""
+            return {"evaluation": summarise(scores)}, ""
         return {"facts": summarise_facts(summary.run, settings.storage)}, ""
     except StoreError as error:
         return {}, str(error)
@@ -93,6 +98,10 @@ def print_outcome(console: Console, summary: RunSummary, more: Mapping[str, Any]
     if "evaluation" in more:
         console.print()
         for part in describe_evaluation(more["evaluation"]):
+            console.print(part)
+    if "preferences" in more:
+        console.print()
+        for part in describe_preferences(more["preferences"]):
             console.print(part)
     if profile:
         console.print()

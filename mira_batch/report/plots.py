@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mira_batch.core.figures import show_dollars, show_figure
-from mira_batch.evaluate.compare import Comparison, Failures, Gate, Line, show_signed
+from mira_batch.evaluate.compare import Comparison, Failures, Line, show_signed
+from mira_batch.evaluate.gate import Gate
 from mira_batch.evaluate.scores import OVERALL
 from mira_batch.report.charts import find_step
 from mira_batch.report.data import clip

@@ -17,7 +17,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, RunConflict
 from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Status
-from mira_batch.evaluate.scores import OVERALL, Scores, read_details, read_scores
+from mira_batch.evaluate.scores import OVERALL, Scores, read_details, read_scores, refuse_pairs
 from mira_batch.report.contents import Card, Verdict
 from mira_batch.report.data import clip
 from mira_batch.report.score_charts import FAILED, JUDGED, NOT, NOTHING, Kept, make_scoring, name_charts
@@ -215,6 +215,8 @@ def read_scorings(
         pa.ArrowException, OSError: a result file of the run can't be read.
     """
     read = [read_scores(uri, storage) for uri in evaluations]
+    for scores in read:
+        refuse_pairs(scores, "give it to compare as --pairs")
     for number, scores in enumerate(read):
         for other in read[:number]:
             if other.identity == scores.identity:

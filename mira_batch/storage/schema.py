@@ -188,7 +188,7 @@ SCORES = pa.schema(
         ("status", pa.string()),
         ("error_kind", pa.string()),
         ("error_message", pa.string()),
-        ("judged", pa.string()),  # result; repeat; or a canary: original, black, other, nonsense
+        ("judged", pa.string()),  # result; repeat; or a canary: original, black, other, nonsense, same
         ("of", pa.string()),  # the record whose result, or original, this is about
         ("group", pa.string()),  # value of the metadata's key that groups are made by
         ("instruction", pa.string()),  # as the judge was given it
@@ -201,8 +201,12 @@ SCORES = pa.schema(
         ("num_steps", pa.int32()),
         ("edit_seconds", pa.float64()),
         ("edit_cost", pa.float64()),
+        # Of a pair, what the result was held against; null where it was scored by itself:
+        ("against_run", pa.string()),
+        ("against_status", pa.string()),
+        ("against_digest", pa.string()),  # of the pixels
         # What the judge said:
-        ("score", pa.float64()),  # in [0, 1]
+        ("score", pa.float64()),  # in [0, 1]; of a pair 1 the result is preferred, 0.5 neither, 0 the other
         ("axes", pa.list_(pa.struct([("name", pa.string()), *((n, pa.float64()) for n in _AXIS)]))),
         ("validity", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
         ("protocol", pa.string()),

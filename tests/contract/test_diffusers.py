@@ -232,8 +232,8 @@ def test_our_loop_gives_what_the_pipeline_itself_gives(editors: Any) -> None:
             num_inference_steps=1,
             true_cfg_scale=4.0,
         ).images[0]
-    # They undo the latents' scale by dividing by its reciprocal, ours multiplies: the last bit may differ, and
-    # rounds to another grey level now and then.
+    # They undo the latents' scale by dividing by its reciprocal, ours multiplies: the last bit may differ,
+    # which now and then rounds to another grey level.
     assert apart(ours, theirs) <= 1
     assert (pixels(ours) != pixels(theirs)).mean() < 0.001
 

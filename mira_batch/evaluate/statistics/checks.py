@@ -75,6 +75,9 @@ def number_labels(labels: Labels, expected: int, what: str) -> NDArray[np.intp]:
     """
     if len(labels) != expected:
         raise StatisticsError(f"{len(labels)} {what}s for {expected} values: there must be one for each")
+    if isinstance(labels, np.ndarray) and np.issubdtype(labels.dtype, np.integer):  # millions of them, too
+        _, first, found = np.unique(labels, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first))[found]
     places: dict[Hashable, int] = {}
     found = np.empty(expected, np.intp)
     for k, label in enumerate(labels.tolist() if isinstance(labels, np.ndarray) else labels):

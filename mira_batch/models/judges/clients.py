@@ -1,5 +1,5 @@
 """Judges that are made of other models' clients, each a `ModelClient` itself: one that asks a model by a
-protocol, one that compares a result with the original, and a panel.
+protocol, and a panel. Those that compare are in `comparing.py`.
 
 They are put together above the clients, and not inside one model, so that each question is a call of its own:
 batched with those of other records in the worker, or retried, limited and paid for by itself at an endpoint.
@@ -16,7 +16,6 @@ from typing import Any, Generic, Literal, TypeVar
 
 from mira_batch.core.errors import RecordError, boundary
 from mira_batch.core.identity import content_hash
-from mira_batch.core.pairs import PairRequest, Preference, Winner, agree
 from mira_batch.core.ports import Axis, Judgement, JudgeRequest, Timed
 from mira_batch.core.questions import Answer, Question
 from mira_batch.core.text import clean_text
@@ -29,7 +28,7 @@ Q = TypeVar("Q")
 R = TypeVar("R")
 
 
-class _Over:
+class Over:
     """What every client over others has in common."""
 
     role = JUDGE
@@ -62,7 +61,7 @@ class _Over:
         await asyncio.gather(*(client.close() for client in self._clients))
 
 
-class ProtocolJudge(_Over, Generic[Q, R]):
+class ProtocolJudge(Over, Generic[Q, R]):
     """Asks a model by a protocol. A `ModelClient` of requests and verdicts."""
 
     def __init__(self, protocol: JudgeProtocol[Q, R], model: ModelClient[Question, Answer]) -> None:
@@ -85,8 +84,8 @@ class ProtocolJudge(_Over, Generic[Q, R]):
         began = time.perf_counter()
         with boundary(JUDGE.failed):
             questions = await asyncio.to_thread(self._protocol.ask, request)
-        answers = await _gather(self._model.submit(question, priority) for question in questions)
-        usage = _add_up(answers, began)
+        answers = await gather_answers(self._model.submit(question, priority) for question in questions)
+        usage = add_up(answers, began)
         try:
             verdict = self._protocol.read(request, [answer.value for answer in answers])
         except Unreadable as fault:
@@ -100,48 +99,6 @@ class ProtocolJudge(_Over, Generic[Q, R]):
             raise
         checked: Any = JUDGE.check(verdict) if isinstance(verdict, Judgement) else verdict
         return Timed(checked, usage)
-
-
-class AgainstOriginal(_Over):
-    """Makes a score of comparing: a result against the original, in both orders.
-
-    1 where both orders prefer the result, 0 where both prefer the original, else 0.5. A `ModelClient` of
-    `JudgeRequest` and `Judgement`.
-    """
-
-    _SCORES: Mapping[Winner, float] = {Winner.second: 1.0, Winner.tie: 0.5, Winner.first: 0.0}
-
-    def __init__(self, comparer: ModelClient[PairRequest, Preference]) -> None:
-        """
-        Args:
-            comparer: the client that compares two results in one order.
-        """
-        super().__init__([comparer])
-        self._comparer = comparer
-
-    async def submit(self, request: JudgeRequest, priority: tuple[int, ...] = ()) -> Timed[Judgement]:
-        """The score of one result; see `ModelClient.submit`.
-
-        Raises:
-            RecordError: comparing failed in one of the orders.
-        """
-        began = time.perf_counter()
-        original = request.original
-        pair = PairRequest(request.record_id, request.instruction, original, original, request.candidate)
-        orders = (pair, pair.swap())
-        forward, backward = found = await _gather(self._comparer.submit(order, priority) for order in orders)
-        first, second = forward.value, backward.value
-        score = self._SCORES[agree(first.winner, second.winner)]
-        validity = {"orders_agree": float(first.winner is second.winner.swapped)}
-        judgement = Judgement(
-            score,
-            first.reason,
-            {"preference": Axis(score, 0.0, 1.0)},
-            f"{first.protocol} against=original orders=2",
-            (*first.raw, *second.raw),
-            validity,
-        )
-        return Timed(JUDGE.check(judgement), _add_up(found, began))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +153,7 @@ class PanelRules:
                 return fmean(scores.values(), [self.reliabilities[name] for name in scores])
 
 
-class Panel(_Over):
+class Panel(Over):
     """Combines the scores of several judges into one. A `ModelClient` of `JudgeRequest` and `Judgement`."""
 
     def __init__(
@@ -226,7 +183,7 @@ class Panel(_Over):
         for found in outcomes.values():
             if not isinstance(found, Timed | RecordError):
                 raise found
-        usage = _add_up(list(given.values()), began)
+        usage = add_up(list(given.values()), began)
         usage += Usage(cost=sum(error.cost for error in failed.values()))
         if len(given) < self._rules.quorum:
             kinds = {error.kind for error in failed.values()}
@@ -252,7 +209,7 @@ class Panel(_Over):
         return Judgement(score, clean_text("\n".join(said)), axes, self._rules.protocol, raw, validity)
 
 
-async def _gather(calls: Iterable[Awaitable[Timed[R]]]) -> list[Timed[R]]:
+async def gather_answers(calls: Iterable[Awaitable[Timed[R]]]) -> list[Timed[R]]:
     """All answers, or the first fault, which bears the cost of all calls."""
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     faults = [found for found in outcomes if isinstance(found, BaseException)]
@@ -268,7 +225,7 @@ async def _gather(calls: Iterable[Awaitable[Timed[R]]]) -> list[Timed[R]]:
     raise first
 
 
-def _add_up(answers: Sequence[Timed[Any]], began: float) -> Usage:
+def add_up(answers: Sequence[Timed[Any]], began: float) -> Usage:
     """What calls made side by side took of a record: their seconds add up, and what is left of the time since
     `began` it waited."""
     whole = sum((answer.usage for answer in answers), Usage())

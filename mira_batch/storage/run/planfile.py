@@ -173,3 +173,12 @@ def read_pointers(store: Store, key: str) -> pa.Table:
 def read_rejects(store: Store) -> list[dict[str, Any]]:
     """The manifest rows that could not be used."""
     return store.read(layout.REJECTS, lambda data: pq.read_table(pa.BufferReader(data)).to_pylist()) or []
+
+
+def count_rejects(store: Store) -> dict[str, int]:
+    """How many manifest rows could not be used, by reason."""
+
+    def count(data: bytes) -> list[dict[str, Any]]:
+        return pq.read_table(pa.BufferReader(data), columns=["reason"])["reason"].value_counts().to_pylist()
+
+    return {each["values"]: each["counts"] for each in store.read(layout.REJECTS, count) or ()}

@@ -167,3 +167,24 @@ def test_what_does_not_scatter_has_no_smallest_difference() -> None:
     with pytest.raises(StatisticsError, match="the same"):
         find_smallest_difference([0, 0, 0], "abc")
     assert bootstrap_mean([2, 2, 2], "abc", seed=0).interval.width == 0
+
+
+def test_many_thousands_of_clusters_are_drawn_in_bundles() -> None:
+    """In seconds, and as wide as the error says; more than one value of a cluster stays together."""
+    rng = np.random.default_rng(3)
+    clusters = np.repeat(np.arange(40_000), 2)
+    values = rng.gamma(2, 1, 40_000)[clusters]
+    found = bootstrap_mean(values, clusters, seed=1, draws=2_000)
+    assert found.value == pytest.approx(values.mean()) and found.clusters == 40_000
+    assert found.interval.width == pytest.approx(2 * Z * find_clustered_error(values, clusters), rel=0.06)
+    even = find_sign_flip_p(values - values.mean(), clusters, seed=1, draws=2_000)
+    off = values - values.mean() + 2.5 * find_clustered_error(values, clusters)
+    assert even > 0.9 and find_sign_flip_p(off, clusters, seed=1, draws=2_000) == pytest.approx(
+        0.012, abs=0.01
+    )
+
+
+def test_clusters_by_number_and_by_name_are_the_same() -> None:
+    numbers = np.array([7, 3, 7, 5, 3, 9])
+    one, other = (bootstrap_mean(SCORES[:6], c, seed=4) for c in (numbers, [f"n{k}" for k in numbers]))
+    assert one == other

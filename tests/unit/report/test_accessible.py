@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page
 
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.types import ErrorKind, Failure
-from mira_batch.evaluate.compare import compare, parse_gate
+from mira_batch.evaluate.compare import compare
+from mira_batch.evaluate.gate import parse_gate
 from mira_batch.report.comparison import write_comparison
 from mira_batch.report.comparison_contents import Checked
 from mira_batch.report.review import write_review

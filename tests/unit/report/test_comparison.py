@@ -12,7 +12,8 @@ import pytest
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.receipts import RunSummary
-from mira_batch.evaluate.compare import Comparison, compare, parse_gate
+from mira_batch.evaluate.compare import Comparison, compare
+from mira_batch.evaluate.gate import parse_gate
 from mira_batch.evaluate.scores import Scores
 from mira_batch.report.comparison import choose_records, write_comparison
 from mira_batch.report.comparison_contents import Checked

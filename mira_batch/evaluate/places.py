@@ -1,0 +1,61 @@
+"""Where results are: one run or all runs of an output, and the rows that stand for their records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mira_batch.config.evaluate import EvaluateConfig
+from mira_batch.config.shared import StorageConfig
+from mira_batch.core.errors import ManifestError
+from mira_batch.core.types import Status
+from mira_batch.storage.catalogue.standing import find_standing_rows
+from mira_batch.storage.run.layout import RUN
+from mira_batch.storage.stores import READ_ERRORS, file_exists, find_files, shorten_error
+
+NEEDED = ("record_id", "status", "source_digest", "result_digest", "run", "shard", "row")
+"""Columns of the rows that stand for records."""
+ROW_BYTES = 2_000
+"""What reading a row's small columns takes, about."""
+SPLIT_BYTES = 64_000_000
+"""What is less than two of these is read in the driver."""
+
+
+def find_kind(place: str, storage: StorageConfig) -> bool | None:
+    """Whether a place is one run rather than all runs of an output; None: neither, so it is a manifest.
+
+    Raises:
+        ManifestError: it can't be looked at.
+    """
+    try:
+        if file_exists(f"{place}/{RUN}", storage):
+            return True
+        runs = find_files(f"{place}/*/{RUN}", storage)
+        return False if any(file.location.endswith(f"/{RUN}") for file in runs) else None
+    except READ_ERRORS as error:
+        raise ManifestError(
+            f"{place}: can't be looked at; check the path and the credentials ({shorten_error(error)})"
+        ) from error
+
+
+def read_standing(place: str, one_run: bool, config: EvaluateConfig) -> tuple[str, Iterator[pa.Table]]:
+    """The output that results lie in, and their rows (schema `SNAPSHOT`): of those that are to be judged, and
+    of failed ones, which are counted.
+
+    Args:
+        place: a run, or all runs of an output.
+        one_run: which of both.
+        config: the job's; what `input.where` says is up to the caller.
+    """
+    found = find_standing_rows(place, one_run, config.storage)
+    wanted = pa.array(sorted({*config.input.wanted, Status.failed.value}), pa.string())
+    is_wanted = pc.field("gone").is_null() & pc.field("status").isin(wanted)
+    return found.output, (table.filter(is_wanted) for table in found.tables)
+
+
+def name_version(row: Mapping[str, Any]) -> str:
+    """What tells that a result changed."""
+    return f"{row['run']} {row['shard']} {row['row']} {row['result_digest']}"
