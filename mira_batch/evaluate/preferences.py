@@ -16,6 +16,7 @@ from mira_batch.evaluate.against import ONLY_A, ONLY_B, OTHERWISE
 from mira_batch.evaluate.controls import PAIR_CANARIES, REPEAT, SAME
 from mira_batch.evaluate.scores import OVERALL, Bools, Judgings, Scores, find_records
 from mira_batch.evaluate.statistics import (
+    DRAWS,
     Estimate,
     Floats,
     Interval,
@@ -203,7 +204,7 @@ def measure_preference(pairs: Judgings) -> Preference:
     return Preference(verdicts, found.value, found.interval, found.clusters)
 
 
-def estimate_share(values: Floats, clusters: np.ndarray) -> Estimate:
+def estimate_share(values: Floats, clusters: np.ndarray, draws: int = DRAWS) -> Estimate:
     """The mean of verdicts between 0 and 1 with its interval of 95 %.
 
     Mostly that is the bootstrap over originals. Of pairs from one original each that are all 0 or 1 it is
@@ -213,6 +214,7 @@ def estimate_share(values: Floats, clusters: np.ndarray) -> Estimate:
     Args:
         values: shape [pairs].
         clusters: what each pair's original is, shape [pairs].
+        draws: replicates of the bootstrap.
 
     Raises:
         StatisticsError: there is none, or they differ and come from one original.
@@ -224,7 +226,7 @@ def estimate_share(values: Floats, clusters: np.ndarray) -> Estimate:
         return Estimate(value, interval, len(values), count)
     if count == len(values) and np.isin(values, (0, 1)).all():
         return Estimate(value, find_wilson_interval(int(values.sum()), count), count, count)
-    return bootstrap_mean(values, clusters, seed=SEED)
+    return bootstrap_mean(values, clusters, seed=SEED, draws=draws)
 
 
 def find_equal(pairs: Judgings) -> Bools:

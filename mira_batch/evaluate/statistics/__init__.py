@@ -22,6 +22,7 @@ from mira_batch.evaluate.statistics.checks import (
     read_values,
 )
 from mira_batch.evaluate.statistics.clusters import (
+    DRAWS,
     Estimate,
     bootstrap_mean,
     find_clustered_error,
@@ -46,6 +47,7 @@ from mira_batch.evaluate.statistics.special import find_binomial_tail
 from mira_batch.evaluate.statistics.strengths import Strengths, fit_strengths
 
 __all__ = [
+    "DRAWS",
     "BothOrders",
     "Discordance",
     "Estimate",

@@ -33,7 +33,7 @@ _AT_ONCE = 1 << 21
 _EMPTY = 0.01
 """Share of replicates that may lack a group."""
 _MOST = 10_000
-"""Clusters that are drawn each by itself."""
+"""Clusters that are drawn each by itself; their numbers are drawn as 16 bits, which is the quickest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +161,13 @@ def bootstrap_mean(
 def _draw_means(sums: _Sums, draws: int, rng: np.random.Generator) -> Iterator[Floats]:
     """Means of replicates, NaN where one lacks a group, [some of the draws]."""
     count = len(sums.totals)
+    sides = [np.ascontiguousarray(side.T) for side in (sums.totals, sums.counts)]
     step = max(1, _AT_ONCE // count)
     for start in range(0, draws, step):
-        drawn = rng.integers(count, size=(min(step, draws - start), count))
-        drawn += np.arange(len(drawn))[:, None] * count
-        times = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+        drawn = rng.integers(count, size=(min(step, draws - start), count), dtype=np.uint16)
+        totals, items = (np.array([column[drawn].sum(1) for column in side]) for side in sides)
         with np.errstate(invalid="ignore"):
-            yield np.mean((times @ sums.totals) / (times @ sums.counts), axis=1)
+            yield np.mean(totals / items, axis=0)
 
 
 def find_sign_flip_p(

@@ -99,6 +99,7 @@ def find_t_quantile(share: float, degrees: float) -> float:
     return math.sqrt(degrees * rest / (1 - rest)) if rest < 1 else math.inf
 
 
+@lru_cache(maxsize=256)
 def find_f_quantile(share: float, upper: float, lower: float) -> float:
     """Quantile of Fisher's F.
 

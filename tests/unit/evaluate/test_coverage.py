@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mira_batch.evaluate.calibration import estimate_pass_rate
+from mira_batch.evaluate.preferences import estimate_share
 from mira_batch.evaluate.statistics import (
     Interval,
     StatisticsError,
@@ -16,10 +17,11 @@ from mira_batch.evaluate.statistics import (
     find_exact_interval,
     find_sign_flip_p,
     find_wilson_interval,
+    measure_self_agreement,
 )
 
 WORLDS = 2000
-DRAWS = 999
+DRAWS = 599
 
 
 def make_clusters(rng: np.random.Generator, count: int, largest: int) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +31,7 @@ def make_clusters(rng: np.random.Generator, count: int, largest: int) -> tuple[n
     return of_image[clusters] + rng.normal(0, 1, len(clusters)), clusters
 
 
-@pytest.mark.parametrize(("count", "largest"), [(20, 3), (40, 4), (60, 6)])
+@pytest.mark.parametrize(("count", "largest"), [(20, 3), (60, 6)])
 def test_the_cluster_bootstrap(count: int, largest: int) -> None:
     rng = np.random.default_rng(count)
     covered = alone = 0
@@ -99,3 +101,27 @@ def test_the_prediction_powered_pass_rate(decisions: int, rate: float, noise: fl
     assert refused <= 0.01 * WORLDS
     assert 0.93 <= np.mean(covered) <= 0.97
     assert np.mean(narrower) < (0.8 if noise == 1 else 1)
+
+
+@pytest.mark.parametrize(("originals", "each", "tie"), [(25, 1, 0.0), (40, 3, 0.2)])
+def test_the_share_of_pairs_in_which_one_is_preferred(originals: int, each: int, tie: float) -> None:
+    """Pairs of one original are alike; a tie counts half."""
+    rng = np.random.default_rng(originals)
+    clusters, covered = np.repeat(np.arange(originals), each), 0
+    for _ in range(WORLDS):
+        taste = rng.beta(6, 4, originals)[clusters]
+        verdicts = np.where(rng.random(len(clusters)) < tie, 0.5, rng.random(len(clusters)) < taste)
+        found = estimate_share(verdicts, clusters, draws=DRAWS)
+        covered += found.interval.covers(0.6 * (1 - tie) + tie / 2)
+    assert 0.93 <= covered / WORLDS <= 0.97
+
+
+@pytest.mark.parametrize(("items", "repeats", "icc"), [(16, 2, 0.9), (30, 4, 0.5)])
+def test_the_self_agreement(items: int, repeats: int, icc: float) -> None:
+    rng = np.random.default_rng(items)
+    covered = 0
+    for _ in range(WORLDS):
+        of_item = rng.normal(0, np.sqrt(icc), items)[:, None]
+        scores = of_item + rng.normal(0, np.sqrt(1 - icc), (items, repeats))
+        covered += measure_self_agreement(scores).interval.covers(icc)
+    assert 0.93 <= covered / WORLDS <= 0.97

@@ -40,15 +40,3 @@ def test_where_all_verdicts_are_the_same_it_is_the_exact_one(
 def test_different_verdicts_about_one_original_have_no_interval() -> None:
     with pytest.raises(StatisticsError, match="one cluster"):
         estimate_share(np.array([1.0, 0.0]), np.zeros(2, int))
-
-
-@pytest.mark.parametrize(("originals", "each", "tie"), [(25, 1, 0.0), (40, 1, 0.4), (30, 3, 0.2)])
-def test_intervals_cover_the_truth(originals: int, each: int, tie: float) -> None:
-    """Of 95 %, in 93 to 97 of 100 made-up worlds, where pairs of one original are alike."""
-    rng = np.random.default_rng(originals)
-    clusters, covered = np.repeat(np.arange(originals), each), 0
-    for _ in range(400):
-        taste = rng.beta(6, 4, originals)[clusters]
-        verdicts = np.where(rng.random(len(clusters)) < tie, 0.5, rng.random(len(clusters)) < taste)
-        covered += estimate_share(verdicts, clusters).interval.covers(0.6 * (1 - tie) + tie / 2)
-    assert 0.92 <= covered / 400 <= 0.98
