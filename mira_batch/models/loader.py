@@ -26,6 +26,7 @@ from mira_batch.core.source_type import GENERATIVE
 from mira_batch.core.usage import Usage
 from mira_batch.models.judges import (
     AgainstOriginal,
+    Escalation,
     JudgeProtocol,
     Pairwise,
     Panel,
@@ -228,7 +229,8 @@ class _Loading:
             {name: model.identity for name, model in models.items()},
             config.combine,
             {member.name: member.reliability for member in config.members},
-            len(models) if config.quorum is None else config.quorum,
+            config.quorum,
+            None if (when := config.escalate) is None else Escalation(when.entropy_above, when.score_between),
         )
         return _Built(
             rules.identity, lambda: Panel(rules, {name: model.open() for name, model in models.items()})
