@@ -34,6 +34,11 @@ _WITHOUT_EFFECT = {"png": ("quality", "background"), "webp": ("background",), "j
 it left out, since it is in those of earlier releases."""
 
 
+_ADDED = ("candidates", "unsure_above")
+"""Settings of a judge that earlier releases hadn't. At their default they are no part of a fingerprint, so
+that the names of work stay."""
+
+
 class InputConfig(ManifestConfig):
     """What to edit."""
 
@@ -58,12 +63,44 @@ class AcceptConfig(Strict):
     model: JudgeConfig
     """Which judge."""
     attempts: int = Field(default=2, ge=1, le=16)
-    """Seeds tried for an edit before it is rolled back."""
+    """Most seeds tried for an edit, before it is rolled back."""
+    candidates: int = Field(default=1, ge=1, le=16)
+    """Fewest seeds tried for an edit: of all that are drawn the judge's best is taken (best-of-N). One that
+    reaches `satisfied` ends the drawing."""
+    unsure_above: float | None = Field(default=None, ge=0)
+    """A further seed is tried, up to `attempts`, where the best so far is accepted but the judge is unsure of
+    it: the entropy that it gives (score_logit: 0 to 1.79 nats) is above this. None: it is taken as it is."""
     tolerance: float = Field(default=0.0, ge=0, le=1)
     """An edit is accepted when its score is at least the current image's less this (the untouched image
     counts 0) and above 0, which is nothing of what was asked for."""
     satisfied: float | None = Field(default=None, ge=0, le=1)
     """Stop when an accepted image scores at least this; None leaves stopping to the policy."""
+
+    @model_validator(mode="after")
+    def _draws_with_effect(self) -> AcceptConfig:
+        if self.candidates > self.attempts:
+            raise ValueError(
+                f"candidates is {self.candidates}, and attempts, the most seeds tried, is {self.attempts}; "
+                f"set attempts to {self.candidates} or more"
+            )
+        if self.unsure_above is None:
+            return self
+        if self.candidates == self.attempts and self.satisfied is None:
+            raise ValueError(
+                f"unsure_above: all {self.attempts} attempts are drawn anyway, so no further seed is left to "
+                "try; raise attempts, or lower candidates"
+            )
+        if (most := self.model.most_entropy) is None:
+            raise ValueError(
+                f"unsure_above: a judge of type {self.model.type} doesn't say how unsure it is; take "
+                "score_logit, or leave it out"
+            )
+        if self.unsure_above >= most:
+            raise ValueError(
+                f"unsure_above is {self.unsure_above:g}, and this judge gives no entropy above {most:.4g}; "
+                "lower it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _knows_the_instruction(self) -> AcceptConfig:
@@ -188,7 +225,8 @@ class BulkEditConfig(JobConfig):
 
     @staticmethod
     def _judge_pixels(judge: AcceptConfig) -> dict[str, Any]:
-        return judge.model_dump(mode="json", exclude={"model"}) | {"model": judge.model.pixels()}
+        unset = {name for name in _ADDED if getattr(judge, name) == AcceptConfig.model_fields[name].default}
+        return judge.model_dump(mode="json", exclude={"model", *unset}) | {"model": judge.model.pixels()}
 
     def loop_limits(self) -> Limits:
         """The loop's own limits."""
@@ -197,6 +235,8 @@ class BulkEditConfig(JobConfig):
             max_steps=self.limits.max_steps,
             malformed_retries=self.limits.malformed_retries,
             attempts_per_step=judge.attempts if judge else 1,
+            candidates=judge.candidates if judge else 1,
+            unsure_above=judge.unsure_above if judge else None,
             tolerance=judge.tolerance if judge else 0.0,
             satisfied=judge.satisfied if judge else None,
             max_seconds=self.limits.max_seconds_per_record,

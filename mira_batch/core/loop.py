@@ -2,24 +2,26 @@
 
 Owns the life of one record. It knows nothing of batches, threads, stores or Ray: models are awaited
 one request at a time through `Models`, and each step goes into a `StepLog` before the next begins. To
-the published loop it adds a step cap, a history, an optional judge that may reject an edit, and two
-guards against going nowhere (docs/adr/0003).
+the published loop it adds a step cap, a history, an optional judge that picks and rejects edits
+(`acceptance.py`), and two guards against going nowhere (docs/adr/0003).
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from mira_batch.core import identity
+from mira_batch.core.acceptance import find_best, is_accepted, wants_another
 from mira_batch.core.actions import parse_action
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import EditRequest, JudgeRequest, Models, PolicyRequest, StepLog, Timed
 from mira_batch.core.text import clean_text
 from mira_batch.core.types import (
+    Candidate,
     Edit,
     EditTask,
     ErrorKind,
@@ -74,7 +76,6 @@ async def run_record(
             run.usage += Usage.of(io=time.perf_counter() - written)
     except RecordError as error:
         failure = error.failure
-        run.pending += Usage(cost=error.cost)
     return Trajectory(
         steps=tuple(run.steps),
         result=run.result(),
@@ -115,8 +116,14 @@ class _Run:
         self.steps.append(logged)
         self.usage += logged.step.usage
 
-    def book(self, timed: Timed[T]) -> T:
-        """A model's answer, its time and price noted for the step that it is part of."""
+    async def call(self, role: str, call: Awaitable[Timed[T]]) -> T:
+        """A model's answer. Its time and price are noted for the step that it is part of; where it fails, its
+        price."""
+        try:
+            timed = await call
+        except RecordError as error:
+            self.pending += Usage.paid(role, error.cost)
+            raise
         self.pending += timed.usage
         return timed.value
 
@@ -149,7 +156,7 @@ class _Run:
                 attempt,
                 problem,
             )
-            answer = self.book(await self.models.propose(request))
+            answer = await self.call("policy", self.models.propose(request))
             action = parse_action(answer)
             answer = clean_text(answer)  # what was parsed is whole; what is kept can be written down
             if not isinstance(action, MalformedAction):
@@ -162,49 +169,53 @@ class _Run:
         )
 
     async def carry_out(self, edit: Edit, answer: str) -> LoggedStep:
-        """Make the edit. With a judge, try further seeds until one is accepted; keep the best."""
-        best: LoggedStep | None = None
-        for attempt in range(self.limits.attempts_per_step if self.models.score else 1):
-            index, before = len(self.steps), self.current
-            seed = identity.seed(self.task.work_id, "editor", index, attempt)
-            request = EditRequest(self.task.record_id, edit.instruction, before, self.original, seed, index)
-            frame = self.book(await self.models.edit(request))
-            score = await self._judge(frame, edit)
-            accepted = score is None or 0 < score >= self.score - self.limits.tolerance
-            step = Step(
-                index,
-                edit.thought,
-                edit.instruction,
-                answer,
-                seed,
-                attempt,
-                before.digest,
-                frame.digest,
-                accepted,
-                score,
-            )
-            if best is None or (score or 0.0) > (best.step.score or 0.0):
-                best = LoggedStep(step, frame)
-            if accepted:
-                break
-        assert best is not None
-        step = replace(best.step, usage=self.pending)
-        self.pending = Usage()
-        return replace(best, step=step)
-
-    async def _judge(self, candidate: Frame, edit: Edit) -> float | None:
-        if self.models.score is None:
-            return None
-        task = self.task
-        request = JudgeRequest(
-            task.record_id,
-            task.instruction,
-            self.original,
-            candidate,
+        """Make the edit. With a judge, draw seed after seed as long as `wants_another`; take the best."""
+        drawn: list[Candidate] = []
+        frames: list[Frame] = []
+        while not drawn or wants_another(drawn, self.score, self.limits):
+            candidate, frame = await self._draw(edit, len(drawn))
+            drawn.append(candidate)
+            frames.append(frame)
+        attempt = find_best(drawn)
+        best = drawn[attempt]
+        step = Step(
+            len(self.steps),
+            edit.thought,
             edit.instruction,
-            json.loads(task.metadata or "{}"),
+            answer,
+            best.seed,
+            attempt,
+            self.current.digest,
+            best.after,
+            is_accepted(best.score, self.score, self.limits),
+            best.score,
+            self.pending,
+            tuple(drawn) if self.models.score else (),
         )
-        return self.book(await self.models.score(request)).score
+        self.pending = Usage()
+        return LoggedStep(step, frames[attempt])
+
+    async def _draw(self, edit: Edit, attempt: int) -> tuple[Candidate, Frame]:
+        """Make the edit with one seed, and have it judged."""
+        task, index = self.task, len(self.steps)
+        seed = identity.seed(task.work_id, "editor", index, attempt)
+        request = EditRequest(task.record_id, edit.instruction, self.current, self.original, seed, index)
+        frame = await self.call("editor", self.models.edit(request))
+        if self.models.score is None:
+            return Candidate(seed, frame.digest, None), frame
+        metadata = json.loads(task.metadata or "{}")
+        asked = JudgeRequest(
+            task.record_id, task.instruction, self.original, frame, edit.instruction, metadata
+        )
+        judgement = await self.call("judge", self.models.score(asked))
+        entropy = judgement.validity.get("entropy")
+        if entropy is None and self.limits.unsure_above is not None:
+            raise RecordError(
+                ErrorKind.judge_failed,
+                "judge.unsure_above needs a judge that says how unsure it is, by `entropy` in its validity, "
+                "and this one doesn't; leave it out, or take score_logit",
+            )
+        return Candidate(seed, frame.digest, judgement.score, entropy), frame
 
     def result(self) -> Frame:
         """The current image, or with a judge the accepted one it liked best; of equals the latest,

@@ -157,6 +157,19 @@ class MalformedAction:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """An image that was drawn for a step, and what the judge said of it."""
+
+    seed: int
+    after: str
+    """Its digest."""
+    score: float | None
+    """The judge's, in [0, 1]; None without a judge."""
+    entropy: float | None = None
+    """How unsure the judge was, in nats; None where it doesn't say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One edit of a trajectory, as it is logged."""
 
@@ -169,7 +182,7 @@ class Step:
     """The policy's text, unparsed."""
     seed: int
     attempt: int
-    """Which try of this step gave `frame` (only a judge asks for a second)."""
+    """Which try of this step gave its image (only a judge asks for a second)."""
     before: str
     """Digest of the image the edit was applied to."""
     after: str
@@ -180,6 +193,9 @@ class Step:
     """The judge's score of the image, in [0, 1]; None without a judge."""
     usage: Usage = field(default_factory=Usage)
     """What it took of the models' and the record's time, and what endpoints charged."""
+    candidates: tuple[Candidate, ...] = ()
+    """All images that were drawn for it and judged, by attempt; empty without a judge, and in logs of earlier
+    releases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +251,11 @@ class Limits:
     malformed_retries: int = 2
     """How often a policy is asked again after a malformed answer."""
     attempts_per_step: int = 1
-    """Seeds tried per step before a rejected edit is rolled back. Needs a judge."""
+    """Most seeds tried per step, before a rejected edit is rolled back. Needs a judge."""
+    candidates: int = 1
+    """Fewest seeds tried per step, of which the judge's best is taken, unless one satisfies it."""
+    unsure_above: float | None = None
+    """A further seed is tried where the best so far is accepted with an entropy above this, in nats."""
     tolerance: float = 0.0
     """A candidate is accepted when its score is above 0 and at least the current image's less this."""
     satisfied: float | None = None

@@ -28,6 +28,7 @@ class Usage:
             worker, gpu, load     its life; that, times its GPUs; loading the models
             a model's role        calls that gave answers, over all replicas
             retried               calls that gave none: they failed, or their batch was too large
+            <role>_served         of these, calls of endpoints, which need no machine of ours
             <role>_waiting        records that waited for that model's call to begin
             io                    records that were read, logged or encoded, and commits
 
@@ -40,11 +41,24 @@ class Usage:
     """US dollars that endpoints charged."""
     retries: int = 0
     """Passing faults of image stores and endpoints that were waited out."""
+    charges: Mapping[str, float] = field(default_factory=dict)
+    """Of `cost`, what the models of a role charged, by its name. Not known of steps and receipts of earlier
+    releases."""
 
     @classmethod
     def of(cls, *, cost: float = 0.0, retries: int = 0, **seconds: float) -> Usage:
         """A usage of these seconds by name; names of 0 seconds are left out."""
         return cls({name: value for name, value in seconds.items() if value}, cost, retries)
+
+    @classmethod
+    def paid(cls, role: str, dollars: float) -> Usage:
+        """What a model's endpoint charged.
+
+        Args:
+            role: its role's name.
+            dollars: US dollars; 0 where it charges nothing.
+        """
+        return cls(cost=dollars, charges={role: dollars} if dollars else {})
 
     def __getitem__(self, name: str) -> float:
         """The seconds under a name; 0.0 where there are none."""
@@ -63,13 +77,24 @@ class Usage:
 
     def __mul__(self, factor: float) -> Usage:
         """Seconds and dollars times a factor, for rates; retries are counts and stay whole."""
-        seconds = {name: value * factor for name, value in self.seconds.items()}
-        return Usage(seconds, self.cost * factor, round(self.retries * factor))
+        seconds, charges = (
+            {name: value * factor for name, value in values.items()}
+            for values in (self.seconds, self.charges)
+        )
+        return Usage(seconds, self.cost * factor, round(self.retries * factor), charges)
 
     def _combine(self, other: Usage, sign: int) -> Usage:
-        seconds = dict(self.seconds)
-        for name, value in other.seconds.items():
-            seconds[name] = seconds.get(name, 0.0) + sign * value
-        if sign < 0:  # what is left of nothing is not there
-            seconds = {name: value for name, value in seconds.items() if value}
-        return Usage(seconds, self.cost + sign * other.cost, self.retries + sign * other.retries)
+        return Usage(
+            _combine_parts(self.seconds, other.seconds, sign),
+            self.cost + sign * other.cost,
+            self.retries + sign * other.retries,
+            _combine_parts(self.charges, other.charges, sign),
+        )
+
+
+def _combine_parts(first: Mapping[str, float], second: Mapping[str, float], sign: int) -> dict[str, float]:
+    found = dict(first)
+    for name, value in second.items():
+        found[name] = found.get(name, 0.0) + sign * value
+    # What is left of nothing is not there.
+    return found if sign > 0 else {name: value for name, value in found.items() if value}

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from mira_batch.config.base import is_remote
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.models.local import TorchConfig
-from mira_batch.models.checks import check_files, check_model
+from mira_batch.models.checks import check_files, check_model, describe_sharing
 from mira_batch.models.serving import ROLES
 from mira_batch.storage.manifest import make_manifest_checks
-from mira_batch.storage.weights import describe_weights
+from mira_batch.storage.weights import describe_weights, name_weights
 
 
 def make_checks(config: BulkEditConfig) -> list[tuple[str, Callable[[], str]]]:
@@ -32,14 +32,16 @@ def check_models(config: BulkEditConfig) -> str:
 
 
 def _list_locations(config: BulkEditConfig) -> list[str]:
-    """Where the weights of the models are, adapters included."""
-    return [place for model in config.models().values() for place in model.weight_locations()]
+    """Where the weights of the models are, adapters included, each place once."""
+    places = (place for model in config.models().values() for place in model.weight_locations())
+    return list(dict.fromkeys(places))
 
 
 def _check_weights(config: BulkEditConfig) -> str:
-    """Look at all weights, and into those of models that lie on this machine."""
+    """Look at all weights, and into those of models that lie on this machine; say which are loaded once for
+    several models."""
     found = [describe_weights(location, config.storage) for location in _list_locations(config)]
     for field, model in config.engines().items():
         if isinstance(model, TorchConfig) and not is_remote(model.weights):
             check_files(model, field)
-    return "; ".join(found)
+    return "; ".join([*found, *describe_sharing(config.engines(), name_weights)])

@@ -99,7 +99,8 @@ class EditRunner(RecordRunner):
             self._context.activity.move(record.record_id, "reading", len(history))
             with suppress(RecordError):  # gone or changed by now
                 (original, marks), retries = await self._open(record)
-        usage = Usage(cost=sum(logged.step.usage.cost for logged in history), retries=retries)
+        paid = (replace(logged.step.usage, seconds={}) for logged in history)
+        usage = sum(paid, Usage(retries=retries))
         trajectory = Trajectory(history, best or original, None, failure, usage, resumed_steps=len(history))
         return await asyncio.to_thread(self._finish, record, trajectory, original, marks, steps)
 

@@ -9,7 +9,7 @@ from mira_batch.core.types import Trajectory
 from mira_batch.imaging import Fidelity
 from mira_batch.marks import Marks
 from mira_batch.storage.manifest import PlannedRecord
-from mira_batch.storage.run.steplog import make_step_row, make_usage_row
+from mira_batch.storage.run.steplog import make_candidate_rows, make_step_row, make_usage_row
 
 
 def make_result_row(
@@ -66,5 +66,6 @@ def make_result_row(
         "source_c2pa": marks.has_c2pa if marks else None,
         "source_type": source_type,
         "fidelity": None if fidelity is None else fidelity.dump(),
+        "candidates": make_candidate_rows(logged.step for logged in trajectory.steps),
         "steps": steps,
     }

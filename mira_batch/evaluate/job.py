@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -13,14 +13,14 @@ from mira_batch.core.types import Status, Weights
 from mira_batch.evaluate.record import EvaluateRunner
 from mira_batch.evaluate.scan import scan
 from mira_batch.evaluate.source import find_source
-from mira_batch.models.checks import check_model
+from mira_batch.models.checks import check_model, describe_sharing
 from mira_batch.models.loader import load_models, load_pair_judge
 from mira_batch.runtime.job import WorkerContext
 from mira_batch.storage import schema
 from mira_batch.storage.run.verify import RowCheck
 from mira_batch.storage.source import Source
 from mira_batch.storage.stores import Store
-from mira_batch.storage.weights import describe_weights, fetch_weights
+from mira_batch.storage.weights import describe_weights, fetch_weights, name_weights
 
 
 class EvaluateJob:
@@ -52,7 +52,7 @@ class EvaluateJob:
 
     def checks(self) -> list[tuple[str, Callable[[], str]]]:
         """What is judged, and the judge with its weights."""
-        places = self.config.judge.weight_locations()
+        places = dict.fromkeys(self.config.judge.weight_locations())
 
         def describe_source() -> str:
             splits = self.find_source().split()
@@ -63,12 +63,13 @@ class EvaluateJob:
         return [
             ("what is judged", describe_source),
             ("judge", lambda: check_model(self.config.judge)),
-            *(
-                [("weights", lambda: "; ".join(describe_weights(p, self.config.storage) for p in places))]
-                if places
-                else []
-            ),
+            *([("weights", lambda: self._describe_weights(places))] if places else []),
         ]
+
+    def _describe_weights(self, places: Iterable[str]) -> str:
+        engines = {f"judge{below}": engine for below, engine in self.config.judge.engines().items()}
+        found = [describe_weights(place, self.config.storage) for place in places]
+        return "; ".join([*found, *describe_sharing(engines, name_weights)])
 
     def find_source(self) -> Source:
         """Results or pairs."""

@@ -86,7 +86,7 @@ class EvaluateRunner(RecordRunner):
             request = _make_request(record, about, shown)
             answer: Timed[Judgement] = await self._models[_JUDGE].submit(request, (row.shard,))
         except RecordError as error:
-            return self._end(record, about, None, error.failure, usage + Usage(cost=error.cost))
+            return self._end(record, about, None, error.failure, usage + Usage.paid(_JUDGE, error.cost))
         return self._end(record, about, answer.value, None, usage + answer.usage)
 
     async def fail(self, row: PlanRow, steps: ShardLog, failure: Failure) -> RecordResult:

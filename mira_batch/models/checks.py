@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,13 @@ from mira_batch.config.base import is_remote
 from mira_batch.config.models import CustomConfig, PanelConfig
 from mira_batch.config.models.base import ModelConfig
 from mira_batch.config.models.judges import PairwiseConfig, ProtocolConfig
-from mira_batch.config.models.local import DiffusersConfig, QwenWeightsConfig, VllmConfig
+from mira_batch.config.models.local import (
+    DiffusersConfig,
+    QwenWeightsConfig,
+    TorchConfig,
+    VllmConfig,
+    name_device,
+)
 from mira_batch.core.errors import ConfigError
 from mira_batch.models.custom import import_factory
 from mira_batch.models.registry import build_protocol
@@ -102,3 +112,53 @@ def check_files(config: ModelConfig, field: str = "policy") -> None:
             from mira_batch.models.diffusion import check_pipeline_files
 
             check_pipeline_files(Path(config.weights), config.pipeline)
+
+
+def describe_sharing(engines: Mapping[str, ModelConfig], name_weights: Callable[[str], str]) -> Iterator[str]:
+    """Say which models of a worker are loaded once for several of them, as `loader.py` does it, and which are
+    not although their weights are the same. Of models that have nothing in common it says nothing.
+
+    Args:
+        engines: what is loaded or called, by the field that names it, in the order of loading.
+        name_weights: gives a location of weights the same name as any other for the same place.
+    """
+    name_weights = cache(name_weights)
+    models = {field: m for field, m in engines.items() if isinstance(m, QwenWeightsConfig | VllmConfig)}
+    for place, (field, model) in enumerate(models.items()):
+        differences = {
+            name: _list_differences(model, other, name_weights)
+            for name, other in islice(models.items(), place)
+            if name_weights(other.weights) == name_weights(model.weights)
+        }
+        for name, differ in sorted(differences.items(), key=lambda found: len(found[1]))[:1]:
+            if differ:
+                yield f"{field} loads the weights of {name} once more: they differ in {', '.join(differ)}"
+                continue
+            mine, theirs = _count_copies(model), _count_copies(models[name])
+            some = f" for {(mine & theirs).total()} of its {mine.total()} copies" if mine - theirs else ""
+            yield f"{field} uses the weights that {name} has loaded{some}, and the two take turns"
+
+
+def _list_differences(
+    model: QwenWeightsConfig | VllmConfig,
+    other: QwenWeightsConfig | VllmConfig,
+    name_weights: Callable[[str], str],
+) -> list[str]:
+    """The settings for which two models of the same weights are loaded apart."""
+    if not (isinstance(model, QwenWeightsConfig) and isinstance(other, QwenWeightsConfig)):
+        return ["type"]  # vLLM's engine lets nobody at its weights
+    parts = {
+        "dtype": [each.dtype for each in (model, other)],
+        "attention": [each.attention for each in (model, other)],
+        "adapter": [
+            each.adapter and (name_weights(each.adapter.weights), each.adapter.scale)
+            for each in (model, other)
+        ],
+    }
+    differ = [name for name, (mine, theirs) in parts.items() if mine != theirs]
+    return differ if _count_copies(model) & _count_copies(other) else [*differ, "devices"]
+
+
+def _count_copies(model: TorchConfig) -> Counter[str]:
+    """How many there are on each device."""
+    return Counter(map(name_device, model.devices * model.replicas))

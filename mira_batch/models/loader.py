@@ -1,14 +1,15 @@
 """The models of one process: loaded from their configs once, each behind its client.
 
-Owns copies and devices, and which client a model gets. What a config names is built by `registry.py`; how
-requests reach a model is the business of `serving/`. It knows no job: a job says which models it has, and how
-long their calls may take.
+Owns copies and devices, which client a model gets, and that weights which several of them want are loaded
+once. What a config names is built by `registry.py`; how requests reach a model is the business of `serving/`.
+It knows no job: a job says which models it has, and how long their calls may take.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -28,6 +29,7 @@ from mira_batch.models.judges import (
     AgainstOriginal,
     BothOrders,
     ByScores,
+    Escalation,
     JudgeProtocol,
     Pairwise,
     Panel,
@@ -45,9 +47,11 @@ from mira_batch.models.serving import (
     ModelClient,
     OnCall,
     Role,
+    Turns,
     check_frame,
     guard_images,
 )
+from mira_batch.models.sharing import Loaded
 
 ModelSpec = tuple[ModelConfig, float | None]
 """A model of a job: its config, and the seconds that a call may take (None: any time)."""
@@ -205,6 +209,8 @@ class _Loading:
         self._fetch = fetch
         self._max_pixels = max_pixels
         self._in_progress = CallsInProgress()
+        self._loaded = Loaded()
+        """What all of them have loaded. It is let go of with this object, but for what they hold."""
 
     def build(self, role: Role, config: Any, limit: float | None, field: str) -> _Built:
         """Load all that a role's config names: one model in copies, or a judge made of models."""
@@ -218,7 +224,10 @@ class _Loading:
             case ProtocolConfig():
                 protocol: Any = build_protocol(config, field)  # pyright: ignore[reportArgumentType]
                 return self._build_protocol(protocol, config, limit, field)
-        copies = [build_model(role.name, config, self._fetch, device) for device in list_copies(config)]
+        loaded = self._loaded.for_model()
+        copies = [
+            build_model(role.name, config, self._fetch, device, loaded) for device in list_copies(config)
+        ]
         return self._serve(role, copies, config, limit)
 
     def build_comparer(self, config: PairwiseConfig, limit: float | None, field: str) -> _Built:
@@ -237,9 +246,9 @@ class _Loading:
     def _build_protocol(
         self, protocol: JudgeProtocol[Any, Any], config: ProtocolConfig, limit: float | None, field: str
     ) -> _Built:
-        backend, place = config.backend, f"{field}.backend"
+        backend, place, loaded = config.backend, f"{field}.backend", self._loaded.for_model()
         copies = [
-            build_backend(backend, place, protocol.sampling, protocol.choices, self._fetch, device)
+            build_backend(backend, place, protocol.sampling, protocol.choices, self._fetch, device, loaded)
             for device in list_copies(backend)
         ]
         model = self._serve(_ASKED, copies, backend, limit)
@@ -254,7 +263,8 @@ class _Loading:
             {name: model.identity for name, model in models.items()},
             config.combine,
             {member.name: member.reliability for member in config.members},
-            len(models) if config.quorum is None else config.quorum,
+            config.quorum,
+            None if (when := config.escalate) is None else Escalation(when.entropy_above, when.score_between),
         )
         return _Built(
             rules.identity, lambda: Panel(rules, {name: model.open() for name, model in models.items()})
@@ -285,4 +295,7 @@ def _open_client(
     assert isinstance(config, BatchedConfig)
     calls = [guard_images(getattr(model, role.method), max_pixels) for model in models]
     max_batch = config.max_batch or models[0].max_batch
-    return MicroBatcher(role, calls, models[0].bucket, max_batch, limit_seconds, in_progress)
+    turns = [
+        turn if isinstance(turn := getattr(model, "turn", None), Turns) else nullcontext() for model in models
+    ]
+    return MicroBatcher(role, calls, models[0].bucket, max_batch, limit_seconds, in_progress, turns)

@@ -9,7 +9,7 @@ loading anything, of `checks.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mira_batch.config.models import (
@@ -23,7 +23,6 @@ from mira_batch.config.models import (
     RulesJudgeConfig,
     RulesPolicyConfig,
 )
-from mira_batch.config.models.base import ModelConfig
 from mira_batch.config.models.judges import (
     BackendConfig,
     EditScoreConfig,
@@ -63,6 +62,7 @@ from mira_batch.core.types import Weights
 from mira_batch.models.custom import build_custom
 from mira_batch.models.judges import EditScore, ImgEdit, JudgeProtocol, ScoreLogit, VIEScore
 from mira_batch.models.serving import EDITOR, JUDGE, POLICY
+from mira_batch.models.sharing import Copies
 
 Fetch = Callable[[str], Weights]
 """From where weights are kept (`weights` of a config) to their files on this node. It blocks."""
@@ -77,7 +77,13 @@ def no_weights(location: str) -> Weights:
     raise ConfigError(f"weights: {location}: nothing that fetches weights was given")
 
 
-def build_model(role: str, config: ModelConfig, fetch: Fetch = no_weights, device: str = "auto") -> Any:
+def build_model(
+    role: str,
+    config: Any,
+    fetch: Fetch = no_weights,
+    device: str = "auto",
+    copies: Copies | None = None,
+) -> Any:
     """Load one copy of the model that a role's config names.
 
     Args:
@@ -85,6 +91,7 @@ def build_model(role: str, config: ModelConfig, fetch: Fetch = no_weights, devic
         config: one of the role's configs in `config/models`.
         fetch: brings its weights to this node.
         device: auto, cpu or cuda:N; models that torch doesn't run pass over it.
+        copies: what other models of the process have loaded, for a policy that may share it.
 
     Returns:
         What the role's Protocol asks for; for an endpoint's config the served one.
@@ -92,11 +99,18 @@ def build_model(role: str, config: ModelConfig, fetch: Fetch = no_weights, devic
     Raises:
         ConfigError: as the role's own function below.
     """
-    return _BUILDERS[role](config, fetch, device)
+    match role:
+        case POLICY.name:
+            return build_policy(config, fetch, device, copies)
+        case EDITOR.name:
+            return build_editor(config, fetch, device)
+        case JUDGE.name:
+            return build_judge(config, fetch, device)
+    raise ValueError(f"{role!r} is no role of a model")
 
 
 def build_policy(
-    config: PolicyConfig, fetch: Fetch = no_weights, device: str = "auto"
+    config: PolicyConfig, fetch: Fetch = no_weights, device: str = "auto", copies: Copies | None = None
 ) -> Policy | ServedPolicy:
     """Load the policy onto a device: auto, cpu or cuda:N.
 
@@ -104,6 +118,7 @@ def build_policy(
         config: which policy.
         fetch: brings weights to this node.
         device: auto, cpu or cuda:N; of no concern to a model without weights.
+        copies: what other models of the process have loaded.
 
     Raises:
         ConfigError: its weights can't be found or don't fit, a package is missing, or a custom factory
@@ -122,7 +137,7 @@ def build_policy(
             from mira_batch.models.qwen import QwenVLPolicy
 
             adapter = fetch(config.adapter.weights) if config.adapter else None
-            return QwenVLPolicy(config, fetch(config.weights), device, adapter)
+            return QwenVLPolicy(config, fetch(config.weights), device, adapter, copies)
         case VllmConfig():
             from mira_batch.models.qwen import VllmPolicy
 
@@ -222,6 +237,7 @@ def build_backend(
     choices: Sequence[str] = (),
     fetch: Fetch = no_weights,
     device: str = "auto",
+    copies: Copies | None = None,
 ) -> VisionLanguageModel | ServedVisionLanguageModel:
     """Load the model that a judge asks onto a device: auto, cpu or cuda:N.
 
@@ -232,6 +248,7 @@ def build_backend(
         choices: texts that it will be asked the probability of.
         fetch: brings weights to this node.
         device: of no concern to an endpoint.
+        copies: what other models of the process have loaded.
 
     Raises:
         ConfigError: its weights can't be found or don't fit, or a package or key is missing.
@@ -242,7 +259,8 @@ def build_backend(
             from mira_batch.models.qwen import QwenVLBackend
 
             adapter = fetch(config.adapter.weights) if config.adapter else None
-            return QwenVLBackend(config, fetch(config.weights), device, adapter, field, sampling, choices)
+            files = fetch(config.weights)
+            return QwenVLBackend(config, files, device, adapter, field, sampling, choices, copies)
         case OpenAIBackendConfig():
             from mira_batch.models.remote import OpenAIBackend
 
@@ -274,10 +292,3 @@ def build_protocol(
             return ScoreLogit(config, field)
         case ImgEditConfig():
             return ImgEdit(config, field)
-
-
-_BUILDERS: Mapping[str, Callable[[Any, Fetch, str], Any]] = {
-    POLICY.name: build_policy,
-    EDITOR.name: build_editor,
-    JUDGE.name: build_judge,
-}

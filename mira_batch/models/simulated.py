@@ -191,14 +191,16 @@ class SimulatedJudge(_Simulated[SimulatedJudgeConfig]):
         low, high = self.config.low, self.config.high
         if fault is None:
             drawn = min(low + (high - low) * _draw_uniform("judge", request.candidate.digest), high)
-            return self._give(drawn, "drawn from the candidate's pixels")
+            return self._give(request, drawn, "drawn from the candidate's pixels")
         if fault.does == "nothing":
-            return self._give(low, "the least score, as scripted")
+            return self._give(request, low, "the least score, as scripted")
         return _script_error(request.record_id, None)
 
-    def _give(self, score: float, reason: str) -> Judgement:
+    def _give(self, request: JudgeRequest, score: float, reason: str) -> Judgement:
         axes = {"drawn": Axis(score, self.config.low, self.config.high)}
-        return Judgement(score, reason, axes, "simulated-judge/1")
+        most = self.config.entropy
+        doubt = {} if most is None else {"entropy": most * _draw_uniform("doubt", request.candidate.digest)}
+        return Judgement(score, reason, axes, "simulated-judge/1", validity=doubt)
 
 
 def step_count(record_id: str, steps: StepCounts) -> int:

@@ -136,9 +136,9 @@ class CardReader:
                 continue
             for step in group:
                 thumbnail = shrink(self._open_bytes(data[step["index"]]), most)
-                entries.append(
-                    _step_entry(step, thumbnail, name if step["index"] == max(same, default=-1) else "")
-                )
+                label = name if step["index"] == max(same, default=-1) else ""
+                drawn = sum(each["step"] == step["index"] for each in row.get("candidates") or ())
+                entries.append(_step_entry(step, thumbnail, label, drawn))
         if result and not same and (steps or not failed):
             entries.append(Entry(name, shrink(made, most), result=True))
         return tuple(entries)
@@ -170,8 +170,8 @@ class CardReader:
             return "can't be read"
 
 
-def _step_entry(step: dict[str, Any], picture: Picture | str, result: str) -> Entry:
-    number = f"Step {step['index'] + 1}"
+def _step_entry(step: dict[str, Any], picture: Picture | str, result: str, drawn: int) -> Entry:
+    number = f"Step {step['index'] + 1}{f', best of {drawn}' if drawn > 1 else ''}"
     return Entry(
         f"{number} · {result}" if result else number,
         picture,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
+from mira_batch.core.costs import split_cost
 from mira_batch.core.receipts import RunSummary
 
 _RECORD_SECONDS = ("policy", "editor", "judge", "waiting", "io")
@@ -41,4 +42,5 @@ def dump_summary(summary: RunSummary) -> dict[str, Any]:
         "complete": summary.complete,
         "gpu_cost": summary.gpu_cost,
         "cost_per_accepted": summary.cost_per_accepted,
+        "cost_by_role": split_cost(summary),
     }

@@ -67,6 +67,8 @@ def print_trajectory(console: Console, found: FoundTrajectory, written: Sequence
             f"{name} {seconds:.1f} s" for name, seconds in (step["seconds"] or {}).items() if seconds
         )
         score = "" if step["score"] is None else f"  score {step['score']:.2f}"
+        drawn = sum(each["step"] == step["index"] for each in row["candidates"] or ())
+        score += f", the best of {drawn}" if drawn > 1 else ""
         verdict = "" if step["accepted"] else "  [red]rolled back[/]"
         console.print(f"[bold]{step['index'] + 1}[/]", end="  ")
         console.print(Text(show_text(step["instruction"])), end="")

@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from mira_batch.core.costs import split_cost
 from mira_batch.core.figures import show_dollars
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
 from mira_batch.core.text import show_text
@@ -224,6 +225,8 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
             table.add_row("edits", f"{summary.steps:,}  ({each:.1f} a record{resumed})")
     if summary.cost or summary.gpu_cost:
         table.add_row("cost", cost_line(summary))
+        if parts := describe_parts(summary):
+            table.add_row("of it", parts)
     if summary.skipped:
         table.add_row("skipped", f"{summary.skipped:,} that an earlier run has")
     if summary.rejected:
@@ -257,6 +260,17 @@ def cost_line(summary: RunSummary) -> str:
     each = summary.cost_per_accepted
     accepted = f"; {show_dollars(each, 4)} an accepted image" if each is not None else ""
     return f"{show_dollars(summary.gpu_cost + summary.cost)}  ({', '.join(named)}{accepted})"
+
+
+def describe_parts(summary: RunSummary) -> str:
+    """What of a run's cost went into which model, and the seconds of its calls. Empty where it can't be told.
+
+    Args:
+        summary: the run's.
+    """
+    spent = summary.total.breakdown
+    parts = sorted((split_cost(summary) or {}).items(), key=lambda part: -part[1])
+    return ", ".join(f"{role} {show_dollars(cost)} ({spent[role]:,.1f} s of calls)" for role, cost in parts)
 
 
 def _shorten_path(location: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from mira_batch.core.costs import split_cost
 from mira_batch.core.figures import show_dollars
 from mira_batch.core.text import show_text
 from mira_batch.evaluate.compare import show_signed
@@ -115,6 +116,7 @@ def load_templates() -> Environment:
         "clip": clip,
         "clock": split_time,
         "dollars": show_dollars,
+        "split_cost": split_cost,
         "number": format_number,
         "p": show_p,
         "percent": "{:.2f}".format,

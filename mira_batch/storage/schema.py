@@ -72,6 +72,18 @@ STEP = pa.struct(
 )
 
 
+CANDIDATE = pa.struct(
+    [
+        ("step", pa.int32()),
+        ("attempt", pa.int32()),
+        ("seed", pa.int64()),
+        ("after", pa.string()),  # digest of the image it gave
+        ("score", pa.float64()),
+        ("entropy", pa.float64()),  # of the judge, in nats; null where it doesn't say
+    ]
+)
+
+
 def _describe_feature(kind: pa.DataType) -> object:
     """The Hugging Face feature that shows a column of this type."""
     if kind == IMAGE:
@@ -171,12 +183,14 @@ RESULTS = add_features(
             ("source_type", pa.string()),  # how the result says that it came to be: IPTC's DigitalSourceType
             # And what changed beyond what was asked:
             ("fidelity", FIDELITY),  # null of a failed record, and with `output.fidelity: false`
+            # And all images that were drawn for the steps and judged, those that were not taken included:
+            ("candidates", pa.list_(CANDIDATE)),
             ("steps", pa.list_(STEP)),
         ]
     )
 )
 
-ADDED = frozenset({"source_depth", "source_c2pa", "source_type", "fidelity"})
+ADDED = frozenset({"source_depth", "source_c2pa", "source_type", "fidelity", "candidates"})
 """Columns of `RESULTS` that files of earlier releases lack. They are read as null."""
 
 _FACTS = [field.name for field in FIDELITY if field.name not in ("shift_x", "shift_y")]

@@ -76,6 +76,21 @@ def _check_directory(location: str) -> Path:
     return path
 
 
+def name_weights(location: str) -> str:
+    """Where weights are, under one name: with the commit that a revision of the hub stands for now, and with
+    links of a local path resolved.
+
+    Args:
+        location: as `fetch_weights`.
+
+    Raises:
+        ConfigError: there is no such revision or model.
+    """
+    if hub := hub_name(location):
+        return f"hf://{hub[0]}@{_list_hub(*hub)[0]}"
+    return location if is_remote(location) else str(Path(location).resolve())
+
+
 def describe_weights(location: str, storage: StorageConfig) -> str:
     """Say how large a model's weights are and how they come to a node, without downloading them.
 

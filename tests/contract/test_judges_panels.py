@@ -12,9 +12,10 @@ from pydantic import TypeAdapter
 from mira_batch.config.models import JudgeConfig
 from mira_batch.config.models.judges import PairwiseConfig
 from mira_batch.core.pairs import PairRequest, Winner
-from mira_batch.core.ports import Axis
+from mira_batch.core.ports import Axis, Judgement
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.loader import load_comparer
+from mira_batch.models.simulated import _draw_uniform
 from tests.contract.judge_calls import (
     FIRST,
     REQUEST,
@@ -131,9 +132,117 @@ def test_a_member_that_fails_fails_the_panel_unless_the_others_are_enough(server
     assert fault_of(refused).kind is ErrorKind.judge_refused
 
 
+def doubting(score: float, entropy: float, **more: Any) -> dict[str, Any]:
+    """A judge whose score is known, and whose entropy on `REQUEST` is `entropy` times `SHARE`."""
+    return drawn(score, entropy=entropy, **more)
+
+
+SHARE = _draw_uniform("doubt", REQUEST.candidate.digest)
+
+
+@pytest.mark.parametrize(
+    ("escalate", "members", "asked"),
+    [
+        ({"entropy_above": 0.9 * SHARE}, {"a": doubting(0.2, 1.0), "b": drawn(0.8)}, "ab"),
+        ({"entropy_above": SHARE}, {"a": doubting(0.2, 1.001), "b": drawn(0.8)}, "ab"),
+        ({"entropy_above": SHARE}, {"a": doubting(0.2, 1.0), "b": drawn(0.8, faults=FAILS)}, "a"),
+        ({"score_between": [0.2, 0.5]}, {"a": drawn(0.2), "b": drawn(0.8)}, "ab"),
+        ({"score_between": [0.3, 0.5]}, {"a": drawn(0.2), "b": drawn(0.8, faults=FAILS)}, "a"),
+        (
+            {"entropy_above": SHARE, "score_between": [0.1, 0.3]},
+            {"a": doubting(0.2, 0.5), "b": drawn(0.8)},
+            "ab",
+        ),
+        (
+            {"entropy_above": 0.9 * SHARE},
+            {"a": doubting(0.2, 1.0), "b": doubting(0.8, 0.5 + 0.5 * SHARE), "c": drawn(0.9, faults=FAILS)},
+            "ab",
+        ),
+        (
+            {"entropy_above": 0.9 * SHARE},
+            {"a": doubting(0.2, 1.0), "b": doubting(0.4, 1.0), "c": drawn(0.9)},
+            "abc",
+        ),
+    ],
+)
+def test_the_next_judge_is_asked_only_where_the_last_one_is_unsure(
+    escalate: dict[str, Any], members: dict[str, dict[str, Any]], asked: str
+) -> None:
+    (timed,) = submit(panel(members, escalate=escalate), REQUEST)
+    scores = [members[name]["low"] for name in asked]
+    assert timed.value.score == pytest.approx(sum(scores) / len(scores))
+    assert timed.value.validity["judges_asked"] == timed.value.validity["judges_answered"] == len(asked)
+    assert {name for name in members if name in timed.value.axes} == set(asked)
+    (last,) = submit(panel(members, escalate=escalate, combine="last"), REQUEST)
+    assert last.value.score == scores[-1]
+    assert "combine=last escalate=" in last.value.protocol and "quorum" not in last.value.protocol
+    assert last.value.protocol != timed.value.protocol
+
+
+def test_whoever_is_asked_must_score_and_is_paid_for(server: ModelServer) -> None:
+    server.script = judging
+    members = {"vie": {"type": "viescore", "backend": openai(server)}, "bad": drawn(0.1, faults=FAILS)}
+    sure = panel(members, escalate={"score_between": [0, 0.01]})
+    (timed,) = submit(sure, REQUEST)
+    assert timed.usage.cost == pytest.approx(0.5) and timed.usage.charges == {"judge": pytest.approx(0.5)}
+    error = fault_of(panel(members, escalate={"score_between": [0, 1]}))
+    assert error.kind is ErrorKind.judge_failed and error.cost == pytest.approx(0.5)
+    assert str(error).startswith("1 of 2 judges scored, and 2 must: bad: ")
+    first = {"bad": members["bad"], "vie": members["vie"]}
+    before = len(server.asked)
+    error = fault_of(panel(first, escalate={"score_between": [0, 1]}))
+    assert str(error).startswith("0 of 1 judges scored, and 1 must: bad: ") and len(server.asked) == before
+
+
+class Silent:
+    """A judge of one's own that doesn't say how unsure it is."""
+
+    identity, max_batch = "silent", 1
+
+    def bucket(self, request: Any) -> None:
+        return None
+
+    def score(self, requests: Any) -> list[Any]:
+        return [Judgement(0.5) for _ in requests]
+
+
+def test_a_judge_that_says_nothing_of_its_doubt_is_not_taken_for_sure() -> None:
+    silent = {"type": "custom", "factory": f"{Silent.__module__}:Silent"}
+    members = {"a": silent, "b": drawn(0.8)}
+    error = fault_of(panel(members, escalate={"entropy_above": 0.5}))
+    assert "needs judges that say how unsure they are" in str(error) and "a doesn't" in str(error)
+    (timed,) = submit(panel(members, escalate={"entropy_above": 0.5, "score_between": [0, 1]}), REQUEST)
+    assert timed.value.validity["judges_asked"] == 2
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        (panel({"a": drawn(0.1), "b": drawn(0.1)}, escalate={}), "set entropy_above or score_between"),
+        (
+            panel({"a": drawn(0.1), "b": drawn(0.1)}, escalate={"score_between": [0.6, 0.5]}),
+            "the lower first",
+        ),
+        (panel({"a": drawn(0.1), "b": drawn(0.1)}, escalate={"score_between": [0.6, 1.5]}), "in .0, 1."),
+        (panel({"a": drawn(0.1), "b": drawn(0.1)}, combine="last"), "combine: last needs escalate"),
+        (
+            panel({"a": doubting(0.1, 1.0), "b": drawn(0.1)}, escalate={"entropy_above": 0.5}, quorum=1),
+            "quorum: with escalate whoever is asked must give a score",
+        ),
+        (
+            panel({"a": drawn(0.1), "b": drawn(0.1)}, escalate={"entropy_above": 0.5}),
+            "a says nothing of how unsure it is, so nobody after it would ever be asked",
+        ),
+        (
+            panel(
+                {"a": doubting(0.1, 1.0), "b": drawn(0.1), "c": drawn(0.1)}, escalate={"entropy_above": 0.5}
+            ),
+            "b says nothing of how unsure it is",
+        ),
+        (
+            panel({"a": doubting(0.1, 0.4), "b": drawn(0.1)}, escalate={"entropy_above": 0.5}),
+            "a gives none above 0.4",
+        ),
         (panel({"a": drawn(0.1)}), "at least 2"),
         (panel({"a": drawn(0.1), "b": drawn(0.1)}, quorum=3), "quorum is 3, and there are 2"),
         (panel({"a": drawn(0.1), "b": drawn(0.1)}, (2.0,)), "counts with combine: weighted only"),

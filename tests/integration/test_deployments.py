@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,10 +18,14 @@ from mira_batch import load_config, read_outputs, read_trajectories, run
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.actions import format_action
+from mira_batch.core.costs import split_cost
 from mira_batch.core.errors import RunStopped
+from mira_batch.core.figures import show_dollars
 from mira_batch.core.receipts import RunSummary, WorkerStatus
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
+from mira_batch.launch import make_job
+from mira_batch.report.progress import describe_parts
 from mira_batch.runtime.backends.cluster import ray_session
 from mira_batch.storage import schema
 from tests.support import ROOT
@@ -53,14 +58,24 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def twin(
-    name: str, manifest: Path, output: Path, policy: dict[str, Any], editor: dict[str, Any], **more: Any
+    name: str,
+    manifest: Path,
+    output: Path,
+    policy: dict[str, Any],
+    editor: dict[str, Any],
+    judge: dict[str, Any] | None = None,
+    **more: Any,
 ):
     """A shipped config with tiny weights, small images and two workers without GPUs."""
     config = yaml.safe_load((CONFIGS / name).read_text())
     config["input"], config["output"] = {"manifest": str(manifest)}, {"uri": str(output)}
-    config["policy"] |= policy
+    config["policy"] = config["policy"] | policy  # an object of its own, where the file has an anchor
     config["editor"] |= {**LOCAL, "steps": 2, "area": 4_096, **editor}
     config["workers"] = {"min": 2, "max": 2, "records_in_flight": 4, "shard_size": 2} | more
+    if judge is not None:
+        config["judge"]["model"] |= judge | {
+            "backend": config["judge"]["model"]["backend"] | judge["backend"]
+        }
     return load_config(config)
 
 
@@ -116,6 +131,53 @@ def test_a_diffusion_deployment_in_small(
     rows = check(twin(name, manifest, tmp_path / "out", qwen(tiny_models), editor))
     assert {row["stop_reason"] for row in rows} == {"policy_stop"}
     assert all(row["models"]["editor"].count(pipeline) == 1 for row in rows)
+
+
+def test_one_qwen_is_policy_and_judge_in_small(
+    tiny_models: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The judged deployment as it is shipped, but for small models: what it loads, and what the judge costs.
+    The tiny policy has not learned to name digits, so next to no probability is asked of them."""
+    from transformers import AutoModelForImageTextToText as Auto
+
+    policy = qwen(tiny_models)
+    loads: list[str] = []
+    load = Auto.from_pretrained
+
+    def from_pretrained(path: str, **settings: Any) -> Any:
+        loads.append(path)
+        return load(path, **settings)
+
+    monkeypatch.setattr(Auto, "from_pretrained", from_pretrained)
+    judge = {"min_mass": 1e-6, "backend": {**LOCAL, "weights": policy["weights"]}}
+    editor = {"weights": str(tiny_models / "FluxKontextPipeline")}
+    one = {"min": 1, "max": 1, "gpus": 1}
+    name = "flux-kontext-judged.yaml"
+    config = twin(name, manifest, tmp_path / "out", policy, editor, judge, **one)
+    config = config.model_copy(update={"backend": "inline"})
+    weights = dict(make_job(config).checks())["weights"]()
+    assert weights.count(policy["weights"]) == 1, "one place, said once"
+    assert weights.endswith(
+        "judge.model.backend uses the weights that policy has loaded, and the two take turns"
+    )
+    rows = check(config)
+    assert loads == [policy["weights"]]
+    for row in rows:
+        assert row["models"]["judge"].startswith("score-logit-form/1 ")
+        assert row["seconds"]["judge"] > 0 and row["seconds"]["policy"] > 0
+        assert {each["step"] for each in row["candidates"]} == {0}
+        taken = row["candidates"][row["steps"][0]["attempt"]]
+        assert (taken["after"], taken["score"]) == (row["steps"][0]["after"], row["steps"][0]["score"])
+        assert 0 < taken["score"] < 1 and 0 < taken["entropy"] <= math.log(6)
+    summary = run(config)
+    parts = split_cost(summary)
+    assert parts is not None and set(parts) == {"policy", "editor", "judge"} and min(parts.values()) > 0
+    assert sum(parts.values()) == pytest.approx(summary.gpu_cost)
+    spent = summary.total.breakdown
+    assert parts["judge"] / parts["policy"] == pytest.approx(spent["judge"] / spent["policy"])
+    assert f"judge {show_dollars(parts['judge'])} ({spent['judge']:,.1f} s of calls)" in describe_parts(
+        summary
+    )
 
 
 @pytest.mark.ray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -98,6 +99,10 @@ class CustomConfig(BatchedConfig):
     options: dict[str, Any] = {}
     """Keyword arguments of the factory. All of them count as changing pixels."""
 
+    @property
+    def most_entropy(self) -> float:
+        return math.inf  # only its judgements say
+
     @field_validator("factory")
     @classmethod
     def _check_factory(cls, value: str) -> str:
@@ -145,17 +150,40 @@ class MemberConfig(Strict):
     """Its weight, where the panel's scores are combined by weight."""
 
 
+class EscalateConfig(Strict):
+    """When the next member of a panel is asked as well. It is where either holds."""
+
+    entropy_above: float | None = Field(default=None, ge=0)
+    """The member asked last gave an entropy above this (score_logit: 0 to 1.79 nats)."""
+    score_between: tuple[float, float] | None = None
+    """Its score is in this band, ends included; for judges that don't say how unsure they are."""
+
+    @model_validator(mode="after")
+    def _asks_somebody(self) -> EscalateConfig:
+        band = self.score_between
+        if self.entropy_above is None and band is None:
+            raise ValueError(
+                "set entropy_above or score_between; without either only the first is ever asked"
+            )
+        if band is not None and not 0 <= band[0] <= band[1] <= 1:
+            raise ValueError(f"score_between is {list(band)}; it takes two scores in [0, 1], the lower first")
+        return self
+
+
 class PanelConfig(ModelConfig):
     """Several judges, whose scores are combined into one."""
 
     type: Literal["panel"]
     members: tuple[MemberConfig, ...] = Field(min_length=2, max_length=16)
     """Who is asked."""
-    combine: Literal["mean", "min", "weighted"] = "mean"
-    """The mean of the scores, the least, or the mean weighted by each member's `reliability`."""
+    combine: Literal["mean", "min", "weighted", "last"] = "mean"
+    """The mean of the scores, the least, the mean weighted by each member's `reliability`, or with `escalate`
+    that of the member asked last."""
     quorum: int | None = Field(default=None, ge=1)
-    """How many members must give a score; the others may fail, and count nothing. None: all of them, so that
-    the failure of one is a failure of the panel."""
+    """How many members must give a score; the others may fail, and count nothing. None: all that are asked,
+    so that the failure of one is a failure of the panel."""
+    escalate: EscalateConfig | None = None
+    """Ask the members one after another, each only where the one before it is unsure. None: all are asked."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> PanelConfig:
@@ -169,6 +197,27 @@ class PanelConfig(ModelConfig):
             raise ValueError(
                 f"members: the reliability of {', '.join(weighed)} counts with combine: weighted only"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _escalates_with_effect(self) -> PanelConfig:
+        if self.escalate is None:
+            if self.combine == "last":
+                raise ValueError("combine: last needs escalate; without it all are asked, and none is last")
+            return self
+        if self.quorum is not None:
+            raise ValueError("quorum: with escalate whoever is asked must give a score; leave it out")
+        least = self.escalate.entropy_above
+        if least is None or self.escalate.score_between is not None:
+            return self
+        for member in self.members[:-1]:
+            most = member.model.most_entropy
+            if most is None or least >= most:
+                says = "says nothing of how unsure it is" if most is None else f"gives none above {most:.4g}"
+                raise ValueError(
+                    f"escalate.entropy_above: {member.name} {says}, so nobody after it would ever be asked; "
+                    "set another member before it, or score_between"
+                )
         return self
 
     def engines(self) -> dict[str, ModelConfig]:
@@ -190,7 +239,10 @@ class PanelConfig(ModelConfig):
             member.model_dump(mode="json", exclude={"model"}) | {"model": member.model.pixels()}
             for member in self.members
         ]
-        return super().pixels() | {"members": members}
+        found = super().pixels() | {"members": members}
+        return {
+            k: v for k, v in found.items() if k != "escalate" or v is not None
+        }  # as earlier releases had it
 
 
 JudgeConfig = Annotated[PlainJudgeConfig | ProtocolJudgeConfig | PanelConfig, Field(discriminator="type")]

@@ -30,6 +30,11 @@ class ModelConfig(Strict):
         """Whether its calls cost money, by what the config says."""
         return False
 
+    @property
+    def most_entropy(self) -> float | None:
+        """The greatest entropy, in nats, that it may give as a judge's doubt; None where it gives none."""
+        return None
+
     def pixels(self) -> dict[str, Any]:
         """The settings that decide the model's answers, as plain JSON data."""
         return self.model_dump(mode="json", exclude=set(self.OPERATIONAL))

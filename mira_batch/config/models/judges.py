@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -142,6 +143,10 @@ class ScoreLogitConfig(ProtocolConfig):
     something else, and the judging fails."""
     requirement_key: str | None = Field(default=None, min_length=1)
     """Which key of a record's `metadata` holds what is required beyond its instruction; None: nothing is."""
+
+    @property
+    def most_entropy(self) -> float:
+        return math.log(6)  # all six digits alike
 
     @model_validator(mode="after")
     def _draws_nothing(self) -> ScoreLogitConfig:

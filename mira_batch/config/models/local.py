@@ -13,6 +13,15 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 """auto (the first GPU that the worker sees, else the CPU), cpu, or cuda:N as the worker counts its GPUs."""
 
 
+def name_device(device: str) -> str:
+    """A device under one name, whichever way a config writes it: auto and cuda are the first GPU.
+
+    Args:
+        device: auto, cpu or cuda:N.
+    """
+    return "cuda:0" if device in ("auto", "cuda") else device
+
+
 class PromptConfig(Strict):
     """What a vision-language policy is shown and told."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -80,6 +80,16 @@ class SimulatedJudgeConfig(SimulatedConfig):
     """The least score."""
     high: float = Field(default=1.0, ge=0, le=1)
     """The greatest score."""
+    entropy: float | None = Field(default=None, gt=0)
+    """How unsure it says that it is, in nats: drawn from the pixels, between 0 and this. None: it says
+    nothing."""
+
+    @property
+    def most_entropy(self) -> float | None:
+        return self.entropy
+
+    def pixels(self) -> dict[str, Any]:
+        return {k: v for k, v in super().pixels().items() if k != "entropy" or v is not None}
 
     @field_validator("faults")
     @classmethod

@@ -1,5 +1,5 @@
 """Judges that are made of other models' clients, each a `ModelClient` itself: one that asks a model by a
-protocol, and a panel. Those that compare are in `comparing.py`.
+protocol. Those that compare are in `comparing.py`, panels in `panel.py`.
 
 They are put together above the clients, and not inside one model, so that each question is a call of its own:
 batched with those of other records in the worker, or retried, limited and paid for by itself at an endpoint.
@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
 from mira_batch.core.errors import RecordError, boundary
-from mira_batch.core.identity import content_hash
-from mira_batch.core.ports import Axis, Judgement, JudgeRequest, Timed
+from mira_batch.core.ports import Judgement, Timed
 from mira_batch.core.questions import Answer, Question
-from mira_batch.core.text import clean_text
 from mira_batch.core.usage import Usage
 from mira_batch.models.judges.protocol import JudgeProtocol
 from mira_batch.models.judges.reading import Unreadable
@@ -101,114 +98,6 @@ class ProtocolJudge(Over, Generic[Q, R]):
         return Timed(checked, usage)
 
 
-@dataclass(frozen=True, slots=True)
-class PanelRules:
-    """How the scores of several judges become one.
-
-        mean        sum of s_i / n
-        min         the least
-        weighted    sum of w_i s_i / sum of w_i, w_i the given reliability
-
-    over the members that gave a score, which are all unless a quorum is set.
-    """
-
-    identities: Mapping[str, str]
-    """What changes each member's scores, by its name."""
-    combine: Literal["mean", "min", "weighted"]
-    """Which of them."""
-    reliabilities: Mapping[str, float]
-    """Weights by name, for `weighted`."""
-    quorum: int
-    """How many must give a score."""
-
-    @property
-    def identity(self) -> str:
-        """What changes the scores: the rules, and who all members are."""
-        return f"{self._name} [{'; '.join(self._describe())}]"
-
-    @property
-    def protocol(self) -> str:
-        """As `Judgement.protocol` has it."""
-        return f"{self._name} members={content_hash(*self._describe(), size=8)}"
-
-    @property
-    def _name(self) -> str:
-        return f"panel/1 combine={self.combine} quorum={self.quorum}/{len(self.identities)}"
-
-    def _describe(self) -> list[str]:
-        weigh = self.combine == "weighted"
-        return [
-            f"{name}{f' reliability={self.reliabilities[name]:g}' if weigh else ''}: {identity}"
-            for name, identity in self.identities.items()
-        ]
-
-    def combine_scores(self, scores: Mapping[str, float]) -> float:
-        """One score of several, by name."""
-        match self.combine:
-            case "mean":
-                return fmean(scores.values())
-            case "min":
-                return min(scores.values())
-            case "weighted":
-                return fmean(scores.values(), [self.reliabilities[name] for name in scores])
-
-
-class Panel(Over):
-    """Combines the scores of several judges into one. A `ModelClient` of `JudgeRequest` and `Judgement`."""
-
-    def __init__(
-        self, rules: PanelRules, members: Mapping[str, ModelClient[JudgeRequest, Judgement]]
-    ) -> None:
-        """
-        Args:
-            rules: how scores become one.
-            members: the judges' clients, by name.
-        """
-        super().__init__(list(members.values()))
-        self._rules = rules
-        self._members = dict(members)
-
-    async def submit(self, request: JudgeRequest, priority: tuple[int, ...] = ()) -> Timed[Judgement]:
-        """The combined score; see `ModelClient.submit`. All members are asked side by side.
-
-        Raises:
-            RecordError: fewer members than the quorum gave a score; of the kind of their faults, where that
-                is one kind.
-        """
-        began = time.perf_counter()
-        calls = (member.submit(request, priority) for member in self._members.values())
-        outcomes = dict(zip(self._members, await asyncio.gather(*calls, return_exceptions=True), strict=True))
-        given = {name: found for name, found in outcomes.items() if isinstance(found, Timed)}
-        failed = {name: found for name, found in outcomes.items() if isinstance(found, RecordError)}
-        for found in outcomes.values():
-            if not isinstance(found, Timed | RecordError):
-                raise found
-        usage = add_up(list(given.values()), began)
-        usage += Usage(cost=sum(error.cost for error in failed.values()))
-        if len(given) < self._rules.quorum:
-            kinds = {error.kind for error in failed.values()}
-            words = "; ".join(f"{name}: {error}" for name, error in failed.items())
-            raise RecordError(
-                kinds.pop() if len(kinds) == 1 else JUDGE.failed,
-                f"{len(given)} of {len(outcomes)} judges scored, and {self._rules.quorum} must: {words}",
-                usage.cost,
-            )
-        verdicts = {name: timed.value for name, timed in given.items()}
-        return Timed(JUDGE.check(self._join(verdicts, failed)), usage)
-
-    def _join(self, verdicts: Mapping[str, Judgement], failed: Mapping[str, RecordError]) -> Judgement:
-        axes = {name: Axis(verdict.score, 0.0, 1.0) for name, verdict in verdicts.items()}
-        validity = {"judges_answered": float(len(verdicts)), "judges_asked": float(len(self._members))}
-        for name, verdict in verdicts.items():
-            axes |= {f"{name}.{axis}": value for axis, value in verdict.axes.items()}
-            validity |= {f"{name}.{part}": value for part, value in verdict.validity.items()}
-        said = [f"{name}: {verdict.reason}" for name, verdict in verdicts.items() if verdict.reason]
-        said += [f"{name} failed: {error}" for name, error in failed.items()]
-        raw = tuple(text for verdict in verdicts.values() for text in verdict.raw)
-        score = self._rules.combine_scores({name: verdict.score for name, verdict in verdicts.items()})
-        return Judgement(score, clean_text("\n".join(said)), axes, self._rules.protocol, raw, validity)
-
-
 async def gather_answers(calls: Iterable[Awaitable[Timed[R]]]) -> list[Timed[R]]:
     """All answers, or the first fault, which bears the cost of all calls."""
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
@@ -231,4 +120,4 @@ def add_up(answers: Sequence[Timed[Any]], began: float) -> Usage:
     whole = sum((answer.usage for answer in answers), Usage())
     called = {name: seconds for name, seconds in whole.seconds.items() if name != "waiting"}
     waiting = max(0.0, time.perf_counter() - began - sum(called.values()))
-    return Usage({**called, "waiting": waiting}, whole.cost, whole.retries)
+    return replace(whole, seconds={**called, "waiting": waiting})

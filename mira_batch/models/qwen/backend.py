@@ -14,6 +14,7 @@ from mira_batch.core.questions import Answer, Question
 from mira_batch.core.types import ErrorKind, Weights
 from mira_batch.models.qwen.model import MAX_BATCH, QwenVL, Seat
 from mira_batch.models.qwen.shared import answer_rows, write_identity
+from mira_batch.models.sharing import Copies
 
 
 class QwenVLBackend(QwenVL):
@@ -28,8 +29,9 @@ class QwenVLBackend(QwenVL):
         field: str,
         sampling: JudgeSamplingConfig,
         choices: Sequence[str] = (),
+        copies: Copies | None = None,
     ) -> None:
-        """Load the model.
+        """Load the model, unless another has loaded the same.
 
         Args:
             config: how it runs.
@@ -39,13 +41,14 @@ class QwenVLBackend(QwenVL):
             field: where the job's config has it, for errors.
             sampling: how its words are drawn.
             choices: texts that it will be asked the probability of.
+            copies: what the process has loaded; None loads for this one alone.
 
         Raises:
             ConfigError: files are missing or don't fit, the device isn't there or too small, a choice is not
                 one token, or the first call fails.
         """
         seat = Seat(field, field, ErrorKind.judge_failed)
-        super().__init__(config, weights, device, adapter, seat, config.max_pixels, sampling)
+        super().__init__(config, weights, device, adapter, seat, config.max_pixels, sampling, copies)
         import transformers
 
         if choices and self._in_thought:

@@ -11,11 +11,8 @@ Shapes: B rows, T tokens of the longest prompt, V vocabulary, P image patches of
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mira_batch.config.models.local import QwenWeightsConfig, SamplingConfig
@@ -26,16 +23,12 @@ from mira_batch.core.thoughts import ends_in_thought
 from mira_batch.core.types import ErrorKind, Frame, Weights
 from mira_batch.models.qwen.draws import Draws
 from mira_batch.models.qwen.files import check_adapter_files, check_attention, check_qwen_files
-from mira_batch.models.qwen.load import add_adapter, explain_first_call, load_model, load_processor
+from mira_batch.models.qwen.load import explain_first_call, load_processor
+from mira_batch.models.qwen.loaded import LoadKey, load_weights
 from mira_batch.models.qwen.shared import complete_answer, find_special_tokens, make_opaque
-from mira_batch.models.serving import free_memory, is_out_of_memory
-from mira_batch.models.torch_support import (
-    check_memory,
-    count_loaded_bytes,
-    find_device,
-    list_weight_files,
-    prepare,
-)
+from mira_batch.models.serving import Turns, free_memory, is_out_of_memory
+from mira_batch.models.sharing import Copies
+from mira_batch.models.torch_support import find_device, prepare
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,7 +51,8 @@ class Seat:
 
 
 class QwenVL:
-    """Holds the model on one device. Calls may come from any thread; they run one after another."""
+    """Holds the model on one device, maybe together with others. Calls may come from any thread; they run one
+    after another."""
 
     def __init__(
         self,
@@ -69,8 +63,9 @@ class QwenVL:
         seat: Seat,
         max_pixels: int,
         sampling: SamplingConfig,
+        copies: Copies | None = None,
     ) -> None:
-        """Load the model.
+        """Load the model, unless another has loaded the same.
 
         Args:
             config: how it runs.
@@ -80,6 +75,7 @@ class QwenVL:
             seat: what it is to the job.
             max_pixels: larger images are shown smaller.
             sampling: how its text is drawn.
+            copies: what the process has loaded; None loads for this one alone.
 
         Raises:
             ConfigError: files are missing or don't fit, or the device isn't there or too small.
@@ -91,28 +87,22 @@ class QwenVL:
         self._device = find_device(device)
         check_attention(config, self._device.type == "cuda", field)
         prepare()
-        import torch
-
         self._seat = seat
         self._sampling = sampling
-        needed = count_loaded_bytes(list_weight_files(Path(weights.path)), config.dtype)
-        ways_out = (
-            "set dtype: bfloat16, put the editor on another GPU (editor.devices), or take a smaller model"
-        )
-        check_memory(needed, self._device, f"{field}.weights", ways_out)
         self.processor = load_processor(weights.path, max_pixels, field)
-        self.model = load_model(config, weights.path, self._device, field)
-        if adapter is not None and config.adapter is not None:
-            add_adapter(self.model, adapter.path, config.adapter.scale, field)
-        self.model.eval()
+        self._loaded = (copies or Copies()).take(
+            LoadKey.of(config, weights, device, adapter),
+            lambda: load_weights(config, weights, adapter, self._device, field),
+        )
+        self.model = self._loaded.model
         self._ends = _find_end_tokens(self.model, self.processor.tokenizer)
         self._in_thought = ends_in_thought(self._apply_template(Prompt("", ("",))))
         self._never_V = _mask_never_said(self.model, self.processor.tokenizer, self._ends)
-        on_gpu = self._device.type == "cuda"
-        self._stream = torch.cuda.Stream(self._device) if on_gpu else None
-        if on_gpu:
-            torch.cuda.synchronize(self._device)  # weights are copied on another stream than ours
-        self._one_at_a_time = threading.Lock()  # generate() keeps M-RoPE offsets on the model itself
+
+    @property
+    def turn(self) -> Turns:
+        """Held during each call. Whoever has several to make may hold it before and after, too."""
+        return self._loaded.turn
 
     def _make_first_call(self, ask: Callable[[Frame, Frame], Prompt]) -> None:
         """Answer one request of two images as large as they are ever shown, with one token: what can't run is
@@ -197,7 +187,7 @@ class QwenVL:
         first."""
         import torch
 
-        with self._one_at_a_time, torch.inference_mode(), self._use_stream():
+        with self.turn, torch.inference_mode(), self._loaded.use_stream():
             pad = self.processor.tokenizer.pad_token_id
             batch = {name: value.to(self._device) for name, value in collate(rows, pad).items()}
             if "pixel_values" in batch:
@@ -225,11 +215,6 @@ class QwenVL:
             output_logits=tell_logits,
             return_dict_in_generate=tell_logits,
         )
-
-    def _use_stream(self) -> AbstractContextManager[Any]:
-        import torch
-
-        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
 
 def collate(rows: Sequence[Mapping[str, Tensor]], pad: int) -> dict[str, Tensor]:

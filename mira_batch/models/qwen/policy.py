@@ -15,6 +15,7 @@ from mira_batch.core.prompt import Prompt, build_prompt
 from mira_batch.core.types import ErrorKind, Weights
 from mira_batch.models.qwen.model import MAX_BATCH, QwenVL, Seat
 from mira_batch.models.qwen.shared import answer_rows, write_identity
+from mira_batch.models.sharing import Copies
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,21 +27,28 @@ class QwenVLPolicy(QwenVL):
     """Holds the model on one device. Calls may come from any thread; they run one after another."""
 
     def __init__(
-        self, config: QwenVLConfig, weights: Weights, device: str, adapter: Weights | None = None
+        self,
+        config: QwenVLConfig,
+        weights: Weights,
+        device: str,
+        adapter: Weights | None = None,
+        copies: Copies | None = None,
     ) -> None:
-        """Load the model.
+        """Load the model, unless another has loaded the same.
 
         Args:
             config: how it runs.
             weights: its files on this node.
             device: where it goes: auto, cpu or cuda:N.
             adapter: the files of `config.adapter`.
+            copies: what the process has loaded; None loads for this one alone.
 
         Raises:
             ConfigError: files are missing or don't fit, the device isn't there or too small, or the first
                 call on it fails.
         """
-        super().__init__(config, weights, device, adapter, _SEAT, config.prompt.max_pixels, config.sampling)
+        shown = config.prompt.max_pixels
+        super().__init__(config, weights, device, adapter, _SEAT, shown, config.sampling, copies)
         import transformers
 
         self._config = config

@@ -25,6 +25,7 @@ from mira_batch.models.serving.images import guard_images, lay_on_white
 from mira_batch.models.serving.microbatch import MicroBatcher
 from mira_batch.models.serving.outcome import free_memory, is_engine_dead, is_out_of_memory
 from mira_batch.models.serving.roles import EDITOR, JUDGE, POLICY, ROLES, Role
+from mira_batch.models.serving.turns import Turns
 
 __all__ = [
     "EDITOR",
@@ -41,6 +42,7 @@ __all__ = [
     "ModelClient",
     "OnCall",
     "Role",
+    "Turns",
     "charge_errors",
     "check_frame",
     "classify_status",

@@ -149,7 +149,8 @@ class Endpoint(Generic[Q, R]):
             raise
         waiting = max(0.0, time.perf_counter() - since - took)
         self.usage += Usage({f"{self.role.name}_waiting": waiting})
-        return Timed(value, Usage({self.role.name: took, "waiting": waiting}, patience.spent))
+        paid = Usage.paid(self.role.name, patience.spent)
+        return Timed(value, Usage({self.role.name: took, "waiting": waiting}) + paid)
 
     async def _try(self, request: Q, priority: tuple[int, ...], patience: _Patience) -> tuple[Any, float]:
         """One call, when it has got a slot: what was answered, and the seconds it took."""
@@ -176,7 +177,8 @@ class Endpoint(Generic[Q, R]):
                 self._in_flight.discard(ended)
                 ended.set_result(None)
                 took = time.monotonic() - began
-                self.usage += Usage({self.role.name if answered else "retried": took})
+                name = self.role.name
+                self.usage += Usage({name: took, f"{name}_served": took} if answered else {"retried": took})
                 now = time.perf_counter()
                 self.on_call(self.role.name, now - took, now, answered)
             self.last_answer = time.monotonic()

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -66,6 +66,7 @@ class MicroBatcher(Generic[Q, R]):
         max_batch: int,
         limit_seconds: float | None = None,
         in_progress: CallsInProgress | None = None,
+        turns: Sequence[AbstractContextManager[Any]] = (),
     ) -> None:
         """Start a thread for each replica.
 
@@ -77,6 +78,8 @@ class MicroBatcher(Generic[Q, R]):
             limit_seconds: a call that takes longer is hung; None waits for ever.
             in_progress: shared with the other models of the process, whose calls may have the memory that one
                 lacks.
+            turns: what each replica holds while it calls, where other models use the same weights. Waited for
+                before a batch is taken, so that the batch grows and the call's seconds are its own.
         """
         self.role = role
         self._limit = limit_seconds
@@ -102,8 +105,10 @@ class MicroBatcher(Generic[Q, R]):
         self._fresh = True
         """Whether no call has been answered yet."""
         self._threads = [
-            threading.Thread(target=self._serve, args=(call,), name=f"{role.name}-{i}", daemon=True)
-            for i, call in enumerate(replicas)
+            threading.Thread(target=self._serve, args=(call, turn), name=f"{role.name}-{i}", daemon=True)
+            for i, (call, turn) in enumerate(
+                zip(replicas, turns or itertools.repeat(nullcontext()), strict=False)
+            )
         ]
         for thread in self._threads:
             thread.start()
@@ -155,20 +160,25 @@ class MicroBatcher(Generic[Q, R]):
         with self._ready:
             self._ready.notify_all()
 
-    def _serve(self, call: Call[Q, Any]) -> None:
+    def _serve(self, call: Call[Q, Any], turn: AbstractContextManager[Any]) -> None:
         while True:
             with self._ready:
                 while not self._waiting and not self._closed:
                     self._ready.wait()
                 if self._closed:
                     return
-                batch = self._take()
-            if not batch:
-                continue
-            try:
-                self._run(call, batch)
-            except BaseException as error:  # it would end this thread, and nobody would ever be answered
-                self._give_up(batch, error)
+            with turn:
+                self._serve_batch(call)
+
+    def _serve_batch(self, call: Call[Q, Any]) -> None:
+        with self._ready:
+            batch = self._take()  # empty where another replica was quicker
+        if not batch:
+            return
+        try:
+            self._run(call, batch)
+        except BaseException as error:  # it would end the thread, and nobody would ever be answered
+            self._give_up(batch, error)
 
     def _take(self) -> list[_Waiting[Q]]:
         """The most urgent request and those that may share its batch, in order of urgency."""

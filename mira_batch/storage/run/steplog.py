@@ -15,7 +15,8 @@ import itertools
 import json
 import zlib
 from collections import defaultdict
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import Any
 
@@ -23,13 +24,13 @@ from PIL import Image, PngImagePlugin
 
 from mira_batch.core.identity import content_hash, frame_of
 from mira_batch.core.pixels import encode_png, read_only_view
-from mira_batch.core.types import EditTask, LoggedStep, Step
+from mira_batch.core.types import Candidate, EditTask, LoggedStep, Step
 from mira_batch.core.usage import Usage
 from mira_batch.storage import schema
 from mira_batch.storage.run.layout import state_prefix
 from mira_batch.storage.stores import Store
 
-_NAMES = tuple(field.name for field in fields(Step) if field.name != "usage")
+_NAMES = tuple(field.name for field in fields(Step) if field.name not in ("usage", "candidates"))
 _SECONDS = tuple(field.name for field in schema.SECONDS)
 _MAGIC = f"mira-batch step {schema.STEP_VERSION}\n".encode()
 
@@ -159,7 +160,9 @@ def pack(work: str, step: Step, png: bytes) -> bytes:
         step: the step.
         png: its image, lossless.
     """
-    row = {"work_id": work, "step": _dump_fields(step), "bytes": len(png), "crc32": zlib.crc32(png)}
+    drawn = [asdict(candidate) for candidate in step.candidates]
+    whole = _dump_fields(step) | {"charges": dict(step.usage.charges), "candidates": drawn}
+    row = {"work_id": work, "step": whole, "bytes": len(png), "crc32": zlib.crc32(png)}
     header = json.dumps(row).encode()
     return b"".join((_MAGIC, content_hash(header).encode(), b"\n", header, b"\n", png))
 
@@ -176,8 +179,30 @@ def unpack(data: bytes, work: str) -> tuple[Step, bytes] | None:
     if row["work_id"] != work or row["bytes"] != len(png) or row["crc32"] != zlib.crc32(png):
         return None
     found: dict[str, Any] = row["step"]
-    usage = Usage.of(**found.pop("seconds"), cost=found.pop("cost"))
-    return Step(**found, usage=usage), png
+    charges, drawn = found.pop("charges", {}), found.pop("candidates", ())  # earlier releases noted neither
+    usage = replace(Usage.of(**found.pop("seconds"), cost=found.pop("cost")), charges=charges)
+    return Step(**found, usage=usage, candidates=tuple(Candidate(**each) for each in drawn)), png
+
+
+def make_candidate_rows(steps: Iterable[Step]) -> list[dict[str, Any]]:
+    """The column `candidates` of a result."""
+    return [
+        {"step": step.index, "attempt": attempt, **asdict(candidate)}
+        for step in steps
+        for attempt, candidate in enumerate(step.candidates)
+    ]
+
+
+def read_candidates(rows: Iterable[Mapping[str, Any]] | None, step: int) -> tuple[Candidate, ...]:
+    """The candidates of a step, of a result's column `candidates`.
+
+    Args:
+        rows: the column's value; None of a result of an earlier release.
+        step: index of the step.
+    """
+    names = [field.name for field in fields(Candidate)]
+    mine = (row for row in rows or () if row["step"] == step)
+    return tuple(Candidate(**{name: row[name] for name in names}) for row in mine)
 
 
 def make_step_row(step: Step, image: dict[str, Any] | None) -> dict[str, Any]:

@@ -46,7 +46,8 @@ class Fakes:
 
     answer: Callable[[PolicyRequest], str]
     edit: Callable[[EditRequest], str] = appended
-    score: Callable[[JudgeRequest], float] | None = None
+    score: Callable[[JudgeRequest], float | Judgement] | None = None
+    """A score, or a whole judgement."""
     asked: list[PolicyRequest] = field(default_factory=list)
     edited: list[EditRequest] = field(default_factory=list)
     judged: list[JudgeRequest] = field(default_factory=list)
@@ -62,7 +63,8 @@ class Fakes:
     async def _score(self, request: JudgeRequest) -> Timed[Judgement]:
         assert self.score is not None
         self.judged.append(request)
-        return Timed(Judgement(self.score(request)), JUDGE)
+        found = self.score(request)
+        return Timed(found if isinstance(found, Judgement) else Judgement(found), JUDGE)
 
     def run(self, limits: Limits | None = None, log: StepLog | None = None) -> Trajectory:
         models = Models(self._propose, self._edit, self._score if self.score else None)
@@ -73,6 +75,16 @@ class Fakes:
 
 def by_candidate(scores: dict[str, float]) -> Callable[[JudgeRequest], float]:
     return lambda request: scores[request.candidate.digest]
+
+
+def unsure(verdicts: dict[str, tuple[float, float]]) -> Callable[[JudgeRequest], Judgement]:
+    """A judge by candidate: score and entropy."""
+
+    def judge(request: JudgeRequest) -> Judgement:
+        score, entropy = verdicts[request.candidate.digest]
+        return Judgement(score, validity={"entropy": entropy})
+
+    return judge
 
 
 def by_attempt(request: EditRequest) -> str:

@@ -45,6 +45,22 @@ def policy_of(directory: Path, seed: str = "tiny", **settings: Any) -> QwenVLPol
     return QwenVLPolicy(config, Weights(config.weights, seed), "cpu")
 
 
+def write_adapter(model: Path, target: Path) -> Path:
+    """A LoRA adapter of a tiny model, as peft saves it, with weights that matter."""
+    import torch
+    from peft import LoraConfig
+
+    tuned = policy_of(model).model
+    tuned.add_adapter(LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weight in tuned.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(generator=generator)
+    tuned.save_pretrained(target)
+    return target
+
+
 def noise(width: int, height: int, seed: object, mode: str = "RGB") -> Frame:
     """An image of which no two parts look alike."""
     data = random.Random(repr(seed)).randbytes(width * height * len(mode))

@@ -8,7 +8,7 @@ from itertools import count, takewhile
 from PIL import Image
 
 from mira_batch.core.identity import frame_of
-from mira_batch.core.types import EditTask, Frame, LoggedStep, Step
+from mira_batch.core.types import Candidate, EditTask, Frame, LoggedStep, Step
 from mira_batch.core.usage import Usage
 
 Held = dict[str, dict[int, LoggedStep]]
@@ -47,6 +47,11 @@ def a_history(length: int, original: Frame, rejected: tuple[int, ...] = ()) -> l
     current = original
     for index in range(length):
         frame = a_frame((index, 100 + index, 200, 90 * (index % 2)))
+        score = None if index == 1 else 0.1 * index
+        tried = [
+            Candidate(index, "another", 0.0, 1.25),
+            Candidate(2**63 - 1 - index, frame.digest, score or 0.0),
+        ]
         step = Step(
             index=index,
             thought="schön, as “thought” 🌅\n& done",
@@ -57,8 +62,10 @@ def a_history(length: int, original: Frame, rejected: tuple[int, ...] = ()) -> l
             before=current.digest,
             after=frame.digest,
             accepted=index not in rejected,
-            score=None if index == 1 else 0.1 * index,
-            usage=Usage.of(policy=0.1, editor=1 / 3, judge=0.0, waiting=2.5, io=1e-6),
+            score=score,
+            usage=Usage.of(policy=0.1, editor=1 / 3, judge=0.0, waiting=2.5, io=1e-6)
+            + Usage.paid("judge", 0.125 * index),
+            candidates=() if score is None else tuple(tried[1 - index % 2 :]),
         )
         history.append(LoggedStep(step, frame))
         current = frame if step.accepted else current

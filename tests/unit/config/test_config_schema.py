@@ -213,6 +213,63 @@ def test_a_judge_that_cant_say_that_it_is_done_ends_no_record(kind: str, backend
         load_config(MINIMAL | {"judge": {"model": model, "satisfied": 0.9}})
 
 
+LOGIT = {"type": "score_logit", "backend": {"type": "openai", "model": "m"}}
+VIE = LOGIT | {"type": "viescore"}
+
+
+@pytest.mark.parametrize(
+    ("judge", "problem"),
+    [
+        ({"model": LOGIT, "candidates": 4, "attempts": 4}, ""),
+        (
+            {"model": VIE, "candidates": 3},
+            "candidates is 3, and attempts, the most seeds tried, is 2; set attempts",
+        ),
+        ({"model": LOGIT, "unsure_above": 0.8}, ""),
+        ({"model": LOGIT, "candidates": 2, "attempts": 4, "unsure_above": 0.8}, ""),
+        ({"model": LOGIT, "attempts": 1, "unsure_above": 0.8}, "all 1 attempts are drawn anyway"),
+        ({"model": LOGIT, "candidates": 2, "unsure_above": 0.8}, "all 2 attempts are drawn anyway"),
+        ({"model": LOGIT, "candidates": 2, "unsure_above": 0.8, "satisfied": 0.9}, ""),
+        ({"model": LOGIT, "unsure_above": 1.8}, "gives no entropy above 1.792"),
+        (
+            {"model": VIE, "unsure_above": 0.8},
+            "of type viescore doesn't say how unsure it is; take score_logit",
+        ),
+        ({"model": {"type": "rules"}, "unsure_above": 0.8}, "of type rules doesn't say how unsure"),
+        ({"model": {"type": "simulated"}, "unsure_above": 0.8}, "of type simulated doesn't say"),
+        ({"model": {"type": "simulated", "entropy": 0.8}, "unsure_above": 0.8}, "no entropy above 0.8"),
+        ({"model": {"type": "simulated", "entropy": 0.9}, "unsure_above": 0.8}, ""),
+        ({"model": {"type": "custom", "factory": "m:f"}, "unsure_above": 9.0}, ""),
+        ({"candidates": 2}, "judge.model"),
+    ],
+)
+def test_seeds_that_would_never_be_drawn_are_refused(judge: dict[str, Any], problem: str) -> None:
+    settings = MINIMAL | {"judge": judge}
+    if problem:
+        with pytest.raises(ConfigError, match=problem):
+            load_config(settings)
+        return
+    limits = load_config(settings).loop_limits()
+    assert (limits.candidates, limits.unsure_above) == (judge.get("candidates", 1), judge.get("unsure_above"))
+
+
+def test_what_is_not_set_of_the_new_settings_names_no_work() -> None:
+    """The names of work stay those of earlier releases; what is set is part of them."""
+
+    def pixels(*overrides: str) -> Any:
+        members = [{"name": "a", "model": {"type": "simulated"}}, {"name": "b", "model": {"type": "rules"}}]
+        judge = {"model": {"type": "panel", "members": members}}
+        return load_config(MINIMAL | {"judge": judge}, list(overrides)).pixels()["judge"]
+
+    assert set(pixels()) == {"model", "attempts", "tolerance", "satisfied"}
+    assert set(pixels()["model"]) == {"type", "members", "combine", "quorum"}
+    assert "entropy" not in pixels()["model"]["members"][0]["model"]
+    assert pixels("judge.candidates=2")["candidates"] == 2
+    assert pixels("judge.candidates=1", "judge.unsure_above=null") == pixels()
+    escalated = pixels("judge.model.escalate.score_between=[0.4, 0.6]")
+    assert escalated["model"]["escalate"] == {"entropy_above": None, "score_between": [0.4, 0.6]}
+
+
 def test_weights_are_where_the_model_and_its_adapters_are() -> None:
     policy = {"type": "qwen_vl", "weights": "/w", "adapter": {"weights": "/a"}, "devices": ["cpu"]}
     editor = TINY | {"devices": ["cpu"], "loras": [{"weights": "/l1"}, {"weights": "/l2"}]}

@@ -61,3 +61,25 @@ def test_what_a_failure_cost_counts(charged: float) -> None:
 
     trajectory = run(Fakes(edits("a"), refuse), policy=0.5, editor=2.0)
     assert trajectory.failure is not None and trajectory.usage.cost == 0.5 + charged
+
+
+def test_what_each_role_charged_is_known_also_of_a_failure() -> None:
+    async def paid(role: str, dollars: float, value: T) -> Timed[T]:
+        return Timed(value, Usage.paid(role, dollars))
+
+    async def score(request: JudgeRequest) -> Timed[Judgement]:
+        if request.edit == "b":
+            raise RecordError(ErrorKind.judge_failed, "blind", 0.125)
+        return await paid("judge", 0.25, Judgement(0.5))
+
+    fakes = Fakes(edits("a", "b"))
+    models = Models(
+        lambda request: paid("policy", 0.5, fakes.answer(request)),
+        lambda request: paid("editor", 2.0, Frame(None, fakes.edit(request))),
+        score,
+    )
+    trajectory = asyncio.run(run_record(TASK, ORIGINAL, models, MemoryStepLog(), Limits()))
+    assert trajectory.failure is not None
+    assert trajectory.steps[0].step.usage.charges == {"policy": 0.5, "editor": 2.0, "judge": 0.25}
+    assert trajectory.usage.charges == {"policy": 1.0, "editor": 4.0, "judge": 0.375}
+    assert trajectory.usage.cost == 5.375

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from mira_batch.core.ports import PolicyRequest
+from mira_batch.core.identity import content_hash
+from mira_batch.core.ports import Judgement, JudgeRequest, PolicyRequest
 from mira_batch.core.types import (
     EditTask,
     Frame,
@@ -68,13 +69,35 @@ def going_nowhere() -> Fakes:
     return Fakes(edits(*"abcdef"), lambda r: r.image.digest if r.step > 1 else appended(r))
 
 
-@pytest.mark.parametrize("make", [plain, judged, going_nowhere])
+def doubted() -> Fakes:
+    """Of an editor and a judge that are functions of what they see; some candidates leave doubts."""
+
+    def judge(request: JudgeRequest) -> Judgement:
+        drawn = int(content_hash(request.candidate.digest, size=4), 16) / 2**32
+        score = min(1.0, 0.2 * len(request.candidate.digest) / 2 + 0.2 * drawn)
+        return Judgement(score, validity={"entropy": drawn})
+
+    return Fakes(edits(*"abcd"), by_attempt, judge)
+
+
+LIMITS = Limits(attempts_per_step=2)
+
+
+@pytest.mark.parametrize(
+    ("make", "limits"),
+    [
+        (plain, LIMITS),
+        (judged, LIMITS),
+        (going_nowhere, LIMITS),
+        (doubted, Limits(attempts_per_step=4, candidates=3)),
+        (doubted, Limits(attempts_per_step=4, unsure_above=0.4)),
+    ],
+)
 @pytest.mark.parametrize("written", [False, True])
 @pytest.mark.parametrize("dies_at", range(4))
 def test_a_resumed_record_equals_an_uninterrupted_one(
-    make: Callable[[], Fakes], written: bool, dies_at: int
+    make: Callable[[], Fakes], limits: Limits, written: bool, dies_at: int
 ) -> None:
-    limits = Limits(attempts_per_step=2)
     whole = make().run(limits)
     assert len(whole.steps) == 4
     log = DyingLog(dies_at, written)

@@ -106,6 +106,20 @@ def test_low_and_high_may_meet() -> None:
     assert score(a_judge(low=0.5, high=0.5), judge()) == 0.5
 
 
+def test_a_judge_says_how_unsure_it_is_if_it_is_told_to() -> None:
+    frames = [frame_of(Image.new("RGB", (4, 4), (n, 0, 0))) for n in range(200)]
+    said = a_judge(entropy=1.5).score([judge(candidate=frame) for frame in frames[:8]])
+    doubts = [
+        a_judge(entropy=1.5).score([judge(candidate=frame)])[0].validity["entropy"]  # type: ignore[union-attr]
+        for frame in frames
+    ]
+    assert [each.validity["entropy"] for each in said] == doubts[:8]  # type: ignore[union-attr]
+    assert 0 < min(doubts) < 0.1 and 1.4 < max(doubts) <= 1.5
+    (silent,) = a_judge().score([judge()])
+    assert silent.validity == {}  # type: ignore[union-attr]
+    assert a_judge(entropy=1.5).identity != a_judge().identity
+
+
 # Names
 
 

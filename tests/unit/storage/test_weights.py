@@ -18,7 +18,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.storage.stores import files
 from mira_batch.storage.stores.objects import open_store
-from mira_batch.storage.weights import describe_weights, digest_weights, fetch_weights
+from mira_batch.storage.weights import describe_weights, digest_weights, fetch_weights, name_weights
 from tests.support.servers.fault_proxy import fault_proxy
 from tests.support.servers.hub import COMMIT, hub
 from tests.support.servers.s3 import S3Server
@@ -64,6 +64,12 @@ def test_files_of_the_same_name_count_each(model: Path) -> None:
         with (model / part / "model.safetensors").open("wb") as file:
             file.truncate(2_000_000_000)
     assert describe_weights(str(model), HERE).startswith(f"{model} (4.0 GB, ")
+
+
+def test_one_place_has_one_name(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(model)
+    assert name_weights(str(tmp_path / "link")) == name_weights(str(model)) == str(model.resolve())
+    assert name_weights("s3://bucket/model") == "s3://bucket/model"
 
 
 def test_what_is_no_model_directory_is_named(model: Path, tmp_path: Path) -> None:
@@ -187,11 +193,12 @@ def fetch_from_hub(location: str, endpoint: str, home: Path, *more: str) -> dict
         "import json, sys\n"
         "from mira_batch.config.shared import StorageConfig\n"
         "from mira_batch.core.errors import ConfigError\n"
-        "from mira_batch.storage.weights import describe_weights, fetch_weights\n"
+        "from mira_batch.storage.weights import describe_weights, fetch_weights, name_weights\n"
         "try:\n"
         "    w = fetch_weights(sys.argv[1], StorageConfig())\n"
         "    about = '' if sys.argv[2:] else describe_weights(sys.argv[1], StorageConfig())\n"
-        "    print(json.dumps({'path': w.path, 'identity': w.identity, 'about': about}))\n"
+        "    name = '' if sys.argv[2:] else name_weights(sys.argv[1])\n"
+        "    print(json.dumps({'path': w.path, 'identity': w.identity, 'about': about, 'name': name}))\n"
         "except ConfigError as error:\n"
         "    print(json.dumps({'error': str(error)}))\n"
     )
@@ -220,6 +227,7 @@ def test_the_hub_gives_a_commit_and_no_code(model: Path, tmp_path: Path) -> None
         names = sorted(p.name for p in Path(found["path"]).rglob("*") if p.is_file())
         assert names == ["config.json", "model.safetensors"]
         assert found["about"].endswith(f"main is commit {COMMIT} now: pin that)")
+        assert found["name"] == f"hf://tiny/model@{COMMIT}"
         missing = fetch_from_hub("hf://tiny/model@v9", endpoint, home)["error"]
         assert missing == (
             "weights: hf://tiny/model@v9: has no such revision; its page lists the commits under 'Files'"

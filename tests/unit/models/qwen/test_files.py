@@ -17,7 +17,7 @@ from mira_batch.core.types import Weights
 from mira_batch.models.qwen.draws import Draws, keep_nucleus
 from mira_batch.models.qwen.files import check_adapter_files, check_qwen_files
 from mira_batch.models.qwen.policy import QwenVLPolicy
-from tests.support.models.tiny import a_step, noise, policy_of
+from tests.support.models.tiny import a_step, noise, policy_of, write_adapter
 
 MODELS = ["qwen2.5-vl", "qwen3-vl"]
 DRAWN = {"max_tokens": 20, "temperature": 1.0, "top_p": 0.95}
@@ -92,20 +92,7 @@ def test_a_seed_draws_the_tokens_that_it_always_drew() -> None:
 
 @pytest.fixture(scope="module")
 def adapter(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LoRA adapter as peft saves it, with weights that matter."""
-    import torch
-    from peft import LoraConfig
-
-    directory = tmp_path_factory.mktemp("adapter")
-    tuned = policy_of(model).model
-    tuned.add_adapter(LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "v_proj"]))
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, weight in tuned.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(generator=generator)
-    tuned.save_pretrained(directory)
-    return directory
+    return write_adapter(model, tmp_path_factory.mktemp("adapter"))
 
 
 def tuned_policy(model: Path, adapter: Path, scale: float) -> QwenVLPolicy:

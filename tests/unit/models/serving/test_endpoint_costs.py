@@ -24,6 +24,16 @@ def test_tries_that_were_charged_are_part_of_the_price() -> None:
     async def main() -> None:
         timed = await endpoint(Model(_5=[charged_fault(0.5), BROKEN, charged_fault(0.25)])).submit(5)
         assert (timed.value, timed.usage.cost) == (50, pytest.approx(0.05 + 0.75))
+        assert timed.usage.charges == {"editor": timed.usage.cost}
+
+    run(main())
+
+
+def test_the_seconds_of_an_endpoint_are_told_from_those_of_a_model_in_the_worker() -> None:
+    async def main() -> None:
+        served = endpoint(Model())
+        timed = await served.submit(5)
+        assert served.usage["editor_served"] == served.usage["editor"] == timed.usage["editor"] > 0
 
     run(main())
 

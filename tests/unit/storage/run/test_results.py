@@ -24,6 +24,7 @@ from mira_batch.storage.run.results import (
     results_dataset,
     take_rows,
 )
+from mira_batch.storage.run.steplog import make_candidate_rows
 from mira_batch.storage.stores.objects import Store
 from tests.support.runs.edits import edit_results, open_edit_run
 from tests.support.runs.finished import (
@@ -59,7 +60,7 @@ def test_a_result_row_says_what_happened() -> None:
     config = a_config("/out")
     trajectory = a_trajectory(3, rejected=(2,))
     row = a_result(a_plan_row(7), trajectory, config)
-    image, steps = row.pop("image"), row.pop("steps")
+    image, steps, drawn = row.pop("image"), row.pop("steps"), row.pop("candidates")
     assert row == {
         "record_id": "r7",
         "work_id": a_plan_row(7)["work_id"],
@@ -88,6 +89,7 @@ def test_a_result_row_says_what_happened() -> None:
     assert frame_of(image_of(image)).digest == trajectory.steps[1].step.after
     assert [step["accepted"] for step in steps] == [True, True, False]
     assert steps[0]["before"] == ORIGINAL.digest
+    assert drawn == make_candidate_rows(logged.step for logged in trajectory.steps) and len(drawn) == 2
 
 
 def test_a_failed_row_keeps_its_best_image_and_its_steps() -> None:

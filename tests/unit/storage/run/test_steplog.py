@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,14 @@ from mira_batch.core.identity import content_hash, frame_of
 from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import EditTask, LoggedStep, Step
 from mira_batch.storage import schema
-from mira_batch.storage.run.steplog import ShardLog, make_step_row, pack, unpack
+from mira_batch.storage.run.steplog import (
+    ShardLog,
+    make_candidate_rows,
+    make_step_row,
+    pack,
+    read_candidates,
+    unpack,
+)
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.runs.steplogs import a_frame, a_history, a_task, another
 
@@ -213,6 +221,27 @@ def test_an_image_enlarged_beyond_pillows_bound_is_read_back(
     fill(store)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
     assert load(store) == [logged.step for logged in HISTORY]
+
+
+def test_a_step_of_an_earlier_release_has_no_candidates_and_no_charges_by_role() -> None:
+    step = HISTORY[3].step
+    data = pack(TASK.work_id, step, b"png")
+    magic, _, header, png = data.split(b"\n", 3)
+    row = json.loads(header)
+    assert row["step"].pop("candidates") and row["step"].pop("charges")
+    old = json.dumps(row).encode()
+    before = unpack(b"\n".join((magic, content_hash(old).encode(), old, png)), TASK.work_id)
+    expected = replace(step, candidates=(), usage=replace(step.usage, charges={}))
+    assert before == (expected, b"png") and before[0].usage.cost == step.usage.cost > 0
+
+
+def test_the_candidates_of_a_row_are_found_again_by_step() -> None:
+    rows = make_candidate_rows(logged.step for logged in HISTORY)
+    assert pa.array([rows], schema.RESULTS.field("candidates").type).to_pylist() == [rows]
+    assert [(row["step"], row["attempt"]) for row in rows] == [(0, 0), (2, 0), (3, 0), (3, 1)]
+    for logged in HISTORY:
+        assert read_candidates(rows, logged.step.index) == logged.step.candidates
+    assert read_candidates(None, 0) == ()
 
 
 def test_the_step_of_a_result_row_and_of_a_file_have_one_schema() -> None:
