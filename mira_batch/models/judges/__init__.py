@@ -7,6 +7,7 @@ each measures, and how it fails, is in docs/judges.md.
 
 from mira_batch.models.judges.clients import AgainstOriginal, Panel, PanelRules, ProtocolJudge
 from mira_batch.models.judges.editscore import EditScore
+from mira_batch.models.judges.imgedit import AXES as IMGEDIT_AXES
 from mira_batch.models.judges.imgedit import ImgEdit
 from mira_batch.models.judges.pairwise import Pairwise
 from mira_batch.models.judges.protocol import JudgeProtocol
@@ -14,6 +15,7 @@ from mira_batch.models.judges.score_logit import ScoreLogit
 from mira_batch.models.judges.viescore import VIEScore
 
 __all__ = [
+    "IMGEDIT_AXES",
     "AgainstOriginal",
     "EditScore",
     "ImgEdit",
