@@ -43,7 +43,8 @@ class Candidates:
             yield Item(name, instruction, {"image": edited, "original": original}, {})
         elif self._seen[name][0] != held:
             self.reader.problems.add(
-                place, f"{name} has other images or another instruction than at {self._seen[name][1]}; correct one of both"
+                place,
+                f"{name} has other images or another instruction than at {self._seen[name][1]}; correct it",
             )
 
 

@@ -68,9 +68,7 @@ def read_compass(request: Request, reader: Reader, labels: Labels, left_out: lis
             continue
         for name, edited in zip(names, (winner, loser), strict=True):
             yield from candidates.add(place, name, prompt, source, edited)
-        labels.append(
-            {"better": names[0], "worse": names[1], "dimension": dimension, "tie": label == "tie"}
-        )
+        labels.append({"better": names[0], "worse": names[1], "dimension": dimension, "tie": label == "tie"})
 
 
 def _read_picture(
@@ -80,7 +78,9 @@ def _read_picture(
     if text is None:
         return None
     if (path := find_below(root, text)) is None:
-        reader.problems.add(place, f"{name} is {text!r:.80}, no path below {root}; --images names their folder")
+        reader.problems.add(
+            place, f"{name} is {text!r:.80}, no path below {root}; --images names their folder"
+        )
         return None
     return reader.read_picture(place, path)
 
@@ -97,7 +97,11 @@ def tabulate_compass(evidence: Evidence, axes: Mapping[str, str]) -> Tabulated:
                 Pair(str(number), label["dimension"], found.outcome, better, worse, tie=label["tie"])
             )
     table = aggregate_compass(pairs)
-    rows = [(name, (*show_counts(found), found.value)) for name, found in table.dimensions.items() if name in chosen]
+    rows = [
+        (name, (*show_counts(found), found.value))
+        for name, found in table.dimensions.items()
+        if name in chosen
+    ]
     average = table.average
     sheet = Sheet(
         f"{_TITLE}: share of pairs that are right; scores of a tie differ by less than 1e-5",
@@ -123,7 +127,11 @@ def tabulate_compass(evidence: Evidence, axes: Mapping[str, str]) -> Tabulated:
 def _count(rows: Sequence[Mapping[str, Any]], labels: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     found = Counter(label["dimension"] for label in labels)
     ties = sum(label["tie"] for label in labels)
-    return {"pairs": len(labels)} | {name: found[name] for name in COMPASS_DIMENSIONS if found[name]} | {"ties": ties}
+    return (
+        {"pairs": len(labels)}
+        | {name: found[name] for name in COMPASS_DIMENSIONS if found[name]}
+        | {"ties": ties}
+    )
 
 
 COMPASS = Suite(

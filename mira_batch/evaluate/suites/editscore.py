@@ -1,7 +1,7 @@
-"""EditReward-Bench of EditScore's authors (VectorSpaceLab/EditScore): how often a judge prefers what people do.
+"""EditReward-Bench of VectorSpaceLab/EditScore: how often a judge prefers what people do.
 
-Rows as published: key (two names, the preferred edit's first), task_type, dimension, instruction, input_image,
-output_images (two, in the same order).
+Rows as published: key (two names, the preferred edit's first), task_type, dimension, instruction,
+input_image, output_images (two, in the same order).
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def read_editscore(request: Request, reader: Reader, labels: Labels, left_out: l
         edits = [reader.take_picture(place, output, "output_images") for output in outputs]
         if not (kind and dimension and instruction and original):
             continue
-        if not reader.is_new(place, f"{dimension} {sorted(keys)}", f"the pair {keys[0]}, {keys[1]} on {dimension}"):
+        if not reader.is_new(
+            place, f"{dimension} {sorted(keys)}", f"the pair {keys[0]}, {keys[1]} on {dimension}"
+        ):
             continue
         for key, edit in zip(keys, edits, strict=True):
             if edit is not None:
@@ -106,10 +108,13 @@ def _make_sheet(name: str, table: EditScoreTable) -> Sheet:
         return (*show_counts(found), found.value)
 
     return Sheet(
-        f"{name}: share of pairs in which the preferred edit scores strictly higher; {table.ties:,} ties are wrong",
+        f"{name}: pairs in which the preferred edit scores strictly higher; {table.ties:,} ties are wrong",
         ("judged", "failed", "missing", "accuracy"),
         [(kind, line(found)) for kind, found in table.types.items()],
-        [*((group, line(found)) for group, found in table.groups.items()), ("macro mean of the 13 types", line(table.average))],
+        [
+            *((group, line(found)) for group, found in table.groups.items()),
+            ("macro mean of the 13 types", line(table.average)),
+        ],
         digits=3,
     )
 

@@ -68,8 +68,8 @@ class Evidence:
             if item.values and (lacking := [name for name in axes if name not in item.values]):
                 known = ", ".join(item.values)
                 raise BenchmarkError(
-                    f"{self.run}: its judge gives {known} and no {', '.join(lacking)}, of which the table is made; "
-                    f"evaluate with {scorer}"
+                    f"{self.run}: its judge gives {known} and no {', '.join(lacking)}, of which the table is "
+                    f"made; evaluate with {scorer}"
                 )
 
 
@@ -93,7 +93,9 @@ def gather(evaluation: str, benchmark: str, given: str | None, storage: StorageC
     _refuse_others(rows, prepared, evaluation)
     items = {name: _join(item, rows.get(name)) for name, item in prepared.items.items()}
     identity = scores.identity
-    return Evidence(prepared, evaluation, ", ".join(identity["judge"]), ", ".join(identity["protocol"]), items)
+    return Evidence(
+        prepared, evaluation, ", ".join(identity["judge"]), ", ".join(identity["protocol"]), items
+    )
 
 
 def _find_places(scores: Scores, storage: StorageConfig) -> list[str]:
@@ -105,9 +107,7 @@ def _find_places(scores: Scores, storage: StorageConfig) -> list[str]:
     return [f"{source}/{run}" for run in runs]
 
 
-def _refuse_others(
-    rows: Mapping[str, Mapping[str, Any]], prepared: Prepared, evaluation: str
-) -> None:
+def _refuse_others(rows: Mapping[str, Mapping[str, Any]], prepared: Prepared, evaluation: str) -> None:
     """Refuse rows that are of no item, or of another instruction than its item has."""
     for name, row in rows.items():
         item = prepared.items.get(name)

@@ -1,4 +1,4 @@
-"""GEdit-Bench (stepfun-ai/Step1X-Edit): its data set, its tables of each language, and the folders of its script.
+"""GEdit-Bench (stepfun-ai/Step1X-Edit): its data set, its tables by language, and its script's folders.
 
 Rows as published: key, task_type, instruction, instruction_language (en, cn), input_image, input_image_raw,
 Intersection_exist. What is edited and judged is `input_image`, as the owners' example does.
@@ -106,11 +106,9 @@ def tabulate_gedit(evidence: Evidence, axes: Mapping[str, str]) -> Tabulated:
 def _note(protocol: str) -> Iterator[str]:
     if not protocol.startswith("viescore/"):
         words = protocol or "nothing"
-        yield (
-            f"judged by {words}: published figures are of viescore with the owners' file as judge.model.prompts"
-        )
+        yield f"judged by {words}; published figures are by viescore with the owners' file as prompts"
     if "resize=to_source" not in protocol:
-        yield "the owners' script shows the edited image at the original's size: judge.model.resize: to_source"
+        yield "the owners' script shows the edited image at the original's size: set resize: to_source"
 
 
 def _make_sheet(result: GEditResult) -> Sheet:

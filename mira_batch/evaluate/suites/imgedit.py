@@ -61,7 +61,9 @@ def read_imgedit(request: Request, reader: Reader, labels: Labels, left_out: lis
         if path is None:
             continue
         if not path.is_file():
-            reader.problems.add(place, f"its image {path} is not there; fetch it, or name their folder by --images")
+            reader.problems.add(
+                place, f"its image {path} is not there; fetch it, or name their folder by --images"
+            )
         elif (picture := reader.read_picture(place, path)) and name and kind and instruction:
             yield Item(name, instruction, {"image": picture}, {"key": name, "task_type": kind})
 
@@ -105,8 +107,8 @@ def _make_item(evidence: Evidence, item: Judged) -> ImgEditItem:
         names = IMGEDIT_AXES[kind]
         if not set(names) <= item.values.keys():
             raise BenchmarkError(
-                f"{evidence.run}: {item.row['key']} was not judged by the axes of {kind}; evaluate with imgedit and "
-                "task_key: task_type"
+                f"{evidence.run}: {item.row['key']} was not judged by the axes of {kind}; evaluate with "
+                "imgedit and task_key: task_type"
             )
         scores = (item.values[names[0]], item.values[names[1]], item.values[names[2]])
     return ImgEditItem(item.row["key"], kind, item.outcome, scores)
@@ -115,13 +117,13 @@ def _make_item(evidence: Evidence, item: Judged) -> ImgEditItem:
 def _note(protocol: str, found: ImgEditTable) -> Iterator[str]:
     if not protocol.startswith("imgedit/"):
         words = protocol or "nothing"
-        yield f"judged by {words}: published figures are of imgedit with the owners' file as judge.model.prompts"
+        yield f"judged by {words}; published figures are by imgedit with the owners' file as prompts"
     if "resize=to_source" in protocol:
         yield "the owners' script shows the edited image as it is: judge.model.resize: none"
     if found.rule_breaks:
         yield (
-            f"{found.rule_breaks:,} judged with a second or third axis above the first, which the prompts forbid and "
-            "the owners' script lets pass, as here"
+            f"{found.rule_breaks:,} judged with a second or third axis above the first, which the prompts "
+            "forbid and the owners' script lets pass, as here"
         )
 
 

@@ -32,6 +32,12 @@ class Picture:
     name: str
     """Of its file: the digest of its bytes, so that an image that many items share is one file."""
 
+    @classmethod
+    def of(cls, data: bytes) -> Picture:
+        """An image that is known to decode."""
+        form = open_image(data).format or "PNG"
+        return cls(data, f"{content_hash(data)}.{_ENDINGS.get(form, form.lower())}")
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -100,12 +106,15 @@ class Reader:
         text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
         if not isinstance(text, str) or not _NAME.fullmatch(text):
             self.problems.add(
-                place, f"{name} is {_show(value)}, after which no file can be called; it takes letters, digits, . _ -"
+                place,
+                f"{name} is {_show(value)}, which is no name of a file; letters, digits, . _ - make one",
             )
             return None
         return text
 
-    def take_choice(self, place: str, row: Mapping[str, Any], name: str, known: tuple[str, ...]) -> str | None:
+    def take_choice(
+        self, place: str, row: Mapping[str, Any], name: str, known: tuple[str, ...]
+    ) -> str | None:
         """One of several words; None where it is none of them."""
         value = row.get(name)
         if value not in known:
@@ -124,7 +133,8 @@ class Reader:
         data = value.get("bytes") if isinstance(value, Mapping) else value
         if not isinstance(data, bytes) or not data:
             self.problems.add(
-                place, f"{name} has no image in it; save the data set with its images embedded, as save_to_disk does"
+                place,
+                f"{name} has no image in it; save the data set with its images embedded",
             )
             return None
         return self._check(f"{place}, {name}", data)
@@ -139,7 +149,9 @@ class Reader:
         try:
             data = path.read_bytes()
         except OSError as error:
-            self.problems.add(place, f"its image {path} can't be read ({shorten_error(error)}); fetch it again")
+            self.problems.add(
+                place, f"its image {path} can't be read ({shorten_error(error)}); fetch it again"
+            )
             return None
         return self._check(f"{place}, {path}", data)
 
@@ -151,8 +163,7 @@ class Reader:
             except RecordError as error:
                 self.problems.add(place, str(error).removeprefix(f"{place}: "))
                 return None
-            form = open_image(data).format or "PNG"
-            self._pictures[digest] = f"{digest}.{_ENDINGS.get(form, form.lower())}"
+            self._pictures[digest] = Picture.of(data).name
         return Picture(data, self._pictures[digest])
 
     def is_new(self, place: str, key: str, what: str) -> bool:

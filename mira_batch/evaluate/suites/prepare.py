@@ -68,7 +68,9 @@ def prepare(suite: Suite, request: Request, folder: str, storage: StorageConfig)
     rows = list(_write_images(suite.read(request, Reader(problems), labels, left_out), store))
     problems.refuse()
     if not rows:
-        raise BenchmarkError(f"{request.data}: has no item" + (f" ({'; '.join(left_out)})" if left_out else ""))
+        raise BenchmarkError(
+            f"{request.data}: has no item" + (f" ({'; '.join(left_out)})" if left_out else "")
+        )
     manifest, said = dump_rows(rows), dump_rows(labels)
     document = {
         "benchmark": suite.name,
@@ -81,7 +83,8 @@ def prepare(suite: Suite, request: Request, folder: str, storage: StorageConfig)
         _write(store, suite, manifest, said, document)
     elif about != document:
         raise BenchmarkError(
-            f"{folder}: holds {about['items']:,} items of {about['benchmark']}, prepared otherwise; choose a new folder"
+            f"{folder}: holds {about['items']:,} items of {about['benchmark']}, prepared otherwise; choose a "
+            "new folder"
         )
     return Preparation(suite.name, folder, len(rows), document["counts"], left_out, about is not None)
 
@@ -89,7 +92,9 @@ def prepare(suite: Suite, request: Request, folder: str, storage: StorageConfig)
 def _refuse_foreign(store: Store) -> None:
     for entry in store.list(""):
         if entry.key not in _OURS and not entry.key.startswith(f"{IMAGES}/"):
-            raise BenchmarkError(f"{store.uri}: holds {entry.key}, which is none of a benchmark; choose a new folder")
+            raise BenchmarkError(
+                f"{store.uri}: holds {entry.key}, which is none of a benchmark; choose a new folder"
+            )
 
 
 def _write_images(items: Iterator[Item], store: Store) -> Iterator[dict[str, Any]]:
@@ -101,7 +106,7 @@ def _write_images(items: Iterator[Item], store: Store) -> Iterator[dict[str, Any
             if picture.name not in written:
                 store.put(row[column], picture.data)
                 written.add(picture.name)
-        yield row | {"instruction": item.instruction} | item.about
+        yield {**row, "instruction": item.instruction, **item.about}
 
 
 def _write(store: Store, suite: Suite, manifest: bytes, labels: bytes, document: Mapping[str, Any]) -> None:

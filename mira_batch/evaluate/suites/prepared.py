@@ -1,10 +1,10 @@
 """A prepared benchmark: what `prepare` leaves in its folder, and how it is found again from a run.
 
-    <folder>/benchmark.json   which benchmark, how many items, and the digest of the next two; written last
-             manifest.jsonl   the items, a row each
-             labels.jsonl     what people said of them, in a benchmark of judges
-             images/          the images of both, called after their bytes
-             judge.yaml       a config for `evaluate`, where a judge is needed
+<folder>/benchmark.json   which benchmark, how many items, and the digest of the next two; written last
+         manifest.jsonl   the items, a row each
+         labels.jsonl     what people said of them, in a benchmark of judges
+         images/          the images of both, called after their bytes
+         judge.yaml       a config for `evaluate`, where a judge is needed
 """
 
 from __future__ import annotations
@@ -91,11 +91,13 @@ def read_prepared(folder: str, benchmark: str, storage: StorageConfig) -> Prepar
         store = open_store(folder, storage, make=False)
         about = read_about(store)
     except StoreError as error:
-        raise BenchmarkError(f"{error}; give the folder that `benchmark prepare` wrote as --prepared") from error
+        raise BenchmarkError(
+            f"{error}; give the folder that `benchmark prepare` wrote as --prepared"
+        ) from error
     if about is None:
         raise BenchmarkError(
-            f"{folder}: was not written by `benchmark prepare`, so which items the benchmark has is unknown; give "
-            "that folder as --prepared"
+            f"{folder}: was not written by `benchmark prepare`, so which items the benchmark has is unknown; "
+            "give that folder as --prepared"
         )
     if about["benchmark"] != benchmark:
         raise BenchmarkError(f"{folder}: is of {about['benchmark']}, not of {benchmark}")
@@ -104,8 +106,8 @@ def read_prepared(folder: str, benchmark: str, storage: StorageConfig) -> Prepar
     manifest, labels = store.get(MANIFEST) or b"", store.get(LABELS) or b""
     if digest_files(manifest, labels) != about["digest"]:
         raise BenchmarkError(
-            f"{folder}: {MANIFEST} or {LABELS} was changed since it was prepared, so that items may lack; prepare "
-            "it anew"
+            f"{folder}: {MANIFEST} or {LABELS} was changed since it was prepared, so that items may lack; "
+            "prepare it anew"
         )
     rows = [json.loads(line) for line in manifest.splitlines()]
     said = [json.loads(line) for line in labels.splitlines()]
@@ -131,7 +133,9 @@ def find_prepared(
         return read_prepared(given, benchmark, storage)
     folders = sorted({find_manifest_of(place, storage).rpartition("/")[0] for place in places})
     if len(folders) != 1:
-        raise BenchmarkError(f"the results are of {len(folders)} manifests; name the benchmark's with --prepared")
+        raise BenchmarkError(
+            f"the results are of {len(folders)} manifests; name the benchmark's with --prepared"
+        )
     return read_prepared(folders[0], benchmark, storage)
 
 

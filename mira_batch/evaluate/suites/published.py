@@ -56,8 +56,8 @@ def open_rows(data: Path, split: str | None = None) -> Rows:
     """Find the rows of a data set.
 
     Args:
-        data: the folder that `save_to_disk` wrote, or one with Parquet files somewhere below it, as they lie on
-            the hub; or one Parquet or Arrow file.
+        data: the folder that `save_to_disk` wrote, or one with Parquet files somewhere below it, as they lie
+            on the hub; or one Parquet or Arrow file.
         split: which split, where there are several.
 
     Raises:
@@ -91,9 +91,13 @@ def _choose_split(data: Path, splits: Sequence[str], split: str | None) -> str:
 def _open_arrow(folder: Path) -> Rows:
     state = folder / _STATE
     if not state.is_file():
-        raise BenchmarkError(f"{state}: is not there, so which files belong to the data set is unknown; {_AGAIN}")
+        raise BenchmarkError(
+            f"{state}: is not there, so which files belong to the data set is unknown; {_AGAIN}"
+        )
     if read_json(state).get("_indices_data_files"):
-        raise BenchmarkError(f"{state}: rows are chosen by an index beside them; save it again with save_to_disk")
+        raise BenchmarkError(
+            f"{state}: rows are chosen by an index beside them; save it again with save_to_disk"
+        )
     names = [entry.get("filename") for entry in _read_field(state, "_data_files", list)]
     files = [folder / Path(str(name)).name for name in names]
     return _check_files(folder, files)
@@ -106,7 +110,7 @@ def _open_parquet(folder: Path, split: str | None) -> Rows:
         found.setdefault(shard["split"] if shard else path.stem, []).append(path)
     if not found:
         raise BenchmarkError(
-            f"{folder}: holds no data set: neither {_STATE} nor {_SPLITS} of save_to_disk, nor any .parquet file"
+            f"{folder}: holds no data set: no {_STATE} or {_SPLITS} of save_to_disk, nor any .parquet file"
         )
     files = found[_choose_split(folder, list(found), split)]
     shards = [shard for file in files if (shard := _SHARD.fullmatch(file.stem))]
@@ -114,7 +118,9 @@ def _open_parquet(folder: Path, split: str | None) -> Rows:
         expected = {(f"{n:05d}", f"{len(files):05d}") for n in range(len(files))}
         if {(shard["number"], shard["total"]) for shard in shards} != expected:
             total = max(int(shard["total"]) for shard in shards)
-            raise BenchmarkError(f"{files[0].parent}: has {len(files)} files of {total} of its split; {_AGAIN}")
+            raise BenchmarkError(
+                f"{files[0].parent}: has {len(files)} files of {total} of its split; {_AGAIN}"
+            )
     return _check_files(folder, files)
 
 
@@ -145,7 +151,7 @@ def _read_batches(file: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch
 def _check_columns(file: Path, there: Sequence[str], wanted: Sequence[str]) -> None:
     if lacking := [name for name in wanted if name not in there]:
         raise BenchmarkError(
-            f"{file}: has no column {', '.join(lacking)}, only {', '.join(there)}; is it this benchmark's data set?"
+            f"{file}: has no column {', '.join(lacking)}, only {', '.join(there)}; is it this benchmark's?"
         )
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mira_batch.config.shared import StorageConfig
 from mira_batch.evaluate.suites.evidence import Evidence
 from mira_batch.evaluate.suites.items import Item, Reader
 from mira_batch.evaluate.suites.sheets import Tabulated
-
-Cell = str | int | float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,10 @@ class Request:
     """Of a Hugging Face data set with several splits: which."""
     images: Path | None = None
     """Where the images are that a JSON file names; None: beside it."""
-    turns: Mapping[str, Any] = field(default_factory=dict)
-    """Of MagicBrush: results of a turn by session, from which the next turn starts."""
+    after: str | None = None
+    """Of MagicBrush: the run of a turn, from whose results the next one starts."""
+    storage: StorageConfig = StorageConfig()
+    """How that run is reached."""
 
 
 Labels = list[Mapping[str, Any]]

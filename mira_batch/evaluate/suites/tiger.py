@@ -25,7 +25,8 @@ from mira_batch.evaluate.suites.suite import Labels, Request, Suite
 _NAME, _TITLE = "editreward-bench-tiger", "EditReward-Bench (TIGER-Lab)"
 _SIZES = {"2pair": 2, "3pair": 3, "4pair": 4}
 _COLUMNS = (
-    "id", "dataset", "comparison_type", "instruction", "source_image", "candidate_1", "candidate_2", "ranking",
+    "id", "dataset", "comparison_type", "instruction", "source_image", "candidate_1", "candidate_2",
+    "ranking",
 )  # fmt: skip
 _JUDGE = """\
 # The judge that is measured; any will do.
@@ -66,7 +67,9 @@ def read_tiger(request: Request, reader: Reader, labels: Labels, left_out: list[
         group = f"{kind}-{_name_group(name, size)}"
         standing = groups.setdefault(group, _Group(size, place))
         if letters in standing.labels:
-            reader.problems.add(place, f"{group} has the pair {' and '.join(letters)} twice; take one of both out")
+            reader.problems.add(
+                place, f"{group} has the pair {' and '.join(letters)} twice; take one of both out"
+            )
             continue
         standing.labels[letters] = label
         for letter, edit in zip(letters, edits, strict=True):
@@ -96,9 +99,15 @@ def _read_verdict(row: Mapping[str, Any], size: int) -> tuple[tuple[str, str], i
     first, _, second = compared.partition("vs")
     known = "ABCD"[:size]
     if len(first) != 1 or len(second) != 1 or first not in known or second not in known or not first < second:
-        return f"comparison_type is {compared!r:.40}, none of {', '.join('vs'.join(p) for p in combinations(known, 2))}"
+        named = ", ".join("vs".join(pair) for pair in combinations(known, 2))
+        return f"comparison_type is {compared!r:.40}, none of {named}"
     ranking = re.sub(r"\s", "", str(row["ranking"]))
-    verdicts = {f"{first}>{second}": 1, f"{second}<{first}": 1, f"{second}>{first}": -1, f"{first}<{second}": -1}
+    verdicts = {
+        f"{first}>{second}": 1,
+        f"{second}<{first}": 1,
+        f"{second}>{first}": -1,
+        f"{first}<{second}": -1,
+    }
     verdicts |= {f"{first}={second}{more}": 0 for more in ("", "=Good", "=Bad")}
     if ranking not in verdicts:
         return f"ranking is {ranking!r:.40}, none of {', '.join(verdicts)}"
@@ -129,7 +138,15 @@ def tabulate_tiger(evidence: Evidence, axes: Mapping[str, str]) -> Tabulated:
         notes.append(f"overall: the judge's axis {chosen['overall']}")
     figures = {str(size): _dump(row) for size, row in table.sizes.items()} | {"overall": _dump(table.overall)}
     return Tabulated(
-        _NAME, _TITLE, [evidence.run], evidence.judge, evidence.protocol, evidence.count(), notes, [sheet], figures
+        _NAME,
+        _TITLE,
+        [evidence.run],
+        evidence.judge,
+        evidence.protocol,
+        evidence.count(),
+        notes,
+        [sheet],
+        figures,
     )
 
 
@@ -144,5 +161,12 @@ def _count(rows: Sequence[Mapping[str, Any]], labels: Sequence[Mapping[str, Any]
 
 
 TIGER = Suite(
-    _NAME, _TITLE, frozenset({"split"}), read_tiger, _count, judge=_JUDGE, tabulate=tabulate_tiger, of_pairs=True
+    _NAME,
+    _TITLE,
+    frozenset({"split"}),
+    read_tiger,
+    _count,
+    judge=_JUDGE,
+    tabulate=tabulate_tiger,
+    of_pairs=True,
 )
