@@ -85,10 +85,10 @@ class Clip(ImageEmbedder):
             ConfigError: they can't be loaded.
         """
         prepare()
-        from transformers import CLIPModel, CLIPTokenizerFast
+        from transformers import CLIPModel, CLIPTokenizer
 
         model = _load(CLIPModel, path, device, use_safetensors=True)
-        self._tokenizer = _load_tokenizer(CLIPTokenizerFast, path)
+        self._tokenizer = _load_tokenizer(CLIPTokenizer, path)
         size = model.config.vision_config.image_size
         self._longest = model.config.text_config.max_position_embeddings
         super().__init__(model, size, size)

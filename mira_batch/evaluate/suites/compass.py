@@ -34,11 +34,10 @@ _JUDGE = """\
 # success, consistency or overediting, and PQ; `benchmark table --axis IA=NAME` takes another.
 job: evaluate
 judge:
-  model:
-    type: editscore
-    backend:
-      type: openai
-      model: gpt-4.1
+  type: editscore
+  backend:
+    type: openai
+    model: gpt-4.1
 """
 
 

@@ -37,12 +37,11 @@ _JUDGE = """\
 # editscore/vie_prompts.py as prompts.
 job: evaluate
 judge:
-  model:
-    type: editscore
-    # prompts: vie_prompts.py
-    backend:
-      type: openai
-      model: gpt-4.1
+  type: editscore
+  # prompts: vie_prompts.py
+  backend:
+    type: openai
+    model: gpt-4.1
 """
 
 

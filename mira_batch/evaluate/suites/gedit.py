@@ -34,13 +34,12 @@ _JUDGE = """\
 # file GEdit-Bench/viescore/vie_prompts.py as prompts.
 job: evaluate
 judge:
-  model:
-    type: viescore
-    resize: to_source
-    # prompts: vie_prompts.py
-    backend:
-      type: openai
-      model: gpt-4.1
+  type: viescore
+  resize: to_source
+  # prompts: vie_prompts.py
+  backend:
+    type: openai
+    model: gpt-4.1
 group: task_type
 """
 

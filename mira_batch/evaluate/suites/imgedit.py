@@ -28,13 +28,12 @@ _JUDGE = """\
 # gpt-4o, its paper says GPT-4.1.
 job: evaluate
 judge:
-  model:
-    type: imgedit
-    task_key: task_type
-    # prompts: prompts.json
-    backend:
-      type: openai
-      model: gpt-4.1
+  type: imgedit
+  task_key: task_type
+  # prompts: prompts.json
+  backend:
+    type: openai
+    model: gpt-4.1
 group: task_type
 """
 
@@ -119,7 +118,7 @@ def _note(protocol: str, found: ImgEditTable) -> Iterator[str]:
         words = protocol or "nothing"
         yield f"judged by {words}; published figures are by imgedit with the owners' file as prompts"
     if "resize=to_source" in protocol:
-        yield "the owners' script shows the edited image as it is: judge.model.resize: none"
+        yield "the owners' script shows the edited image as it is: set resize: none"
     if found.rule_breaks:
         yield (
             f"{found.rule_breaks:,} judged with a second or third axis above the first, which the prompts "

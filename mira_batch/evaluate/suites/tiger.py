@@ -32,11 +32,10 @@ _JUDGE = """\
 # The judge that is measured; any will do.
 job: evaluate
 judge:
-  model:
-    type: score_logit
-    backend:
-      type: openai
-      model: gpt-4.1
+  type: score_logit
+  backend:
+    type: openai
+    model: gpt-4.1
 """
 
 
