@@ -16,11 +16,10 @@ from mira_batch.evaluate.benchmarks.gedit import GROUPS
 from mira_batch.evaluate.benchmarks.imgedit import TYPES
 from mira_batch.models.judges import IMGEDIT_AXES
 from tests.support.published import EDITS, UNCLEAR, gedit_rows, save_gedit, save_imgedit
+from tests.support.runs.benchmarks import edit, evaluate
 from tests.support.runs.commands import Commands
 from tests.support.runs.nights import Nights
 from tests.support.servers.models import Answer, Asked, ModelServer, model_server
-
-QUIET = ("--set", "controls={repeats: 0, canaries: 0}", "--set", "backend=inline")
 
 
 @pytest.fixture
@@ -33,24 +32,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with model_server() as running:
         yield running
-
-
-def edit(cli: Commands, prepared: Path, *more: str) -> Path:
-    """Run the embedded models over a prepared benchmark, by the printed command."""
-    config = prepared.parent / "edit.yaml"
-    config.write_text("policy: {type: rules}\neditor: {type: pillow}\nbackend: inline\n")
-    sets = [f"input.manifest={prepared}/manifest.jsonl", f"output.uri={prepared}/edited", "run_id=r", *more]
-    words = [part for text in sets for part in ("--set", text)]
-    cli.json("run", "--config", config, *words)
-    return prepared / "edited" / "r"
-
-
-def evaluate(cli: Commands, source: Path, prepared: Path, server: ModelServer, *more: str) -> Path:
-    """Judge by the config that `prepare` wrote."""
-    places = ("--set", f"judge.backend.base_url={server.url}", "--set", "run_id=r")
-    words = ("--config", prepared / "judge.yaml", "--output", prepared / "scores", *places, *QUIET)
-    cli.json("evaluate", source, *words, *more)
-    return prepared / "scores" / "r"
 
 
 def vie(scores: Callable[[Asked], tuple[float, float]]) -> Callable[[Asked], Answer]:
@@ -91,13 +72,21 @@ def test_gedit_from_the_data_set_to_its_table_and_layout(
     table = cli.json("benchmark", "table", "gedit", scored)
     assert sizes == {(24, 16)}, "rotated by 90 degrees or not, a judge sees the size of the original"
     failed = sum(row["instruction"] == EDITS[3] for row in rows)
-    assert (table["items"], table["judged"], table["failed"], table["missing"]) == (44, 43 - failed, failed, 1)
+    assert (table["items"], table["judged"], table["failed"], table["missing"]) == (
+        44,
+        43 - failed,
+        failed,
+        1,
+    )
     assert table["reasons"] == {"the edit failed": 1, "judge_failed": failed} and not table["complete"]
     assert any("judged by viescore-form/1" in note for note in table["notes"])
     by_key = {row["key"]: (row["task_type"], row["instruction_language"]) for row in rows}
     check_gedit_means(table["figures"], scored, by_key)
     text = cli.text("benchmark", "table", "gedit", scored)
-    assert f"INCOMPLETE: {failed + 1} of 44 items are in no mean" in text and "macro mean of the 11 groups" in text
+    assert (
+        f"INCOMPLETE: {failed + 1} of 44 items are in no mean" in text
+        and "macro mean of the 11 groups" in text
+    )
     check_gedit_layout(cli, run, tmp_path / "official", rows)
 
 
@@ -125,7 +114,10 @@ def check_gedit_means(figures: dict[str, Any], scored: Path, by_key: dict[str, t
 def check_gedit_layout(cli: Commands, run: Path, to: Path, rows: list[dict[str, Any]]) -> None:
     words = ("benchmark", "layout", "gedit", run, "--to", to, "--model", "mine")
     error = cli.json(*words, code=2)["error"]
-    assert "1 of 44 results are missing (the edit failed (instruction_unclear) 1)" in error and "en-k005" in error
+    assert (
+        "1 of 44 results are missing (the edit failed (instruction_unclear) 1)" in error
+        and "en-k005" in error
+    )
     assert not to.exists() or not list(to.rglob("*.png")), "nothing is written then"
     found = cli.json(*words, "--partial")
     assert (found["expected"], found["written"], found["already"]) == (44, 43, 0)

@@ -62,7 +62,11 @@ def save_gedit(folder: Path, rows: Sequence[dict[str, Any]], form: str = "disk")
     texts = ("task_type", "key", "instruction", "instruction_language")
     features = Features(
         {name: Value("string") for name in texts}
-        | {"input_image": ImageFeature(), "input_image_raw": ImageFeature(), "Intersection_exist": Value("bool")}
+        | {
+            "input_image": ImageFeature(),
+            "input_image_raw": ImageFeature(),
+            "Intersection_exist": Value("bool"),
+        }
     )
     return save_rows(folder, Dataset.from_list(list(rows), features=features), form, DatasetDict)
 
@@ -178,7 +182,9 @@ def tiger_rows() -> list[dict[str, Any]]:
     """A group of two, of three and of four edits, and one of two that people see no difference between. The
     earlier letter is the better edit."""
     rows = []
-    for number, (kind, tie) in enumerate((("2pair", ""), ("2pair", "A=B=Good"), ("3pair", ""), ("4pair", ""))):
+    for number, (kind, tie) in enumerate(
+        (("2pair", ""), ("2pair", "A=B=Good"), ("3pair", ""), ("4pair", ""))
+    ):
         letters = "ABCD"[: int(kind[0])]
         for first, second in combinations(letters, 2):
             rows.append(

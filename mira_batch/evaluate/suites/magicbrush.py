@@ -172,7 +172,7 @@ def _read_next(request: Request, turns: Sequence[Turn], left_out: list[str]) -> 
     if before:
         reasons = Counter(edits.explain(name) for name in before)
         words = ", ".join(f"{why} {count:,}" for why, count in reasons.items())
-        left_out.append(f"{len(before):,} sessions without a result of turn {done} ({words})")
+        left_out.append(f"sessions without a result of turn {done}: {words}")
 
 
 def _row(turn: Turn) -> dict[str, Any]:
