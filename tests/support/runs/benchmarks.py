@@ -20,9 +20,10 @@ def edit(cli: Commands, prepared: Path, *more: str) -> Path:
     return prepared / "edited" / "r"
 
 
-def evaluate(cli: Commands, source: Path, prepared: Path, server: ModelServer, *more: str) -> Path:
-    """An evaluation by the config that `prepare` wrote, its judge at a server; its directory."""
+def evaluate(cli: Commands, source: Path, prepared: Path, server: ModelServer, judge: str = "") -> Path:
+    """An evaluation by the config that `prepare` wrote, or by another judge, at a server; its directory."""
+    other = ("--set", f"judge={judge}") if judge else ()
     places = ("--set", f"judge.backend.base_url={server.url}", "--set", "run_id=r")
-    words = ("--config", prepared / "judge.yaml", "--output", prepared / "scores", *places, *_QUIET)
-    cli.json("evaluate", source, *words, *more)
+    words = ("--config", prepared / "judge.yaml", "--output", prepared / "scores", *other, *places, *_QUIET)
+    cli.json("evaluate", source, *words)
     return prepared / "scores" / "r"
