@@ -144,12 +144,12 @@ def test_likeness_by_clip_and_dino(cli: Commands, tmp_path: Path) -> None:
 
 
 def test_a_split_of_the_hub_has_the_same_turns(cli: Commands, tmp_path: Path) -> None:
-    data = save_magicbrush_rows(tmp_path / "dev", (1, 2))
+    data = save_magicbrush_rows(tmp_path / "dev", {100: (1,), 101: (1, 2)})
     assert prepare(cli, data, tmp_path / "one")["counts"] == {"sessions": 2, "turns": 3}
     rows = [json.loads(line) for line in (tmp_path / "one" / "manifest.jsonl").read_text().splitlines()]
     assert [row["record_id"] for row in rows] == ["100_1", "101_1", "101_inde_2"]
     target = Image.open(tmp_path / "one" / rows[2]["target"])
-    assert target.tobytes() == picture(13).tobytes() and rows[0]["instruction"] == EDITS[0]
+    assert target.tobytes() == picture(1013).tobytes() and rows[0]["instruction"] == EDITS[0]
     run = edit(cli, tmp_path / "one")
     assert cli.json("benchmark", "table", "magicbrush", run)["complete"]
     assert prepare(cli, data, tmp_path / "two", "--after", run)["items"] == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def save_rows(folder: Path, data: Any, form: str, splits: Any) -> Path:
         case "disk":
             data.save_to_disk(str(folder), num_shards=2)
         case "splits":
-            splits({"train": data}).save_to_disk(str(folder))
+            splits({"train": data}).save_to_disk(str(folder), num_shards={"train": 2})
         case "parquet":
             (folder / "data").mkdir(parents=True)
             for shard in range(2):
@@ -127,22 +127,22 @@ def save_magicbrush(folder: Path, turns: Sequence[int] = (1, 2, 3), captions: bo
     return folder
 
 
-def save_magicbrush_rows(folder: Path, turns: Sequence[int] = (1, 2)) -> Path:
-    """A split as it lies on the hub: Parquet with images."""
+def save_magicbrush_rows(folder: Path, sessions: Mapping[int, Sequence[int]]) -> Path:
+    """A split as it lies on the hub: Parquet with images. Given are the numbers of each session's turns."""
     from datasets import Dataset, DatasetDict, Features, Value
     from datasets import Image as ImageFeature
 
     rows = [
         {
-            "img_id": str(100 + number),
+            "img_id": str(session),
             "turn_index": turn,
-            "source_img": picture(10 * number + turn),
+            "source_img": picture(10 * session + turn),
             "mask_img": picture(0),
             "instruction": EDITS[0],
-            "target_img": picture(10 * number + turn + 1),
+            "target_img": picture(10 * session + turn + 1),
         }
-        for number, count in enumerate(turns)
-        for turn in range(1, count + 1)
+        for session, turns in sessions.items()
+        for turn in turns
     ]
     features = Features(
         {name: ImageFeature() for name in ("source_img", "mask_img", "target_img")}
