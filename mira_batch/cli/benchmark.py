@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 from mira_batch.cli.app import Command, Json, Sets, app, out, print_json, print_text
 from mira_batch.cli.execute import read_storage
 from mira_batch.config.base import make_absolute
+from mira_batch.config.models.base import hub_name
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.evaluate.suites import SUITES
@@ -86,17 +87,18 @@ def prepare(
         tuple(language or ()),
         split,
         None if images is None else describe_data(make_absolute(images)),
-        None if after is None else make_absolute(after).rstrip("/"),
+        None if after is None else _absolute(after),
         storage,
     )
     found = prepare_data(suite, request, str(describe_data(make_absolute(to))), storage)
+    commands = list(_list_commands(suite, found, data, after is not None))
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(found) | {"next": commands})
         return
-    _print_preparation(suite, found, data, after is not None)
+    _print_preparation(suite, found, commands)
 
 
-def _print_preparation(suite: Suite, found: Preparation, data: str, later: bool) -> None:
+def _print_preparation(suite: Suite, found: Preparation, commands: Sequence[str]) -> None:
     counts = ", ".join(f"{name} {count:,}" for name, count in found.counts.items())
     print_text(f"{found.items:,} items of {suite.title} in {found.folder}: {counts}")
     if found.already:
@@ -105,7 +107,7 @@ def _print_preparation(suite: Suite, found: Preparation, data: str, later: bool)
         print_text(f"left out: {words}")
     whose = "" if suite.of_pairs else ", with the config of your editor in the place of edit.yaml"
     print_text(f"next{whose}:")
-    for line in _list_commands(suite, found, data, later):
+    for line in commands:
         print_text(f"  {line}")
 
 
@@ -127,7 +129,8 @@ def _list_commands(suite: Suite, found: Preparation, data: str, later: bool) -> 
     yield f"mira-batch benchmark table {name} {'RUN_BEFORE ' if later else ''}{run}"
     if later or found.counts["turns"] > found.counts["sessions"]:
         to = shlex.quote(f"{folder}-next")
-        yield f"mira-batch benchmark prepare {name} {shlex.quote(data)} --to {to} --after {run}   # multi-turn"
+        after = f"--to {to} --after {run}   # for multi-turn"
+        yield f"mira-batch benchmark prepare {name} {shlex.quote(data)} {after}"
 
 
 @benchmark.command(cls=Command)
@@ -153,14 +156,14 @@ def table(
     suite, storage = _find_suite(name), read_storage(set_ or ())
     given = {"axis": axis, "clip": clip, "dino": dino, "device": device}
     _check_options(suite, given, {"clip", "dino", "device"} if suite is MAGICBRUSH else _know_axes(suite))
-    places = _name_places(suite, runs)
+    known = None if prepared is None else _absolute(prepared)
     if suite.tabulate is None:
         if device is not None and clip is None and dino is None:
             raise ConfigError("--device: is for --clip and --dino; without them nothing runs on it")
         embedders = _load_embedders(clip, dino, device or "auto", storage)
-        found = tabulate_magicbrush(places, _absolute(prepared), embedders, storage)
+        found = tabulate_magicbrush([_absolute(run) for run in runs], known, embedders, storage)
     else:
-        evidence = gather(places[0], suite.name, _absolute(prepared), storage)
+        evidence = gather(_name_one(suite, runs), suite.name, known, storage)
         found = suite.tabulate(evidence, _read_axes(axis))
     if as_json:
         print_json(found.dump())
@@ -194,17 +197,20 @@ def layout(
     suite, storage = _find_suite(name), read_storage(set_ or ())
     knows = {"model"} if suite.name == "gedit" else _know_axes(suite)
     _check_options(suite, {"model": model, "axis": axis}, knows)
-    places, destination = _name_places(suite, runs), make_absolute(to)
+    destination, known = make_absolute(to), None if prepared is None else _absolute(prepared)
     if suite.name == "editreward-bench":
-        evidence = gather(places[0], suite.name, _absolute(prepared), storage)
+        evidence = gather(_name_one(suite, runs), suite.name, known, storage)
         found = lay_out_scores(evidence, _read_axes(axis), destination, partial, storage)
     elif suite.files is None:
         raise ConfigError(
             f"layout: {suite.name} has none: its script takes no results or scores from elsewhere"
         )
     else:
+        places = [_absolute(run) for run in runs]
         called = model or places[0].rpartition("/")[2]
-        found = lay_out(suite, places, _absolute(prepared), destination, called, partial, storage)
+        if "/" in called or called.startswith("."):
+            raise ConfigError(f"--model: {called!r} is no name of a folder")
+        found = lay_out(suite, places, known, destination, called, partial, storage)
     if as_json:
         print_json(asdict(found))
         return
@@ -232,14 +238,14 @@ def _know_axes(suite: Suite) -> set[str]:
     return {"axis"} if suite.of_pairs else set()
 
 
-def _name_places(suite: Suite, runs: list[str]) -> list[str]:
-    if len(runs) > 1 and suite.tabulate is not None:
-        raise ConfigError(f"{suite.name}: give one of them; several are for magicbrush")
-    return [make_absolute(run).rstrip("/") for run in runs]
+def _name_one(suite: Suite, evaluations: list[str]) -> str:
+    if len(evaluations) > 1:
+        raise ConfigError(f"{suite.name}: give one evaluation; several places are for runs")
+    return _absolute(evaluations[0])
 
 
-def _absolute(folder: str | None) -> str | None:
-    return None if folder is None else make_absolute(folder).rstrip("/")
+def _absolute(folder: str) -> str:
+    return make_absolute(folder).rstrip("/")
 
 
 def _read_axes(axes: list[str] | None) -> dict[str, str]:
@@ -254,8 +260,9 @@ def _read_axes(axes: list[str] | None) -> dict[str, str]:
 
 def _load_embedders(clip: str | None, dino: str | None, device: str, storage: StorageConfig) -> Embedders:
     def fetch(location: str) -> str:
-        place = location if location.startswith("hf://") else make_absolute(location)
-        return fetch_weights(place, storage).path
+        if location.startswith("hf://") and hub_name(location) is None:
+            raise ConfigError(f"{location}: is not of the form hf://owner/name@revision; pin the revision")
+        return fetch_weights(make_absolute(location), storage).path
 
     return Embedders(
         None if clip is None else Clip(fetch(clip), device),

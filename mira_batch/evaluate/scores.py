@@ -18,8 +18,8 @@ OVERALL = "overall"
 """The name of a judge's score in [0, 1], among those of its axes."""
 _COLUMNS = (
     "record_id", "status", "error_kind", "error_message", "judged", "of", "group", "instruction", "source",
-    "source_digest", "result_digest", "run", "result_status", "num_steps", "edit_seconds", "edit_cost", "score",
-    "axes", "validity", "protocol", "models", "seconds", "cost",
+    "source_digest", "result_digest", "run", "result_status", "num_steps", "edit_seconds", "edit_cost",
+    "score", "axes", "validity", "protocol", "models", "seconds", "cost",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Benchmarks of judges: pairs and groups of edits that people compared, held against a judge at a real server."""
+"""Benchmarks of judges: edits that people compared, held against a judge at a real server."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def look_up(known: Mapping[bytes, Any], image: Image.Image) -> Any:
 def test_pairs_of_editscores_from_the_data_set_to_the_table_and_layout(
     cli: Commands, server: ModelServer, tmp_path: Path
 ) -> None:
-    """By prompt following the judge is right but of colours, which tie; by consistency it is wrong throughout;
-    of the last type it has no valid answer."""
+    """By prompt following the judge is right but of colours, which tie; by consistency it is always wrong; of
+    the last type it has no valid answer."""
     data = save_editscore(tmp_path / "data", editscore_rows())
     prepared = tmp_path / "prepared"
     found = cli.json("benchmark", "prepare", "editreward-bench", data, "--to", prepared)
@@ -165,7 +165,7 @@ def test_pairs_of_compass_from_the_data_set_to_the_table(
     assert found["counts"] == {"pairs": 6, "IA": 2, "VC": 2, "VQ": 2, "ties": 3} and found["items"] == 12
 
     def script(asked: Asked) -> Answer:
-        """The preference of IA is right and its tie is right, of VC the tie alone, of VQ the preference alone."""
+        """Of IA both are right, of VC the tie alone, of VQ the preference alone."""
         better = {0: [20, 5], 1: [9, 9], 2: [9, 9], 3: [9, 9], 4: [9, 9], 5: [9, 9]}
         known = know({50 + n: value for n, value in better.items()} | {100 + n: [9, 9] for n in better})
         looks = know({50 + n: 20 if n >= 4 else 9 for n in better} | {100 + n: 9 for n in better})

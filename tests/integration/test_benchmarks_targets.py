@@ -24,8 +24,8 @@ def cli(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Commands:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Four sessions. The last one's first turn can't be understood, and of 101 people accepted another image in
-    the end than the instruction leads to."""
+    """Four sessions. The last one's first turn can't be understood, and of 101 people accepted another image
+    in the end than the instruction leads to."""
     folder = save_magicbrush(tmp_path / "test", (1, 2, 3, 2))
     sessions = json.loads((folder / "edit_sessions.json").read_text())
     sessions["103"][0]["instruction"] = UNCLEAR

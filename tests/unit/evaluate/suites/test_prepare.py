@@ -149,7 +149,7 @@ def test_faults_of_magicbrush_have_their_place(change: Change, words: str, tmp_p
     ("numbers", "words"),
     [
         ((1, 3), r"row 2: the session 101 has the turns \[1, 3\]; some lack, fetch it again"),
-        ((1, 1), "row 3: turn 1 of 101 was there before, at .*row 2; take one of both out"),
+        ((1, 1), "row 1: turn 1 of 101 was there before, at .*row 2; take one of both out"),
         ((0, 1), "row 2: turn_index is 0; a number from 1 is needed"),
     ],
 )
