@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
+from mira_batch.cli import benchmark as _benchmark
 from mira_batch.cli import catalogue as _catalogue  # the commands of each group enter the application
 from mira_batch.cli import evaluate as _evaluate
 from mira_batch.cli import export as _export
@@ -21,7 +22,7 @@ from mira_batch.core.types import RunEnd
 from mira_batch.report.streams import divert_prints, keep_streams, open_answer
 
 __all__ = ["run_command"]
-_GROUPS = (_runs, _records, _review, _catalogue, _nightly, _export, _evaluate)
+_GROUPS = (_runs, _records, _review, _catalogue, _nightly, _export, _evaluate, _benchmark)
 
 
 def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:

@@ -31,7 +31,7 @@ _AS_THEY_ARE = (
     "of", "instruction", "source", "source_digest", "result_digest", "num_steps", "edit_seconds", "edit_cost",
     "cost",
 )  # fmt: skip
-_REPEATED = ("judged", "group", "error_kind", "result_status", "protocol")
+_REPEATED = ("judged", "group", "run", "error_kind", "result_status", "protocol")
 """Columns of a few texts, of which each is kept once."""
 _MADE_FROM = ("score", "axes", "models", "seconds")
 _OF_PAIRS = ("against_digest", "against_status")

@@ -8,6 +8,7 @@ and retries to serving/. What each measures, and how it fails, is in docs/judges
 from mira_batch.models.judges.clients import ProtocolJudge
 from mira_batch.models.judges.comparing import AgainstOriginal, BothOrders, ByScores
 from mira_batch.models.judges.editscore import EditScore
+from mira_batch.models.judges.imgedit import AXES as IMGEDIT_AXES
 from mira_batch.models.judges.imgedit import ImgEdit
 from mira_batch.models.judges.pairwise import Pairwise
 from mira_batch.models.judges.panel import Escalation, Panel, PanelRules
@@ -16,6 +17,7 @@ from mira_batch.models.judges.score_logit import ScoreLogit
 from mira_batch.models.judges.viescore import VIEScore
 
 __all__ = [
+    "IMGEDIT_AXES",
     "AgainstOriginal",
     "BothOrders",
     "ByScores",
