@@ -269,6 +269,8 @@ def _adjust(lines: Sequence[Line]) -> list[Line]:
     """The axes' p-values as of several that were looked at; the overall score is the one that was asked
     about."""
     axes = [line for line in lines if line.name != OVERALL and line.p is not None]
+    if not axes:
+        return list(lines)
     adjusted = dict(
         zip((line.name for line in axes), adjust_holm([line.p or 0.0 for line in axes]), strict=True)
     )

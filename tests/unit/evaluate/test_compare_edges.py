@@ -1,0 +1,48 @@
+"""Comparisons of evaluations in which little can be said: few originals, no score, one answer throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from mira_batch.core.errors import ConfigError
+from mira_batch.evaluate.compare import compare, parse_gate
+from mira_batch.evaluate.scores import Scores
+from mira_batch.report.judged import describe_comparison
+
+
+def make_row(name: str, score: float | None, original: str = "", **axes: float) -> dict[str, Any]:
+    values = {} if score is None else {"overall": score} | axes
+    return {
+        "record_id": name, "of": name, "judged": "result", "values": values, "group": None,
+        "instruction": "brighten it", "source": original or name, "source_digest": original or name,
+        "result_status": "ok", "num_steps": 1, "edit_seconds": 1.0, "edit_cost": 0.0,
+        "protocol": None if score is None else "p/1", "models": {"judge": "j"},
+    }  # fmt: skip
+
+
+def make_scores(run: str, rows: Sequence[Mapping[str, Any]]) -> Scores:
+    return Scores(run, {"settings": {"scores": {"version": 1, "judge": {"type": "rules"}}}}, rows)
+
+
+def say(a: Scores, b: Scores) -> str:
+    return "\n".join(str(part) for part in describe_comparison(compare(a, b)))
+
+
+def test_records_of_one_original_are_compared_and_it_is_said_that_there_is_no_interval() -> None:
+    a, b = (make_scores(run, [make_row(f"r{i}", s, "one") for i in range(3)]) for run, s in (("a", 0.5), ("b", 1.0)))
+    found = compare(a, b)
+    assert (found.scored, found.scores[0].difference, found.scores[0].interval) == (3, 0.5, None)
+    assert "no interval: All values come from one cluster" in say(a, b)
+    with pytest.raises(ConfigError, match="overall has no interval: All values come from one cluster"):
+        parse_gate("overall>=0").check(found)
+
+
+def test_nothing_scored_in_both_is_said_and_no_fault() -> None:
+    a = make_scores("a", [make_row("r1", 0.5), make_row("r2", None)])
+    b = make_scores("b", [make_row("r1", None), make_row("r2", 0.5)])
+    found = compare(a, b)
+    assert (found.paired, found.scored, list(found.scores)) == (2, 0, [])
+    assert found.verdict == "No record has a score in both: nothing can be said of which is better."
