@@ -130,7 +130,8 @@ def describe_comparison(found: Comparison) -> Iterator[Text | Table]:
         yield Text(show_text(f"the smallest difference that these records show four times of five: {sizes}"))
     for line in found.scores[:1]:
         if line.note:
-            yield Text(show_text(f"no interval: {line.note}"))
+            what = "no interval" if line.interval is None else "the smallest difference that shows is unknown"
+            yield Text(show_text(f"{what}: {line.note}"))
     if found.worst:
         worst = ", ".join(f"{each.record_id} {each.a:.2f} → {each.b:.2f}" for each in found.worst)
         yield Text(show_text(f"worst regressions: {worst}"))

@@ -32,7 +32,7 @@ def say(a: Scores, b: Scores) -> str:
 
 
 def test_records_of_one_original_are_compared_and_it_is_said_that_there_is_no_interval() -> None:
-    a, b = (make_scores(run, [make_row(f"r{i}", s, "one") for i in range(3)]) for run, s in (("a", 0.5), ("b", 1.0)))
+    a, b = (make_scores("x", [make_row(f"r{i}", score, "one") for i in range(3)]) for score in (0.5, 1.0))
     found = compare(a, b)
     assert (found.scored, found.scores[0].difference, found.scores[0].interval) == (3, 0.5, None)
     assert "no interval: All values come from one cluster" in say(a, b)
@@ -46,3 +46,10 @@ def test_nothing_scored_in_both_is_said_and_no_fault() -> None:
     found = compare(a, b)
     assert (found.paired, found.scored, list(found.scores)) == (2, 0, [])
     assert found.verdict == "No record has a score in both: nothing can be said of which is better."
+
+
+def test_the_same_scores_twice_have_an_interval_and_nothing_says_otherwise() -> None:
+    rows = [make_row(f"r{i}", 0.5) for i in range(8)]
+    text = say(make_scores("a", rows), make_scores("b", rows))
+    assert "no interval" not in text
+    assert "the smallest difference that shows is unknown: All differences are the same" in text
