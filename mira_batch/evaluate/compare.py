@@ -27,7 +27,7 @@ from mira_batch.evaluate.summary import SEED
 
 _MOST_REGRESSIONS = 10
 _MOST_NAMED = 5
-_GATE = re.compile(r"\s*(?P<name>[\w .-]+?)\s*(?P<sign>>=|<=)\s*(?P<limit>[+-]?\d+(?:\.\d+)?)\s*")
+_GATE = re.compile(r"\s*(?P<name>[^<>=\s][^<>=]*?)\s*(?P<sign>>=|<=)\s*(?P<limit>[+-]?\d+(?:\.\d+)?)\s*")
 _MINUS = "\u2212"
 
 

@@ -53,3 +53,10 @@ def test_the_same_scores_twice_have_an_interval_and_nothing_says_otherwise() -> 
     text = say(make_scores("a", rows), make_scores("b", rows))
     assert "no interval" not in text
     assert "the smallest difference that shows is unknown: All differences are the same" in text
+
+
+@pytest.mark.parametrize("axis", ["Physical & Detail Integrity", "judge.SC", "success (0-10)"])
+def test_each_axis_can_be_gated(axis: str) -> None:
+    a, b = (make_scores("x", [make_row(f"r{i}", 0.5, **{axis: value}) for i in range(8)]) for value in (1, 2))
+    passed, why = parse_gate(f"{axis} >= 0.5").check(compare(a, b))
+    assert passed and why.startswith(f"gate {axis} >= 0.5: passed")
