@@ -205,7 +205,11 @@ def compare(a: Scores, b: Scores) -> Comparison:
 
 def _refuse_unlike(a: Scores, b: Scores) -> None:
     one, other = a.identity, b.identity
-    unlike = [f"{name}: {one[name]} and {other[name]}" for name in one if one[name] != other[name]]
+    unlike = [
+        f"{name}: {one[name]} and {other[name]}"
+        for name in one
+        if one[name] != other[name] and [] not in (one[name], other[name])  # of nothing that was scored
+    ]
     if unlike:
         raise RunConflict(
             f"{a.run} and {b.run} were not scored alike, so their scores don't compare. {'; '.join(unlike)}. "

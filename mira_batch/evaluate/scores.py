@@ -51,10 +51,11 @@ class Scores:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must be the same of two evaluations whose scores are compared, by name."""
+        """What must be the same of two evaluations whose scores are compared, by name. Of one that scored
+        nothing the protocol is not known: the list is empty."""
         scored = [row for row in self.rows if row["values"]]
         return {
-            "judge": sorted({row["models"]["judge"] or "" for row in scored}),
+            "judge": sorted({row["models"]["judge"] or "" for row in scored or self.rows}),
             "protocol": sorted({row["protocol"] or "" for row in scored}),
             "version": self.about["settings"].get("scores", {}).get("version"),
             "settings of the judge": self.about["settings"].get("scores", {}).get("judge"),

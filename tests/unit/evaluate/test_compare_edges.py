@@ -60,3 +60,10 @@ def test_each_axis_can_be_gated(axis: str) -> None:
     a, b = (make_scores("x", [make_row(f"r{i}", 0.5, **{axis: value}) for i in range(8)]) for value in (1, 2))
     passed, why = parse_gate(f"{axis} >= 0.5").check(compare(a, b))
     assert passed and why.startswith(f"gate {axis} >= 0.5: passed")
+
+
+def test_an_evaluation_without_a_score_is_no_other_judge() -> None:
+    a = make_scores("a", [make_row("r1", 0.5), make_row("r2", 0.5)])
+    b = make_scores("b", [make_row("r1", None), make_row("r2", None)])
+    found = compare(a, b)
+    assert (found.paired, found.scored, found.judge_failed.b) == (2, 0, 2)
