@@ -87,11 +87,18 @@ def read_scores(run: str, storage: StorageConfig) -> Scores:
     if (job := job_of(about)) != "evaluate":
         raise RunConflict(f"{run}: is a run of the job {job}; give one of `mira-batch evaluate`")
     rows = read_outputs(run, _COLUMNS, storage).to_pylist()
-    return Scores(run, about, [row | {"values": _name_values(row)} for row in rows])
+    return Scores(run, about, [row | {"values": name_values(row)} for row in rows])
 
 
-def _name_values(row: Mapping[str, Any]) -> dict[str, float]:
-    """The score and the axes' values by name; none of a judging that failed."""
+def name_values(row: Mapping[str, Any]) -> dict[str, float]:
+    """The score and the axes' values by name; none of a judging that failed.
+
+    Args:
+        row: of schema `SCORES`. An axis that is called as the score is, such as the overall of VIEScore on
+            its own scale of 0 to 10, is the same in another unit and left out.
+    """
     if row["score"] is None:
         return {}
-    return {OVERALL: row["score"]} | {axis["name"]: axis["value"] for axis in row["axes"] or ()}
+    return {OVERALL: row["score"]} | {
+        axis["name"]: axis["value"] for axis in row["axes"] or () if axis["name"] != OVERALL
+    }

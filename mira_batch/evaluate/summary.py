@@ -144,6 +144,8 @@ def _find_scales(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, fl
     found = {OVERALL: (0.0, 1.0)}
     for row in rows:
         for axis in row["axes"] or ():
+            if axis["name"] == OVERALL:  # the same in another unit
+                continue
             low, high = found.get(axis["name"], (axis["low"], axis["high"]))
             found[axis["name"]] = min(low, axis["low"]), max(high, axis["high"])
     return found
