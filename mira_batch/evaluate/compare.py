@@ -249,8 +249,8 @@ def _compare(pairs: Pairs, name: str, take: Callable[[Mapping[str, Any]], float 
     interval = p = smallest = None
     note = ""
     try:
-        interval = bootstrap_mean(differences, clusters, seed=SEED).interval
         p = find_sign_flip_p(differences, clusters, seed=SEED)
+        interval = bootstrap_mean(differences, clusters, seed=SEED).interval
         smallest = find_smallest_difference(differences, clusters)
     except StatisticsError as error:
         note = str(error)

@@ -35,6 +35,8 @@ def describe_evaluation(found: Evaluation) -> Iterator[Text | Table]:
     if found.means:
         yield Text()
         yield _tabulate_means(found)
+        if note := found.means[OVERALL].note:
+            yield Text(show_text(f"no interval: {note}"))
     if found.groups:
         yield Text()
         yield _tabulate_groups(found)

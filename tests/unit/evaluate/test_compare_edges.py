@@ -67,3 +67,12 @@ def test_an_evaluation_without_a_score_is_no_other_judge() -> None:
     b = make_scores("b", [make_row("r1", None), make_row("r2", None)])
     found = compare(a, b)
     assert (found.paired, found.scored, found.judge_failed.b) == (2, 0, 2)
+
+
+def test_two_originals_are_too_few_to_say_who_is_better() -> None:
+    rows = [[make_row(f"r{i}", score + 0.1 * i) for i in range(5)] for score in (0.1, 0.5)]
+    found = compare(*(make_scores("x", each) for each in rows))
+    assert found.scores[0].interval is None and found.scores[0].p == 2 / 2**5
+    assert found.verdict == "B is +0.400 overall; how sure that is can't be told."
+    with pytest.raises(ConfigError, match="no interval: All values come from 5 clusters"):
+        parse_gate("overall>=0").check(found)
