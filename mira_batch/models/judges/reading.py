@@ -128,8 +128,10 @@ def _read_number(name: str, value: Any, low: float, high: float, text: str) -> f
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unreadable(f"its {name} is no number", text)
     if not low <= value <= high:
-        raise Unreadable(f"its {name} is {value:.12g}, out of [{low:g}, {high:g}]", text)
-    return float(value)
+        # An int of an answer may be more than any float.
+        shown = f"{value:.12g}" if abs(value) < 1e300 else "far too large"
+        raise Unreadable(f"its {name} is {shown}, out of [{low:g}, {high:g}]", text)
+    return float(value) + 0.0  # no -0
 
 
 def _fold(label: str) -> str:

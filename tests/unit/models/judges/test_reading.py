@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +36,10 @@ def test_scores_in_json(text: str, scores: tuple[float, ...]) -> None:
     assert read_scores(text, SC, 10)[0] == scores
 
 
+def test_a_zero_has_no_sign() -> None:
+    assert [math.copysign(1, score) for score in read_scores('{"score": [-0.0, "-0"]}', SC, 10)[0]] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -54,6 +60,7 @@ def test_scores_in_json(text: str, scores: tuple[float, ...]) -> None:
         ('{"score": [11, 7]}', "success is 11, out of [0, 10]"),
         ('{"score": [8, -1]}', "overediting is -1, out of"),
         ('{"score": [25, 25]}', "out of [0, 10]"),
+        (f'{{"score": [{"9" * 400}, 7]}}', "success is far too large, out of [0, 10]"),
         ('{"score": ["4/5", 7]}', "success is of 5, not of 10"),
         ('{"score": ["eight", 7]}', "success is no number: 'eight'"),
         ('{"score": ["7-8", 7]}', "no number"),
