@@ -96,6 +96,10 @@ def test_what_is_no_list_of_scores_is_never_made_one(text: str, problem: str) ->
             (4, 3, 2.5),
         ),
         (
+            "Prompt Compliance: 4 (out of 5)\nVisual Naturalness: 3 (2 of 3 hats)\nPhysical & Detail Integrity: 2",
+            (4, 3, 2),
+        ),
+        (
             "理由：很好\nPrompt Compliance: 4\n\nVisual Naturalness: 3\nPhysical & Detail Integrity: 2。",
             (4, 3, 2),
         ),
@@ -125,6 +129,8 @@ REST = "Visual Naturalness: 3\nPhysical & Detail Integrity: 2"
         (f"Prompt Compliance: 0\n{REST}", "Prompt Compliance is 0, out of [1, 5]"),
         (f"Prompt Compliance: 6\n{REST}", "out of [1, 5]"),
         (f"Prompt Compliance: 8/10\n{REST}", "is of 10, not of 5"),
+        (f"Prompt Compliance: 4 (out of 10)\n{REST}", "is of 10, not of 5"),
+        (f"Prompt Compliance: 4 (of 10)\n{REST}", "is of 10, not of 5"),
         (f"Prompt Compliance: 3-4\n{REST}", "no number: '3-4'"),
         (f"Prompt Compliance: 3 or 4\n{REST}", "no number"),
         (f"Prompt Compliance: four\n{REST}", "no number: 'four'"),
