@@ -84,8 +84,9 @@ def test_a_question_that_breaks_is_asked_again_alone(server: ModelServer) -> Non
         (chat_json(vie(8, 7), finish_reason="length"), "judge_failed", "it was cut off"),
         (vie(8, 70), "judge_failed", "overediting is 70, out of [0, 10]"),
         (f"{SECRET} {'x' * 5000}", "judge_failed", "***"),
+        (chat_json([{"type": "text", "text": vie(8, 7)}]), "judge_failed", "no text, but a list"),
     ],
-    ids=["says-so", "refusal", "filter", "prose", "empty", "cut-off", "range", "key"],
+    ids=["says-so", "refusal", "filter", "prose", "empty", "cut-off", "range", "key", "list"],
 )
 def test_faults_have_their_kind_and_their_cost_and_are_quoted(
     server: ModelServer, answer: Any, kind: str, words: str
