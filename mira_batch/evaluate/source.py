@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mira_batch.config.evaluate import EvaluateConfig
+from mira_batch.config.evaluate import EvaluateConfig, PairsConfig
 from mira_batch.core.errors import ConfigError, ManifestError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Status
@@ -92,10 +92,13 @@ def _find_results(config: EvaluateConfig, one_run: bool) -> Source:
     records: dict[str, bool] = {}
     version: list[str] = []
     others: dict[str, Other] = {}
+    wanted = config.input.wanted | {Status.failed}
     for table in found.tables:
         rows = table.filter(where)
         rows = rows.filter(rows["gone"].is_null())
         for row in rows.select(list(_NEEDED)).to_pylist():
+            if row["status"] not in wanted:
+                continue
             files[row["run"], row["shard"]].append(row["row"])
             records[row["record_id"]] = row["status"] != Status.failed
             version.append(f"{row['run']} {row['shard']} {row['row']} {row['result_digest']}")
@@ -103,7 +106,7 @@ def _find_results(config: EvaluateConfig, one_run: bool) -> Source:
             if records[row["record_id"]] and original and len(others) < _OTHERS:
                 others.setdefault(original, Other(original, row["run"], row["shard"], row["row"], digest))
     if not files:
-        raise ManifestError(f"{place}: has no result that input.where names; see `mira-batch status`")
+        raise ManifestError(f"{place}: has no result that input.where and input.statuses name; see `mira-batch status`")
     asked = _draw(config, records)
     splits = [
         ResultSplit(
@@ -131,6 +134,8 @@ def _find_pairs(config: EvaluateConfig) -> Source:
         raise ConfigError(
             "input.where: is for results of runs; of a manifest of pairs take rows out yourself"
         )
+    if source.statuses != PairsConfig.model_fields["statuses"].default:
+        raise ConfigError("input.statuses: is for results of runs; the pairs of a manifest have none")
     found = find_manifest(source, config.storage, config.output.uri)
 
     def split() -> Sequence[PairSplit]:
