@@ -40,7 +40,7 @@ class PairsConfig(ManifestConfig):
     where: str = "true"
     """Which results: a condition in SQL over the catalogue's columns. A manifest of pairs has none."""
     statuses: tuple[Literal["ok", "unfinished"], ...] = ("ok", "unfinished")
-    """Results that ended so are judged. Failed ones have no image, and are counted."""
+    """Results that ended so are judged, the others left out. Failed ones have no image, and are counted."""
 
     @model_validator(mode="after")
     def _has_statuses(self) -> PairsConfig:

@@ -173,7 +173,11 @@ def _refuse_unlike(a: Scores, b: Scores) -> None:
     for scores in (a, b):
         refuse_pairs(scores, "give it as --pairs beside two evaluations of scores")
     one, other = a.identity, b.identity
-    unlike = [f"{name}: {one[name]} and {other[name]}" for name in one if one[name] != other[name]]
+    unlike = [
+        f"{name}: {one[name]} and {other[name]}"
+        for name in one
+        if one[name] != other[name] and [] not in (one[name], other[name])  # of nothing that was scored
+    ]
     if unlike:
         raise RunConflict(
             f"{a.run} and {b.run} were not scored alike, so their scores don't compare. {'; '.join(unlike)}. "
@@ -199,8 +203,8 @@ def _compare(pairs: Pairs, name: str, values: tuple[Floats, Floats]) -> Line:
     interval = p = smallest = None
     note = ""
     try:
-        interval = bootstrap_mean(differences, clusters, seed=SEED).interval
         p = find_sign_flip_p(differences, clusters, seed=SEED)
+        interval = bootstrap_mean(differences, clusters, seed=SEED).interval
         smallest = find_smallest_difference(differences, clusters)
     except StatisticsError as error:
         note = str(error)

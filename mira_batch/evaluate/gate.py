@@ -11,7 +11,7 @@ from mira_batch.evaluate.statistics import Interval
 
 PAIRWISE = "pairwise"
 """The share of pairs in which B is preferred."""
-_GATE = re.compile(r"\s*(?P<name>[\w .-]+?)\s*(?P<sign>>=|<=)\s*(?P<limit>[+-]?\d+(?:\.\d+)?)\s*")
+_GATE = re.compile(r"\s*(?P<name>[^<>=\s][^<>=]*?)\s*(?P<sign>>=|<=)\s*(?P<limit>[+-]?\d+(?:\.\d+)?)\s*")
 
 
 @dataclass(frozen=True)

@@ -137,11 +137,14 @@ class Scores:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must be the same of two evaluations whose scores are compared, by name."""
-        both = [rows.where(rows.scored) for rows in (self.results, self.controls)]
+        """What must be the same of two evaluations whose scores are compared, by name. Of one that scored
+        nothing the protocol is not known: the list is empty."""
+        both = [self.results, self.controls]
+        scored = [rows.where(rows.scored) for rows in both]
+        judged = scored if any(map(len, scored)) else both
         names = {
-            column: sorted({text for rows in both for text in rows.distinct(column)})
-            for column in ("judge", "protocol")
+            "judge": sorted({text for rows in judged for text in rows.distinct("judge")}),
+            "protocol": sorted({text for rows in scored for text in rows.distinct("protocol")}),
         }
         said = self.about["settings"].get("scores", {})
         return names | {"version": said.get("version"), "settings of the judge": said.get("judge")}

@@ -91,7 +91,9 @@ def _find_results(config: EvaluateConfig, one_run: bool) -> Source:
             if records[row["record_id"]] and original and len(others) < _OTHERS:
                 others.setdefault(original, Other(original, row["run"], row["shard"], row["row"], digest))
     if not files:
-        raise ManifestError(f"{place}: has no result that input.where names; see `mira-batch status`")
+        raise ManifestError(
+            f"{place}: has no result that input.where and input.statuses name; see `mira-batch status`"
+        )
     asked = draw(records, config.sample, config.controls)
     splits = [
         ResultSplit(
@@ -115,7 +117,7 @@ def _find_pairs(config: EvaluateConfig) -> Source:
         raise ConfigError(
             "input.where: is for results of runs; of a manifest of pairs take rows out yourself"
         )
-    if source.wanted != PairsConfig(manifest="/").wanted:
+    if source.statuses != PairsConfig.model_fields["statuses"].default:
         raise ConfigError("input.statuses: is for results of runs; the pairs of a manifest have none")
     found = find_manifest(source, config.storage, config.output.uri)
 

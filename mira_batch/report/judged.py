@@ -37,6 +37,8 @@ def describe_evaluation(found: Evaluation) -> Iterator[Text | Table]:
     if found.means:
         yield Text()
         yield _tabulate_means(found)
+        if note := found.means[OVERALL].note:
+            yield Text(show_text(f"no interval: {note}"))
     if found.groups:
         yield Text()
         yield _tabulate_groups(found)
@@ -148,7 +150,8 @@ def describe_comparison(
         yield Text(show_text(f"the smallest difference that these records show four times of five: {sizes}"))
     for line in found.scores[:1]:
         if line.note:
-            yield Text(show_text(f"no interval: {line.note}"))
+            what = "no interval" if line.interval is None else "the smallest difference that shows is unknown"
+            yield Text(show_text(f"{what}: {line.note}"))
     yield from _list_worst(found, links or {})
     if found.pairwise is not None:
         yield Text()

@@ -84,8 +84,9 @@ def test_a_question_that_breaks_is_asked_again_alone(server: ModelServer) -> Non
         (chat_json(vie(8, 7), finish_reason="length"), "judge_failed", "it was cut off"),
         (vie(8, 70), "judge_failed", "overediting is 70, out of [0, 10]"),
         (f"{SECRET} {'x' * 5000}", "judge_failed", "***"),
+        (chat_json([{"type": "text", "text": vie(8, 7)}]), "judge_failed", "no text, but a list"),
     ],
-    ids=["says-so", "refusal", "filter", "prose", "empty", "cut-off", "range", "key"],
+    ids=["says-so", "refusal", "filter", "prose", "empty", "cut-off", "range", "key", "list"],
 )
 def test_faults_have_their_kind_and_their_cost_and_are_quoted(
     server: ModelServer, answer: Any, kind: str, words: str
@@ -143,7 +144,7 @@ def test_probabilities_of_digits_from_openai_and_gemini(server: ModelServer) -> 
     ("body", "words"),
     [
         (token_json([("The", -0.1), ("5", -3.0)]), "probability 0.0498 .* 'The' 0.905, '5' 0.050"),
-        (token_json([(" 5", -0.1)]), "probability 0 "),
+        (token_json([(" 5", -0.1)]), "probability 0 .* ' 5' 0.905"),
         (chat_json("I'm sorry", refusal="I won't look at it"), "I won't look at it"),
     ],
     ids=["another-word", "another-token", "refusal"],
@@ -155,6 +156,13 @@ def test_a_first_token_that_is_no_digit_is_a_failure(
     error = fault_of({"type": "score_logit", "backend": openai(server)})
     assert error.kind in ("judge_failed", "judge_refused") and error.cost == 0.25
     assert re.search(words, str(error)), str(error)
+
+
+def test_probabilities_of_more_than_all_are_asked_for_again_and_never_a_score(server: ModelServer) -> None:
+    bodies = [token_json([("5", -0.1), ("4", -0.2), ("5", -0.1)]), token_json([("5", -0.1), ("4", -2.5)])]
+    server.script = lambda asked: Answer(bodies[asked.number])
+    (timed,) = submit({"type": "score_logit", "backend": openai(server)}, REQUEST)
+    assert len(server.asked) == 2 and timed.value.validity["digit_mass"] < 1
 
 
 def test_an_endpoint_without_logprobs_ends_the_run_with_a_way_out(server: ModelServer) -> None:

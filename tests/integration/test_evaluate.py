@@ -104,6 +104,17 @@ def test_a_catalogue_is_judged_and_only_what_is_new_the_next_time(cli: Commands,
     assert some["evaluation"]["records"] == 2
 
 
+def test_only_results_of_the_statuses_that_are_asked_for_are_judged(cli: Commands, tmp_path: Path) -> None:
+    done = edit(tmp_path, "short", limits={"max_steps": 1})
+    assert done.ok and done.unfinished and done.failed == 2
+    none = ("--set", "controls={repeats: 0, canaries: 0}")
+    for name in ("ok", "unfinished"):
+        found = evaluate(cli, done.run, tmp_path / name, *none, "--set", f"input.statuses=[{name}]")
+        said = found["evaluation"]
+        number = getattr(done, name)
+        assert (said["judged"], said["no_result"], said["records"]) == (number, 2, number + 2)
+
+
 def test_a_sample_is_the_same_each_time(cli: Commands, tmp_path: Path) -> None:
     done = edit(tmp_path, "out")
     drawn = []
@@ -134,6 +145,8 @@ def test_pairs_of_a_manifest_are_judged_and_a_row_without_original_is_a_reject(
     bad = ("evaluate", tmp_path / "pairs.jsonl", "--judge", "rules", "-o", tmp_path / "x")
     error = cli.json(*bad, "--set", "input.where=cost > 1", "--set", "backend=inline", code=2)
     assert "input.where: is for results of runs" in error["error"]
+    error = cli.json(*bad, "--set", "input.statuses=[ok]", "--set", "backend=inline", code=2)
+    assert "input.statuses: is for results of runs" in error["error"]
 
 
 def test_two_runs_are_compared_pair_by_pair(cli: Commands, tmp_path: Path) -> None:

@@ -34,19 +34,42 @@ def read_python_texts(path: str, names: Sequence[str], field: str) -> tuple[dict
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ConfigError(f"{field}: {path} is no Python that can be read: {describe(error)}") from error
     given: dict[str, ast.expr] = {}
+    otherwise: dict[str, int] = {}
     for statement in tree.body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else ()
-        if isinstance(statement, ast.AnnAssign) and statement.value is not None:
-            targets = (statement.target,)
-        for target in targets:
-            if isinstance(target, ast.Name):
-                assert isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
-                given[target.id] = statement.value
+        plain: set[str] = set()
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            plain = {target.id for target in targets if isinstance(target, ast.Name)}
+            given |= dict.fromkeys(plain, statement.value)
+        otherwise |= dict.fromkeys(_find_bound(statement) - plain, statement.lineno)
     if missing := [name for name in names if name not in given]:
         raise ConfigError(
             f"{field}: {path} gives no {', '.join(missing)}; is it the protocol's own file, whole?"
         )
+    for name in names:
+        if name in otherwise:
+            raise ConfigError(
+                f"{field}: {path}:{otherwise[name]}: {name} is also changed or taken back here, and "
+                "nothing is executed; give it once, as one literal text"
+            )
     return {name: _read_literal(given[name], name, path, field) for name in names}, _digest(data)
+
+
+def _find_bound(statement: ast.stmt) -> set[str]:
+    """The names that a statement gives, changes or deletes in its own scope."""
+    found: set[str] = set()
+    left: list[ast.AST] = [statement]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+            continue
+        if isinstance(node, ast.alias):
+            found.add(node.asname or node.name)
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            found.add(node.id)
+        left += ast.iter_child_nodes(node)
+    return found
 
 
 def read_json_texts(path: str, names: Sequence[str], field: str) -> tuple[dict[str, str], str]:
@@ -119,6 +142,8 @@ def _read_literal(node: ast.expr, name: str, path: str, field: str) -> str:
 
 def _refuse_expression(node: ast.expr, name: str, path: str, field: str) -> ConfigError:
     what = "an f-string" if isinstance(node, ast.JoinedStr) else f"a {type(node).__name__}"
+    if isinstance(node, ast.Constant):
+        what = f"of type {type(node.value).__name__}"
     return ConfigError(
         f"{field}: {path}:{node.lineno}: {name} is {what}, and only literal texts are read, since nothing is "
         "executed"

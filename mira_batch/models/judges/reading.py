@@ -13,6 +13,8 @@ from mira_batch.core.thoughts import CutOff, cut_thoughts
 _NUMBER = re.compile(r"(?P<value>[+-]?[0-9]+(?:\.[0-9]+)?)(?:\s*/\s*(?P<of>[0-9]+))?", re.ASCII)
 _REMARK = re.compile(r"\s*[.。]?\s*(?:[(（].*[)）])?\s*[.。]?")
 """What may follow a number in a line: a full stop, and a remark in brackets."""
+_SCALE = re.compile(r"[(（]\s*(?:(?:out\s+)?of|/)\s*(?P<of>[0-9]+)", re.ASCII | re.IGNORECASE)
+"""At the beginning of a remark: of which scale the number is, `(out of 10)`."""
 _BEFORE = re.compile(r"^[\s*_#>`•·-]*(?:[0-9]+[.)]\s+)?[*_`]*")
 """Marks of lists and of bold type before the name of an axis."""
 _REFUSALS = re.compile(
@@ -122,14 +124,17 @@ def _read_number(name: str, value: Any, low: float, high: float, text: str) -> f
         found = _NUMBER.match(bare)
         if found is None or not _REMARK.fullmatch(bare, found.end()):
             raise Unreadable(f"its {name} is no number: {value.strip()[:40]!r}", text)
-        if found["of"] is not None and float(found["of"]) != high:
-            raise Unreadable(f"its {name} is of {found['of']}, not of {high:g}", text)
+        for scale in (found, _SCALE.search(bare, found.end())):
+            if scale is not None and scale["of"] is not None and float(scale["of"]) != high:
+                raise Unreadable(f"its {name} is of {scale['of']}, not of {high:g}", text)
         value = float(found["value"])
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unreadable(f"its {name} is no number", text)
     if not low <= value <= high:
-        raise Unreadable(f"its {name} is {value:.12g}, out of [{low:g}, {high:g}]", text)
-    return float(value)
+        # An int of an answer may be more than any float.
+        shown = f"{value:.12g}" if abs(value) < 1e300 else "far too large"
+        raise Unreadable(f"its {name} is {shown}, out of [{low:g}, {high:g}]", text)
+    return float(value) + 0.0  # no -0
 
 
 def _fold(label: str) -> str:

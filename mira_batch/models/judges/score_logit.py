@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mira_batch.config.models.judges import JudgeSamplingConfig, ScoreLogitConfig
-from mira_batch.core.errors import RecordError
+from mira_batch.core.errors import ConfigError, RecordError
 from mira_batch.core.ports import Axis, Judgement, JudgeRequest
 from mira_batch.core.prompt import Prompt
 from mira_batch.core.questions import Answer, Question
@@ -102,6 +102,11 @@ class ScoreLogit:
             texts, digest = read_python_texts(config.prompts, (_NAME,), f"{field}.prompts")
             check_placeholders(texts, {_NAME: _INSTRUCTION}, config.prompts, f"{field}.prompts")
             self._template = texts[_NAME]
+            if config.requirement_key is not None and _REQUIREMENT not in self._template:
+                raise ConfigError(
+                    f"{field}.requirement_key: {config.prompts}: {_NAME} has no {_REQUIREMENT}, so the model "
+                    "would never see what is required"
+                )
         self._ours = digest is None
         self.name = f"{name_prompts('score-logit', digest)} resize={config.resize}"
 

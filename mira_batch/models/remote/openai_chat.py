@@ -126,6 +126,8 @@ class OpenAIChat:
     def _read(self, choice: Any) -> str:
         self.check_refusal(choice)
         text = choice.message.content or ""
+        if not isinstance(text, str):  # the client checks no form
+            raise RecordError(self._role.failed, f"the answer is no text, but a {type(text).__name__}")
         if len(text) > MOST_TEXT:
             raise RecordError(self._role.failed, f"the answer has {len(text):,} characters")
         return CutOff(text) if str(choice.finish_reason).lower() in _UNFINISHED else text

@@ -166,7 +166,7 @@ def test_what_says_nothing_is_refused(values: list, clusters: str, words: str) -
 def test_what_does_not_scatter_has_no_smallest_difference() -> None:
     with pytest.raises(StatisticsError, match="the same"):
         find_smallest_difference([0, 0, 0], "abc")
-    assert bootstrap_mean([2, 2, 2], "abc", seed=0).interval.width == 0
+    assert bootstrap_mean([2] * 6, "abcdef", seed=0).interval.width == 0
 
 
 def test_many_thousands_of_clusters_are_drawn_in_bundles() -> None:
@@ -188,3 +188,13 @@ def test_clusters_by_number_and_by_name_are_the_same() -> None:
     numbers = np.array([7, 3, 7, 5, 3, 9])
     one, other = (bootstrap_mean(SCORES[:6], c, seed=4) for c in (numbers, [f"n{k}" for k in numbers]))
     assert one == other
+
+
+def test_an_interval_takes_clusters_enough_for_its_confidence() -> None:
+    """Even their whole range misses the middle where all lie on one side: with a chance of 2 / 2^C."""
+    values = [0.1, 0.5, 0.2, 0.9, 0.4, 0.3]
+    assert bootstrap_mean(values, "abcdef", seed=1).clusters == 6
+    assert bootstrap_mean(values[:5], "abcde", seed=1, confidence=0.9).clusters == 5
+    for count, confidence in ((5, 0.95), (2, 0.95), (4, 0.9), (6, 0.99)):
+        with pytest.raises(StatisticsError, match=f"come from {count} clusters: an interval of"):
+            bootstrap_mean(values[:count], "abcdef"[:count], seed=1, confidence=confidence)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +36,10 @@ def test_scores_in_json(text: str, scores: tuple[float, ...]) -> None:
     assert read_scores(text, SC, 10)[0] == scores
 
 
+def test_a_zero_has_no_sign() -> None:
+    assert [math.copysign(1, score) for score in read_scores('{"score": [-0.0, "-0"]}', SC, 10)[0]] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -54,6 +60,7 @@ def test_scores_in_json(text: str, scores: tuple[float, ...]) -> None:
         ('{"score": [11, 7]}', "success is 11, out of [0, 10]"),
         ('{"score": [8, -1]}', "overediting is -1, out of"),
         ('{"score": [25, 25]}', "out of [0, 10]"),
+        (f'{{"score": [{"9" * 400}, 7]}}', "success is far too large, out of [0, 10]"),
         ('{"score": ["4/5", 7]}', "success is of 5, not of 10"),
         ('{"score": ["eight", 7]}', "success is no number: 'eight'"),
         ('{"score": ["7-8", 7]}', "no number"),
@@ -89,6 +96,12 @@ def test_what_is_no_list_of_scores_is_never_made_one(text: str, problem: str) ->
             (4, 3, 2.5),
         ),
         (
+            "Prompt Compliance: 4 (out of 5)\n"
+            "Visual Naturalness: 3 (2 of 3 hats)\n"
+            "Physical & Detail Integrity: 2",
+            (4, 3, 2),
+        ),
+        (
             "理由：很好\nPrompt Compliance: 4\n\nVisual Naturalness: 3\nPhysical & Detail Integrity: 2。",
             (4, 3, 2),
         ),
@@ -118,6 +131,8 @@ REST = "Visual Naturalness: 3\nPhysical & Detail Integrity: 2"
         (f"Prompt Compliance: 0\n{REST}", "Prompt Compliance is 0, out of [1, 5]"),
         (f"Prompt Compliance: 6\n{REST}", "out of [1, 5]"),
         (f"Prompt Compliance: 8/10\n{REST}", "is of 10, not of 5"),
+        (f"Prompt Compliance: 4 (out of 10)\n{REST}", "is of 10, not of 5"),
+        (f"Prompt Compliance: 4 (of 10)\n{REST}", "is of 10, not of 5"),
         (f"Prompt Compliance: 3-4\n{REST}", "no number: '3-4'"),
         (f"Prompt Compliance: 3 or 4\n{REST}", "no number"),
         (f"Prompt Compliance: four\n{REST}", "no number: 'four'"),

@@ -1,0 +1,78 @@
+"""Comparisons of evaluations in which little can be said: few originals, no score, one answer throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from mira_batch.core.errors import ConfigError
+from mira_batch.evaluate.compare import compare, parse_gate
+from mira_batch.evaluate.scores import Scores
+from mira_batch.report.judged import describe_comparison
+
+
+def make_row(name: str, score: float | None, original: str = "", **axes: float) -> dict[str, Any]:
+    values = {} if score is None else {"overall": score} | axes
+    return {
+        "record_id": name, "of": name, "judged": "result", "values": values, "group": None,
+        "instruction": "brighten it", "source": original or name, "source_digest": original or name,
+        "result_status": "ok", "num_steps": 1, "edit_seconds": 1.0, "edit_cost": 0.0,
+        "protocol": None if score is None else "p/1", "models": {"judge": "j"},
+    }  # fmt: skip
+
+
+def make_scores(run: str, rows: Sequence[Mapping[str, Any]]) -> Scores:
+    return Scores(run, {"settings": {"scores": {"version": 1, "judge": {"type": "rules"}}}}, rows)
+
+
+def say(a: Scores, b: Scores) -> str:
+    return "\n".join(str(part) for part in describe_comparison(compare(a, b)))
+
+
+def test_records_of_one_original_are_compared_and_it_is_said_that_there_is_no_interval() -> None:
+    a, b = (make_scores("x", [make_row(f"r{i}", score, "one") for i in range(3)]) for score in (0.5, 1.0))
+    found = compare(a, b)
+    assert (found.scored, found.scores[0].difference, found.scores[0].interval) == (3, 0.5, None)
+    assert "no interval: All values come from one cluster" in say(a, b)
+    with pytest.raises(ConfigError, match="overall has no interval: All values come from one cluster"):
+        parse_gate("overall>=0").check(found)
+
+
+def test_nothing_scored_in_both_is_said_and_no_fault() -> None:
+    a = make_scores("a", [make_row("r1", 0.5), make_row("r2", None)])
+    b = make_scores("b", [make_row("r1", None), make_row("r2", 0.5)])
+    found = compare(a, b)
+    assert (found.paired, found.scored, list(found.scores)) == (2, 0, [])
+    assert found.verdict == "No record has a score in both: nothing can be said of which is better."
+
+
+def test_the_same_scores_twice_have_an_interval_and_nothing_says_otherwise() -> None:
+    rows = [make_row(f"r{i}", 0.5) for i in range(8)]
+    text = say(make_scores("a", rows), make_scores("b", rows))
+    assert "no interval" not in text
+    assert "the smallest difference that shows is unknown: All differences are the same" in text
+
+
+@pytest.mark.parametrize("axis", ["Physical & Detail Integrity", "judge.SC", "success (0-10)"])
+def test_each_axis_can_be_gated(axis: str) -> None:
+    a, b = (make_scores("x", [make_row(f"r{i}", 0.5, **{axis: value}) for i in range(8)]) for value in (1, 2))
+    passed, why = parse_gate(f"{axis} >= 0.5").check(compare(a, b))
+    assert passed and why.startswith(f"gate {axis} >= 0.5: passed")
+
+
+def test_an_evaluation_without_a_score_is_no_other_judge() -> None:
+    a = make_scores("a", [make_row("r1", 0.5), make_row("r2", 0.5)])
+    b = make_scores("b", [make_row("r1", None), make_row("r2", None)])
+    found = compare(a, b)
+    assert (found.paired, found.scored, found.judge_failed.b) == (2, 0, 2)
+
+
+def test_two_originals_are_too_few_to_say_who_is_better() -> None:
+    rows = [[make_row(f"r{i}", score + 0.1 * i) for i in range(5)] for score in (0.1, 0.5)]
+    found = compare(*(make_scores("x", each) for each in rows))
+    assert found.scores[0].interval is None and found.scores[0].p == 2 / 2**5
+    assert found.verdict == "B is +0.400 overall; how sure that is can't be told."
+    with pytest.raises(ConfigError, match="no interval: All values come from 5 clusters"):
+        parse_gate("overall>=0").check(found)
