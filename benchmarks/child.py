@@ -157,13 +157,13 @@ def fold_catalogue(output: str) -> dict[str, Any]:
 
 
 def run(config: dict[str, Any], step_state: bool = True, profile: bool = False) -> dict[str, Any]:
-    """A whole run. Moments are `time.time()`, so that they compare with those of other processes.
+    """A whole run of any job. Moments are `time.time()`, so that they compare with those of other processes.
 
     With `step_state=False` an inline run's step log keeps nothing. With `profile` the answer has the seconds
     that Ray took to start, and the pool until the first worker's models were loaded.
     """
     from benchmarks.models import NoLog
-    from mira_batch.config.load import load_config
+    from mira_batch.config.load import load_job_config
     from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
     from mira_batch.launch import make_job
     from mira_batch.runtime import run as runner
@@ -185,7 +185,7 @@ def run(config: dict[str, Any], step_state: bool = True, profile: bool = False) 
         def committed(self, summary: RunSummary) -> None:
             commits.append((time.time(), summary.committed))
 
-    loaded = load_config(config)
+    loaded = load_job_config(config)
     imported = peak_rss()
     started = time.time()
     summary = runner.run(make_job(loaded), Watch(), profile=profile)
@@ -204,6 +204,7 @@ def run(config: dict[str, Any], step_state: bool = True, profile: bool = False) 
         "written": summary.total.written,
         "imported_rss": imported,
         "seconds": dict(summary.tally.usage.seconds),
+        "run": summary.run,
         **(_start(Path(summary.run)) if profile else {}),
     }
 

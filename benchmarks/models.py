@@ -15,11 +15,16 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.timeline import Call
-from mira_batch.config.models.simulated import SimulatedEditorConfig, SimulatedPolicyConfig, StepCounts
+from mira_batch.config.models.simulated import (
+    SimulatedEditorConfig,
+    SimulatedJudgeConfig,
+    SimulatedPolicyConfig,
+    StepCounts,
+)
 from mira_batch.core.pixels import encode_png
-from mira_batch.core.ports import EditRequest, PolicyRequest
+from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
 from mira_batch.core.types import EditTask, LoggedStep
-from mira_batch.models.simulated import SimulatedEditor, SimulatedPolicy, step_count
+from mira_batch.models.simulated import SimulatedEditor, SimulatedJudge, SimulatedPolicy, step_count
 from mira_batch.storage.run.steplog import ShardLog
 
 _TOGETHER = 180.0
@@ -113,6 +118,23 @@ class NotingPolicy:
         return answers
 
 
+class NotingJudge:
+    """The simulated judge, which also notes its calls."""
+
+    def __init__(self, notes: str, settings: dict[str, Any], together: int = 1) -> None:
+        self._judge = SimulatedJudge(SimulatedJudgeConfig.model_validate(settings))
+        self._notes = _Notes(notes, "judge", together)
+        self.identity = self._judge.identity
+        self.max_batch = self._judge.max_batch
+        self.bucket = self._judge.bucket
+
+    def score(self, requests: Sequence[JudgeRequest]) -> Sequence[Judgement | Exception]:
+        begin = time.time()
+        answers = self._judge.score(requests)
+        self._notes.write(begin, len(requests), fresh=len(requests))
+        return answers
+
+
 class NoLog(ShardLog):
     """A step log that encodes each step's image, as the result file takes it over, and writes nothing."""
 
@@ -140,3 +162,7 @@ def noting_editor(notes: str, settings: dict[str, Any], together: int = 1) -> No
 
 def noting_policy(notes: str, settings: dict[str, Any]) -> NotingPolicy:
     return NotingPolicy(notes, settings)
+
+
+def noting_judge(notes: str, settings: dict[str, Any], together: int = 1) -> NotingJudge:
+    return NotingJudge(notes, settings, together)

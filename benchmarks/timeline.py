@@ -184,17 +184,20 @@ class Timeline:
         return (busy1 - busy0) / (t1 - t0) / cpus if t1 > t0 else float("nan")
 
 
-def read_timeline(notes: Path, found: dict[str, Any], workers: int, batch: int, seconds: float) -> Timeline:
-    """The timeline of a run of `child.run` whose models noted their calls in that folder."""
+def read_timeline(
+    notes: Path, found: dict[str, Any], workers: int, batch: int, seconds: float, role: str = "editor"
+) -> Timeline:
+    """The timeline of a run of `child.run` whose models noted their calls in that folder. Of a run that
+    judges, the judge's calls stand in the place of the editor's, and begin its records, too."""
     calls = read_calls(notes)
-    edits = tuple(calls["editor"])
-    assert sum(call.size for call in edits) == found["steps"]
+    edits = tuple(calls[role])
+    assert sum(call.size for call in edits) == found["records" if role == "judge" else "steps"]
     return Timeline(
         workers,
         batch,
         seconds,
         edits,
-        tuple(calls["policy"]),
+        edits if role == "judge" else tuple(calls["policy"]),
         tuple((moment, count) for moment, count in found["commits"]),
         found["started"],
         found["ended"],

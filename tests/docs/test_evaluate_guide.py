@@ -21,9 +21,11 @@ def test_the_guide_to_evaluations(tmp_path: Path) -> None:
         shell(f"{line} --set backend=inline" if "compare" not in line else line, tmp_path)
         for line in commands(GUIDE)
     ]
-    judged, (shot, first, report) = said[3:6], said[6:]
+    judged, (shot, first, pairs, beside, report) = said[3:6], said[6:]
     assert all("16 of 16 records judged" in text and "canary, a black image" in text for text in judged)
     assert "verdict: No difference is shown" in shot and "gate overall>=-0.05: passed" in shot
     assert "verdict: B is better (+0." in first
     assert "report: " in first and (tmp_path / "compare.html").stat().st_size > 100_000
+    assert "16 of 16 records compared" in pairs and "B preferred in " in pairs and "A 0" in pairs
+    assert "; pairs agree: B in " in " ".join(beside.split()) and "gate pairwise>=0.45: passed" in beside
     assert "scores/loop: 16 about results of this run" in report
