@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mira_batch.core.errors import ConfigError
-from mira_batch.evaluate.compare import compare, parse_gate
+from mira_batch.evaluate.compare import compare
+from mira_batch.evaluate.gate import parse_gate
 from mira_batch.evaluate.scores import Scores
 from mira_batch.report.judged import describe_comparison
 
