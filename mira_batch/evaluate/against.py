@@ -75,9 +75,13 @@ def find_both(config: EvaluateConfig) -> Source:
     asked = _draw(config, b, partners)
     alone = a.filter(_find(a, b).is_null())
     if asked.sample is not None:
-        chosen = pc.call_function(
-            "is_in", [b["record_id"]], pc.SetLookupOptions(pa.array(sorted(asked.sample)))
-        )
+        if not asked.sample:
+            raise ManifestError(
+                f"{source.manifest} and {source.against} have no record that was asked for alike; name two "
+                "runs of one manifest"
+            )
+        options = pc.SetLookupOptions(pa.array(sorted(asked.sample)))
+        chosen = pc.call_function("is_in", [b["record_id"]], options)
         b, partners = b.filter(chosen), partners.filter(chosen)
     if asked.sample is not None or source.where != "true":
         alone = alone.slice(0, 0)  # who asks for some records doesn't ask what else there is

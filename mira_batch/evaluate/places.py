@@ -51,9 +51,13 @@ def read_standing(place: str, one_run: bool, config: EvaluateConfig) -> tuple[st
         config: the job's; what `input.where` says is up to the caller.
     """
     found = find_standing_rows(place, one_run, config.storage)
-    wanted = pa.array(sorted({*config.input.wanted, Status.failed.value}), pa.string())
-    is_wanted = pc.field("gone").is_null() & pc.field("status").isin(wanted)
-    return found.output, (table.filter(is_wanted) for table in found.tables)
+    wanted = pc.SetLookupOptions(pa.array(sorted({*config.input.wanted, Status.failed.value})))
+
+    def choose(table: pa.Table) -> pa.Table:
+        is_wanted = pc.call_function("is_in", [table["status"]], wanted)
+        return table.filter(pc.call_function("and", [is_wanted, table["gone"].is_null()]))
+
+    return found.output, (choose(table) for table in found.tables)
 
 
 def name_version(row: Mapping[str, Any]) -> str:
