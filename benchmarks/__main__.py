@@ -1,8 +1,8 @@
 """`python -m benchmarks [topic …]`: measure, print the tables, write results.json and the document.
 
-Without topics it measures all but `catalogue` and `scale`, which have tables of their own, each written when
-it is run alone. A run of some other topics only prints: figures are comparable only within one run. So does
-one with QUICK=1 in the environment, but for results.json.
+Without topics it measures all but `catalogue`, `scale` and `acceptance`, which have tables of their own, each
+written when it is run alone. A run of some other topics only prints: figures are comparable only within one
+run. So does one with QUICK=1 in the environment, but for results.json.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import (
+    acceptance,
     catalogue,
     efficiency,
     fidelity,
@@ -45,11 +46,13 @@ TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "resume": resume.FIGURES,
     "store": store.FIGURES,
     "scale": scale.FIGURES,
+    "acceptance": acceptance.FIGURES,
 }
 
 
-ALONE = ("catalogue", "scale")
-"""Topics with a table of their own: they take as long as all others together."""
+ALONE = ("catalogue", "scale", "acceptance")
+"""Topics with a table of their own: the first two take as long as all others together, and the last says
+nothing of speed."""
 
 
 def main(arguments: list[str]) -> int:
@@ -79,10 +82,12 @@ def main(arguments: list[str]) -> int:
     }
     for table in report.tables(figures, machine):
         console.print(table)
+    if chart := acceptance.draw(figures):
+        console.print(chart, highlight=False)
     if not arguments:
         report.write_results(figures, machine)
     if (not arguments or (len(arguments) == 1 and arguments[0] in ALONE)) and not bench.quick:
-        report.write_document(figures, machine, name=arguments[0] if arguments else "bench")
+        report.write_document(figures, machine, arguments[0] if arguments else "bench", chart)
     return 0
 
 

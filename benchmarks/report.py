@@ -82,8 +82,9 @@ def write_results(figures: Sequence[Figure], machine: dict[str, Any]) -> None:
     RESULTS.write_text(json.dumps({"figures": entries, "machine": machine}, indent=2) + "\n")
 
 
-def write_document(figures: Sequence[Figure], machine: dict[str, Any], name: str) -> None:
-    """Put the tables between the document's two markers of this name; the text around them stays."""
+def write_document(figures: Sequence[Figure], machine: dict[str, Any], name: str, chart: str = "") -> None:
+    """Put the tables, and a chart of text, between the document's two markers of this name; the text around
+    them stays."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     head, _, rest = DOCUMENT.read_text().partition(begin)
     _, _, tail = rest.partition(end)
@@ -102,6 +103,7 @@ def write_document(figures: Sequence[Figure], machine: dict[str, Any], name: str
         lines += [
             f"| {row} | {' | '.join(_value(f) for f in cells.values())} |" for row, cells in rows.items()
         ]
+    lines += ["", "```", chart, "```"] if chart else []
     DOCUMENT.write_text(f"{head}{begin}\n{chr(10).join(lines)}\n{end}{tail}")
 
 

@@ -1,0 +1,307 @@
+"""What ways to accept an edit are worth: quality against calls of editor and judges, the truth being known.
+
+The loop is the real one, and so is the panel; the models are those of `acceptance_world.py`. Nobody sleeps,
+and nothing is drawn from the clock, so every run gives these figures again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from benchmarks.acceptance_world import Image, Simulation, World, judge, make_original, make_task
+from benchmarks.figure import Bench, Figure, in_table, reported
+from mira_batch.core.loop import run_record
+from mira_batch.core.ports import JudgeRequest, Models
+from mira_batch.core.types import Frame, Limits
+from mira_batch.core.usage import Usage
+from mira_batch.evaluate.statistics import Estimate, bootstrap_mean, find_wilson_interval
+from mira_batch.models.judges import Escalation, Panel, PanelRules
+from tests.support.runs.steplogs import MemoryStepLog
+
+WORLD = World()
+UNSURE = 1.5
+"""Nats above which the judge counts as unsure; six digits alike have 1.79."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A way to accept edits."""
+
+    limits: Limits = Limits(attempts_per_step=4)
+    judges: str = "first"
+    """none, first, second, or both: the second where the first is unsure."""
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "no judge": Strategy(judges="none"),
+    "gate": Strategy(),
+    "best of 2": Strategy(Limits(attempts_per_step=4, candidates=2)),
+    "best of 4": Strategy(Limits(attempts_per_step=4, candidates=4)),
+    "seed if unsure": Strategy(Limits(attempts_per_step=4, unsure_above=UNSURE)),
+    "second judge": Strategy(judges="second"),
+    "second if unsure": Strategy(judges="both"),
+}
+"""By the names that the tables have. Those with a judge draw up to four seeds where none is accepted."""
+THRESHOLDS: dict[str, Strategy] = {
+    f"seed above {nats}": Strategy(Limits(attempts_per_step=4, unsure_above=nats)) for nats in (1.2, 1.7)
+}
+"""The same as `seed if unsure`, with other ideas of what is unsure."""
+LADDER = ("gate", "best of 2", "best of 4")
+"""Ways to spend ever more calls of the editor on each record alike."""
+
+WORLDS: Mapping[str, World] = {
+    "as assumed": WORLD,
+    "entropy says nothing": replace(WORLD, tells=False),
+    "editor fails for 10 %": replace(WORLD, fails=0.1),
+    "editor fails for 50 %": replace(WORLD, fails=0.5),
+    "judge errs half as much": replace(WORLD, noise=WORLD.noise / 2, taste=WORLD.taste / 2),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a strategy came to, by record."""
+
+    truth: np.ndarray[Any, np.dtype[np.float64]]
+    """Share of the edits that hold in its result."""
+    calls: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]
+    """How often each model was asked, by its name."""
+
+    @property
+    def whole(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """1 where all edits hold, else 0."""
+        return (self.truth == 1.0).astype(float)
+
+    def count(self, name: str) -> float:
+        """Calls of a model for a record."""
+        return float(self.calls[name].mean())
+
+
+class _Asked:
+    """A judge of the simulation where a panel has a `ModelClient`."""
+
+    def __init__(self, ask: Any) -> None:
+        self._ask = ask
+        self.usage, self.out_of_memory = Usage(), 0
+
+    async def submit(self, request: JudgeRequest, priority: tuple[int, ...] = ()) -> Any:
+        return await self._ask(request)
+
+
+def _choose_judge(simulation: Simulation, judges: str) -> Any:
+    match judges:
+        case "none":
+            return None
+        case "first":
+            return simulation.score
+        case "second":
+            return simulation.score_again
+    rules = PanelRules({"first": "1", "second": "2"}, "last", {}, None, Escalation(UNSURE, None))
+    members: Any = {"first": _Asked(simulation.score), "second": _Asked(simulation.score_again)}
+    return Panel(rules, members).submit
+
+
+@cache
+def run_strategy(world: World, strategy: Strategy, records: int) -> Outcome:
+    """Run the loop over so many records.
+
+    Args:
+        world: what is assumed.
+        strategy: how edits are accepted.
+        records: how many; the first ones are the same whatever their number.
+    """
+    return asyncio.run(_run(world, strategy, records))
+
+
+async def _run(world: World, strategy: Strategy, records: int) -> Outcome:
+    truth, calls = [], []
+    for number in range(records):
+        simulation = Simulation(world)
+        models = Models(simulation.propose, simulation.edit, _choose_judge(simulation, strategy.judges))
+        task, original = make_task(number), make_original(world, number)
+        trajectory = await run_record(task, original, models, MemoryStepLog(), strategy.limits)
+        assert trajectory.failure is None, trajectory.failure
+        truth.append(trajectory.result.pixels.truth)
+        calls.append(simulation.calls)
+    names = ("policy", "editor", "judge", "second judge")
+    counted = {name: np.array([call[name] for call in calls], float) for name in names}
+    return Outcome(np.array(truth), counted)
+
+
+def estimate(values: np.ndarray[Any, np.dtype[np.float64]]) -> Estimate:
+    """The mean over records, with its 95 % interval."""
+    return bootstrap_mean(values, [str(number) for number in range(len(values))], seed=0)
+
+
+def compare_to_chance(found: Outcome, ladder: Sequence[Outcome], by: str) -> Estimate:
+    """How many more records come out whole than at the same price without any choice: if the next dearer way
+    were taken for a share of the records, drawn at random, and the next cheaper one for the others, so that a
+    model is called as often.
+
+    Args:
+        found: the strategy in question.
+        ladder: ways that treat all records alike, from the cheapest to the dearest.
+        by: whose calls are the price.
+    """
+    prices = [each.count(by) for each in ladder]
+    place = min(max(bisect_right(prices, found.count(by)), 1), len(ladder) - 1)
+    less, more = ladder[place - 1 : place + 1]
+    share = (found.count(by) - prices[place - 1]) / (prices[place] - prices[place - 1])
+    return estimate(found.whole - share * more.whole - (1 - share) * less.whole)
+
+
+def measure_agreement(world: World, name: str, pairs: int) -> float:
+    """How often a judge scores an image higher than one in which an edit less holds.
+
+    Args:
+        world: what is assumed.
+        name: first or second.
+        pairs: how many, each of a record of its own.
+    """
+    right = 0
+    for number in range(pairs):
+        original = make_original(world, number)
+        edits = original.pixels.edits
+        images = [Image(edits, frozenset(range(number % edits + more))) for more in (0, 1)]
+        frames = [Frame(image, f"pair-{number}-{len(image.holds)}") for image in images]
+        asked = [JudgeRequest(f"r{number}", "", original, frame, "") for frame in frames]
+        worse, better = (judge(world, request, name).score for request in asked)
+        right += better > worse
+    return right / pairs
+
+
+def _compare_both(found: Mapping[str, Outcome]) -> tuple[Estimate, Estimate]:
+    """What is won by choosing where to draw another seed, and where to ask the second judge."""
+    seed = compare_to_chance(found["seed if unsure"], [found[name] for name in LADDER], "editor")
+    judges = [found["gate"], found["second judge"]]
+    return seed, compare_to_chance(found["second if unsure"], judges, "second judge")
+
+
+def _show(found: Estimate) -> str:
+    low, high = found.interval.low, found.interval.high
+    return f"{100 * found.value:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+
+
+MAIN, OTHERS = "Ways to accept an edit", "The share of records whose edits all hold, in other worlds"
+
+
+def strategies(bench: Bench) -> list[Figure]:
+    """The main table."""
+    records, method = bench.size(4_000, 150), "See the table's first figures."
+    figures = []
+    for name, strategy in (STRATEGIES | THRESHOLDS).items():
+        found = run_strategy(WORLD, strategy, records)
+        rate = find_wilson_interval(int(found.whole.sum()), records)
+        truth = estimate(found.truth)
+        cells = {
+            "all edits hold": found.whole.mean(),
+            "from": rate.low,
+            "to": rate.high,
+            "edits that hold": truth.value,
+            "from ": truth.interval.low,
+            "to ": truth.interval.high,
+            "editor calls": found.count("editor"),
+            "judge calls": found.count("judge"),
+            "2nd judge": found.count("second judge"),
+        }
+        key = f"acceptance_{name.replace(' ', '_')}"
+        figures += [
+            in_table(reported(f"{key}_{number}", float(value), "", method), MAIN, name, column)
+            for number, (column, value) in enumerate(cells.items())
+        ]
+    return figures
+
+
+def findings(bench: Bench) -> list[Figure]:
+    """What follows from the main table, record by record."""
+    records = bench.size(4_000, 150)
+    found = {name: run_strategy(WORLD, each, records) for name, each in STRATEGIES.items()}
+    first, again = (measure_agreement(WORLD, name, records) for name in ("first", "second"))
+    gain = estimate(found["best of 4"].whole - found["gate"].whole)
+    dearer = found["best of 4"].count("editor") / found["gate"].count("editor")
+    seed, second = _compare_both(found)
+    unsure = found["second if unsure"].count("second judge") / found["second if unsure"].count("judge")
+    texts = {
+        "acceptance_judge_agreement": (
+            first,
+            "How often the judge scores an image above one of the same record in which an edit less holds; "
+            f"the second judge {again:.3f}. {records:,} records of 1 to 4 edits; an edit fails with 30 % of "
+            "its seeds on average, by a beta distribution over edits, and the policy sees that half of the "
+            "time. All assumptions are in `benchmarks/acceptance_world.py`.",
+        ),
+        "acceptance_best_of_4_gain": (
+            gain.value,
+            f"Records whose edits all hold, best of 4 less gate: {_show(gain)}, for {dearer:.1f} times the "
+            "calls of the editor.",
+        ),
+        "acceptance_seed_if_unsure_over_chance": (
+            seed.value,
+            f"A further seed where the entropy is above {UNSURE:g} nats, less spending as many calls of the "
+            f"editor on records drawn at random (gate, best of 2, best of 4): {_show(seed)}.",
+        ),
+        "acceptance_second_if_unsure_over_chance": (
+            second.value,
+            f"The second judge where the first's entropy is above {UNSURE:g} nats, which are {unsure:.0%} of "
+            f"its judgements, less asking it as often about records drawn at random: {_show(second)}.",
+        ),
+    }
+    return [reported(name, value, "", method) for name, (value, method) in texts.items()]
+
+
+def other_worlds(bench: Bench) -> list[Figure]:
+    """How much of it hangs on the assumptions."""
+    records, figures = bench.size(2_000, 100), []
+    for row, world in WORLDS.items():
+        found = {name: run_strategy(world, each, records) for name, each in STRATEGIES.items()}
+        seed, second = _compare_both(found)
+        cells = {name: float(each.whole.mean()) for name, each in found.items()} | {
+            "seed over chance": seed.value,
+            "±": seed.interval.width / 2,
+            "2nd over chance": second.value,
+            "± ": second.interval.width / 2,
+        }
+        key = f"acceptance_{row.replace(' ', '_')}"
+        figures += [
+            in_table(reported(f"{key}_{number}", value, "", "As the main table."), OTHERS, row, column)
+            for number, (column, value) in enumerate(cells.items())
+        ]
+    return figures
+
+
+FIGURES = (findings, strategies, other_worlds)
+
+
+def draw(figures: Sequence[Figure], width: int = 60) -> str:
+    """Quality against editor calls, as text: a line for each strategy, a mark where it stands.
+
+    Args:
+        figures: those of this topic; of others nothing is drawn.
+        width: characters of the axis.
+    """
+    cells: dict[str, dict[str, float]] = {}
+    for figure in figures:
+        if figure.cell is not None and figure.cell.table == MAIN:
+            cells.setdefault(figure.cell.row, {})[figure.cell.column] = figure.value
+    if not cells:
+        return ""
+    low = min(row["from"] for row in cells.values())
+    high = max(row["to"] for row in cells.values())
+
+    def place(value: float) -> int:
+        return round((value - low) / (high - low) * (width - 1))
+
+    lines = [f"{'':18}{'all edits hold, with its 95 % interval':{width}}  editor calls"]
+    for name, row in sorted(cells.items(), key=lambda item: item[1]["editor calls"]):
+        marks = [" "] * width
+        marks[place(row["from"]) : place(row["to"]) + 1] = "-" * (place(row["to"]) - place(row["from"]) + 1)
+        marks[place(row["all edits hold"])] = "o"
+        lines.append(f"{name:18}{''.join(marks)}  {row['editor calls']:.2f}")
+    lines.append(f"{'':18}{f'{low:.3f}':{width - 5}}{high:.3f}")
+    return "\n".join(line.rstrip() for line in lines)
