@@ -27,6 +27,11 @@ _REFUSALS = re.compile(
     r"|\bdesculpe\b|\bnão posso\b|\bизвините\b|\bне могу\b",
     re.IGNORECASE,
 )
+_DECLINES = re.compile(
+    r"\b(?:can(?:no|['’])t|unable to|not able to|won['’]t) (?:assist|help|comply|evaluate|judge|assess|rate)\b",
+    re.IGNORECASE,
+)
+"""Of a model that keeps to the form and still gives no verdict."""
 _OPENING = 400
 """Characters in which a refusal shows; later words may be part of a reason."""
 
@@ -34,19 +39,21 @@ _OPENING = 400
 class Unreadable(Exception):
     """An answer that doesn't hold the scores that were asked for."""
 
-    def __init__(self, problem: str, text: str) -> None:
+    def __init__(self, problem: str, text: str, declines: bool = False) -> None:
         """
         Args:
             problem: what is wrong with it.
             text: the answer as it came.
+            declines: whether it is known to be a refusal.
         """
         super().__init__(problem)
         self.text = text
+        self._declines = declines
 
     @property
     def is_refusal(self) -> bool:
         """Whether the model declines, rather than answers in another form."""
-        return _REFUSALS.search(cut_thoughts(self.text).answer[:_OPENING]) is not None
+        return self._declines or _REFUSALS.search(cut_thoughts(self.text).answer[:_OPENING]) is not None
 
 
 def read_fields(text: str) -> dict[str, Any]:
@@ -84,8 +91,12 @@ def read_scores(text: str, names: Sequence[str], high: float) -> tuple[tuple[flo
     reasoning = found.get("reasoning", "")
     if not isinstance(reasoning, str):
         raise Unreadable("its reasoning is no text", text)
-    values = (_read_number(name, score, 0, high, text) for name, score in zip(names, scores, strict=True))
-    return tuple(values), reasoning.strip()
+    values = tuple(
+        _read_number(name, score, 0, high, text) for name, score in zip(names, scores, strict=True)
+    )
+    if not any(values) and _DECLINES.search(reasoning[:_OPENING]):
+        raise Unreadable("its zeros stand for a refusal", text, declines=True)
+    return values, reasoning.strip()
 
 
 def read_lines(text: str, names: Sequence[str], low: float, high: float) -> tuple[float, ...]:

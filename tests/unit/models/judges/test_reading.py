@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -34,6 +35,15 @@ AXES = ("Prompt Compliance", "Visual Naturalness", "Physical & Detail Integrity"
 )
 def test_scores_in_json(text: str, scores: tuple[float, ...]) -> None:
     assert read_scores(text, SC, 10)[0] == scores
+
+
+@pytest.mark.parametrize("why", ["I'm sorry, I can't assist with that.", "Unable to evaluate these images."])
+def test_zeros_of_a_model_that_declines_are_no_scores(why: str) -> None:
+    with pytest.raises(Unreadable, match="its zeros stand for a refusal") as caught:
+        read_scores(json.dumps({"score": [0, 0], "reasoning": why}), SC, 10)
+    assert caught.value.is_refusal
+    assert read_scores(json.dumps({"score": [0, 1], "reasoning": why}), SC, 10)[0] == (0, 1)
+    assert read_scores('{"score": [0, 0], "reasoning": "I can\'t see any hat."}', SC, 10)[0] == (0, 0)
 
 
 def test_a_zero_has_no_sign() -> None:
