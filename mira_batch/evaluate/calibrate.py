@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mira_batch.core.errors import RunConflict
 from mira_batch.evaluate.calibration import (
+    LEAST_DECISIONS,
     Acceptance,
     Agreement,
     PassRate,
@@ -14,10 +16,14 @@ from mira_batch.evaluate.calibration import (
     find_acceptance,
     measure_agreement,
 )
+from mira_batch.evaluate.sampled import check_random_sample
 from mira_batch.evaluate.scores import OVERALL, Scores, refuse_pairs
-from mira_batch.evaluate.statistics import StatisticsError
+from mira_batch.evaluate.statistics import StatisticsError, check_share
+from mira_batch.evaluate.summary import SEED
 from mira_batch.storage.catalogue.decided import Verdicts
 from mira_batch.storage.run.decisions import APPROVE
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,15 @@ class Calibration:
     approved: int
     unscored: int
     """Decided results of which the judge gave no score."""
-    acceptance: Acceptance
-    agreement: Agreement
+    most_bad: float
+    acceptance: Acceptance | None
+    acceptance_note: str
+    """Why there is none."""
+    agreement: Agreement | None
     """At the threshold of `acceptance`; where there is none, at the one in the middle of the scores."""
+    agreement_note: str
     pass_rate: PassRate | None
     pass_rate_note: str
-    """Why there is none."""
 
     def dump(self) -> dict[str, Any]:
         """As JSON data."""
@@ -55,7 +64,7 @@ def calibrate(scores: Scores, verdicts: Verdicts, most_bad: float) -> Calibratio
 
     Raises:
         RunConflict: no decision is about a result that was scored, or the evaluation is one of pairs.
-        StatisticsError: there are too few decisions, or too few of a kind.
+        StatisticsError: there are too few decisions, they are no random sample, or `most_bad` is no share.
     """
     refuse_pairs(scores, "evaluate the run by itself")
     table = scores.results.table
@@ -68,17 +77,21 @@ def calibrate(scores: Scores, verdicts: Verdicts, most_bad: float) -> Calibratio
             f"{scores.run}: none of the {len(verdicts):,} decisions is about a result that was scored here; "
             "give the decisions about the run that was evaluated"
         )
+    if len(decided) < LEAST_DECISIONS:
+        raise StatisticsError(
+            f"{len(decided)} decisions: {LEAST_DECISIONS} at least are needed. Review more results"
+        )
+    check_share(most_bad, "The share of bad ones")
     values, good = [known[key] for key in decided], [verdicts[key] == APPROVE for key in decided]
-    acceptance = find_acceptance(values, good, list(known.values()), most_bad)
-    threshold = acceptance.threshold
+    everything = list(known.values())
+    check_random_sample(values, everything, seed=SEED)
+    acceptance, acceptance_note = _try(lambda: find_acceptance(values, good, everything, most_bad))
+    threshold = acceptance.threshold if acceptance else None
     if threshold is None:
-        threshold = sorted(known.values())[len(known) // 2]
+        threshold = sorted(everything)[len(everything) // 2]
+    agreement, agreement_note = _try(lambda: measure_agreement(values, good, threshold))
     others = [value for key, value in known.items() if key not in verdicts]
-    pass_rate, note = None, ""
-    try:
-        pass_rate = estimate_pass_rate(values, good, others)
-    except StatisticsError as error:
-        note = str(error)
+    pass_rate, pass_rate_note = _try(lambda: estimate_pass_rate(values, good, others))
     return Calibration(
         run=scores.run,
         judge=", ".join(scores.identity["judge"]),
@@ -86,8 +99,19 @@ def calibrate(scores: Scores, verdicts: Verdicts, most_bad: float) -> Calibratio
         decided=len(decided),
         approved=sum(good),
         unscored=sum(key in verdicts for key in keys if key not in known),
+        most_bad=most_bad,
         acceptance=acceptance,
-        agreement=measure_agreement(values, good, threshold),
+        acceptance_note=acceptance_note,
+        agreement=agreement,
+        agreement_note=agreement_note,
         pass_rate=pass_rate,
-        pass_rate_note=note,
+        pass_rate_note=pass_rate_note,
     )
+
+
+def _try(find: Callable[[], T]) -> tuple[T | None, str]:
+    """What decisions say, or why they don't: one figure that they are too few for takes no other away."""
+    try:
+        return find(), ""
+    except StatisticsError as error:
+        return None, str(error)

@@ -252,11 +252,15 @@ def estimate_pass_rate(
             estimate isn't between 0 and 1: scores of decided and of other results are not alike.
     """
     values, taken = _read_decisions(scores, good)
-    others = read_values(other_scores, "score")
+    others = np.asarray(other_scores, np.float64)
     check_share(confidence, "The confidence")
     _refuse_few_of_a_kind(taken)
-    if len(others) < 2:
-        raise StatisticsError("Two results at least of which only the score is known are needed")
+    if others.size < 2:
+        raise StatisticsError(
+            "Two results at least of which only the score is known are needed. Where all are decided the "
+            "rate is what the decisions say"
+        )
+    others = read_values(others, "score")
     y, n, rest = taken.astype(np.float64), len(values), len(others)
     spread = float(np.var(np.concatenate([values, others]), ddof=1))
     weight = float(np.cov(y, values)[0, 1]) / ((1 + n / rest) * spread) if spread else 0.0

@@ -227,24 +227,27 @@ def describe_calibration(found: Calibration) -> Iterator[str]:
         f"{found.decided - found.approved:,} rejected"
         + (f"; {found.unscored:,} more have no score" if found.unscored else "")
     )
-    accepted, agreed = found.acceptance, found.agreement
-    bad = f"at most {100 * accepted.most_bad:g} % of what is accepted is bad, with 95 % confidence"
-    if accepted.threshold is None:
+    bad = f"at most {100 * found.most_bad:g} % of what is accepted is bad, with 95 % confidence"
+    accepted, agreed, rate = found.acceptance, found.agreement, found.pass_rate
+    if accepted is None:
+        yield f"no threshold: {found.acceptance_note}"
+    elif accepted.threshold is None:
         yield f"no threshold: from no score on can it be said that {bad}"
+    else:  # the threshold is to be used, so no digit of it is left out
+        yield f"accept from {accepted.threshold} on: {100 * accepted.share:.0f} % of all results, and {bad}"
+    if agreed is None:
+        yield f"agreement: unknown; {found.agreement_note}"
     else:
-        share = f"{100 * accepted.share:.0f} % of all results"
-        yield f"accept from {accepted.threshold:.3f} on: {share}, and {bad}"
-    kappa = "" if agreed.kappa is None else f", κ {agreed.kappa:.2f}"
-    yield (
-        f"agreement there: {100 * agreed.rate:.0f} % ({show_shares(agreed.interval)}){kappa}; a good result "
-        f"scores above a bad one in {100 * agreed.ranking:.0f} % of pairs"
-    )
-    if found.pass_rate is None:
+        kappa = "" if agreed.kappa is None else f", κ {agreed.kappa:.2f}"
+        yield (
+            f"agreement there: {100 * agreed.rate:.0f} % ({show_shares(agreed.interval)}){kappa}; a good "
+            f"result scores above a bad one in {100 * agreed.ranking:.0f} % of pairs"
+        )
+    if rate is None:
         yield f"pass rate: unknown; {found.pass_rate_note}"
-        return
-    rate = found.pass_rate
-    yield (
-        f"good of all results: {100 * rate.value:.1f} % ({show_shares(rate.interval)}); by the decisions "
-        f"alone {show_shares(rate.decided_alone)}"
-    )
+    else:
+        yield (
+            f"good of all results: {100 * rate.value:.1f} % ({show_shares(rate.interval)}); by the "
+            f"decisions alone {show_shares(rate.decided_alone)}"
+        )
     yield "all of this holds if the decided results were drawn at random, without a look at the scores"

@@ -213,7 +213,7 @@ def test_a_judge_is_held_against_people(cli: Commands, tmp_path: Path) -> None:
     assert found["agreement"]["rate"] == found["agreement"]["ranking"] == found["agreement"]["kappa"] == 1
     assert found["pass_rate"]["value"] == pytest.approx(0.5)
     text = cli.text(*words, "--most-bad", "0.1")
-    assert "accept from 1.000 on: 50 % of all results, and at most 10 %" in text
+    assert "accept from 1.0 on: 50 % of all results, and at most 10 %" in text
     (tmp_path / "few.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:49]))
     few = ("calibrate", scores["run"], "--decisions", tmp_path / "few.jsonl")
     assert "49 decisions" in cli.json(*few, code=2)["error"]
