@@ -199,13 +199,26 @@ def read_scores(run: str, storage: StorageConfig) -> Scores:
     about = read_run(store)
     if (job := job_of(about)) != "evaluate":
         raise RunConflict(f"{run}: is a run of the job {job}; give one of `mira-batch evaluate`")
-    pairs = about["settings"].get("input", {}).get("against") is not None
-    kept = (*_AS_THEY_ARE, *(_OF_PAIRS if pairs else ()))
-    columns = (*kept, *_REPEATED, *_MADE_FROM)
+    columns = (*_keep(about), *_REPEATED, *_MADE_FROM)
     found = read_columns(run, columns, schema.SCORES, storage, _raise)
+    return gather_scores(run, about, (table for _, table in found), count_rejects(store))
+
+
+def gather_scores(
+    run: str, about: Mapping[str, Any], tables: Iterable[pa.Table], turned_away: Mapping[str, int]
+) -> Scores:
+    """Put the rows of an evaluation together.
+
+    Args:
+        run: its directory.
+        about: its `run.json`.
+        tables: the rows, of schema `SCORES` or with those of its columns that are needed.
+        turned_away: as `Scores` has it.
+    """
+    kept = _keep(about)
     scales: dict[str, tuple[float, float]] = {OVERALL: (0.0, 1.0)}
     parts: tuple[list[_Part], list[_Part]] = ([], [])
-    for table in _gather((table for _, table in found), columns):
+    for table in _gather(tables, (*kept, *_REPEATED, *_MADE_FROM)):
         rows, values = _condense(table, kept, scales)
         is_result = rows["judged"].to_numpy() == RESULT
         for part, mask in zip(parts, (is_result, ~is_result), strict=True):
@@ -213,7 +226,13 @@ def read_scores(run: str, storage: StorageConfig) -> Scores:
                 (rows.filter(pa.array(mask)), {name: column[mask] for name, column in values.items()})
             )
     results, controls = (_join(part, list(scales)) for part in parts)
-    return Scores(run, about, results, controls, scales, count_rejects(store))
+    return Scores(run, about, results, controls, scales, turned_away)
+
+
+def _keep(about: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns that are taken as they are: more of an evaluation of pairs."""
+    pairs = about["settings"].get("input", {}).get("against") is not None
+    return (*_AS_THEY_ARE, *(_OF_PAIRS if pairs else ()))
 
 
 def read_details(run: str, storage: StorageConfig, records: Collection[str]) -> dict[str, dict[str, Any]]:
@@ -244,11 +263,11 @@ def _raise(error: StoreError) -> None:
     raise error
 
 
-def _gather(tables: Iterable[pa.Table], columns: Iterable[str]) -> Iterator[pa.Table]:
+def _gather(tables: Iterable[pa.Table], columns: Sequence[str]) -> Iterator[pa.Table]:
     """The same rows in fewer tables; one without rows where there are none."""
     waiting = [pa.schema([schema.SCORES.field(name) for name in columns]).empty_table()]
     for table in tables:
-        waiting.append(table)
+        waiting.append(table.select(columns))
         if sum(each.num_rows for each in waiting) >= _ROWS:
             yield pa.concat_tables(waiting).combine_chunks()
             waiting.clear()

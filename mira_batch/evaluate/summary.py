@@ -43,8 +43,10 @@ class Canary:
     judged: int
     failed: int
     mean: float | None
+    compared: int
+    """Of those judged, how many are of a record whose own result has a score."""
     as_good: int
-    """Of those judged, how many scored at least as high as the very record's own result."""
+    """Of these, how many scored at least as high as the record's own result."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ class Evaluation:
     """By name: overall and each axis."""
     groups: Mapping[str, Mapping[str, Mean]]
     """The same by group."""
+    group_key: str | None
+    """What they are values of; None: no groups were asked for."""
+    ungrouped: int
+    """Judged records in none of them, since their metadata lack the key."""
     scales: Mapping[str, tuple[float, float]]
     """The least and greatest value of each name."""
     agreement: SelfAgreement | None
@@ -109,6 +115,8 @@ def summarise(scores: Scores) -> Evaluation:
             group: {name: average(judged, name, judged.equal("group", group)) for name in names}
             for group in judged.distinct("group")
         },
+        group_key=(key := scores.about["settings"].get("group")),
+        ungrouped=0 if key is None else judged.table["group"].null_count,
         scales={name: scores.scales[name] for name in (OVERALL, *names)},
         agreement=agreement,
         repeated=repeated,
@@ -168,10 +176,12 @@ def _look_at_canary(scores: Scores, kind: str) -> Canary | None:
     if not len(rows):
         return None
     values = rows.values[OVERALL][rows.scored]
+    compared = rows.scored & ~np.isnan(own)
     return Canary(
         kind,
         len(values),
         len(rows) - len(values),
         float(np.mean(values)) if len(values) else None,
-        int(np.count_nonzero(rows.values[OVERALL] >= own)),
+        int(compared.sum()),
+        int((rows.values[OVERALL][compared] >= own[compared]).sum()),
     )

@@ -42,6 +42,9 @@ def describe_evaluation(found: Evaluation) -> Iterator[Text | Table]:
     if found.groups:
         yield Text()
         yield _tabulate_groups(found)
+    if found.ungrouped:
+        words = f"in no group, since their metadata have no {found.group_key!r}: {found.ungrouped:,} judged"
+        yield Text(show_text(words))
     yield Text()
     yield Text(describe_agreement(found))
     for canary in found.canaries:
@@ -57,7 +60,7 @@ def describe_canary(canary: Canary) -> str:
     """What the judge said of images that must not do, in a line."""
     words = f"canary, {_CANARIES[canary.kind]}: "
     if canary.mean is not None:
-        words += f"mean {canary.mean:.2f}, {canary.as_good} of {canary.judged} as good as the result itself"
+        words += f"mean {canary.mean:.2f}, {canary.as_good} of {canary.compared} as good as the result itself"
     if canary.failed:
         words += f"{', ' if canary.mean is not None else ''}{canary.failed} not scored"
     return words

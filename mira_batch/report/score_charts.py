@@ -157,11 +157,11 @@ def _describe_controls(found: Evaluation) -> Iterator[tuple[str, bool]]:
 
 
 def _warn(found: Evaluation) -> str:
-    judged = sum(canary.judged for canary in found.canaries)
+    compared = sum(canary.compared for canary in found.canaries)
     as_good = sum(canary.as_good for canary in found.canaries)
     if not as_good:
         return ""
     return (
-        f"This judge was fooled: in {as_good} of {judged} cases something that must not do scored as well as "
-        "the result itself. Look at pictures before you trust these scores."
+        f"This judge was fooled: in {as_good} of {compared} cases something that must not do scored as well "
+        "as the result itself. Look at pictures before you trust these scores."
     )

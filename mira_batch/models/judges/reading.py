@@ -28,7 +28,8 @@ _REFUSALS = re.compile(
     re.IGNORECASE,
 )
 _DECLINES = re.compile(
-    r"\b(?:can(?:no|['’])t|unable to|not able to|won['’]t) (?:assist|help|comply|evaluate|judge|assess|rate)\b",
+    r"\b(?:can(?:no|['’])t|unable to|not able to|won['’]t) "
+    r"(?:assist|help|comply|evaluate|judge|assess|rate)\b",
     re.IGNORECASE,
 )
 """Of a model that keeps to the form and still gives no verdict."""

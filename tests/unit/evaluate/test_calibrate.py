@@ -10,11 +10,13 @@ import pytest
 from mira_batch.evaluate.calibrate import Calibration, calibrate
 from mira_batch.evaluate.statistics import StatisticsError
 from mira_batch.report.judged import describe_calibration
-from tests.unit.evaluate.test_scores import make_row, make_scores
+from tests.unit.evaluate.rows import make_row, make_scores
 
 RESULTS = 900
 VALUES = [1 / 3, 2 / 3, 1.0]
-SCORES = make_scores(*(make_row(f"r{i}", VALUES[i % 3], result_digest=f"{i:032x}") for i in range(RESULTS)))
+SCORES = make_scores(
+    "run", [make_row(f"r{i}", VALUES[i % 3], result_digest=f"{i:032x}") for i in range(RESULTS)]
+)
 
 
 def decide(count: int, good: Callable[[float], bool], most_bad: float = 0.05) -> Calibration:
@@ -56,7 +58,11 @@ def test_where_all_are_decided_the_rate_is_what_they_say() -> None:
 
 
 def test_decisions_on_the_best_alone_are_refused() -> None:
-    said = {(row["of"], row["result_digest"]): "approve" for row in SCORES.results if row["score"] == 1}
+    said = {
+        (row["of"], row["result_digest"]): "approve"
+        for row in SCORES.results
+        if row["values"]["overall"] == 1
+    }
     with pytest.raises(StatisticsError, match="score 1.000 on the mean, all results 0.667.*no random sample"):
         calibrate(SCORES, said, 0.05)
 

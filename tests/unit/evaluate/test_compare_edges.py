@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import pytest
 
 from mira_batch.core.errors import ConfigError
@@ -12,20 +9,7 @@ from mira_batch.evaluate.compare import compare
 from mira_batch.evaluate.gate import parse_gate
 from mira_batch.evaluate.scores import Scores
 from mira_batch.report.judged import describe_comparison
-
-
-def make_row(name: str, score: float | None, original: str = "", **axes: float) -> dict[str, Any]:
-    values = {} if score is None else {"overall": score} | axes
-    return {
-        "record_id": name, "of": name, "judged": "result", "values": values, "group": None,
-        "instruction": "brighten it", "source": original or name, "source_digest": original or name,
-        "result_status": "ok", "num_steps": 1, "edit_seconds": 1.0, "edit_cost": 0.0,
-        "protocol": None if score is None else "p/1", "models": {"judge": "j"},
-    }  # fmt: skip
-
-
-def make_scores(run: str, rows: Sequence[Mapping[str, Any]]) -> Scores:
-    return Scores(run, {"settings": {"scores": {"version": 1, "judge": {"type": "rules"}}}}, rows)
+from tests.unit.evaluate.rows import make_row, make_scores
 
 
 def say(a: Scores, b: Scores) -> str:
@@ -58,7 +42,9 @@ def test_the_same_scores_twice_have_an_interval_and_nothing_says_otherwise() -> 
 
 @pytest.mark.parametrize("axis", ["Physical & Detail Integrity", "judge.SC", "success (0-10)"])
 def test_each_axis_can_be_gated(axis: str) -> None:
-    a, b = (make_scores("x", [make_row(f"r{i}", 0.5, **{axis: value}) for i in range(8)]) for value in (1, 2))
+    a, b = (
+        make_scores("x", [make_row(f"r{i}", 0.5, axes={axis: value}) for i in range(8)]) for value in (1, 2)
+    )
     passed, why = parse_gate(f"{axis} >= 0.5").check(compare(a, b))
     assert passed and why.startswith(f"gate {axis} >= 0.5: passed")
 

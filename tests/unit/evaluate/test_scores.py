@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.evaluate.scores import OVERALL, Scores, read_scores
 from mira_batch.evaluate.summary import summarise
 from mira_batch.launch import run as run_any
+from mira_batch.report.judged import describe_evaluation
 from mira_batch.storage import schema
 from tests.support.runs.catalogue import make_catalogue, settings
 
@@ -68,3 +70,23 @@ def test_an_evaluation_without_rows_or_scores_has_none(evaluation: Path) -> None
     assert len(read_rows(evaluation).results) == 0
     nothing = summarise(read_rows(evaluation, {"of": "a", "status": "failed", "error_kind": "judge_failed"}))
     assert (nothing.records, nothing.judged, nothing.means, nothing.steps) == (1, 0, {}, None)
+
+
+def test_records_without_the_key_of_groups_are_counted_and_it_is_said(evaluation: Path) -> None:
+    rows = [{"of": "a", "score": 0.7, "group": "x"}, {"of": "b", "score": 0.7}, {"of": "c"}]
+    scores = read_rows(evaluation, *rows)
+    assert summarise(scores).ungrouped == 0, "no groups were asked for"
+    about = {**scores.about, "settings": {**scores.about["settings"], "group": "kind"}}
+    found = summarise(replace(scores, about=about))
+    assert (list(found.groups), found.ungrouped) == (["x"], 1)
+    text = "\n".join(str(part) for part in describe_evaluation(found))
+    assert "in no group, since their metadata have no 'kind': 1 judged" in text
+
+
+def test_a_canary_is_held_against_results_that_have_a_score(evaluation: Path) -> None:
+    """Of b there is nothing to be as good as."""
+    canaries = [{"of": of, "judged": "black", "score": 0.9} for of in "ab"]
+    found = summarise(read_rows(evaluation, {"of": "a", "score": 0.7}, {"of": "b"}, *canaries))
+    (black,) = found.canaries
+    assert (black.judged, black.compared, black.as_good) == (2, 1, 1)
+    assert "mean 0.90, 1 of 1 as good" in "\n".join(str(part) for part in describe_evaluation(found))
