@@ -58,11 +58,8 @@ def test_where_all_are_decided_the_rate_is_what_they_say() -> None:
 
 
 def test_decisions_on_the_best_alone_are_refused() -> None:
-    said = {
-        (row["of"], row["result_digest"]): "approve"
-        for row in SCORES.results
-        if row["values"]["overall"] == 1
-    }
+    best = [row for row in SCORES.results if row["values"]["overall"] == 1]
+    said = {(row["of"], row["result_digest"]): "approve" for row in best}
     with pytest.raises(StatisticsError, match="score 1.000 on the mean, all results 0.667.*no random sample"):
         calibrate(SCORES, said, 0.05)
 

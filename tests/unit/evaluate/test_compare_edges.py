@@ -30,7 +30,7 @@ def test_nothing_scored_in_both_is_said_and_no_fault() -> None:
     b = make_scores("b", [make_row("r1", None), make_row("r2", 0.5)])
     found = compare(a, b)
     assert (found.paired, found.scored, list(found.scores)) == (2, 0, [])
-    assert found.verdict == "No record has a score in both: nothing can be said of which is better."
+    assert found.verdict == "No record has a score in both: scores can't say which is better."
 
 
 def test_the_same_scores_twice_have_an_interval_and_nothing_says_otherwise() -> None:
