@@ -21,7 +21,13 @@ from mira_batch.evaluate.planrows import (
     read_results,
 )
 from mira_batch.evaluate.source import PairSplit, ResultSplit
-from mira_batch.storage.manifest import Place, PlannedRecord, resolve_image, scan_split
+from mira_batch.storage.manifest import (
+    Place,
+    PlannedRecord,
+    identify_images,
+    resolve_image,
+    scan_split,
+)
 from mira_batch.storage.run.history import read_result_file
 from mira_batch.storage.run.layout import result_key
 from mira_batch.storage.run.results import find_groups
@@ -96,8 +102,10 @@ def _scan_pairs(
 ) -> Iterator[dict[str, Any]]:
     name, base = config.input.columns.original, split.part.path.rsplit("/", 1)[0]
     judged = [row for row in rows if split.asked.kinds(row["record_id"])]
-    for k, row in enumerate(judged):
-        metadata = json.loads(row["metadata"])
+    columns = [json.loads(row["metadata"]) for row in judged]
+    named = [resolve_image(o, base) for each in columns if (o := each.get(name)) and isinstance(o, str)]
+    versions = identify_images(set(named), config.input, config.storage)
+    for k, (row, metadata) in enumerate(zip(judged, columns, strict=True)):
         original = metadata.get(name)
         if not isinstance(original, str) or not original:
             yield row | make_reject(name, "is missing or no text; it is where the original image is")
@@ -108,10 +116,9 @@ def _scan_pairs(
             "metadata": row["metadata"],
         }
         for kind in split.asked.kinds(row["record_id"]):
-            other = judged[(k + 1) % len(judged)]
-            if kind == OTHER and (other is row or json.loads(other["metadata"]).get(name) == original):
+            other = (k + 1) % len(judged)
+            if kind == OTHER and columns[other].get(name) == original:
                 continue
-            shown = PlannedRecord.from_row(other if kind == OTHER else row).image
-            yield make_plan_row(row, shown, row["image_part"], kind, about, fingerprint) | {
-                "where": row["where"]
-            }
+            shown = PlannedRecord.from_row(judged[other] if kind == OTHER else row).image
+            content = f"{row['image_part']}\n{versions.get(about['source'])}"
+            yield make_plan_row(row, shown, content, kind, about, fingerprint) | {"where": row["where"]}

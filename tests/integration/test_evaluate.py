@@ -142,6 +142,13 @@ def test_pairs_of_a_manifest_are_judged_and_a_row_without_original_is_a_reject(
     found = evaluate(cli, tmp_path / "pairs.jsonl", tmp_path / "scores", *none)
     assert (found["planned"], found["rejected"]) == (2, 1)
     assert {name: row["score"] for name, row in rows_of(found).items()} == {"a": 1.0, "b": 0.0}
+    more = (*none, "--set", "output.skip_done=true", "--set")
+    assert (
+        evaluate(cli, tmp_path / "pairs.jsonl", tmp_path / "scores", *more, "run_id=second")["planned"] == 0
+    )
+    Image.new("RGB", (32, 32), "green").save(tmp_path / "before.png")
+    found = evaluate(cli, tmp_path / "pairs.jsonl", tmp_path / "scores", *more, "run_id=third")
+    assert found["planned"] == 2, "b's own image is as it was, but not the one that it was made from"
     bad = ("evaluate", tmp_path / "pairs.jsonl", "--judge", "rules", "-o", tmp_path / "x")
     error = cli.json(*bad, "--set", "input.where=cost > 1", "--set", "backend=inline", code=2)
     assert "input.where: is for results of runs" in error["error"]

@@ -20,7 +20,7 @@ from mira_batch.storage.manifest.originals import OriginalReader
 from mira_batch.storage.manifest.planned import PlannedRecord
 from mira_batch.storage.manifest.preflight import make_manifest_checks
 from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject, resolve_image
-from mira_batch.storage.manifest.scan import SCAN, scan_split
+from mira_batch.storage.manifest.scan import SCAN, identify_images, scan_split
 from mira_batch.storage.manifest.splits import Split, number_lines, read_split
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Reject",
     "Split",
     "find_manifest",
+    "identify_images",
     "list_files",
     "make_manifest_checks",
     "number_lines",

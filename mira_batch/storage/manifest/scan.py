@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from hashlib import blake2b
@@ -49,21 +49,34 @@ def scan_split(
     with ThreadPoolExecutor(_LOOKUPS) as pool:
         stream = read_split(split, source, storage)
         while rows := list(islice(stream, _ROWS)):
-            identities: dict[str, str] = {}
-            if source.identity != "uri":
-                uris = {r.image for r in rows if isinstance(r, Record) and isinstance(r.image, str)}
-                identities = _identify(sorted(uris), source, storage, pool, local_version)
+            uris = {r.image for r in rows if isinstance(r, Record) and isinstance(r.image, str)}
+            identities = _identify(uris, source, storage, pool, local_version)
             yield _build_table([_scan(row, identities, fingerprint) for row in rows])
 
 
+def identify_images(uris: Collection[str], source: ManifestConfig, storage: StorageConfig) -> dict[str, str]:
+    """URI -> what tells its content, as `source.identity` says; empty where the URIs alone do.
+
+    Args:
+        uris: of images.
+        source: the manifest that names them.
+        storage: how object stores are reached.
+    """
+    with ThreadPoolExecutor(_LOOKUPS) as pool:
+        return _identify(uris, source, storage, pool, _make_local_lookup(source))
+
+
 def _identify(
-    uris: Sequence[str],
+    uris: Collection[str],
     source: ManifestConfig,
     storage: StorageConfig,
     pool: ThreadPoolExecutor,
     local_version: Callable[[str], str | None],
 ) -> dict[str, str]:
     """URI -> what tells its content. An image that can't be looked up fails later, in its own row."""
+    if source.identity == "uri":
+        return {}
+    uris = sorted(uris)
 
     def admit(uri: str) -> None:
         check_allowed(uri, source.allowed)
