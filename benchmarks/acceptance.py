@@ -15,7 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.acceptance_world import Image, Simulation, World, judge, make_original, make_task
+from benchmarks.acceptance_world import (
+    Image,
+    Simulation,
+    World,
+    judge,
+    make_original,
+    make_task,
+    read_edit,
+)
 from benchmarks.figure import Bench, Figure, in_table, reported
 from mira_batch.core.loop import run_record
 from mira_batch.core.ports import JudgeRequest, Models
@@ -177,6 +185,35 @@ def measure_agreement(world: World, name: str, pairs: int) -> float:
     return right / pairs
 
 
+def measure_doubt(world: World, records: int) -> tuple[float, float]:
+    """How often an edit holds in the image that the gate took for it at the first try: where the judge was
+    sure of the image, and where it was unsure.
+
+    Args:
+        world: what is assumed.
+        records: how many.
+    """
+    held: dict[bool, list[bool]] = {False: [], True: []}
+
+    async def look(number: int) -> None:
+        simulation = Simulation(world)
+        models = Models(simulation.propose, simulation.edit, simulation.score)
+        task, original = make_task(number), make_original(world, number)
+        trajectory = await run_record(task, original, models, MemoryStepLog(), STRATEGIES["gate"].limits)
+        for logged in trajectory.steps:
+            (first, *others), step = logged.step.candidates, logged.step
+            if step.accepted and not others:
+                is_unsure = (first.entropy or 0.0) > UNSURE
+                held[is_unsure].append(read_edit(step.instruction) in logged.frame.pixels.holds)
+
+    async def look_at_all() -> None:
+        for number in range(records):
+            await look(number)
+
+    asyncio.run(look_at_all())
+    return float(np.mean(held[False])), float(np.mean(held[True]))
+
+
 def _compare_both(found: Mapping[str, Outcome]) -> tuple[Estimate, Estimate]:
     """What is won by choosing where to draw another seed, and where to ask the second judge."""
     seed = compare_to_chance(found["seed if unsure"], [found[name] for name in LADDER], "editor")
@@ -227,6 +264,7 @@ def findings(bench: Bench) -> list[Figure]:
     gain = estimate(found["best of 4"].whole - found["gate"].whole)
     dearer = found["best of 4"].count("editor") / found["gate"].count("editor")
     seed, second = _compare_both(found)
+    sure_holds, unsure_holds = measure_doubt(WORLD, records)
     unsure = found["second if unsure"].count("second judge") / found["second if unsure"].count("judge")
     texts = {
         "acceptance_judge_agreement": (
@@ -245,6 +283,11 @@ def findings(bench: Bench) -> list[Figure]:
             seed.value,
             f"A further seed where the entropy is above {UNSURE:g} nats, less spending as many calls of the "
             f"editor on records drawn at random (gate, best of 2, best of 4): {_show(seed)}.",
+        ),
+        "acceptance_edit_holds_where_unsure": (
+            unsure_holds,
+            "How often the edit holds in an image that the gate took at the first try, where the entropy is "
+            f"above {UNSURE:g} nats; {sure_holds:.3f} where it is not.",
         ),
         "acceptance_second_if_unsure_over_chance": (
             second.value,

@@ -8,7 +8,6 @@ gives the same again, and strategies are compared on the same records, seeds and
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -106,9 +105,7 @@ class Simulation:
         """Makes the edit, or silently fails."""
         self.calls["editor"] += 1
         image: Image = request.image.pixels
-        found = re.search(r"\d+", request.instruction)
-        assert found is not None
-        wanted, seed = int(found[0]), str(request.seed)
+        wanted, seed = read_edit(request.instruction), str(request.seed)
         holds = image.holds
         if _draw("fails", seed) > _find_chance(self.world, request.record_id, request.instruction):
             holds = holds | {wanted}
@@ -154,6 +151,15 @@ def judge(world: World, request: JudgeRequest, name: str) -> Judgement:
     axes: Mapping[str, Axis] = {"expected_digit": Axis(min(found.value, HIGHEST), 0.0, HIGHEST)}
     score = min(1.0, found.value / HIGHEST)
     return Judgement(score, "", axes, f"simulated {name}", validity={"entropy": found.entropy})
+
+
+def read_edit(instruction: str) -> int:
+    """The number of the edit that the policy names.
+
+    Args:
+        instruction: its words.
+    """
+    return int(instruction.removeprefix("edit "))
 
 
 @cache

@@ -22,6 +22,7 @@ from benchmarks.acceptance import (
     compare_to_chance,
     draw,
     measure_agreement,
+    measure_doubt,
     run_strategy,
 )
 from benchmarks.acceptance_world import Image, World, _find_chance, judge, make_original
@@ -74,6 +75,12 @@ def test_a_judge_that_errs_less_is_worth_more_and_its_entropy_tells_its_error() 
     )
     assert told[0, 1] > 0.5 > 0.4 > silent[0, 1], "what is left is that ends of a scale are told more easily"
     assert all(0 <= score <= 1 and 0 <= doubt <= math.log(6) for _, score, doubt in verdicts(WORLD, 300))
+
+
+def test_where_a_judge_is_unsure_is_measured_on_what_the_gate_took() -> None:
+    sure, unsure = measure_doubt(WORLD, FEW)
+    assert 0.5 < unsure < 0.95 and 0.5 < sure < 0.95
+    assert measure_doubt(replace(WORLD, fails=0.0), FEW) == (1.0, 1.0)
 
 
 def test_each_strategy_spends_what_it_says() -> None:
