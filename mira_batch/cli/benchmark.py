@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mira_batch.cli.app import Command, Json, Sets, app, out, print_json, print_text
-from mira_batch.cli.execute import read_storage
+from mira_batch.cli.execute import quote, read_storage
 from mira_batch.config.base import make_absolute
 from mira_batch.config.models.base import hub_name
 from mira_batch.config.shared import StorageConfig
@@ -65,9 +65,9 @@ def prepare(
         ),
     ] = None,
     after: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            "--after", metavar="RUN", help="magicbrush: the next turn, from the results of this one."
+            "--after", metavar="RUN", help="magicbrush: the next turn, from the results of this; repeatable."
         ),
     ] = None,
     set_: Sets = None,
@@ -87,7 +87,7 @@ def prepare(
         tuple(language or ()),
         split,
         None if images is None else describe_data(make_absolute(images)),
-        None if after is None else _absolute(after),
+        tuple(_absolute(run) for run in after or ()),
         storage,
     )
     found = prepare_data(suite, request, str(describe_data(make_absolute(to))), storage)
@@ -115,14 +115,13 @@ def _list_commands(suite: Suite, found: Preparation, data: str, later: bool) -> 
     """What to type next."""
     name, folder = suite.name, found.folder
     run, scores = (shlex.quote(f"{folder}/{part}/{name}") for part in ("edited", "scores"))
-    manifest = shlex.quote(f"{folder}/manifest.jsonl")
     if not suite.of_pairs:
-        output = shlex.quote(f"{folder}/edited")
-        sets = f"--set input.manifest={manifest} --set output.uri={output} --set run_id={name}"
-        yield f"mira-batch run --config edit.yaml {sets}"
+        places = {"input.manifest": f"{folder}/manifest.jsonl", "output.uri": f"{folder}/edited"}
+        sets = " ".join(f"--set {_write_set(field, place)}" for field, place in places.items())
+        yield f"mira-batch run --config edit.yaml {sets} --set run_id={name}"
     if suite.judge:
         judge, output = shlex.quote(f"{folder}/judge.yaml"), shlex.quote(f"{folder}/scores")
-        source = manifest if suite.of_pairs else run
+        source = shlex.quote(f"{folder}/manifest.jsonl") if suite.of_pairs else run
         yield f"mira-batch evaluate {source} --config {judge} --output {output} --set run_id={name}"
         yield f"mira-batch benchmark table {name} {scores}"
         return
@@ -131,6 +130,12 @@ def _list_commands(suite: Suite, found: Preparation, data: str, later: bool) -> 
         to = shlex.quote(f"{folder}-next")
         after = f"--to {to} --after {run}   # for multi-turn"
         yield f"mira-batch benchmark prepare {name} {shlex.quote(data)} {after}"
+
+
+def _write_set(field: str, place: str) -> str:
+    """A setting as a shell and then YAML read it back."""
+    plain = shlex.quote(place) == place
+    return shlex.quote(f"{field}={place if plain else quote(place)}")
 
 
 @benchmark.command(cls=Command)

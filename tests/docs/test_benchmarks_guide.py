@@ -60,7 +60,7 @@ def test_the_guide_to_benchmarks(
     assert "macro mean of the 11 groups" in gedit and "GEdit-Bench, cn" in gedit
     assert "macro mean of the 9 types" in imgedit and "judged by imgedit-form/1" in imgedit
     assert "multi-turn, were nothing edited" in multi and "no multi-turn" in single
-    assert "39 ties are wrong" not in pairs and "13 ties are wrong" in pairs, "it says the same of all edits"
+    assert pairs.count("ties are wrong (13)") == 3, "it says the same of all edits"
     assert len(list((tmp_path / "results" / "mine" / "fullset").rglob("*.png"))) == 2 * 22
     assert len(list((tmp_path / "edited_images").iterdir())) == 9
     assert len(list((tmp_path / "testResults").rglob("*.png"))) == 9

@@ -11,10 +11,11 @@ import pytest
 
 from mira_batch.evaluate.benchmarks.gedit import GROUPS
 from tests.support.published import gedit_rows, save_gedit, save_imgedit
-from tests.support.runs.benchmarks import edit
+from tests.support.runs.benchmarks import EMBEDDED, edit
 from tests.support.runs.commands import Commands
 from tests.support.runs.nights import Nights
 from tests.support.servers.models import Answer, Asked, ModelServer, model_server
+from tests.support.servers.s3 import S3Server
 
 
 @pytest.fixture
@@ -152,3 +153,28 @@ def test_options_without_effect_and_unknown_names_are_refused(
     cli: Commands, words: tuple[str, ...], error: str
 ) -> None:
     assert error in refuse(cli, *words)
+
+
+@pytest.mark.s3
+def test_a_prepared_benchmark_moves_to_a_bucket_as_a_whole(
+    cli: Commands,
+    prepared: Path,
+    server: ModelServer,
+    s3: S3Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its paths are relative, so it is whole wherever it lies. Runs, scores and layout are there, too."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    s3.upload(prepared, "gedit")
+    place, reach = f"s3://{s3.bucket}/gedit", ("--set", f"storage.endpoint_url={s3.endpoint}")
+    (tmp_path / "edit.yaml").write_text(EMBEDDED)
+    sets = [f"input.manifest={place}/manifest.jsonl", f"output.uri={place}/edited", "run_id=r"]
+    words = [part for text in sets for part in ("--set", text)]
+    cli.json("run", "--config", tmp_path / "edit.yaml", *words, *reach)
+    more = ("--set", "backend=inline", "--set", f"judge={viescore(server)}", "--set", "run_id=r", *reach)
+    cli.json("evaluate", f"{place}/edited/r", "--judge", "fidelity", "-o", f"{place}/scores", *more)
+    assert tabulate(cli, f"{place}/scores/r", *reach)["complete"]
+    layout = ("benchmark", "layout", "gedit", f"{place}/edited/r", "--to", f"{place}/results", *reach)
+    assert cli.json(*layout)["written"] == 11 and cli.json(*layout)["already"] == 11

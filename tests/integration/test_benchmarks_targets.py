@@ -67,10 +67,14 @@ def test_single_turns_and_chains_from_the_data_set_to_the_table_and_layout(
         "sessions without a result of turn 1: the edit failed (instruction_unclear) 1"
     ]
     second = edit(cli, tmp_path / "two")
+    retried = edit(cli, tmp_path / "two", "run_id=again", "output.skip_done=false").with_name("again")
+    both = ("--after", second, "--after", retried)
+    error = cli.json("benchmark", "prepare", "magicbrush", data, "--to", tmp_path / "three", *both, code=2)
+    assert "101_iter_2 has a result in" in error["error"], "which of both is meant is not known"
     assert prepare(cli, data, tmp_path / "three", "--after", second)["items"] == 1
     third = edit(cli, tmp_path / "three")
     last = ("benchmark", "prepare", "magicbrush", data, "--to", tmp_path / "four", "--after", third)
-    assert "is of the last turn; there is none after it" in cli.json(*last, code=2)["error"]
+    assert "of the last turn; there is none after it" in cli.json(*last, code=2)["error"]
 
     table = cli.json("benchmark", "table", "magicbrush", first, second, third)
     multi = table["figures"]["multi-turn"]

@@ -107,7 +107,7 @@ def _make_sheet(name: str, table: EditScoreTable) -> Sheet:
         return (*show_counts(found), found.value)
 
     return Sheet(
-        f"{name}: pairs in which the preferred edit scores strictly higher; {table.ties:,} ties are wrong",
+        f"{name}: pairs in which the preferred edit scores strictly higher; ties are wrong ({table.ties:,})",
         ("judged", "failed", "missing", "accuracy"),
         [(kind, line(found)) for kind, found in table.types.items()],
         [

@@ -59,7 +59,7 @@ def read_magicbrush(request: Request, reader: Reader, labels: Labels, left_out: 
     turns = _count_turns(list(_list_turns(request, reader)), reader)
     if reader.problems.found:  # which images belong to which turn isn't known then
         return
-    if request.after is not None:
+    if request.after:
         yield from _read_next(request, turns, left_out)
         return
     for turn, source, target in _read_pictures(request, turns, reader):
@@ -152,17 +152,16 @@ def _read_pictures(
 
 
 def _read_next(request: Request, turns: Sequence[Turn], left_out: list[str]) -> Iterator[Item]:
-    """The turn after that of a run, which begins from its results."""
-    assert request.after is not None
+    """The turn after that of some runs, which begins from their results."""
     names = name_all([_row(turn) for turn in turns])
     edits = find_edits(
-        [request.after], {n: t["instruction"] for n, t in names.items()}, str(request.data), request.storage
+        request.after, {n: t["instruction"] for n, t in names.items()}, str(request.data), request.storage
     )
     there = [*edits.found, *edits.failed]
     done = max((names[name]["turn"] for name in there if names[name]["setting"] == MULTI), default=1)
     following = {turn.session: turn for turn in turns if turn.number == done + 1}
     if not following:
-        raise BenchmarkError(f"{request.after}: is of the last turn; there is none after it")
+        raise BenchmarkError(f"{', '.join(request.after)}: of the last turn; there is none after it")
     before = {name_multi(session, done): turn for session, turn in following.items()}
     for name, data in edits.read():
         if turn := before.pop(name, None):

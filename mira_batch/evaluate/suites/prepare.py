@@ -4,14 +4,14 @@ judge."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mira_batch.config.shared import Columns, ManifestConfig, StorageConfig
 from mira_batch.evaluate.benchmarks.aggregate import BenchmarkError
-from mira_batch.evaluate.suites.items import Item, Problems, Reader
+from mira_batch.evaluate.suites.items import Problems, Reader
 from mira_batch.evaluate.suites.prepared import (
     ABOUT,
     FORM,
@@ -45,6 +45,17 @@ class Preparation:
     """It was there before, just so."""
 
 
+@dataclass(slots=True)
+class _Found:
+    """What a data set holds."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """Of the manifest."""
+    labels: list[Mapping[str, Any]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    images: set[str] = field(default_factory=set)
+
+
 def prepare(suite: Suite, request: Request, folder: str, storage: StorageConfig) -> Preparation:
     """Read a benchmark's data set, check it, and write it as a folder that jobs can work on.
 
@@ -62,31 +73,25 @@ def prepare(suite: Suite, request: Request, folder: str, storage: StorageConfig)
     about = read_about(store)
     if about is None:
         _refuse_foreign(store)
-    problems = Problems()
-    labels: list[Mapping[str, Any]] = []
-    left_out: list[str] = []
-    rows = list(_write_images(suite.read(request, Reader(problems), labels, left_out), store))
-    problems.refuse()
-    if not rows:
-        raise BenchmarkError(
-            f"{request.data}: has no item" + (f" ({'; '.join(left_out)})" if left_out else "")
-        )
-    manifest, said = dump_rows(rows), dump_rows(labels)
+    found = _read(suite, request, store if about is None else None)
     document = {
         "benchmark": suite.name,
         "form": FORM,
-        "items": len(rows),
-        "digest": digest_files(manifest, said),
-        "counts": suite.count(rows, labels),
+        "items": len(found.rows),
+        "digest": digest_files(dump_rows(found.rows), dump_rows(found.labels)),
+        "counts": suite.count(found.rows, found.labels),
     }
     if about is None:
-        _write(store, suite, manifest, said, document)
+        _write(store, suite, found, document)
     elif about != document:
         raise BenchmarkError(
             f"{folder}: holds {about['items']:,} items of {about['benchmark']}, prepared otherwise; choose a "
             "new folder"
         )
-    return Preparation(suite.name, folder, len(rows), document["counts"], left_out, about is not None)
+    elif not found.images <= {entry.key for entry in store.list(IMAGES)}:
+        _read(suite, request, store)  # some were deleted since
+    counts = document["counts"]
+    return Preparation(suite.name, folder, len(found.rows), counts, found.left_out, about is not None)
 
 
 def _refuse_foreign(store: Store) -> None:
@@ -97,25 +102,40 @@ def _refuse_foreign(store: Store) -> None:
             )
 
 
-def _write_images(items: Iterator[Item], store: Store) -> Iterator[dict[str, Any]]:
-    written: set[str] = set()
-    for item in items:
+def _read(suite: Suite, request: Request, images: Store | None) -> _Found:
+    """Read a whole data set, and write its images, which are too many for memory.
+
+    Args:
+        suite: the benchmark.
+        request: its data set, and what of it.
+        images: where they go; None: nowhere.
+
+    Raises:
+        BenchmarkError: it is not whole.
+    """
+    problems, found = Problems(), _Found()
+    for item in suite.read(request, Reader(problems), found.labels, found.left_out):
         row: dict[str, Any] = {"record_id": item.record_id}
         for column, picture in item.images.items():
-            row[column] = f"{IMAGES}/{picture.name}"
-            if picture.name not in written:
-                store.put(row[column], picture.data)
-                written.add(picture.name)
-        yield {**row, "instruction": item.instruction, **item.about}
+            row[column] = key = f"{IMAGES}/{picture.name}"
+            if images is not None and key not in found.images:
+                images.put(key, picture.data)
+            found.images.add(key)
+        found.rows.append({**row, "instruction": item.instruction, **item.about})
+    problems.refuse()
+    if not found.rows:
+        words = f" ({'; '.join(found.left_out)})" if found.left_out else ""
+        raise BenchmarkError(f"{request.data}: has no item{words}")
+    return found
 
 
-def _write(store: Store, suite: Suite, manifest: bytes, labels: bytes, document: Mapping[str, Any]) -> None:
+def _write(store: Store, suite: Suite, found: _Found, document: Mapping[str, Any]) -> None:
     """All but the images, the mark that it is whole last."""
     if suite.judge:
         store.put(JUDGE, suite.judge.encode())
-    if labels:
-        store.put(LABELS, labels)
-    store.put(MANIFEST, manifest)
+    if found.labels:
+        store.put(LABELS, dump_rows(found.labels))
+    store.put(MANIFEST, dump_rows(found.rows))
     _check_manifest(store)
     store.put(ABOUT, (json.dumps(document, indent=2) + "\n").encode())
 

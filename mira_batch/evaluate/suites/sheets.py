@@ -57,7 +57,7 @@ class Tabulated:
     protocol: str
     counts: Counts
     notes: Sequence[str]
-    """Why its figures don't compare with published ones."""
+    """What is to be known of its figures: why they don't compare with published ones, say."""
     sheets: Sequence[Sheet]
     figures: Mapping[str, Any]
     """The same in full, as JSON data."""

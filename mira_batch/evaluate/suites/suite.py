@@ -25,10 +25,10 @@ class Request:
     """Of a Hugging Face data set with several splits: which."""
     images: Path | None = None
     """Where the images are that a JSON file names; None: beside it."""
-    after: str | None = None
-    """Of MagicBrush: the run of a turn, from whose results the next one starts."""
+    after: tuple[str, ...] = ()
+    """Of MagicBrush: runs of a turn, from whose results the next one starts; empty: single turns."""
     storage: StorageConfig = StorageConfig()
-    """How that run is reached."""
+    """How these runs are reached."""
 
 
 Labels = list[Mapping[str, Any]]

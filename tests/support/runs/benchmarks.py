@@ -7,13 +7,15 @@ from pathlib import Path
 from tests.support.runs.commands import Commands
 from tests.support.servers.models import ModelServer
 
+EMBEDDED = "policy: {type: rules}\neditor: {type: pillow}\nbackend: inline\n"
+"""A config of an editor."""
 _QUIET = ("--set", "controls={repeats: 0, canaries: 0}", "--set", "backend=inline")
 
 
 def edit(cli: Commands, prepared: Path, *more: str) -> Path:
     """A run of the embedded models over it; its directory."""
     config = prepared.parent / "edit.yaml"
-    config.write_text("policy: {type: rules}\neditor: {type: pillow}\nbackend: inline\n")
+    config.write_text(EMBEDDED)
     sets = [f"input.manifest={prepared}/manifest.jsonl", f"output.uri={prepared}/edited", "run_id=r", *more]
     words = [part for text in sets for part in ("--set", text)]
     cli.json("run", "--config", config, *words)

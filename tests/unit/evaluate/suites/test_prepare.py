@@ -65,6 +65,15 @@ def test_faults_of_gedit_have_their_place(change: dict[str, Any], words: str, tm
     refuse("gedit", data, tmp_path / "to", rf"has 1 fault, and nothing was prepared:\n  .*{words}")
 
 
+def test_a_row_that_a_job_would_reject_is_refused(tmp_path: Path) -> None:
+    rows = gedit_rows()[:3]
+    rows[1]["instruction"] = "make it sepia " * 1000
+    data = save_gedit(tmp_path / "data", rows)
+    with pytest.raises(BenchmarkError, match="en-k001: instruction is longer than 10000 characters"):
+        do("gedit", data, tmp_path / "to")
+    assert not (tmp_path / "to" / "benchmark.json").exists()
+
+
 def test_all_faults_are_told_at_once_up_to_twenty(tmp_path: Path) -> None:
     rows = gedit_rows()
     for row in rows[:3]:
@@ -245,6 +254,10 @@ def test_a_second_call_changes_nothing_and_another_one_is_refused(tmp_path: Path
         BenchmarkError, match="holds 22 items of gedit, prepared otherwise; choose a new folder"
     ):
         do("gedit", data, to, languages=("en",))
+    image = next((to / "images").iterdir())
+    whole = image.read_bytes()
+    image.unlink()
+    assert do("gedit", data, to).already and image.read_bytes() == whole, "what was deleted is there again"
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(BenchmarkError, match="holds notes.txt, which is none of a benchmark"):
