@@ -36,33 +36,6 @@ FORWARD, BACKWARD = "a_shown_first", "b_shown_first"
 
 
 @dataclass(frozen=True)
-class Preference:
-    """How often B is preferred to A."""
-
-    verdicts: WinTieLoss
-    """Pairs of which B, neither and A is preferred."""
-    share: float
-    """Share of B, a tie being half of each."""
-    interval: Interval | None
-    """Of 95 %; None where it can't be told."""
-    originals: int
-    note: str = ""
-    """Why there is no interval."""
-
-    @property
-    def pairs(self) -> int:
-        """All of them."""
-        return self.verdicts.win + self.verdicts.tie + self.verdicts.loss
-
-    @property
-    def favours(self) -> int:
-        """1 where B is surely preferred, -1 where A is, else 0."""
-        if self.interval is None:
-            return 0
-        return int(self.interval.low > 0.5) - int(self.interval.high < 0.5)
-
-
-@dataclass(frozen=True)
 class Orders:
     """What showing each pair in both orders tells of the judge."""
 
@@ -90,6 +63,35 @@ class Orders:
         if self.first_interval is None or self.first_interval.covers(0.5):
             return ""
         return "first" if self.first_place > 0.5 else "second"
+
+
+@dataclass(frozen=True)
+class Preference:
+    """How often B is preferred to A, and what both orders tell of the judge."""
+
+    verdicts: WinTieLoss
+    """Pairs of which B, neither and A is preferred."""
+    share: float
+    """Share of B, a tie being half of each."""
+    interval: Interval | None
+    """Of 95 %; None where it can't be told."""
+    originals: int
+    orders: Orders | None
+    """None of a judge that scores each by itself, or that was asked about no pair."""
+    note: str = ""
+    """Why there is no interval."""
+
+    @property
+    def pairs(self) -> int:
+        """All of them."""
+        return self.verdicts.win + self.verdicts.tie + self.verdicts.loss
+
+    @property
+    def favours(self) -> int:
+        """1 where B is surely preferred, -1 where A is, else 0."""
+        if self.interval is None:
+            return 0
+        return int(self.interval.low > 0.5) - int(self.interval.high < 0.5)
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,6 @@ class Preferences:
     preference: Preference | None
     """None where no pair was compared."""
     groups: Mapping[str, Preference]
-    orders: Orders | None
-    """None of a judge that scores each by itself, or that was asked about no pair."""
     repeated: int
     """Pairs judged a second time, with a verdict each time."""
     repeated_alike: int
@@ -179,7 +179,6 @@ def summarise_pairs(scores: Scores) -> Preferences:
             group: measure_preference(compared.where(compared.equal("group", group)))
             for group in compared.distinct("group")
         },
-        orders=_look_at_orders(compared),
         repeated=len(repeats),
         repeated_alike=int(np.count_nonzero(repeats[:, 0] == repeats[:, 1])),
         kappa=_find_kappa(repeats),
@@ -195,13 +194,14 @@ def measure_preference(pairs: Judgings) -> Preference:
     Args:
         pairs: with a verdict each, one at least.
     """
-    values = pairs.values[OVERALL]
-    verdicts = count_wins(values - 0.5)
+    values, count = pairs.values[OVERALL], len(np.unique(pairs.clusters))
+    verdicts, orders = count_wins(values - 0.5), _look_at_orders(pairs)
+    interval, note = None, ""
     try:
-        found = estimate_share(values, pairs.clusters)
+        interval = estimate_share(values, pairs.clusters).interval
     except StatisticsError as error:
-        return Preference(verdicts, float(values.mean()), None, len(np.unique(pairs.clusters)), str(error))
-    return Preference(verdicts, found.value, found.interval, found.clusters)
+        note = str(error)
+    return Preference(verdicts, float(values.mean()), interval, count, orders, note)
 
 
 def estimate_share(values: Floats, clusters: np.ndarray, draws: int = DRAWS) -> Estimate:

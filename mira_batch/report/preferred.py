@@ -57,7 +57,7 @@ def describe_preferences(found: Preferences) -> Iterator[Text | Table]:
 
 def describe_pairwise(found: Preferences) -> Iterator[Text]:
     """Who is preferred, and what both orders tell of the judge."""
-    preference, orders = found.preference, found.orders
+    preference = found.preference
     if preference is None:
         yield Text("no pair was compared: nothing can be said of which is preferred", style="bold")
         return
@@ -71,6 +71,7 @@ def describe_pairwise(found: Preferences) -> Iterator[Text]:
     )
     if preference.note:
         yield Text(show_text(f"no interval: {preference.note}"))
+    orders = preference.orders
     if orders is None:
         return
     yield Text(
@@ -91,16 +92,18 @@ def describe_pairwise(found: Preferences) -> Iterator[Text]:
 def _tabulate_preferences(found: Preferences) -> Table:
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
     table.add_column("by group")
-    for name in ("n", "B preferred", "95 % interval", "B / tie / A"):
+    for name in ("n", "B preferred", "95 % interval", "B / tie / A", "orders disagree", "first shown"):
         table.add_column(name, justify="right")
     for group, preference in found.groups.items():
-        verdicts = preference.verdicts
+        verdicts, orders = preference.verdicts, preference.orders
+        shares = (None, None) if orders is None else (orders.share, orders.first_place)
         table.add_row(
             show_text(group),
             f"{preference.pairs:,}",
             Text(f"{100 * preference.share:.1f} %", style="bold" if preference.favours else ""),
             "–" if preference.interval is None else show_shares(preference.interval),
             f"{verdicts.win:,} / {verdicts.tie:,} / {verdicts.loss:,}",
+            *("–" if share is None else f"{100 * share:.1f} %" for share in shares),
         )
     return table
 

@@ -131,7 +131,7 @@ def test_each_record_of_both_is_compared_once_and_the_counts_add_up(
     assert preference["verdicts"] == {"win": 31 - both.equal, "tie": both.equal, "loss": 0}
     assert preference["share"] == pytest.approx(1 - both.equal / 62)
     assert preference["interval"]["low"] > 0.5 and preference["originals"] == 8
-    assert said["orders"] is None, "scores of each by itself know no order"
+    assert preference["orders"] is None, "scores of each by itself know no order"
     groups = {name: group["verdicts"] for name, group in said["groups"].items()}
     assert sum(sum(verdicts.values()) for verdicts in groups.values()) == 31 and len(groups) == 2
     rejects = pq.read_table(f"{found['run']}/plan/rejects.parquet").to_pylist()
@@ -168,7 +168,7 @@ def test_a_model_is_asked_in_both_orders_and_its_answers_are_kept(
     found = cli.json("evaluate", both.b, "--against", both.a, "-c", config, *controls)
     said, asked = found["preferences"], 31 - both.equal
     assert said["preference"]["verdicts"] == {"win": asked, "tie": both.equal, "loss": 0}
-    orders = said["orders"]
+    orders = said["preference"]["orders"]
     assert (orders["pairs"], orders["reversed"], orders["half"], orders["first_place"]) == (asked, 0, 0, 0.5)
     assert len(server.asked) == 2 * (asked + 4 + 3 * 3), "equal pixels cost no call"
     assert said["cost"] == pytest.approx(0.25 * len(server.asked))
@@ -207,11 +207,12 @@ def test_a_judge_that_prefers_a_place_is_found_out(
     found = cli.json(*words)
     said = found["preferences"]
     assert said["preference"]["verdicts"] == {"win": 0, "tie": 31, "loss": 0}
-    orders = said["orders"]
+    orders = said["preference"]["orders"]
     assert orders["reversed"] == orders["pairs"] and orders["first_place"] == 1.0
     assert orders["first_interval"]["low"] > 0.5
     wrong = {each["kind"]: each["wrong"] for each in said["canaries"]}
     assert wrong == {"original": 2, "black": 2, "same": 2}
+    assert all(group["orders"]["first_place"] == 1.0 for group in said["groups"].values())
     text = " ".join(cli.text(*words).split())
     assert "warning: the judge prefers a place: what is shown first is preferred in 100.0 %" in text
 
