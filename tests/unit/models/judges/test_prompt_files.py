@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mira_batch.config.models.judges import ScoreLogitConfig
 from mira_batch.core.errors import ConfigError
+from mira_batch.models.judges import ScoreLogit
 from mira_batch.models.judges.prompt_files import MOST_BYTES, read_json_texts, read_python_texts
 
 FIELD = "judge.model.prompts"
@@ -83,3 +85,11 @@ def test_texts_in_json(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ConfigError, match=problem):
             read_json_texts(write(tmp_path, text), ("add",), FIELD)
+
+
+def test_a_requirement_that_a_prompt_has_no_place_for_is_refused(tmp_path: Path) -> None:
+    backend = {"type": "openai", "model": "m", "base_url": "http://judge:8000/v1"}
+    path = write(tmp_path, "SCORE_LOGIT = '{prompt}|0-5'\n")
+    settings = {"type": "score_logit", "backend": backend, "prompts": path, "requirement_key": "needs"}
+    with pytest.raises(ConfigError, match="requirement_key: .* has no {requirement}"):
+        ScoreLogit(ScoreLogitConfig.model_validate(settings), "judge.model")

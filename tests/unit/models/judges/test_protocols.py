@@ -221,9 +221,6 @@ def test_score_logit_asks_for_the_digit_that_comes_first(tmp_path: Path) -> None
     request = JudgeRequest("r1", "add {requirement}", SOURCE, EDITED, "", {"needs": "keep {prompt}"})
     (question,) = protocol.ask(request)
     assert shown(question) == "[8x6][4x4]add {requirement}|keep {prompt}|0-5"
-    path.write_text("SCORE_LOGIT = '{prompt}|0-5'\n")
-    with pytest.raises(ConfigError, match="requirement_key: .* has no {requirement}"):
-        protocol_of("score_logit", prompts=str(path), requirement_key="needs")
     assert question.choices == ("0", "1", "2", "3", "4", "5")
     with pytest.raises(RecordError, match="metadata.needs is missing"):
         protocol.ask(REQUEST)
