@@ -32,6 +32,7 @@ from benchmarks import (
     scale,
     store,
 )
+from benchmarks.acceptance_chart import draw
 from benchmarks.figure import Bench, Figure
 
 TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
@@ -82,7 +83,7 @@ def main(arguments: list[str]) -> int:
     }
     for table in report.tables(figures, machine):
         console.print(table)
-    if chart := acceptance.draw(figures):
+    if chart := draw(figures, acceptance.MAIN):
         console.print(chart, highlight=False)
     if not arguments:
         report.write_results(figures, machine)

@@ -20,11 +20,11 @@ from benchmarks.acceptance import (
     Outcome,
     Strategy,
     compare_to_chance,
-    draw,
     measure_agreement,
     measure_doubt,
     run_strategy,
 )
+from benchmarks.acceptance_chart import draw
 from benchmarks.acceptance_world import Image, World, _find_chance, judge, make_original
 from benchmarks.figure import Bench
 from mira_batch.core.ports import JudgeRequest
@@ -124,9 +124,9 @@ def test_the_topic_measures_the_same_again_and_draws_it(tmp_path: Path) -> None:
         table: [f.cell.row for f in figures if f.cell and f.cell.table == table] for table in (MAIN, OTHERS)
     }
     assert set(rows[MAIN]) == {*STRATEGIES, *THRESHOLDS} and set(rows[OTHERS]) == set(WORLDS)
-    drawn = draw(figures).splitlines()
+    drawn = draw(figures, MAIN).splitlines()
     assert len(drawn) == len(STRATEGIES) + len(THRESHOLDS) + 2
     assert sum("o" in line[18:78] and "-" in line[18:78] for line in drawn[1:-1]) == len(drawn) - 2
     calls = [float(line.split()[-1]) for line in drawn[1:-1]]
     assert calls == sorted(calls)
-    assert draw([]) == ""
+    assert draw([], MAIN) == ""
