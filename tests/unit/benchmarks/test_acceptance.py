@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.acceptance import (
-    FIGURES,
-    MAIN,
-    OTHERS,
+from benchmarks.acceptance import FIGURES, MAIN, OTHERS, draw
+from benchmarks.acceptance_ways import (
     STRATEGIES,
     THRESHOLDS,
     WORLD,
@@ -20,7 +18,6 @@ from benchmarks.acceptance import (
     Outcome,
     Strategy,
     compare_to_chance,
-    draw,
     measure_agreement,
     measure_doubt,
     run_strategy,
