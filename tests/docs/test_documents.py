@@ -79,7 +79,7 @@ def test_judges_are_valid_settings() -> None:
     base = {"input": {"manifest": "m.jsonl"}, "output": {"uri": "out"}, "workers": {"gpus": 1}}
     shown = [yaml.safe_load(b.text) for b in blocks("docs/judges.md") if b.language == "yaml"]
     judges = [load_config(base | settings).judge for settings in shown]
-    assert [judge and judge.model.type for judge in judges] == ["score_logit", "viescore", "panel"]
+    assert [judge and judge.model.type for judge in judges] == ["score_logit", "viescore", "panel", "panel"]
 
 
 def test_the_tiny_models_example(workplace: Path) -> None:

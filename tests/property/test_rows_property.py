@@ -124,6 +124,14 @@ steps = st.fixed_dictionaries(
         "cost": reals,
     }
 )
+candidates = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(("step", "attempt"), int32),
+        "seed": st.integers(0, 2**63 - 1),
+        "after": texts,
+        **dict.fromkeys(("score", "entropy"), st.none() | reals),
+    }
+)
 result_rows = st.fixed_dictionaries(
     {
         **dict.fromkeys(("record_id", "work_id", "instruction", "status", "source", "metadata"), texts),
@@ -144,6 +152,7 @@ result_rows = st.fixed_dictionaries(
         "seconds": seconds,
         "models": st.fixed_dictionaries({"policy": texts, "editor": texts, "judge": optional_text}),
         "fidelity": st.none() | st.fixed_dictionaries({f.name: st.none() | reals for f in schema.FIDELITY}),
+        "candidates": st.none() | st.lists(candidates, max_size=3),
         "steps": st.lists(steps, max_size=3),
     }
 )

@@ -151,7 +151,7 @@ class MemberConfig(Strict):
 
 
 class EscalateConfig(Strict):
-    """When the next member of a panel is asked as well. It is where either holds."""
+    """When the next member of a panel is asked as well: where either holds."""
 
     entropy_above: float | None = Field(default=None, ge=0)
     """The member asked last gave an entropy above this (score_logit: 0 to 1.79 nats)."""
@@ -162,9 +162,7 @@ class EscalateConfig(Strict):
     def _asks_somebody(self) -> EscalateConfig:
         band = self.score_between
         if self.entropy_above is None and band is None:
-            raise ValueError(
-                "set entropy_above or score_between; without either only the first is ever asked"
-            )
+            raise ValueError("set entropy_above or score_between; without them only the first is ever asked")
         if band is not None and not 0 <= band[0] <= band[1] <= 1:
             raise ValueError(f"score_between is {list(band)}; it takes two scores in [0, 1], the lower first")
         return self
@@ -240,9 +238,9 @@ class PanelConfig(ModelConfig):
             for member in self.members
         ]
         found = super().pixels() | {"members": members}
-        return {
-            k: v for k, v in found.items() if k != "escalate" or v is not None
-        }  # as earlier releases had it
+        if self.escalate is None:  # as in earlier releases, so that the names of work stay
+            del found["escalate"]
+        return found
 
 
 JudgeConfig = Annotated[PlainJudgeConfig | ProtocolJudgeConfig | PanelConfig, Field(discriminator="type")]

@@ -89,7 +89,10 @@ class SimulatedJudgeConfig(SimulatedConfig):
         return self.entropy
 
     def pixels(self) -> dict[str, Any]:
-        return {k: v for k, v in super().pixels().items() if k != "entropy" or v is not None}
+        found = super().pixels()
+        if self.entropy is None:  # as in earlier releases, so that the names of work stay
+            del found["entropy"]
+        return found
 
     @field_validator("faults")
     @classmethod

@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.acceptance import (
-    FIGURES,
-    MAIN,
-    OTHERS,
+from benchmarks.acceptance import FIGURES, MAIN, OTHERS, draw
+from benchmarks.acceptance_ways import (
     STRATEGIES,
     THRESHOLDS,
     WORLD,
