@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks import report
 from benchmarks.efficiency import timed_models
 from benchmarks.figure import at_least, in_table, reported
+from benchmarks.models import NotingJudge
 from benchmarks.peer_actors import Lockstep, OneAtATime, Stage, read_image, write_image
 from benchmarks.store import covered, kind_of
-from benchmarks.timeline import Call, Timeline, read_calls
+from benchmarks.timeline import Call, Timeline, read_calls, read_timeline
 from benchmarks.workload import photographs
 from mira_batch.config.models.simulated import StepCounts
+from mira_batch.core.identity import frame_of
+from mira_batch.core.ports import JudgeRequest
 from mira_batch.models.simulated import step_count
 
 NAMES = [f"rec-{i:06d}" for i in range(6)]
@@ -80,6 +84,19 @@ def test_the_peers_make_the_same_edits(tmp_path: Path) -> None:
     made = [len(row["edits"].split("\n")) for row in results["lockstep"]]
     assert made == [step_count(name, StepCounts()) for name in NAMES]
     assert sum(call.size for call in read_calls(notes)["editor"]) == 3 * sum(made)
+
+
+def test_a_judges_calls_are_its_timeline(tmp_path: Path) -> None:
+    """It begins each record with the very call that ends it, so that 90 % bound the steady state."""
+    judge = NotingJudge(str(tmp_path), {"type": "simulated", "max_batch": 2})
+    frame = frame_of(Image.new("RGB", (2, 2)))
+    for _ in range(20):
+        judge.score([JudgeRequest("r", "do", frame, frame, "do")] * 2)
+    run = {"records": 40, "commits": [(9.0, 40)], "started": 0.0, "ended": 10.0, "cpu_samples": []}
+    line = read_timeline(tmp_path, run, 1, 2, 0.0, role="judge")
+    steady = line.steady()
+    assert (line.made, steady.edits, steady.mean_batch) == (40, 34, 2.0)
+    assert steady.end == pytest.approx(line.edits[17].end) and steady.begin == line.edits[0].end
 
 
 def test_requests_are_told_apart_and_time_is_counted_once() -> None:
