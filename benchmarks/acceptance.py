@@ -6,7 +6,7 @@ and nothing is drawn from the clock, so every run gives these figures again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from benchmarks.acceptance_ways import (
     LADDER,

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.acceptance import FIGURES, MAIN, OTHERS, draw
+from benchmarks.acceptance import FIGURES, MAIN, OTHERS
+from benchmarks.acceptance_chart import draw
 from benchmarks.acceptance_ways import (
     STRATEGIES,
     THRESHOLDS,
@@ -22,7 +23,6 @@ from benchmarks.acceptance_ways import (
     measure_doubt,
     run_strategy,
 )
-from benchmarks.acceptance_chart import draw
 from benchmarks.acceptance_world import Image, World, _find_chance, judge, make_original
 from benchmarks.figure import Bench
 from mira_batch.core.ports import JudgeRequest
