@@ -164,14 +164,14 @@ def test_the_page_is_one_file_that_asks_for_nothing(tmp_path: Path, both: tuple[
 def test_hostile_words_stay_text(tmp_path: Path) -> None:
     def outline(folder: Path, text: str) -> tuple[list[Any], Any]:
         run = Run(folder)
-        a: dict[str, float | None] = {f"{text}{k}": 0.5 for k in range(4)}
+        a: dict[str, float | None] = {f"{text}{k}": 0.5 for k in range(6)}
         rows = [row(name, run.image(f"i{k}"), words=text) for k, name in enumerate(a)]
         rows = [r | {"source_digest": f"{k:032d}"} for k, r in enumerate(rows)]
         run.commit(*rows)
         more = {"group": text, "reason": text, "protocol": text, "models": {"judge": text}}
         axes = {text: (1.0, 0.0, 3.0)}
         one = evaluate(run, "a", *(score(r, 0.5, axes, **more) for r in rows))
-        other = evaluate(run, "b", *(score(r, k / 4, axes, **more) for k, r in enumerate(rows)))
+        other = evaluate(run, "b", *(score(r, k / 5, axes, **more) for k, r in enumerate(rows)))
         _, root, data = write(run, one, other)
         assert root.text.count(text) >= 6
         assert data["records"][0]["ask"] == text and data["records"][0]["said"] == [text, text]

@@ -84,24 +84,24 @@ def test_a_score_belongs_to_the_very_result_that_was_judged(tmp_path: Path) -> N
 
 def test_groups_have_means_with_intervals_the_worst_first(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    rows = [row(f"r{k}", run.image(f"i{k}")) | {"source_digest": f"{k:032d}"} for k in range(6)]
+    rows = [row(f"r{k}", run.image(f"i{k}")) | {"source_digest": f"{k:032d}"} for k in range(9)]
     failed = row("failed", run.image("f"), failure=BROKEN)
     run.commit(*rows, failed)
-    given = (0.2, 0.4, 0.6, 1.0, 0.8, 1.0)
-    groups = (HOSTILE, HOSTILE, HOSTILE, "b", "b", None)
+    given = (0.2, 0.4, 0.6, 0.2, 0.4, 0.6, 1.0, 0.8, 1.0)
+    groups = (*[HOSTILE] * 6, "b", "b", None)
     scores = evaluate(run, "e", *(
         score(r, s, group=g) for r, s, g in zip(rows, given, groups, strict=True)
     ), score(failed, group="b"))  # fmt: skip
     _, page = write(run, scores.run)
     assert [record["id"] for record in page.data["records"] if record["scores"].get("group") == "b"] == [
-        "r3", "r4",
+        "r6", "r7",
     ], "a bar chooses the records that it counts"  # fmt: skip
-    assert list(bars(page, "group").items()) == [(HOSTILE, "0.40 · 3"), ("b", "0.90 · 2")]
+    assert list(bars(page, "group").items()) == [(HOSTILE, "0.40 · 6"), ("b", "0.90 · 2")]
     (section,) = [e for e in page.root.find("section") if e.attributes.get("id") == "chart-group"]
-    span, _ = section.find("rect", "span")
+    (span,) = section.find("rect", "span")  # of two originals there is none
     low, width = (float(span.attributes[name] or "") for name in ("x", "width"))
     assert 20 <= low < 40 < low + width <= 60
-    assert "5 of 7" in section.text, "one has no group, one no score"
+    assert "8 of 10" in section.text, "one has no group, one no score"
 
 
 def test_the_worst_and_those_that_the_judge_failed_on_are_among_the_shown(tmp_path: Path) -> None:
