@@ -33,7 +33,7 @@ class Shown:
     """What it is held against; None where it is scored by itself."""
 
 
-class JudgedImages:
+class ShownImages:
     """Fetches images for many judgings at once, on one event loop."""
 
     def __init__(self, config: EvaluateConfig, context: WorkerContext) -> None:

@@ -15,7 +15,7 @@ from mira_batch.core.receipts import Tally
 from mira_batch.core.types import ErrorKind, Failure, Status
 from mira_batch.core.usage import Usage
 from mira_batch.evaluate.controls import SAME
-from mira_batch.evaluate.images import JudgedImages, Shown
+from mira_batch.evaluate.images import Shown, ShownImages
 from mira_batch.models.loader import ModelClients
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage import schema
@@ -38,7 +38,7 @@ class EvaluateRunner(RecordRunner):
         """
         self._context = context
         self._models = models
-        self._images = JudgedImages(config, context)
+        self._images = ShownImages(config, context)
 
     @property
     def identities(self) -> Mapping[str, str | None]:

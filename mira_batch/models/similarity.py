@@ -7,6 +7,7 @@ pixels (bicubic), then the middle. Leaves what the likenesses mean to others.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 """[n, d], each row of length 1."""
 
 
-class ImageEmbedder:
+class ImageEmbedder(ABC):
     """What CLIP and DINO have in common."""
 
     mean: tuple[float, float, float]
@@ -61,8 +62,9 @@ class ImageEmbedder:
                 )
         return _normalise(np.concatenate(found))
 
+    @abstractmethod
     def _encode(self, pixels: Any) -> Any:
-        raise NotImplementedError
+        """[n, d] of pixels [n, 3, height, width]."""
 
     def _show(self, image: Image.Image) -> np.ndarray[Any, Any]:
         shown = crop_middle(image.convert("RGB"), self._resize, self._crop)

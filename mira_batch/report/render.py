@@ -42,20 +42,8 @@ def render_review(name: str, rule: str, data: str, chunks: str, in_files: bool) 
         data, chunks: JSON that can stand in HTML: what the page shows, and where its pictures are.
         in_files: whether these are in script files beside it.
     """
-    style, script = _join("css", ("base", "stage", "review")), _join("js", _REVIEW)
-    return (
-        load_templates()
-        .get_template("review.html.j2")
-        .render(
-            name=name,
-            rule=rule,
-            data=Markup(data),
-            chunks=Markup(chunks),
-            style=style,
-            script=script,
-            policy=_policy(style, script, in_files),
-        )
-    )
+    styles = "base", "stage", "review"
+    return _render("review", styles, _REVIEW, data, chunks, in_files, name=name, rule=rule)
 
 
 def render_page(page: Page) -> str:
@@ -64,19 +52,8 @@ def render_page(page: Page) -> str:
     Args:
         page: what it shows.
     """
-    style, script = _join("css", ("base", "stage", "report")), _join("js", _REPORT)
-    return (
-        load_templates()
-        .get_template("report.html.j2")
-        .render(
-            page=page,
-            data=Markup(page.data),
-            chunks=Markup(page.chunks),
-            style=style,
-            script=script,
-            policy=_policy(style, script, page.in_files),
-        )
-    )
+    styles = "base", "stage", "report"
+    return _render("report", styles, _REPORT, page.data, page.chunks, page.in_files, page=page)
 
 
 def render_comparison(page: ComparisonPage) -> str:
@@ -85,17 +62,30 @@ def render_comparison(page: ComparisonPage) -> str:
     Args:
         page: what it shows.
     """
-    style, script = _join("css", ("base", "stage", "report", "compare")), _join("js", _COMPARE)
+    styles = "base", "stage", "report", "compare"
+    return _render("compare", styles, _COMPARE, page.data, page.chunks, False, page=page)
+
+
+def _render(
+    template: str,
+    styles: Sequence[str],
+    scripts: Sequence[str],
+    data: str,
+    chunks: str,
+    in_files: bool,
+    **shown: Any,
+) -> str:
+    style, script = _join("css", styles), _join("js", scripts)
     return (
         load_templates()
-        .get_template("compare.html.j2")
+        .get_template(f"{template}.html.j2")
         .render(
-            page=page,
-            data=Markup(page.data),
-            chunks=Markup(page.chunks),
+            data=Markup(data),
+            chunks=Markup(chunks),
             style=style,
             script=script,
-            policy=_policy(style, script),
+            policy=_policy(style, script, in_files),
+            **shown,
         )
     )
 
@@ -143,7 +133,7 @@ def _join(kind: str, names: Sequence[str]) -> Markup:
     return Markup(f'"use strict";\n{{\n{text}}}\n' if kind == "js" else text)
 
 
-def _policy(style: str, script: str, in_files: bool = False) -> str:
+def _policy(style: str, script: str, in_files: bool) -> str:
     """The Content-Security-Policy: this style, this script, images in the page itself, nothing else. Style
     attributes hold numbers only (a bar's length, a picture's shape); they can't be allowed by hash.
 

@@ -17,6 +17,7 @@ from tests.support.runs.drivers import Begin, drivers
 from tests.support.runs.faultruns import RECORDS, Outcome, Place, outcome
 from tests.support.runs.nights import Nights
 from tests.support.servers.fault_proxy import fault_proxy
+from tests.support.servers.models import ModelServer, model_server
 from tests.support.servers.s3 import S3Server
 
 HEALTH = {"period_ms": 500, "initial_delay_ms": 0, "failure_threshold": 4}
@@ -27,6 +28,14 @@ def begin() -> Iterator[Begin]:
     """Starts commands in processes of their own, which end with the test."""
     with drivers() as begin:
         yield begin
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
+    """A real server of models on a socket, for judges; what it answers is set by the test."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with model_server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,12 @@ from tests.support.published import EDITS, UNCLEAR, gedit_rows, save_gedit, save
 from tests.support.runs.benchmarks import edit, evaluate
 from tests.support.runs.commands import Commands
 from tests.support.runs.nights import Nights
-from tests.support.servers.models import Answer, Asked, ModelServer, model_server
+from tests.support.servers.models import Answer, Asked, ModelServer
 
 
 @pytest.fixture
 def cli(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Commands:
     return Commands(Nights(tmp_path / "night"), capfd)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with model_server() as running:
-        yield running
 
 
 def vie(scores: Callable[[Asked], tuple[float, float]]) -> Callable[[Asked], Answer]:

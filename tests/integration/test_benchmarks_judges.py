@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,12 @@ from tests.support.runs.benchmarks import evaluate
 from tests.support.runs.commands import Commands
 from tests.support.runs.nights import Nights
 from tests.support.servers.bodies import token_json
-from tests.support.servers.models import Answer, Asked, ModelServer, model_server
+from tests.support.servers.models import Answer, Asked, ModelServer
 
 
 @pytest.fixture
 def cli(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Commands:
     return Commands(Nights(tmp_path / "night"), capfd)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with model_server() as running:
-        yield running
 
 
 def know(numbers: Mapping[int, Any]) -> Mapping[bytes, Any]:

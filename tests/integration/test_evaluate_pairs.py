@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from tests.support.runs.commands import Commands
 from tests.support.runs.disturbed import until
 from tests.support.runs.drivers import Begin
 from tests.support.runs.nights import Nights
-from tests.support.servers.models import Answer, Asked, ModelServer, model_server
+from tests.support.servers.models import Answer, Asked, ModelServer
 
 RECORDS = 36
 NO_CONTROLS = ("--set", "controls={repeats: 0, canaries: 0}")
@@ -76,13 +75,6 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
 @pytest.fixture
 def cli(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Commands:
     return Commands(Nights(tmp_path / "night"), capfd)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with model_server() as running:
-        yield running
 
 
 def write_judge(folder: Path, judge: dict[str, Any]) -> Path:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from mira_batch.core.identity import content_hash
 from mira_batch.evaluate.benchmarks.aggregate import BenchmarkError, Outcome
+from mira_batch.evaluate.benchmarks.pairs import Pair
 from mira_batch.evaluate.suites.evidence import Evidence, Judged
 from mira_batch.evaluate.suites.items import Item, Picture, Reader
 
@@ -71,6 +72,24 @@ def read_scores_of(evidence: Evidence, names: Iterable[str], axis: str) -> Score
         if outcome in outcomes:
             return Scored(outcome, None)
     return Scored(Outcome.judged, tuple(edit.values[axis] for edit in edits))
+
+
+def make_pairs(evidence: Evidence, chosen: Mapping[str, str]) -> list[Pair]:
+    """People's verdicts on pairs with a judge's scores, of the dimensions that it has an axis for.
+
+    Args:
+        evidence: the judge's scores.
+        chosen: axis by dimension.
+    """
+    pairs = []
+    for number, label in enumerate(evidence.prepared.labels):
+        dimension = label["dimension"]
+        if axis := chosen.get(dimension):
+            found = read_scores_of(evidence, (label["better"], label["worse"]), axis)
+            better, worse = found.scores or (None, None)
+            more = label.get("task_type", ""), label.get("tie", False)
+            pairs.append(Pair(str(number), dimension, found.outcome, better, worse, *more))
+    return pairs
 
 
 def choose_axes(

@@ -14,8 +14,8 @@ from typing import Any
 
 from mira_batch.core.identity import content_hash
 from mira_batch.evaluate.benchmarks.aggregate import BenchmarkError
-from mira_batch.evaluate.benchmarks.pairs import COMPASS_DIMENSIONS, Pair, aggregate_compass
-from mira_batch.evaluate.suites.candidates import Candidates, choose_axes, read_scores_of
+from mira_batch.evaluate.benchmarks.pairs import COMPASS_DIMENSIONS, aggregate_compass
+from mira_batch.evaluate.suites.candidates import Candidates, choose_axes, make_pairs
 from mira_batch.evaluate.suites.evidence import Evidence
 from mira_batch.evaluate.suites.items import Item, Picture, Reader, find_below
 from mira_batch.evaluate.suites.published import read_json
@@ -87,15 +87,7 @@ def _read_picture(
 def tabulate_compass(evidence: Evidence, axes: Mapping[str, str]) -> Tabulated:
     """Accuracy on each dimension that the judge has an axis for, and their mean."""
     chosen, lacking = choose_axes(evidence, AXES, axes)
-    pairs = []
-    for number, label in enumerate(evidence.prepared.labels):
-        if axis := chosen.get(label["dimension"]):
-            found = read_scores_of(evidence, (label["better"], label["worse"]), axis)
-            better, worse = found.scores or (None, None)
-            pairs.append(
-                Pair(str(number), label["dimension"], found.outcome, better, worse, tie=label["tie"])
-            )
-    table = aggregate_compass(pairs)
+    table = aggregate_compass(make_pairs(evidence, chosen))
     rows = [
         (name, (*show_counts(found), found.value))
         for name, found in table.dimensions.items()
@@ -110,13 +102,9 @@ def tabulate_compass(evidence: Evidence, axes: Mapping[str, str]) -> Tabulated:
         digits=3,
     )
     figures = {name: dump_aggregate(found) for name, found in table.dimensions.items() if name in chosen}
-    return Tabulated(
+    return evidence.tabulate(
         _NAME,
         _TITLE,
-        [evidence.run],
-        evidence.judge,
-        evidence.protocol,
-        evidence.count(),
         [*lacking, *(f"{name}: the judge's axis {axis}" for name, axis in chosen.items())],
         [sheet],
         figures | {"average": dump_aggregate(average)},

@@ -14,10 +14,9 @@ from mira_batch.evaluate.benchmarks.pairs import (
     EDITSCORE_DIMENSIONS,
     EDITSCORE_TYPES,
     EditScoreTable,
-    Pair,
     aggregate_editscore,
 )
-from mira_batch.evaluate.suites.candidates import Candidates, choose_axes, read_scores_of
+from mira_batch.evaluate.suites.candidates import Candidates, choose_axes, make_pairs
 from mira_batch.evaluate.suites.evidence import Evidence
 from mira_batch.evaluate.suites.items import Item, Reader
 from mira_batch.evaluate.suites.published import open_rows
@@ -80,22 +79,11 @@ def _is_pair(value: Any) -> bool:
 def tabulate_editscore(evidence: Evidence, axes: Mapping[str, str]) -> Tabulated:
     """A table for each dimension that the judge has an axis for."""
     chosen, lacking = choose_axes(evidence, AXES, axes)
-    pairs = []
-    for number, label in enumerate(evidence.prepared.labels):
-        if axis := chosen.get(label["dimension"]):
-            found = read_scores_of(evidence, (label["better"], label["worse"]), axis)
-            better, worse = found.scores or (None, None)
-            pairs.append(
-                Pair(str(number), label["dimension"], found.outcome, better, worse, label["task_type"])
-            )
-    tables = {name: table for name, table in aggregate_editscore(pairs).items() if name in chosen}
-    return Tabulated(
+    found = aggregate_editscore(make_pairs(evidence, chosen))
+    tables = {name: table for name, table in found.items() if name in chosen}
+    return evidence.tabulate(
         _NAME,
         _TITLE,
-        [evidence.run],
-        evidence.judge,
-        evidence.protocol,
-        evidence.count(),
         [*lacking, *(f"{name}: the judge's axis {axis}" for name, axis in chosen.items() if name != axis)],
         [_make_sheet(name, table) for name, table in tables.items()],
         {name: _dump(table) for name, table in tables.items()},

@@ -13,7 +13,7 @@ from mira_batch.core.types import Status
 from mira_batch.evaluate.benchmarks.aggregate import BenchmarkError, Outcome
 from mira_batch.evaluate.scores import Scores, read_scores
 from mira_batch.evaluate.suites.prepared import Prepared, find_prepared
-from mira_batch.evaluate.suites.sheets import Counts
+from mira_batch.evaluate.suites.sheets import Counts, Sheet, Tabulated
 from mira_batch.storage.run.layout import RUN
 from mira_batch.storage.stores import file_exists
 
@@ -53,6 +53,19 @@ class Evidence:
         reasons = Counter(item.why for item in found if item.why)
         return Counts(
             len(self.items), by[Outcome.judged], by[Outcome.failed], by[Outcome.missing], dict(reasons)
+        )
+
+    def tabulate(
+        self,
+        benchmark: str,
+        title: str,
+        notes: Sequence[str],
+        sheets: Sequence[Sheet],
+        figures: Mapping[str, Any],
+    ) -> Tabulated:
+        """What a benchmark says of this evaluation; the arguments are those of `Tabulated`."""
+        return Tabulated(
+            benchmark, title, [self.run], self.judge, self.protocol, self.count(), notes, sheets, figures
         )
 
     def require(self, axes: Sequence[str], scorer: str) -> None:

@@ -89,13 +89,9 @@ def tabulate_gedit(evidence: Evidence, axes: Mapping[str, str]) -> Tabulated:
     ]
     languages = [name for name in LANGUAGES if any(item.language == name for item in items)]
     results = [aggregate_gedit(items, language) for language in languages]
-    return Tabulated(
+    return evidence.tabulate(
         _NAME,
         _TITLE,
-        [evidence.run],
-        evidence.judge,
-        evidence.protocol,
-        evidence.count(),
         list(_note(evidence.protocol)),
         [_make_sheet(result) for result in results],
         {result.language: _dump(result) for result in results},

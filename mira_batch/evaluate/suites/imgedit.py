@@ -87,13 +87,9 @@ def tabulate_imgedit(evidence: Evidence, axes: Mapping[str, str]) -> Tabulated:
         ("mean weighted by judged items", (*show_counts(found.weighted), found.weighted.value)),
     ]
     sheet = Sheet(_TITLE, ("judged", "failed", "missing", "mean"), rows, means)
-    return Tabulated(
+    return evidence.tabulate(
         _NAME,
         _TITLE,
-        [evidence.run],
-        evidence.judge,
-        evidence.protocol,
-        evidence.count(),
         list(_note(evidence.protocol, found)),
         [sheet],
         _dump(found),

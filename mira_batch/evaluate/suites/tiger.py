@@ -136,13 +136,9 @@ def tabulate_tiger(evidence: Evidence, axes: Mapping[str, str]) -> Tabulated:
     if chosen["overall"] != "overall":
         notes.append(f"overall: the judge's axis {chosen['overall']}")
     figures = {str(size): _dump(row) for size, row in table.sizes.items()} | {"overall": _dump(table.overall)}
-    return Tabulated(
+    return evidence.tabulate(
         _NAME,
         _TITLE,
-        [evidence.run],
-        evidence.judge,
-        evidence.protocol,
-        evidence.count(),
         notes,
         [sheet],
         figures,
