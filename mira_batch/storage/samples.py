@@ -1,0 +1,42 @@
+"""Samples that policies are trained on: one question of the loop each, with the answer that is wanted.
+
+A sample holds what `core.prompt.build_prompt` is given, not its words: a trainer puts it into words as the
+policy will be asked, whatever the prompt is by then.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from mira_batch.storage.schema import IMAGE, add_features
+
+SAMPLES = add_features(
+    pa.schema(
+        [
+            ("sample_id", pa.string()),  # digest of question and answer: equal ones are one
+            ("split", pa.string()),  # train or val; all samples of a source image are in the same
+            ("kind", pa.string()),  # start (the first edit), continue or stop
+            ("origin", pa.string()),  # trajectory; or recovery (of a wrong edit), hindsight (relabelled)
+            # The question:
+            ("instruction", pa.string()),  # the complex one, whole
+            ("original", IMAGE),
+            ("current", IMAGE),  # null where it is the original
+            ("history", pa.list_(pa.struct([("instruction", pa.string()), ("accepted", pa.bool_())]))),
+            # The answer, in the format of `core/actions.py`, and what it says:
+            ("answer", pa.string()),
+            ("thought", pa.string()),
+            ("edit", pa.string()),  # null: stop
+            # Where it is from:
+            ("source_digest", pa.string()),  # of the original's pixels: samples are split by it
+            ("current_digest", pa.string()),
+            ("score", pa.float64()),  # of its trajectory's result, in [0, 1]; null where nobody judged it
+            ("dataset", pa.string()),  # name of the collection that it came from
+            ("licence", pa.string()),  # of that collection; null where nobody said
+            ("record_id", pa.string()),  # there, or in the run
+            ("run", pa.string()),  # of the edit job; null of a session that was read as it is
+            ("work_id", pa.string()),
+            ("step", pa.int32()),  # of its trajectory
+        ]
+    )
+)
+"""A row of `samples/{train,val}-*.parquet`, what construct writes and trainers read."""
