@@ -90,8 +90,8 @@ def measure_kl(logprobs_B_T: Tensor, reference_B_T: Tensor) -> Tensor:
 
     k3 = pi_ref / pi - log(pi_ref / pi) - 1
 
-    The gradient is that of this term alone: it is not weighted by the ratio, as DeepSeek-V3.2 and TRL's default
-    (`use_bias_correction_kl`) do.
+    The gradient is that of this term alone: it is not weighted by the ratio, as it is by DeepSeek-V3.2 and by
+    TRL's default (`use_bias_correction_kl`).
 
     Args:
         logprobs_B_T: of the policy that learns.

@@ -1,5 +1,5 @@
-"""A prompt as a Qwen-VL takes it, and rows of prompts as a batch. Those who ask a model and those who train it
-encode by the same code, so that a model is trained on what it will be shown.
+"""A prompt as a Qwen-VL takes it, and rows of prompts as a batch. Those who ask a model and those who train
+it encode by the same code, so that a model is trained on what it will be shown.
 
 Shapes: B rows, T tokens of the longest row, P image patches of the whole batch.
 """
