@@ -73,7 +73,7 @@ def write_card(
         "",
         "| figure | at the start | at the end |",
         "|---|---|---|",
-        *(f"| {title} | {_show(first)} | {_show(last)} |" for title, first, last in _list_figures(metrics)),
+        *(f"| {title} | {first:.4f} | {last:.4f} |" for title, first, last in _list_figures(metrics)),
         "",
         "Sight is the mean change of an answer's log-likelihood, in nats, when its images are blanked; at 0 the "
         "model would be blind. All figures by step are in `metrics.jsonl`.",
@@ -113,7 +113,7 @@ def _show_counts(train: SampleSet) -> list[str]:
     ]
 
 
-def _list_figures(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, float | None, float | None]]:
+def _list_figures(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
     titles = {
         "loss": "training loss (nats a token)",
         "token_accuracy": "training token accuracy",
@@ -134,10 +134,6 @@ def _find_figures(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for line in metrics:
         figures |= {name: value for name, value in line.items() if name not in ("step", "samples")}
     return figures
-
-
-def _show(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
 
 
 def _name_libraries() -> dict[str, str]:

@@ -78,6 +78,6 @@ def put_once(store: Store, key: str, data: bytes) -> None:
     """
     if not store.create(key, data) and store.get(key) != data:
         raise RunConflict(
-            f"{store.locate(key)}: is there with other bytes, of a call that was cut off in its last moment, or of "
-            "another training; delete it, and run the same command again"
+            f"{store.locate(key)}: is there with other bytes, of a call that was cut off in its last moment, "
+            "or of another training; delete it, and run the same command again"
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import importlib.util
 from collections.abc import Callable
 from typing import Any
 
 from mira_batch.config.train import SftConfig
 from mira_batch.core.errors import ConfigError
+from mira_batch.runtime.lease import lease
 from mira_batch.runtime.training import run_training
 from mira_batch.storage.stores import check_create_only, open_store
 from mira_batch.train.record import claim_output, read_result
@@ -26,6 +28,7 @@ def train(config: SftConfig, note: Callable[[str], None]) -> dict[str, Any]:
         The figures of `result.json`; of a training that is complete, those that are there.
 
     Raises:
+        RunConflict: another driver trains here, or other settings or data were trained here.
         UserError: settings, files or data are wrong, the model is blind, or its loss is no number any more.
         ClusterLost: workers died more often than `workers.retries`.
     """
@@ -43,4 +46,10 @@ def train(config: SftConfig, note: Callable[[str], None]) -> dict[str, Any]:
         note(f"complete already: {store.locate(result['learned'])}")
         return result
     settings = config.model_dump(mode="json", exclude_unset=True)
-    return run_training(train_policy, settings, config.workers, config.backend, note)
+    with lease(store, _end, note):
+        return run_training(train_policy, settings, config.workers, config.backend, note)
+
+
+def _end(other: str) -> None:
+    """Another driver thought this one dead, and took the training over: it was asleep for long, say."""
+    _thread.interrupt_main()

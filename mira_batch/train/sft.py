@@ -130,9 +130,9 @@ def _publish(
     for file in sorted((folder / "learned" / name).iterdir()):
         put_once(store, f"{name}/{file.name}", file.read_bytes())
     lines = "".join(json.dumps(line) + "\n" for line in metrics)
-    put_once(store, METRICS, lines.encode())
+    store.put(METRICS, lines.encode())
     card, result = write_card(config, name, train, weights, metrics)
-    put_once(store, "README.md", card.encode())
+    store.put("README.md", card.encode())
     put_once(store, RESULT, json.dumps(result, indent=2).encode())
     note(f"done: {store.locate(name)}")
     return result

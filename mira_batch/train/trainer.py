@@ -1,8 +1,8 @@
 """TRL's trainer for demonstrations, with our data, our checkpoints and our guards.
 
-TRL and transformers own the loop: forward and backward passes, accumulation, AdamW, its schedule, workers that
-learn together, and what a checkpoint holds. Ours is what a batch is made of, where a checkpoint is kept, what
-is measured beside, and when it has to stop.
+TRL and transformers own the loop: forward and backward passes, accumulation, AdamW, its schedule, workers
+that learn together, and what a checkpoint holds. Ours is what a batch is made of, where a checkpoint is kept,
+what is measured beside, and when it has to stop.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any, Protocol
 
 from mira_batch.config.train import SftConfig
 from mira_batch.core.errors import UserError
+from mira_batch.models.torch_support import prepare
 from mira_batch.storage.stores import Store
-from mira_batch.train.checkpoints import drop_old, mark_whole, put_files
+from mira_batch.train.checkpoints import drop_old, list_whole, mark_whole, put_files
 from mira_batch.train.measure import AnswerScores
 from mira_batch.train.workers import gather, is_first, name_rank
 
@@ -101,8 +102,8 @@ class Watch:
         left = (self.steps - state.global_step) / max(1e-9, rate)
         self.note(
             f"step {state.global_step:,} of {self.steps:,}: loss {logs['loss']:.4f}, token accuracy "
-            f"{logs.get('mean_token_accuracy', math.nan):.3f}, {rate * self.config.step_samples:,.1f} samples/s, "
-            f"{_show_time(left)} left"
+            f"{logs.get('mean_token_accuracy', math.nan):.3f}, "
+            f"{rate * self.config.step_samples:,.1f} samples/s, {_show_time(left)} left"
         )
 
     def _measure(self, state: Any) -> None:
@@ -165,6 +166,10 @@ def make_trainer(
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             watch.end_step(state)
+            if state.global_step % config.checkpoints.every == 0 or state.global_step == watch.steps:
+                control.should_log = (
+                    True  # or what was gathered for the next line would not be in a checkpoint
+                )
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             watch.log(state, logs or {})
@@ -195,6 +200,7 @@ def make_arguments(config: SftConfig, steps: int, folder: Path) -> Any:
         steps: of the whole training.
         folder: for the trainer's own files on this machine.
     """
+    prepare()
     from trl import SFTConfig
 
     learn = config.optimizer
@@ -265,19 +271,17 @@ def _check_finite(folder: Path, names: Sequence[str]) -> None:
                 for key in file.keys():  # noqa: SIM118
                     if not bool(file.get_tensor(key).isfinite().all()):
                         raise UserError(
-                            f"weights are no numbers any more ({key}), and this checkpoint is not kept; lower "
+                            f"weights are no numbers any more ({key}); this checkpoint is not kept. Lower "
                             "optimizer.learning_rate, or raise its warmup, and train into a new output"
                         )
 
 
 def _explain_divergence(loss: float, step: int, store: Store) -> str:
-    from mira_batch.train.checkpoints import list_whole
-
     whole = list_whole(store)
     kept = f"the checkpoint of step {whole[0]:,} is kept" if whole else "there is no checkpoint yet"
     return (
-        f"the loss is {loss} at step {step + 1:,}; {kept}. Lower optimizer.learning_rate, or raise its warmup, "
-        "and train into a new output"
+        f"the loss is {loss} at step {step + 1:,}; {kept}. Lower optimizer.learning_rate, or raise its "
+        "warmup, and train into a new output"
     )
 
 

@@ -1,8 +1,8 @@
 """Qwen2.5-VL and Qwen3-VL in the worker: policies by transformers or by vLLM, and what judges ask.
 
-Owns their files, prompts as tokens, draws and adapters; trainers take these from here, too. Leaves the words
-of the prompt to `core/prompt.py`, and served ones to remote/. torch, transformers and vLLM are imported when a
-model is built.
+Owns their files, prompts as tokens, draws and adapters; trainers take these from here, too. Leaves the
+words of the prompt to `core/prompt.py`, and served ones to remote/. torch, transformers and vLLM are imported
+when a model is built.
 """
 
 from mira_batch.models.qwen.backend import QwenVLBackend
