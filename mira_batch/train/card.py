@@ -73,10 +73,10 @@ def write_card(
         "",
         "| figure | at the start | at the end |",
         "|---|---|---|",
-        *(f"| {title} | {first:.4f} | {last:.4f} |" for title, first, last in _list_figures(metrics)),
+        *_list_figures(metrics),
         "",
-        "Sight is the mean change of an answer's log-likelihood, in nats, when its images are blanked; at 0 the "
-        "model would be blind. All figures by step are in `metrics.jsonl`.",
+        "Sight is the mean change of an answer's log-likelihood, in nats, when its images are blanked; at 0 "
+        "the model would be blind. All figures by step are in `metrics.jsonl`.",
         "",
         "## Data",
         "",
@@ -113,7 +113,8 @@ def _show_counts(train: SampleSet) -> list[str]:
     ]
 
 
-def _list_figures(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
+def _list_figures(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows of the table: the first and the last value of each figure."""
     titles = {
         "loss": "training loss (nats a token)",
         "token_accuracy": "training token accuracy",
@@ -121,12 +122,12 @@ def _list_figures(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, float
         "val_token_accuracy": "validation token accuracy",
         "sight": "sight (nats)",
     }
-    found = []
-    for name, title in titles.items():
-        values = [line[name] for line in metrics if name in line]
-        if values:
-            found.append((title, values[0], values[-1]))
-    return found
+    values = {name: [line[name] for line in metrics if name in line] for name in titles}
+    return [
+        f"| {title} | {values[name][0]:.4f} | {values[name][-1]:.4f} |"
+        for name, title in titles.items()
+        if values[name]
+    ]
 
 
 def _find_figures(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def measure_sight(
             changes.append(abs(seen - blank))
     if not any(changes):
         raise UserError(
-            f"the model is blind: of {len(samples)} samples no answer's likelihood changes when the images are "
+            f"the model is blind: of {len(samples)} samples no answer's likelihood changes when images are "
             "blanked; they don't reach the model (its processor, its weights, or a mask of its attention)"
         )
     return sum(changes) / len(changes)

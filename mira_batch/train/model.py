@@ -94,7 +94,7 @@ def save_learned(model: Any, processor: Any, folder: Path, base: str) -> str:
         model.save_pretrained(folder / MODEL, max_shard_size="2GB")
         processor.save_pretrained(folder / MODEL)
         return MODEL
-    model.save_pretrained(folder / ADAPTER)
+    model.save_pretrained(str(folder / ADAPTER))
     (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # ours says more
     file = folder / ADAPTER / "adapter_config.json"
     settings = json.loads(file.read_text())

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ def train_policy(settings: Mapping[str, Any], note: Callable[[str], None]) -> di
     store = open_store(config.output.uri, config.storage)
     folder = Path(tempfile.mkdtemp(prefix="mira-batch-train-"))
     try:
-        return _train(config, store, folder, note)
+        with warnings.catch_warnings():  # of one library about the next version of another
+            warnings.filterwarnings("ignore", category=FutureWarning, module="trl|transformers|torch")
+            return _train(config, store, folder, note)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -145,7 +145,8 @@ def make_trainer(
     """
     import datasets
     from transformers import TrainerCallback
-    from trl import SFTTrainer
+    from transformers.trainer_callback import PrinterCallback, ProgressCallback
+    from trl.trainer.sft_trainer import SFTTrainer
 
     class Trainer(SFTTrainer):
         def training_step(self, *args: Any, **kwargs: Any) -> Any:
@@ -177,8 +178,6 @@ def make_trainer(
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             watch.save(state, Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
-    from transformers.trainer_callback import PrinterCallback, ProgressCallback
-
     trainer = Trainer(
         model,
         args=make_arguments(config, watch.steps, folder),
@@ -201,7 +200,7 @@ def make_arguments(config: SftConfig, steps: int, folder: Path) -> Any:
         folder: for the trainer's own files on this machine.
     """
     prepare()
-    from trl import SFTConfig
+    from trl.trainer.sft_config import SFTConfig
 
     learn = config.optimizer
     kinds = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
@@ -225,7 +224,7 @@ def make_arguments(config: SftConfig, steps: int, folder: Path) -> Any:
         seed=config.seed,
         use_cpu=config.workers.gpus == 0,
         bf16=config.precision == "bfloat16",
-        gradient_checkpointing=config.gradient_checkpointing,
+        activation_checkpointing=config.gradient_checkpointing,
         ddp_find_unused_parameters=False,  # every sample has an image, so all weights take part
         logging_strategy="steps",
         logging_steps=config.log_every,

@@ -82,18 +82,20 @@ def train_on_ray(
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     room = WorkersConfig(min=workers.num, cpus=workers.cpus, gpus=workers.gpus)
     with ray_session(room) as held:
-        for tries in range(workers.retries + 1):
+        deaths = 0
+        while True:
             found = _try_once(function, settings, workers, note)
             if not isinstance(found, TrainingFailedError):
                 return found
-            if held.wait_lost() if held.lost else "":
+            deaths += 1
+            if held.wait_lost():
                 raise ClusterLost(held.lost)
-            if tries < workers.retries:
-                note(f"a worker died ({_shorten(found)}); all begin again from the newest checkpoint")
-    raise ClusterLost(
-        f"workers died {workers.retries + 1} times (workers.retries: {workers.retries}), the last time so: "
-        f"{_shorten(found)}; what is done is kept, and the same command goes on"
-    )
+            if deaths > workers.retries:
+                raise ClusterLost(
+                    f"workers died {deaths} times (workers.retries: {workers.retries}), the last time so: "
+                    f"{_shorten(found)}; what is done is kept, and the same command goes on"
+                )
+            note(f"a worker died ({_shorten(found)}); all begin again from the newest checkpoint")
 
 
 def _try_once(

@@ -25,7 +25,7 @@ def model(tiny_models: Path) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def batch(model: Any) -> dict[str, Tensor]:
-    """Four answers of 9, 4, 7 and 1 tokens, drawn by another policy than the model, and held against a third."""
+    """Four answers of 9, 4, 7 and 1 tokens, drawn by another policy, and held against a third."""
     draw = torch.Generator().manual_seed(0)
     ids = torch.randint(20, 500, (4, PROMPT + LONGEST), generator=draw)
     mask = (torch.arange(LONGEST) < torch.tensor([[9], [4], [7], [1]])).long()

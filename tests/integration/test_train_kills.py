@@ -1,0 +1,83 @@
+"""A training whose process is killed goes on from its newest checkpoint, and ends with the same bytes."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from mira_batch.config.shared import StorageConfig
+from mira_batch.storage.stores import open_store
+from mira_batch.train.checkpoints import list_whole
+from tests.support.runs.trainings import read_learned, read_metrics, settings_of, start_training, train_here
+from tests.support.samples import write_samples
+
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("one_thread")]
+KILLS = 2
+
+
+@pytest.mark.slow
+def test_killed_at_random_it_ends_with_the_same_bytes(tiny_models: Path, tmp_path: Path) -> None:
+    data = write_samples(tmp_path / "data")
+    model, steps = tiny_models / "qwen2.5-vl", 24
+    calm, disturbed = (
+        settings_of(model, data, tmp_path / name, max_steps=steps, accumulate=2)
+        for name in ("calm", "disturbed")
+    )
+    train_here(calm)
+
+    draw, newest = random.Random(), 0
+    store = open_store(str(tmp_path / "disturbed"), StorageConfig())
+    for kill in range(KILLS):
+        process = start_training(disturbed, tmp_path / f"{kill}.yaml")
+        try:
+            while newest >= (max(list_whole(store), default=0)):
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.05)
+            time.sleep(draw.uniform(0, 0.8))
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        newest = list_whole(store)[0]
+        assert not (tmp_path / "disturbed" / "result.json").exists(), "it was over before it was killed"
+    notes: list[str] = []
+    train_here(disturbed, notes)
+    assert f"40 samples, {steps} steps of 4; going on after step {newest}" in notes
+    assert read_learned(tmp_path / "disturbed") == read_learned(tmp_path / "calm")
+    assert read_metrics(tmp_path / "disturbed") == read_metrics(tmp_path / "calm")
+
+
+def test_cut_off_between_any_two_things_it_keeps_it_ends_with_the_same_bytes(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    """Each word that it says is a place to cut: after a measurement, a line, a checkpoint, the end."""
+
+    class CutOff(BaseException):
+        """As a kill, without the time that a process takes to start."""
+
+    data = write_samples(tmp_path / "data", train=16)
+    model = tiny_models / "qwen2.5-vl"
+    calm, cut = (settings_of(model, data, tmp_path / name, max_steps=4) for name in ("calm", "cut"))
+    said: list[str] = []
+    train_here(calm, said)
+
+    class Cutting(list[str]):
+        def append(self, text: str) -> None:
+            super().append(text)
+            if self.count(text) == 1:  # the first time that it is said
+                raise CutOff
+
+    notes = Cutting()
+    for _ in range(3 * len(said)):
+        try:
+            train_here(cut, notes)
+        except CutOff:
+            continue
+        break
+    assert (tmp_path / "cut" / "result.json").exists()
+    assert any("going on after step 4" in text for text in notes), "never cut between its end and its result"
+    assert read_learned(tmp_path / "cut") == read_learned(tmp_path / "calm")
+    assert read_metrics(tmp_path / "cut") == read_metrics(tmp_path / "calm")

@@ -1,0 +1,62 @@
+"""Trainings of a tiny model for the tests: settings, the command, and what it made."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mira_batch.config.train import SftConfig
+from mira_batch.train.run import train
+from tests.support import ROOT
+
+
+def settings_of(model: Path, data: Path, output: Path, /, **other: Any) -> dict[str, Any]:
+    """Settings by which a training gives the same bytes each time, in seconds."""
+    return {
+        "model": {"weights": str(model), "dtype": "float32"},
+        "data": {"uri": str(data), "window": 8},
+        "output": {"uri": str(output)},
+        "tuning": {"type": "lora", "r": 4, "alpha": 8, "dropout": 0.1},
+        "optimizer": {"learning_rate": 3e-3},
+        "max_steps": 6,
+        "batch": 2,
+        "precision": "float32",
+        "gradient_checkpointing": False,
+        "validation": {"every": 3, "samples": 4},
+        "checkpoints": {"every": 2},
+        "log_every": 2,
+        "sight_samples": 2,
+        "backend": "inline",
+        **other,
+    }
+
+
+def train_here(settings: dict[str, Any], notes: list[str] | None = None) -> dict[str, Any]:
+    """A training in this process."""
+    return train(SftConfig.model_validate(settings), (notes if notes is not None else []).append)
+
+
+def start_training(settings: dict[str, Any], file: Path) -> subprocess.Popen[str]:
+    """The command in a process of its own."""
+    file.write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "mira_batch.cli", "train", "policy-sft", "--config", str(file), "--json"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def read_metrics(output: Path) -> list[dict[str, Any]]:
+    """Lines of its metrics.jsonl."""
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+def read_learned(output: Path) -> dict[str, bytes]:
+    """The files of its adapter."""
+    return {file.name: file.read_bytes() for file in (output / "adapter").iterdir()}
