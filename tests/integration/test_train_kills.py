@@ -16,13 +16,13 @@ from tests.support.runs.trainings import read_learned, read_metrics, settings_of
 from tests.support.samples import write_samples
 
 pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("one_thread")]
-KILLS = 2
+KILLS = 1
 
 
 @pytest.mark.slow
 def test_killed_at_random_it_ends_with_the_same_bytes(tiny_models: Path, tmp_path: Path) -> None:
     data = write_samples(tmp_path / "data")
-    model, steps = tiny_models / "qwen2.5-vl", 24
+    model, steps = tiny_models / "qwen2.5-vl", 16
     calm, disturbed = (
         settings_of(model, data, tmp_path / name, max_steps=steps, accumulate=2)
         for name in ("calm", "disturbed")
@@ -60,7 +60,7 @@ def test_cut_off_between_any_two_things_it_keeps_it_ends_with_the_same_bytes(
 
     data = write_samples(tmp_path / "data", train=16)
     model = tiny_models / "qwen2.5-vl"
-    calm, cut = (settings_of(model, data, tmp_path / name, max_steps=4) for name in ("calm", "cut"))
+    calm, cut = (settings_of(model, data, tmp_path / name, max_steps=3) for name in ("calm", "cut"))
     said: list[str] = []
     train_here(calm, said)
 
@@ -78,6 +78,6 @@ def test_cut_off_between_any_two_things_it_keeps_it_ends_with_the_same_bytes(
             continue
         break
     assert (tmp_path / "cut" / "result.json").exists()
-    assert any("going on after step 4" in text for text in notes), "never cut between its end and its result"
+    assert any("going on after step 3" in text for text in notes), "never cut between its end and its result"
     assert read_learned(tmp_path / "cut") == read_learned(tmp_path / "calm")
     assert read_metrics(tmp_path / "cut") == read_metrics(tmp_path / "calm")

@@ -1,0 +1,78 @@
+"""Workers that learn together on a real Ray Train: they learn what one learns, and one may be lost."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from mira_batch.config.shared import StorageConfig
+from mira_batch.storage.stores import Store, open_store
+from mira_batch.train.checkpoints import fetch, list_whole
+from tests.support.runs.trainings import settings_of, train_here
+from tests.support.samples import write_samples
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+
+
+def read_gradients(store: Store, folder: Path) -> list[torch.Tensor]:
+    """Those of the first step: AdamW's mean of gradients is then a tenth of them (1 - beta1)."""
+    folder.mkdir()
+    assert fetch(store, 1, folder) is not None
+    state = torch.load(folder / "optimizer.pt", weights_only=True)["state"]
+    return [state[number]["exp_avg"] / 0.1 for number in sorted(state)]
+
+
+def kill_a_worker_after_the_first_step(store: Store, killed: list[int], over: threading.Event) -> None:
+    while not over.wait(0.1):
+        if list_whole(store):
+            mine = psutil.Process().children(recursive=True)
+            workers = [child.pid for child in mine if "RayTrainWorker" in " ".join(child.cmdline())]
+            if workers:
+                psutil.Process(workers[-1]).send_signal(signal.SIGKILL)
+                killed.append(workers[-1])
+                return
+
+
+def test_two_workers_learn_what_one_learns_and_one_that_dies_is_replaced(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    data = write_samples(tmp_path / "data")
+    same: dict[str, Any] = {
+        "tuning": {"type": "lora", "r": 4, "alpha": 8},
+        "optimizer": {"learning_rate": 1e-3, "max_grad_norm": 1e9},
+        "max_steps": 12,
+        "checkpoints": {"every": 1, "keep": 20},
+    }
+    model = tiny_models / "qwen2.5-vl"
+    one = settings_of(model, data, tmp_path / "one", **same, accumulate=2)
+    two = settings_of(model, data, tmp_path / "two", **same, backend="ray", workers={"num": 2, "retries": 1})
+    train_here(one)
+
+    stores = [open_store(str(tmp_path / name), StorageConfig()) for name in ("one", "two")]
+    killed, over, notes = list[int](), threading.Event(), list[str]()
+    killer = threading.Thread(target=kill_a_worker_after_the_first_step, args=(stores[1], killed, over))
+    killer.start()
+    try:
+        result = train_here(two, notes)
+    finally:
+        over.set()
+        killer.join()
+
+    alone, together = (
+        read_gradients(store, tmp_path / f"own-{number}") for number, store in enumerate(stores)
+    )
+    assert len(alone) == len(together) == 2 * 7 * 2  # A and B of seven layers of two blocks
+    largest = max(float(gradient.abs().max()) for gradient in alone)
+    assert largest > 0.01
+    for gradient, other in zip(alone, together, strict=True):
+        assert torch.allclose(gradient, other, rtol=0, atol=1e-5 * max(1.0, largest))
+    assert killed
+    assert sum("all begin again from the newest checkpoint" in note for note in notes) == 1
+    assert any("going on after step" in note for note in notes)
+    assert result["steps"] == 12 and (tmp_path / "two" / "adapter" / "adapter_model.safetensors").exists()
