@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from mira_batch.config.shared import StorageConfig
@@ -247,7 +246,7 @@ def read_details(run: str, storage: StorageConfig, records: Collection[str]) -> 
     Raises:
         StoreError: it has no results, or they can't be read.
     """
-    wanted = (ds.field("judged") == RESULT) & ds.field("of").isin(pa.array(records, pa.string()))
+    wanted = (pc.field("judged") == RESULT) & pc.field("of").isin(pa.array(records, pa.string()))
     found: dict[str, dict[str, Any]] = {}
     try:
         for batch in results_dataset(run, storage).to_batches(

@@ -13,6 +13,7 @@ from mira_batch.core.types import Status
 from mira_batch.evaluate.against import find_both
 from mira_batch.evaluate.controls import ALL, Asked, draw
 from mira_batch.evaluate.places import NEEDED, ROW_BYTES, SPLIT_BYTES, find_kind, name_version, read_standing
+from mira_batch.storage.catalogue.where import parse_where
 from mira_batch.storage.manifest import Split, find_manifest, scan_split
 from mira_batch.storage.source import Source
 
@@ -74,8 +75,6 @@ def find_source(config: EvaluateConfig) -> Source:
 
 
 def _find_results(config: EvaluateConfig, one_run: bool) -> Source:
-    from mira_batch.storage.catalogue.where import parse_where  # its sqlglot takes long to import
-
     place, where = config.input.manifest, parse_where(config.input.where)
     output, tables = read_standing(place, one_run, config)
     files: dict[tuple[str, int], list[int]] = defaultdict(list)
