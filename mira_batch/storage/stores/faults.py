@@ -65,7 +65,7 @@ _NO_CREDENTIALS = (
 )
 
 
-def read_errors() -> tuple[type[BaseException], ...]:
+def read_errors() -> tuple[type[Exception], ...]:
     """What reading a file through fsspec may raise, whatever its scheme.
 
     A function, since `except` asks for it when something was raised: aiohttp takes long to import.
