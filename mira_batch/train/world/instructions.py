@@ -69,8 +69,7 @@ class Goal:
 
 
 class Unclear(ValueError):
-    """An instruction that is none of the world, or can't be carried out in this scene. The message says why.
-    """
+    """An instruction that is none of the world, or can't be carried out here. The message says why."""
 
 
 def say_clause(clause: Clause) -> str:
