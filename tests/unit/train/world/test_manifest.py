@@ -77,7 +77,9 @@ def run(folder: Path, *sets: str) -> tuple[list[dict[str, object]], Path]:
     return read_outputs(str(about.parent), columns).to_pylist(), about.parent
 
 
-def test_the_shipped_config_runs_and_the_truth_of_what_is_finished_is_one(tmp_path: Path) -> None:
+def test_the_shipped_config_runs_and_the_truth_of_what_is_finished_is_one(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     manifest = write(tmp_path)
     goals = read_goals(manifest)
     rows, place = run(tmp_path, "editor.options.failures=0.35")
@@ -93,8 +95,12 @@ def test_the_shipped_config_runs_and_the_truth_of_what_is_finished_is_one(tmp_pa
         lost += sum(step["before"] == step["after"] for step in row["steps"])  # type: ignore[attr-defined]
         assert json.loads(str(row["metadata"]))["clauses"] == len(goal.clauses)
     assert lost > 10
-    told = json.loads((place / "summary.json").read_text())
-    assert told["ok"] + told["unfinished"] == 40 and told["failed"] == 0
+    capfd.readouterr()
+    assert mira_batch(["status", str(place), "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert told["complete"] and (told["committed"], told["failed"]) == (40, 0)
+    assert told["ok"] == statuses["ok", "policy_stop"]
+    assert told["unfinished"] == statuses["unfinished", "no_progress"]
 
 
 def test_single_shot_is_worse_and_says_nothing_of_it(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_whole_instruction_at_once_loses_clauses_and_resolves_no_relation() ->
         scene = read_scene(image)
         for clause, kind in zip(task.goal.clauses, task.kinds, strict=True):
             assert (scene.cells[clause.cell] == clause.value) is ("beside" not in kind)
-    several = [t for t in asked if AND in t.instruction and "beside" not in " ".join(t.kinds)]
+    several = [t for t in asked if AND in t.instruction and "beside" not in " ".join(t.kinds)][:60]
     lossy = make_editor(failures=0, compound_failures=0.4)
     results = [
         after.cells[clause.cell] == clause.value
@@ -123,7 +123,7 @@ def test_a_whole_instruction_at_once_loses_clauses_and_resolves_no_relation() ->
 def test_its_mistakes_are_drawn_by_the_seed_and_are_put_right() -> None:
     policy, editor, truth = make_expert(mistakes=0.3), make_editor(failures=0), make_judge()
     worse = done = 0
-    for number, task in enumerate(some_tasks()[:120]):
+    for number, task in enumerate(some_tasks()[:60]):
         current, score = frame(task.scene), 0.0
         for step in range(20):
             request = ask(task, current, seed=number * 100 + step)
@@ -138,7 +138,7 @@ def test_its_mistakes_are_drawn_by_the_seed_and_are_put_right() -> None:
             worse += verdict.score < score
             score = verdict.score
         done += score == 1.0
-    assert worse > 30 and done > 110
+    assert worse > 15 and done > 54
 
 
 # The truth
