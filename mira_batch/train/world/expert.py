@@ -19,6 +19,8 @@ from mira_batch.train.world.scenes import SIDES, Scene, Thing
 _MOST_REPAIRS = 3
 """A mistake is made only if so many edits more than before can put it right."""
 _TRIES = 8
+_ORDINALS = ("first", "second", "third")
+"""How a thought names clauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ def find_next(goal: Goal, current: Scene) -> Next:
         current: the image as it is now.
     """
     done = [
-        f"{number} done"
-        for number, clause in enumerate(goal.clauses, 1)
+        f"{ordinal} done"
+        for ordinal, clause in zip(_ORDINALS, goal.clauses, strict=False)
         if current.cells[clause.cell] == clause.value
     ]
     if current == goal.target:
@@ -90,7 +92,7 @@ def _count_edits(goal: Goal, scene: Scene) -> int | None:
 
 def _list_useful(goal: Goal, current: Scene) -> Iterator[tuple[AtomicEdit, str]]:
     """Edits that bring the image nearer to the target, best first, each with what it rests on."""
-    asked = {clause.cell: (number, clause) for number, clause in enumerate(goal.clauses, 1)}
+    asked = {clause.cell: (ordinal, clause) for ordinal, clause in zip(_ORDINALS, goal.clauses, strict=False)}
     open_cells = [cell for cell, thing in enumerate(current.cells) if thing != goal.target.cells[cell]]
     wrong = [
         cell for cell in open_cells if cell not in asked or current.cells[cell] != goal.original.cells[cell]
@@ -99,12 +101,12 @@ def _list_useful(goal: Goal, current: Scene) -> Iterator[tuple[AtomicEdit, str]]
         for edit in _list_repairs(current, cell, goal.target.cells[cell]):
             yield edit, _describe_wrong(current.cells[cell], goal.target.cells[cell])
             break
-    for number, clause in asked.values():
+    for ordinal, clause in asked.values():
         if clause.cell not in open_cells or clause.cell in wrong:
             continue
         for edit in (clause.edit, *_list_repairs(current, clause.cell, clause.value)):
             if apply_edit(current, edit).cells[clause.cell] == clause.value:
-                yield edit, f"{number} {_describe_ground(clause)}"
+                yield edit, f"{ordinal} {_describe_ground(clause)}"
                 break
     for cell in open_cells:  # names that block one another: one has to go and come back
         if (thing := current.cells[cell]) is not None:

@@ -146,7 +146,7 @@ def draw_tiles() -> dict[Thing | None, np.ndarray]:
     masks = _draw_shapes()
     for colour, rgb in _COLOURS.items():
         for shape, mask in masks.items():
-            tiles[Thing(colour, shape)] = np.where(mask[:, :, None], np.uint8(rgb), blank)
+            tiles[Thing(colour, shape)] = np.where(mask[:, :, None], np.array(rgb, np.uint8), blank)
     return tiles
 
 

@@ -56,23 +56,27 @@ def test_a_done_clause_is_never_repeated_and_mistakes_are_put_right(task: Task, 
 @pytest.mark.parametrize(
     ("cells", "edit", "thought"),
     [
-        (SCENE.cells, Remove(GREEN), "2 open, 1 right of the red circle is green square"),
-        ((RED, None, BLUE, None), None, "1 done, 2 done"),
-        ((RED, GREEN, BLUE, None), Remove(GREEN), "2 done, 1 right of the red circle is green square"),
-        ((RED, None, None, None), GOAL.clauses[1].edit, "1 done, 2 no blue circle"),
+        (SCENE.cells, Remove(GREEN), "first right of the red circle is green square"),
+        ((RED, None, BLUE, None), None, "first done, second done"),
+        (
+            (RED, GREEN, BLUE, None),
+            Remove(GREEN),
+            "second done, first right of the red circle is green square",
+        ),
+        ((RED, None, None, None), GOAL.clauses[1].edit, "first done, second no blue circle"),
         (
             (Thing("yellow", "circle"), GREEN, None, None),
             Recolour(Thing("yellow", "circle"), "red"),
             "yellow",
         ),
-        ((RED, None, None, BLUE), Remove(BLUE), "1 done, blue circle is wrong"),
-        ((None, None, None, None), None, "1 done, no edit brings what is missing"),
+        ((RED, None, None, BLUE), Remove(BLUE), "first done, blue circle is wrong"),
+        ((None, None, None, None), None, "first done, no edit brings what is missing"),
     ],
 )
 def test_what_it_says(cells: tuple[Thing | None, ...], edit: object, thought: str) -> None:
     step = find_next(GOAL, Scene(2, cells))
     assert step.edit == edit
-    assert thought.removeprefix("2 open, ") in step.thought
+    assert thought in step.thought
 
 
 def test_objects_whose_names_block_one_another_are_untangled() -> None:
