@@ -15,6 +15,7 @@ from mira_batch.cli import nightly as _nightly
 from mira_batch.cli import records as _records
 from mira_batch.cli import review as _review
 from mira_batch.cli import runs as _runs
+from mira_batch.cli import train as _train
 from mira_batch.cli.app import app, complain, murmur, out, print_json
 from mira_batch.cli.interrupts import INTERRUPTED, Interrupts
 from mira_batch.core.errors import MiraError, RunStopped, UserError, describe
@@ -22,7 +23,7 @@ from mira_batch.core.types import RunEnd
 from mira_batch.report.streams import divert_prints, keep_streams, open_answer
 
 __all__ = ["run_command"]
-_GROUPS = (_runs, _records, _review, _catalogue, _nightly, _export, _evaluate, _benchmark)
+_GROUPS = (_runs, _records, _review, _catalogue, _nightly, _export, _evaluate, _benchmark, _train)
 
 
 def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:

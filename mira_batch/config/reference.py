@@ -16,6 +16,7 @@ from mira_batch.config.base import find_models, find_tag
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.config.inspect import InspectConfig
+from mira_batch.config.train import SftConfig
 
 _INTRO = """# Configuration
 
@@ -37,6 +38,10 @@ _EVALUATE = """# The evaluate job
 `job: evaluate`, or `mira-batch evaluate --config FILE` ([evaluate.md](evaluate.md)). Its judges and its other
 sections are those of the bulk edit.
 """
+_SFT = """# Teaching a policy by demonstrations
+
+`mira-batch train policy-sft --config FILE` ([learning.md](learning.md)).
+"""
 
 
 def reference() -> str:
@@ -45,7 +50,8 @@ def reference() -> str:
     edit = _write_sections(BulkEditConfig, "", written)
     inspect = _write_sections(InspectConfig, "", written)
     evaluate = _write_sections(EvaluateConfig, "", written)
-    return "\n".join([_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate])
+    sft = _write_sections(SftConfig, "", written)
+    return "\n".join([_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate, _SFT, *sft])
 
 
 def _write_sections(model: type[BaseModel], path: str, written: set[type[BaseModel]]) -> typing.Iterator[str]:

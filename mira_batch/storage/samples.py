@@ -10,6 +10,11 @@ import pyarrow as pa
 
 from mira_batch.storage.schema import IMAGE, add_features
 
+SAMPLES_VERSION = "1"
+"""Raised when a column means something else than before. Trainers refuse versions that they don't know."""
+VERSION_KEY = b"mira_batch.samples"
+"""Where a file's schema says it."""
+
 SAMPLES = add_features(
     pa.schema(
         [
@@ -39,4 +44,5 @@ SAMPLES = add_features(
         ]
     )
 )
+SAMPLES = SAMPLES.with_metadata({**SAMPLES.metadata, VERSION_KEY: SAMPLES_VERSION})
 """A row of `samples/{train,val}-*.parquet`, what construct writes and trainers read."""

@@ -22,10 +22,11 @@ from mira_batch.core.prompt import Prompt
 from mira_batch.core.thoughts import ends_in_thought
 from mira_batch.core.types import ErrorKind, Frame, Weights
 from mira_batch.models.qwen.draws import Draws
+from mira_batch.models.qwen.encode import collate, encode_prompt, write_chat
 from mira_batch.models.qwen.files import check_adapter_files, check_attention, check_qwen_files
 from mira_batch.models.qwen.load import explain_first_call, load_processor
 from mira_batch.models.qwen.loaded import LoadKey, load_weights
-from mira_batch.models.qwen.shared import complete_answer, find_special_tokens, make_opaque
+from mira_batch.models.qwen.shared import complete_answer, find_special_tokens
 from mira_batch.models.serving import Turns, free_memory, is_out_of_memory
 from mira_batch.models.sharing import Copies
 from mira_batch.models.torch_support import find_device, prepare
@@ -95,7 +96,7 @@ class QwenVL:
             lambda: load_weights(config, weights, adapter, self._device, field),
         )
         self.model = self._loaded.model
-        self._ends = _find_end_tokens(self.model, self.processor.tokenizer)
+        self._ends = find_end_tokens(self.model, self.processor.tokenizer)
         self._in_thought = ends_in_thought(self._apply_template(Prompt("", ("",))))
         self._never_V = _mask_never_said(self.model, self.processor.tokenizer, self._ends)
 
@@ -129,21 +130,13 @@ class QwenVL:
 
     def _apply_template(self, prompt: Prompt) -> str:
         """A prompt as the model's own template writes it; an image is one placeholder."""
-        content = [
-            {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
-            for part in prompt.parts
-        ]
-        system = [{"role": "system", "content": [{"type": "text", "text": prompt.system}]}]
-        messages = [*(system if prompt.system else ()), {"role": "user", "content": content}]
-        return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return write_chat(self.processor, prompt)
 
     def _encode(self, prompt: Prompt, longest: int | None = None) -> Mapping[str, Tensor] | RecordError:
         """One prompt as the model takes it, in a batch of one: its faults are its own."""
         try:
             with boundary(self._seat.failed):
-                images = [make_opaque(frame.pixels, self._seat.failed) for frame in prompt.frames]
-                text = [self._apply_template(prompt)]
-                row = self.processor(text=text, images=images or None, return_tensors="pt")
+                row = encode_prompt(self.processor, prompt, self._seat.failed)
                 self._check_length(row["input_ids"].shape[1], longest or self._sampling.max_tokens)
                 return row
         except RecordError as error:
@@ -217,27 +210,13 @@ class QwenVL:
         )
 
 
-def collate(rows: Sequence[Mapping[str, Tensor]], pad: int) -> dict[str, Tensor]:
-    """Rows of one request each as one batch: what is per token padded on the left to (B, T), what is per
-    image or patch one after another (P, …), which is the order in which the model takes it."""
-    import torch
+def find_end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Ids that end an answer.
 
-    longest = max(row["input_ids"].shape[1] for row in rows)
-    fill = {"input_ids": pad, "attention_mask": 0, "mm_token_type_ids": 0}
-    batch: dict[str, Tensor] = {}
-    for name in dict.fromkeys(name for row in rows for name in row):  # a row without images lacks theirs
-        values = [row[name] for row in rows if name in row]
-        if name in fill:
-            values = [
-                torch.nn.functional.pad(value, (longest - value.shape[1], 0), value=fill[name])
-                for value in values
-            ]
-        batch[name] = torch.cat(values)
-    return batch
-
-
-def _find_end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """Ids that end an answer."""
+    Args:
+        model: of transformers.
+        tokenizer: its own.
+    """
     declared = model.generation_config.eos_token_id
     found = declared if isinstance(declared, list) else [declared]
     return sorted({token for token in [*found, tokenizer.eos_token_id] if token is not None})

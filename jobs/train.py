@@ -1,0 +1,15 @@
+"""A training, as a cluster runs it: a policy that learns from samples.
+
+    ray job submit --working-dir . -- python jobs/train.py policy-sft --config my.yaml
+
+Takes what `mira-batch train` takes. Data and output must be object stores or paths that every node sees. The
+driver (this process) only looks at the data's rows and waits; workers learn, on `workers.num` GPUs.
+"""
+
+import sys
+
+from mira_batch.cli import main
+
+if __name__ == "__main__":
+    sys.argv.insert(1, "train")
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""The commands that train."""
+
+from __future__ import annotations
+
+import typer
+
+from mira_batch.cli.app import Command, Config, Json, Sets, app, err, get_interrupts, print_json, print_text
+from mira_batch.config.load import load_own_config
+from mira_batch.config.train import SftConfig
+from mira_batch.core.text import show_text
+
+train = typer.Typer(help="Teach a policy.", no_args_is_help=True)
+app.add_typer(train, name="train")
+
+
+@train.command("policy-sft", cls=Command)
+def policy_sft(context: typer.Context, config: Config, set_: Sets = None, as_json: Json = False) -> None:
+    """Teach a policy by the samples that `construct` writes; the result is what `policy.adapter` loads.
+
+    It goes on from its newest checkpoint, wherever an earlier call stopped.
+    """
+    settings = load_own_config(SftConfig, config, set_ or ())
+    from mira_batch.train.run import train as train_policy  # takes seconds
+
+    def note(text: str) -> None:
+        err.print(show_text(text), markup=False)
+
+    with get_interrupts(context).run(settings.backend == "inline"):
+        result = train_policy(settings, note)
+    if as_json:
+        print_json(result)
+        return
+    figures = result["figures"]
+    for name, title in (("loss", "training loss"), ("val_loss", "validation loss"), ("sight", "sight")):
+        if name in figures:
+            print_text(f"{title}: {figures[name]:.4f}")
+    print_text(f"{result['learned']}: {settings.output.uri.rstrip('/')}/{result['learned']}")

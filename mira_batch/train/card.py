@@ -1,0 +1,142 @@
+"""The card of what was learned: from what, how, and how well, for whoever is to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from mira_batch.config.train import SftConfig
+from mira_batch.core.prompt import PROMPT_VERSION
+from mira_batch.core.types import Weights
+from mira_batch.core.version import __version__, name_versions
+from mira_batch.train.samples import SampleSet
+
+_LIBRARIES = ("torch", "transformers", "trl", "peft")
+
+
+def write_card(
+    config: SftConfig,
+    name: str,
+    train: SampleSet,
+    weights: Weights,
+    metrics: Sequence[Mapping[str, Any]],
+) -> tuple[str, dict[str, Any]]:
+    """The card as Markdown with the hub's header, and the same as data.
+
+    Args:
+        config: of the training.
+        name: of the folder that holds what was learned.
+        train: the samples.
+        weights: the base model's files.
+        metrics: lines of metrics.jsonl.
+    """
+    result = {
+        "learned": name,
+        "base": config.model.weights,
+        "base_identity": weights.identity,
+        "prompt": PROMPT_VERSION,
+        "data": config.data.uri,
+        "data_digest": train.digest,
+        "samples": len(train),
+        "samples_by": {column: dict(counts) for column, counts in train.counts.items()},
+        "steps": metrics[-1]["step"],
+        "figures": _find_figures(metrics),
+        "versions": {"mira_batch": __version__, **_name_libraries()},
+    }
+    head = {
+        "library_name": "peft" if name == "adapter" else "transformers",
+        "base_model": config.model.weights,
+        "tags": ["mira-batch", "image-editing", "policy", "sft"],
+    }
+    settings = yaml.safe_dump(config.learning(), sort_keys=True, allow_unicode=True)
+    lines = [
+        "---",
+        yaml.safe_dump(head, sort_keys=True, allow_unicode=True).rstrip(),
+        "---",
+        f"# A policy of image edits: {name} of {config.model.weights}",
+        "",
+        "Trained by `mira-batch train policy-sft` to name the next atomic edit, or to stop, given a complex "
+        "instruction, the original and the current image.",
+        "",
+        "```yaml",
+        "policy:",
+        "  type: qwen_vl",
+        *_show_use(config, name),
+        "```",
+        "",
+        "The prompt must be the one that it was trained with: "
+        f"`{PROMPT_VERSION}`, with the settings `prompt` below.",
+        "",
+        "## Figures",
+        "",
+        "| figure | at the start | at the end |",
+        "|---|---|---|",
+        *(f"| {title} | {first:.4f} | {last:.4f} |" for title, first, last in _list_figures(metrics)),
+        "",
+        "Sight is the mean change of an answer's log-likelihood, in nats, when its images are blanked; at 0 the "
+        "model would be blind. All figures by step are in `metrics.jsonl`.",
+        "",
+        "## Data",
+        "",
+        f"{len(train):,} samples of `{config.data.uri}`, snapshot `{train.digest}`.",
+        "",
+        *_show_counts(train),
+        "",
+        "## Settings",
+        "",
+        "```yaml",
+        settings.rstrip(),
+        "```",
+        "",
+        "## Made with",
+        "",
+        *(f"- {library} {version}" for library, version in result["versions"].items()),
+        f"- base weights `{weights.identity}`",
+        "",
+    ]
+    return "\n".join(lines), result
+
+
+def _show_use(config: SftConfig, name: str) -> list[str]:
+    place = f"{config.output.uri}/{name}"
+    if name != "adapter":
+        return [f"  weights: {place}"]
+    return [f"  weights: {config.model.weights}", "  adapter:", f"    weights: {place}"]
+
+
+def _show_counts(train: SampleSet) -> list[str]:
+    return [
+        f"- by {column}: " + ", ".join(f"{value} {number:,}" for value, number in counts.items())
+        for column, counts in train.counts.items()
+    ]
+
+
+def _list_figures(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
+    titles = {
+        "loss": "training loss (nats a token)",
+        "token_accuracy": "training token accuracy",
+        "val_loss": "validation loss (nats a token)",
+        "val_token_accuracy": "validation token accuracy",
+        "sight": "sight (nats)",
+    }
+    found = []
+    for name, title in titles.items():
+        values = [line[name] for line in metrics if name in line]
+        if values:
+            found.append((title, values[0], values[-1]))
+    return found
+
+
+def _find_figures(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for line in metrics:
+        figures |= {name: value for name, value in line.items() if name not in ("step", "samples")}
+    return figures
+
+
+def _name_libraries() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {**{name: version(name) for name in _LIBRARIES}, "python": name_versions()["python"]}

@@ -1,0 +1,83 @@
+"""Files of a training beside its checkpoints, each written once.
+
+train.json      what it learns from and how: a later call must say the same
+adapter/, model/  what was learned
+metrics.jsonl   figures by step
+README.md       the model card
+result.json     last: all is there
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mira_batch.config.train import SftConfig
+from mira_batch.core.errors import RunConflict
+from mira_batch.core.version import __version__
+from mira_batch.storage.stores import Store
+from mira_batch.train.samples import SampleSet
+
+SETTINGS, METRICS, RESULT = "train.json", "metrics.jsonl", "result.json"
+
+
+def claim_output(store: Store, config: SftConfig, data: Mapping[str, SampleSet]) -> None:
+    """Note what is trained here, or see that it is what was trained here before.
+
+    Args:
+        store: of the training.
+        config: of it.
+        data: its samples by split.
+
+    Raises:
+        RunConflict: it isn't; names what differs.
+    """
+    found = {
+        "mira_batch": __version__,
+        "learning": config.learning(),
+        "data": {split: samples.digest for split, samples in data.items()},
+        "config": config.model_dump(mode="json"),
+    }
+    if store.create(SETTINGS, json.dumps(found, indent=2).encode()):
+        return
+    before = json.loads(store.get(SETTINGS) or b"{}")
+    differing = [
+        f"{part}.{name}"
+        for part in ("learning", "data")
+        for name in sorted(found[part].keys() | before.get(part, {}).keys())
+        if found[part].get(name) != before.get(part, {}).get(name)
+    ]
+    if differing:
+        raise RunConflict(
+            f"{store.uri}: holds a training of other settings or data ({', '.join(differing)}); name another "
+            "output.uri, or give the settings that it was begun with"
+        )
+
+
+def read_result(store: Store) -> dict[str, Any] | None:
+    """The figures of a training that is complete; None of one that isn't.
+
+    Args:
+        store: of the training.
+    """
+    found = store.get(RESULT)
+    return None if found is None else json.loads(found)
+
+
+def put_once(store: Store, key: str, data: bytes) -> None:
+    """Put a file of the result. One that a killed call has put is the same, or something is wrong.
+
+    Args:
+        store: of the training.
+        key: of the file.
+        data: its bytes.
+
+    Raises:
+        RunConflict: another one is there.
+    """
+    if not store.create(key, data) and store.get(key) != data:
+        raise RunConflict(
+            f"{store.locate(key)}: is there with other bytes, of a call that was cut off in its last moment, "
+            "or of another training; delete it, and run the same command again"
+        )

@@ -1,0 +1,182 @@
+"""Teaching a policy by demonstrations: what each worker does, from the settings to what was learned."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mira_batch.config.train import SftConfig
+from mira_batch.core.errors import ConfigError, RunConflict
+from mira_batch.storage.stores import Store, open_store
+from mira_batch.train.card import write_card
+from mira_batch.train.checkpoints import fetch, fetch_newest
+from mira_batch.train.encoding import SampleEncoder
+from mira_batch.train.measure import AnswerScores, measure_sight, score_answers
+from mira_batch.train.model import load_learner, save_learned
+from mira_batch.train.record import METRICS, RESULT, put_once
+from mira_batch.train.samples import SampleReader, SampleSet, find_samples, order_samples
+from mira_batch.train.trainer import Watch, list_metrics, make_arguments, make_trainer
+from mira_batch.train.workers import count_workers, gather, is_first, name_rank
+
+
+def train_policy(settings: Mapping[str, Any], note: Callable[[str], None]) -> dict[str, Any]:
+    """Train, as one of the workers, going on from the newest checkpoint; the first of them writes the result.
+
+    Args:
+        settings: an `SftConfig` as JSON data.
+        note: told how it goes, for people.
+
+    Returns:
+        The figures of `result.json`.
+
+    Raises:
+        UserError: settings, files or data are wrong, the model is blind, or its loss is no number any more.
+    """
+    config = SftConfig.model_validate(settings)
+    if (there := count_workers()) != config.workers.num:
+        raise ConfigError(f"workers.num: is {config.workers.num}, and {there} are there")
+    note = note if is_first() else _ignore
+    store = open_store(config.output.uri, config.storage)
+    folder = Path(tempfile.mkdtemp(prefix="mira-batch-train-"))
+    try:
+        return _train(config, store, folder, note)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def plan_order(config: SftConfig, samples: SampleSet) -> np.ndarray:
+    """The places of samples in the order in which they are learned from, all epochs of them.
+
+    Only whole steps are made: what is left at the very end, fewer samples than a step takes, is left out.
+
+    Args:
+        config: of the training.
+        samples: of the split train.
+
+    Raises:
+        ConfigError: there are not enough for one step.
+    """
+    each = config.step_samples
+    wanted = config.max_steps * each if config.max_steps else len(samples) * (config.epochs or 1)
+    epochs = math.ceil(wanted / len(samples))
+    order = np.concatenate(
+        [order_samples(samples, config.seed, epoch, config.data.window) for epoch in range(epochs)]
+    )
+    steps = min(wanted, len(order)) // each
+    if not steps:
+        raise ConfigError(
+            f"data.uri: {len(samples)} samples, {len(order)} over all epochs, don't make one step of {each} "
+            "(batch x accumulate x workers.num); lower these, or raise epochs"
+        )
+    return order[: steps * each]
+
+
+def _train(config: SftConfig, store: Store, folder: Path, note: Callable[[str], None]) -> dict[str, Any]:
+    train = find_samples(config.data.uri, "train", config.storage)
+    order = plan_order(config, train)
+    steps = len(order) // config.step_samples
+    device = make_arguments(config, steps, folder / "own").device
+    model, processor, weights = load_learner(
+        config.model, config.tuning, config.prompt.max_pixels, config.storage, device, config.seed
+    )
+    encoder = SampleEncoder(processor, model, config.prompt)
+    reader = SampleReader(train, config.storage, config.data.window)
+
+    def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return _encode(encoder, reader.read([row["place"] for row in rows]))
+
+    watch = Watch(config, store, steps, note, None)
+    trainer = make_trainer(config, model, processor, order.tolist(), collate, watch, folder / "own")
+    arithmetic = trainer.compute_loss_context_manager
+    if config.validation is not None:
+        watch.validate = _make_validation(config, encoder, trainer.model, arithmetic)
+    looked_at = reader.read(_pick(len(train), config.sight_samples, config.seed))
+    began = _resume(config, store, folder / "checkpoint", note)
+    note(
+        f"{len(train):,} samples, {steps:,} steps of {config.step_samples}; "
+        + (f"going on after step {began:,}" if began else "from the beginning")
+    )
+    if not began:
+        sight = measure_sight(trainer.model, encoder, looked_at, arithmetic())
+        watch.sight = sight
+    trainer.train(resume_from_checkpoint=str(folder / "checkpoint") if began else None)
+    sight = measure_sight(trainer.model, encoder, looked_at, arithmetic())
+    history = [*trainer.state.log_history, {"step": steps, "sight": sight}]
+    if not is_first():
+        return {}
+    metrics = list_metrics(history, config.step_samples)
+    return _publish(config, store, folder, (model, processor, weights), train, metrics, note)
+
+
+def _publish(
+    config: SftConfig,
+    store: Store,
+    folder: Path,
+    learned: tuple[Any, Any, Any],
+    train: SampleSet,
+    metrics: Sequence[Mapping[str, Any]],
+    note: Callable[[str], None],
+) -> dict[str, Any]:
+    """Put what was learned, its figures and its card, and last the file that says that all is there."""
+    model, processor, weights = learned
+    name = save_learned(model, processor, folder / "learned", config.model.weights)
+    for file in sorted((folder / "learned" / name).iterdir()):
+        put_once(store, f"{name}/{file.name}", file.read_bytes())
+    lines = "".join(json.dumps(line) + "\n" for line in metrics)
+    store.put(METRICS, lines.encode())
+    card, result = write_card(config, name, train, weights, metrics)
+    store.put("README.md", card.encode())
+    put_once(store, RESULT, json.dumps(result, indent=2).encode())
+    note(f"done: {store.locate(name)}")
+    return result
+
+
+def _resume(config: SftConfig, store: Store, folder: Path, note: Callable[[str], None]) -> int:
+    """Bring the newest checkpoint here, the same one for all workers; the step it was made after, else 0."""
+    folder.mkdir(parents=True)
+    found = fetch_newest(store, folder, note) if is_first() else None
+    (step,) = {step for step in gather(found.step if found else None) if step is not None} or {0}
+    if step and not is_first() and fetch(store, step, folder) is None:
+        raise RunConflict(
+            f"{store.uri}: the checkpoint of step {step} is gone; is another training at work here?"
+        )
+    return step
+
+
+def _make_validation(
+    config: SftConfig, encoder: SampleEncoder, model: Any, arithmetic: Callable[[], Any]
+) -> Callable[[], AnswerScores]:
+    """A measurement on the same samples each time, which the workers share between them."""
+    assert config.validation is not None
+    val = find_samples(config.data.uri, "val", config.storage)
+    reader = SampleReader(val, config.storage, config.data.window)
+    places = sorted(_pick(len(val), config.validation.samples, config.seed))[name_rank() :: count_workers()]
+    parts = [places[start : start + config.batch] for start in range(0, len(places), config.batch)]
+
+    def validate() -> AnswerScores:
+        batches = (_encode(encoder, reader.read(part)) for part in parts)
+        own = score_answers(model, batches, arithmetic())
+        return sum(gather(own), AnswerScores(0.0, 0, 0))
+
+    return validate
+
+
+def _encode(encoder: SampleEncoder, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    rows = [encoder.encode_sample(sample) for sample in samples]
+    return encoder.collate(rows, [f"sample {sample['sample_id']}" for sample in samples])
+
+
+def _pick(count: int, most: int, seed: int) -> list[int]:
+    draw = np.random.Generator(np.random.PCG64([seed, 0x5EE]))
+    return draw.permutation(count)[:most].tolist()
+
+
+def _ignore(text: str) -> None:
+    """What others than the first worker have to say."""
