@@ -1,4 +1,5 @@
-"""The configuration of construct: from sessions and runs of the edit job to samples that policies learn from."""
+"""The configuration of construct: from sessions and runs of the edit job to samples that policies learn
+from."""
 
 from __future__ import annotations
 

@@ -177,8 +177,8 @@ def _write(card: Mapping[str, Any]) -> Iterator[str]:
     for source in card["sources"]:
         yield f"```json\n{json.dumps(source, indent=2, ensure_ascii=False)}\n```\n"
     yield "## Prompt\n"
-    yield "Samples hold no words of a prompt: a trainer or an export puts them into words, and names the version"
-    yield f"of the prompt. When they were made it was `{card['prompt_version_then']}`.\n"
+    yield "Samples hold no words of a prompt: a trainer or an export puts them into words, and names the"
+    yield f"version of the prompt. When they were made it was `{card['prompt_version_then']}`.\n"
     yield "## Settings\n"
     yield f"```json\n{json.dumps(card['settings'], indent=2, ensure_ascii=False)}\n```"
 

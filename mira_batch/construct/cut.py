@@ -1,4 +1,5 @@
-"""The samples' stage: demonstrations read again with their images, cut, freed of duplicates, split, written."""
+"""The samples' stage: demonstrations read again with their images, cut, freed of duplicates, split,
+written."""
 
 from __future__ import annotations
 

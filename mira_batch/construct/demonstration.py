@@ -1,7 +1,7 @@
 """A trajectory to learn from, wherever it came from: a run of the edit job, or a session.
 
-Owns what is right and wrong in it: which steps are no answers to learn, and why. Pure; images are encoded bytes
-with the digest of their pixels.
+Owns what is right and wrong in it: which steps are no answers to learn, and why. Pure; images are encoded
+bytes with the digest of their pixels.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class Demonstration:
             return len(self.deeds)
         best = max(reversed(accepted), key=lambda index: self.deeds[index].score or 0.0)
         after = range(best + 1, len(self.deeds))
-        # Rejected and fruitless steps behind it changed nothing: the policy stopped at the result all the same.
+        # Rejected and fruitless steps behind it changed nothing: the policy stopped at the result all
+        # the same.
         idle = all(not self.deeds[i].accepted or self.deeds[i].after == self.deeds[best].after for i in after)
         return len(self.deeds) if idle else best + 1
 
@@ -140,8 +141,8 @@ def _mark_undone(deeds: Sequence[Deed], faults: list[Fault | None]) -> None:
 
 
 def find_path(deeds: Sequence[Deed], last: int) -> list[int]:
-    """The steps that lead to the image after a step, without detours: each was accepted and changed the image,
-    and begins at the image that the one before it gave.
+    """The steps that lead to the image after a step, without detours: each was accepted and changed the
+    image, and begins at the image that the one before it gave.
 
     Args:
         deeds: all steps of a trajectory.

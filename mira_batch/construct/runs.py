@@ -114,7 +114,8 @@ def _read_small(parquet: pq.ParquetFile) -> pa.Table:
 
 
 def _score_result(steps: Sequence[Mapping[str, Any]]) -> float | None:
-    """The judge's score of the result: of all accepted images the best, as the loop takes it; None without."""
+    """The judge's score of the result: of all accepted images the best, as the loop takes it; None
+    without."""
     scores = [step["score"] for step in steps if step["accepted"] and step["score"] is not None]
     return max(scores) if scores else None
 

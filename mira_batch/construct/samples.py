@@ -1,4 +1,5 @@
-"""Demonstrations to samples: each question of the loop with the answer that is right, and why others are none."""
+"""Demonstrations to samples: each question of the loop with the answer that is right, and why others are
+none."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from mira_batch.core.types import Edit, MalformedAction, StopAction
 START, CONTINUE, STOP = "start", "continue", "stop"
 TRAJECTORY, RECOVERY, HINDSIGHT = "trajectory", "recovery", "hindsight"
 STOPPED = "Everything that was asked for is done."
-"""The reason of every stop: runs keep the policy's thought, where there is one, and not the reason beside it."""
+"""The reason of every stop: runs keep the policy's thought, where there is one, and not the reason beside
+it."""
 IS_WRONG = frozenset({Fault.rejected, Fault.unchanged, Fault.undone, Fault.worse})
 """After these a right step is a recovery."""
 Event = tuple[str, dict[str, Any] | None]

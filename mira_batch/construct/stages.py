@@ -1,4 +1,5 @@
-"""How a stage is carried out: unit by unit, each written down when it is whole, so that a killed call goes on.
+"""How a stage is carried out: unit by unit, each written down when it is whole, so that a killed call goes
+on.
 
 <output>/construct.json                    config, settings and version; another one's are refused
          <stage>/<prefix>-<unit>-<n>.parquet   what a unit made, files of bounded size
@@ -125,8 +126,8 @@ def create_same(store: Store, key: str, data: bytes | memoryview) -> None:
     """
     if not store.create(key, data) and store.get(key) != bytes(data):
         raise RunConflict(
-            f"{store.locate(key)}: an earlier call that was cut short made another file of it; its source, or "
-            "this package, has changed since. Choose another output.uri"
+            f"{store.locate(key)}: an earlier call that was cut short made another file of it; its source, "
+            "or this package, has changed since. Choose another output.uri"
         )
 
 
@@ -153,8 +154,8 @@ def open_output(store: Store, config: ConstructConfig) -> dict[str, Any]:
         if changed := find_changed_settings({"": standing["settings"]}, {"": now}):
             lines = "\n".join(f"  {line.removeprefix('.')}" for line in changed)
             raise RunConflict(
-                f"{store.uri}: was begun with other settings:\n{lines}\nchoose another output.uri, or restore "
-                "the settings"
+                f"{store.uri}: was begun with other settings:\n{lines}\nchoose another output.uri, or "
+                "restore the settings"
             )
         return standing
     return about

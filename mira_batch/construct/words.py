@@ -23,17 +23,64 @@ _PLACE = re.compile(
     r"crop|rotate|flip|mirror|resize|zoom|scale|border|frame|blur|sharpen|grayscale|monochrome|sepia)\b",
     re.IGNORECASE,
 )
-"""Words by which an edit is about the whole picture, or about where or which things are: another edit may change
+"""Words by which an edit is about the whole picture, or about where or which things are: another edit may
+change
 what they mean."""
 _SMALL = frozenset(
-    "a an the of to in on at by for from with without into onto and or as is are be so please can could would "
-    "you make let put add remove change turn replace give have has do does colour color set place move".split()
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "to",
+        "in",
+        "on",
+        "at",
+        "by",
+        "for",
+        "from",
+        "with",
+        "without",
+        "into",
+        "onto",
+        "and",
+        "or",
+        "as",
+        "is",
+        "are",
+        "be",
+        "so",
+        "please",
+        "can",
+        "could",
+        "would",
+        "you",
+        "make",
+        "let",
+        "put",
+        "add",
+        "remove",
+        "change",
+        "turn",
+        "replace",
+        "give",
+        "have",
+        "has",
+        "do",
+        "does",
+        "colour",
+        "color",
+        "set",
+        "place",
+        "move",
+    ]
 )
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
 def normalise(text: str) -> str:
-    """A text by which near-duplicates are one: NFKC, casefolded, white space as single blanks, no full stop at
+    """A text by which near-duplicates are one: NFKC, casefolded, white space as single blanks, no full stop
+    at
     the end."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(" .!")
 
