@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mira_batch.config.base import Strict
 from mira_batch.config.models.base import AdapterConfig, BatchedConfig, WeightsLocation
+from mira_batch.core.prompt import PromptForm
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 """auto (the first GPU that the worker sees, else the CPU), cpu, or cuda:N as the worker counts its GPUs."""
@@ -25,6 +26,9 @@ def name_device(device: str) -> str:
 class PromptConfig(Strict):
     """What a vision-language policy is shown and told."""
 
+    form: PromptForm = Field(default="full", exclude_if=lambda form: form == "full")
+    """How much it is told. full explains the task and the form of an answer; short shows the images, the
+    instruction and the history alone, for a policy that was trained to answer that."""
     guidance: str = ""
     """Your own rules, added to the system prompt: `Never change faces. Keep the brand's colours.`"""
     history: bool = True

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import fingerprint
-from mira_batch.core.prompt import PROMPT_VERSION
 from mira_batch.core.thoughts import CutOff
 from mira_batch.core.types import ErrorKind, Weights
 from mira_batch.models.serving import lay_on_white
@@ -20,7 +19,7 @@ _WIDEST = 200
 
 
 def write_identity(
-    made_by: str, config: Any, weights: Weights, adapter: Weights | None, form: str = f" {PROMPT_VERSION}"
+    made_by: str, config: Any, weights: Weights, adapter: Weights | None, form: str = ""
 ) -> str:
     """What decides a model's answers. Where the weights came from doesn't count, only what they are.
 
@@ -29,11 +28,12 @@ def write_identity(
         config: its settings.
         weights: its files.
         adapter: those of its LoRA adapter.
-        form: by which words it is asked, after a space; empty where somebody else says that.
+        form: by which words it is asked; empty where somebody else says that.
     """
     settings = {key: value for key, value in config.pixels().items() if key not in ("weights", "adapter")}
     tuned = f" adapter={adapter.identity} scale={config.adapter.scale:g}" if adapter else ""
-    return f"{made_by} weights={weights.identity}{tuned}{form} settings={fingerprint(settings)}"
+    asked = f" {form}" if form else ""
+    return f"{made_by} weights={weights.identity}{tuned}{asked} settings={fingerprint(settings)}"
 
 
 def make_opaque(image: Any, failed: ErrorKind = ErrorKind.policy_failed) -> Any:

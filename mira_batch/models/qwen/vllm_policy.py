@@ -14,7 +14,7 @@ from typing import Any
 from mira_batch.config.models.local import SamplingConfig, VllmConfig
 from mira_batch.core.errors import ConfigError, RecordError, boundary, describe
 from mira_batch.core.ports import PolicyRequest
-from mira_batch.core.prompt import Prompt, build_prompt
+from mira_batch.core.prompt import Prompt, build_prompt, prompt_version
 from mira_batch.core.thoughts import ends_in_thought
 from mira_batch.core.types import ErrorKind, Weights
 from mira_batch.models.qwen.draws import resolve_sampling
@@ -60,7 +60,7 @@ class VllmPolicy:
         self._never = find_special_tokens(tokenizer, [tokenizer.eos_token_id])
         made_by = f"vllm/1 vllm={vllm.__version__} transformers={transformers.__version__}"
         self.max_batch = config.max_batch or MAX_BATCH
-        self.identity = write_identity(made_by, config, weights, None)
+        self.identity = write_identity(made_by, config, weights, None, prompt_version(config.prompt.form))
 
     def bucket(self, request: PolicyRequest) -> Hashable:
         """All share a call: vLLM schedules them by itself."""
@@ -76,7 +76,7 @@ class VllmPolicy:
 
         shown = self._config.prompt
         rows = [
-            build_chat(build_prompt(request, shown.guidance, shown.history), shown.max_pixels)
+            build_chat(build_prompt(request, shown.guidance, shown.history, shown.form), shown.max_pixels)
             for request in requests
         ]
 
