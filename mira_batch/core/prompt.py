@@ -16,6 +16,16 @@ from mira_batch.core.types import Frame, Step
 PROMPT_VERSION = "mira-prompt/1"
 """Part of the identity of every policy that uses this prompt; changes whenever its words do."""
 
+
+def find_prompt_version(shown: object) -> str:
+    """By which version of the words a policy is asked.
+
+    Args:
+        shown: the policy's settings of what it is shown and told.
+    """
+    return PROMPT_VERSION
+
+
 _RULES = """\
 You direct an image editor. A person wants an image changed, and has written down all changes at once. You \
 are asked again and again: look at the image as it is now, compare it with what the person wants, and name \

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mira_batch.config.models.served import OpenAIPolicyConfig
 from mira_batch.core.ports import PolicyRequest, Priced
-from mira_batch.core.prompt import PROMPT_VERSION, build_prompt
+from mira_batch.core.prompt import PROMPT_VERSION, build_prompt, find_prompt_version
 from mira_batch.models.remote.openai_chat import OpenAIChat
 from mira_batch.models.serving import POLICY
 
@@ -19,6 +19,9 @@ class OpenAIPolicy:
         """
         self._shown = config.prompt
         self._chat = OpenAIChat(config, POLICY, config.sampling, config.prompt.max_pixels)
+        self.prompt_version = find_prompt_version(config.prompt)
+        self.log_tokens = False
+        """Whether answers come with the log-probabilities of their tokens."""
 
     @property
     def identity(self) -> str:
@@ -33,7 +36,7 @@ class OpenAIPolicy:
             RecordError: the model refuses to answer.
         """
         prompt = build_prompt(request, self._shown.guidance, self._shown.history)
-        return await self._chat.ask(prompt, request.seed)
+        return await self._chat.ask(prompt, request.seed, self.log_tokens)
 
     async def close(self) -> None:
         """Close the connections."""
