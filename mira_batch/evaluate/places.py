@@ -50,7 +50,7 @@ def read_standing(place: str, one_run: bool, config: EvaluateConfig) -> tuple[st
         one_run: which of both.
         config: the job's; what `input.where` says is up to the caller.
     """
-    found = find_standing_rows(place, one_run, config.storage)
+    found = find_standing_rows(place, one_run, config.storage, rollouts=config.input.against is None)
     wanted = pc.SetLookupOptions(pa.array(sorted({*config.input.wanted, Status.failed.value})))
 
     def choose(table: pa.Table) -> pa.Table:

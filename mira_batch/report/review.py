@@ -23,6 +23,7 @@ from mira_batch.report.render import render_review
 from mira_batch.report.totals import read_totals
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.decisions import REASONS
+from mira_batch.storage.run.rollouts import refuse_rollouts
 from mira_batch.storage.stores import Store, open_store, read_errors
 
 DEFAULT_SIZE = 299
@@ -64,6 +65,7 @@ def write_review(
     """
     store = open_store(run, config.storage, make=False)
     about = layout.read_edit_run(store)
+    refuse_rollouts(about, run, "decisions are about one result of a record")
     reader = CardReader(config, store, frozenset(file["path"] for file in about["manifest"]), whole=True)
     try:
         totals = read_totals(store, config.storage)

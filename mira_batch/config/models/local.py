@@ -94,6 +94,10 @@ class QwenVLConfig(QwenWeightsConfig):
     sampling: SamplingConfig = SamplingConfig()
     """How its text is drawn."""
 
+    @property
+    def tells_tokens(self) -> bool:
+        return True
+
 
 class VllmConfig(TorchConfig):
     """A Qwen-VL policy run by vLLM in the worker. Needs the extra: `pip install mira-batch[vllm]`."""
@@ -109,6 +113,10 @@ class VllmConfig(TorchConfig):
     """Share of the GPU's memory vLLM may take; lower it where the editor shares the GPU."""
     max_context: int = Field(default=8_192, ge=512)
     """Longest prompt and answer together, in tokens."""
+
+    @property
+    def tells_tokens(self) -> bool:
+        return True
 
 
 class SpeedConfig(Strict):

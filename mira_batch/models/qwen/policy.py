@@ -54,8 +54,10 @@ class QwenVLPolicy(QwenVL):
         self._config = config
         made_by = f"qwen-vl/1 transformers={transformers.__version__}"
         self.max_batch = config.max_batch or MAX_BATCH
-        words = prompt_version(config.prompt.form)
-        self.identity = write_identity(made_by, config, weights, adapter, words)
+        self.prompt_version = prompt_version(config.prompt.form)
+        self.identity = write_identity(made_by, config, weights, adapter, self.prompt_version)
+        self.log_tokens = False
+        """Whether answers come with their tokens."""
         if self._device.type == "cuda":
             self.warm_up()
 
@@ -68,7 +70,10 @@ class QwenVLPolicy(QwenVL):
         one that can't be asked."""
         rows = [self.encode(request) for request in requests]
         return answer_rows(
-            rows, lambda good, places: self._generate(good, [requests[place].seed for place in places])
+            rows,
+            lambda good, places: self._generate(
+                good, [requests[place].seed for place in places], log_tokens=self.log_tokens
+            ),
         )
 
     def warm_up(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from mira_batch.core.answers import Answered, Tokens
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import fingerprint
 from mira_batch.core.thoughts import CutOff
@@ -61,16 +62,19 @@ def find_special_tokens(tokenizer: Any, ends: Sequence[int]) -> list[int]:
     return sorted(special - set(ends))
 
 
-def complete_answer(text: str, in_thought: bool, cut_off: bool) -> str:
+def complete_answer(text: str, in_thought: bool, cut_off: bool, tokens: Tokens | None = None) -> str:
     """A model's words as an answer that stands by itself.
 
     Args:
         text: what the model wrote.
         in_thought: whether the chat template has opened a thought before it.
         cut_off: whether it ended at the token limit.
+        tokens: what the model wrote is made of, where that is asked for.
     """
     whole = f"<think>{text}" if in_thought else text
-    return CutOff(whole) if cut_off else whole
+    if cut_off:
+        return CutOff(whole, tokens)
+    return whole if tokens is None else Answered(whole, tokens)
 
 
 def answer_rows(

@@ -19,11 +19,14 @@ class OpenAIPolicy:
         """
         self._shown = config.prompt
         self._chat = OpenAIChat(config, POLICY, config.sampling, config.prompt.max_pixels)
+        self.prompt_version = prompt_version(config.prompt.form)
+        self.log_tokens = False
+        """Whether answers come with the log-probabilities of their tokens."""
 
     @property
     def identity(self) -> str:
         """Model, prompt and sampling."""
-        return self._chat.describe(prompt_version(self._shown.form), self._shown)
+        return self._chat.describe(self.prompt_version, self._shown)
 
     async def propose(self, request: PolicyRequest) -> Priced[str]:
         """The text of the answer. One that was cut off at the token limit is malformed, as the loop will see.
@@ -34,7 +37,7 @@ class OpenAIPolicy:
         """
         shown = self._shown
         prompt = build_prompt(request, shown.guidance, shown.history, shown.form)
-        return await self._chat.ask(prompt, request.seed)
+        return await self._chat.ask(prompt, request.seed, self.log_tokens)
 
     async def close(self) -> None:
         """Close the connections."""
