@@ -37,7 +37,7 @@ bench-scale: .venv/.installed-dev  ## Plan and fold a catalogue of ten million r
 bench-gpu: .venv/.installed-dev  ## What the paper's models take on this machine's GPU, with random weights
 	$(BIN)/python -m benchmarks.gpu
 
-soak: .venv/.installed-dev  ## The tests' further signals; then disturb one run after another for MINUTES (10); SEED: as then
+soak: .venv/.installed-dev  ## The tests' further kills and counts; then disturb one run after another for MINUTES (10); SEED: as then
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m soak
 	$(BIN)/python -m tests.soak $(or $(MINUTES),10) $(SEED)
 

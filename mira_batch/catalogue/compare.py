@@ -17,6 +17,7 @@ from mira_batch.core.errors import StoreError
 from mira_batch.storage import schema
 from mira_batch.storage.run.history import read_columns
 from mira_batch.storage.run.layout import find_changed_settings, read_edit_run
+from mira_batch.storage.run.rollouts import refuse_rollouts
 from mira_batch.storage.stores import open_store
 
 _COLUMNS = (
@@ -80,7 +81,10 @@ def compare_runs(old: str, new: str, storage: StorageConfig | None = None) -> Di
     """
     storage = storage or StorageConfig()
     runs = [make_absolute(run).rstrip("/") for run in (old, new)]
-    settings = [read_edit_run(open_store(run, storage, make=False))["settings"] for run in runs]
+    abouts = [read_edit_run(open_store(run, storage, make=False)) for run in runs]
+    for run, about in zip(runs, abouts, strict=True):
+        refuse_rollouts(about, run, "evaluate it, and compare evaluations")
+    settings = [about["settings"] for about in abouts]
     left, right = (_read(run, storage) for run in runs)
     both = left.join(right, "record_id", join_type="inner", left_suffix="_old", right_suffix="_new")
     equal = pc.call_function("equal", [both["result_digest_old"], both["result_digest_new"]])

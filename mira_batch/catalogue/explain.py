@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mira_batch.core.errors import StoreError
+from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.core.receipts import Progress
 from mira_batch.runtime.busy import find_busy, read_works
 from mira_batch.runtime.job import Job
@@ -63,6 +63,10 @@ def explain(job: Job, record_id: str, progress: Progress | None = None) -> Expla
     Raises:
         UserError: the manifest or the store can't be used.
     """
+    if job.config.copies > 1:
+        raise ConfigError(
+            "rollouts: explain is about the catalogue, in which a record has one result; set it to 1"
+        )
     watch, source = progress or Progress(), job.find_source()
     spec = make_spec(job, source.files, source.location)
     with peek_catalogue(job, spec, watch) as known:

@@ -55,6 +55,10 @@ def nightly(
     except ConfigError as error:  # of which catalogue it would have been is not known
         _alert({"problem": str(error)}, alert_command, alert_file)
         raise
+    if settings.copies > 1:
+        raise ConfigError(
+            "rollouts: nightly keeps a catalogue, in which a record has one result; set it to 1"
+        )
     try:
         found = perform(get_interrupts(context), settings, if_running=if_running)
     except MiraError as error:

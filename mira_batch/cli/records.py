@@ -19,6 +19,11 @@ from mira_batch.report.history import print_explanation, print_replay, print_tra
 from mira_batch.report.progress import Terminal
 from mira_batch.storage.catalogue.trajectory import find_trajectory
 
+Rollout = Annotated[
+    int | None,
+    typer.Option("--rollout", min=0, metavar="K", help="Which trajectory, of a run that made several."),
+]
+
 
 @app.command(cls=Command)
 def explain(
@@ -43,6 +48,7 @@ def explain(
 def show(
     where: Annotated[str, typer.Argument(metavar="RUN", help="A run's directory, or that of all runs.")],
     record: Annotated[str, typer.Argument(help="A record_id.")],
+    rollout: Rollout = None,
     images: Annotated[
         Path | None, typer.Option("--images", metavar="DIR", help="Write the images into this directory.")
     ] = None,
@@ -50,7 +56,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show what the loop did with a record: each step, its scores, and the images where the terminal can."""
-    found = find_trajectory(where, record, read_storage(set_ or ()))
+    found = find_trajectory(where, record, read_storage(set_ or ()), rollout)
     written = found.write_images(images) if images is not None else []
     if as_json:
         print_json(found.dump() | {"images": [str(path) for path in written]})
@@ -62,6 +68,7 @@ def show(
 def replay(
     where: Annotated[str, typer.Argument(metavar="RUN", help="A run's directory, or that of all runs.")],
     record: Annotated[str, typer.Argument(help="A record_id.")],
+    rollout: Rollout = None,
     from_step: Annotated[
         int, typer.Option("--from-step", min=1, help="Take the steps before this one as they are.")
     ] = 1,
@@ -74,7 +81,7 @@ def replay(
     from mira_batch.edit.replay import replay as replay_record
 
     sets = list(set_ or ())
-    found = find_trajectory(where, record, read_storage(sets))
+    found = find_trajectory(where, record, read_storage(sets), rollout)
     settings = load_run(found.run.uri, None, sets)
     if not isinstance(settings, BulkEditConfig):
         raise ConfigError(f"{found.run.uri}: is no run of the edit job")

@@ -18,7 +18,8 @@ from mira_batch.report.write import Form, Report, write_report
 from mira_batch.runtime import run as runner
 from mira_batch.storage.run.decisions import MOST_BYTES, keep_decisions
 from mira_batch.storage.run.layout import read_edit_run
-from mira_batch.storage.stores import READ_ERRORS, describe_read_error, open_store, read_bytes
+from mira_batch.storage.run.rollouts import refuse_rollouts
+from mira_batch.storage.stores import describe_read_error, open_store, read_bytes, read_errors
 
 _MOST_LISTED = 20
 
@@ -115,11 +116,11 @@ def decide(
     """
     storage = read_storage(set_ or ())
     store = open_store(make_absolute(run).rstrip("/"), storage, make=False)
-    read_edit_run(store)
+    refuse_rollouts(read_edit_run(store), store.uri, "decisions are about one result of a record")
     where = make_absolute(file)
     try:
         data = read_bytes(where, storage, MOST_BYTES)
-    except READ_ERRORS as error:
+    except read_errors() as error:
         raise ConfigError(describe_read_error(where, error)) from error
     kept = keep_decisions(store, storage, data, file)
     if as_json:

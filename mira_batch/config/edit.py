@@ -52,6 +52,13 @@ class OutputConfig(RunOutput, ImageOutput):
     step_images: Literal["embed", "drop", "reference"] = "embed"
     """The image after each step: inside the result row, not kept, or kept as an object of its own
     under `<run>/steps/` with its URI in the row."""
+    tokens: bool = False
+    """Whether results have the column `answers`: each answer of the policy with its tokens and their
+    log-probabilities (docs/learning.md). Needs a policy that tells them: qwen_vl, vllm, or an endpoint that
+    gives logprobs."""
+    candidates: Literal["scores", "images"] = "scores"
+    """What is kept of the images that were drawn and not taken: their scores; or in the column `judgements`
+    also the images, as `step_images` says, and all that the judge said of each candidate."""
     fidelity: bool = True
     """Whether each result is measured against its source: what moved, was recoloured or lost beyond the edit
     (docs/fidelity.md). It takes some milliseconds of CPU a record and changes no result."""
@@ -174,8 +181,42 @@ class BulkEditConfig(JobConfig):
     custom."""
     judge: AcceptConfig | None = None
     """Optional acceptance in the loop."""
+    rollouts: int = Field(default=1, ge=1, le=1024, exclude_if=lambda number: number == 1)
+    """Trajectories of each record, seeded apart, as training a policy needs them (docs/learning.md). Above 1
+    results have the column `rollout`, all records of the manifest are run, and the run is no part of the
+    catalogue, in which a record has one result."""
     limits: LimitsConfig = LimitsConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     """What bounds each record and the whole run."""
+
+    @model_validator(mode="after")
+    def _logs_what_there_is(self) -> BulkEditConfig:
+        output = self.output
+        if output.tokens and not self.policy.tells_tokens:
+            raise ValueError(
+                f"output.tokens: a policy of type {self.policy.type} tells no tokens; take qwen_vl, vllm or "
+                "openai, or leave it out"
+            )
+        if output.candidates == "images" and self.judge is None:
+            raise ValueError(
+                "output.candidates: without a judge nothing is drawn but what is taken; set judge"
+            )
+        if output.candidates == "images" and output.step_images == "drop":
+            raise ValueError(
+                "output.candidates: images are kept as those of steps are, and output.step_images is drop; "
+                "set it to embed or reference"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _runs_all_rollouts(self) -> BulkEditConfig:
+        if self.rollouts > 1 and self.select is not None:
+            raise ValueError(
+                f"select: is about the catalogue, and a run of {self.rollouts} rollouts is no part of it; "
+                "take rollouts: 1, or a manifest of the records that are wanted"
+            )
+        if self.rollouts > 1 and self.output.skip_unfinished:
+            raise ValueError("output.skip_unfinished: a run of several rollouts leaves nothing out; unset it")
+        return self
 
     @model_validator(mode="after")
     def _has_gpus(self) -> BulkEditConfig:
@@ -209,6 +250,11 @@ class BulkEditConfig(JobConfig):
     def charges(self) -> bool:
         """Whether calls of any of its models cost money."""
         return any(model.charges for model in self.models().values())
+
+    @property
+    def copies(self) -> int:
+        """As many as there are rollouts."""
+        return self.rollouts
 
     def pixels(self) -> dict[str, Any]:
         """Everything that changes what a record's result looks like, as plain JSON data."""

@@ -297,6 +297,12 @@ class JobConfig(Strict):
         """Whether calls of any of its models cost money, beside the machines'."""
         return False
 
+    @property
+    def copies(self) -> int:
+        """How many rows of the results each record has. With more than one a run is no part of the catalogue,
+        in which a record has one current result."""
+        return 1
+
     @model_validator(mode="after")
     def _needs_ray(self) -> Self:
         if self.workers.runtime_env and self.backend == "inline":

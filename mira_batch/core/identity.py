@@ -42,6 +42,26 @@ def work_id(record_id: str, image_identity: str, instruction: str, pipeline: str
     return content_hash(record_id, image_identity, instruction, pipeline)
 
 
+def rollout_work_id(work: str, rollout: int) -> str:
+    """The name of one of several trajectories of a record, from which its seeds follow.
+
+    Args:
+        work: the record's own, as of `work_id`.
+        rollout: which trajectory, from 0.
+    """
+    return content_hash(work, "rollout", str(rollout))
+
+
+def name_rollout(record_id: str, rollout: int | None) -> str:
+    """What a trajectory is called where those of a run must have names of their own.
+
+    Args:
+        record_id: the record's.
+        rollout: which of its trajectories, from 0; None where it has one.
+    """
+    return record_id if rollout is None else f"{record_id}#rollout-{rollout}"
+
+
 def seed(work: str, draw: str, step: int, attempt: int) -> int:
     """The seed of one random draw: a 63-bit integer, a function of its arguments alone.
 

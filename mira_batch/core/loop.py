@@ -17,6 +17,7 @@ from typing import TypeVar
 from mira_batch.core import identity
 from mira_batch.core.acceptance import find_best, is_accepted, wants_another
 from mira_batch.core.actions import parse_action
+from mira_batch.core.answers import PolicyAnswer, Tokens
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import EditRequest, JudgeRequest, Models, PolicyRequest, StepLog, Timed
 from mira_batch.core.text import clean_text
@@ -27,6 +28,7 @@ from mira_batch.core.types import (
     ErrorKind,
     Failure,
     Frame,
+    Keep,
     Limits,
     LoggedStep,
     MalformedAction,
@@ -38,10 +40,11 @@ from mira_batch.core.types import (
 from mira_batch.core.usage import Usage
 
 T = TypeVar("T")
+_NOTHING_MORE = Keep()
 
 
 async def run_record(
-    task: EditTask, original: Frame, models: Models, log: StepLog, limits: Limits
+    task: EditTask, original: Frame, models: Models, log: StepLog, limits: Limits, keep: Keep = _NOTHING_MORE
 ) -> Trajectory:
     """Run one record to its end, going on from whatever `log` holds of it.
 
@@ -54,8 +57,9 @@ async def run_record(
         models: the models, awaited one request at a time.
         log: the step log of the record's shard.
         limits: what bounds the loop.
+        keep: what is kept beside the steps.
     """
-    run = _Run(task, original, models, limits)
+    run = _Run(task, original, models, limits, keep)
     for logged in await log.load(task):
         run.take(logged)
     resumed = len(run.steps)
@@ -84,6 +88,7 @@ async def run_record(
         usage=run.usage + run.pending,
         final_thought=run.final_thought,
         resumed_steps=resumed,
+        last_answers=tuple(run.answers),
     )
 
 
@@ -95,10 +100,13 @@ class _Run:
     original: Frame
     models: Models
     limits: Limits
+    keep: Keep
     steps: list[LoggedStep] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     pending: Usage = field(default_factory=Usage)
     """What models took since the last whole step."""
+    answers: list[PolicyAnswer] = field(default_factory=list)
+    """What the policy answered since then, where that is kept."""
     final_thought: str = ""
 
     @property
@@ -157,8 +165,10 @@ class _Run:
                 problem,
             )
             answer = await self.call("policy", self.models.propose(request))
-            action = parse_action(answer)
+            action, tokens = parse_action(answer), getattr(answer, "tokens", None)
             answer = clean_text(answer)  # what was parsed is whole; what is kept can be written down
+            if self.keep.answers:
+                self.answers.append(_note_answer(request, action, answer, tokens))
             if not isinstance(action, MalformedAction):
                 return action, answer
             problem = action.problem
@@ -191,9 +201,11 @@ class _Run:
             best.score,
             self.pending,
             tuple(drawn) if self.models.score else (),
+            tuple(self.answers),
         )
-        self.pending = Usage()
-        return LoggedStep(step, frames[attempt])
+        self.pending, self.answers = Usage(), []
+        others = {frame.digest: frame for frame in frames if frame.digest != best.after}
+        return LoggedStep(step, frames[attempt], tuple(others.values()) if self.keep.candidates else ())
 
     async def _draw(self, edit: Edit, attempt: int) -> tuple[Candidate, Frame]:
         """Make the edit with one seed, and have it judged."""
@@ -215,7 +227,8 @@ class _Run:
                 "judge.unsure_above needs a judge that says how unsure it is, by `entropy` in its validity, "
                 "and this one doesn't; leave it out, or take score_logit",
             )
-        return Candidate(seed, frame.digest, judgement.score, entropy), frame
+        said = judgement if self.keep.candidates else None
+        return Candidate(seed, frame.digest, judgement.score, entropy, said), frame
 
     def result(self) -> Frame:
         """The current image, or with a judge the accepted one it liked best; of equals the latest,
@@ -224,6 +237,28 @@ class _Run:
         if self.models.score is None or not accepted:
             return self.current
         return max(reversed(accepted), key=lambda s: s.step.score or 0.0).frame
+
+
+def _note_answer(
+    request: PolicyRequest, action: Edit | StopAction | MalformedAction, text: str, tokens: Tokens | None
+) -> PolicyAnswer:
+    """An answer as it is logged.
+
+    Raises:
+        RecordError: it came without its tokens.
+    """
+    if tokens is None:
+        words = "output.tokens: the policy's answer came without its tokens"
+        raise RecordError(ErrorKind.policy_failed, words)
+    match action:
+        case MalformedAction():
+            kind, problem = "malformed", action.problem
+        case StopAction():
+            kind, problem = "stop", ""
+        case Edit():
+            kind, problem = "edit", ""
+    step = len(request.history)
+    return PolicyAnswer(step, request.attempt, kind, text, problem, request.seed, tokens.ids, tokens.logprobs)
 
 
 def _is_circle(steps: Sequence[Step]) -> bool:

@@ -33,6 +33,8 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from mira_batch.core.judgement import Axis as Axis
+from mira_batch.core.judgement import Judgement
 from mira_batch.core.types import EditTask, Frame, LoggedStep, Step
 from mira_batch.core.usage import Usage
 
@@ -100,39 +102,12 @@ class JudgeRequest:
     """The record's other columns; a judge that is told to finds the kind of its task there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """A judge's raw value on one of its own scales, before anything was made of it."""
-
-    value: float
-    """Within [low, high], which is all that the scale allows."""
-    low: float
-    """The least value of the scale."""
-    high: float
-    """The greatest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """A judge's verdict. Only `score` must be given; a judge that has none raises, or returns an error."""
-
-    score: float
-    """In [0, 1]; 1 is a faithful and clean result."""
-    reason: str = ""
-    """In words, for people."""
-    axes: Mapping[str, Axis] = field(default_factory=dict)
-    """What the score was made of, by name: semantic consistency, perceptual quality, say."""
-    protocol: str = ""
-    """By which procedure it was scored, as name/version; scores of different ones don't compare."""
-    raw: tuple[str, ...] = ()
-    """The judge's answers as they came, before anything was read from them."""
-    validity: Mapping[str, float] = field(default_factory=dict)
-    """How far the score can be trusted, by name. Of one read from logits: `digit_mass`, the probability of
-    all digits together, and `entropy` over them, in nats."""
-
-
 class Policy(Protocol):
-    """Names the next atomic edit, or stops. What holds for all models is in the module's docstring."""
+    """Names the next atomic edit, or stops. What holds for all models is in the module's docstring.
+
+    One that is asked in words may say which, as `prompt_version`, a text. One that can tell the tokens of its
+    answers has `log_tokens`, False until it is set: from then on each answer comes with them.
+    """
 
     @property
     def identity(self) -> str:
@@ -151,7 +126,8 @@ class Policy(Protocol):
     def propose(self, requests: Sequence[PolicyRequest]) -> Sequence[str | Exception]:
         """B requests -> B answers in order, each a text in the format of `core/actions.py` or an exception;
         of one that reached its token limit a `core.thoughts.CutOff`. A text in any other form is malformed:
-        the loop asks again and says why, in `problem`.
+        the loop asks again and says why, in `problem`. Once `log_tokens` is set, each is a
+        `core.answers.Answered`.
         """
         ...
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from mira_batch.core.answers import Answered
+
 THOUGHT = "<think/>"
 """Stands in `Aloud.answer` where a thought stood."""
 
@@ -27,13 +29,11 @@ _TAG = re.compile(
 )
 
 
-class CutOff(str):
+class CutOff(Answered):
     """A model's text that ended at its token limit, not by itself: whatever it says, it is no answer.
 
     A model returns it in place of a plain text.
     """
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

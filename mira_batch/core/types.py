@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from mira_batch.core.answers import PolicyAnswer
+from mira_batch.core.judgement import Judgement
 from mira_batch.core.usage import Usage
 
 
@@ -167,6 +169,8 @@ class Candidate:
     """The judge's, in [0, 1]; None without a judge."""
     entropy: float | None = None
     """How unsure the judge was, in nats; None where it doesn't say."""
+    judgement: Judgement | None = None
+    """All that it said; None where that is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +200,8 @@ class Step:
     candidates: tuple[Candidate, ...] = ()
     """All images that were drawn for it and judged, by attempt; empty without a judge, and in logs of earlier
     releases."""
+    answers: tuple[PolicyAnswer, ...] = ()
+    """What the policy answered for it, malformed answers included; empty where that is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +210,8 @@ class LoggedStep:
 
     step: Step
     frame: Frame
+    rejected: tuple[Frame, ...] = ()
+    """Images of candidates that were not taken, each once; empty where they are not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +241,8 @@ class Trajectory:
     """How many of the steps came from the log of an earlier attempt."""
     restored: bool = False
     """Whether `result` is the last image at the size the user expects, rather than that image itself."""
+    last_answers: tuple[PolicyAnswer, ...] = ()
+    """What the policy answered after the last step: STOP, say. Empty where that is not kept."""
 
     @property
     def status(self) -> Status:
@@ -240,6 +250,16 @@ class Trajectory:
         if self.failure:
             return Status.failed
         return Status.ok if self.stop_reason in FINISHED else Status.unfinished
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What a loop keeps beside its steps."""
+
+    answers: bool = False
+    """All answers of the policy, with their tokens."""
+    candidates: bool = False
+    """All that the judge said of each candidate, and the images of those that were not taken."""
 
 
 @dataclass(frozen=True, slots=True)

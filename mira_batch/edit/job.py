@@ -41,10 +41,15 @@ class EditJob:
 
     def settings(self) -> Mapping[str, Any]:
         """What a run can't change half-way: the manifest, what changes pixels, and the form of the rows."""
+        output, rollouts = self.config.output, self.config.rollouts
         return {
             "input": self.config.input.model_dump(mode="json", exclude={"max_bytes", "max_pixels"}),
             "pixels": self.config.pixels(),
-            "step_images": self.config.output.step_images,
+            "step_images": output.step_images,
+            # No more than differs, so that runs of earlier releases go on:
+            **({"rollouts": rollouts} if rollouts > 1 else {}),
+            **({"tokens": True} if output.tokens else {}),
+            **({"candidates": output.candidates} if output.candidates != "scores" else {}),
         }
 
     def check(self) -> None:
@@ -85,7 +90,10 @@ class EditJob:
             for role, model in config.models().items()
         }
         models = await load_models(
-            specs, lambda place: fetch_weights(place, config.storage), config.limits.max_result_pixels
+            specs,
+            lambda place: fetch_weights(place, config.storage),
+            config.limits.max_result_pixels,
+            config.output.tokens,
         )
         images = ManifestImages(
             config.input,

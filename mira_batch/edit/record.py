@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -22,10 +22,11 @@ from mira_batch.core.ports import (
     Timed,
 )
 from mira_batch.core.receipts import Tally
-from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, LoggedStep, Status, Trajectory
+from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, Keep, LoggedStep, Status, Trajectory
 from mira_batch.core.usage import Usage
 from mira_batch.edit.labelled import LabelledImages
 from mira_batch.edit.rows import make_result_row
+from mira_batch.edit.shared_images import SharedImages
 from mira_batch.imaging import Fidelity, measure_fidelity
 from mira_batch.marks import Marks
 from mira_batch.models.loader import ModelClients
@@ -34,6 +35,7 @@ from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResul
 from mira_batch.storage.manifest import ManifestImages, PlannedRecord
 from mira_batch.storage.run.step_images import step_image_key
 from mira_batch.storage.run.steplog import ShardLog
+from mira_batch.storage.run.steprows import make_answer_rows, make_judged_rows
 
 _NONE = Frame(None, "")
 """In place of an image that can't be had."""
@@ -48,7 +50,9 @@ class EditRunner(RecordRunner):
         self._config = config
         self._context = context
         self._models = models
-        self._images = images
+        self._images = SharedImages(images, config.output.metadata == "keep")
+        output = config.output
+        self._keep = Keep(answers=output.tokens, candidates=output.candidates == "images")
 
     @property
     def identities(self) -> Mapping[str, str | None]:
@@ -73,20 +77,20 @@ class EditRunner(RecordRunner):
         """Fetch the image, run the loop, encode what it gave."""
         started = time.perf_counter()
         record = PlannedRecord.from_row(row.columns)
-        self._context.activity.move(record.record_id, "reading", 0)
-        try:
-            (original, marks), retries = await self._open(record)
-        except RecordError as error:
-            usage = Usage.of(io=time.perf_counter() - started, retries=error.retries)
-            return self._end(record, _fail_without_image(error.failure, usage))
-        opened = Usage.of(io=time.perf_counter() - started, retries=retries)
-        loop = _Loop(self._context, self._models, row.shard, steps)
-        trajectory = await run_record(
-            _make_task(record), original, loop.models, loop, self._config.loop_limits()
-        )
-        trajectory = replace(trajectory, usage=trajectory.usage + opened)
-        self._context.activity.move(record.record_id, "writing", len(trajectory.steps))
-        return await asyncio.to_thread(self._finish, record, trajectory, original, marks, steps)
+        self._context.activity.move(record.name, "reading", 0)
+        with self._images.use(record):
+            try:
+                (original, marks), retries = await self._images.open(record)
+            except RecordError as error:
+                usage = Usage.of(io=time.perf_counter() - started, retries=error.retries)
+                return self._end(record, _fail_without_image(error.failure, usage))
+            opened = Usage.of(io=time.perf_counter() - started, retries=retries)
+            loop = _Loop(self._context, self._models, row, steps)
+            task, limits = _make_task(record), self._config.loop_limits()
+            trajectory = await run_record(task, original, loop.models, loop, limits, self._keep)
+            trajectory = replace(trajectory, usage=trajectory.usage + opened)
+            self._context.activity.move(record.name, "writing", len(trajectory.steps))
+            return await asyncio.to_thread(self._finish, record, trajectory, original, marks, steps)
 
     async def fail(self, row: PlanRow, steps: ShardLog, failure: Failure) -> RecordResult:
         """The row of a record that is not run again: its logged steps, and its best image so far, at worst
@@ -96,9 +100,9 @@ class EditRunner(RecordRunner):
         best = next((s.frame for s in reversed(history) if s.step.accepted), None)
         original, marks, retries = _NONE, None, 0
         if row.readable:
-            self._context.activity.move(record.record_id, "reading", len(history))
-            with suppress(RecordError):  # gone or changed by now
-                (original, marks), retries = await self._open(record)
+            self._context.activity.move(record.name, "reading", len(history))
+            with suppress(RecordError), self._images.use(record):  # gone or changed by now
+                (original, marks), retries = await self._images.open(record)
         paid = (replace(logged.step.usage, seconds={}) for logged in history)
         usage = sum(paid, Usage(retries=retries))
         trajectory = Trajectory(history, best or original, None, failure, usage, resumed_steps=len(history))
@@ -109,12 +113,10 @@ class EditRunner(RecordRunner):
         await self._models.close()
         await asyncio.to_thread(self._images.close)
 
-    async def _open(self, record: PlannedRecord) -> tuple[tuple[Frame, Marks], int]:
-        return await self._images.open_marked(record, self._config.output.metadata == "keep")
-
     def _end(self, record: PlannedRecord, trajectory: Trajectory) -> RecordResult:
         """The row of a record whose image can't be opened."""
-        row = make_result_row(record, trajectory, None, [], self.identities, None)
+        logged = self._describe_learning(trajectory, [])
+        row = make_result_row(record, trajectory, None, [], self.identities, None, logged=logged)
         return RecordResult(row, count_trajectory(trajectory))
 
     def _finish(
@@ -132,21 +134,42 @@ class EditRunner(RecordRunner):
             self._config.output, original.digest, marks or Marks(), self._models.source_type, steps.find_png
         )
         try:
-            pictures = [self._keep_step_image(record.work_id, step, written) for step in trajectory.steps]
+            pictures = [
+                self._keep_step_image(record.work_id, step.step.index, step.frame, written)
+                for step in trajectory.steps
+            ]
+            judged = make_judged_rows(
+                trajectory.steps,
+                lambda step, frame: self._keep_step_image(record.work_id, step.step.index, frame, written),
+            )
             image = written.encode(trajectory.result) if trajectory.result is not _NONE else None
         except RecordError as error:
             trajectory = replace(trajectory, failure=error.failure, stop_reason=None)
             pictures, image = [None] * len(trajectory.steps), None
+            judged = make_judged_rows(trajectory.steps, lambda step, frame: None)
         fidelity = self._measure(trajectory, original)
         encoding = Usage.of(io=time.perf_counter() - started)
         trajectory = replace(trajectory, usage=trajectory.usage + encoding)
-        steps.forget([step.step.after for step in trajectory.steps])
+        frames = (frame for step in trajectory.steps for frame in (step.frame, *step.rejected))
+        steps.forget([frame.digest for frame in frames])
         source = trajectory.steps[0].step.before if trajectory.steps else original.digest or None
         said = None if image is None else written.name_type(trajectory.result) or None
+        logged = self._describe_learning(trajectory, judged)
         row = make_result_row(
-            record, trajectory, image, pictures, self.identities, source, marks, said, fidelity
+            record, trajectory, image, pictures, self.identities, source, marks, said, fidelity, logged
         )
         return RecordResult(row, count_trajectory(trajectory))
+
+    def _describe_learning(
+        self, trajectory: Trajectory, judged: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """The columns that training a policy needs, those of them that this run has."""
+        answers = [answer for step in trajectory.steps for answer in step.step.answers]
+        return {
+            "prompt_version": self._models.prompt_version,
+            "answers": make_answer_rows([*answers, *trajectory.last_answers]) if self._keep.answers else None,
+            "judgements": judged if self._keep.candidates else None,
+        }
 
     def _restore(self, trajectory: Trajectory, original: Frame) -> Trajectory:
         """Bring the result to the size the user expects, where the editor works at one of its own."""
@@ -168,27 +191,28 @@ class EditRunner(RecordRunner):
         return measure_fidelity(original.pixels, trajectory.result.pixels)
 
     def _keep_step_image(
-        self, work: str, logged: LoggedStep, written: LabelledImages
+        self, work: str, index: int, frame: Frame, written: LabelledImages
     ) -> dict[str, Any] | None:
         output, store = self._config.output, self._context.store
         match output.step_images:
             case "drop":
                 return None
             case "embed":
-                return {"bytes": written.encode(logged.frame), "path": None}
+                return {"bytes": written.encode(frame), "path": None}
             case "reference":
-                key = step_image_key(work, logged.step.index, logged.step.after, output.format)
-                store.create(key, written.encode(logged.frame))
+                key = step_image_key(work, index, frame.digest, output.format)
+                store.create(key, written.encode(frame))
                 return {"bytes": None, "path": store.locate(key)}
 
 
 class _Loop:
     """The loop's models and step log for one record: each move is reported, and a run that ends stops it."""
 
-    def __init__(self, context: WorkerContext, models: ModelClients, shard: int, steps: ShardLog) -> None:
+    def __init__(self, context: WorkerContext, models: ModelClients, row: PlanRow, steps: ShardLog) -> None:
         self._context = context
         self._clients = models
-        self._shard = shard
+        self._name = row.name
+        self._shard = row.shard
         self._steps = steps
         self.models = Models(self._propose, self._edit, self._score if "judge" in models else None)
 
@@ -198,7 +222,7 @@ class _Loop:
 
     async def append(self, task: EditTask, logged: LoggedStep) -> LoggedStep:
         """Log a step more."""
-        self._context.activity.move(task.record_id, "logging", logged.step.index)
+        self._context.activity.move(self._name, "logging", logged.step.index)
         standing = await self._steps.append(task, logged)
         self._context.activity.count_step()
         return standing
@@ -207,15 +231,15 @@ class _Loop:
         if self._context.stop.asked:
             raise RecordPostponed
         depth = len(request.history)
-        self._context.activity.move(request.record_id, "policy", depth)
+        self._context.activity.move(self._name, "policy", depth)
         return await self._clients["policy"].submit(request, (self._shard, -depth))
 
     async def _edit(self, request: EditRequest) -> Timed[Frame]:
-        self._context.activity.move(request.record_id, "editor", request.step)
+        self._context.activity.move(self._name, "editor", request.step)
         return await self._clients["editor"].submit(request, (self._shard, -request.step))
 
     async def _score(self, request: JudgeRequest) -> Timed[Judgement]:
-        self._context.activity.move(request.record_id, "judge")
+        self._context.activity.move(self._name, "judge")
         return await self._clients["judge"].submit(request, (self._shard,))
 
 

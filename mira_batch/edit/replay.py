@@ -25,7 +25,8 @@ from mira_batch.runtime.activity import ActivityReport
 from mira_batch.runtime.job import PlanRow, WorkerContext
 from mira_batch.storage.catalogue.trajectory import FoundTrajectory
 from mira_batch.storage.run.planfile import read_plan, read_shard
-from mira_batch.storage.run.steplog import ShardLog, read_candidates
+from mira_batch.storage.run.steplog import ShardLog
+from mira_batch.storage.run.steprows import read_answer, read_candidates
 from mira_batch.storage.stores import Store, open_store
 
 _ENDED_BY = {
@@ -139,7 +140,8 @@ def _take_steps(found: FoundTrajectory, count: int) -> Iterator[LoggedStep]:
         usage = Usage.of(**step["seconds"], cost=step["cost"])
         fields = {name: step[name] for name in step if name not in ("image", "seconds", "cost")}
         drawn = read_candidates(found.row["candidates"], step["index"])
-        yield LoggedStep(Step(**fields, usage=usage, candidates=drawn), frame)
+        said = tuple(read_answer(row) for row in found.row["answers"] or () if row["step"] == step["index"])
+        yield LoggedStep(Step(**fields, usage=usage, candidates=drawn, answers=said), frame)
 
 
 def _decode(data: bytes) -> Image.Image:

@@ -9,7 +9,7 @@ from mira_batch.core.types import Trajectory
 from mira_batch.imaging import Fidelity
 from mira_batch.marks import Marks
 from mira_batch.storage.manifest import PlannedRecord
-from mira_batch.storage.run.steplog import make_candidate_rows, make_step_row, make_usage_row
+from mira_batch.storage.run.steprows import make_candidate_rows, make_step_row, make_usage_row
 
 
 def make_result_row(
@@ -22,6 +22,7 @@ def make_result_row(
     marks: Marks | None = None,
     source_type: str | None = None,
     fidelity: Fidelity | None = None,
+    logged: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """One record's row of schema `RESULTS`.
 
@@ -35,6 +36,7 @@ def make_result_row(
         marks: what the input says beside its pixels; None when it could not be opened.
         source_type: name of the digital source type that the result carries; None for none.
         fidelity: facts of the result against the input; None where they were not measured.
+        logged: the columns for learning that a record of this run has; others are null.
     """
     failure = trajectory.failure
     size = trajectory.result.size if image is not None else (None, None)
@@ -67,5 +69,7 @@ def make_result_row(
         "source_type": source_type,
         "fidelity": None if fidelity is None else fidelity.dump(),
         "candidates": make_candidate_rows(logged.step for logged in trajectory.steps),
+        "rollout": record.rollout,
+        **{name: (logged or {}).get(name) for name in ("prompt_version", "answers", "judgements")},
         "steps": steps,
     }

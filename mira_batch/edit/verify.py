@@ -15,7 +15,7 @@ from PIL import Image
 
 from mira_batch.config.output import ImageOutput
 from mira_batch.core.errors import RecordError, boundary
-from mira_batch.core.identity import frame_of
+from mira_batch.core.identity import frame_of, name_rollout
 from mira_batch.core.types import ErrorKind, Status
 from mira_batch.storage.run.step_images import find_step_image
 from mira_batch.storage.run.verify import RowCheck
@@ -32,7 +32,7 @@ def check_row(store: Store, row: Mapping[str, Any], output: ImageOutput) -> RowC
     """
     lossless = output.format == "png" or (output.format == "webp" and output.quality == 100)
     problems: list[str] = []
-    images = 0
+    images, name = 0, repr(name_rollout(row["record_id"], row.get("rollout")))
 
     def check(picture: dict[str, Any], digests: set[str | None], what: str) -> None:
         nonlocal images
@@ -40,30 +40,32 @@ def check_row(store: Store, row: Mapping[str, Any], output: ImageOutput) -> RowC
         if problem is None:
             images += 1
         else:
-            problems.append(f"{row['record_id']!r}: {what} {problem}")
+            problems.append(f"{name}: {what} {problem}")
 
     current, accepted = row["source_digest"], [row["source_digest"]]
     for index, step in enumerate(row["steps"]):
         if step["index"] != index:
-            problems.append(f"{row['record_id']!r}: step {index} is numbered {step['index']}")
+            problems.append(f"{name}: step {index} is numbered {step['index']}")
         if step["before"] != current:
-            problems.append(f"{row['record_id']!r}: step {index} does not start from the image before it")
+            problems.append(f"{name}: step {index} does not start from the image before it")
         if step["image"] is not None:
             check(step["image"], {step["after"]}, f"step {index}'s image")
         if step["accepted"]:
             current = step["after"]
             accepted.append(current)
+    for each in row.get("judgements") or ():
+        if each["image"] is not None:
+            place = f"step {each['step']}'s candidate {each['attempt']}"
+            check(each["image"], {each["after"]}, place)
     has_judge = row["models"]["judge"] is not None  # then the best accepted image is kept, not the last
     if row["image"] is not None:
         check(row["image"], {row["result_digest"]}, "result image")
         if not row["restored"] and row["result_digest"] not in (accepted if has_judge else accepted[-1:]):
-            problems.append(
-                f"{row['record_id']!r}: the result is not the image of a step it may be taken from"
-            )
+            problems.append(f"{name}: the result is not the image of a step it may be taken from")
     elif row["status"] != Status.failed:
-        problems.append(f"{row['record_id']!r}: status is {row['status']}, but there is no image")
+        problems.append(f"{name}: status is {row['status']}, but there is no image")
     if row["num_steps"] != len(row["steps"]):
-        problems.append(f"{row['record_id']!r}: num_steps is {row['num_steps']}, steps {len(row['steps'])}")
+        problems.append(f"{name}: num_steps is {row['num_steps']}, steps {len(row['steps'])}")
     return RowCheck(images, len(row["steps"]), problems)
 
 

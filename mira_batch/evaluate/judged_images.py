@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -49,7 +49,7 @@ def find_judged(evaluation: str, storage: StorageConfig, records: Collection[str
     """
     store = open_store(evaluation, storage, make=False)
     plan = read_plan(store)
-    wanted = ds.field("record_id").isin(pa.array(records, pa.string()))
+    wanted = pc.field("record_id").isin(pa.array(records, pa.string()))
     found: dict[str, Judged] = {}
     for key in () if plan is None else plan.files:
         table = pq.read_table(pa.BufferReader(read_plan_file(store, key)), filters=wanted)

@@ -14,7 +14,7 @@ from mira_batch.core.errors import ManifestError
 from mira_batch.core.types import Status
 from mira_batch.storage.catalogue.standing import find_standing_rows
 from mira_batch.storage.run.layout import RUN
-from mira_batch.storage.stores import READ_ERRORS, file_exists, find_files, shorten_error
+from mira_batch.storage.stores import file_exists, find_files, read_errors, shorten_error
 
 NEEDED = ("record_id", "status", "source_digest", "result_digest", "run", "shard", "row")
 """Columns of the rows that stand for records."""
@@ -35,7 +35,7 @@ def find_kind(place: str, storage: StorageConfig) -> bool | None:
             return True
         runs = find_files(f"{place}/*/{RUN}", storage)
         return False if any(file.location.endswith(f"/{RUN}") for file in runs) else None
-    except READ_ERRORS as error:
+    except read_errors() as error:
         raise ManifestError(
             f"{place}: can't be looked at; check the path and the credentials ({shorten_error(error)})"
         ) from error
@@ -50,7 +50,7 @@ def read_standing(place: str, one_run: bool, config: EvaluateConfig) -> tuple[st
         one_run: which of both.
         config: the job's; what `input.where` says is up to the caller.
     """
-    found = find_standing_rows(place, one_run, config.storage)
+    found = find_standing_rows(place, one_run, config.storage, rollouts=config.input.against is None)
     wanted = pc.SetLookupOptions(pa.array(sorted({*config.input.wanted, Status.failed.value})))
 
     def choose(table: pa.Table) -> pa.Table:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.config.shared import StorageConfig
-from mira_batch.core.identity import content_hash, work_id
+from mira_batch.core.identity import content_hash, name_rollout, work_id
 from mira_batch.core.types import Status
 from mira_batch.evaluate.controls import CANARIES, NONSENSE, SENSELESS, name_judging
 from mira_batch.storage import schema
@@ -20,11 +20,12 @@ from mira_batch.storage.catalogue.buckets import digest_records
 from mira_batch.storage.manifest import Place
 from mira_batch.storage.run.history import read_result_file
 from mira_batch.storage.run.layout import result_key
+from mira_batch.storage.run.results import fill_added
 from mira_batch.storage.stores import open_arrow_filesystem
 
 _COLUMNS = (
     "record_id", "instruction", "status", "error_kind", "error_message", "source", "source_digest",
-    "result_digest", "num_steps", "seconds", "cost", "metadata",
+    "result_digest", "num_steps", "seconds", "cost", "metadata", "work_id", "rollout",
 )  # fmt: skip
 
 
@@ -53,8 +54,10 @@ def read_results(
 
 def _take_rows(parquet: pq.ParquetFile, path: str, rows: frozenset[int]) -> list[dict[str, Any]]:
     found, number = [], 0
+    known = [name for name in _COLUMNS if name in parquet.schema_arrow.names]
     for group in range(parquet.num_row_groups):
-        for index, row in enumerate(parquet.read_row_group(group, columns=list(_COLUMNS)).to_pylist()):
+        table = fill_added(parquet.read_row_group(group, columns=known), _COLUMNS)
+        for index, row in enumerate(table.to_pylist()):
             if number in rows:
                 found.append(row | {"place": Place(path, group, index)})
             number += 1
@@ -71,6 +74,7 @@ def describe_result(row: Mapping[str, Any], output: str, run: str, config: Evalu
         "result_digest": row["result_digest"],
         "result_status": row["status"],
         "num_steps": row["num_steps"],
+        "rollout": row["rollout"],
         "metadata": row["metadata"],
         "edit_seconds": sum((row["seconds"] or {}).values()),
         "edit_cost": row["cost"],
@@ -118,7 +122,8 @@ def make_plan_row(
         about: what goes with it.
         fingerprint: the job's.
     """
-    record, is_place = name_judging(row["record_id"], kind), isinstance(shown, Place)
+    name = name_rollout(row["record_id"], about.get("rollout"))
+    record, is_place = name_judging(name, kind), isinstance(shown, Place)
     instruction = SENSELESS if kind == NONSENSE else row["instruction"]
     # What the judge is shown and asked decides the work; a second asking is other work.
     canary = kind if kind in CANARIES else ""

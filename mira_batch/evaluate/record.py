@@ -20,7 +20,8 @@ from mira_batch.models.loader import ModelClients
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage import schema
 from mira_batch.storage.manifest import PlannedRecord
-from mira_batch.storage.run.steplog import ShardLog, make_usage_row
+from mira_batch.storage.run.steplog import ShardLog
+from mira_batch.storage.run.steprows import dump_judgement, make_usage_row
 
 _JUDGE = "judge"
 _EQUAL = Judgement(0.5, "both have the same pixels: the judge was not asked")
@@ -116,6 +117,7 @@ class EvaluateRunner(RecordRunner):
             "instruction": record.instruction,
             "models": dict(self.identities),
             **make_usage_row(usage),
+            "score": None if judgement is None else judgement.score,
             **dump_judgement(judgement),
         }
         errors = {str(failure.kind): 1} if failure else {}
@@ -130,20 +132,3 @@ def _make_request(
         return PairRequest(about["of"], asked, shown.original, shown.against, shown.candidate)
     metadata = json.loads(about["metadata"] or "{}")
     return JudgeRequest(about["of"], asked, shown.original, shown.candidate, asked, metadata)
-
-
-def dump_judgement(judgement: Judgement | None) -> dict[str, Any]:
-    """The columns of a verdict; of none they are null."""
-    if judgement is None:
-        return dict.fromkeys(("score", "axes", "validity", "protocol", "reason", "raw"))
-    return {
-        "score": judgement.score,
-        "axes": [
-            {"name": name, "value": axis.value, "low": axis.low, "high": axis.high}
-            for name, axis in judgement.axes.items()
-        ],
-        "validity": [{"name": name, "value": value} for name, value in judgement.validity.items()],
-        "protocol": judgement.protocol or None,
-        "reason": judgement.reason or None,
-        "raw": list(judgement.raw),
-    }

@@ -62,7 +62,8 @@ def scan(
 
 def _scan_results(split: ResultSplit, config: EvaluateConfig, fingerprint: str) -> Iterator[dict[str, Any]]:
     for row in read_results(split.output, split.run, split.shard, split.rows, config.storage):
-        kinds = split.asked.kinds(row["record_id"])
+        several = row["rollout"] is not None
+        kinds = split.asked.kinds(row["work_id"] if several else row["record_id"])
         about = describe_result(row, split.output, split.run, config)
         if kinds and row["status"] == Status.failed:
             kinds = [RESULT]

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict, StoreError
+from mira_batch.core.identity import name_rollout
 from mira_batch.core.types import Status
 from mira_batch.evaluate.controls import RESULT
 from mira_batch.evaluate.statistics import Floats
@@ -28,8 +28,8 @@ OVERALL = "overall"
 """The name of a judge's score in [0, 1], among those of its axes."""
 Bools = NDArray[np.bool_]
 _AS_THEY_ARE = (
-    "of", "instruction", "source", "source_digest", "result_digest", "num_steps", "edit_seconds", "edit_cost",
-    "cost",
+    "of", "rollout", "instruction", "source", "source_digest", "result_digest", "num_steps", "edit_seconds",
+    "edit_cost", "cost",
 )  # fmt: skip
 _REPEATED = ("judged", "group", "run", "error_kind", "result_status", "protocol")
 """Columns of a few texts, of which each is kept once."""
@@ -40,7 +40,7 @@ _ROWS = 20_000
 _Part = tuple[pa.Table, dict[str, Floats]]
 """Some rows: the table of `Judgings`, and its values."""
 
-_DETAILS = ("of", "axes", "protocol", "error_kind", "error_message", "reason", "raw")
+_DETAILS = ("record_id", "axes", "protocol", "error_kind", "error_message", "reason", "raw")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Judgings:
 
     table: pa.Table
     """Columns of schema `SCORES` without what the judge said in words; its identity is `judge`, the seconds
-    that it took `judge_seconds`."""
+    that it took `judge_seconds`. Where there are several rollouts of a record, `of` names each by itself."""
     values: Mapping[str, Floats]
     """The score, as `OVERALL`, and the axes' values by name, NaN where there is none, [rows]."""
     clusters: NDArray[np.int32]
@@ -247,13 +247,13 @@ def read_details(run: str, storage: StorageConfig, records: Collection[str]) -> 
     Raises:
         StoreError: it has no results, or they can't be read.
     """
-    wanted = (ds.field("judged") == RESULT) & ds.field("of").isin(pa.array(records, pa.string()))
+    wanted = (pc.field("judged") == RESULT) & pc.field("record_id").isin(pa.array(records, pa.string()))
     found: dict[str, dict[str, Any]] = {}
     try:
         for batch in results_dataset(run, storage).to_batches(
             columns=list(_DETAILS), filter=wanted, batch_size=64, cache_metadata=False
         ):
-            found |= {row["of"]: row for row in batch.to_pylist()}
+            found |= {row["record_id"]: row for row in batch.to_pylist()}
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{run}/results: can't be read: {shorten_error(error)}") from error
     return found
@@ -277,7 +277,10 @@ def _gather(tables: Iterable[pa.Table], columns: Sequence[str]) -> Iterator[pa.T
 
 def _condense(table: pa.Table, kept: Iterable[str], scales: dict[str, tuple[float, float]]) -> _Part:
     """Rows of schema `SCORES` column by column. The scales of their axes are added to `scales`."""
-    columns = {name: table[name] for name in kept}
+    columns = {name: table[name] for name in kept if name != "rollout"}
+    if table["rollout"].null_count < table.num_rows:  # each by a name of its own
+        pairs = zip(table["of"].to_pylist(), table["rollout"].to_pylist(), strict=True)
+        columns["of"] = pa.chunked_array([[name_rollout(*pair) for pair in pairs]], pa.string())
     columns |= {name: table[name].dictionary_encode() for name in _REPEATED}
     structs = table.select(["models", "seconds"]).flatten()
     columns |= {

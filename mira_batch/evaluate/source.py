@@ -13,8 +13,12 @@ from mira_batch.core.types import Status
 from mira_batch.evaluate.against import find_both
 from mira_batch.evaluate.controls import ALL, Asked, draw
 from mira_batch.evaluate.places import NEEDED, ROW_BYTES, SPLIT_BYTES, find_kind, name_version, read_standing
+from mira_batch.storage.catalogue.where import parse_where
 from mira_batch.storage.manifest import Split, find_manifest, scan_split
+from mira_batch.storage.run.layout import read_run
+from mira_batch.storage.run.rollouts import count_rollouts
 from mira_batch.storage.source import Source
+from mira_batch.storage.stores import open_store
 
 _OTHERS = 16
 """Results that are at hand to be shown as those of others."""
@@ -74,21 +78,21 @@ def find_source(config: EvaluateConfig) -> Source:
 
 
 def _find_results(config: EvaluateConfig, one_run: bool) -> Source:
-    from mira_batch.storage.catalogue.where import parse_where  # its sqlglot takes long to import
-
     place, where = config.input.manifest, parse_where(config.input.where)
     output, tables = read_standing(place, one_run, config)
+    several = one_run and count_rollouts(read_run(open_store(place, config.storage, make=False))) > 1
+    name = "work_id" if several else "record_id"
     files: dict[tuple[str, int], list[int]] = defaultdict(list)
     records: dict[str, bool] = {}
     version: list[str] = []
     others: dict[str, Other] = {}
     for table in tables:
-        for row in table.filter(where).select(list(NEEDED)).to_pylist():
+        for row in table.filter(where).select([*NEEDED, "work_id"]).to_pylist():
             files[row["run"], row["shard"]].append(row["row"])
-            records[row["record_id"]] = row["status"] != Status.failed
+            records[row[name]] = row["status"] != Status.failed
             version.append(name_version(row))
             original, digest = row["source_digest"], row["result_digest"]
-            if records[row["record_id"]] and original and len(others) < _OTHERS:
+            if records[row[name]] and original and len(others) < _OTHERS:
                 others.setdefault(original, Other(original, row["run"], row["shard"], row["row"], digest))
     if not files:
         raise ManifestError(

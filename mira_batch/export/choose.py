@@ -20,6 +20,7 @@ from mira_batch.storage.catalogue.decided import (
     read_verdicts_of_runs,
 )
 from mira_batch.storage.catalogue.standing import find_standing_rows
+from mira_batch.storage.catalogue.where import parse_where
 from mira_batch.storage.run.decisions import APPROVE
 from mira_batch.storage.stores import Store
 
@@ -74,8 +75,6 @@ def choose(config: ExportConfig, look: Callable[[], None]) -> Choice:
         StoreError: there is no run, or one is damaged.
     """
     found = find_standing_rows(config.source, config.one_run, config.storage)
-    from mira_batch.storage.catalogue.where import parse_where  # its sqlglot takes long to import
-
     where = parse_where(config.where)
     verdicts = _read_verdicts(config, found.runs) if config.approved_only else None
     choice = Choice(found.output, found.runs, iter(()))

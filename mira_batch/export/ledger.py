@@ -26,7 +26,7 @@ from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.export.names import OWN
 from mira_batch.storage import schema
 from mira_batch.storage.run.layout import RUN, read_document
-from mira_batch.storage.stores import READ_ERRORS, Store, open_arrow_filesystem, shorten_error
+from mira_batch.storage.stores import Store, open_arrow_filesystem, read_errors, shorten_error
 
 _ABOUT = f"{OWN}/export.json"
 _OUTPUT = b"mira_batch.output"
@@ -146,7 +146,7 @@ def read_part(store: Store, number: int, part: int, storage: StorageConfig) -> p
     with _open(store, number, storage) as parquet:
         try:
             return parquet.read_row_group(part).cast(schema.EXPORTED)
-        except (pa.ArrowException, *READ_ERRORS) as error:
+        except (pa.ArrowException, *read_errors()) as error:
             raise _damaged(store, number, error) from error
 
 
@@ -154,7 +154,7 @@ def _open(store: Store, number: int, storage: StorageConfig) -> pq.ParquetFile:
     fs, path = open_arrow_filesystem(store.locate(plan_key(number)), storage)
     try:
         return pq.ParquetFile(path, filesystem=fs, page_checksum_verification=True)
-    except (pa.ArrowException, *READ_ERRORS) as error:
+    except (pa.ArrowException, *read_errors()) as error:
         raise _damaged(store, number, error) from error
 
 

@@ -32,7 +32,7 @@ from mira_batch.storage.run.layout import RUN
 from mira_batch.storage.run.steplog import ShardLog
 from mira_batch.storage.run.verify import RowCheck
 from mira_batch.storage.source import Source
-from mira_batch.storage.stores import READ_ERRORS, Store, file_exists, shorten_error
+from mira_batch.storage.stores import Store, file_exists, read_errors, shorten_error
 
 
 class InspectJob:
@@ -81,7 +81,7 @@ class InspectJob:
         source = self.config.input
         try:
             is_run = file_exists(f"{source.manifest}/{RUN}", self.config.storage)
-        except READ_ERRORS as error:
+        except read_errors() as error:
             raise ManifestError(
                 f"{source.manifest}: can't be looked at; check the path and the credentials "
                 f"({shorten_error(error)})"

@@ -10,7 +10,7 @@ from mira_batch.core.errors import ConfigError, MiraError, describe, is_interrup
 from mira_batch.core.source_type import GENERATIVE, find_type_problem
 from mira_batch.core.text import MOST_MESSAGE, clean_text
 from mira_batch.models.imports import import_foreign
-from mira_batch.models.serving import EDITOR, Role
+from mira_batch.models.serving import EDITOR, POLICY, Role
 
 
 def build_custom(config: CustomConfig, role: Role) -> Any:
@@ -64,6 +64,10 @@ def _find_problems(model: object, method: str) -> list[str]:
     for name in ("bucket", method):
         if not callable(getattr(model, name, None)):
             problems.append(f"{name} should be a method")
+    version = getattr(model, "prompt_version", None)
+    is_text = isinstance(version, str) and clean_text(version, MOST_MESSAGE) == version
+    if method == POLICY.method and version is not None and not is_text:
+        problems.append(f"prompt_version should be a text of at most {MOST_MESSAGE:,} characters")
     if method == EDITOR.method and (problem := find_type_problem(getattr(model, "source_type", GENERATIVE))):
         problems.append(problem)
     return problems

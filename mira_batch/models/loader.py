@@ -40,6 +40,7 @@ from mira_batch.models.registry import Fetch, build_backend, build_model, build_
 from mira_batch.models.serving import (
     EDITOR,
     JUDGE,
+    POLICY,
     ROLES,
     CallsInProgress,
     Endpoint,
@@ -77,6 +78,7 @@ class ModelClients(Mapping[str, ModelClient[Any, Any]]):
         identities: Mapping[str, str | None],
         restore: Callable[[Any, Any], Any] | None = None,
         source_type: str = GENERATIVE,
+        prompt_version: str | None = None,
     ) -> None:
         self._clients = dict(clients)
         self.identities = dict(identities)
@@ -85,6 +87,8 @@ class ModelClients(Mapping[str, ModelClient[Any, Any]]):
         """The editor's own `restore(image, original)`, where it has one; see `core.ports.Editor`."""
         self.source_type = source_type
         """What the editor's edits make of an image, by `core.source_type`; empty: they are not marked."""
+        self.prompt_version = prompt_version
+        """Which prompt the policy is asked with; None for one that has none."""
 
     def __getitem__(self, role: str) -> ModelClient[Any, Any]:
         return self._clients[role]
@@ -116,7 +120,10 @@ class ModelClients(Mapping[str, ModelClient[Any, Any]]):
 
 
 async def load_models(
-    specs: Mapping[str, ModelSpec], fetch: Fetch = no_weights, max_pixels: int = MOST_PIXELS
+    specs: Mapping[str, ModelSpec],
+    fetch: Fetch = no_weights,
+    max_pixels: int = MOST_PIXELS,
+    log_tokens: bool = False,
 ) -> ModelClients:
     """Build every copy of every model and start its thread. It takes as long as loading takes, and blocks.
 
@@ -124,6 +131,7 @@ async def load_models(
         specs: the models of a job by role name, in the order in which they are to be loaded.
         fetch: brings weights to this node; called once for each location.
         max_pixels: the most that an editor's image may have.
+        log_tokens: whether the policy is to tell the tokens of its answers.
 
     Returns:
         Their clients, which belong to the running event loop.
@@ -131,7 +139,7 @@ async def load_models(
     Raises:
         ConfigError: a model can't be built as configured.
     """
-    loading = _Loading(cache(fetch), max_pixels)
+    loading = _Loading(cache(fetch), max_pixels, log_tokens)
     models = {
         name: loading.build(ROLES[name], config, limit_seconds, ROLES[name].field)
         for name, (config, limit_seconds) in specs.items()
@@ -140,7 +148,9 @@ async def load_models(
     identities = {name: models[name].identity if name in models else None for name in ROLES}
     editor = models[EDITOR.name].first if EDITOR.name in models else None
     source_type = getattr(editor, "source_type", GENERATIVE) or ""
-    return ModelClients(clients, identities, getattr(editor, "restore", None), source_type)
+    policy = models[POLICY.name].first if POLICY.name in models else None
+    prompt_version = getattr(policy, "prompt_version", None)
+    return ModelClients(clients, identities, getattr(editor, "restore", None), source_type, prompt_version)
 
 
 def load_comparer(
@@ -205,9 +215,10 @@ class _Built:
 class _Loading:
     """Builds the models of one process."""
 
-    def __init__(self, fetch: Fetch, max_pixels: int) -> None:
+    def __init__(self, fetch: Fetch, max_pixels: int, log_tokens: bool = False) -> None:
         self._fetch = fetch
         self._max_pixels = max_pixels
+        self._log_tokens = log_tokens
         self._in_progress = CallsInProgress()
         self._loaded = Loaded()
         """What all of them have loaded. It is let go of with this object, but for what they hold."""
@@ -228,6 +239,9 @@ class _Loading:
         copies = [
             build_model(role.name, config, self._fetch, device, loaded) for device in list_copies(config)
         ]
+        if role is POLICY and self._log_tokens:
+            for copy in copies:
+                _ask_for_tokens(copy, config.type)
         return self._serve(role, copies, config, limit)
 
     def build_comparer(self, config: PairwiseConfig, limit: float | None, field: str) -> _Built:
@@ -277,6 +291,15 @@ class _Loading:
             return _open_client(role, copies, config, limit, self._in_progress, self._max_pixels)
 
         return _Built(copies[0].identity, start, copies[0])
+
+
+def _ask_for_tokens(policy: Any, kind: str) -> None:
+    if not hasattr(policy, "log_tokens"):
+        raise ConfigError(
+            f"output.tokens: this policy of type {kind} can't tell the tokens of its answers: it has no "
+            "log_tokens (see mira_batch.core.ports.Policy); leave it out"
+        )
+    policy.log_tokens = True
 
 
 def _open_client(

@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.core.errors import RunConflict
 from mira_batch.report.cards import CardReader
 from mira_batch.report.contents import Card, Chart, Entry
 from mira_batch.report.totals import Totals, read_totals
 from mira_batch.storage.run.layout import read_edit_run
+from mira_batch.storage.run.rollouts import refuse_rollouts
 from mira_batch.storage.stores import Store, open_arrow_filesystem, open_store
 
 SAME, OTHER, NONE, ABSENT = "same result", "another result", "no result in either", "not in that run"
@@ -38,7 +40,13 @@ class Earlier:
             pa.ArrowException, OSError: a result file can't be read.
         """
         store = open_store(uri, config.storage, make=False)
-        manifest = frozenset(file["path"] for file in read_edit_run(store)["manifest"])
+        about = read_edit_run(store)
+        refuse_rollouts(about, uri, "name another run")
+        if config.rollouts > 1:
+            raise RunConflict(
+                f"--against: is for runs of one result a record, not of {config.rollouts} rollouts"
+            )
+        manifest = frozenset(file["path"] for file in about["manifest"])
         self.name = store.name
         self._reader = CardReader(config, store, manifest)
         self._totals = read_totals(store, config.storage)

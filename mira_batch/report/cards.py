@@ -14,7 +14,7 @@ from PIL import Image
 
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import RecordError, StoreError
-from mira_batch.core.identity import frame_of
+from mira_batch.core.identity import frame_of, name_rollout
 from mira_batch.core.types import Status
 from mira_batch.report.contents import Card, Entry, Picture
 from mira_batch.report.pictures import encode_whole, shrink
@@ -82,7 +82,7 @@ class CardReader:
         )
         scores = [step["score"] for step in row["steps"] if step["accepted"]]
         return Card(
-            record_id=row["record_id"],
+            record_id=name_rollout(row["record_id"], row.get("rollout")),
             instruction=row["instruction"],
             status=row["status"],
             outcome=row["error_kind"] if failed else row["stop_reason"],

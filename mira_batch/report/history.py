@@ -15,6 +15,7 @@ from rich.text import Text
 from mira_batch.catalogue.compare import Difference
 from mira_batch.catalogue.explain import Explanation
 from mira_batch.core.figures import show_dollars
+from mira_batch.core.identity import name_rollout
 from mira_batch.core.replay import Replay
 from mira_batch.core.text import show_text
 from mira_batch.report.causes import name_cause
@@ -55,7 +56,8 @@ def print_explanation(console: Console, found: Explanation) -> None:
 def print_trajectory(console: Console, found: FoundTrajectory, written: Sequence[Path]) -> None:
     """What the loop did with a record, step by step; images where the terminal shows some."""
     row = found.row
-    console.print(Text(show_text(row["record_id"]), "bold"), Text(show_text(row["instruction"])))
+    name = name_rollout(row["record_id"], row["rollout"])
+    console.print(Text(show_text(name), "bold"), Text(show_text(row["instruction"])))
     outcome = row["error_kind"] or row["stop_reason"] or ""
     state = Text(row["status"], _COLOURS.get(row["status"], "")) + Text(f"  {outcome}")
     if row["error_message"]:

@@ -23,7 +23,8 @@ from mira_batch.report.render import render_review
 from mira_batch.report.totals import read_totals
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.decisions import REASONS
-from mira_batch.storage.stores import READ_ERRORS, Store, open_store
+from mira_batch.storage.run.rollouts import refuse_rollouts
+from mira_batch.storage.stores import Store, open_store, read_errors
 
 DEFAULT_SIZE = 299
 """Where all of so many are approved, at most 1 % of the run are bad, with 95 % confidence."""
@@ -64,6 +65,7 @@ def write_review(
     """
     store = open_store(run, config.storage, make=False)
     about = layout.read_edit_run(store)
+    refuse_rollouts(about, run, "decisions are about one result of a record")
     reader = CardReader(config, store, frozenset(file["path"] for file in about["manifest"]), whole=True)
     try:
         totals = read_totals(store, config.storage)
@@ -74,7 +76,7 @@ def write_review(
             )
         chunks = Chunks(store, layout.REVIEW_FILES, one_file)
         rows = _collect(chunks, reader, totals, sample)
-    except (pa.ArrowException, *READ_ERRORS) as error:
+    except (pa.ArrowException, *read_errors()) as error:
         raise StoreError(f"{run}/results: can't be read: {describe(error)[:300]}") from error
     rule = describe_rule(sample, stratify)
     _write(store, chunks, rows, {"id": about["run_id"], "manifest": config.input.manifest}, sample, rule)

@@ -15,17 +15,17 @@ import pyarrow.parquet as pq
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, RunConflict
-from mira_batch.core.identity import content_hash
+from mira_batch.core.identity import content_hash, name_rollout
 from mira_batch.core.types import Status
 from mira_batch.evaluate.scores import OVERALL, Scores, read_details, read_scores, refuse_pairs
 from mira_batch.report.contents import Card, Verdict
 from mira_batch.report.data import clip
 from mira_batch.report.score_charts import FAILED, JUDGED, NOT, NOTHING, Kept, make_scoring, name_charts
 from mira_batch.report.totals import Totals
-from mira_batch.storage.run.results import tell_unfinished
+from mira_batch.storage.run.results import fill_added, tell_unfinished
 from mira_batch.storage.stores import Store, open_arrow_filesystem
 
-_COLUMNS = ["record_id", "status", "stop_reason", "result_digest", "source_digest", "instruction"]
+_COLUMNS = ["record_id", "rollout", "status", "stop_reason", "result_digest", "source_digest", "instruction"]
 
 
 _WHY_NOT = {
@@ -80,11 +80,12 @@ class Scored:
         self._kept: dict[str, Kept] = {}
         counts: Counter[str] = Counter()
         for result in results:
-            row = judged.get(result["record_id"])
+            name = name_rollout(result["record_id"], result["rollout"])
+            row = judged.get(name)
             fit = "" if row is None else _fit(result, row)
             counts[fit] += row is not None
             failed = result["status"] == Status.failed
-            self._kept[result["record_id"]] = _keep(failed, row if fit == "joined" else None, fit)
+            self._kept[name] = _keep(failed, row if fit == "joined" else None, fit)
         found = {name: counts[name] for name in ("joined", "other_pixels", "asked_otherwise")}
         self.join = Join(scores.run, **found, absent=len(judged) - counts.total())
         """How they fit."""
@@ -244,4 +245,5 @@ def _list_results(store: Store, storage: StorageConfig, totals: Totals) -> Itera
     fs, _ = open_arrow_filesystem(store.uri, storage)
     for file in totals.files:
         with pq.ParquetFile(file, filesystem=fs) as parquet:
-            yield from tell_unfinished(parquet.read(columns=_COLUMNS)).to_pylist()
+            known = [name for name in _COLUMNS if name in parquet.schema_arrow.names]
+            yield from fill_added(tell_unfinished(parquet.read(columns=known)), _COLUMNS).to_pylist()

@@ -30,7 +30,7 @@ from mira_batch.report.scored import Join, Scored, read_scorings
 from mira_batch.report.totals import Totals, read_totals
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.planfile import read_rejects
-from mira_batch.storage.stores import READ_ERRORS, open_store
+from mira_batch.storage.stores import open_store, read_errors
 
 _REJECTS = 50
 _PER_CHUNK = 4
@@ -100,7 +100,7 @@ def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None 
         charts = make_charts(totals.tally, totals.histograms, scores)
         if earlier is not None:
             charts.insert(0, earlier.make_chart(store, config, totals))
-    except (pa.ArrowException, *READ_ERRORS) as error:
+    except (pa.ArrowException, *read_errors()) as error:
         raise StoreError(f"{summary.results}: can't be read: {describe(error)[:300]}") from error
     said = [scored.scoring for scored in scorings]
     dumped = list(dump_charts([*charts, *(chart for each in said for chart in each.charts)]))

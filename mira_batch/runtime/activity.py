@@ -31,7 +31,7 @@ class ActivityReport:
         """A record does this from now on: reading, the role of a model, logging or writing.
 
         Args:
-            record_id: which record.
+            record_id: which record; of several trajectories of one, which of them.
             doing: what.
             step: at which step of its trajectory, from 0; None, the one it was at.
         """

@@ -17,6 +17,7 @@ import pyarrow as pa
 from mira_batch.config.base import Strict
 from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import MiraError
+from mira_batch.core.identity import name_rollout
 from mira_batch.core.receipts import Tally
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import Failure
@@ -47,6 +48,11 @@ class PlanRow:
     readable: bool = True
     """False where the process died even while the row of this record's failure was made: then what it points
     to had better not be opened again."""
+
+    @property
+    def name(self) -> str:
+        """What it is called among the others of its run, of which some may be of the same record."""
+        return name_rollout(self.record_id, self.columns.get("rollout"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from mira_batch.runtime.job import Job
 from mira_batch.runtime.plan import Known
 from mira_batch.storage.catalogue.fold import fold
 from mira_batch.storage.catalogue.place import Catalogue, look_at_catalogue, open_catalogue
+from mira_batch.storage.catalogue.snapshot import Snapshot
 from mira_batch.storage.run.layout import RunSpec
 from mira_batch.storage.stores import open_store
 
@@ -28,7 +29,8 @@ def look_at(spec: RunSpec) -> Catalogue:
 
 
 def read_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Known:
-    """The catalogue of this job, with all in it that runs have committed by now.
+    """The catalogue of this job, with all in it that runs have committed by now. To a run with several rows
+    of each record, which is no part of it, it is empty.
 
     Args:
         job: the job.
@@ -39,6 +41,8 @@ def read_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Known:
         StoreError: the store can't be used, or the newest snapshot is damaged.
     """
     catalogue = open_catalogue_of(spec)
+    if job.config.copies > 1:
+        return Known(catalogue, Snapshot(0))
     return Known(catalogue, fold(catalogue, job.result_schema, _tell(watch)))
 
 
@@ -54,6 +58,9 @@ def peek_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Iterator[Known]:
         StoreError: as `read_catalogue`.
     """
     catalogue = look_at(spec)
+    if job.config.copies > 1:
+        yield Known(catalogue, Snapshot(0))
+        return
     with tempfile.TemporaryDirectory(prefix="mira-batch-") as folder:
         own = open_store(folder, spec.storage)
         found = fold(catalogue, job.result_schema, _tell(watch), into=own)

@@ -32,6 +32,7 @@ from mira_batch.storage.catalogue.snapshot import Snapshot
 from mira_batch.storage.run.layout import RunSpec, find_changed_settings, hash_form, read_run
 from mira_batch.storage.run.planfile import LeftOut, Plan, SkippedBy
 from mira_batch.storage.run.planwriter import PlanWriter
+from mira_batch.storage.run.rollouts import expand_rollouts
 from mira_batch.storage.stores import Store, open_store
 
 _LEAST_BUCKETS = 64
@@ -302,13 +303,16 @@ def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
     for table in found.rows.read():
         causes = found.causes[start : start + table.num_rows]
         start += table.num_rows
-        writer.add(table.filter(pa.array(causes >= Cause.new)).select(job.plan_schema.names))
+        wanted = table.filter(pa.array(causes >= Cause.new)).select(job.plan_schema.names)
+        writer.add(expand_rollouts(wanted, job.config.copies))
     for pointers in found.pointers.read(_MOST_POINTERS):
         writer.point(pointers)
     writer.close()
     adopt_steps(known.catalogue, store.name, steps, writer.shards)
     least = known.snapshot.newest_plan
     number = partial(take_number, known.catalogue, store.name, found.form, least)
+    if job.config.copies > 1:  # plans of the catalogue alone have one
+        number = int
     rejects = pa.concat_tables([schema.REJECTS.empty_table(), *found.find_rejects()])
     plan = writer.finish(rejects, found.left_out, number)
     drop_steps(known.catalogue, steps, writer.shards)

@@ -102,7 +102,7 @@ class ShardRun:
                     return None
                 raise JobError(f"{self._name(row)}: was postponed, but the run is not ending") from None
             finally:
-                self._context.activity.leave(row.record_id)
+                self._context.activity.leave(row.name)
             self.tally += result.tally
             return result.row
 
@@ -128,7 +128,7 @@ class ShardRun:
             raise JobError(f"{self._name(row)}: its tally must count one record: ok, unfinished or failed")
 
     def _name(self, row: PlanRow) -> str:
-        return f"job {self._job.config.job}: record {row.record_id!r}"
+        return f"job {self._job.config.job}: record {row.name!r}"
 
     async def _run_alone(self, row: PlanRow) -> RecordResult:
         """A record of a shard whose worker died, alone in the process, the attempt noted first."""

@@ -59,7 +59,7 @@ def describe_plan(config: JobConfig, found: Comparison, begins: bool = True) -> 
     workers, why = config.workers, found.left_out.causes
     if not begins:
         why = {_WAITING.get(name, name): cause for name, cause in why.items()}
-    records = found.count() if begins else 0
+    records = found.count() * config.copies if begins else 0
     unusable = (Cause.rejected.name, Cause.duplicate.name)
     return RunSummary(
         run="",

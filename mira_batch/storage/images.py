@@ -27,11 +27,11 @@ from mira_batch.storage.jpeg import is_cut_short, lacks_scans
 from mira_batch.storage.png import check_pixels, drop_texts, find_foreign_colours, lacks_rows
 from mira_batch.storage.spelling import list_spellings
 from mira_batch.storage.stores import (
-    READ_ERRORS,
     describe_read_error,
     file_exists,
     find_size,
     read_bytes,
+    read_errors,
     read_surely,
 )
 
@@ -87,7 +87,7 @@ def fetch(
     check_allowed(uri, source.allowed)
     try:
         data = read_bytes(uri, storage, source.max_bytes, on_retry, stopped, admit, seconds)
-    except READ_ERRORS as error:
+    except read_errors() as error:
         hint = _find_other_spelling(uri, source, storage) if isinstance(error, FileNotFoundError) else ""
         raise RecordError(ErrorKind.image_unreadable, describe_read_error(uri, error) + hint) from error
     check_bytes(len(data), uri, source)
@@ -101,7 +101,7 @@ def _find_other_spelling(uri: str, source: ManifestConfig, storage: StorageConfi
             check_allowed(other, source.allowed)
             if file_exists(other, storage):
                 return f"; it is there {how}: correct the manifest, or rename the file"
-        except (RecordError, StoreError, *READ_ERRORS):
+        except (RecordError, StoreError, *read_errors()):
             continue
     return ""
 

@@ -10,13 +10,10 @@ import json
 
 import pyarrow as pa
 
+from mira_batch.storage.structs import ANSWER, CANDIDATE, IMAGE, JUDGED, JUDGEMENT, SECONDS, STEP
+
 STEP_VERSION = 2
 """Form of a step file; a file with another number is not trusted."""
-
-IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-"""A Hugging Face image: encoded bytes, or the URI of an object of its own."""
-
-SECONDS = pa.struct([(name, pa.float64()) for name in ("policy", "editor", "judge", "waiting", "io")])
 
 PLAN = pa.schema(
     [
@@ -53,37 +50,6 @@ def scan_schema(plan: pa.Schema) -> pa.Schema:
     return pa.schema([*plan, *REJECTS.remove(1), ("digest", pa.binary(16))])
 
 
-STEP = pa.struct(
-    [
-        ("index", pa.int32()),
-        ("thought", pa.string()),
-        ("instruction", pa.string()),
-        ("raw_answer", pa.string()),
-        ("image", IMAGE),
-        ("seed", pa.int64()),
-        ("attempt", pa.int32()),
-        ("accepted", pa.bool_()),
-        ("score", pa.float64()),
-        ("before", pa.string()),
-        ("after", pa.string()),
-        ("seconds", SECONDS),
-        ("cost", pa.float64()),  # US dollars that endpoints charged
-    ]
-)
-
-
-CANDIDATE = pa.struct(
-    [
-        ("step", pa.int32()),
-        ("attempt", pa.int32()),
-        ("seed", pa.int64()),
-        ("after", pa.string()),  # digest of the image it gave
-        ("score", pa.float64()),
-        ("entropy", pa.float64()),  # of the judge, in nats; null where it doesn't say
-    ]
-)
-
-
 def _describe_feature(kind: pa.DataType) -> object:
     """The Hugging Face feature that shows a column of this type."""
     if kind == IMAGE:
@@ -92,7 +58,7 @@ def _describe_feature(kind: pa.DataType) -> object:
         return {field.name: _describe_feature(field.type) for field in kind}
     if pa.types.is_list(kind):
         return [_describe_feature(kind.value_type)]
-    names = {"double": "float64"}
+    names = {"double": "float64", "float": "float32"}
     return {"_type": "Value", "dtype": names.get(str(kind), str(kind))}
 
 
@@ -102,7 +68,6 @@ def add_features(schema: pa.Schema) -> pa.Schema:
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
 
-_AXIS = ("value", "low", "high")
 FACTS = pa.schema(
     [
         ("record_id", pa.string()),
@@ -185,13 +150,21 @@ RESULTS = add_features(
             ("fidelity", FIDELITY),  # null of a failed record, and with `output.fidelity: false`
             # And all images that were drawn for the steps and judged, those that were not taken included:
             ("candidates", pa.list_(CANDIDATE)),
+            # What training a policy needs to know (docs/learning.md):
+            ("rollout", pa.int32()),  # which of the record's trajectories, from 0; null where there is one
+            ("prompt_version", pa.string()),  # of what the policy was asked; null where it has no prompt
+            ("answers", pa.list_(ANSWER)),  # of the policy; null without `output.tokens`
+            ("judgements", pa.list_(JUDGED)),  # of all candidates; null without `output.candidates: images`
             ("steps", pa.list_(STEP)),
         ]
     )
 )
 
-ADDED = frozenset({"source_depth", "source_c2pa", "source_type", "fidelity", "candidates"})
-"""Columns of `RESULTS` that files of earlier releases lack. They are read as null."""
+ADDED = frozenset(
+    {"source_depth", "source_c2pa", "source_type", "fidelity", "candidates"}
+    | {"rollout", "prompt_version", "answers", "judgements"}
+)
+"""Columns of `RESULTS`, and of `SCORES`, that files of earlier releases lack. They are read as null."""
 
 _FACTS = [field.name for field in FIDELITY if field.name not in ("shift_x", "shift_y")]
 
@@ -211,6 +184,7 @@ SCORES = pa.schema(
         ("result_digest", pa.string()),  # of the pixels that were judged
         # How the result was made; null for pairs of a manifest:
         ("run", pa.string()),
+        ("rollout", pa.int32()),  # which of the record's trajectories; null where there is one
         ("result_status", pa.string()),
         ("num_steps", pa.int32()),
         ("edit_seconds", pa.float64()),
@@ -221,11 +195,7 @@ SCORES = pa.schema(
         ("against_digest", pa.string()),  # of the pixels
         # What the judge said:
         ("score", pa.float64()),  # in [0, 1]; of a pair 1 the result is preferred, 0.5 neither, 0 the other
-        ("axes", pa.list_(pa.struct([("name", pa.string()), *((n, pa.float64()) for n in _AXIS)]))),
-        ("validity", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
-        ("protocol", pa.string()),
-        ("reason", pa.string()),
-        ("raw", pa.list_(pa.string())),
+        *JUDGEMENT,
         ("models", pa.struct([("judge", pa.string())])),  # identity
         ("seconds", SECONDS),
         ("cost", pa.float64()),  # US dollars that endpoints charged for the judging

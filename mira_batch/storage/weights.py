@@ -25,11 +25,11 @@ from mira_batch.core.errors import ConfigError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Weights
 from mira_batch.storage.stores import (
-    READ_ERRORS,
     describe_read_error,
     download,
     explain_disk_error,
     list_files_below,
+    read_errors,
     shorten_error,
 )
 
@@ -236,7 +236,7 @@ def _list_store(location: str, storage: StorageConfig) -> dict[str, dict[str, An
     """Size and version of each model file below a prefix, by relative path."""
     try:
         found = list_files_below(location, storage)
-    except READ_ERRORS as error:
+    except read_errors() as error:
         raise ConfigError(f"weights: {describe_read_error(location, error)}") from error
     listing = {
         name: {"size": found[name].size, "version": found[name].version}
@@ -260,7 +260,7 @@ def _download_all(
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
             download(f"{location}/{name}", storage, str(file), listing[name]["size"])
-        except READ_ERRORS as error:
+        except read_errors() as error:
             raise ConfigError(f"weights: {describe_read_error(f'{location}/{name}', error)}") from error
 
     with ThreadPoolExecutor(_STREAMS, thread_name_prefix="weights") as pool:

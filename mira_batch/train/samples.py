@@ -21,7 +21,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.identity import content_hash
 from mira_batch.storage.samples import SAMPLES, SAMPLES_VERSION, VERSION_KEY
-from mira_batch.storage.stores import READ_ERRORS, find_files, open_arrow_filesystem, shorten_error
+from mira_batch.storage.stores import find_files, open_arrow_filesystem, read_errors, shorten_error
 
 _COUNTED = ("kind", "origin", "dataset")
 """Columns whose values are counted for the model card."""
@@ -85,7 +85,7 @@ def find_samples(location: str, split: str, storage: StorageConfig) -> SampleSet
             for folder in (location, f"{location.rstrip('/')}/samples")
             for file in find_files(f"{folder.rstrip('/')}/{split}-*.parquet", storage)
         ]
-    except READ_ERRORS as error:
+    except read_errors() as error:
         raise ConfigError(f"data.uri: {location} can't be listed: {shorten_error(error)}") from error
     found: list[SampleFile] = []
     tables: list[pa.Table] = []
@@ -97,7 +97,7 @@ def find_samples(location: str, split: str, storage: StorageConfig) -> SampleSet
                 tables.append(parquet.read(columns=names))
                 meta = parquet.metadata
                 groups = tuple(meta.row_group(group).num_rows for group in range(meta.num_row_groups))
-        except (*READ_ERRORS, pa.ArrowException) as error:
+        except (*read_errors(), pa.ArrowException) as error:
             raise ConfigError(f"{file.location}: can't be read as Parquet: {shorten_error(error)}") from error
         found.append(SampleFile(file.location, file.version, groups))
     if not sum(table.num_rows for table in tables):
@@ -195,7 +195,7 @@ class SampleReader:
         try:
             with _open(location, self._storage) as parquet:
                 table = parquet.read_row_group(group, columns=SAMPLES.names)
-        except (*READ_ERRORS, pa.ArrowException) as error:
+        except (*read_errors(), pa.ArrowException) as error:
             raise ConfigError(
                 f"{location}: row group {group} can't be read: {shorten_error(error)}"
             ) from error

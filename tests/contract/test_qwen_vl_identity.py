@@ -24,8 +24,10 @@ def test_the_identity_names_what_decides_the_answers(model: Path) -> None:
         policy_of(model, "other weights", sampling=GREEDY).identity,
         policy_of(model, sampling=GREEDY, prompt={"guidance": "Never change faces."}).identity,
         policy_of(model, sampling=GREEDY, dtype="bfloat16").identity,
+        policy_of(model, sampling=GREEDY, prompt={"form": "short"}).identity,
     ]
-    assert len({first, *others}) == 5
+    assert len({first, *others}) == 6
+    assert " mira-prompt/1 " in first and " mira-short/1 " in others[-1]
 
 
 def test_where_weights_lie_is_no_part_of_the_identity(model: Path, tmp_path: Path) -> None:

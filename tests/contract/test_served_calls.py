@@ -53,6 +53,8 @@ def test_they_are_what_the_ports_ask_for(server: ModelServer) -> None:
         assert strict.identity != judge.identity
         prompted = OpenAIPolicy(config_of(POLICY_SERVED, server, prompt={"guidance": "No hats."}))
         bare = OpenAIPolicy(config_of(POLICY_SERVED, server, sampling={"temperature": None, "top_p": None}))
+        short = OpenAIPolicy(config_of(POLICY_SERVED, server, prompt={"form": "short"}))
+        assert short.identity.startswith("openai tiny mira-short/1 ")
         assert policy.identity.startswith("openai tiny mira-prompt/")
         assert policy.identity.endswith(" temperature=0 top_p=1 max_tokens=512")
         assert bare.identity.endswith(" temperature=default top_p=default max_tokens=512")
@@ -61,7 +63,7 @@ def test_they_are_what_the_ports_ask_for(server: ModelServer) -> None:
             "openai-images tiny quality=low input_fidelity=high",
             "gemini-images tiny",
         ]
-        for model in (policy, prompted, bare, judge, strict, *editors):
+        for model in (policy, prompted, bare, short, judge, strict, *editors):
             await model.close()
 
     run(main())
@@ -106,6 +108,15 @@ def test_a_policy_is_shown_both_images_the_history_and_the_problem(server: Model
     for part in ("make it shine", "brighten the sky", "it was empty"):
         assert part in asked.text
     assert "Keep the brand's colours." in asked.system and "<edit>" in asked.system
+
+
+def test_a_policy_that_was_trained_is_told_no_rules(server: ModelServer) -> None:
+    request = asks(current=OTHER, history=(STEP,))
+    once(POLICY_SERVED, server, request, prompt={"form": "short"})
+    (asked,) = server.asked
+    assert [same(image, frame.pixels) for image, frame in zip(asked.images, (IMAGE, OTHER), strict=True)]
+    assert asked.system == "Name the next edit, or stop."
+    assert asked.text == f"<instruction>{request.instruction}</instruction>\nDone: {STEP.instruction}"
 
 
 def test_a_policy_gets_its_sampling_and_a_seed_that_every_server_takes(server: ModelServer) -> None:

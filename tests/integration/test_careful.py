@@ -33,7 +33,8 @@ def run_with(tmp_path: Path, workers: int, **more: Any) -> dict[str, dict[str, A
     return rows
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.soak), 3])
+@pytest.mark.soak
+@pytest.mark.parametrize("workers", [1, 3])
 def test_only_the_records_that_exit_the_process_fail(tmp_path: Path, workers: int) -> None:
     policy = {"faults": [{"records": "rec-00003", "does": "exit", "step": 0}]}
     editor = {"faults": [{"records": "rec-00010", "does": "exit", "step": 1}]}

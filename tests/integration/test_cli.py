@@ -173,7 +173,7 @@ def test_wrong_credentials_are_one_clear_message(tmp_path: Path, s3: S3Server) -
 @pytest.mark.parametrize(
     ("backend", "stop"),
     [
-        ("ray", signal.SIGTERM),
+        pytest.param("ray", signal.SIGTERM, marks=pytest.mark.soak),
         ("inline", signal.SIGINT),
         pytest.param("inline", signal.SIGTERM, marks=pytest.mark.soak),
     ],

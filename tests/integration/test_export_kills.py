@@ -182,6 +182,7 @@ def test_a_catalogue_on_s3_keeps_its_names(
 
 @pytest.mark.ray
 @pytest.mark.faults
+@pytest.mark.soak
 def test_on_ray_it_goes_on(output: Path, tmp_path: Path, begin: Begin) -> None:
     to = tmp_path / "to"
     words = command(output, to, "webdataset", "--shard-records", "8", "--set", "ray_from=1")

@@ -56,6 +56,7 @@ def test_an_editor_that_leaks_costs_processes_and_no_record(manifest: Path) -> N
     assert restarts >= (RECORDS - 1) // LEAK
 
 
+@pytest.mark.soak
 def test_so_does_a_policy_that_leaks(manifest: Path) -> None:
     """Its answers are not logged: a process asks again what the one before it was told."""
     ends, restarts = run_all(manifest, odd(policy="make_leaking_policy"))

@@ -81,11 +81,11 @@ class Killer(Progress):
         return False
 
 
-def test_ten_killed_workers_cost_at_most_the_steps_they_were_at(tmp_path: Path) -> None:
-    records = 80
+@pytest.mark.parametrize(("times", "records"), [(3, 30), pytest.param(10, 80, marks=pytest.mark.soak)])
+def test_killed_workers_cost_at_most_the_steps_they_were_at(tmp_path: Path, times: int, records: int) -> None:
     config, log = a_config(tmp_path, records, seconds=0.15)
     expected = left_alone(config, tmp_path / "alone", log)
-    killer = Killer(log, times=10, seed=20261121)
+    killer = Killer(log, times, seed=20261121)
     with ray_session(WorkersConfig(max=2)):
         try:
             summary = run(config, killer)
@@ -95,10 +95,12 @@ def test_ten_killed_workers_cost_at_most_the_steps_they_were_at(tmp_path: Path) 
     assert results(summary.run) == expected
     edits = read_edits(log)
     per_kill = [edits.lost[process] for process in killer.killed]
-    print(f"{edits.repeated} of {summary.steps} steps repeated by 10 kills: {per_kill}; {summary.wall:.0f} s")
-    assert len(killer.killed) == 10 and len(edits.pids) == 12
+    print(f"{edits.repeated} of {summary.steps} steps repeated by {times} kills: {per_kill}")
+    assert len(killer.killed) == times and len(edits.pids) == times + 2
     assert sum(per_kill) == edits.repeated, "only what a killed worker was at is done again"
-    assert max(per_kill) <= IN_FLIGHT and summary.resumed_steps > 0
+    assert max(per_kill) <= IN_FLIGHT
+    if times == 10:  # three may each hit records at their first step
+        assert summary.resumed_steps > 0
 
 
 # A cluster of several nodes on this machine

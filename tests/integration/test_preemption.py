@@ -19,7 +19,7 @@ from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.disturbed import Notes, assert_whole, left_alone, results
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
-RECORDS, IN_FLIGHT = 160, 4
+IN_FLIGHT = 4
 TWO = {"min": 2, "max": 2, "records_in_flight": IN_FLIGHT, "shard_size": 4}
 GRACE = 30
 
@@ -82,29 +82,33 @@ def drain(cluster: Any, node: Any) -> None:
     assert accepted
 
 
+@pytest.mark.parametrize("times", [3, pytest.param(9, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("nodes", [2], indirect=True)
-def test_ten_drained_nodes_cost_nothing_but_the_steps_that_were_cut_off(
-    tmp_path: Path, cluster: Any, nodes: list[Any]
+def test_drained_nodes_cost_nothing_but_the_steps_that_were_cut_off(
+    tmp_path: Path, cluster: Any, nodes: list[Any], times: int
 ) -> None:
+    records = 16 * (times + 1)
     log, hold = tmp_path / "edits.log", tmp_path / "hold"
     editor = counted(log, 0.05, hold=hold, slow=1.0)
     base = {"backend": "ray", "workers": TWO, "policy": {"type": "simulated"}, "editor": editor}
-    config = load_config(settings(make_catalogue(tmp_path / "catalogue", RECORDS), tmp_path / "out", **base))
+    config = load_config(settings(make_catalogue(tmp_path / "catalogue", records), tmp_path / "out", **base))
     expected = left_alone(config, tmp_path / "alone", log)
     hold.mkdir()
     (hold / "slow").touch()  # so that work is left until the last node is gone
-    market = SpotMarket(cluster, nodes, log, hold / "slow", cut_off=[False, False, True] * 3 + [False])
+    market = SpotMarket(
+        cluster, nodes, log, hold / "slow", cut_off=[False, False, True] * (times // 3) + [False]
+    )
     summary: RunSummary = run(config, market)
     print(*market.notes, sep="\n")
-    assert_whole(summary.run, config, RECORDS)
+    assert_whole(summary.run, config, records)
     assert results(summary.run) == expected
     edits = read_edits(log)
     redone = {worker: edits.lost[worker] for worker in market.drained}
-    print(f"{edits.repeated} of {summary.steps} steps repeated by 10 drains: {redone}; {summary.wall:.0f} s")
-    assert len(market.drained) == 10
+    print(f"{edits.repeated} of {summary.steps} steps repeated by {times + 1} drains: {redone}")
+    assert len(market.drained) == times + 1
     assert summary.restarts == 0, "all shards go on side by side"
     assert "worker_crash" not in summary.errors and summary.resumed_steps > 0
     assert all(steps <= (IN_FLIGHT if market.drained[worker] else 0) for worker, steps in redone.items())
     assert sum(redone.values()) == edits.repeated
     over = [note for note in market.notes if "was drained" in note]
-    assert len(over) == 10 and sum("died first" in note for note in over) == 3
+    assert len(over) == times + 1 and sum("died first" in note for note in over) == times // 3

@@ -129,8 +129,13 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 def submit(
     head: Head, folder: Path, *options: str, job: str = "bulk_edit"
 ) -> subprocess.CompletedProcess[str]:
+    """Submit a job, and again for as long as the head is up but its agent, which takes jobs, isn't."""
     entrypoint = ("--", "python", f"jobs/{job}.py", "--config", "job.yaml")
-    return ray_job(head, "submit", "--working-dir", str(folder), *options, *entrypoint)
+    deadline = time.monotonic() + 90
+    while True:
+        done = ray_job(head, "submit", "--working-dir", str(folder), *options, *entrypoint)
+        if "No available agent to submit job" not in done.stdout or time.monotonic() > deadline:
+            return done
 
 
 def ray_job(head: Head, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -50,10 +50,12 @@ MOMENTS: dict[str, tuple[Callable[[Driver, Path], object], Sequence[signal.Signa
     "the first commit": (lambda _, folder: results(folder), BOTH[:1]),
     "the last commit": (lambda _, folder: results(folder) == SHARDS, BOTH),
 }
-"""Each with the signals that are sent then: the first in every test run, the others in `make soak`."""
+"""Each with the signals that are sent then."""
+ALWAYS = {"the first imports", "Ray's start", "the first worker", "the last commit"}
+"""Moments of every test run, with the first of their signals; all others are for `make soak`."""
 SOAK = pytest.mark.soak
 CASES = [
-    pytest.param(moment, number, marks=SOAK if number != numbers[0] else ())
+    pytest.param(moment, number, marks=() if moment in ALWAYS and number == numbers[0] else SOAK)
     for moment, (_, numbers) in MOMENTS.items()
     for number in numbers
 ]

@@ -127,7 +127,7 @@ def end(process: subprocess.Popen[str], seconds: float = 60) -> str:
 # Told to end
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("backend", ["inline", on_ray])
 def test_a_signal_ends_a_run_in_order_and_no_step_is_made_twice(
     job: Job, started: list[subprocess.Popen[str]], backend: str, number: signal.Signals

@@ -103,6 +103,10 @@ class CustomConfig(BatchedConfig):
     def most_entropy(self) -> float:
         return math.inf  # only its judgements say
 
+    @property
+    def tells_tokens(self) -> bool:
+        return True  # or it is refused once it is loaded
+
     @field_validator("factory")
     @classmethod
     def _check_factory(cls, value: str) -> str:

@@ -35,6 +35,11 @@ class ModelConfig(Strict):
         """The greatest entropy, in nats, that it may give as a judge's doubt; None where it gives none."""
         return None
 
+    @property
+    def tells_tokens(self) -> bool:
+        """Whether, as a policy, it can tell the tokens of its answers."""
+        return False
+
     def pixels(self) -> dict[str, Any]:
         """The settings that decide the model's answers, as plain JSON data."""
         return self.model_dump(mode="json", exclude=set(self.OPERATIONAL))

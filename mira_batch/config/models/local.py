@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mira_batch.config.base import Strict
 from mira_batch.config.models.base import AdapterConfig, BatchedConfig, WeightsLocation
+from mira_batch.core.prompt import PromptForm
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 """auto (the first GPU that the worker sees, else the CPU), cpu, or cuda:N as the worker counts its GPUs."""
@@ -25,6 +26,9 @@ def name_device(device: str) -> str:
 class PromptConfig(Strict):
     """What a vision-language policy is shown and told."""
 
+    form: PromptForm = Field(default="full", exclude_if=lambda form: form == "full")
+    """How much it is told. full explains the task and the form of an answer; short shows the images, the
+    instruction and the history alone, for a policy that was trained to answer that."""
     guidance: str = ""
     """Your own rules, added to the system prompt: `Never change faces. Keep the brand's colours.`"""
     history: bool = True
@@ -90,6 +94,10 @@ class QwenVLConfig(QwenWeightsConfig):
     sampling: SamplingConfig = SamplingConfig()
     """How its text is drawn."""
 
+    @property
+    def tells_tokens(self) -> bool:
+        return True
+
 
 class VllmConfig(TorchConfig):
     """A Qwen-VL policy run by vLLM in the worker. Needs the extra: `pip install mira-batch[vllm]`."""
@@ -105,6 +113,10 @@ class VllmConfig(TorchConfig):
     """Share of the GPU's memory vLLM may take; lower it where the editor shares the GPU."""
     max_context: int = Field(default=8_192, ge=512)
     """Longest prompt and answer together, in tokens."""
+
+    @property
+    def tells_tokens(self) -> bool:
+        return True
 
 
 class SpeedConfig(Strict):

@@ -84,6 +84,10 @@ class OpenAIPolicyConfig(ServedConfig):
     sampling: SamplingConfig = SamplingConfig()
     """How its text is drawn; the seed is passed on, and kept to as far as the endpoint does."""
 
+    @property
+    def tells_tokens(self) -> bool:
+        return True
+
 
 class JudgePromptConfig(Strict):
     """What a vision-language judge is shown and told."""

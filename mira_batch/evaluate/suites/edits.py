@@ -10,6 +10,7 @@ from mira_batch.core.types import Status
 from mira_batch.evaluate.benchmarks.aggregate import BenchmarkError
 from mira_batch.storage.run.layout import read_edit_run
 from mira_batch.storage.run.results import results_dataset
+from mira_batch.storage.run.rollouts import refuse_rollouts
 from mira_batch.storage.stores import open_store
 
 _LIGHT = ("record_id", "status", "instruction", "error_kind")
@@ -73,7 +74,8 @@ def find_edits(
     found: dict[str, str] = {}
     failed: dict[str, str] = {}
     for run in runs:
-        read_edit_run(open_store(run, storage, make=False))
+        about = read_edit_run(open_store(run, storage, make=False))
+        refuse_rollouts(about, run, "a benchmark counts one result of each item")
         for batch in results_dataset(run, storage).to_batches(columns=list(_LIGHT), cache_metadata=False):
             for row in batch.to_pylist():
                 name = row["record_id"]

@@ -60,7 +60,7 @@ class QwenVLBackend(QwenVL):
         settings = config.model_copy(update={"sampling": sampling})
         made_by = f"qwen-vl/1 transformers={transformers.__version__}"
         self.max_batch = config.max_batch or MAX_BATCH
-        self.identity = write_identity(made_by, settings, weights, adapter, form="")
+        self.identity = write_identity(made_by, settings, weights, adapter)
         if self._device.type == "cuda":
             self._make_first_call(lambda first, second: Prompt("", (first, second, "Which is better?")))
 

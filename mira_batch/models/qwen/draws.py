@@ -21,8 +21,20 @@ class Draws:
     The n-th token of a row takes the n-th draw of the row's own generator, whatever its neighbours do.
     """
 
-    def __init__(self, sampling: SamplingConfig, seeds: Sequence[int], never_V: Tensor) -> None:
+    def __init__(
+        self, sampling: SamplingConfig, seeds: Sequence[int], never_V: Tensor, log: bool = False
+    ) -> None:
+        """
+        Args:
+            sampling: how tokens are drawn.
+            seeds: of each row.
+            never_V: true for ids that are never said.
+            log: whether to note the log-probability of each token that is drawn.
+        """
         import torch
+
+        self._log = log
+        self._logprobs: list[Tensor] = []
 
         self._temperature, self._top_p = resolve_sampling(sampling)
         self._top_k: int | None = getattr(sampling, "top_k", None)
@@ -31,6 +43,20 @@ class Draws:
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """`input_ids` (B, T) so far, `scores` (B, V) of the next token -> scores (B, V)."""
+        drawn_B_V = self._draw(scores)
+        if self._log:
+            logprobs_B_V = scores.float().log_softmax(dim=-1)  # of what the model gave, before anything else
+            self._logprobs.append(logprobs_B_V.gather(1, drawn_B_V.argmax(dim=-1, keepdim=True)))
+        return drawn_B_V
+
+    def read_logprobs(self) -> Tensor:
+        """The log-probabilities of the tokens drawn so far, (B, N) in float32: log-softmax over the whole
+        vocabulary of the model's own logits. What follows the end of a row means nothing."""
+        import torch
+
+        return torch.cat(self._logprobs, dim=1).cpu()
+
+    def _draw(self, scores: Tensor) -> Tensor:
         import torch
 
         scores_B_V = scores.masked_fill(self._never_V, -torch.inf)

@@ -11,11 +11,12 @@ Shapes: B rows, T tokens of the longest prompt, V vocabulary, P image patches of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mira_batch.config.models.local import QwenWeightsConfig, SamplingConfig
+from mira_batch.core.answers import Tokens
 from mira_batch.core.errors import EngineDead, RecordError, boundary
 from mira_batch.core.identity import frame_of
 from mira_batch.core.prompt import Prompt
@@ -155,16 +156,28 @@ class QwenVL:
             )
 
     def _generate(
-        self, rows: Sequence[Mapping[str, Tensor]], seeds: Sequence[int], longest: int | None = None
+        self,
+        rows: Sequence[Mapping[str, Tensor]],
+        seeds: Sequence[int],
+        longest: int | None = None,
+        log_tokens: bool = False,
     ) -> list[str]:
-        """B rows -> B texts, each a `CutOff` where it reached the token limit."""
-        draws = Draws(self._sampling, seeds, self._never_V)
+        """B rows -> B texts, each a `CutOff` where it reached the token limit; with their tokens, if these
+        are to be logged."""
+        draws = Draws(self._sampling, seeds, self._never_V, log_tokens)
         answers = self._run(rows, longest or self._sampling.max_tokens, draws)
         texts = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
         ends = set(self._ends)
+        drawn = [_take_to_end(row, ends) for row in answers.tolist()]
+        logged: list[Tokens | None] = [None] * len(drawn)
+        if log_tokens:
+            found = draws.read_logprobs().tolist()
+            logged = [
+                Tokens(tuple(ids), tuple(row[: len(ids)])) for ids, row in zip(drawn, found, strict=True)
+            ]
         return [
-            complete_answer(text, self._in_thought, cut_off=ends.isdisjoint(row))
-            for text, row in zip(texts, answers.tolist(), strict=True)
+            complete_answer(text, self._in_thought, ends.isdisjoint(ids), tokens)
+            for text, ids, tokens in zip(texts, drawn, logged, strict=True)
         ]
 
     def _score_first_token(self, rows: Sequence[Mapping[str, Tensor]]) -> Tensor:
@@ -208,6 +221,11 @@ class QwenVL:
             output_logits=tell_logits,
             return_dict_in_generate=tell_logits,
         )
+
+
+def _take_to_end(ids: Sequence[int], ends: Container[int]) -> Sequence[int]:
+    """The tokens of a row up to the one that ends it; what follows is padding."""
+    return next((ids[: place + 1] for place, id_ in enumerate(ids) if id_ in ends), ids)
 
 
 def find_end_tokens(model: Any, tokenizer: Any) -> list[int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mira_batch.config.models.local import QwenVLConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import PolicyRequest
-from mira_batch.core.prompt import Prompt, build_prompt
+from mira_batch.core.prompt import Prompt, build_prompt, prompt_version
 from mira_batch.core.types import ErrorKind, Weights
 from mira_batch.models.qwen.model import MAX_BATCH, QwenVL, Seat
 from mira_batch.models.qwen.shared import answer_rows, write_identity
@@ -54,7 +54,10 @@ class QwenVLPolicy(QwenVL):
         self._config = config
         made_by = f"qwen-vl/1 transformers={transformers.__version__}"
         self.max_batch = config.max_batch or MAX_BATCH
-        self.identity = write_identity(made_by, config, weights, adapter)
+        self.prompt_version = prompt_version(config.prompt.form)
+        self.identity = write_identity(made_by, config, weights, adapter, self.prompt_version)
+        self.log_tokens = False
+        """Whether answers come with their tokens."""
         if self._device.type == "cuda":
             self.warm_up()
 
@@ -67,7 +70,10 @@ class QwenVLPolicy(QwenVL):
         one that can't be asked."""
         rows = [self.encode(request) for request in requests]
         return answer_rows(
-            rows, lambda good, places: self._generate(good, [requests[place].seed for place in places])
+            rows,
+            lambda good, places: self._generate(
+                good, [requests[place].seed for place in places], log_tokens=self.log_tokens
+            ),
         )
 
     def warm_up(self) -> None:
@@ -89,4 +95,5 @@ class QwenVLPolicy(QwenVL):
         return self._encode(self._build_prompt(request))
 
     def _build_prompt(self, request: PolicyRequest) -> Prompt:
-        return build_prompt(request, self._config.prompt.guidance, self._config.prompt.history)
+        shown = self._config.prompt
+        return build_prompt(request, shown.guidance, shown.history, shown.form)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from mira_batch.core.answers import Answered, Tokens
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import fingerprint
-from mira_batch.core.prompt import PROMPT_VERSION
 from mira_batch.core.thoughts import CutOff
 from mira_batch.core.types import ErrorKind, Weights
 from mira_batch.models.serving import lay_on_white
@@ -20,7 +20,7 @@ _WIDEST = 200
 
 
 def write_identity(
-    made_by: str, config: Any, weights: Weights, adapter: Weights | None, form: str = f" {PROMPT_VERSION}"
+    made_by: str, config: Any, weights: Weights, adapter: Weights | None, form: str = ""
 ) -> str:
     """What decides a model's answers. Where the weights came from doesn't count, only what they are.
 
@@ -29,11 +29,12 @@ def write_identity(
         config: its settings.
         weights: its files.
         adapter: those of its LoRA adapter.
-        form: by which words it is asked, after a space; empty where somebody else says that.
+        form: by which words it is asked; empty where somebody else says that.
     """
     settings = {key: value for key, value in config.pixels().items() if key not in ("weights", "adapter")}
     tuned = f" adapter={adapter.identity} scale={config.adapter.scale:g}" if adapter else ""
-    return f"{made_by} weights={weights.identity}{tuned}{form} settings={fingerprint(settings)}"
+    asked = f" {form}" if form else ""
+    return f"{made_by} weights={weights.identity}{tuned}{asked} settings={fingerprint(settings)}"
 
 
 def make_opaque(image: Any, failed: ErrorKind = ErrorKind.policy_failed) -> Any:
@@ -61,16 +62,19 @@ def find_special_tokens(tokenizer: Any, ends: Sequence[int]) -> list[int]:
     return sorted(special - set(ends))
 
 
-def complete_answer(text: str, in_thought: bool, cut_off: bool) -> str:
+def complete_answer(text: str, in_thought: bool, cut_off: bool, tokens: Tokens | None = None) -> str:
     """A model's words as an answer that stands by itself.
 
     Args:
         text: what the model wrote.
         in_thought: whether the chat template has opened a thought before it.
         cut_off: whether it ended at the token limit.
+        tokens: what the model wrote is made of, where that is asked for.
     """
     whole = f"<think>{text}" if in_thought else text
-    return CutOff(whole) if cut_off else whole
+    if cut_off:
+        return CutOff(whole, tokens)
+    return whole if tokens is None else Answered(whole, tokens)
 
 
 def answer_rows(

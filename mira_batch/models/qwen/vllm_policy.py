@@ -12,9 +12,10 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from mira_batch.config.models.local import SamplingConfig, VllmConfig
+from mira_batch.core.answers import Tokens
 from mira_batch.core.errors import ConfigError, RecordError, boundary, describe
 from mira_batch.core.ports import PolicyRequest
-from mira_batch.core.prompt import Prompt, build_prompt
+from mira_batch.core.prompt import Prompt, build_prompt, prompt_version
 from mira_batch.core.thoughts import ends_in_thought
 from mira_batch.core.types import ErrorKind, Weights
 from mira_batch.models.qwen.draws import resolve_sampling
@@ -60,7 +61,10 @@ class VllmPolicy:
         self._never = find_special_tokens(tokenizer, [tokenizer.eos_token_id])
         made_by = f"vllm/1 vllm={vllm.__version__} transformers={transformers.__version__}"
         self.max_batch = config.max_batch or MAX_BATCH
-        self.identity = write_identity(made_by, config, weights, None)
+        self.prompt_version = prompt_version(config.prompt.form)
+        self.identity = write_identity(made_by, config, weights, None, self.prompt_version)
+        self.log_tokens = False
+        """Whether answers come with their tokens."""
 
     def bucket(self, request: PolicyRequest) -> Hashable:
         """All share a call: vLLM schedules them by itself."""
@@ -76,13 +80,17 @@ class VllmPolicy:
 
         shown = self._config.prompt
         rows = [
-            build_chat(build_prompt(request, shown.guidance, shown.history), shown.max_pixels)
+            build_chat(build_prompt(request, shown.guidance, shown.history, shown.form), shown.max_pixels)
             for request in requests
         ]
 
         def answer(good: list[Any], places: list[int]) -> list[str]:
             sampling = [
-                SamplingParams(**build_sampling(self._config.sampling, requests[place].seed, self._never))
+                SamplingParams(
+                    **build_sampling(
+                        self._config.sampling, requests[place].seed, self._never, self.log_tokens
+                    )
+                )
                 for place in places
             ]
             outputs = self._engine.chat(
@@ -96,6 +104,7 @@ class VllmPolicy:
                     output.outputs[0].text,
                     ends_in_thought(output.prompt or ""),
                     cut_off=output.outputs[0].finish_reason != "stop",
+                    tokens=read_tokens(output.outputs[0]) if self.log_tokens else None,
                 )
                 for output in outputs
             ]
@@ -148,10 +157,21 @@ def build_chat(prompt: Prompt, max_pixels: int) -> list[dict[str, Any]] | Record
     return [{"role": "system", "content": prompt.system}, {"role": "user", "content": content}]
 
 
-def build_sampling(sampling: SamplingConfig, seed: int, never: Sequence[int]) -> dict[str, Any]:
+def read_tokens(completion: Any) -> Tokens:
+    """The tokens of one of vLLM's completions, with their log-probabilities, which are its `raw_logprobs`: of
+    the logits as the model gave them."""
+    ids = [int(id_) for id_ in completion.token_ids]
+    logprobs = [float(one[id_].logprob) for id_, one in zip(ids, completion.logprobs, strict=True)]
+    return Tokens(tuple(ids), tuple(logprobs))
+
+
+def build_sampling(
+    sampling: SamplingConfig, seed: int, never: Sequence[int], log_tokens: bool = False
+) -> dict[str, Any]:
     """Arguments of `SamplingParams` for one request."""
     temperature, top_p = resolve_sampling(sampling)
-    return {
+    logged = {"logprobs": 0} if log_tokens else {}  # of the drawn token alone
+    return logged | {
         "temperature": temperature,
         "top_p": top_p,
         "max_tokens": sampling.max_tokens,

@@ -12,6 +12,7 @@ from typing import Any
 from mira_batch.config.base import Strict
 from mira_batch.config.models.local import SamplingConfig
 from mira_batch.config.models.served import ServedConfig
+from mira_batch.core.answers import Answered, Tokens
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import fingerprint
 from mira_batch.core.ports import Priced
@@ -19,7 +20,15 @@ from mira_batch.core.prompt import Prompt
 from mira_batch.core.thoughts import CutOff
 from mira_batch.models.remote.openai_client import open_client, price_call, take_first, turn_openai_faults
 from mira_batch.models.remote.pictures import write_data_url
-from mira_batch.models.serving import MOST_TEXT, Role, charge_errors, lay_on_white, quote
+from mira_batch.models.serving import (
+    MOST_TEXT,
+    EndpointFault,
+    Meaning,
+    Role,
+    charge_errors,
+    lay_on_white,
+    quote,
+)
 
 _UNFINISHED = {"length", "max_tokens", "model_length", "max_output_tokens", "abort", "error"}
 """Finish reasons of an answer that isn't whole, as OpenAI, its gateways, vLLM and SGLang call them."""
@@ -55,20 +64,22 @@ class OpenAIChat:
         words = fingerprint(prompt.model_dump(mode="json"))[:8]
         return f"openai {self._config.model} {form} {words} {describe_sampling(self._sampling)}"
 
-    async def ask(self, prompt: Prompt, seed: int) -> Priced[str]:
+    async def ask(self, prompt: Prompt, seed: int, log_tokens: bool = False) -> Priced[str]:
         """The text of the answer; a `CutOff` where it reached the token limit.
 
         Args:
             prompt: what is shown and told.
             seed: for what is drawn.
+            log_tokens: whether the answer is to come with the log-probabilities of its tokens.
 
         Raises:
-            EndpointFault: the call failed.
+            EndpointFault: the call failed, or there are no log-probabilities in its answer.
             RecordError: the model refuses to answer, or doesn't come to an end.
         """
-        choice, cost = await self.complete(prompt, self._sample(seed))
+        settings = self._sample(seed) | ({"logprobs": True} if log_tokens else {})
+        choice, cost = await self.complete(prompt, settings)
         with charge_errors(cost):
-            return Priced(self._read(choice), cost)
+            return Priced(self._read(choice, log_tokens), cost)
 
     async def complete_token(self, prompt: Prompt, seed: int, top: int) -> tuple[Any, float]:
         """The first choice of an answer of one token, with so many of the likeliest first tokens, and what it
@@ -123,14 +134,17 @@ class OpenAIChat:
             words = quote(refusal or "its content filter", self.key)
             raise RecordError(self._role.refused, f"the endpoint refused to answer: {words}")
 
-    def _read(self, choice: Any) -> str:
+    def _read(self, choice: Any, log_tokens: bool) -> str:
         self.check_refusal(choice)
         text = choice.message.content or ""
         if not isinstance(text, str):  # the client checks no form
             raise RecordError(self._role.failed, f"the answer is no text, but a {type(text).__name__}")
         if len(text) > MOST_TEXT:
             raise RecordError(self._role.failed, f"the answer has {len(text):,} characters")
-        return CutOff(text) if str(choice.finish_reason).lower() in _UNFINISHED else text
+        tokens = read_tokens(choice) if log_tokens else None
+        if str(choice.finish_reason).lower() in _UNFINISHED:
+            return CutOff(text, tokens)
+        return text if tokens is None else Answered(text, tokens)
 
     def _write_messages(self, prompt: Prompt) -> list[Any]:
         content: list[dict[str, Any]] = []
@@ -160,6 +174,23 @@ class OpenAIChat:
         """What bounds the tokens of an answer. OpenAI's newer models refuse the old name; it is the one that
         every compatible server knows."""
         return "max_completion_tokens" if self._config.base_url is None else "max_tokens"
+
+
+def read_tokens(choice: Any) -> Tokens:
+    """The log-probabilities of an answer's tokens. Endpoints don't say which ids these have.
+
+    Raises:
+        EndpointFault: there are none.
+    """
+    content: Any = getattr(getattr(choice, "logprobs", None), "content", None)
+    if content is None:
+        raise EndpointFault(
+            Meaning.settings,
+            "the answer has no logprobs, which output.tokens asks for; take a server that gives them (vLLM, "
+            "SGLang), or leave output.tokens out",
+        )
+    logprobs: Any = tuple(getattr(one, "logprob", None) for one in content)
+    return Tokens(None, logprobs)
 
 
 def describe_sampling(sampling: SamplingConfig) -> str:

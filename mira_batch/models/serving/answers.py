@@ -6,13 +6,16 @@ import math
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
+from mira_batch.core.answers import Answered
 from mira_batch.core.errors import RecordError, describe
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import Axis, Judgement
 from mira_batch.core.text import clean_text
-from mira_batch.core.thoughts import CutOff
 from mira_batch.core.types import ErrorKind, Frame
 from mira_batch.models.serving.images import find_size_problem
+
+_ROUNDED = 1e-3
+"""As much above 0 the logarithm of a probability may be, by rounding."""
 
 
 def check_text(answer: Any) -> str:
@@ -26,7 +29,28 @@ def check_text(answer: Any) -> str:
         raise RecordError(
             ErrorKind.policy_failed, f"the policy answered with a {type(answer).__name__}, not with text"
         )
-    return answer if isinstance(answer, CutOff) else str.__str__(answer)
+    if not isinstance(answer, Answered):
+        return str.__str__(answer)
+    if answer.tokens is not None:
+        _check_tokens(answer.tokens)
+    return answer
+
+
+def _check_tokens(tokens: Any) -> None:
+    ids, logprobs = getattr(tokens, "ids", ()), getattr(tokens, "logprobs", None)
+    if not isinstance(logprobs, tuple) or not all(_is_logprob(value) for value in logprobs):
+        problem = "logarithms of probabilities, which are 0 or less"
+    elif ids is not None and (not isinstance(ids, tuple) or not all(isinstance(i, int) for i in ids)):
+        problem = "ids, which are integers"
+    elif ids is not None and len(ids) != len(logprobs):
+        problem = f"as many logprobs as ids: {len(logprobs)} and {len(ids)}"
+    else:
+        return
+    raise RecordError(ErrorKind.policy_failed, f"the tokens of the policy's answer lack {problem}")
+
+
+def _is_logprob(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value) and value < _ROUNDED
 
 
 def check_frame(image: Any, max_pixels: int) -> Frame:

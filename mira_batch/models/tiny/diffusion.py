@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mira_batch.models.tiny.qwen import CHAT_TEMPLATE, HIDDEN, build_tiny_qwen
+from mira_batch.models.tiny.parts import CHAT_TEMPLATE
+from mira_batch.models.tiny.qwen import HIDDEN, build_tiny_qwen
 from mira_batch.models.torch_support import prepare
 
 PIPELINES = (

@@ -13,37 +13,16 @@ from typing import Any
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import build_prompt
 from mira_batch.core.types import Frame
+from mira_batch.models.tiny.parts import (
+    CHAT_TEMPLATE,
+    count_vocabulary,
+    find_text_ids,
+    find_token_ids,
+    learn_tokenizer,
+    set_ends,
+)
 from mira_batch.models.torch_support import prepare
 
-SPECIAL = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|object_ref_start|>",
-    "<|object_ref_end|>",
-    "<|box_start|>",
-    "<|box_end|>",
-    "<|quad_start|>",
-    "<|quad_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
-"""Qwen's special tokens, in the order of their ids."""
-
-CHAT_TEMPLATE = (
-    "{%- for message in messages -%}"
-    "{{ '<|im_start|>' + message.role + '\\n' }}"
-    "{%- if message.content is string -%}{{ message.content }}"
-    "{%- else -%}{%- for part in message.content -%}"
-    "{%- if part.type == 'image' -%}{{ '<|vision_start|><|image_pad|><|vision_end|>' }}"
-    "{%- elif part.type == 'text' -%}{{ part.text }}{%- endif -%}"
-    "{%- endfor -%}{%- endif -%}{{ '<|im_end|>\\n' }}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}"
-)
 HIDDEN = 64
 """Width of the text model; the pipelines' transformers take its hidden states."""
 _VISION: dict[str, Any] = {
@@ -102,7 +81,7 @@ def write_qwen3_vl(directory: Path) -> None:
         Qwen3VLVideoProcessor,
     )
 
-    tokenizer = _build_tokenizer()
+    tokenizer = learn_tokenizer(_collect_corpus())
     size = {"shortest_edge": 32 * 32, "longest_edge": 32 * 32 * 16}
     processor = Qwen3VLProcessor(
         image_processor=Qwen2VLImageProcessor(
@@ -116,7 +95,7 @@ def write_qwen3_vl(directory: Path) -> None:
     text = {**_size_text_model(tokenizer), "head_dim": HIDDEN // HEADS}
     text["rope_parameters"] = {**text["rope_parameters"], "mrope_interleaved": True}
     config = Qwen3VLConfig(
-        text_config=text, vision_config=vision, tie_word_embeddings=False, **_find_token_ids(tokenizer)
+        text_config=text, vision_config=vision, tie_word_embeddings=False, **find_token_ids(tokenizer)
     )
     _build_seeded(Qwen3VLForConditionalGeneration, config, tokenizer).save_pretrained(directory)
     processor.save_pretrained(directory)
@@ -133,7 +112,7 @@ def build_tiny_qwen() -> tuple[Any, Any, Any]:
         Qwen2VLVideoProcessor,
     )
 
-    tokenizer = _build_tokenizer()
+    tokenizer = learn_tokenizer(_collect_corpus())
     size = {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS}
     processor = Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=size),
@@ -146,15 +125,14 @@ def build_tiny_qwen() -> tuple[Any, Any, Any]:
         text_config=_size_text_model(tokenizer),
         vision_config=vision,
         tie_word_embeddings=False,
-        **_find_token_ids(tokenizer),
+        **find_token_ids(tokenizer),
     )
     return _build_seeded(Qwen2_5_VLForConditionalGeneration, config, tokenizer), tokenizer, processor
 
 
 def _size_text_model(tokenizer: Any) -> dict[str, Any]:
     return {
-        # Rounded up as with the real models, whose last ids have no token either.
-        "vocab_size": -(-(len(tokenizer) + 1) // 64) * 64,
+        "vocab_size": count_vocabulary(tokenizer),
         "hidden_size": HIDDEN,
         "intermediate_size": 2 * HIDDEN,
         "num_hidden_layers": LAYERS,
@@ -162,21 +140,7 @@ def _size_text_model(tokenizer: Any) -> dict[str, Any]:
         "num_key_value_heads": HEADS // 2,
         "max_position_embeddings": 4_096,
         "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": MROPE},
-        "bos_token_id": tokenizer.convert_tokens_to_ids("<|endoftext|>"),
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-
-
-def _find_token_ids(tokenizer: Any) -> dict[str, Any]:
-    return {
-        f"{name}_token_id": tokenizer.convert_tokens_to_ids(token)
-        for name, token in [
-            ("image", "<|image_pad|>"),
-            ("video", "<|video_pad|>"),
-            ("vision_start", "<|vision_start|>"),
-            ("vision_end", "<|vision_end|>"),
-        ]
+        **find_text_ids(tokenizer),
     }
 
 
@@ -192,44 +156,5 @@ def _build_seeded(kind: Any, config: Any, tokenizer: Any) -> Any:
             factor = next((factor for part, factor in _LOUDER.items() if part in name), 4.0)
             if weight.dim() >= 2 and factor:
                 weight.mul_(factor)
-    settings = model.generation_config
-    settings.eos_token_id = [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|endoftext|>")]
-    settings.pad_token_id = tokenizer.pad_token_id
+    set_ends(model, tokenizer)
     return model
-
-
-def _build_tokenizer() -> Any:
-    """Qwen's tokenizer with a vocabulary of its own: all bytes and some merges of English."""
-    prepare()
-    import json
-
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
-    from transformers import Qwen2Tokenizer
-    from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
-
-    trained = Tokenizer(models.BPE())
-    trained.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[attr-defined]
-        [
-            pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    trained.train_from_iterator(
-        _collect_corpus(),
-        trainers.BpeTrainer(
-            vocab_size=1_000,
-            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-            show_progress=False,
-        ),
-    )
-    learned = json.loads(trained.to_str())["model"]
-    merges: Any = [tuple(pair) for pair in learned["merges"]]
-    return Qwen2Tokenizer(
-        vocab=learned["vocab"],
-        merges=merges,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        extra_special_tokens=list(SPECIAL),
-        padding_side="left",
-        model_max_length=4_096,
-    )

@@ -24,6 +24,9 @@ _CONNECT_SECONDS = 10.0
 _listen_error_messages = ray_worker.listen_error_messages
 notes = logging.getLogger("mira_batch.ray")
 """Ray's own words on workers that died and why. Disabled while a pool is ended on purpose."""
+_TOO_SLOW = "timed out during startup"
+"""What Ray says when its raylet isn't up in 30 s, which no setting changes: the machine was too busy just
+then, and a second start mostly succeeds."""
 
 
 @contextmanager
@@ -36,11 +39,19 @@ def ray_session(workers: WorkersConfig) -> Iterator[HeldRay]:
     _quieten()
     address = os.environ.get("RAY_ADDRESS")
     options = None if ray.is_initialized() else _find_options(workers, address)
-    held = HeldRay(options, own=options is not None and not address)
+    own = options is not None and not address
+    held = HeldRay(options, own)
     try:
         with _hush_stderr():
             try:
-                held.start()
+                try:
+                    held.start()
+                except Exception as error:
+                    if not (own and _TOO_SLOW in str(error)):
+                        raise
+                    held.end()
+                    held = HeldRay(options, own)
+                    held.start()
             except Exception as error:  # Ray raises what it likes
                 raise ConfigError(_explain(address, error)) from error
         _check_room(workers)

@@ -19,6 +19,7 @@ from mira_batch.storage.catalogue.decided import Verdicts, find_decided, read_ve
 from mira_batch.storage.catalogue.merge import Flags, find_newest
 from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import Snapshot
+from mira_batch.storage.catalogue.where import parse_where
 from mira_batch.storage.run.decisions import REJECT
 
 _STRATA = ("source", "status", "stop_reason", "error_kind")
@@ -67,8 +68,6 @@ def make_selection(
     """
     file = config.decisions
     verdicts = None if file is None else read_verdicts(file, storage, "select.decisions")
-    from mira_batch.storage.catalogue.where import parse_where  # its sqlglot takes long to import
-
     selection = Selection(parse_where(config.where), config.again, verdicts)
     if config.sample is None:
         return selection

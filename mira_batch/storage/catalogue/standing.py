@@ -14,6 +14,7 @@ from mira_batch.storage.catalogue.fold import merge_pending, read_run
 from mira_batch.storage.catalogue.pending import find_pending
 from mira_batch.storage.catalogue.place import Catalogue, open_with_runs
 from mira_batch.storage.run.layout import read_edit_run
+from mira_batch.storage.run.rollouts import refuse_rollouts
 from mira_batch.storage.stores import Store, open_store
 
 
@@ -26,23 +27,26 @@ class StandingRows:
     runs: Mapping[str, Store]
     """The directories of those that may be needed, by name."""
     tables: Iterator[pa.Table]
-    """Rows of schema `SNAPSHOT`, one a record."""
+    """Rows of schema `SNAPSHOT`, one a record; of a run of several rollouts one for each."""
 
 
-def find_standing_rows(source: str, one_run: bool, storage: StorageConfig) -> StandingRows:
+def find_standing_rows(
+    source: str, one_run: bool, storage: StorageConfig, rollouts: bool = False
+) -> StandingRows:
     """The rows of a run's results; or of a catalogue, of each record the one that is current.
 
     Args:
         source: the directory of the run, or of all runs.
         one_run: which of both.
         storage: how it is reached.
+        rollouts: whether a run may have several rows of a record.
 
     Raises:
-        RunConflict: the run is of another job.
+        RunConflict: the run is of another job, or has several rollouts of each record.
         StoreError: there is no run, or one is damaged.
     """
     uri = source.rstrip("/")
-    return _of_run(uri, storage) if one_run else _of_catalogue(uri, storage)
+    return _of_run(uri, storage, rollouts) if one_run else _of_catalogue(uri, storage)
 
 
 def _of_catalogue(uri: str, storage: StorageConfig) -> StandingRows:
@@ -60,9 +64,11 @@ def _open(catalogue: Catalogue, name: str) -> Store:
     return open_store(catalogue.output.locate(name), catalogue.storage, make=False)
 
 
-def _of_run(uri: str, storage: StorageConfig) -> StandingRows:
+def _of_run(uri: str, storage: StorageConfig, rollouts: bool) -> StandingRows:
     store = open_store(uri, storage, make=False)
-    read_edit_run(store)
+    about = read_edit_run(store)
+    if not rollouts:
+        refuse_rollouts(about, uri, "name a run with rollouts: 1")
     rows = read_run(store, "edit", storage, schema.RESULTS, _raise)
     return StandingRows(uri.rpartition("/")[0], {store.name: store}, rows)
 

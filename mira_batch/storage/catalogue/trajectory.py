@@ -16,6 +16,7 @@ from mira_batch.storage.catalogue.place import open_catalogue
 from mira_batch.storage.run.history import read_columns, read_result_file, shard_in
 from mira_batch.storage.run.layout import RUN, read_edit_run
 from mira_batch.storage.run.results import result_files, take_rows
+from mira_batch.storage.run.rollouts import count_rollouts
 from mira_batch.storage.run.step_images import find_step_image
 from mira_batch.storage.stores import Store, open_store
 
@@ -66,25 +67,29 @@ class FoundTrajectory:
         return written
 
 
-def find_trajectory(where: str, record_id: str, storage: StorageConfig | None = None) -> FoundTrajectory:
+def find_trajectory(
+    where: str, record_id: str, storage: StorageConfig | None = None, rollout: int | None = None
+) -> FoundTrajectory:
     """Find a record's trajectory. Of its run one row is read whole, and of others the ids.
 
     Args:
         where: the directory of a run; or that of all runs, of which the record's current result is taken.
         record_id: the record.
         storage: how to reach an object store; None uses the environment.
+        rollout: which of a record's trajectories, of a run that made several.
 
     Raises:
-        ConfigError: there is no such record.
+        ConfigError: there is no such record, or no such rollout, or none is named and there are several.
         RunConflict: the run is of another job.
         StoreError: there is no run, or its results can't be read.
     """
     storage = storage or StorageConfig()
     uri = make_absolute(where).rstrip("/")
     if (store := open_store(uri, storage, make=False)).exists(RUN):
-        read_edit_run(store)
-        run, (shard, position) = uri, _find_in_run(uri, record_id, storage)
+        _check_rollout(count_rollouts(read_edit_run(store)), rollout, uri)
+        run, (shard, position) = uri, _find_in_run(uri, record_id, storage, rollout)
     else:
+        _check_rollout(1, rollout, uri)
         catalogue = open_catalogue(uri, "edit", storage, make=False)
         known = find_record(catalogue, record_id, schema.RESULTS, _raise)
         current = [row for row in known.to_pylist() if row["current"]]
@@ -108,11 +113,20 @@ def find_trajectory(where: str, record_id: str, storage: StorageConfig | None = 
     return FoundTrajectory(open_store(run, storage, make=False), row)
 
 
-def _find_in_run(run: str, record_id: str, storage: StorageConfig) -> tuple[int, int]:
-    for file, table in read_columns(run, ["record_id"], schema.RESULTS, storage, _raise):
-        names = table["record_id"].to_pylist()
-        if record_id in names:
-            return shard_in(file), names.index(record_id)
+def _check_rollout(there: int, rollout: int | None, where: str) -> None:
+    if there == 1 and rollout is not None:
+        raise ConfigError(f"--rollout: {where} has one trajectory of each record; leave it out")
+    if there > 1 and (rollout is None or rollout >= there):
+        raise ConfigError(
+            f"{where}: has {there} rollouts of each record; name one with --rollout 0 to {there - 1}"
+        )
+
+
+def _find_in_run(run: str, record_id: str, storage: StorageConfig, rollout: int | None) -> tuple[int, int]:
+    for file, table in read_columns(run, ["record_id", "rollout"], schema.RESULTS, storage, _raise):
+        names = list(zip(table["record_id"].to_pylist(), table["rollout"].to_pylist(), strict=True))
+        if (record_id, rollout) in names:
+            return shard_in(file), names.index((record_id, rollout))
     raise ConfigError(f"{run}: has no result of a record {record_id!r} (yet)")
 
 

@@ -34,7 +34,7 @@ def read_csv_rows(
 
     Raises:
         ManifestError: the header is not valid CSV, or names a column twice.
-        READ_ERRORS: the file can't be read to its end.
+        read_errors(): the file can't be read to its end.
     """
     with decode(reader, encoding, "") as text:
         lines = _Lines(text)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from mira_batch.config.shared import ManifestConfig, StorageConfig
 from mira_batch.core.errors import RecordError
-from mira_batch.core.identity import content_hash, frame_of, work_id
+from mira_batch.core.identity import content_hash, frame_of, rollout_work_id, work_id
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import ErrorKind, Frame
 from mira_batch.marks import Marks
@@ -130,6 +130,8 @@ class ManifestImages:
 
     def _use_planned(self, record: PlannedRecord, use: Callable[[bytes], T], data: bytes) -> T:
         planned = work_id(record.record_id, content_hash(data), record.instruction, self._fingerprint)
+        if record.rollout is not None:
+            planned = rollout_work_id(planned, record.rollout)
         if planned != record.work_id:
             problem = "the manifest has changed since this run was planned, and holds another image here"
             raise RecordError(ErrorKind.image_unreadable, f"{record.source}: {problem}")

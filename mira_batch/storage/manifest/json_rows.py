@@ -33,7 +33,7 @@ def read_json_rows(
 
     Raises:
         ManifestError: the file is one array.
-        READ_ERRORS: it can't be read to its end.
+        read_errors(): it can't be read to its end.
     """
     is_first = first_line == 1
     for number, line in enumerate(read_lines(reader, encoding), first_line):

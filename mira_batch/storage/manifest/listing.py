@@ -30,7 +30,7 @@ from mira_batch.storage.manifest.parquet import (
 from mira_batch.storage.manifest.partitions import Partition, find_partition
 from mira_batch.storage.manifest.splits import Split, number_lines, read_raw_rows
 from mira_batch.storage.source import Source
-from mira_batch.storage.stores import READ_ERRORS, FileInfo, find_files, read_range, shorten_error
+from mira_batch.storage.stores import FileInfo, find_files, read_errors, read_range, shorten_error
 
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 _FORMATS |= {".csv": "csv"}
@@ -74,7 +74,7 @@ def list_files(source: ManifestConfig, storage: StorageConfig, output: str = "")
         found = find_files(location, storage)
         if output.startswith(f"{location}/"):
             found = [file for file in found if not file.location.startswith(f"{output}/")]
-    except READ_ERRORS as error:
+    except read_errors() as error:
         raise ManifestError(
             f"{location}: the manifest can't be listed; check the path and the credentials "
             f"({shorten_error(error)})"

@@ -13,7 +13,7 @@ from mira_batch.core.errors import ManifestError, StoreError
 from mira_batch.storage import images
 from mira_batch.storage.manifest.embedded import read_embedded
 from mira_batch.storage.manifest.rows import Place
-from mira_batch.storage.stores import READ_ERRORS
+from mira_batch.storage.stores import read_errors
 
 _PLACE = re.compile(r"(.+)#row_group=(\d{1,9})&row=(\d{1,9})", re.DOTALL)
 
@@ -48,7 +48,7 @@ class OriginalReader:
         for (file, group), rows in groups.items():
             try:
                 read = read_embedded(file, group, set(rows), column, self._storage)
-            except (ManifestError, StoreError, IndexError, pa.ArrowException, *READ_ERRORS):
+            except (ManifestError, StoreError, IndexError, pa.ArrowException, *read_errors()):
                 continue  # the manifest is gone or another one now
             found |= {rows[row]: data for row, data in read.items() if isinstance(data, bytes)}
         return found

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ManifestError
 from mira_batch.storage.manifest.csv_rows import refuse_columns_twice
-from mira_batch.storage.stores import READ_ERRORS, open_arrow_filesystem, shorten_error
+from mira_batch.storage.stores import open_arrow_filesystem, read_errors, shorten_error
 
 _BUFFER = 1 << 20
 """Bytes read ahead of a column. pyarrow's default reads a row group's columns whole before the first row."""
@@ -43,7 +43,7 @@ def open_parquet(path: str, storage: StorageConfig, int96: str = "us") -> pq.Par
         )
         _ = file.schema_arrow.names  # not valid UTF-8 in every file
         return file
-    except (*READ_ERRORS, pa.ArrowException) as error:
+    except (*read_errors(), pa.ArrowException) as error:
         raise ManifestError(f"{path}: can't be read as Parquet: {shorten_error(error)}") from error
 
 
@@ -62,7 +62,7 @@ def read_batches(
     Raises:
         ManifestError: Arrow refuses a column as a whole, for bad text in one that is stored as a dictionary,
             say; it names the column.
-        READ_ERRORS: it can't be read to its end.
+        read_errors(): it can't be read to its end.
     """
     names = None if columns is None else list(columns)
     try:
@@ -101,7 +101,7 @@ def explain_read_errors(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except (*READ_ERRORS, EOFError, zlib.error, pa.ArrowException) as error:
+    except (*read_errors(), EOFError, zlib.error, pa.ArrowException) as error:
         raise ManifestError(f"{path}: can't be read to its end: {shorten_error(error)}") from error
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mira_batch.core.identity import name_rollout
 from mira_batch.storage.manifest.rows import Place
 
 
@@ -21,6 +22,8 @@ class PlannedRecord:
     """URI or path of the image, or the row of the manifest that holds it."""
     metadata: str
     """The manifest's other columns, a JSON object."""
+    rollout: int | None = None
+    """Which of several trajectories of the record, from 0; None where it has one."""
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> PlannedRecord:
@@ -28,7 +31,19 @@ class PlannedRecord:
         image = row["image_uri"]
         if image is None:
             image = Place(row["image_file"], row["image_row_group"], row["image_row"])
-        return cls(row["record_id"], row["work_id"], row["instruction"], image, row["metadata"])
+        return cls(
+            row["record_id"],
+            row["work_id"],
+            row["instruction"],
+            image,
+            row["metadata"],
+            row.get("rollout"),
+        )
+
+    @property
+    def name(self) -> str:
+        """What it is called among the others of its run."""
+        return name_rollout(self.record_id, self.rollout)
 
     @property
     def source(self) -> str:

@@ -21,7 +21,7 @@ from mira_batch.storage import schema
 from mira_batch.storage.images import check_allowed
 from mira_batch.storage.manifest.rows import Embedded, Record, Reject
 from mira_batch.storage.manifest.splits import Split, read_split
-from mira_batch.storage.stores import CONNECTIONS, READ_ERRORS, list_versions, read_version
+from mira_batch.storage.stores import CONNECTIONS, list_versions, read_errors, read_version
 
 SCAN = schema.scan_schema(schema.PLAN)
 """What `scan_split` gives."""
@@ -85,7 +85,7 @@ def _identify(
         try:
             check_allowed(uri, source.allowed)
             return read_version(uri, storage, admit)
-        except (RecordError, *READ_ERRORS):
+        except (RecordError, *read_errors()):
             return "unknown"
 
     remote = [uri for uri in uris if is_remote(uri)]

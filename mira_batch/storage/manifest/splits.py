@@ -103,7 +103,7 @@ def read_raw_rows(
     Raises:
         ManifestError: the file can't be opened as Parquet, has an invalid CSV header, is no text, or was
             changed.
-        READ_ERRORS, EOFError, zlib.error, pa.ArrowException: it can't be read to its end.
+        read_errors(), EOFError, zlib.error, pa.ArrowException: it can't be read to its end.
     """
     if split.format == "parquet":
         yield from _read_parquet_rows(split, source.columns.to_read(), storage)

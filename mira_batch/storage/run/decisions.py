@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, StoreError, describe
 from mira_batch.storage.run.results import results_dataset
-from mira_batch.storage.stores import READ_ERRORS, Store
+from mira_batch.storage.stores import Store, read_errors
 
 APPROVE, REJECT = "approve", "reject"
 REASONS = ("colour", "edge", "texture", "geometry", "background", "other")
@@ -257,7 +257,7 @@ def _find_results(store: Store, storage: StorageConfig, records: set[str]) -> di
         table = results_dataset(store.uri, storage).to_table(
             columns=["record_id", "result_digest"], filter=pc.field("record_id").isin(names)
         )
-    except (pa.ArrowException, *READ_ERRORS) as error:
+    except (pa.ArrowException, *read_errors()) as error:
         raise StoreError(f"{store.uri}/results: can't be read: {describe(error)[:300]}") from error
     return dict(zip(table["record_id"].to_pylist(), table["result_digest"].to_pylist(), strict=True))
 

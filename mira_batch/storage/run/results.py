@@ -23,12 +23,12 @@ from mira_batch.storage import schema
 from mira_batch.storage.run.layout import RUN, job_of, parse_run, shard_of
 from mira_batch.storage.run.result_file import GROUP_ROWS
 from mira_batch.storage.stores import (
-    READ_ERRORS,
     ArrowFileSystem,
     file_exists,
     list_files_below,
     open_arrow_filesystem,
     read_checked,
+    read_errors,
     shorten_error,
 )
 
@@ -113,7 +113,7 @@ def _read_file(
     where = f"{make_absolute(run).rstrip('/').removesuffix('/results')}/results/{file.rsplit('/', 1)[1]}"
     try:
         return take_from_file(where, file, fs, storage, take)
-    except (pa.ArrowException, *READ_ERRORS) as error:
+    except (pa.ArrowException, *read_errors()) as error:
         raise StoreError(f"{where}: can't be read: {shorten_error(error)}") from error
 
 
@@ -148,7 +148,7 @@ def read_job(run: str, storage: StorageConfig) -> str | None:
         if not file_exists(where, storage):
             return None
         return job_of(read_checked(where, storage, partial(parse_run, where=where)))
-    except READ_ERRORS as error:
+    except read_errors() as error:
         raise StoreError(f"{where}: can't be read: {shorten_error(error)}") from error
 
 
@@ -161,7 +161,7 @@ def result_files(run: str, storage: StorageConfig) -> tuple[ArrowFileSystem, lis
     root = make_absolute(run).rstrip("/").removesuffix("/results")
     try:
         listed = list_files_below(f"{root}/results", storage)
-    except READ_ERRORS as error:
+    except read_errors() as error:
         raise StoreError(f"{root}/results: can't be listed: {shorten_error(error)}") from error
     shards = {shard: name for name in listed if (shard := shard_of(f"results/{name}")) is not None}
     if not shards and not file_exists(f"{root}/{RUN}", storage):

@@ -15,8 +15,8 @@ import itertools
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -24,14 +24,13 @@ from PIL import Image, PngImagePlugin
 
 from mira_batch.core.identity import content_hash, frame_of
 from mira_batch.core.pixels import encode_png, read_only_view
-from mira_batch.core.types import Candidate, EditTask, LoggedStep, Step
+from mira_batch.core.types import EditTask, LoggedStep, Step
 from mira_batch.core.usage import Usage
 from mira_batch.storage import schema
 from mira_batch.storage.run.layout import state_prefix
+from mira_batch.storage.run.steprows import dump_candidate, dump_fields, read_answer, read_candidate
 from mira_batch.storage.stores import Store
 
-_NAMES = tuple(field.name for field in fields(Step) if field.name not in ("usage", "candidates"))
-_SECONDS = tuple(field.name for field in schema.SECONDS)
 _MAGIC = f"mira-batch step {schema.STEP_VERSION}\n".encode()
 
 
@@ -88,17 +87,22 @@ class ShardLog:
         return await asyncio.to_thread(self._append, task, logged)
 
     def _append(self, task: EditTask, logged: LoggedStep) -> LoggedStep:
-        png = encode_png(logged.frame.pixels)
+        pngs = [encode_png(frame.pixels) for frame in (logged.frame, *logged.rejected)]
         key = self._name_key(task, logged.step.index)
+        data = pack(task.work_id, logged.step, pngs[0], pngs[1:])
         # Not synced to the disk: a torn file is found out by its checksum and the step made again.
-        if not self._store.create(key, pack(task.work_id, logged.step, png), durable=False):
+        if not self._store.create(key, data, durable=False):
             standing = self._read(task, logged.step.index, logged.step.before)
             if standing is not None:
                 return standing
             # A torn or foreign file stands where this step belongs, and no reader will ever trust it.
-            self._store.put(key, pack(task.work_id, logged.step, png))
-        self._png[logged.step.after] = png
+            self._store.put(key, data)
+        self._keep(logged, pngs)
         return logged
+
+    def _keep(self, logged: LoggedStep, pngs: Sequence[bytes]) -> None:
+        for frame, png in zip((logged.frame, *logged.rejected), pngs, strict=True):
+            self._png[frame.digest] = png
 
     def find_png(self, digest: str) -> bytes | None:
         """The encoded image of a step that this log wrote or read, so that nobody encodes it again."""
@@ -124,10 +128,10 @@ class ShardLog:
             return None
         if found is None:
             return None
-        logged, png = found
+        logged, pngs = found
         if logged.step.index != index or (before is not None and logged.step.before != before):
             return None
-        self._png[logged.step.after] = png
+        self._keep(logged, pngs)
         return logged
 
 
@@ -135,89 +139,68 @@ class _Untrusted(Exception):
     """A step file is not whole, of another form, or of another record."""
 
 
-def _parse_step(data: bytes, work: str) -> tuple[LoggedStep, bytes]:
-    """A step file's step, its image decoded, and the image as it stands there."""
+def _parse_step(data: bytes, work: str) -> tuple[LoggedStep, list[bytes]]:
+    """A step file's step, its images decoded, and the images as they stand there, the step's own first."""
     unpacked = unpack(data, work)
     if unpacked is None:
         raise _Untrusted
-    step, png = unpacked
+    step, *pngs = unpacked
     try:
-        frame = frame_of(_decode_own(png))
+        frame, *rejected = (frame_of(_decode_own(png)) for png in pngs)
     except (OSError, ValueError, SyntaxError) as error:
         raise _Untrusted from error
-    if frame.digest != step.after:
+    if frame.digest != step.after or {f.digest for f in rejected} - {c.after for c in step.candidates}:
         raise _Untrusted
-    return LoggedStep(step, frame), png
+    return LoggedStep(step, frame, tuple(rejected)), pngs
 
 
-def pack(work: str, step: Step, png: bytes) -> bytes:
+def pack(work: str, step: Step, png: bytes, rejected: Sequence[bytes] = ()) -> bytes:
     """A step as a file: a magic line with the form's version, a line with the checksum of the next, a line of
-    JSON, and the PNG. The PNG's own check is a CRC-32, three times as fast: the step names the digest of its
-    pixels besides.
+    JSON, and the images as PNG. Their own check is a CRC-32, three times as fast: the step names the digests
+    of their pixels besides.
 
     Args:
         work: the record's work_id.
         step: the step.
         png: its image, lossless.
+        rejected: those of candidates that were not taken, where they are kept.
     """
-    drawn = [asdict(candidate) for candidate in step.candidates]
-    whole = _dump_fields(step) | {"charges": dict(step.usage.charges), "candidates": drawn}
-    row = {"work_id": work, "step": whole, "bytes": len(png), "crc32": zlib.crc32(png)}
+    whole = dump_fields(step) | {"charges": dict(step.usage.charges)}
+    whole["candidates"] = [dump_candidate(candidate) for candidate in step.candidates]
+    if step.answers:
+        whole["answers"] = [asdict(answer) for answer in step.answers]
+    images = b"".join((png, *rejected))
+    row = {"work_id": work, "step": whole, "bytes": len(images), "crc32": zlib.crc32(images)}
+    if rejected:
+        row["images"] = [len(each) for each in (png, *rejected)]
     header = json.dumps(row).encode()
-    return b"".join((_MAGIC, content_hash(header).encode(), b"\n", header, b"\n", png))
+    return b"".join((_MAGIC, content_hash(header).encode(), b"\n", header, b"\n", images))
 
 
-def unpack(data: bytes, work: str) -> tuple[Step, bytes] | None:
-    """What `pack` wrote for this record, or None for anything else."""
+def unpack(data: bytes, work: str) -> tuple[Step, *tuple[bytes, ...]] | None:
+    """What `pack` wrote for this record, or None for anything else: the step, its image, and those of
+    candidates that were not taken."""
     if not data.startswith(_MAGIC):
         return None
     checksum, _, rest = data[len(_MAGIC) :].partition(b"\n")
-    header, _, png = rest.partition(b"\n")
+    header, _, images = rest.partition(b"\n")
     if content_hash(header).encode() != checksum:
         return None
     row = json.loads(header)
-    if row["work_id"] != work or row["bytes"] != len(png) or row["crc32"] != zlib.crc32(png):
+    if row["work_id"] != work or row["bytes"] != len(images) or row["crc32"] != zlib.crc32(images):
         return None
-    found: dict[str, Any] = row["step"]
-    charges, drawn = found.pop("charges", {}), found.pop("candidates", ())  # earlier releases noted neither
+    ends = list(itertools.accumulate(row.get("images", [len(images)])))
+    pngs = (images[start:end] for start, end in itertools.pairwise([0, *ends]))
+    return _read_step(row["step"]), *pngs
+
+
+def _read_step(found: dict[str, Any]) -> Step:
+    # Earlier releases noted no charges, candidates or answers.
+    charges, drawn = found.pop("charges", {}), found.pop("candidates", ())
+    said = found.pop("answers", ())
     usage = replace(Usage.of(**found.pop("seconds"), cost=found.pop("cost")), charges=charges)
-    return Step(**found, usage=usage, candidates=tuple(Candidate(**each) for each in drawn)), png
-
-
-def make_candidate_rows(steps: Iterable[Step]) -> list[dict[str, Any]]:
-    """The column `candidates` of a result."""
-    return [
-        {"step": step.index, "attempt": attempt, **asdict(candidate)}
-        for step in steps
-        for attempt, candidate in enumerate(step.candidates)
-    ]
-
-
-def read_candidates(rows: Iterable[Mapping[str, Any]] | None, step: int) -> tuple[Candidate, ...]:
-    """The candidates of a step, of a result's column `candidates`.
-
-    Args:
-        rows: the column's value; None of a result of an earlier release.
-        step: index of the step.
-    """
-    names = [field.name for field in fields(Candidate)]
-    mine = (row for row in rows or () if row["step"] == step)
-    return tuple(Candidate(**{name: row[name] for name in names}) for row in mine)
-
-
-def make_step_row(step: Step, image: dict[str, Any] | None) -> dict[str, Any]:
-    """A step as a row of schema `STEP`."""
-    return _dump_fields(step) | {"image": image}
-
-
-def _dump_fields(step: Step) -> dict[str, Any]:
-    """`asdict`, which copies every value deeply, at a tenth of its cost."""
-    return {name: getattr(step, name) for name in _NAMES} | make_usage_row(step.usage)
-
-
-def make_usage_row(usage: Usage) -> dict[str, Any]:
-    """The columns `seconds` and `cost` of a step or a result."""
-    return {"seconds": {name: usage[name] for name in _SECONDS}, "cost": usage.cost}
+    candidates = tuple(read_candidate(each) for each in drawn)
+    return Step(**found, usage=usage, candidates=candidates, answers=tuple(map(read_answer, said)))
 
 
 def _decode_own(png: bytes) -> Image.Image:

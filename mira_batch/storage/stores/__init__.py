@@ -10,9 +10,9 @@ Leaves to others what the bytes mean: manifests to `storage.manifest`, a run's l
 
 from mira_batch.storage.stores.check import CHECK_PREFIX, check_create_only
 from mira_batch.storage.stores.faults import (
-    READ_ERRORS,
     describe_read_error,
     explain_disk_error,
+    read_errors,
     shorten_error,
 )
 from mira_batch.storage.stores.fetches import FetchStopped
@@ -40,7 +40,7 @@ from mira_batch.storage.stores.versions import list_versions
 __all__ = [
     "CHECK_PREFIX",
     "CONNECTIONS",
-    "READ_ERRORS",
+    "read_errors",
     "ArrowFileSystem",
     "Entry",
     "FetchStopped",

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import aiohttp
 import botocore.exceptions as be
 from obstore import exceptions as oe
 from tenacity import Retrying, retry_if_exception, wait_random_exponential
@@ -18,8 +17,6 @@ from mira_batch.core.errors import StoreError, describe
 
 T = TypeVar("T")
 
-READ_ERRORS = (OSError, ValueError, be.BotoCoreError, aiohttp.ClientError)
-"""What reading a file through fsspec may raise, whatever its scheme."""
 CREDENTIALS = {
     "ExpiredToken",
     "InvalidAccessKeyId",
@@ -66,6 +63,16 @@ _NO_CREDENTIALS = (
     be.CredentialRetrievalError,
     be.SSOError,
 )
+
+
+def read_errors() -> tuple[type[Exception], ...]:
+    """What reading a file through fsspec may raise, whatever its scheme.
+
+    A function, since `except` asks for it when something was raised: aiohttp takes long to import.
+    """
+    import aiohttp
+
+    return (OSError, ValueError, be.BotoCoreError, aiohttp.ClientError)
 
 
 class Patience:
@@ -164,11 +171,11 @@ def call_patiently(
 
     Raises:
         StoreError: the object store itself fails or refuses the credentials.
-        READ_ERRORS: any other fault of the call.
+        read_errors(): any other fault of the call.
     """
     try:
         return patience.call(call, on_retry)
-    except READ_ERRORS as error:
+    except read_errors() as error:
         if is_web(location):  # the server of one image may be gone for good
             raise
         # A bucket that fails so long fails every record, and so do credentials that are never accepted.
@@ -198,6 +205,8 @@ def is_passing(error: BaseException) -> bool:
         return isinstance(error, oe.GenericError) and broken
     if isinstance(error, FileNotFoundError | PermissionError):
         return False
+    import aiohttp
+
     passing = TimeoutError, ConnectionError, be.ConnectionError, be.HTTPClientError
     if isinstance(error, (*passing, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)):
         return True
@@ -278,6 +287,8 @@ def describe_read_error(location: str, error: Exception) -> str:
 
 def _explain_web_error(error: Exception) -> str | None:
     """What a web server did in place of giving a file, and what to do; None for what aiohttp says well."""
+    import aiohttp
+
     match error:
         case aiohttp.ClientResponseError():
             answers = f"the server answers {error.status} {error.message}".rstrip()

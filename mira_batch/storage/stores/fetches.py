@@ -13,13 +13,15 @@ import os
 import re
 import stat
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import aiohttp
 import yarl
 from fsspec import AbstractFileSystem
 
 from mira_batch.core.errors import MiraError
+
+if TYPE_CHECKING:
+    import aiohttp
 
 T = TypeVar("T")
 
@@ -183,6 +185,8 @@ async def _ask(fs: Any, method: str, url: str, admit: Admit) -> aiohttp.ClientRe
 async def _request(session: aiohttp.ClientSession, method: str, url: yarl.URL) -> aiohttp.ClientResponse:
     """A server's answer. One that is no HTTP may be the rest of a body that was longer than announced, on a
     connection that is used again: it is asked for once more, on another."""
+    import aiohttp
+
     for again in (True, False):
         try:
             return await session.request(

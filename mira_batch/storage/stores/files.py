@@ -19,11 +19,11 @@ from mira_batch.config.base import is_remote
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.stores.faults import (
-    READ_ERRORS,
     Patience,
     call_patiently,
     explain_disk_error,
     is_web,
+    read_errors,
 )
 from mira_batch.storage.stores.fetches import (
     Admit,
@@ -47,7 +47,7 @@ def file_exists(location: str, config: StorageConfig) -> bool:
 
     Raises:
         StoreError: no such scheme, or the package for it isn't installed.
-        READ_ERRORS: the store can't be asked.
+        read_errors(): the store can't be asked.
     """
     fs, path = open_filesystem(location, config)
     return Patience(config.retry_seconds).call(lambda: bool(fs.exists(path)))
@@ -79,7 +79,7 @@ def read_bytes(
         FetchStopped: it was given up.
         StoreError: an object store could not be reached for `config.retry_seconds`, or refuses the
             credentials whatever is asked for. That is no fault of the file.
-        READ_ERRORS: it does not exist, is no regular file or can't be read.
+        read_errors(): it does not exist, is no regular file or can't be read.
     """
     if not is_remote(location):
         return read_local(open_filesystem(location, config)[1], most)
@@ -94,7 +94,7 @@ def read_bytes(
     patience = Patience(min(config.retry_seconds, limit), stopped)
     try:
         return call_patiently(location, patience, fetch, on_retry)
-    except (StoreError, *READ_ERRORS) as error:
+    except (StoreError, *read_errors()) as error:
         if stopped():
             raise FetchStopped from error
         raise
@@ -110,7 +110,7 @@ def read_checked(location: str, config: StorageConfig, parse: Callable[[bytes], 
 
     Raises:
         StoreError: as `read_bytes`; also where the store answers each read otherwise.
-        READ_ERRORS: it does not exist or can't be read.
+        read_errors(): it does not exist or can't be read.
         Exception: what `parse` raised.
     """
     fs, path = open_filesystem(location, config, once=is_remote(location))
@@ -139,7 +139,7 @@ def read_range(location: str, config: StorageConfig, start: int, end: int) -> by
 
     Raises:
         StoreError: no such scheme, or the package for it isn't installed.
-        READ_ERRORS: it does not exist or can't be read.
+        read_errors(): it does not exist or can't be read.
     """
     fs, path = open_filesystem(location, config)
     return Patience(config.retry_seconds).call(lambda: cast("bytes", fs.cat_file(path, start=start, end=end)))
@@ -151,7 +151,7 @@ def open_unpacked(location: str, config: StorageConfig) -> AbstractContextManage
     Opening is tried again as in `read_range`.
 
     Raises:
-        StoreError, READ_ERRORS: as `read_range`.
+        StoreError, read_errors(): as `read_range`.
     """
     fs, path = open_filesystem(location, config)
     file: Any = Patience(config.retry_seconds).call(lambda: fs.open(path, "rb", compression="infer"))
@@ -171,7 +171,7 @@ def download(location: str, config: StorageConfig, target: str, size: int) -> No
 
     Raises:
         StoreError: as `read_bytes`; also where the local disk is full or the like.
-        READ_ERRORS: as `read_bytes`.
+        read_errors(): as `read_bytes`.
     """
     fs, path = open_filesystem(location, config, once=True)
 
@@ -196,7 +196,7 @@ def find_size(location: str, config: StorageConfig) -> int | None:
     """A file's size in bytes; None where its server doesn't say, and of a web server, which is not asked.
 
     Raises:
-        StoreError, READ_ERRORS: as `read_bytes`.
+        StoreError, read_errors(): as `read_bytes`.
     """
     fs, path = open_filesystem(location, config, once=is_remote(location))
     if is_web(location):
@@ -216,7 +216,7 @@ def read_version(location: str, config: StorageConfig, admit: Admit = refuse_red
 
     Raises:
         StoreError: as `read_bytes`.
-        READ_ERRORS: it does not exist or can't be asked.
+        read_errors(): it does not exist or can't be asked.
     """
     if not is_remote(location):
         stat = os.stat(location)

@@ -14,10 +14,10 @@ from pyarrow.fs import FileSystem as ArrowFileSystem
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError, describe
-from mira_batch.storage.stores.faults import READ_ERRORS
+from mira_batch.storage.stores.faults import read_errors
 
 _KNOWN = ("file", "memory")
-"""Schemes beside S3 and HTTP whose file systems raise what `READ_ERRORS` names."""
+"""Schemes beside S3 and HTTP whose file systems raise what `read_errors()` names."""
 CONNECTIONS = 32
 """Most requests of one file system at once."""
 
@@ -47,7 +47,7 @@ def open_filesystem(
 
 
 class _Classified:
-    """A file system whose calls raise nothing that is not among `READ_ERRORS`. Those of other schemes than
+    """A file system whose calls raise nothing that is not among `read_errors()`. Those of other schemes than
     ours let through whatever their clients raise."""
 
     def __init__(self, fs: AbstractFileSystem) -> None:
@@ -64,7 +64,7 @@ class _Classified:
         def call(*arguments: Any, **options: Any) -> Any:
             try:
                 return found(*arguments, **options)
-            except READ_ERRORS:
+            except read_errors():
                 raise
             except Exception as error:
                 raise OSError(describe(error)) from error

@@ -43,7 +43,7 @@ def find_files(location: str, config: StorageConfig) -> list[FileInfo]:
 
     Raises:
         StoreError: no such scheme, or the package for it isn't installed.
-        READ_ERRORS: the location can't be listed.
+        read_errors(): the location can't be listed.
     """
     fs, path = open_filesystem(location, config)
     found = Patience(config.retry_seconds).call(lambda: _find(fs, path))
@@ -114,7 +114,7 @@ def list_files_below(location: str, config: StorageConfig) -> dict[str, FileInfo
 
     Raises:
         StoreError: as `read_bytes`.
-        READ_ERRORS: it can't be listed.
+        read_errors(): it can't be listed.
     """
     remote = is_remote(location)
     fs, root = open_filesystem(location, config, once=remote)

@@ -68,6 +68,16 @@ def test_what_changes_pixels_changes_the_fingerprinted_settings(override: str) -
     assert load_config(MINIMAL, [override]).pixels() != load_config(MINIMAL).pixels()
 
 
+def test_the_prompts_usual_form_leaves_names_of_work_as_they_were() -> None:
+    weights = {"type": "qwen_vl", "weights": "/models/qwen"}
+    usual, named, short = (
+        QwenVLConfig.model_validate(weights | {"prompt": prompt}).pixels()
+        for prompt in ({}, {"form": "full"}, {"form": "short"})
+    )
+    assert usual == named and sorted(usual["prompt"]) == ["guidance", "history", "max_pixels"]
+    assert short["prompt"] == usual["prompt"] | {"form": "short"}
+
+
 @pytest.mark.parametrize(("form", "matters"), [("png", False), ("jpeg", True), ("webp", True)])
 def test_a_setting_without_effect_on_the_format_is_none(form: str, matters: bool) -> None:
     formats = [[f"output.format={form}", *more] for more in ([], ["output.quality=50"])]

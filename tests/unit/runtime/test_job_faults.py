@@ -146,7 +146,11 @@ def test_a_job_that_can_t_let_go_loses_nothing(tmp_path: Path, caplog: pytest.Lo
 
 @pytest.mark.ray
 @pytest.mark.parametrize(
-    ("fault", "says"), [("raise", "record 'rec-00003': ZeroDivisionError: no"), ("open", "opened")]
+    ("fault", "says"),
+    [
+        ("raise", "record 'rec-00003': ZeroDivisionError: no"),
+        pytest.param("open", "opened", marks=pytest.mark.soak),
+    ],
 )
 def test_on_ray_it_is_the_same_line(tmp_path: Path, fault: str, says: str) -> None:
     with pytest.raises(JobError, match=says):

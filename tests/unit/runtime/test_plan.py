@@ -113,7 +113,9 @@ def test_a_small_manifest_is_read_without_ray(tmp_path: Path) -> None:
     assert plan_edits(config).planned == 2 and not ray.is_initialized()
 
 
-@pytest.mark.parametrize("backend", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.mark.parametrize(
+    "backend", ["inline", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.soak])]
+)
 def test_a_file_that_breaks_off_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mira_batch.config.models.local import SamplingConfig, VllmConfig
+from mira_batch.config.models.local import PromptConfig, SamplingConfig, VllmConfig
 from mira_batch.core.errors import ConfigError, EngineDead, RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
@@ -182,6 +182,15 @@ def test_each_request_gets_its_own_answer(policy: VllmPolicy) -> None:
     tokenizer = engine.tokenizer
     assert tokenizer.convert_tokens_to_ids("<|image_pad|>") in never
     assert tokenizer.eos_token_id not in never
+
+
+def test_a_trained_policy_is_told_no_rules(policy: VllmPolicy) -> None:
+    short = CONFIG.model_copy(update={"prompt": PromptConfig(form="short")})
+    trained = VllmPolicy(short, Weights(policy._engine.settings["model"], "tiny"), "cuda:0")  # type: ignore[attr-defined]
+    trained.propose([REQUEST])
+    engine: Any = trained._engine
+    assert engine.asked[0][0] == build_chat(build_prompt(REQUEST, form="short"), 1_003_520)
+    assert " mira-short/1 " in trained.identity and " mira-prompt/1 " in policy.identity
 
 
 def test_an_answer_says_that_it_is_not_whole_and_that_it_begins_in_a_thought(policy: VllmPolicy) -> None:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mira_batch.core.errors import ConfigError
-from mira_batch.storage.catalogue.where import COLUMNS, parse_where
+from mira_batch.storage.catalogue.sql import COLUMNS
+from mira_batch.storage.catalogue.where import parse_where
 
 ROWS = pa.table(
     {

@@ -24,7 +24,7 @@ from mira_batch.storage.run.results import (
     results_dataset,
     take_rows,
 )
-from mira_batch.storage.run.steplog import make_candidate_rows
+from mira_batch.storage.run.steprows import make_candidate_rows
 from mira_batch.storage.stores.objects import Store
 from tests.support.runs.edits import edit_results, open_edit_run
 from tests.support.runs.finished import (

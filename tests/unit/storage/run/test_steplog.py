@@ -19,14 +19,8 @@ from mira_batch.core.identity import content_hash, frame_of
 from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import EditTask, LoggedStep, Step
 from mira_batch.storage import schema
-from mira_batch.storage.run.steplog import (
-    ShardLog,
-    make_candidate_rows,
-    make_step_row,
-    pack,
-    read_candidates,
-    unpack,
-)
+from mira_batch.storage.run.steplog import ShardLog, pack, unpack
+from mira_batch.storage.run.steprows import make_candidate_rows, make_step_row, read_candidates
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.runs.steplogs import a_frame, a_history, a_task, another
 

@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
-from mira_batch.storage.stores.faults import READ_ERRORS, describe_read_error, shorten_error
+from mira_batch.storage.stores.faults import describe_read_error, read_errors, shorten_error
 from mira_batch.storage.stores.files import (
     file_exists,
     open_unpacked,
@@ -240,7 +240,7 @@ def test_whatever_a_location_says_the_error_is_one_of_the_known(
     nobody = f"http://127.0.0.1:{free_port()}"
     storage = StorageConfig(endpoint_url=nobody, timeout_seconds=1, retry_seconds=0.1)
     for ask in (lambda: read_bytes(location, storage, 10), lambda: read_version(location, storage)):
-        with suppress(StoreError, *READ_ERRORS):
+        with suppress(StoreError, *read_errors()):
             ask()
 
 

@@ -1,0 +1,240 @@
+"""Pretraining of the world's model: what a real checkpoint brings along before it sees an edit.
+
+The vision tower is aligned first: each image token is drawn to the sum of the embeddings of its object's two
+words, as
+a vision tower is aligned with a language model. Then the whole model learns to describe images. No
+instruction and no
+edit is part of it. Plain torch, on the CPU, in float32.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mira_batch.core.errors import ConfigError
+from mira_batch.train.world.captions import NOTHING, CaptionScore, score_captions, write_caption
+from mira_batch.train.world.encode import Encoder
+from mira_batch.train.world.model import build_base, check_vacant, save_base
+from mira_batch.train.world.scenes import SMALL, Scene, Thing, World
+from mira_batch.train.world.tasks import Split, find_split
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_ALIGNED = 0.12
+"""Share of the budget that goes to the vision tower alone."""
+_BATCH = 48
+_BATCHES_AT_ONCE = 8
+"""Drawn together, and sorted by length."""
+_MOST_WORDS = 16
+"""Of an object and its neighbours, in tokens."""
+_VISION_RATE, _RATE = 2e-3, 1e-3
+"""Learning rates."""
+_WARM_UP = 100
+"""Steps until a rate is reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrained:
+    """What a pretraining came to."""
+
+    steps: int
+    """Of both parts."""
+    alignment: float
+    """Mean squared error of the vision tower's targets at its end, over their variance."""
+    loss: float
+    """Of the last captions, in nats a token."""
+    seconds: float
+    captions: CaptionScore
+    """Of held-out scenes."""
+
+
+def pretrain_base(
+    directory: Path,
+    seed: int = 0,
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    world: World = SMALL,
+) -> Pretrained:
+    """Build a model, pretrain it, and write it as `save_pretrained` does; what came of it.
+
+    Of so many steps the same seed gives the same weights, on the same machine with one thread; in so many
+    minutes a machine makes more or fewer steps.
+
+    Args:
+        directory: where it goes; it must be new or empty, and appears when it is whole.
+        seed: of the weights and of what is drawn.
+        steps: of the optimizer; or
+        minutes: that it may take.
+        world: what it is to see.
+
+    Raises:
+        ConfigError: there is something in the directory, or not one of `steps` and `minutes` is given.
+    """
+    if (steps is None) == (minutes is None) or (steps or minutes or 0) <= 0:
+        raise ConfigError("pretraining takes a number of steps or of minutes, one of them, above 0")
+    check_vacant(directory)
+    begun = time.monotonic()
+    model, processor = build_base(seed, world)
+    encoder = Encoder(processor)
+    rng = random.Random(f"world-pretrain/1 {seed}")
+    first = _Budget(steps and max(1, round(steps * _ALIGNED)), minutes and 60 * minutes * _ALIGNED)
+    alignment = _align(model, encoder, rng, world, first)
+    rest = _Budget(
+        steps and max(1, steps - first.steps), minutes and 60 * minutes - (time.monotonic() - begun)
+    )
+    loss = _learn_captions(model, encoder, rng, world, rest)
+    seconds = time.monotonic() - begun
+    captions = measure_captions(model, encoder, world)
+    unfinished = directory.with_name(f"{directory.name}.{os.getpid()}.unfinished")
+    try:
+        save_base(unfinished, model, processor)
+        if directory.exists():
+            directory.rmdir()
+        unfinished.rename(directory)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return Pretrained(first.steps + rest.steps, alignment, loss, seconds, captions)
+
+
+def measure_captions(
+    model: Any, encoder: Encoder, world: World = SMALL, split: Split = "val", count: int = 64, seed: int = 0
+) -> CaptionScore:
+    """How right the model describes scenes that it has never seen.
+
+    Args:
+        model: the model.
+        encoder: of its processor.
+        world: what scenes are made of.
+        split: from which part they are drawn.
+        count: how many.
+        seed: draws them.
+    """
+    import torch
+
+    rng = random.Random(f"world-captions/1 {split} {seed}")
+    scenes = [_draw_varied(rng, world, split) for _ in range(count)]
+    model.eval()
+    with torch.inference_mode():
+        batch = encoder.encode([(scene,) for scene in scenes], None)
+        words = _MOST_WORDS * _count_most(world)
+        told = model.generate(**batch, max_new_tokens=words, do_sample=False)
+    said = told[:, batch["input_ids"].shape[1] :]
+    return score_captions(encoder.tokenizer.batch_decode(said, skip_special_tokens=True), scenes)
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What training may take, and how much of it is gone."""
+
+    most_steps: int | None
+    most_seconds: float | None
+    steps: int = 0
+    begun: float = 0.0
+
+    def spend(self) -> float | None:
+        """Begin a step: the share of the budget that is gone before it, in [0, 1); None: it is all gone."""
+        now = time.monotonic()
+        self.begun = self.begun or now
+        gone = (
+            self.steps / self.most_steps if self.most_steps else (now - self.begun) / (self.most_seconds or 1)
+        )
+        if gone >= 1 and self.steps:
+            return None
+        self.steps += 1
+        return min(gone, 1.0)
+
+
+def _descend(budget: _Budget, weights: Sequence[Any], rate: float, find_loss: Callable[[], Tensor]) -> float:
+    """Make steps of AdamW until the budget is gone, at a rate that rises and falls as a cosine: the last
+    loss."""
+    import torch
+
+    optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+    last = math.nan
+    while (gone := budget.spend()) is not None:
+        for group in optimizer.param_groups:
+            group["lr"] = (
+                rate * min(1.0, budget.steps / _WARM_UP) * (0.505 + 0.495 * math.cos(math.pi * gone))
+            )
+        loss = find_loss()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        last = float(loss.detach())
+    return last
+
+
+def _align(model: Any, encoder: Encoder, rng: random.Random, world: World, budget: _Budget) -> float:
+    """Draw each image token to its object's words; the error over the targets' variance, at the end."""
+    import torch
+
+    embeddings = model.get_input_embeddings().weight.detach()
+    words = {
+        thing: [encoder.tokenizer(f" {word}")["input_ids"] for word in (thing or (NOTHING, NOTHING))]
+        for thing in (None, *world.things)
+    }
+    targets_of = {
+        thing: torch.stack([embeddings[ids].mean(0) for ids in both]).sum(0) for thing, both in words.items()
+    }
+
+    def find_loss() -> Tensor:
+        scenes = [_draw_varied(rng, world, "train") for _ in range(_BATCH)]
+        images = encoder.encode_images(scenes)
+        seen = model.model.visual(images["pixel_values"], grid_thw=images["image_grid_thw"]).pooler_output
+        targets = torch.stack([targets_of[thing] for scene in scenes for thing in scene.cells])
+        return (seen - targets).square().mean() / targets.var()
+
+    model.train()
+    return _descend(budget, [*model.model.visual.parameters()], _VISION_RATE, find_loss)
+
+
+def _learn_captions(model: Any, encoder: Encoder, rng: random.Random, world: World, budget: _Budget) -> float:
+    """Learn to describe the last of one or two images; the last loss."""
+    batches = _draw_batches(rng, world)
+
+    def find_loss() -> Tensor:
+        shown, captions = zip(*next(batches), strict=True)
+        return model(**encoder.encode(shown, captions)).loss
+
+    model.train()
+    return _descend(budget, [*model.parameters()], _RATE, find_loss)
+
+
+def _draw_batches(rng: random.Random, world: World) -> Iterator[list[tuple[list[Scene], str]]]:
+    """Images and the caption of the last, in batches of captions about as long, so that little is padding."""
+    while True:
+        drawn = []
+        for _ in range(_BATCHES_AT_ONCE * _BATCH):
+            images = [_draw_varied(rng, world, "train") for _ in range(rng.choice((1, 2)))]
+            drawn.append((images, write_caption(images[-1], rng)))
+        drawn.sort(key=lambda one: (len(one[1].split()), len(one[0])))
+        batches = [drawn[place : place + _BATCH] for place in range(0, len(drawn), _BATCH)]
+        rng.shuffle(batches)
+        yield from batches
+
+
+def _draw_varied(rng: random.Random, world: World, split: Split) -> Scene:
+    """A scene with one object or many, as edits leave them."""
+    while True:
+        count = rng.randint(1, _count_most(world))
+        things = rng.sample(world.things, count)
+        cells: list[Thing | None] = [*things, *[None] * (world.size**2 - count)]
+        rng.shuffle(cells)
+        if find_split(*map(str, cells)) == split:
+            return Scene(world.size, tuple(cells))
+
+
+def _count_most(world: World) -> int:
+    """Objects of a scene that is drawn here at most: one more than tasks begin with."""
+    return world.size + 3
