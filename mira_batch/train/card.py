@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from mira_batch.config.train import SftConfig
-from mira_batch.core.prompt import PROMPT_VERSION
+from mira_batch.core.prompt import prompt_version
 from mira_batch.core.types import Weights
 from mira_batch.core.version import __version__, name_versions
 from mira_batch.train.samples import SampleSet
@@ -36,7 +36,7 @@ def write_card(
         "learned": name,
         "base": config.model.weights,
         "base_identity": weights.identity,
-        "prompt": PROMPT_VERSION,
+        "prompt": prompt_version(config.prompt.form),
         "data": config.data.uri,
         "data_digest": train.digest,
         "samples": len(train),
@@ -67,7 +67,7 @@ def write_card(
         "```",
         "",
         "The prompt must be the one that it was trained with: "
-        f"`{PROMPT_VERSION}`, with the settings `prompt` below.",
+        f"`{result['prompt']}`, with the settings `prompt` below.",
         "",
         "## Figures",
         "",

@@ -18,12 +18,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mira_batch.config.shared import StorageConfig
+from mira_batch.construct.stages import ABOUT, read_marker
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.identity import content_hash
 from mira_batch.storage.samples import SAMPLES, SAMPLES_VERSION, VERSION_KEY
-from mira_batch.storage.stores import find_files, open_arrow_filesystem, read_errors, shorten_error
+from mira_batch.storage.stores import (
+    FileInfo,
+    file_exists,
+    find_files,
+    open_arrow_filesystem,
+    open_store,
+    read_errors,
+    shorten_error,
+)
 
-_COUNTED = ("kind", "origin", "dataset")
+_COUNTED = ("kind", "origin", "dataset", "licence")
 """Columns whose values are counted for the model card."""
 
 
@@ -80,11 +89,7 @@ def find_samples(location: str, split: str, storage: StorageConfig) -> SampleSet
             samples of another split.
     """
     try:
-        files = [
-            file
-            for folder in (location, f"{location.rstrip('/')}/samples")
-            for file in find_files(f"{folder.rstrip('/')}/{split}-*.parquet", storage)
-        ]
+        files = _list_files(location.rstrip("/"), split, storage)
     except read_errors() as error:
         raise ConfigError(f"data.uri: {location} can't be listed: {shorten_error(error)}") from error
     found: list[SampleFile] = []
@@ -205,6 +210,24 @@ class SampleReader:
                 "training began: the file was replaced; write data to a new place"
             )
         return table
+
+
+def _list_files(location: str, split: str, storage: StorageConfig) -> list[FileInfo]:
+    """Files of a split. What construct has written counts once its samples are whole, and only what it names:
+    files of a call that was killed may lie beside them."""
+    files = [
+        file
+        for folder in (location, f"{location}/samples")
+        for file in find_files(f"{folder}/{split}-*.parquet", storage)
+    ]
+    if not file_exists(f"{location}/{ABOUT}", storage):
+        return files
+    marker = read_marker(open_store(location, storage, make=False), "samples")
+    if marker is None:
+        raise ConfigError(
+            f"data.uri: the samples of {location} are not whole yet; run `mira-batch construct` again"
+        )
+    return [file for file in files if any(file.location.endswith(f"/{name}") for name in marker["files"])]
 
 
 def _open(location: str, storage: StorageConfig) -> pq.ParquetFile:

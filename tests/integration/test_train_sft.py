@@ -99,6 +99,7 @@ def test_the_card_names_data_settings_and_figures(learned: Path, data: Path) -> 
         "- trl ",
         f"base weights `{result['base_identity']}`",
         "by kind: continue 13, start 20, stop 7",
+        "by licence: CC0-1.0 40",
     ):
         assert wanted in card
     assert result["figures"]["val_loss"] == read_metrics(learned)[-3]["val_loss"]

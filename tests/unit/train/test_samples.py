@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +115,14 @@ def test_a_file_that_was_replaced_is_noticed(tmp_path: Path) -> None:
     write_file(tmp_path / "train-00000.parquet", [make_sample(n) for n in range(6)], group=3)
     with pytest.raises(ConfigError, match="row group 0 has 3 samples, and had 4 when"):
         SampleReader(train, STORAGE, 4).read([0])
+
+
+def test_what_construct_writes_counts_once_it_is_whole_and_only_what_it_names(tmp_path: Path) -> None:
+    write_samples(tmp_path / "samples", train=8, val=0, files=2)
+    (tmp_path / "construct.json").write_text("{}")
+    with pytest.raises(ConfigError, match="are not whole yet; run `mira-batch construct` again"):
+        find_samples(str(tmp_path), "train", STORAGE)
+    named = ["samples/train-00000.parquet"]
+    marker = {"stage": "samples", "read": [], "files": named, "digest": "", "counts": {}}
+    (tmp_path / "samples" / "stage.json").write_text(json.dumps(marker))
+    assert len(find_samples(str(tmp_path), "train", STORAGE)) == 4
