@@ -20,7 +20,7 @@ from mira_batch.config.train import SftConfig
 
 _INTRO = """# Configuration
 
-Every setting of the bulk edit job, made from the config models by `python -m mira_batch.config.reference`.
+Every setting of each job, made from the config models by `python -m mira_batch.config.reference`.
 A config is a YAML or JSON file; `--set a.b=c` overrides one setting, its value read as YAML without comments.
 Unknown keys are refused, and keys that are there twice. Top-level keys that begin with `x-` hold no settings:
 a place for YAML anchors. Relative paths start at the working directory. In locations and endpoints `~`,
