@@ -30,7 +30,7 @@ def edit_astray(folder: Path) -> Path:
     (folder / "images").mkdir()
     paths = sorted((SAMPLE / "images").iterdir())[:2]
     with open(folder / "manifest.jsonl", "w") as manifest:
-        for number, name in enumerate(WAYS):
+        for name in WAYS:
             image = Image.open(paths[PHOTOGRAPHS[name]]).convert("RGB")
             image.thumbnail((64, 64))
             image.save(folder / "images" / f"{name}.png")
