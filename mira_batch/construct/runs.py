@@ -108,9 +108,9 @@ def _read_small(parquet: pq.ParquetFile) -> pa.Table:
     table = tell_unfinished(parquet.read(columns=[*names, *steps], use_threads=False))
     own = pa.array([_score_result(row or ()) for row in table["steps"].to_pylist()], pa.float64())
     table = table.drop_columns(["steps"]).append_column("own_score", own)
-    if _ROLLOUT not in there:
-        table = table.append_column(_ROLLOUT, pa.array([0] * table.num_rows, pa.int32()))
-    return table
+    numbers = table[_ROLLOUT].to_pylist() if _ROLLOUT in there else [None] * table.num_rows
+    table = table.drop_columns([_ROLLOUT]) if _ROLLOUT in there else table
+    return table.append_column(_ROLLOUT, pa.array([number or 0 for number in numbers], pa.int32()))
 
 
 def _score_result(steps: Sequence[Mapping[str, Any]]) -> float | None:

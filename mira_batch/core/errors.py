@@ -4,6 +4,7 @@
     ├── UserError            the user can fix it; the CLI prints it plainly and exits with 2
     │   ├── ConfigError      a config field is wrong
     │   ├── ManifestError    the manifest can't be read at all, or lacks a column
+    │   ├── DataSetError     a published data set is not laid out as its owners lay it out
     │   ├── StoreError       the object store refused: credentials, bucket, permission
     │   ├── EndpointError    a served model can't be reached, or refuses every call
     │   └── RunConflict      the run is another configuration's, or another driver runs it
@@ -49,6 +50,10 @@ class ConfigError(UserError):
 
 class ManifestError(UserError):
     """The manifest as a whole can't be used."""
+
+
+class DataSetError(UserError):
+    """A data set is not as its owners publish it. The message names the place and the fix."""
 
 
 class StoreError(UserError):

@@ -6,89 +6,33 @@ import io
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from mira_batch import load_config, run
 from mira_batch.cli import main
-from mira_batch.config.construct import ConstructConfig
 from mira_batch.construct.run import construct
 from mira_batch.construct.stages import PartWriter
 from mira_batch.core.errors import ConfigError, RunConflict
 from mira_batch.core.identity import frame_of
 from mira_batch.storage.samples import SAMPLES
-from tests.support.runs.catalogue import SAMPLE
-
-GOAL = "make it sepia, then mirror it"
-WAYS = {
-    "right": ["make it sepia", "mirror it"],
-    "detour": ["make it sepia", "flip it upside down", "flip it upside down", "mirror it"],
-    "lost": ["rotate it a quarter turn clockwise", "mirror it"],
-    "twin": ["make it sepia", "mirror it"],
-}
+from tests.support.runs.astray import WAYS, configure_construct, edit_astray, read_samples
 
 
 @pytest.fixture(scope="module")
 def edited(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of a policy that sometimes goes astray, with the exact judge; four photographs, one of them
-    twice."""
-    folder = tmp_path_factory.mktemp("construct")
-    (folder / "images").mkdir()
-    paths = sorted((SAMPLE / "images").iterdir())[:3]
-    with open(folder / "manifest.jsonl", "w") as manifest:
-        for number, name in enumerate(WAYS):
-            image = Image.open(paths[number % 3]).convert("RGB")  # "twin" is of the photograph of "right"
-            image.thumbnail((64, 64))
-            image.save(folder / "images" / f"{name}.png")
-            said = {
-                "record_id": name,
-                "image": f"images/{name}.png",
-                "instruction": GOAL,
-                "licence": "CC0-1.0",
-            }
-            manifest.write(json.dumps(said) + "\n")
-    config = {
-        "input": {"manifest": str(folder / "manifest.jsonl")},
-        "output": {"uri": str(folder / "edited")},
-        "policy": {
-            "type": "custom",
-            "factory": "tests.support.models.wandering:make_policy",
-            "options": {"ways": WAYS},
-        },
-        "editor": {"type": "pillow"},
-        "judge": {
-            "model": {"type": "custom", "factory": "tests.support.models.wandering:make_judge"},
-            "attempts": 1,
-            "tolerance": 1.0,
-        },
-        "backend": "inline",
-        "run_id": "r",
-    }
-    return Path(run(load_config(config)).run)
-
-
-def configure(run: Path, out: Path, **more: Any) -> ConstructConfig:
-    source = {"type": "runs", "uri": str(run)} | more.pop("source", {})
-    settings = {"output": {"uri": str(out)}, "sources": [source], "split": {"val_fraction": 0.4}} | more
-    return ConstructConfig.model_validate(settings)
-
-
-def read(out: Path) -> list[dict[str, Any]]:
-    files = sorted(out.glob("samples/*.parquet"))
-    return [row for file in files for row in pq.read_table(file).to_pylist()]
+    return edit_astray(tmp_path_factory.mktemp("construct"))
 
 
 def test_a_run_becomes_samples_that_add_up(edited: Path, tmp_path: Path) -> None:
-    found = construct(configure(edited, tmp_path / "d"))
+    found = construct(configure_construct(edited, tmp_path / "d"))
     counts = found["samples"]["counts"]
     dropped = sum(n for name, n in counts.items() if name.startswith("dropped."))
     assert counts["questions"] == counts["samples"] + dropped == 3 + 5 + 3 + 3
     assert counts["dropped.duplicate"] == 3  # the twin's photograph has the same pixels
     assert counts["dropped.worse"] + counts.get("dropped.undone", 0) >= 1
-    rows = read(tmp_path / "d")
+    rows = read_samples(tmp_path / "d")
     assert len(rows) == counts["samples"] == found["card"]["samples"]
     assert len({row["sample_id"] for row in rows}) == len(rows)
     assert pq.read_schema(next((tmp_path / "d").glob("samples/*.parquet"))).equals(SAMPLES)
@@ -106,8 +50,8 @@ def test_a_run_becomes_samples_that_add_up(edited: Path, tmp_path: Path) -> None
 
 
 def test_a_detour_gives_a_recovery_and_its_wrong_step_none(edited: Path, tmp_path: Path) -> None:
-    construct(configure(edited, tmp_path / "d"))
-    rows = [row for row in read(tmp_path / "d") if row["record_id"] == "detour"]
+    construct(configure_construct(edited, tmp_path / "d"))
+    rows = [row for row in read_samples(tmp_path / "d") if row["record_id"] == "detour"]
     assert [(row["step"], row["origin"]) for row in sorted(rows, key=lambda row: row["step"])] == [
         (0, "trajectory"),
         (2, "recovery"),
@@ -119,18 +63,20 @@ def test_a_detour_gives_a_recovery_and_its_wrong_step_none(edited: Path, tmp_pat
 
 
 def test_the_best_are_kept_by_the_runs_own_judge(edited: Path, tmp_path: Path) -> None:
-    config = configure(edited, tmp_path / "d", source={"scores": "run"}, select={"threshold": 0.9, "keep": 1})
+    config = configure_construct(
+        edited, tmp_path / "d", source={"scores": "run"}, select={"threshold": 0.9, "keep": 1}
+    )
     found = construct(config)
     assert found["select"]["counts"] == {"trajectories": 4, "chosen": 3, "dropped.below_threshold": 1}
-    rows = read(tmp_path / "d")
+    rows = read_samples(tmp_path / "d")
     assert {row["record_id"] for row in rows} == {"right", "detour"}  # twin's are duplicates
     assert {row["score"] for row in rows} == {1.0}
 
 
 def test_what_went_wrong_is_right_for_another_instruction(edited: Path, tmp_path: Path) -> None:
     hindsight = {"samples": {"hindsight": "trust_editor"}, "select": {"threshold": 0.9}}
-    construct(configure(edited, tmp_path / "d", source={"scores": "run"}, **hindsight))
-    rows = [row for row in read(tmp_path / "d") if row["origin"] == "hindsight"]
+    construct(configure_construct(edited, tmp_path / "d", source={"scores": "run"}, **hindsight))
+    rows = [row for row in read_samples(tmp_path / "d") if row["origin"] == "hindsight"]
     lost = [row for row in rows if row["record_id"] == "lost"]
     assert {row["instruction"] for row in lost} == {"rotate it a quarter turn clockwise, then mirror it."}
     assert [row["kind"] for row in lost] == ["start", "continue", "stop"]
@@ -143,10 +89,12 @@ def test_scores_of_an_evaluation(edited: Path, tmp_path: Path) -> None:
     judge = ["--judge", "rules", "--set", "backend=inline"]
     assert main([*words, *judge]) == 0
     scored = {"scores": str(tmp_path / "scores" / "e")}
-    found = construct(configure(edited, tmp_path / "d", source=scored, select={"threshold": 0.9}))
+    found = construct(configure_construct(edited, tmp_path / "d", source=scored, select={"threshold": 0.9}))
     assert found["select"]["counts"]["dropped.below_threshold"] == 1
     with pytest.raises(ConfigError, match="is a run of the job edit"):
-        construct(configure(edited, tmp_path / "e", source={"scores": str(edited)}, select={"keep": 1}))
+        construct(
+            configure_construct(edited, tmp_path / "e", source={"scores": str(edited)}, select={"keep": 1})
+        )
 
 
 def test_a_missing_score_is_refused_or_dropped(edited: Path, tmp_path: Path) -> None:
@@ -155,9 +103,9 @@ def test_a_missing_score_is_refused_or_dropped(edited: Path, tmp_path: Path) -> 
     assert main([*words, *few]) == 0
     scored = {"scores": str(tmp_path / "scores" / "e")}
     with pytest.raises(ConfigError, match="has no score"):
-        construct(configure(edited, tmp_path / "d", source=scored, select={"keep": 1}))
+        construct(configure_construct(edited, tmp_path / "d", source=scored, select={"keep": 1}))
     found = construct(
-        configure(edited, tmp_path / "e", source=scored, select={"keep": 1, "unscored": "drop"})
+        configure_construct(edited, tmp_path / "e", source=scored, select={"keep": 1, "unscored": "drop"})
     )
     counts = found["select"]["counts"]
     assert counts["dropped.unscored"] + counts["chosen"] == counts["trajectories"] == 4
@@ -165,7 +113,7 @@ def test_a_missing_score_is_refused_or_dropped(edited: Path, tmp_path: Path) -> 
 
 def test_selection_that_needs_scores_asks_for_them(edited: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"select.keep needs scores"):
-        configure(edited, tmp_path / "d", select={"keep": 1})
+        configure_construct(edited, tmp_path / "d", select={"keep": 1})
 
 
 class _Killed(BaseException):
@@ -177,7 +125,7 @@ def test_a_killed_call_goes_on_and_ends_alike(
     edited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     small = {"samples": {"part_rows": 2}}
-    construct(configure(edited, tmp_path / "whole", **small))
+    construct(configure_construct(edited, tmp_path / "whole", **small))
     writes: Counter[str] = Counter()
     flush = PartWriter._flush
 
@@ -190,20 +138,20 @@ def test_a_killed_call_goes_on_and_ends_alike(
     with monkeypatch.context() as patched:
         patched.setattr(PartWriter, "_flush", die)
         with pytest.raises(_Killed):
-            construct(configure(edited, tmp_path / "cut", **small))
-    construct(configure(edited, tmp_path / "cut", **small))
+            construct(configure_construct(edited, tmp_path / "cut", **small))
+    construct(configure_construct(edited, tmp_path / "cut", **small))
     both = (tmp_path / "whole", tmp_path / "cut")
     whole, cut = ({p.relative_to(d): p.read_bytes() for p in d.rglob("*.parquet")} for d in both)
     assert whole == cut and len(whole) > 3
 
 
 def test_a_second_call_writes_nothing_and_other_settings_are_refused(edited: Path, tmp_path: Path) -> None:
-    first = construct(configure(edited, tmp_path / "d"))
+    first = construct(configure_construct(edited, tmp_path / "d"))
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "d").rglob("*") if path.is_file()}
-    assert construct(configure(edited, tmp_path / "d")) == first
+    assert construct(configure_construct(edited, tmp_path / "d")) == first
     assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "d").rglob("*") if path.is_file()}
     with pytest.raises(RunConflict, match=r"split\.seed: was 0, now 1"):
-        construct(configure(edited, tmp_path / "d", split={"val_fraction": 0.4, "seed": 1}))
+        construct(configure_construct(edited, tmp_path / "d", split={"val_fraction": 0.4, "seed": 1}))
 
 
 def test_a_stage_by_itself_needs_those_before_it(
@@ -211,7 +159,7 @@ def test_a_stage_by_itself_needs_those_before_it(
 ) -> None:
     config = tmp_path / "c.json"
     config.write_text(
-        json.dumps(configure(edited, tmp_path / "d").model_dump(mode="json", exclude_none=True))
+        json.dumps(configure_construct(edited, tmp_path / "d").model_dump(mode="json", exclude_none=True))
     )
     capfd.readouterr()
     assert main(["construct", "--config", str(config), "--stage", "samples", "--json"]) == 2
@@ -230,10 +178,12 @@ def test_only_what_people_approved_of(edited: Path, tmp_path: Path) -> None:
     decisions = tmp_path / "decisions.jsonl"
     decisions.write_text(json.dumps(row | {"decision": "approve"}) + "\n")
     approved = {"approved_only": True, "decisions": str(decisions)}
-    found = construct(configure(edited, tmp_path / "d", source=approved))
+    found = construct(configure_construct(edited, tmp_path / "d", source=approved))
     assert found["select"]["counts"] == {"trajectories": 4, "chosen": 1, "dropped.not_approved": 3}
-    assert {sample["record_id"] for sample in read(tmp_path / "d")} == {row["record_id"]}
-    whole = configure(edited.parent, tmp_path / "e", source=approved)  # the catalogue of that one run
+    assert {sample["record_id"] for sample in read_samples(tmp_path / "d")} == {row["record_id"]}
+    whole = configure_construct(
+        edited.parent, tmp_path / "e", source=approved
+    )  # the catalogue of that one run
     assert construct(whole)["select"]["counts"] == found["select"]["counts"]
 
 
@@ -242,7 +192,7 @@ def test_an_original_that_changed_is_counted_and_left_out(edited: Path, tmp_path
     kept = path.read_bytes()
     try:
         Image.new("RGB", (8, 8)).save(path)
-        counts = construct(configure(edited, tmp_path / "d"))["samples"]["counts"]
+        counts = construct(configure_construct(edited, tmp_path / "d"))["samples"]["counts"]
     finally:
         path.write_bytes(kept)
     assert counts["lost.original_changed"] == 1 and counts["demonstrations"] == 3

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from mira_batch.core.errors import UserError
+from mira_batch.core.errors import DataSetError
 
 
-class BenchmarkError(UserError):
+class BenchmarkError(DataSetError):
     """Items are none of this benchmark, or contradict themselves. The message names the item and the fix."""
 
 

@@ -14,7 +14,8 @@ from mira_batch.core.identity import content_hash
 from mira_batch.evaluate.benchmarks.aggregate import BenchmarkError, Outcome
 from mira_batch.evaluate.benchmarks.pairs import Pair
 from mira_batch.evaluate.suites.evidence import Evidence, Judged
-from mira_batch.evaluate.suites.items import Item, Picture, Reader
+from mira_batch.evaluate.suites.items import Item
+from mira_batch.storage.published import Picture, Reader
 
 OVERALL = "overall"
 

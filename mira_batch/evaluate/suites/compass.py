@@ -17,10 +17,10 @@ from mira_batch.evaluate.benchmarks.aggregate import BenchmarkError
 from mira_batch.evaluate.benchmarks.pairs import COMPASS_DIMENSIONS, aggregate_compass
 from mira_batch.evaluate.suites.candidates import Candidates, choose_axes, make_pairs
 from mira_batch.evaluate.suites.evidence import Evidence
-from mira_batch.evaluate.suites.items import Item, Picture, Reader, find_below
-from mira_batch.evaluate.suites.published import read_json
+from mira_batch.evaluate.suites.items import Item
 from mira_batch.evaluate.suites.sheets import Sheet, Tabulated, dump_aggregate, show_counts
 from mira_batch.evaluate.suites.suite import Labels, Request, Suite
+from mira_batch.storage.published import Picture, Reader, find_below, read_json
 
 _NAME, _TITLE = "editreward-compass", "EditReward-Compass"
 AXES = {

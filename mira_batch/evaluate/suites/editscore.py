@@ -18,10 +18,10 @@ from mira_batch.evaluate.benchmarks.pairs import (
 )
 from mira_batch.evaluate.suites.candidates import Candidates, choose_axes, make_pairs
 from mira_batch.evaluate.suites.evidence import Evidence
-from mira_batch.evaluate.suites.items import Item, Reader
-from mira_batch.evaluate.suites.published import open_rows
+from mira_batch.evaluate.suites.items import Item
 from mira_batch.evaluate.suites.sheets import Sheet, Tabulated, dump_aggregate, show_counts
 from mira_batch.evaluate.suites.suite import Labels, Request, Suite
+from mira_batch.storage.published import Reader, open_rows
 
 _NAME, _TITLE = "editreward-bench", "EditReward-Bench (EditScore)"
 _COLUMNS = ("key", "task_type", "dimension", "instruction", "input_image", "output_images")

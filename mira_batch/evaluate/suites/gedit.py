@@ -21,10 +21,10 @@ from mira_batch.evaluate.benchmarks.gedit import (
     aggregate_gedit,
 )
 from mira_batch.evaluate.suites.evidence import Evidence
-from mira_batch.evaluate.suites.items import Item, Reader
-from mira_batch.evaluate.suites.published import open_rows
+from mira_batch.evaluate.suites.items import Item
 from mira_batch.evaluate.suites.sheets import Cell, Sheet, Tabulated, dump_aggregate, show_counts
 from mira_batch.evaluate.suites.suite import Labels, Request, Suite
+from mira_batch.storage.published import Reader, open_rows
 
 _NAME, _TITLE = "gedit", "GEdit-Bench"
 _COLUMNS = ("key", "task_type", "instruction", "instruction_language", "input_image", "Intersection_exist")

@@ -14,11 +14,11 @@ from typing import Any
 from mira_batch.evaluate.benchmarks.aggregate import BenchmarkError, Outcome
 from mira_batch.evaluate.benchmarks.imgedit import TYPES, ImgEditItem, ImgEditTable, aggregate_imgedit
 from mira_batch.evaluate.suites.evidence import Evidence, Judged
-from mira_batch.evaluate.suites.items import Item, Reader, find_below
-from mira_batch.evaluate.suites.published import read_json
+from mira_batch.evaluate.suites.items import Item
 from mira_batch.evaluate.suites.sheets import Sheet, Tabulated, dump_aggregate, show_counts
 from mira_batch.evaluate.suites.suite import Labels, Request, Suite
 from mira_batch.models.judges import IMGEDIT_AXES
+from mira_batch.storage.published import Reader, find_below, read_json
 
 _NAME, _TITLE = "imgedit", "ImgEdit-Bench, Basic"
 _FILES = ("basic_edit.json", "singleturn.json")

@@ -9,39 +9,18 @@ accepted image (single-turn), <session>_iter_<turn> where it goes on from our ow
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from mira_batch.evaluate.benchmarks.aggregate import BenchmarkError
 from mira_batch.evaluate.benchmarks.magicbrush import MULTI, SINGLE
 from mira_batch.evaluate.suites.edits import Edits, find_edits
-from mira_batch.evaluate.suites.items import Item, Picture, Reader, find_below
-from mira_batch.evaluate.suites.published import Row, open_rows, read_json
+from mira_batch.evaluate.suites.items import Item
 from mira_batch.evaluate.suites.suite import Labels, Request, Suite
+from mira_batch.storage.published import Picture, Reader, Turn, list_turns, read_pictures
 
 _NAME, _TITLE = "magicbrush", "MagicBrush"
-_SESSIONS, _CAPTIONS = "edit_sessions.json", "local_descriptions.json"
-_LIGHT, _IMAGES = ("img_id", "turn_index", "instruction"), ("source_img", "target_img")
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A turn of a session, without its images."""
-
-    place: str
-    session: str
-    number: int
-    """From 1."""
-    instruction: str
-    turns: int = 0
-    """Of its session."""
-    caption: str | None = None
-    """Of the accepted image."""
-    paths: tuple[Path, Path] | None = None
-    """Source and accepted image, where these are files of their own."""
 
 
 def name_single(session: str, turn: int) -> str:
@@ -56,13 +35,13 @@ def name_multi(session: str, turn: int) -> str:
 
 def read_magicbrush(request: Request, reader: Reader, labels: Labels, left_out: list[str]) -> Iterator[Item]:
     """The turns of single-turn; or, after a run of a turn, the next turn of multi-turn."""
-    turns = _count_turns(list(_list_turns(request, reader)), reader)
+    turns = list_turns(request.data, request.split, reader)
     if reader.problems.found:  # which images belong to which turn isn't known then
         return
     if request.after:
         yield from _read_next(request, turns, left_out)
         return
-    for turn, source, target in _read_pictures(request, turns, reader):
+    for turn, source, target in read_pictures(request.data, request.split, turns, reader):
         if source and target:
             about = {"setting": SINGLE, **_describe(turn)}
             if turn.caption is not None:
@@ -73,82 +52,6 @@ def read_magicbrush(request: Request, reader: Reader, labels: Labels, left_out: 
 
 def _describe(turn: Turn) -> dict[str, Any]:
     return {"session": turn.session, "turn": turn.number, "turns": turn.turns}
-
-
-def _list_turns(request: Request, reader: Reader) -> Iterator[Turn]:
-    if (request.data / _SESSIONS).is_file():
-        yield from _list_sessions(request.data, reader)
-        return
-    for place, row in open_rows(request.data, request.split).read(_LIGHT):
-        session, instruction = (
-            reader.take_name(place, row, "img_id"),
-            reader.take_text(place, row, "instruction"),
-        )
-        number = row["turn_index"]
-        if not isinstance(number, int) or number < 1:
-            reader.problems.add(place, f"turn_index is {number!r}; a number from 1 is needed")
-        elif session and instruction:
-            yield Turn(place, session, number, instruction)
-
-
-def _list_sessions(data: Path, reader: Reader) -> Iterator[Turn]:
-    sessions = read_json(data / _SESSIONS)
-    captions = read_json(data / _CAPTIONS) if (data / _CAPTIONS).is_file() else {}
-    if not isinstance(sessions, Mapping) or not isinstance(captions, Mapping):
-        raise BenchmarkError(f"{data}: {_SESSIONS} or {_CAPTIONS} holds no object by session; fetch it again")
-    for session, entries in sessions.items():
-        place = f"{data / _SESSIONS}: {session!r:.80}"
-        name = reader.take_name(place, {"img_id": session}, "img_id")
-        if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
-            reader.problems.add(place, "is no list of turns")
-            continue
-        for number, entry in enumerate(entries, 1):
-            where = f"{place}, turn {number}"
-            instruction = reader.take_text(where, entry, "instruction")
-            files = [reader.take_text(where, entry, role) for role in ("input", "output")]
-            paths = [find_below(data / "images" / str(session), file) for file in files if file]
-            if len(paths) < 2 or not name or not instruction:
-                continue
-            source, target = paths
-            if source is None or target is None:
-                reader.problems.add(where, "input or output leads out of the session's folder")
-                continue
-            said = captions.get(session)
-            caption = said.get(files[1]) if isinstance(said, Mapping) else None
-            caption = caption if isinstance(caption, str) and caption.strip() else None
-            yield Turn(where, name, number, instruction, caption=caption, paths=(source, target))
-
-
-def _count_turns(turns: Sequence[Turn], reader: Reader) -> list[Turn]:
-    """The same turns, each with how many its session has, which must be numbered without a gap."""
-    numbers: dict[str, list[Turn]] = defaultdict(list)
-    for turn in turns:
-        if reader.is_new(
-            turn.place, f"{turn.session} {turn.number}", f"turn {turn.number} of {turn.session}"
-        ):
-            numbers[turn.session].append(turn)
-    for session, found in numbers.items():
-        there = sorted(turn.number for turn in found)
-        if there != list(range(1, len(there) + 1)):
-            reader.problems.add(
-                found[0].place, f"the session {session} has the turns {there}; some lack, fetch it again"
-            )
-    return [replace(turn, turns=len(numbers[turn.session])) for turn in turns]
-
-
-def _read_pictures(
-    request: Request, turns: Sequence[Turn], reader: Reader
-) -> Iterator[tuple[Turn, Picture | None, Picture | None]]:
-    rows: Iterator[Row | None] = iter([None] * len(turns))
-    if turns and turns[0].paths is None:
-        rows = open_rows(request.data, request.split).read(_IMAGES)
-    for turn, row in zip(turns, rows, strict=True):
-        if row is not None:
-            source, target = (reader.take_picture(turn.place, row[1][name], name) for name in _IMAGES)
-        else:
-            assert turn.paths is not None
-            source, target = (reader.read_picture(turn.place, path) for path in turn.paths)
-        yield turn, source, target
 
 
 def _read_next(request: Request, turns: Sequence[Turn], left_out: list[str]) -> Iterator[Item]:

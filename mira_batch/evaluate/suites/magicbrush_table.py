@@ -22,11 +22,11 @@ from mira_batch.evaluate.benchmarks.magicbrush import (
     measure_distances,
 )
 from mira_batch.evaluate.suites.edits import Edits, find_edits
-from mira_batch.evaluate.suites.items import BOUNDS
 from mira_batch.evaluate.suites.magicbrush import MAGICBRUSH, has_multi, is_last, name_all, name_multi
 from mira_batch.evaluate.suites.prepared import Prepared, find_manifest_of, read_prepared
 from mira_batch.evaluate.suites.sheets import Counts, Sheet, Tabulated, dump_aggregate, show_counts
 from mira_batch.storage.images import OWN_RESULTS, decode
+from mira_batch.storage.published import BOUNDS
 
 T = TypeVar("T")
 _CHUNK = 16

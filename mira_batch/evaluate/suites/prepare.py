@@ -11,7 +11,6 @@ from typing import Any
 
 from mira_batch.config.shared import Columns, ManifestConfig, StorageConfig
 from mira_batch.evaluate.benchmarks.aggregate import BenchmarkError
-from mira_batch.evaluate.suites.items import Problems, Reader
 from mira_batch.evaluate.suites.prepared import (
     ABOUT,
     FORM,
@@ -25,6 +24,7 @@ from mira_batch.evaluate.suites.prepared import (
 )
 from mira_batch.evaluate.suites.suite import Request, Suite
 from mira_batch.storage.manifest import Reject, list_files, read_split, split_manifest
+from mira_batch.storage.published import Problems, Reader
 from mira_batch.storage.stores import Store, open_store
 
 _OURS = frozenset({ABOUT, MANIFEST, LABELS, JUDGE})

@@ -9,8 +9,9 @@ from typing import Any
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.evaluate.suites.evidence import Evidence
-from mira_batch.evaluate.suites.items import Item, Reader
+from mira_batch.evaluate.suites.items import Item
 from mira_batch.evaluate.suites.sheets import Tabulated
+from mira_batch.storage.published import Reader
 
 
 @dataclass(frozen=True, slots=True)

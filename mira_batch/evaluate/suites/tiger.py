@@ -17,10 +17,10 @@ from typing import Any
 from mira_batch.evaluate.benchmarks.pairs import RankedGroup, TigerRow, aggregate_tiger
 from mira_batch.evaluate.suites.candidates import Candidates, choose_axes, read_scores_of
 from mira_batch.evaluate.suites.evidence import Evidence
-from mira_batch.evaluate.suites.items import Item, Reader
-from mira_batch.evaluate.suites.published import open_rows
+from mira_batch.evaluate.suites.items import Item
 from mira_batch.evaluate.suites.sheets import Sheet, Tabulated, dump_aggregate, show_counts
 from mira_batch.evaluate.suites.suite import Labels, Request, Suite
+from mira_batch.storage.published import Reader, open_rows
 
 _NAME, _TITLE = "editreward-bench-tiger", "EditReward-Bench (TIGER-Lab)"
 _SIZES = {"2pair": 2, "3pair": 3, "4pair": 4}

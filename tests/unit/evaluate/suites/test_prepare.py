@@ -12,6 +12,7 @@ import yaml
 
 from mira_batch.config.load import load_job_config
 from mira_batch.config.shared import StorageConfig
+from mira_batch.core.errors import DataSetError
 from mira_batch.evaluate.benchmarks.aggregate import BenchmarkError
 from mira_batch.evaluate.suites import SUITES
 from mira_batch.evaluate.suites.prepare import Preparation, prepare
@@ -39,7 +40,7 @@ def do(name: str, data: Path, to: Path, **more: Any) -> Preparation:
 
 
 def refuse(name: str, data: Path, to: Path, words: str, **more: Any) -> None:
-    with pytest.raises(BenchmarkError, match=words):
+    with pytest.raises(DataSetError, match=words):
         do(name, data, to, **more)
     assert not (to / "benchmark.json").exists() and not (to / "manifest.jsonl").exists()
 
@@ -69,7 +70,7 @@ def test_a_row_that_a_job_would_reject_is_refused(tmp_path: Path) -> None:
     rows = gedit_rows()[:3]
     rows[1]["instruction"] = "make it sepia " * 1000
     data = save_gedit(tmp_path / "data", rows)
-    with pytest.raises(BenchmarkError, match="en-k001: instruction is longer than 10000 characters"):
+    with pytest.raises(DataSetError, match="en-k001: instruction is longer than 10000 characters"):
         do("gedit", data, tmp_path / "to")
     assert not (tmp_path / "to" / "benchmark.json").exists()
 

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mira_batch.evaluate.benchmarks.aggregate import BenchmarkError
+from mira_batch.core.errors import DataSetError
 from mira_batch.storage.stores import shorten_error
 
 Row = tuple[str, dict[str, Any]]
@@ -41,7 +41,7 @@ class Rows:
             columns: all must be there.
 
         Raises:
-            BenchmarkError: a column lacks, or a file is damaged.
+            DataSetError: a column lacks, or a file is damaged.
         """
         for file in self.files:
             number = 0
@@ -61,20 +61,20 @@ def open_rows(data: Path, split: str | None = None) -> Rows:
         split: which split, where there are several.
 
     Raises:
-        BenchmarkError: there is none, several and none is named, or a file of it lacks.
+        DataSetError: there is none, several and none is named, or a file of it lacks.
     """
     if not data.exists():
-        raise BenchmarkError(f"{data}: no such file or directory; give the data set as it was downloaded")
+        raise DataSetError(f"{data}: no such file or directory; give the data set as it was downloaded")
     if data.is_file():
         if split is not None:
-            raise BenchmarkError(f"--split: {data} is one file; give the folder, or leave it out")
+            raise DataSetError(f"--split: {data} is one file; give the folder, or leave it out")
         return Rows([data])
     if (data / _SPLITS).is_file():
         found = list(_read_field(data / _SPLITS, "splits", list))
         return _open_arrow(data / _choose_split(data, [str(name) for name in found], split))
     if (data / _STATE).is_file():
         if split is not None:
-            raise BenchmarkError(f"--split: {data} is one split alone; leave it out")
+            raise DataSetError(f"--split: {data} is one split alone; leave it out")
         return _open_arrow(data)
     return _open_parquet(data, split)
 
@@ -82,20 +82,20 @@ def open_rows(data: Path, split: str | None = None) -> Rows:
 def _choose_split(data: Path, splits: Sequence[str], split: str | None) -> str:
     named = ", ".join(splits)
     if split is not None and split not in splits:
-        raise BenchmarkError(f"--split: {data} has no split {split!r}; it has {named}")
+        raise DataSetError(f"--split: {data} has no split {split!r}; it has {named}")
     if split is None and len(splits) != 1:
-        raise BenchmarkError(f"{data}: has the splits {named}; say which with --split")
+        raise DataSetError(f"{data}: has the splits {named}; say which with --split")
     return split or splits[0]
 
 
 def _open_arrow(folder: Path) -> Rows:
     state = folder / _STATE
     if not state.is_file():
-        raise BenchmarkError(
+        raise DataSetError(
             f"{state}: is not there, so which files belong to the data set is unknown; {_AGAIN}"
         )
     if read_json(state).get("_indices_data_files"):
-        raise BenchmarkError(
+        raise DataSetError(
             f"{state}: rows are chosen by an index beside them; save it again with save_to_disk"
         )
     names = [entry.get("filename") for entry in _read_field(state, "_data_files", list)]
@@ -109,7 +109,7 @@ def _open_parquet(folder: Path, split: str | None) -> Rows:
         shard = _SHARD.fullmatch(path.stem)
         found.setdefault(shard["split"] if shard else path.stem, []).append(path)
     if not found:
-        raise BenchmarkError(
+        raise DataSetError(
             f"{folder}: holds no data set: no {_STATE} or {_SPLITS} of save_to_disk, nor any .parquet file"
         )
     files = found[_choose_split(folder, list(found), split)]
@@ -118,18 +118,16 @@ def _open_parquet(folder: Path, split: str | None) -> Rows:
         expected = {(f"{n:05d}", f"{len(files):05d}") for n in range(len(files))}
         if {(shard["number"], shard["total"]) for shard in shards} != expected:
             total = max(int(shard["total"]) for shard in shards)
-            raise BenchmarkError(
-                f"{files[0].parent}: has {len(files)} files of {total} of its split; {_AGAIN}"
-            )
+            raise DataSetError(f"{files[0].parent}: has {len(files)} files of {total} of its split; {_AGAIN}")
     return _check_files(folder, files)
 
 
 def _check_files(folder: Path, files: Sequence[Path]) -> Rows:
     if not files:
-        raise BenchmarkError(f"{folder}: its data set has no files; {_AGAIN}")
+        raise DataSetError(f"{folder}: its data set has no files; {_AGAIN}")
     for file in files:
         if not file.is_file():
-            raise BenchmarkError(f"{file}: is not there, but belongs to the data set; {_AGAIN}")
+            raise DataSetError(f"{file}: is not there, but belongs to the data set; {_AGAIN}")
     return Rows(files)
 
 
@@ -145,13 +143,13 @@ def _read_batches(file: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch
             for batch in reader:
                 yield batch.select(list(columns))
     except (pa.ArrowException, OSError) as error:
-        raise BenchmarkError(f"{file}: can't be read: {shorten_error(error)}; {_AGAIN}") from error
+        raise DataSetError(f"{file}: can't be read: {shorten_error(error)}; {_AGAIN}") from error
 
 
 def _check_columns(file: Path, there: Sequence[str], wanted: Sequence[str]) -> None:
     if lacking := [name for name in wanted if name not in there]:
-        raise BenchmarkError(
-            f"{file}: has no column {', '.join(lacking)}, only {', '.join(there)}; is it this benchmark's?"
+        raise DataSetError(
+            f"{file}: has no column {', '.join(lacking)}, only {', '.join(there)}; is it this data set's?"
         )
 
 
@@ -159,7 +157,7 @@ def read_json(path: Path) -> Any:
     """The contents of a JSON file, in which no key stands twice.
 
     Raises:
-        BenchmarkError: it can't be read, is no JSON, or a key of an object stands in it twice.
+        DataSetError: it can't be read, is no JSON, or a key of an object stands in it twice.
     """
 
     def refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -167,20 +165,20 @@ def read_json(path: Path) -> Any:
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            raise BenchmarkError(f"{path}: the key {twice!r} stands in it twice; take one of both out")
+            raise DataSetError(f"{path}: the key {twice!r} stands in it twice; take one of both out")
         return found
 
     try:
         return json.loads(path.read_bytes(), object_pairs_hook=refuse_twice)
     except OSError as error:
-        raise BenchmarkError(f"{path}: can't be read: {shorten_error(error)}") from error
+        raise DataSetError(f"{path}: can't be read: {shorten_error(error)}") from error
     except (ValueError, RecursionError) as error:
-        raise BenchmarkError(f"{path}: is no JSON: {shorten_error(error)}; {_AGAIN}") from error
+        raise DataSetError(f"{path}: is no JSON: {shorten_error(error)}; {_AGAIN}") from error
 
 
 def _read_field(path: Path, name: str, kind: type) -> Any:
     found = read_json(path)
     value = found.get(name) if isinstance(found, Mapping) else None
     if not isinstance(value, kind):
-        raise BenchmarkError(f"{path}: holds no {name}; {_AGAIN}")
+        raise DataSetError(f"{path}: holds no {name}; {_AGAIN}")
     return value

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mira_batch.evaluate.benchmarks.aggregate import BenchmarkError
-from mira_batch.evaluate.suites.published import open_rows, read_json
+from mira_batch.core.errors import DataSetError
+from mira_batch.storage.published import open_rows, read_json
 from tests.support.published import encode, gedit_rows, save_gedit
 
 ROWS = gedit_rows()[:5]
@@ -29,7 +29,7 @@ def test_one_file_will_do(tmp_path: Path) -> None:
     folder = save_gedit(tmp_path / "data", ROWS, "parquet")
     (first, _) = sorted(folder.rglob("*.parquet"))
     assert len(list(open_rows(first).read(["key"]))) == 3
-    with pytest.raises(BenchmarkError, match="--split: .* is one file"):
+    with pytest.raises(DataSetError, match="--split: .* is one file"):
         open_rows(first, "train")
 
 
@@ -37,9 +37,9 @@ def test_a_split_is_chosen(tmp_path: Path) -> None:
     folder = save_gedit(tmp_path / "data", ROWS, "parquet")
     for path in sorted(folder.rglob("*.parquet")):
         path.with_name(path.name.replace("train", "dev")).write_bytes(path.read_bytes())
-    with pytest.raises(BenchmarkError, match="has the splits dev, train; say which with --split"):
+    with pytest.raises(DataSetError, match="has the splits dev, train; say which with --split"):
         open_rows(folder)
-    with pytest.raises(BenchmarkError, match="has no split 'test'; it has dev, train"):
+    with pytest.raises(DataSetError, match="has no split 'test'; it has dev, train"):
         open_rows(folder, "test")
     assert len(list(open_rows(folder, "dev").read(["key"]))) == 5
 
@@ -48,31 +48,31 @@ def test_a_split_is_chosen(tmp_path: Path) -> None:
 def test_a_file_that_lacks_is_noticed(form: str, tmp_path: Path) -> None:
     folder = save_gedit(tmp_path / "data", ROWS, form)
     sorted((*folder.rglob("*.parquet"), *folder.rglob("*.arrow")))[0].unlink()
-    with pytest.raises(BenchmarkError, match="is not there, but belongs|has 1 files of 2 of its split"):
+    with pytest.raises(DataSetError, match="is not there, but belongs|has 1 files of 2 of its split"):
         open_rows(folder)
 
 
 @pytest.mark.parametrize("form", ["disk", "parquet"])
 def test_a_damaged_file_and_a_foreign_one_are_refused(form: str, tmp_path: Path) -> None:
     folder = save_gedit(tmp_path / "data", ROWS, form)
-    with pytest.raises(BenchmarkError, match="has no column joy, only .*key.*; is it this benchmark's"):
+    with pytest.raises(DataSetError, match="has no column joy, only .*key.*; is it this data set's"):
         list(open_rows(folder).read(["key", "joy"]))
     (*_, last) = sorted((*folder.rglob("*.parquet"), *folder.rglob("*.arrow")))
     last.write_bytes(last.read_bytes()[:200])
-    with pytest.raises(BenchmarkError, match=r"can't be read: .*; download it again"):
+    with pytest.raises(DataSetError, match=r"can't be read: .*; download it again"):
         list(open_rows(folder).read(["key"]))
 
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BenchmarkError, match="no such file or directory"):
+    with pytest.raises(DataSetError, match="no such file or directory"):
         open_rows(tmp_path / "nothing")
-    with pytest.raises(BenchmarkError, match="holds no data set"):
+    with pytest.raises(DataSetError, match="holds no data set"):
         open_rows(tmp_path)
     (tmp_path / "state.json").write_text(json.dumps({"_data_files": [], "_indices_data_files": [1]}))
-    with pytest.raises(BenchmarkError, match="rows are chosen by an index"):
+    with pytest.raises(DataSetError, match="rows are chosen by an index"):
         open_rows(tmp_path)
     (tmp_path / "state.json").write_text("{}")
-    with pytest.raises(BenchmarkError, match="holds no _data_files"):
+    with pytest.raises(DataSetError, match="holds no _data_files"):
         open_rows(tmp_path)
 
 
@@ -80,7 +80,7 @@ def test_a_file_that_a_data_set_names_elsewhere_is_not_followed(tmp_path: Path) 
     folder = save_gedit(tmp_path / "data", ROWS)
     state = {"_data_files": [{"filename": "../../etc/passwd"}]}
     (folder / "state.json").write_text(json.dumps(state))
-    with pytest.raises(BenchmarkError, match=r"data/passwd: is not there"):
+    with pytest.raises(DataSetError, match=r"data/passwd: is not there"):
         open_rows(folder)
 
 
@@ -95,5 +95,5 @@ def test_a_file_that_a_data_set_names_elsewhere_is_not_followed(tmp_path: Path) 
 )
 def test_json_that_is_none_or_says_two_things_is_refused(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(BenchmarkError, match=words):
+    with pytest.raises(DataSetError, match=words):
         read_json(tmp_path / "a.json")
