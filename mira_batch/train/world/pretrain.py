@@ -88,11 +88,10 @@ def pretrain_base(
     encoder = Encoder(processor)
     rng = random.Random(f"world-pretrain/1 {seed}")
     first = _Budget(steps and max(1, round(steps * _ALIGNED)), minutes and 60 * minutes * _ALIGNED)
-    alignment = _align(model, encoder, rng, world, first)
-    rest = _Budget(
-        steps and max(1, steps - first.steps), minutes and 60 * minutes - (time.monotonic() - begun)
-    )
-    loss = _learn_captions(model, encoder, rng, world, rest)
+    aligned, alignment = _align(model, encoder, rng, world, first)
+    left = minutes and 60 * minutes - (time.monotonic() - begun)
+    rest = _Budget(steps and max(1, steps - aligned), left and max(left, 1.0))
+    described, loss = _learn_captions(model, encoder, rng, world, rest)
     seconds = time.monotonic() - begun
     captions = measure_captions(model, encoder, world)
     unfinished = directory.with_name(f"{directory.name}.{os.getpid()}.unfinished")
@@ -103,7 +102,7 @@ def pretrain_base(
         unfinished.rename(directory)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return Pretrained(first.steps + rest.steps, alignment, loss, seconds, captions)
+    return Pretrained(aligned + described, alignment, loss, seconds, captions)
 
 
 def measure_captions(
@@ -132,51 +131,50 @@ def measure_captions(
     return score_captions(encoder.tokenizer.batch_decode(said, skip_special_tokens=True), scenes)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Budget:
-    """What training may take, and how much of it is gone."""
+    """What a part of the training may take, by one of the two."""
 
-    most_steps: int | None
-    most_seconds: float | None
-    steps: int = 0
-    begun: float = 0.0
+    steps: int | None
+    seconds: float | None
 
-    def spend(self) -> float | None:
-        """Begin a step: the share of the budget that is gone before it, in [0, 1); None: it is all gone."""
-        now = time.monotonic()
-        self.begun = self.begun or now
-        gone = (
-            self.steps / self.most_steps if self.most_steps else (now - self.begun) / (self.most_seconds or 1)
-        )
-        if gone >= 1 and self.steps:
-            return None
-        self.steps += 1
-        return min(gone, 1.0)
+    def spend(self) -> Iterator[float]:
+        """For each step the share of the budget that is gone before it, in [0, 1); for one step at least."""
+        begun, step = time.monotonic(), 0
+        while True:
+            gone = step / self.steps if self.steps else (time.monotonic() - begun) / (self.seconds or 1)
+            if gone >= 1 and step:
+                return
+            yield min(gone, 1.0)
+            step += 1
 
 
-def _descend(budget: _Budget, weights: Sequence[Any], rate: float, find_loss: Callable[[], Tensor]) -> float:
-    """Make steps of AdamW until the budget is gone, at a rate that rises and falls as a cosine: the last
-    loss."""
+def _descend(
+    budget: _Budget, weights: Sequence[Any], rate: float, find_loss: Callable[[], Tensor]
+) -> tuple[int, float]:
+    """Make steps of AdamW until the budget is gone, at a rate that rises and falls as a cosine: how many, and
+    the last loss."""
     import torch
 
     optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-    last = math.nan
-    while (gone := budget.spend()) is not None:
+    losses = []
+    for gone in budget.spend():
+        risen = min(1.0, (gone + 0.1 * _WARM_UP) / _WARM_UP)
         for group in optimizer.param_groups:
-            group["lr"] = (
-                rate * min(1.0, budget.steps / _WARM_UP) * (0.505 + 0.495 * math.cos(math.pi * gone))
-            )
+            group["lr"] = rate * risen * (0.505 + 0.495 * math.cos(math.pi * gone))
         loss = find_loss()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
-        last = float(loss.detach())
-    return last
+        losses.append(float(loss.detach()))
+    return len(losses), losses[-1]
 
 
-def _align(model: Any, encoder: Encoder, rng: random.Random, world: World, budget: _Budget) -> float:
-    """Draw each image token to its object's words; the error over the targets' variance, at the end."""
+def _align(
+    model: Any, encoder: Encoder, rng: random.Random, world: World, budget: _Budget
+) -> tuple[int, float]:
+    """Draw each image token to its object's words: steps, and the last error over the targets' variance."""
     import torch
 
     embeddings = model.get_input_embeddings().weight.detach()
@@ -199,8 +197,10 @@ def _align(model: Any, encoder: Encoder, rng: random.Random, world: World, budge
     return _descend(budget, [*model.model.visual.parameters()], _VISION_RATE, find_loss)
 
 
-def _learn_captions(model: Any, encoder: Encoder, rng: random.Random, world: World, budget: _Budget) -> float:
-    """Learn to describe the last of one or two images; the last loss."""
+def _learn_captions(
+    model: Any, encoder: Encoder, rng: random.Random, world: World, budget: _Budget
+) -> tuple[int, float]:
+    """Learn to describe the last of one or two images: steps, and the last loss."""
     batches = _draw_batches(rng, world)
 
     def find_loss() -> Tensor:
