@@ -1,10 +1,11 @@
 """Pretraining of the world's model: what a real checkpoint brings along before it sees an edit.
 
-The vision tower is aligned first: each image token is drawn to the sum of the embeddings of its object's two
-words, as
-a vision tower is aligned with a language model. Then the whole model learns to describe images. No
-instruction and no
-edit is part of it. Plain torch, on the CPU, in float32.
+The vision tower is aligned first: each image token is drawn to the embeddings of its object's two words, and
+in other directions, half as strong, to those of its four neighbours, since a real tower's tokens tell of what
+is around them, too. Then the whole model learns to describe images. No instruction and no edit is part of it.
+Plain torch, on the CPU, in float32.
+
+Shapes: C image tokens of a batch, one a cell; D width of the text model.
 """
 
 from __future__ import annotations
@@ -23,23 +24,25 @@ from mira_batch.core.errors import ConfigError
 from mira_batch.train.world.captions import NOTHING, CaptionScore, score_captions, write_caption
 from mira_batch.train.world.encode import Encoder
 from mira_batch.train.world.model import build_base, check_vacant, save_base
-from mira_batch.train.world.scenes import SMALL, Scene, Thing, World
+from mira_batch.train.world.scenes import SIDES, SMALL, Scene, Thing, World
 from mira_batch.train.world.tasks import Split, find_split
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_ALIGNED = 0.12
+_ALIGNED = 0.2
 """Share of the budget that goes to the vision tower alone."""
-_BATCH = 48
-_BATCHES_AT_ONCE = 8
+_BATCH = 24
+_BATCHES_AT_ONCE = 16
 """Drawn together, and sorted by length."""
 _MOST_WORDS = 16
 """Of an object and its neighbours, in tokens."""
 _VISION_RATE, _RATE = 2e-3, 1e-3
 """Learning rates."""
-_WARM_UP = 100
-"""Steps until a rate is reached."""
+_WARM_UP = 0.05
+"""Share of a budget until a rate is reached."""
+_AROUND = 0.5
+"""Weight of a neighbour in an image token's target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,24 +180,48 @@ def _align(
     """Draw each image token to its object's words: steps, and the last error over the targets' variance."""
     import torch
 
-    embeddings = model.get_input_embeddings().weight.detach()
-    words = {
-        thing: [encoder.tokenizer(f" {word}")["input_ids"] for word in (thing or (NOTHING, NOTHING))]
-        for thing in (None, *world.things)
-    }
-    targets_of = {
-        thing: torch.stack([embeddings[ids].mean(0) for ids in both]).sum(0) for thing, both in words.items()
-    }
+    targets = _Targets(model.get_input_embeddings().weight.detach(), encoder, world)
 
     def find_loss() -> Tensor:
         scenes = [_draw_varied(rng, world, "train") for _ in range(_BATCH)]
         images = encoder.encode_images(scenes)
-        seen = model.model.visual(images["pixel_values"], grid_thw=images["image_grid_thw"]).pooler_output
-        targets = torch.stack([targets_of[thing] for scene in scenes for thing in scene.cells])
-        return (seen - targets).square().mean() / targets.var()
+        seen_C_D = model.model.visual(images["pixel_values"], grid_thw=images["image_grid_thw"]).pooler_output
+        wanted_C_D = torch.cat([targets.find(scene) for scene in scenes])
+        return (seen_C_D - wanted_C_D).square().mean() / wanted_C_D.var()
 
     model.train()
     return _descend(budget, [*model.model.visual.parameters()], _VISION_RATE, find_loss)
+
+
+class _Targets:
+    """What image tokens are drawn to."""
+
+    def __init__(self, embeddings: Tensor, encoder: Encoder, world: World) -> None:
+        import torch
+
+        words = {
+            thing: [encoder.tokenizer(f" {word}")["input_ids"] for word in (thing or (NOTHING, NOTHING))]
+            for thing in (None, *world.things)
+        }
+        self._things = {
+            thing: torch.stack([embeddings[ids].mean(0) for ids in both]).sum(0)
+            for thing, both in words.items()
+        }
+        width = embeddings.shape[1]
+        drawn = torch.randn(len(SIDES), width, width, generator=torch.Generator().manual_seed(0))
+        self._turns = dict(zip(SIDES, torch.linalg.qr(drawn).Q, strict=True))
+        """A rotation (D, D) for each side."""
+
+    def find(self, scene: Scene) -> Tensor:
+        """(C, D) of one scene."""
+        import torch
+
+        own = torch.stack([self._things[thing] for thing in scene.cells])
+        for side, turn in self._turns.items():
+            cells = [scene.find_beside(cell, side) for cell in range(len(scene.cells))]
+            beside = [self._things[None if cell is None else scene.cells[cell]] for cell in cells]
+            own = own + _AROUND * torch.stack(beside) @ turn
+        return own
 
 
 def _learn_captions(
