@@ -71,6 +71,13 @@ def test_building_a_model_needs_no_heavy_library(module: str) -> None:
     assert loaded_by(f"mira_batch.models.{module}") <= PYDANTIC_AND_YAML
 
 
+def test_the_synthetic_world_is_imported_without_torch() -> None:
+    """Its models run in workers that may have none; its own Qwen2.5-VL loads it when it is built."""
+    world = "mira_batch.train.world"
+    loaded = loaded_by(world, f"{world}.manifest", f"{world}.model", f"{world}.pretrain")
+    assert "numpy" in loaded and not loaded & {"torch", "transformers", "ray"}
+
+
 def test_the_command_line_and_the_inline_backend_need_no_ray(tmp_path: Path) -> None:
     assert "ray" not in loaded_by("mira_batch.cli", "mira_batch.edit.job", "mira_batch.inspect.job")
     code = (

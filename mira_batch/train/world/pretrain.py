@@ -1,10 +1,11 @@
 """Pretraining of the world's model: what a real checkpoint brings along before it sees an edit.
 
-The vision tower is aligned first: each image token is drawn to the sum of the embeddings of its object's two
-words, as
-a vision tower is aligned with a language model. Then the whole model learns to describe images. No
-instruction and no
-edit is part of it. Plain torch, on the CPU, in float32.
+The vision tower is aligned first: each image token is drawn to the embeddings of its object's two words, and
+in other directions, half as strong, to those of its four neighbours, since a real tower's tokens tell of what
+is around them, too. Then the whole model learns to describe images. No instruction and no edit is part of it.
+Plain torch, on the CPU, in float32.
+
+Shapes: C image tokens of a batch, one a cell; D width of the text model.
 """
 
 from __future__ import annotations
@@ -23,23 +24,25 @@ from mira_batch.core.errors import ConfigError
 from mira_batch.train.world.captions import NOTHING, CaptionScore, score_captions, write_caption
 from mira_batch.train.world.encode import Encoder
 from mira_batch.train.world.model import build_base, check_vacant, save_base
-from mira_batch.train.world.scenes import SMALL, Scene, Thing, World
+from mira_batch.train.world.scenes import SIDES, SMALL, Scene, Thing, World
 from mira_batch.train.world.tasks import Split, find_split
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_ALIGNED = 0.12
+_ALIGNED = 0.2
 """Share of the budget that goes to the vision tower alone."""
-_BATCH = 48
-_BATCHES_AT_ONCE = 8
+_BATCH = 24
+_BATCHES_AT_ONCE = 16
 """Drawn together, and sorted by length."""
 _MOST_WORDS = 16
 """Of an object and its neighbours, in tokens."""
 _VISION_RATE, _RATE = 2e-3, 1e-3
 """Learning rates."""
-_WARM_UP = 100
-"""Steps until a rate is reached."""
+_WARM_UP = 0.05
+"""Share of a budget until a rate is reached."""
+_AROUND = 0.5
+"""Weight of a neighbour in an image token's target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,10 @@ def pretrain_base(
     encoder = Encoder(processor)
     rng = random.Random(f"world-pretrain/1 {seed}")
     first = _Budget(steps and max(1, round(steps * _ALIGNED)), minutes and 60 * minutes * _ALIGNED)
-    alignment = _align(model, encoder, rng, world, first)
-    rest = _Budget(
-        steps and max(1, steps - first.steps), minutes and 60 * minutes - (time.monotonic() - begun)
-    )
-    loss = _learn_captions(model, encoder, rng, world, rest)
+    aligned, alignment = _align(model, encoder, rng, world, first)
+    left = minutes and 60 * minutes - (time.monotonic() - begun)
+    rest = _Budget(steps and max(1, steps - aligned), left and max(left, 1.0))
+    described, loss = _learn_captions(model, encoder, rng, world, rest)
     seconds = time.monotonic() - begun
     captions = measure_captions(model, encoder, world)
     unfinished = directory.with_name(f"{directory.name}.{os.getpid()}.unfinished")
@@ -103,7 +105,7 @@ def pretrain_base(
         unfinished.rename(directory)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return Pretrained(first.steps + rest.steps, alignment, loss, seconds, captions)
+    return Pretrained(aligned + described, alignment, loss, seconds, captions)
 
 
 def measure_captions(
@@ -132,75 +134,100 @@ def measure_captions(
     return score_captions(encoder.tokenizer.batch_decode(said, skip_special_tokens=True), scenes)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Budget:
-    """What training may take, and how much of it is gone."""
+    """What a part of the training may take, by one of the two."""
 
-    most_steps: int | None
-    most_seconds: float | None
-    steps: int = 0
-    begun: float = 0.0
+    steps: int | None
+    seconds: float | None
 
-    def spend(self) -> float | None:
-        """Begin a step: the share of the budget that is gone before it, in [0, 1); None: it is all gone."""
-        now = time.monotonic()
-        self.begun = self.begun or now
-        gone = (
-            self.steps / self.most_steps if self.most_steps else (now - self.begun) / (self.most_seconds or 1)
-        )
-        if gone >= 1 and self.steps:
-            return None
-        self.steps += 1
-        return min(gone, 1.0)
+    def spend(self) -> Iterator[float]:
+        """For each step the share of the budget that is gone before it, in [0, 1); for one step at least."""
+        begun, step = time.monotonic(), 0
+        while True:
+            gone = step / self.steps if self.steps else (time.monotonic() - begun) / (self.seconds or 1)
+            if gone >= 1 and step:
+                return
+            yield min(gone, 1.0)
+            step += 1
 
 
-def _descend(budget: _Budget, weights: Sequence[Any], rate: float, find_loss: Callable[[], Tensor]) -> float:
-    """Make steps of AdamW until the budget is gone, at a rate that rises and falls as a cosine: the last
-    loss."""
+def _descend(
+    budget: _Budget, weights: Sequence[Any], rate: float, find_loss: Callable[[], Tensor]
+) -> tuple[int, float]:
+    """Make steps of AdamW until the budget is gone, at a rate that rises and falls as a cosine: how many, and
+    the last loss."""
     import torch
 
     optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-    last = math.nan
-    while (gone := budget.spend()) is not None:
+    losses = []
+    for gone in budget.spend():
+        risen = min(1.0, (gone + 0.1 * _WARM_UP) / _WARM_UP)
         for group in optimizer.param_groups:
-            group["lr"] = (
-                rate * min(1.0, budget.steps / _WARM_UP) * (0.505 + 0.495 * math.cos(math.pi * gone))
-            )
+            group["lr"] = rate * risen * (0.505 + 0.495 * math.cos(math.pi * gone))
         loss = find_loss()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
-        last = float(loss.detach())
-    return last
+        losses.append(float(loss.detach()))
+    return len(losses), losses[-1]
 
 
-def _align(model: Any, encoder: Encoder, rng: random.Random, world: World, budget: _Budget) -> float:
-    """Draw each image token to its object's words; the error over the targets' variance, at the end."""
+def _align(
+    model: Any, encoder: Encoder, rng: random.Random, world: World, budget: _Budget
+) -> tuple[int, float]:
+    """Draw each image token to its object's words: steps, and the last error over the targets' variance."""
     import torch
 
-    embeddings = model.get_input_embeddings().weight.detach()
-    words = {
-        thing: [encoder.tokenizer(f" {word}")["input_ids"] for word in (thing or (NOTHING, NOTHING))]
-        for thing in (None, *world.things)
-    }
-    targets_of = {
-        thing: torch.stack([embeddings[ids].mean(0) for ids in both]).sum(0) for thing, both in words.items()
-    }
+    targets = _Targets(model.get_input_embeddings().weight.detach(), encoder, world)
 
     def find_loss() -> Tensor:
         scenes = [_draw_varied(rng, world, "train") for _ in range(_BATCH)]
         images = encoder.encode_images(scenes)
-        seen = model.model.visual(images["pixel_values"], grid_thw=images["image_grid_thw"]).pooler_output
-        targets = torch.stack([targets_of[thing] for scene in scenes for thing in scene.cells])
-        return (seen - targets).square().mean() / targets.var()
+        seen_C_D = model.model.visual(images["pixel_values"], grid_thw=images["image_grid_thw"]).pooler_output
+        wanted_C_D = torch.cat([targets.find(scene) for scene in scenes])
+        return (seen_C_D - wanted_C_D).square().mean() / wanted_C_D.var()
 
     model.train()
     return _descend(budget, [*model.model.visual.parameters()], _VISION_RATE, find_loss)
 
 
-def _learn_captions(model: Any, encoder: Encoder, rng: random.Random, world: World, budget: _Budget) -> float:
-    """Learn to describe the last of one or two images; the last loss."""
+class _Targets:
+    """What image tokens are drawn to."""
+
+    def __init__(self, embeddings: Tensor, encoder: Encoder, world: World) -> None:
+        import torch
+
+        words = {
+            thing: [encoder.tokenizer(f" {word}")["input_ids"] for word in (thing or (NOTHING, NOTHING))]
+            for thing in (None, *world.things)
+        }
+        self._things = {
+            thing: torch.stack([embeddings[ids].mean(0) for ids in both]).sum(0)
+            for thing, both in words.items()
+        }
+        width = embeddings.shape[1]
+        drawn = torch.randn(len(SIDES), width, width, generator=torch.Generator().manual_seed(0))
+        self._turns = dict(zip(SIDES, torch.linalg.qr(drawn).Q, strict=True))
+        """A rotation (D, D) for each side."""
+
+    def find(self, scene: Scene) -> Tensor:
+        """(C, D) of one scene."""
+        import torch
+
+        own = torch.stack([self._things[thing] for thing in scene.cells])
+        for side, turn in self._turns.items():
+            cells = [scene.find_beside(cell, side) for cell in range(len(scene.cells))]
+            beside = [self._things[None if cell is None else scene.cells[cell]] for cell in cells]
+            own = own + _AROUND * torch.stack(beside) @ turn
+        return own
+
+
+def _learn_captions(
+    model: Any, encoder: Encoder, rng: random.Random, world: World, budget: _Budget
+) -> tuple[int, float]:
+    """Learn to describe the last of one or two images: steps, and the last loss."""
     batches = _draw_batches(rng, world)
 
     def find_loss() -> Tensor:

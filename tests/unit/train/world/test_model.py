@@ -1,0 +1,149 @@
+"""The world's own Qwen2.5-VL: the real class, small, with a token for each word; and its pretraining."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from mira_batch.core.actions import format_action, parse_action
+from mira_batch.core.errors import ConfigError
+from mira_batch.core.ports import PolicyRequest
+from mira_batch.core.types import Edit, MalformedAction, StopAction
+from mira_batch.models.qwen import check_qwen_files
+from mira_batch.train.world.captions import ASK
+from mira_batch.train.world.edits import apply_edit, say_edit
+from mira_batch.train.world.encode import Encoder
+from mira_batch.train.world.expert import find_next
+from mira_batch.train.world.model import write_base
+from mira_batch.train.world.pretrain import Pretrained, pretrain_base
+from mira_batch.train.world.scenes import render
+from mira_batch.train.world.tasks import generate_tasks
+from tests.support.models.tiny import a_step, policy_of
+from tests.unit.train.world.strategies import frame
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+TASKS = [*generate_tasks("test", 40)]
+SHORT = {"prompt": {"form": "short"}, "sampling": {"max_tokens": 24}}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("world") / "base"
+    write_base(directory)
+    return directory
+
+
+def digest(directory: Path) -> str:
+    return hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_it_is_whole_and_small(base: Path) -> None:
+    check_qwen_files(str(base))
+    policy = policy_of(base, **SHORT)
+    assert type(policy.model).__name__ == "Qwen2_5_VLForConditionalGeneration"
+    assert 1_000_000 < sum(weight.numel() for weight in policy.model.parameters()) < 1_500_000
+    text = policy.model.model.language_model.layers[0].mlp.up_proj.weight
+    assert 0.055 < text.std().item() < 0.065
+    assert 300 < len(policy.processor.tokenizer) < 600
+
+
+def test_the_same_seed_gives_the_same_weights(base: Path, tmp_path: Path) -> None:
+    write_base(tmp_path / "same")
+    write_base(tmp_path / "other", seed=1)
+    assert digest(tmp_path / "same") == digest(base) != digest(tmp_path / "other")
+    with pytest.raises(ConfigError, match="is there already"):
+        write_base(tmp_path / "same")
+
+
+def test_it_is_asked_as_any_policy_and_answers_nonsense(base: Path) -> None:
+    policy = policy_of(base, **SHORT)
+    start = frame(TASKS[0].scene)
+    after = frame(TASKS[0].goal.target)
+    requests = [
+        PolicyRequest("r", TASKS[0].instruction, start, start, (), 1),
+        PolicyRequest("r", TASKS[0].instruction, start, after, (a_step(0, start, after),), 1),
+    ]
+    answers = policy.propose(requests)
+    assert all(isinstance(parse_action(str(answer)), MalformedAction) for answer in answers)
+
+
+def test_a_cell_is_one_token_and_each_word_is_one(base: Path) -> None:
+    policy = policy_of(base, **SHORT)
+    tokenizer = policy.processor.tokenizer
+    for task in TASKS:
+        scene, steps, start = task.scene, [], frame(task.scene)
+        for number in range(len(task.kinds) + 1):
+            request = PolicyRequest("r", task.instruction, start, frame(scene), tuple(steps), 1)
+            row = policy.encode(request)
+            assert not isinstance(row, Exception)
+            shown = int((row["input_ids"] == tokenizer.convert_tokens_to_ids("<|image_pad|>")).sum())
+            assert shown == (18 if number else 9)
+            step = find_next(task.goal, scene)
+            action = (
+                Edit(say_edit(step.edit), step.thought) if step.edit else StopAction("done", step.thought)
+            )
+            for text in (policy.write_prompt(request), format_action(action)):
+                plain = re.sub(r"<\|\w+\|>", "", text)
+                words = re.findall(r"[^\w\n]?[a-z]+", plain, re.IGNORECASE)
+                said = tokenizer.convert_ids_to_tokens(tokenizer(plain)["input_ids"])
+                assert sum(bool(re.search("[a-z]", token, re.IGNORECASE)) for token in said) == len(words)
+            if step.edit is None:
+                break
+            before, scene = scene, apply_edit(scene, step.edit)
+            steps.append(a_step(number, frame(before), frame(scene), say_edit(step.edit)))
+
+
+def test_captions_are_asked_for_in_the_form_of_a_policy(base: Path) -> None:
+    """Token for token and pixel for pixel as the real processor makes them."""
+    policy = policy_of(base, **SHORT)
+    encoder = Encoder(policy.processor)
+    one, two = TASKS[0].scene, TASKS[1].scene
+    for shown in ([one], [one, two]):
+        row = policy.encode(PolicyRequest("r", ASK, frame(shown[0]), frame(shown[-1]), (), 1))
+        assert not isinstance(row, Exception)
+        batch = encoder.encode([shown], None)
+        assert batch.keys() == row.keys()
+        for name, value in row.items():
+            assert value.shape == batch[name].shape and (value == batch[name]).all(), name
+    assert render(one).size == (48, 48)
+
+
+def test_only_the_caption_is_learned(base: Path) -> None:
+    encoder = Encoder(policy_of(base, **SHORT).processor)
+    scenes = [task.scene for task in TASKS[:3]]
+    batch = encoder.encode([[scenes[0]], [scenes[1], scenes[2]]], ["red circle", "red circle left nothing"])
+    tokenizer = encoder.tokenizer
+    for row, words in zip(batch["labels"], ("red circle", "red circle left nothing"), strict=True):
+        assert tokenizer.decode(row[row >= 0]) == f"{words}<|im_end|>"
+    assert batch["attention_mask"].sum(1).tolist() == [37 + 3, 48 + 5]
+
+
+# Pretraining
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pretrained]:
+    directory = tmp_path_factory.mktemp("world") / "pretrained"
+    return directory, pretrain_base(directory, steps=16)
+
+
+def test_pretraining_learns_and_writes_a_whole_model(base: Path, pretrained: tuple[Path, Pretrained]) -> None:
+    directory, told = pretrained
+    check_qwen_files(str(directory))
+    assert told.steps == 16 and told.alignment < 40 and told.loss < 5.2  # from 47 and 6.1
+    assert 0 <= told.captions.neighbours <= 1 and 0 <= told.captions.objects <= 1
+    assert digest(directory) != digest(base)
+    assert [path.name for path in directory.parent.iterdir()] == ["pretrained"]
+
+
+def test_pretraining_takes_steps_or_minutes(tmp_path: Path) -> None:
+    for wrong in ({}, {"steps": 3, "minutes": 1.0}, {"steps": 0}, {"minutes": -1.0}):
+        with pytest.raises(ConfigError, match="one of them, above 0"):
+            pretrain_base(tmp_path / "new", **wrong)  # type: ignore[arg-type]
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(ConfigError, match="is there already"):
+        pretrain_base(tmp_path, steps=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
