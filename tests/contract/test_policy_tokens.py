@@ -1,4 +1,4 @@
-"""The tokens of policies' answers and their log-probabilities, which a trainer that looks again finds, too."""
+"""The tokens of policies' answers and their log-probabilities, which a trainer that looks again finds."""
 
 from __future__ import annotations
 
