@@ -63,9 +63,9 @@ def explain(job: Job, record_id: str, progress: Progress | None = None) -> Expla
     Raises:
         UserError: the manifest or the store can't be used.
     """
-    if job.config.copies > 1:
+    if not job.config.enters_catalogue:
         raise ConfigError(
-            "rollouts: explain is about the catalogue, in which a record has one result; set it to 1"
+            "explain is about the catalogue, of which a run with rollouts or input.branches is no part"
         )
     watch, source = progress or Progress(), job.find_source()
     spec = make_spec(job, source.files, source.location)

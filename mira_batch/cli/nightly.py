@@ -55,9 +55,9 @@ def nightly(
     except ConfigError as error:  # of which catalogue it would have been is not known
         _alert({"problem": str(error)}, alert_command, alert_file)
         raise
-    if settings.copies > 1:
+    if not settings.enters_catalogue:
         raise ConfigError(
-            "rollouts: nightly keeps a catalogue, in which a record has one result; set it to 1"
+            "nightly keeps a catalogue, of which a run with rollouts or input.branches is no part; use run"
         )
     try:
         found = perform(get_interrupts(context), settings, if_running=if_running)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from mira_batch.config.base import Strict
+from mira_batch.config.base import Location, Strict
 from mira_batch.config.models import (
     EditorConfig,
     JudgeConfig,
@@ -44,6 +44,22 @@ class InputConfig(ManifestConfig):
 
     columns: Columns = Columns()  # pyright: ignore[reportIncompatibleVariableOverride]
     """How the manifest calls its columns."""
+    branches: Location | None = Field(default=None, exclude_if=lambda run: run is None)
+    """The directory of an earlier run of this job: each record begins from a state of one of its
+    trajectories, which the manifest's column `branch` names by `work_id` and `steps`, how many of its steps
+    are taken as they are (docs/learning.md). Such a run is no part of the catalogue. None: each begins with
+    its image."""
+
+    @model_validator(mode="after")
+    def _carries_states(self) -> InputConfig:
+        if self.branches is not None and "branch" not in (self.columns.metadata or ("branch",)):
+            raise ValueError("branches: the column `branch` names the states; add it to columns.metadata")
+        return self
+
+    @property
+    def begins_within(self) -> bool:
+        """Whether there are `branches`."""
+        return self.branches is not None
 
 
 class OutputConfig(RunOutput, ImageOutput):
@@ -208,14 +224,15 @@ class BulkEditConfig(JobConfig):
         return self
 
     @model_validator(mode="after")
-    def _runs_all_rollouts(self) -> BulkEditConfig:
-        if self.rollouts > 1 and self.select is not None:
+    def _runs_all_there_is(self) -> BulkEditConfig:
+        what = f"rollouts: {self.rollouts}" if self.rollouts > 1 else "input.branches"
+        if not self.enters_catalogue and self.select is not None:
             raise ValueError(
-                f"select: is about the catalogue, and a run of {self.rollouts} rollouts is no part of it; "
-                "take rollouts: 1, or a manifest of the records that are wanted"
+                f"select: is about the catalogue, and a run with {what} is no part of it; take that away, or "
+                "a manifest of the records that are wanted"
             )
-        if self.rollouts > 1 and self.output.skip_unfinished:
-            raise ValueError("output.skip_unfinished: a run of several rollouts leaves nothing out; unset it")
+        if not self.enters_catalogue and self.output.skip_unfinished:
+            raise ValueError(f"output.skip_unfinished: a run with {what} leaves nothing out; unset it")
         return self
 
     @model_validator(mode="after")
@@ -255,6 +272,11 @@ class BulkEditConfig(JobConfig):
     def copies(self) -> int:
         """As many as there are rollouts."""
         return self.rollouts
+
+    @property
+    def enters_catalogue(self) -> bool:
+        """Not with several rollouts of a record, or if it begins within another run's trajectories."""
+        return self.rollouts == 1 and not self.input.begins_within
 
     def pixels(self) -> dict[str, Any]:
         """Everything that changes what a record's result looks like, as plain JSON data."""

@@ -86,6 +86,11 @@ class ManifestConfig(Strict):
         return "utf-8" if name == "utf-8-sig" else name
 
     @property
+    def begins_within(self) -> bool:
+        """Whether its records begin from states of trajectories of an earlier run."""
+        return False
+
+    @property
     def allowed(self) -> tuple[str, ...]:
         """The prefixes that image URIs must lie under."""
         if self.allow:
@@ -299,9 +304,13 @@ class JobConfig(Strict):
 
     @property
     def copies(self) -> int:
-        """How many rows of the results each record has. With more than one a run is no part of the catalogue,
-        in which a record has one current result."""
+        """How many rows of the results each record has."""
         return 1
+
+    @property
+    def enters_catalogue(self) -> bool:
+        """Whether its results stand for their records in the catalogue, in which each has one."""
+        return True
 
     @model_validator(mode="after")
     def _needs_ray(self) -> Self:

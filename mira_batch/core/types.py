@@ -73,6 +73,8 @@ class ErrorKind(StrEnum):
     """The image has more bytes or pixels than `input` allows."""
     image_forbidden = "image_forbidden"
     """The image's URI lies outside `input.allow`."""
+    state_unusable = "state_unusable"
+    """The state that the record is to begin from is not there, or can't be taken as it is."""
     instruction_unclear = "instruction_unclear"
     """The policy cannot understand words of the instruction, or the image has no room for what they ask; the
     message names them."""

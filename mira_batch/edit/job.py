@@ -19,9 +19,10 @@ from mira_batch.runtime.job import WorkerContext
 from mira_batch.storage import schema
 from mira_batch.storage.images import decode, read_image
 from mira_batch.storage.manifest import ManifestImages, find_manifest, scan_split
+from mira_batch.storage.run.layout import read_edit_run
 from mira_batch.storage.run.verify import RowCheck
 from mira_batch.storage.source import Source
-from mira_batch.storage.stores import Store
+from mira_batch.storage.stores import Store, open_store
 from mira_batch.storage.weights import fetch_weights
 
 
@@ -53,8 +54,10 @@ class EditJob:
         }
 
     def check(self) -> None:
-        """Refuse models that can't be built."""
+        """Refuse models that can't be built, and branches of what is no run."""
         check_models(self.config)
+        if (branches := self.config.input.branches) is not None:
+            read_edit_run(open_store(branches, self.config.storage, make=False))
 
     def checks(self) -> list[tuple[str, Callable[[], str]]]:
         """Manifest, images, models and weights."""

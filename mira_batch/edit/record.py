@@ -27,12 +27,13 @@ from mira_batch.core.usage import Usage
 from mira_batch.edit.labelled import LabelledImages
 from mira_batch.edit.rows import make_result_row
 from mira_batch.edit.shared_images import SharedImages
+from mira_batch.edit.states import States
 from mira_batch.imaging import Fidelity, measure_fidelity
 from mira_batch.marks import Marks
 from mira_batch.models.loader import ModelClients
 from mira_batch.models.serving import check_frame
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
-from mira_batch.storage.manifest import ManifestImages, PlannedRecord
+from mira_batch.storage.manifest import ManifestImages, PlannedRecord, read_state
 from mira_batch.storage.run.step_images import step_image_key
 from mira_batch.storage.run.steplog import ShardLog
 from mira_batch.storage.run.steprows import make_answer_rows, make_judged_rows
@@ -52,6 +53,8 @@ class EditRunner(RecordRunner):
         self._models = models
         self._images = SharedImages(images, config.output.metadata == "keep")
         output = config.output
+        branches = config.input.branches
+        self._states = None if branches is None else States(branches, config.storage)
         self._keep = Keep(answers=output.tokens, candidates=output.candidates == "images")
 
     @property
@@ -84,8 +87,14 @@ class EditRunner(RecordRunner):
             except RecordError as error:
                 usage = Usage.of(io=time.perf_counter() - started, retries=error.retries)
                 return self._end(record, _fail_without_image(error.failure, usage))
+            try:
+                taken = await self._take_state(record, original)
+            except RecordError as error:
+                usage = Usage.of(io=time.perf_counter() - started, retries=retries)
+                begun = Trajectory((), original, None, error.failure, usage)
+                return await asyncio.to_thread(self._finish, record, begun, original, marks, steps)
             opened = Usage.of(io=time.perf_counter() - started, retries=retries)
-            loop = _Loop(self._context, self._models, row, steps)
+            loop = _Loop(self._context, self._models, row, steps, taken)
             task, limits = _make_task(record), self._config.loop_limits()
             trajectory = await run_record(task, original, loop.models, loop, limits, self._keep)
             trajectory = replace(trajectory, usage=trajectory.usage + opened)
@@ -113,9 +122,16 @@ class EditRunner(RecordRunner):
         await self._models.close()
         await asyncio.to_thread(self._images.close)
 
+    async def _take_state(self, record: PlannedRecord, original: Frame) -> tuple[LoggedStep, ...]:
+        """The steps that a record begins after; empty where it begins with its image."""
+        state = read_state(record.metadata)
+        if self._states is None or state is None:
+            return ()
+        return await asyncio.to_thread(self._states.read, state, original)
+
     def _end(self, record: PlannedRecord, trajectory: Trajectory) -> RecordResult:
         """The row of a record whose image can't be opened."""
-        logged = self._describe_learning(trajectory, [])
+        logged = self._describe_learning(record, trajectory, [])
         row = make_result_row(record, trajectory, None, [], self.identities, None, logged=logged)
         return RecordResult(row, count_trajectory(trajectory))
 
@@ -154,18 +170,21 @@ class EditRunner(RecordRunner):
         steps.forget([frame.digest for frame in frames])
         source = trajectory.steps[0].step.before if trajectory.steps else original.digest or None
         said = None if image is None else written.name_type(trajectory.result) or None
-        logged = self._describe_learning(trajectory, judged)
+        logged = self._describe_learning(record, trajectory, judged)
         row = make_result_row(
             record, trajectory, image, pictures, self.identities, source, marks, said, fidelity, logged
         )
         return RecordResult(row, count_trajectory(trajectory))
 
     def _describe_learning(
-        self, trajectory: Trajectory, judged: Sequence[Mapping[str, Any]]
+        self, record: PlannedRecord, trajectory: Trajectory, judged: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
         """The columns that training a policy needs, those of them that this run has."""
         answers = [answer for step in trajectory.steps for answer in step.step.answers]
+        state = None if self._states is None else read_state(record.metadata)
+        run = self._config.input.branches
         return {
+            "branch": None if state is None else {"run": run, "work_id": state.work_id, "steps": state.steps},
             "prompt_version": self._models.prompt_version,
             "answers": make_answer_rows([*answers, *trajectory.last_answers]) if self._keep.answers else None,
             "judgements": judged if self._keep.candidates else None,
@@ -208,8 +227,17 @@ class EditRunner(RecordRunner):
 class _Loop:
     """The loop's models and step log for one record: each move is reported, and a run that ends stops it."""
 
-    def __init__(self, context: WorkerContext, models: ModelClients, row: PlanRow, steps: ShardLog) -> None:
+    def __init__(
+        self,
+        context: WorkerContext,
+        models: ModelClients,
+        row: PlanRow,
+        steps: ShardLog,
+        taken: Sequence[LoggedStep],
+    ) -> None:
+        """`taken`: the steps of another trajectory that the record begins after."""
         self._context = context
+        self._taken = taken
         self._clients = models
         self._name = row.name
         self._shard = row.shard
@@ -217,8 +245,11 @@ class _Loop:
         self.models = Models(self._propose, self._edit, self._score if "judge" in models else None)
 
     async def load(self, task: EditTask) -> tuple[LoggedStep, ...]:
-        """What is logged of a record."""
-        return await self._steps.load(task)
+        """What is logged of a record; first of all the steps that it begins after."""
+        history = await self._steps.load(task)
+        for logged in self._taken[len(history) :]:
+            history = (*history, await self._steps.append(task, logged))
+        return history
 
     async def append(self, task: EditTask, logged: LoggedStep) -> LoggedStep:
         """Log a step more."""

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, StoreError
-from mira_batch.core.identity import frame_of
-from mira_batch.core.pixels import read_only_view
 from mira_batch.core.replay import Difference, Replay
 from mira_batch.core.stop_request import StopRequest
-from mira_batch.core.types import EditTask, ErrorKind, LoggedStep, Step, StopReason
-from mira_batch.core.usage import Usage
+from mira_batch.core.types import EditTask, ErrorKind, LoggedStep, StopReason
 from mira_batch.edit.job import EditJob
+from mira_batch.edit.states import StateLost, decode_own, take_steps
 from mira_batch.runtime.activity import ActivityReport
 from mira_batch.runtime.job import PlanRow, WorkerContext
 from mira_batch.storage.catalogue.trajectory import FoundTrajectory
 from mira_batch.storage.run.planfile import read_plan, read_shard
 from mira_batch.storage.run.steplog import ShardLog
-from mira_batch.storage.run.steprows import read_answer, read_candidates
 from mira_batch.storage.stores import Store, open_store
 
 _ENDED_BY = {
     ErrorKind.image_unreadable: "input",
     ErrorKind.image_too_large: "input",
     ErrorKind.image_forbidden: "input",
+    ErrorKind.state_unusable: "input",
     ErrorKind.editor_failed: "editor",
     ErrorKind.editor_out_of_memory: "editor",
     ErrorKind.judge_failed: "judge",
@@ -123,31 +119,12 @@ def _make_task(planned: Mapping[str, Any]) -> EditTask:
 
 def _take_steps(found: FoundTrajectory, count: int) -> Iterator[LoggedStep]:
     """The first steps of a record, as they would be logged."""
-    steps = found.row["steps"]
-    if count > len(steps):
-        raise ConfigError(
-            f"--from-step {count + 1}: should be at most {len(steps) + 1}: {len(steps)} steps were made"
-        )
-    images = dict(found.images())
-    for step in steps[:count]:
-        data = images.get(f"step-{step['index'] + 1:02d}")
-        frame = None if data is None else frame_of(_decode(data))
-        if frame is None or frame.digest != step["after"]:
-            raise ConfigError(
-                f"--from-step {count + 1}: the image after step {step['index'] + 1} was not kept, or not "
-                "without loss (output.step_images, output.format); begin at the first step"
-            )
-        usage = Usage.of(**step["seconds"], cost=step["cost"])
-        fields = {name: step[name] for name in step if name not in ("image", "seconds", "cost")}
-        drawn = read_candidates(found.row["candidates"], step["index"])
-        said = tuple(read_answer(row) for row in found.row["answers"] or () if row["step"] == step["index"])
-        yield LoggedStep(Step(**fields, usage=usage, candidates=drawn, answers=said), frame)
-
-
-def _decode(data: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(data)) as image:
-        image.load()
-        return read_only_view(image.convert("RGBA" if "A" in image.mode else "RGB"))
+    if count > (there := len(found.row["steps"])):
+        raise ConfigError(f"--from-step {count + 1}: should be at most {there + 1}: {there} steps were made")
+    try:
+        yield from take_steps(found, count)
+    except StateLost as error:
+        raise ConfigError(f"--from-step {count + 1}: {error}; begin at the first step") from None
 
 
 def _compare(
@@ -207,5 +184,5 @@ def _who_ended(row: Mapping[str, Any], models: Mapping[str, object]) -> str:
 def _measure(old: bytes | None, new: bytes | None) -> float | None:
     if old is None or new is None:
         return None
-    pixels = [np.asarray(_decode(data), np.float32) for data in (old, new)]
+    pixels = [np.asarray(decode_own(data), np.float32) for data in (old, new)]
     return None if pixels[0].shape != pixels[1].shape else float(np.abs(pixels[0] - pixels[1]).mean())

@@ -70,6 +70,6 @@ def make_result_row(
         "fidelity": None if fidelity is None else fidelity.dump(),
         "candidates": make_candidate_rows(logged.step for logged in trajectory.steps),
         "rollout": record.rollout,
-        **{name: (logged or {}).get(name) for name in ("prompt_version", "answers", "judgements")},
+        **{name: (logged or {}).get(name) for name in ("branch", "prompt_version", "answers", "judgements")},
         "steps": steps,
     }

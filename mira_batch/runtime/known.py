@@ -29,8 +29,8 @@ def look_at(spec: RunSpec) -> Catalogue:
 
 
 def read_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Known:
-    """The catalogue of this job, with all in it that runs have committed by now. To a run with several rows
-    of each record, which is no part of it, it is empty.
+    """The catalogue of this job, with all in it that runs have committed by now. To a run that is no part
+    of it, it is empty.
 
     Args:
         job: the job.
@@ -41,7 +41,7 @@ def read_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Known:
         StoreError: the store can't be used, or the newest snapshot is damaged.
     """
     catalogue = open_catalogue_of(spec)
-    if job.config.copies > 1:
+    if not job.config.enters_catalogue:
         return Known(catalogue, Snapshot(0))
     return Known(catalogue, fold(catalogue, job.result_schema, _tell(watch)))
 
@@ -58,7 +58,7 @@ def peek_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Iterator[Known]:
         StoreError: as `read_catalogue`.
     """
     catalogue = look_at(spec)
-    if job.config.copies > 1:
+    if not job.config.enters_catalogue:
         yield Known(catalogue, Snapshot(0))
         return
     with tempfile.TemporaryDirectory(prefix="mira-batch-") as folder:

@@ -311,7 +311,7 @@ def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
     adopt_steps(known.catalogue, store.name, steps, writer.shards)
     least = known.snapshot.newest_plan
     number = partial(take_number, known.catalogue, store.name, found.form, least)
-    if job.config.copies > 1:  # plans of the catalogue alone have one
+    if not job.config.enters_catalogue:  # plans of the catalogue alone have one
         number = int
     rejects = pa.concat_tables([schema.REJECTS.empty_table(), *found.find_rejects()])
     plan = writer.finish(rejects, found.left_out, number)

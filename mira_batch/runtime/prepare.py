@@ -127,7 +127,7 @@ def prepare(job: Job) -> Prepared:
     plan = None if store is None else read_plan(store)
     if store is None or plan is None:  # whoever began it got no further
         return Prepared(spec, source, source.split())
-    follows = spec.run_id is None and job.config.output.skip_done and job.config.copies == 1
+    follows = spec.run_id is None and job.config.output.skip_done and job.config.enters_catalogue
     complete = find_committed_shards(store).keys() >= set(range(len(plan.sizes)))
     overtaken = not complete and is_overtaken(look_at(spec), plan.number, layout.hash_form(spec.settings))
     if not follows or not (complete or overtaken):

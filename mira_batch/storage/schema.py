@@ -10,7 +10,7 @@ import json
 
 import pyarrow as pa
 
-from mira_batch.storage.structs import ANSWER, CANDIDATE, IMAGE, JUDGED, JUDGEMENT, SECONDS, STEP
+from mira_batch.storage.structs import ANSWER, BRANCH, CANDIDATE, IMAGE, JUDGED, JUDGEMENT, SECONDS, STEP
 
 STEP_VERSION = 2
 """Form of a step file; a file with another number is not trusted."""
@@ -152,6 +152,7 @@ RESULTS = add_features(
             ("candidates", pa.list_(CANDIDATE)),
             # What training a policy needs to know (docs/learning.md):
             ("rollout", pa.int32()),  # which of the record's trajectories, from 0; null where there is one
+            ("branch", BRANCH),  # the state that it began from; null where it began with its image
             ("prompt_version", pa.string()),  # of what the policy was asked; null where it has no prompt
             ("answers", pa.list_(ANSWER)),  # of the policy; null without `output.tokens`
             ("judgements", pa.list_(JUDGED)),  # of all candidates; null without `output.candidates: images`
@@ -162,7 +163,7 @@ RESULTS = add_features(
 
 ADDED = frozenset(
     {"source_depth", "source_c2pa", "source_type", "fidelity", "candidates"}
-    | {"rollout", "prompt_version", "answers", "judgements"}
+    | {"rollout", "branch", "prompt_version", "answers", "judgements"}
 )
 """Columns of `RESULTS`, and of `SCORES`, that files of earlier releases lack. They are read as null."""
 

@@ -59,6 +59,9 @@ JUDGED = pa.struct(
     ]
 )
 
+BRANCH = pa.struct([("run", pa.string()), ("work_id", pa.string()), ("steps", pa.int32())])
+"""A state of an earlier trajectory: the run's directory, and how many of its steps are taken as they are."""
+
 ANSWER = pa.struct(
     [
         ("step", pa.int32()),  # for which it was asked

@@ -17,11 +17,15 @@ def read(config: ComplexEditConfig) -> Iterator[Found | Left]:
     Raises:
         DataSetError: it is no Complex-Edit.
     """
-    for number, (place, row) in enumerate(open_rows(locate(config.data), config.split).read(("image", "edit"))):
+    for number, (place, row) in enumerate(
+        open_rows(locate(config.data), config.split).read(("image", "edit"))
+    ):
         image, edit = row["image"], row["edit"]
         data = image.get("bytes") if isinstance(image, Mapping) else image
         if not isinstance(data, bytes) or not data:
-            raise DataSetError(f"{place}: image has no image in it; save the data set with its images embedded")
+            raise DataSetError(
+                f"{place}: image has no image in it; save the data set with its images embedded"
+            )
         if not isinstance(edit, Mapping):
             raise DataSetError(f"{place}: edit is {edit!r:.80}; is it this data set's?")
         need(f"{place}: edit", edit, ("sequence", "compound"))

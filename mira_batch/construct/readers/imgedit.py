@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from mira_batch.config.construct import ImgEditConfig
-from mira_batch.construct.readers.found import Found, FoundTurn, Left, locate, need, need_text, read_file, read_lines
+from mira_batch.construct.readers.found import (
+    Found,
+    FoundTurn,
+    Left,
+    locate,
+    need,
+    need_text,
+    read_file,
+    read_lines,
+)
 from mira_batch.core.errors import DataSetError
 from mira_batch.storage.published import read_json
 

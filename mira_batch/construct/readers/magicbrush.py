@@ -21,7 +21,9 @@ def read(config: MagicBrushConfig) -> Iterator[Found | Left]:
     turns = list_turns(data, config.split, reader)
     reader.problems.refuse()
     seen: set[str] = set()
-    for session, some in groupby(read_pictures(data, config.split, turns, reader), key=lambda t: t[0].session):
+    for session, some in groupby(
+        read_pictures(data, config.split, turns, reader), key=lambda t: t[0].session
+    ):
         group = sorted(some, key=lambda each: each[0].number)
         reader.problems.refuse()
         if session in seen or [turn.number for turn, _, _ in group] != list(range(1, group[0][0].turns + 1)):

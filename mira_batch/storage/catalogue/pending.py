@@ -13,7 +13,7 @@ from mira_batch.storage.run import layout
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.layout import DamagedFile
 from mira_batch.storage.run.planfile import Plan, read_plan
-from mira_batch.storage.run.rollouts import count_rollouts
+from mira_batch.storage.run.rollouts import is_apart
 from mira_batch.storage.stores import Store, open_store
 
 
@@ -34,8 +34,8 @@ class Run:
     """Shards that have a result file."""
     copy_of: str = ""
     """Name of the run of which it is a copy of some rows; empty if it is a run of its own."""
-    rollouts: int = 1
-    """How many trajectories of each record it makes; with several it is no part of the catalogue."""
+    apart: bool = False
+    """It is no part of the catalogue."""
 
     @property
     def name(self) -> str:
@@ -96,7 +96,7 @@ def find_pending(
         except layout.DamagedFile as error:
             on_damaged(error)
             continue
-        if run is None or run[0].rollouts > 1 or (known is None and _is_spare(catalogue, base, run[0])):
+        if run is None or run[0].apart or (known is None and _is_spare(catalogue, base, run[0])):
             continue
         if run[0].plan is None and not run[0].committed:
             unplanned += 1
@@ -152,7 +152,7 @@ def look_at_run(store: Store, job: str) -> tuple[Run, str] | None:
     plan, committed = read_plan(store), frozenset(find_committed_shards(store))
     copy_of = str(about.get(layout.COPY_OF, ""))
     number = plan.number if plan else 0
-    run = Run(store, number, source, form, plan, committed, copy_of, count_rollouts(about))
+    run = Run(store, number, source, form, plan, committed, copy_of, is_apart(about))
     return run, str(about.get("created", ""))
 
 

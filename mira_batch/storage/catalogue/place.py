@@ -15,7 +15,7 @@ from mira_batch.config.base import is_remote
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.run.layout import RUN, DamagedFile, job_of, parse_document, parse_run
-from mira_batch.storage.run.rollouts import count_rollouts
+from mira_batch.storage.run.rollouts import is_apart
 from mira_batch.storage.stores import Store, open_store
 
 _PLAN = re.compile(r"plans/(\d+)\.json")
@@ -82,7 +82,7 @@ def open_with_runs(output: str, job: str, storage: StorageConfig, write: bool) -
     found = open_catalogue(output, job, storage, make=False)
     if not any(has_run(found, name) for name in found.output.list_folders()):
         raise StoreError(
-            f"{output}: holds no run of the job {job}, or none but of several rollouts of each record, which "
+            f"{output}: holds no run of the job {job}, or none but of several rollouts or branches, which "
             "are in no catalogue; give the directory of all runs, output.uri"
         )
     return open_catalogue(output, job, storage) if write else found
@@ -90,7 +90,7 @@ def open_with_runs(output: str, job: str, storage: StorageConfig, write: bool) -
 
 def has_run(catalogue: Catalogue, name: str) -> bool:
     """Whether a folder below the output is a run of the catalogue, as far as is known: its `run.json` may be
-    damaged. One of several rollouts of each record is not.
+    damaged. One of several rollouts of each record, or of branches, is not.
 
     Raises:
         StoreError: the store can't be used.
@@ -100,7 +100,7 @@ def has_run(catalogue: Catalogue, name: str) -> bool:
         about = catalogue.output.read(f"{name}/{RUN}", lambda data: parse_run(data, where))
     except DamagedFile:  # that is told when it is needed
         return True
-    return about is not None and job_of(about) == catalogue.job and count_rollouts(about) == 1
+    return about is not None and job_of(about) == catalogue.job and not is_apart(about)
 
 
 def is_overtaken(catalogue: Catalogue, number: int, form: str) -> bool:

@@ -96,6 +96,40 @@ def find_trajectory(
         if not current:
             raise ConfigError(f"{uri}: no run of the edit job under it has a record {record_id!r}")
         run, shard, position = f"{uri}/{current[0]['run']}", current[0]["shard"], current[0]["row"]
+    return read_trajectory(run, (shard, position), storage)
+
+
+def index_works(run: str, storage: StorageConfig) -> dict[str, tuple[int, int]]:
+    """Shard of each trajectory of a run, and its row in that, by work_id.
+
+    Args:
+        run: the run's directory.
+        storage: how it is reached.
+
+    Raises:
+        RunConflict: it is no run of the edit job.
+        StoreError: it can't be read.
+    """
+    read_edit_run(open_store(run, storage, make=False))
+    return {
+        work: (shard_in(file), place)
+        for file, table in read_columns(run, ["work_id"], schema.RESULTS, storage, _raise)
+        for place, work in enumerate(table["work_id"].to_pylist())
+    }
+
+
+def read_trajectory(run: str, place: tuple[int, int], storage: StorageConfig) -> FoundTrajectory:
+    """A row of a run's results, whole.
+
+    Args:
+        run: the run's directory.
+        place: the shard, and the row in it.
+        storage: how it is reached.
+
+    Raises:
+        StoreError: it is gone, or can't be read.
+    """
+    shard, position = place
     fs, files = result_files(run, storage)
     by_shard = {shard_in(file): file for file in files}
     if shard not in by_shard:

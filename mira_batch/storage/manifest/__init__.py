@@ -17,7 +17,7 @@ from mira_batch.storage.manifest.listing import (
     split_manifest,
 )
 from mira_batch.storage.manifest.originals import OriginalReader
-from mira_batch.storage.manifest.planned import PlannedRecord
+from mira_batch.storage.manifest.planned import PlannedRecord, State, read_state
 from mira_batch.storage.manifest.preflight import make_manifest_checks
 from mira_batch.storage.manifest.rows import Embedded, Place, Record, Reject, resolve_image
 from mira_batch.storage.manifest.scan import SCAN, identify_images, scan_split
@@ -36,12 +36,14 @@ __all__ = [
     "Record",
     "Reject",
     "Split",
+    "State",
     "find_manifest",
     "identify_images",
     "list_files",
     "make_manifest_checks",
     "number_lines",
     "read_split",
+    "read_state",
     "resolve_image",
     "scan_split",
     "split_manifest",

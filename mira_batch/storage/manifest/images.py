@@ -17,7 +17,7 @@ from mira_batch.core.types import ErrorKind, Frame
 from mira_batch.marks import Marks
 from mira_batch.storage import images
 from mira_batch.storage.manifest.embedded import EmbeddedReader
-from mira_batch.storage.manifest.planned import PlannedRecord
+from mira_batch.storage.manifest.planned import PlannedRecord, read_state
 from mira_batch.storage.manifest.rows import Place
 
 T = TypeVar("T")
@@ -129,7 +129,10 @@ class ManifestImages:
         return use(data)
 
     def _use_planned(self, record: PlannedRecord, use: Callable[[bytes], T], data: bytes) -> T:
-        planned = work_id(record.record_id, content_hash(data), record.instruction, self._fingerprint)
+        identity = content_hash(data)
+        if self._source.begins_within:
+            identity = f"{identity}\n{read_state(record.metadata)}"
+        planned = work_id(record.record_id, identity, record.instruction, self._fingerprint)
         if record.rollout is not None:
             planned = rollout_work_id(planned, record.rollout)
         if planned != record.work_id:

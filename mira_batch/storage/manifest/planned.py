@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mira_batch.core.identity import name_rollout
 from mira_batch.storage.manifest.rows import Place
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where in a trajectory of an earlier run a record begins."""
+
+    work_id: str
+    """Of the trajectory."""
+    steps: int
+    """How many of its steps are taken as they are, 1 or more."""
+
+    def __str__(self) -> str:
+        return f"{self.work_id}/{self.steps}"
+
+
+def read_state(metadata: str) -> State | None:
+    """The state that a row's column `branch` names; None where it names none.
+
+    Args:
+        metadata: the manifest's other columns, a JSON object.
+    """
+    found = json.loads(metadata).get("branch")
+    if isinstance(found, str):  # as CSV has it
+        try:
+            found = json.loads(found)
+        except ValueError:
+            return None
+    if not isinstance(found, Mapping) or found.keys() != {"work_id", "steps"}:
+        return None
+    work, steps = found["work_id"], found["steps"]
+    if not isinstance(work, str) or not re.fullmatch("[0-9a-f]{32}", work):
+        return None
+    return State(work, steps) if isinstance(steps, int) and 0 < steps < 1_000 else None
 
 
 @dataclass(frozen=True, slots=True)

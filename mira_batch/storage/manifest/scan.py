@@ -19,6 +19,7 @@ from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import content_hash, work_id
 from mira_batch.storage import schema
 from mira_batch.storage.images import check_allowed
+from mira_batch.storage.manifest.planned import read_state
 from mira_batch.storage.manifest.rows import Embedded, Record, Reject
 from mira_batch.storage.manifest.splits import Split, read_split
 from mira_batch.storage.stores import CONNECTIONS, list_versions, read_errors, read_version
@@ -51,7 +52,10 @@ def scan_split(
         while rows := list(islice(stream, _ROWS)):
             uris = {r.image for r in rows if isinstance(r, Record) and isinstance(r.image, str)}
             identities = _identify(uris, source, storage, pool, local_version)
-            yield _build_table([_scan(row, identities, fingerprint) for row in rows])
+            if source.begins_within:
+                rows = [_check_state(row) for row in rows]
+            within = source.begins_within
+            yield _build_table([_scan(row, identities, fingerprint, within) for row in rows])
 
 
 def identify_images(uris: Collection[str], source: ManifestConfig, storage: StorageConfig) -> dict[str, str]:
@@ -130,7 +134,16 @@ def _make_local_lookup(source: ManifestConfig) -> Callable[[str], str | None]:
     return local_version
 
 
-def _scan(row: Record | Reject, identities: dict[str, str], fingerprint: str) -> tuple[Any, ...]:
+def _check_state(row: Record | Reject) -> Record | Reject:
+    if isinstance(row, Reject) or read_state(row.metadata) is not None:
+        return row
+    reason = "should name a state: {work_id: 32 hex digits, steps: 1 or more}"
+    return Reject(row.where, row.record_id, "branch", reason)
+
+
+def _scan(
+    row: Record | Reject, identities: dict[str, str], fingerprint: str, within: bool
+) -> tuple[Any, ...]:
     """A row's values in the order of `SCAN`."""
     if isinstance(row, Reject):
         return (row.record_id, *[None] * 9, row.where, row.field, row.reason, None)
@@ -140,6 +153,8 @@ def _scan(row: Record | Reject, identities: dict[str, str], fingerprint: str) ->
         file, group, index = place.file, place.row_group, place.row
     else:
         uri, identity = row.image, f"{row.image}\n{identities.get(row.image, '')}"
+    if within:
+        identity = f"{identity}\n{read_state(row.metadata)}"
     work = work_id(row.record_id, identity, row.instruction, fingerprint)
     digest = blake2b(row.record_id.encode(), digest_size=16).digest()
     parts = (content_hash(identity, size=8), content_hash(row.instruction, size=8))

@@ -47,6 +47,15 @@ def count_rollouts(about: Mapping[str, Any]) -> int:
     return about["settings"].get("rollouts", 1)
 
 
+def is_apart(about: Mapping[str, Any]) -> bool:
+    """Whether a run is no part of the catalogue: it has several rollouts, or branches of other trajectories.
+
+    Args:
+        about: its `run.json`.
+    """
+    return count_rollouts(about) > 1 or about["settings"].get("input", {}).get("branches") is not None
+
+
 def refuse_rollouts(about: Mapping[str, Any], run: str, fix: str) -> None:
     """Refuse a run with several trajectories of each record where one is wanted.
 

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from mira_batch.config.models.local import PromptConfig, SamplingConfig, VllmConfig
+from mira_batch.core.answers import Answered, Tokens
 from mira_batch.core.errors import ConfigError, EngineDead, RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
@@ -119,6 +120,7 @@ class SamplingParams:
     max_tokens: int
     seed: int
     logit_bias: dict[int, float]
+    logprobs: int | None = None
 
 
 @dataclass
@@ -149,7 +151,16 @@ class Engine:
         return [
             SimpleNamespace(
                 prompt=self.prompt,
-                outputs=[SimpleNamespace(text=f"seed {p.seed}", finish_reason=self.finish_reason)],
+                outputs=[
+                    SimpleNamespace(
+                        text=f"seed {p.seed}",
+                        finish_reason=self.finish_reason,
+                        token_ids=[5, p.seed],
+                        logprobs=None
+                        if p.logprobs is None
+                        else [{5: SimpleNamespace(logprob=-0.5)}, {p.seed: SimpleNamespace(logprob=-2.0)}],
+                    )
+                ],
             )
             for p in sampling_params
         ]
@@ -202,6 +213,18 @@ def test_an_answer_says_that_it_is_not_whole_and_that_it_begins_in_a_thought(pol
     assert isinstance(cut, CutOff) and cut == "seed 7"
     engine.finish_reason, engine.prompt = "stop", "<think>no</think>\n<|im_start|>assistant\n<think>\n"
     assert policy.propose([REQUEST]) == ["<think>seed 7"]
+
+
+def test_answers_come_with_the_drawn_tokens_alone_where_these_are_logged(policy: VllmPolicy) -> None:
+    (plain,) = policy.propose([REQUEST])
+    assert not isinstance(plain, Answered)
+    policy.log_tokens = True
+    (logged,) = policy.propose([REQUEST])
+    assert isinstance(logged, Answered) and logged == plain
+    assert logged.tokens == Tokens((5, 7), (-0.5, -2.0))
+    engine: Any = policy._engine
+    assert [sampling.logprobs for _, sampling in engine.asked] == [None, 0]
+    assert "logprobs_mode" not in engine.settings  # vLLM's own default: raw_logprobs
 
 
 def test_an_engine_that_died_is_no_fault_of_its_requests(policy: VllmPolicy) -> None:
