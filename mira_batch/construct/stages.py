@@ -6,8 +6,8 @@ on.
          <stage>/units/<unit>.json             its receipt: the unit is whole; names its files and counts
          <stage>/stage.json                    the marker: the stage is done; what it read, files, counts
 
-All files are created once and never changed. A unit that was cut short is made again: what it had written must
-come out the same, byte by byte, or its source has changed and the call is refused.
+All files are created once and never changed. A unit that was cut short is made again: what it had written
+must come out the same, byte by byte, or its source has changed and the call is refused.
 """
 
 from __future__ import annotations
