@@ -149,8 +149,8 @@ def make_trainer(
                 raise UserError(_explain_divergence(float(loss), self.state.global_step, watch.store))
             return loss
 
-        # In transformers' own checkpoints a whole Qwen2.5-VL has other names of weights than are looked for when
-        # it goes on from them: it would go on from the base weights, with a warning (5.23.0).
+        # A whole Qwen2.5-VL has other names of weights in transformers' own checkpoints than are looked for when
+        # it goes on from them: it would begin from the base weights again, with a warning (5.23.0).
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
             save_weights(model, Path(output_dir or self.args.output_dir))
 
