@@ -149,10 +149,11 @@ def make_trainer(
                 raise UserError(_explain_divergence(float(loss), self.state.global_step, watch.store))
             return loss
 
-        # A whole Qwen2.5-VL has other names of weights in transformers' own checkpoints than are looked for when
-        # it goes on from them: it would begin from the base weights again, with a warning (5.23.0).
+        # transformers' own checkpoints of a whole Qwen2.5-VL have other names of weights than it looks for when
+        # it goes on: it would begin from the base weights again, with a warning (5.23.0).
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-            save_weights(model, Path(output_dir or self.args.output_dir))
+            assert output_dir is not None
+            save_weights(model, Path(output_dir))
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
             load_weights(model or self.model, Path(resume_from_checkpoint))
