@@ -149,8 +149,8 @@ def make_trainer(
                 raise UserError(_explain_divergence(float(loss), self.state.global_step, watch.store))
             return loss
 
-        # In its own checkpoints of a whole Qwen2.5-VL transformers gives weights other names than it looks for
-        # when it goes on, and would begin from the base weights again, with a warning (5.23.0).
+        # In its own checkpoints of a whole Qwen2.5-VL transformers gives weights other names than it looks
+        # for when it goes on, and would begin from the base weights again, with a warning (5.23.0).
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
             assert output_dir is not None
             save_weights(model, Path(output_dir))
