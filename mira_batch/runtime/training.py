@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from mira_batch.config.train import TrainWorkersConfig
-
-
-class TrainFunction(Protocol):
-    """What each worker runs: a function of a module, which is sent by its name."""
-
-    def __call__(self, settings: Mapping[str, Any], note: Callable[[str], None]) -> dict[str, Any]:
-        """Train.
-
-        Args:
-            settings: plain JSON data.
-            note: told how it goes, for people.
-        """
-        ...
+from mira_batch.runtime.backends import TrainFunction
 
 
 def run_training(

@@ -45,6 +45,13 @@ def write_card(
         "figures": _find_figures(metrics),
         "versions": {"mira_batch": __version__, **_name_libraries()},
     }
+    return _write_markdown(config, train, metrics, result), result
+
+
+def _write_markdown(
+    config: SftConfig, train: SampleSet, metrics: Sequence[Mapping[str, Any]], result: Mapping[str, Any]
+) -> str:
+    name = result["learned"]
     head = {
         "library_name": "peft" if name == "adapter" else "transformers",
         "base_model": config.model.weights,
@@ -93,10 +100,10 @@ def write_card(
         "## Made with",
         "",
         *(f"- {library} {version}" for library, version in result["versions"].items()),
-        f"- base weights `{weights.identity}`",
+        f"- base weights `{result['base_identity']}`",
         "",
     ]
-    return "\n".join(lines), result
+    return "\n".join(lines)
 
 
 def _show_use(config: SftConfig, name: str) -> list[str]:

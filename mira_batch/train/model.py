@@ -25,6 +25,8 @@ from mira_batch.storage.weights import fetch_weights
 if TYPE_CHECKING:
     import torch
 
+LEARNED = "learned.safetensors"
+"""File of a checkpoint: the weights that learn, by their names in the model."""
 ADAPTER, MODEL = "adapter", "model"
 """Folder of what a training gives: LoRA weights alone, or a whole model."""
 
@@ -48,7 +50,7 @@ def load_learner(
         seed: of new weights.
 
     Returns:
-        The model, its processor, and its files on this node.
+        The model, its processor, and its files on this node, whose identity names those of an adapter, too.
 
     Raises:
         ConfigError: files are missing or don't fit, or a layer that is to learn isn't there.
@@ -68,12 +70,51 @@ def load_learner(
     model.config.use_cache = False
     torch.manual_seed(seed)
     if config.adapter is not None:
-        return _continue_adapter(model, fetch_weights(config.adapter, storage).path), processor, weights
+        adapter = fetch_weights(config.adapter, storage)
+        both = Weights(weights.path, f"{weights.identity} adapter={adapter.identity}")
+        return _continue_adapter(model, adapter.path), processor, both
     if isinstance(tuning, LoraTuning):
         return _add_adapter(model, tuning, config.weights), processor, weights
     for name, weight in model.named_parameters():
         weight.requires_grad_(tuning.vision or ".visual." not in f".{name}")
     return model, processor, weights
+
+
+def save_weights(model: Any, folder: Path) -> None:
+    """Write the weights that learn, for a checkpoint.
+
+    Args:
+        model: from `load_learner`.
+        folder: where to.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: w.detach().cpu().contiguous() for name, w in model.named_parameters() if w.requires_grad}
+    save_file(weights, folder / LEARNED)
+
+
+def load_weights(model: Any, folder: Path) -> None:
+    """Put the weights of a checkpoint into the model, all of them.
+
+    Args:
+        model: from `load_learner`, with the same settings.
+        folder: of the checkpoint.
+
+    Raises:
+        ConfigError: they are those of another model, or of other settings.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    found = load_file(folder / LEARNED)
+    own = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    shapes = ({name: weight.shape for name, weight in each.items()} for each in (found, own))
+    if next(shapes) != next(shapes):
+        raise ConfigError("the checkpoint's weights are not those that learn here; name another output.uri")
+    with torch.no_grad():
+        for name, weight in own.items():
+            weight.copy_(found[name])
 
 
 def save_learned(model: Any, processor: Any, folder: Path, base: str) -> str:

@@ -19,7 +19,7 @@ from mira_batch.core.version import __version__
 from mira_batch.storage.stores import Store
 from mira_batch.train.samples import SampleSet
 
-SETTINGS, METRICS, RESULT = "train.json", "metrics.jsonl", "result.json"
+SETTINGS, BASE, METRICS, RESULT = "train.json", "base.json", "metrics.jsonl", "result.json"
 
 
 def claim_output(store: Store, config: SftConfig, data: Mapping[str, SampleSet]) -> None:
@@ -42,16 +42,39 @@ def claim_output(store: Store, config: SftConfig, data: Mapping[str, SampleSet])
     if store.create(SETTINGS, json.dumps(found, indent=2).encode()):
         return
     before = json.loads(store.get(SETTINGS) or b"{}")
+    learning, data_before = before.get("learning", {}), before.get("data", {})
+    names = sorted(found["learning"].keys() | learning.keys())
     differing = [
-        f"{part}.{name}"
-        for part in ("learning", "data")
-        for name in sorted(found[part].keys() | before.get(part, {}).keys())
-        if found[part].get(name) != before.get(part, {}).get(name)
+        *(f"learning.{name}" for name in names if found["learning"].get(name) != learning.get(name)),
+        # Validation may be switched on or off.
+        *(
+            f"data.{split}"
+            for split, digest in found["data"].items()
+            if digest != data_before.get(split, digest)
+        ),
     ]
     if differing:
         raise RunConflict(
             f"{store.uri}: holds a training of other settings or data ({', '.join(differing)}); name another "
             "output.uri, or give the settings that it was begun with"
+        )
+
+
+def claim_base(store: Store, identity: str) -> None:
+    """Note which files the training begins from, or see that they are those that it began from.
+
+    Args:
+        store: of the training.
+        identity: of the base model's files, and of the adapter's.
+
+    Raises:
+        RunConflict: others lie in their place.
+    """
+    own = json.dumps({"identity": identity}).encode()
+    if not store.create(BASE, own) and store.get(BASE) != own:
+        raise RunConflict(
+            f"{store.uri}: was begun from other weights than lie in model.weights or model.adapter now; put "
+            "those back, or name another output.uri"
         )
 
 

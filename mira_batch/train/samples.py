@@ -173,7 +173,8 @@ class SampleReader:
         self._storage = storage
         self._groups = samples.groups
         self._starts = np.array([first for _, _, first, _ in self._groups])
-        self._most = 2 * window
+        # A window ends with the row group that fills it, and the next one is begun before it is over.
+        self._most = 2 * (window + max(rows for _, _, _, rows in self._groups))
         self._kept: OrderedDict[int, pa.Table] = OrderedDict()
 
     def read(self, places: Sequence[int]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from mira_batch.train.checkpoints import fetch, fetch_newest
 from mira_batch.train.encoding import SampleEncoder
 from mira_batch.train.measure import AnswerScores, measure_sight, score_answers
 from mira_batch.train.model import load_learner, save_learned
-from mira_batch.train.record import METRICS, RESULT, put_once
+from mira_batch.train.record import METRICS, RESULT, claim_base, put_once
 from mira_batch.train.samples import SampleReader, SampleSet, find_samples, order_samples
 from mira_batch.train.trainer import Watch, list_metrics, make_arguments, make_trainer
 from mira_batch.train.workers import count_workers, gather, is_first, name_rank
@@ -89,6 +89,8 @@ def _train(config: SftConfig, store: Store, folder: Path, note: Callable[[str], 
     model, processor, weights = load_learner(
         config.model, config.tuning, config.prompt.max_pixels, config.storage, device, config.seed
     )
+    if is_first():
+        claim_base(store, weights.identity)
     encoder = SampleEncoder(processor, model, config.prompt)
     reader = SampleReader(train, config.storage, config.data.window)
 

@@ -20,17 +20,11 @@ from mira_batch.models.torch_support import prepare
 from mira_batch.storage.stores import Store
 from mira_batch.train.checkpoints import drop_old, list_whole, mark_whole, put_files
 from mira_batch.train.measure import AnswerScores
+from mira_batch.train.model import LEARNED, load_weights, save_weights
 from mira_batch.train.workers import gather, is_first, name_rank
 
-_KEPT = (
-    "adapter_model.safetensors",
-    "adapter_config.json",
-    "optimizer.pt",
-    "scheduler.pt",
-    "trainer_state.json",
-)
-"""Files of a checkpoint that a training goes on from, beside a whole model's weights and generators' states.
-What else is there (tokenizers, a pickle of settings) comes from elsewhere."""
+_KEPT = (LEARNED, "optimizer.pt", "scheduler.pt", "trainer_state.json")
+"""Files of a checkpoint, beside the states of generators."""
 _SHOWN = {
     "loss": "loss",
     "mean_token_accuracy": "token_accuracy",
@@ -155,6 +149,15 @@ def make_trainer(
                 raise UserError(_explain_divergence(float(loss), self.state.global_step, watch.store))
             return loss
 
+        # In its own checkpoints of a whole Qwen2.5-VL transformers gives weights other names than it looks
+        # for when it goes on, and would begin from the base weights again, with a warning (5.23.0).
+        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+            assert output_dir is not None
+            save_weights(model, Path(output_dir))
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+            load_weights(model or self.model, Path(resume_from_checkpoint))
+
         def _send_telemetry(self) -> None:
             """Nobody is told."""
 
@@ -252,8 +255,7 @@ def list_metrics(history: Sequence[Mapping[str, Any]], step_samples: int) -> lis
 
 
 def _is_kept(name: str) -> bool:
-    weights = name.startswith("model") and name.endswith((".safetensors", ".safetensors.index.json"))
-    return name in _KEPT or weights or (name.startswith("rng_state") and name.endswith(".pth"))
+    return name in _KEPT or (name.startswith("rng_state") and name.endswith(".pth"))
 
 
 def _check_finite(folder: Path, names: Sequence[str]) -> None:

@@ -81,3 +81,34 @@ def test_cut_off_between_any_two_things_it_keeps_it_ends_with_the_same_bytes(
     assert any("going on after step 3" in text for text in notes), "never cut between its end and its result"
     assert read_learned(tmp_path / "cut") == read_learned(tmp_path / "calm")
     assert read_metrics(tmp_path / "cut") == read_metrics(tmp_path / "calm")
+
+
+def test_all_weights_go_on_too(tiny_models: Path, tmp_path: Path) -> None:
+    class CutOff(BaseException):
+        """As a kill."""
+
+    class Cutting(list[str]):
+        def append(self, text: str) -> None:
+            if text == "checkpoint at step 2" and text not in self:
+                super().append(text)
+                raise CutOff
+            super().append(text)
+
+    data = write_samples(tmp_path / "data", train=8)
+    full = {
+        "tuning": {"type": "full"},
+        "optimizer": {"learning_rate": 1e-3},
+        "max_steps": 3,
+        "validation": None,
+    }
+    calm, cut = (
+        settings_of(tiny_models / "qwen2.5-vl", data, tmp_path / name, **full) for name in ("calm", "cut")
+    )
+    train_here(calm)
+    notes = Cutting()
+    with pytest.raises(CutOff):
+        train_here(cut, notes)
+    train_here(cut, notes)
+    assert "8 samples, 3 steps of 2; going on after step 2" in notes
+    models = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("calm", "cut")]
+    assert models[0] == models[1]

@@ -4,7 +4,7 @@ importers of ray, and are imported only when a run asks for that backend."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -61,6 +61,19 @@ class Backend(Protocol):
         Raises:
             UserError: the job can't be opened as configured.
             ClusterLost: raised by the pool: what it runs on died.
+        """
+        ...
+
+
+class TrainFunction(Protocol):
+    """What each worker runs: a function of a module, which is sent by its name."""
+
+    def __call__(self, settings: Mapping[str, Any], note: Callable[[str], None]) -> dict[str, Any]:
+        """Train.
+
+        Args:
+            settings: plain JSON data.
+            note: told how it goes, for people.
         """
         ...
 

@@ -31,8 +31,8 @@ from mira_batch.core.errors import (
     UserError,
     describe,
 )
+from mira_batch.runtime.backends import TrainFunction
 from mira_batch.runtime.backends.cluster import ray_session
-from mira_batch.runtime.training import TrainFunction
 
 _ERRORS = {
     kind.__name__: kind for kind in (ConfigError, ManifestError, StoreError, RunConflict, UserError, JobError)

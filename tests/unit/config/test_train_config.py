@@ -74,7 +74,7 @@ def test_what_has_no_effect_or_no_sense_is_refused(overrides: list[str], problem
         "seed=1",
         "data.window=8",
         "prompt.history=false",
-        "tuning.r=8",
+        "tuning={type: lora, r: 8}",
         "optimizer.beta2=0.98",
         "workers.num=2",
     ],

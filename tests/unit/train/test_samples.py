@@ -64,6 +64,22 @@ def test_a_sample_is_read_by_its_place(data: Path) -> None:
     assert found[0]["original"]["bytes"][:4] == b"\x89PNG"
 
 
+@pytest.mark.parametrize("window", [1, 5, 8, 30])
+def test_an_epoch_reads_each_row_group_once(data: Path, window: int) -> None:
+    read: list[int] = []
+
+    class Counting(SampleReader):
+        def _read_group(self, number: int) -> pa.Table:
+            read.append(number)
+            return super()._read_group(number)
+
+    train = find_samples(str(data), "train", STORAGE)
+    reader = Counting(train, STORAGE, window)
+    for place in order_samples(train, 3, 0, window).tolist():
+        reader.read([place])
+    assert sorted(read) == list(range(8))
+
+
 def test_the_snapshot_is_known_by_its_samples_wherever_they_lie(data: Path, tmp_path: Path) -> None:
     same = find_samples(str(write_samples(tmp_path / "same", train=30, val=0)), "train", STORAGE)
     other = find_samples(str(write_samples(tmp_path / "other", train=29, val=0)), "train", STORAGE)

@@ -1,0 +1,49 @@
+"""What a training writes once: another one's is never written over, and never taken for its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mira_batch.config.shared import StorageConfig
+from mira_batch.config.train import SftConfig
+from mira_batch.core.errors import RunConflict
+from mira_batch.storage.stores import open_store
+from mira_batch.train.record import claim_base, claim_output, put_once
+from mira_batch.train.samples import SampleSet
+
+CONFIG = SftConfig.model_validate(
+    {"model": {"weights": "/m"}, "data": {"uri": "/d"}, "output": {"uri": "/o"}, "epochs": 1}
+)
+
+
+def samples_of(split: str, digest: str) -> SampleSet:
+    return SampleSet(split, (), digest, frozenset(), {})
+
+
+def test_settings_and_data_must_be_those_that_it_was_begun_with(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path), StorageConfig())
+    train, val = samples_of("train", "a"), samples_of("val", "b")
+    claim_output(store, CONFIG, {"train": train, "val": val})
+    claim_output(store, CONFIG.model_copy(update={"log_every": 1, "validation": None}), {"train": train})
+    other = CONFIG.model_copy(update={"seed": 1, "epochs": 2})
+    with pytest.raises(RunConflict, match=r"\(learning\.epochs, learning\.seed, data\.train\)"):
+        claim_output(store, other, {"train": samples_of("train", "c"), "val": val})
+
+
+def test_it_goes_on_from_the_weights_that_it_began_from(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path), StorageConfig())
+    claim_base(store, "blake2b:1")
+    claim_base(store, "blake2b:1")
+    with pytest.raises(RunConflict, match="was begun from other weights"):
+        claim_base(store, "blake2b:2")
+
+
+def test_a_file_is_put_once(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path), StorageConfig())
+    put_once(store, "adapter/a", b"1")
+    put_once(store, "adapter/a", b"1")
+    with pytest.raises(RunConflict, match="is there with other bytes"):
+        put_once(store, "adapter/a", b"2")
+    assert store.get("adapter/a") == b"1"
