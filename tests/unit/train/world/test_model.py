@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from mira_batch import read_outputs
+from mira_batch.cli import main as mira_batch
 from mira_batch.core.actions import format_action, parse_action
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.ports import PolicyRequest
@@ -17,10 +20,12 @@ from mira_batch.train.world.captions import ASK
 from mira_batch.train.world.edits import apply_edit, say_edit
 from mira_batch.train.world.encode import Encoder
 from mira_batch.train.world.expert import find_next
+from mira_batch.train.world.manifest import write_manifest
 from mira_batch.train.world.model import write_base
 from mira_batch.train.world.pretrain import Pretrained, pretrain_base
 from mira_batch.train.world.scenes import render
 from mira_batch.train.world.tasks import generate_tasks
+from tests.support import ROOT
 from tests.support.models.tiny import a_step, policy_of
 from tests.unit.train.world.strategies import frame
 
@@ -68,6 +73,24 @@ def test_it_is_asked_as_any_policy_and_answers_nonsense(base: Path) -> None:
     ]
     answers = policy.propose(requests)
     assert all(isinstance(parse_action(str(answer)), MalformedAction) for answer in answers)
+
+
+def test_it_goes_through_the_real_loop(base: Path, tmp_path: Path) -> None:
+    write_manifest(tmp_path / "test.parquet", TASKS[:2])
+    policy = {"type": "qwen_vl", "weights": str(base), "dtype": "float32", "devices": ["cpu"], **SHORT}
+    sets = [
+        f"input.manifest={tmp_path / 'test.parquet'}",
+        f"output.uri={tmp_path / 'out'}",
+        f"policy={json.dumps(policy)}",
+        "judge=null",
+    ]
+    command = ["run", "-c", str(ROOT / "configs" / "world-expert.yaml")]
+    assert mira_batch([*command, *(part for one in sets for part in ("--set", one))]) == 1
+    (about,) = (tmp_path / "out").glob("*/run.json")
+    rows = read_outputs(str(about.parent), ["status", "error_kind"]).to_pylist()
+    assert rows == [{"status": "failed", "error_kind": "malformed_action"}] * 2
+    models = json.loads((about.parent / "models.json").read_text())
+    assert " mira-short/1 " in json.dumps(models)
 
 
 def test_a_cell_is_one_token_and_each_word_is_one(base: Path) -> None:
