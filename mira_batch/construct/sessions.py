@@ -33,9 +33,15 @@ SESSIONS = add_features(
             ("session_id", pa.string()),  # of the data set's own, after its name: "MagicBrush/1234"
             ("dataset", pa.string()),
             ("licence", pa.string()),  # null where nobody said
-            ("chain", pa.bool_()),  # each turn goes on from the image of the one before; else all from the original
+            (
+                "chain",
+                pa.bool_(),
+            ),  # each turn goes on from the image of the one before; else all from the original
             ("independent", pa.bool_()),  # its owner says that its edits can be made in any order
-            ("complex", pa.string()),  # the complex instruction that its owner gives; null where there is none
+            (
+                "complex",
+                pa.string(),
+            ),  # the complex instruction that its owner gives; null where there is none
             ("original", IMAGE),
             ("original_digest", pa.string()),  # of its pixels
             (

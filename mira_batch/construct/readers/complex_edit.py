@@ -1,4 +1,5 @@
-"""Complex-Edit: Hugging Face rows of image and edit {sequence: [{instruction}], compound: [{compound_instruction}]};
+"""Complex-Edit: Hugging Face rows of image and edit {sequence: [{instruction}], compound:
+[{compound_instruction}]};
 the n-th compound instruction asks for the first n edits of the sequence. It has no edited images."""
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ def read(config: ComplexEditConfig) -> Iterator[Found | Left]:
     Raises:
         DataSetError: it is no Complex-Edit.
     """
-    for number, (place, row) in enumerate(open_rows(locate(config.data), config.split).read(("image", "edit"))):
+    for number, (place, row) in enumerate(
+        open_rows(locate(config.data), config.split).read(("image", "edit"))
+    ):
         image, edit = row["image"], row["edit"]
         data = image.get("bytes") if isinstance(image, Mapping) else image
         if not isinstance(data, bytes) or not data:
-            raise DataSetError(f"{place}: image has no image in it; save the data set with its images embedded")
+            raise DataSetError(
+                f"{place}: image has no image in it; save the data set with its images embedded"
+            )
         if not isinstance(edit, Mapping):
             raise DataSetError(f"{place}: edit is {edit!r:.80}; is it this data set's?")
         need(f"{place}: edit", edit, ("sequence", "compound"))

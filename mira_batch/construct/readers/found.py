@@ -57,7 +57,9 @@ def locate(data: str) -> Path:
     """
     path = Path(data)
     if "://" in data or not path.exists():
-        raise DataSetError(f"{data}: no such file or directory; data sets are read from a local disk, as downloaded")
+        raise DataSetError(
+            f"{data}: no such file or directory; data sets are read from a local disk, as downloaded"
+        )
     return path
 
 
@@ -75,7 +77,9 @@ def read_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 try:
                     row = json.loads(line)
                 except (ValueError, RecursionError) as error:
-                    raise DataSetError(f"{path}: line {number}: is no JSON: {shorten_error(error)}") from error
+                    raise DataSetError(
+                        f"{path}: line {number}: is no JSON: {shorten_error(error)}"
+                    ) from error
                 if not isinstance(row, dict):
                     raise DataSetError(f"{path}: line {number}: is no JSON object")
                 yield f"{path}: line {number}", row

@@ -1,4 +1,5 @@
-"""NHR-Edit: `metadata.jsonl` of source_file_name, edited_file_name, edit_instruction; edits of one image stand in
+"""NHR-Edit: `metadata.jsonl` of source_file_name, edited_file_name, edit_instruction; edits of one image
+stand in
 no order, each is made of the original."""
 
 from __future__ import annotations
@@ -7,7 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mira_batch.config.construct import NhrEditConfig
-from mira_batch.construct.readers.found import Found, FoundTurn, Left, locate, need, need_text, read_file, read_lines
+from mira_batch.construct.readers.found import (
+    Found,
+    FoundTurn,
+    Left,
+    locate,
+    need,
+    need_text,
+    read_file,
+    read_lines,
+)
 from mira_batch.core.errors import DataSetError
 
 _NEEDED = ("source_file_name", "edited_file_name", "edit_instruction")

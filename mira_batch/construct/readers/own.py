@@ -12,7 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mira_batch.config.construct import SessionsConfig
-from mira_batch.construct.readers.found import Found, FoundTurn, Left, locate, need, need_text, read_file, read_lines
+from mira_batch.construct.readers.found import (
+    Found,
+    FoundTurn,
+    Left,
+    locate,
+    need,
+    need_text,
+    read_file,
+    read_lines,
+)
 from mira_batch.core.errors import DataSetError
 from mira_batch.storage.stores import shorten_error
 
@@ -35,7 +44,9 @@ def read(config: SessionsConfig) -> Iterator[Found | Left]:
     for place, row in _read_parquet(file) if file.suffix == ".parquet" else read_lines(file):
         need(place, row, _NEEDED)
         if unknown := sorted(set(map(str, row)) - _KNOWN):
-            raise DataSetError(f"{place}: {', '.join(unknown)} is unknown; there are {', '.join(sorted(_KNOWN))}")
+            raise DataSetError(
+                f"{place}: {', '.join(unknown)} is unknown; there are {', '.join(sorted(_KNOWN))}"
+            )
         name = need_text(place, row, "session_id")
         if name in seen:
             raise DataSetError(f"{place}: the session {name!r:.80} was there before; take one of both out")
@@ -65,7 +76,12 @@ def _read_session(name: str, place: str, row: Mapping[str, Any], root: Path) -> 
         turns.append(FoundTurn(need_text(where, turn, "instruction"), image, thought or ""))
     whole, licence = (row.get(key) and need_text(place, row, key) for key in ("instruction", "licence"))
     return Found(
-        name, original, tuple(turns), independent=bool(independent), complex=whole or None, licence=licence or None
+        name,
+        original,
+        tuple(turns),
+        independent=bool(independent),
+        complex=whole or None,
+        licence=licence or None,
     )
 
 
