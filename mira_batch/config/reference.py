@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mira_batch.config.base import find_models, find_tag
+from mira_batch.config.construct import ConstructConfig
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.config.inspect import InspectConfig
@@ -37,6 +38,10 @@ _EVALUATE = """# The evaluate job
 `job: evaluate`, or `mira-batch evaluate --config FILE` ([evaluate.md](evaluate.md)). Its judges and its other
 sections are those of the bulk edit.
 """
+_CONSTRUCT = """# Construct
+
+`job: construct`, for `mira-batch construct --config FILE` ([training-data.md](training-data.md)).
+"""
 
 
 def reference() -> str:
@@ -45,7 +50,8 @@ def reference() -> str:
     edit = _write_sections(BulkEditConfig, "", written)
     inspect = _write_sections(InspectConfig, "", written)
     evaluate = _write_sections(EvaluateConfig, "", written)
-    return "\n".join([_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate])
+    construct = _write_sections(ConstructConfig, "", written)
+    return "\n".join([_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate, _CONSTRUCT, *construct])
 
 
 def _write_sections(model: type[BaseModel], path: str, written: set[type[BaseModel]]) -> typing.Iterator[str]:

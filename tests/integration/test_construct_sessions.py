@@ -277,7 +277,7 @@ def test_candidates_are_a_manifest_whose_runs_come_back_as_a_source(tmp_path: Pa
             "turns": [{"instruction": "mirror it"}, {"instruction": "make it sepia"}],
         }
     ]
-    image = Image.linear_gradient("L").resize((24, 16)).convert("RGB")
+    image = Image.linear_gradient("L").rotate(90).resize((24, 16)).convert("RGB")
     image.save(tmp_path / "0.png")
     (tmp_path / "s.jsonl").write_text(json.dumps(rows[0]))
     source = {"type": "sessions", "data": str(tmp_path / "s.jsonl"), "name": "mine", "licence": "CC0-1.0"}
