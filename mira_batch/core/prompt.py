@@ -1,8 +1,8 @@
 """What a vision-language policy is shown and told. The paper publishes no prompt; these are ours.
 
-Owns the words, in two forms. `full` explains the task and the form of an answer to a model that knows neither.
-`short` is for a model that was trained for the loop: the same images in the same order, the instruction and the
-history, and no word more. Answers have the same form, and are read by the same parser.
+Owns the words, in two forms. `full` explains the task and the form of an answer to a model that knows
+neither. `short` is for a model that was trained for the loop: the same images in the same order, the
+instruction and the history, and no word more. Answers have the same form, and are read by the same parser.
 
 How a model takes text and images is left to the policies: each gets the system text, and the user's turn as a
 sequence of text and frames in the order in which they are to be seen.
@@ -21,7 +21,8 @@ from mira_batch.core.types import Frame, Step
 PromptForm = Literal["full", "short"]
 """How much a policy is told."""
 PROMPT_VERSION = "mira-prompt/1"
-"""Of the full form. Part of the identity of every policy that uses this prompt; changes whenever its words do."""
+"""Of the full form. Part of the identity of every policy that uses this prompt; changes whenever its words
+do."""
 SHORT_PROMPT_VERSION = "mira-short/1"
 """The same of the short form."""
 
@@ -57,8 +58,8 @@ class Prompt:
 
 
 def prompt_version(form: PromptForm) -> str:
-    """The name of the words that a policy is asked in. A model trained under one name is not to be asked under
-    another.
+    """The name of the words that a policy is asked in. A model trained under one name is not to be asked
+    under another.
 
     Args:
         form: `prompt.form` of its config.

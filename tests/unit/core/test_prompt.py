@@ -178,7 +178,10 @@ def test_the_short_forms_version_changes_with_its_words() -> None:
         for guidance in ("", "No faces.")
         for history in (True, False)
     ]
-    assert (SHORT_PROMPT_VERSION, content_hash(*words)) == ("mira-short/1", "0da9193e11e129704d53a9ae859afd10")
+    assert (SHORT_PROMPT_VERSION, content_hash(*words)) == (
+        "mira-short/1",
+        "0da9193e11e129704d53a9ae859afd10",
+    )
 
 
 def test_a_version_names_the_words_of_its_form() -> None:
