@@ -62,7 +62,8 @@ def export_samples(
     form: Annotated[FormatName, typer.Option("--format", help="Of which trainer.")],  # type: ignore[valid-type]
     to: Annotated[str, typer.Option("--to", metavar="DIR", help="A directory of its own.")],
     prompt: Annotated[
-        PromptName | None, typer.Option("--prompt", help="How much the policy is told; full, unless set.")
+        PromptName | None,  # type: ignore[valid-type]
+        typer.Option("--prompt", help="How much the policy is told; full, unless set."),
     ] = None,
     margin: Annotated[
         float | None,

@@ -135,6 +135,8 @@ class _Reaching(Strict):
 
 
 def _find_job(name: Any, places: Places) -> type[JobConfig]:
+    if name == "construct":  # it runs no records
+        raise ConfigError(f"{places.find(('job',))}: job: construct is for `mira-batch construct`")
     if not isinstance(name, str) or name not in JOBS:
         raise ConfigError(f"{places.find(('job',))}: job: {name!r} is no job; there are {', '.join(JOBS)}")
     return JOBS[name]

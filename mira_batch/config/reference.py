@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mira_batch.config.base import find_models, find_tag
+from mira_batch.config.construct import ConstructConfig
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.config.inspect import InspectConfig
@@ -42,6 +43,10 @@ _SFT = """# Teaching a policy by demonstrations
 
 `mira-batch train policy-sft --config FILE` ([learning.md](learning.md)).
 """
+_CONSTRUCT = """# Construct
+
+`job: construct`, for `mira-batch construct --config FILE` ([training-data.md](training-data.md)).
+"""
 
 
 def reference() -> str:
@@ -50,8 +55,10 @@ def reference() -> str:
     edit = _write_sections(BulkEditConfig, "", written)
     inspect = _write_sections(InspectConfig, "", written)
     evaluate = _write_sections(EvaluateConfig, "", written)
+    construct = _write_sections(ConstructConfig, "", written)
     sft = _write_sections(SftConfig, "", written)
-    return "\n".join([_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate, _SFT, *sft])
+    parts = [_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate, _CONSTRUCT, *construct, _SFT, *sft]
+    return "\n".join(parts)
 
 
 def _write_sections(model: type[BaseModel], path: str, written: set[type[BaseModel]]) -> typing.Iterator[str]:

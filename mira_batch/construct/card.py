@@ -112,9 +112,13 @@ def check_sums(counts: Mapping[str, Mapping[str, int]]) -> None:
         JobError: something did.
     """
     for stage, whole, parts in (
+        ("sessions", "found", ("sessions", "dropped.")),
+        ("merge", "merged", ("instructions", "dropped.")),
+        ("paraphrase", "asked", ("instructions", "dropped.")),
         ("select", "trajectories", ("chosen", "to_relabel", "dropped.")),
         ("samples", "questions", ("samples", "dropped.")),
         ("samples", "trajectories", ("demonstrations", "lost.")),
+        ("samples", "instructions", ("session_demonstrations", "left.")),
     ):
         found = counts.get(stage, {})
         total = sum(
@@ -129,6 +133,9 @@ def check_sums(counts: Mapping[str, Mapping[str, int]]) -> None:
     chosen = sum(counts.get("select", {}).get(name, 0) for name in ("chosen", "to_relabel"))
     if chosen != counts["samples"].get("trajectories", 0):
         raise JobError(f"construct: {chosen} trajectories were selected, and others read")
+    worded, listed = counts["paraphrase"].get("instructions", 0), counts["candidates"].get("candidates", 0)
+    if worded != listed:
+        raise JobError(f"construct: {worded} instructions were worded, and {listed} listed")
 
 
 def _sum_stage(found: Mapping[str, int]) -> dict[str, int]:

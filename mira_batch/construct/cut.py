@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from mira_batch.config.construct import ConstructConfig
+from mira_batch.construct.candidates import demonstrate
 from mira_batch.construct.demonstration import Demonstration, Fault, find_faults, find_path, relabel
 from mira_batch.construct.runs import Chosen, RunReader
 from mira_batch.construct.samples import HINDSIGHT, TRAJECTORY, choose_split, cut_samples
@@ -27,7 +28,8 @@ class SampleCutter:
     """Makes the samples of a unit: the trajectories of one file of `selected/`, or the sessions of one of
     `paraphrased/`.
 
-    Counts: `demonstrations` read, and of them `dropped.original_gone` and the like; `questions`, one for each
+    Counts: `trajectories` of runs, of which each is one of `demonstrations` or `lost.<why>`; `instructions`
+    of sessions, of which each is one of `session_demonstrations` or `left.<why>`; `questions`, one for each
     step of a demonstration and one for its end, of which each is a sample (`samples`) or `dropped.<why>`.
     """
 
@@ -45,6 +47,18 @@ class SampleCutter:
         """Remember the samples of a unit that an earlier call made."""
         for file in files:
             self._seen.add_all(read_part(self._store, file, ["sample_id"])["sample_id"].to_pylist())
+
+    def cut(self, unit: Unit, writer: PartWriter) -> Counts:
+        """The samples of a unit: of a file of `selected/`, or of one of `paraphrased/` with its sessions.
+
+        Raises:
+            StoreError: as `cut_runs`.
+        """
+        if isinstance(unit.read, str):
+            return self.cut_runs(unit, writer)
+        counts: Counts = Counter()
+        self.write(demonstrate(self._store, unit.read, self._config, counts), writer, counts)
+        return counts
 
     def cut_runs(self, unit: Unit, writer: PartWriter) -> Counts:
         """The samples of the trajectories that one file names.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mira_batch.config.construct import ConstructConfig, RunsConfig
+from mira_batch.construct.candidates import CANDIDATES, list_candidates
 from mira_batch.construct.card import write_card
 from mira_batch.construct.cut import SampleCutter
+from mira_batch.construct.merging import INSTRUCTIONS, Instructions, merge_sessions
+from mira_batch.construct.paraphrase import paraphrase
 from mira_batch.construct.scratch import Seen, open_scratch
 from mira_batch.construct.select import PART, SELECTED, select
+from mira_batch.construct.sessions import SESSIONS, describe, gather
 from mira_batch.construct.stages import Stage, Told, Unit, carry_out, open_output, read_marker
 from mira_batch.core.errors import ConfigError, RunStopped
 from mira_batch.core.receipts import RunSummary
@@ -19,10 +23,12 @@ from mira_batch.core.stop_request import StopRequest
 from mira_batch.storage.samples import SAMPLES
 from mira_batch.storage.stores import Store, open_store
 
-STAGES = ("select", "samples", "card")
+STAGES = ("sessions", "merge", "paraphrase", "candidates", "select", "samples", "card")
 """In their order."""
-FOLDERS = {"select": "selected"}
+FOLDERS = {"merge": "merged", "paraphrase": "paraphrased", "select": "selected"}
 """Where a stage writes, where its folder has another name."""
+_WHOLE = 1 << 40
+"""Of files that are not to be cut."""
 
 
 def construct(
@@ -59,31 +65,46 @@ def construct(
     with stop.heeding():
         store = open_store(config.output.uri, config.storage)
         about = open_output(store, config)
+        call = _Call(store, config, look, told)
         found: dict[str, Any] = {}
         for stage in STAGES:
             if only is None or stage == only:
-                found[stage] = _carry_out(stage, store, config, about, look, told)
+                found[stage] = _carry_out(stage, call, about)
             elif (done := read_marker(store, FOLDERS.get(stage, stage))) is not None:
                 found[stage] = done
         return found
 
 
-def _carry_out(
-    stage: str,
-    store: Store,
-    config: ConstructConfig,
-    about: dict[str, Any],
-    look: Callable[[], None],
-    told: Told,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Call:
+    """What all stages of a call share."""
+
+    store: Store
+    config: ConstructConfig
+    look: Callable[[], None]
+    told: Told
+
+    def carry_out(self, stage: Stage, units: Sequence[Unit], read: Any) -> dict[str, Any]:
+        return carry_out(self.store, stage, units, read, self.look, self.told)
+
+
+def _carry_out(stage: str, call: _Call, about: dict[str, Any]) -> dict[str, Any]:
     match stage:
+        case "sessions":
+            return _gather(call)
+        case "merge":
+            return _merge(call)
+        case "paraphrase":
+            return _paraphrase(call)
+        case "candidates":
+            return _list_candidates(call)
         case "select":
-            return _select(store, config, look, told)
+            return _select(call)
         case "samples":
-            return _cut(store, config, look, told)
+            return _cut(call)
         case _:
-            markers = {name: _need(store, name, "card") for name in STAGES[:-1]}
-            return write_card(store, config, about, markers)
+            markers = {name: _need(call.store, name, "card") for name in STAGES[:-1]}
+            return write_card(call.store, call.config, about, markers)
 
 
 def _need(store: Store, stage: str, before: str) -> dict[str, Any]:
@@ -97,31 +118,70 @@ def _need(store: Store, stage: str, before: str) -> dict[str, Any]:
     return found
 
 
-def _select(store: Store, config: ConstructConfig, look: Callable[[], None], told: Told) -> dict[str, Any]:
-    sources = {n: source for n, source in enumerate(config.sources) if isinstance(source, RunsConfig)}
-    units = [Unit(f"{number:05d}", source) for number, source in sources.items()]
-    stage = Stage(
-        "selected", SELECTED, lambda unit, writer: select(unit, writer, config), rows=PART, size=1 << 40
+def _gather(call: _Call) -> dict[str, Any]:
+    sources = [describe(source) for source in call.config.sources if not isinstance(source, RunsConfig)]
+    units = [Unit(f"{number:05d}", source) for number, source in enumerate(sources)]
+    work = partial(gather, config=call.config)
+    read = [source.config.model_dump(mode="json", exclude_none=True) for source in sources]
+    return call.carry_out(Stage("sessions", SESSIONS, work, rows=2_000), units, read)
+
+
+def _merge(call: _Call) -> dict[str, Any]:
+    files = _need(call.store, "sessions", "merge")["files"]
+    units = [Unit(f"{number:06d}", file) for number, file in enumerate(files)]
+    with open_scratch() as database:
+        instructions = Instructions(call.store, Seen(database))
+        work = partial(merge_sessions, store=call.store, config=call.config, instructions=instructions)
+        stage = Stage("merged", INSTRUCTIONS, work, instructions.take_done, _WHOLE, _WHOLE)
+        return call.carry_out(stage, units, files)
+
+
+def _paraphrase(call: _Call) -> dict[str, Any]:
+    files = _need(call.store, "merge", "paraphrase")["files"]
+    units = _pair_with_sessions(call.store, files)
+    with open_scratch() as database:
+        instructions = Instructions(call.store, Seen(database))
+        work = partial(paraphrase, store=call.store, config=call.config, instructions=instructions)
+        stage = Stage("paraphrased", INSTRUCTIONS, work, instructions.take_done, _WHOLE, _WHOLE)
+        return call.carry_out(stage, units, files)
+
+
+def _list_candidates(call: _Call) -> dict[str, Any]:
+    files = _need(call.store, "paraphrase", "candidates")["files"]
+    work = partial(list_candidates, store=call.store)
+    return call.carry_out(
+        Stage("candidates", CANDIDATES, work), _pair_with_sessions(call.store, files), files
     )
-    read = [json.loads(source.model_dump_json()) for source in sources.values()]
-    return carry_out(store, stage, units, read, look, told)
 
 
-def _cut(store: Store, config: ConstructConfig, look: Callable[[], None], told: Told) -> dict[str, Any]:
-    files: Sequence[str] = _need(store, "select", "samples")["files"]
+def _pair_with_sessions(store: Store, files: Sequence[str]) -> list[Unit]:
+    """A unit for each file of instructions, which is about one file of sessions, by whose number it is
+    called: `merged/part-<number>-000.parquet`."""
+    sessions = _need(store, "sessions", "merge")["files"]
+    numbers = [file.rpartition("/")[2].split("-")[1] for file in files]
+    return [Unit(number, (file, sessions[int(number)])) for number, file in zip(numbers, files, strict=True)]
+
+
+def _select(call: _Call) -> dict[str, Any]:
+    sources = [source for source in call.config.sources if isinstance(source, RunsConfig)]
+    units = [Unit(f"{number:05d}", source) for number, source in enumerate(sources)]
+    stage = Stage("selected", SELECTED, partial(select, config=call.config), rows=PART, size=_WHOLE)
+    return call.carry_out(stage, units, [source.model_dump(mode="json") for source in sources])
+
+
+def _cut(call: _Call) -> dict[str, Any]:
+    files = list(_need(call.store, "select", "samples")["files"])
     units = [Unit(f"r{number:06d}", file) for number, file in enumerate(files)]
-    with ExitStack() as stack:
-        seen = Seen(stack.enter_context(open_scratch()))
-        cutter = SampleCutter(store, config, seen)
-        stage = Stage(
-            "samples",
-            SAMPLES,
-            cutter.cut_runs,
-            cutter.take_done,
-            config.samples.part_rows,
-            config.samples.part_bytes,
-        )
-        return carry_out(store, stage, units, list(files), look, told)
+    if call.config.samples.sessions:
+        worded = _need(call.store, "paraphrase", "samples")["files"]
+        pairs = _pair_with_sessions(call.store, worded)
+        units += [Unit(f"s{unit.name}", unit.read) for unit in pairs]
+        files += worded
+    with open_scratch() as database:
+        cutter = SampleCutter(call.store, call.config, Seen(database))
+        config = call.config.samples
+        stage = Stage("samples", SAMPLES, cutter.cut, cutter.take_done, config.part_rows, config.part_bytes)
+        return call.carry_out(stage, units, files)
 
 
 def list_samples(store: Store, split: str) -> Iterator[str]:

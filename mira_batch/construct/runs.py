@@ -32,7 +32,7 @@ from mira_batch.storage.stores import Store, open_arrow_filesystem, open_store
 _SMALL = ("record_id", "work_id", "instruction", "status", "stop_reason", "num_steps", "source_digest",
           "result_digest", "metadata")  # fmt: skip
 _OF_STEPS = ("accepted", "score")
-_WHOLE = (*_SMALL, "models", "source", "final_thought", "steps")
+_WHOLE = (*_SMALL, "source", "final_thought", "steps")
 _ROLLOUT = "rollout"
 
 

@@ -58,7 +58,7 @@ def describe_stages(found: Mapping[str, Any], uri: str) -> Iterator[str]:
         if stage == "card":
             continue
         counts = {name: n for name, n in marker["counts"].items() if "|" not in name}
-        kept = {name: n for name, n in counts.items() if not name.startswith(("dropped.", "lost."))}
+        kept = {name: n for name, n in counts.items() if not name.startswith(("dropped.", "lost.", "left."))}
         gone = {name: n for name, n in counts.items() if name not in kept}
         yield f"{stage}: " + (", ".join(f"{_say(name)} {n:,}" for name, n in kept.items()) or "nothing to do")
         if gone:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections import Counter
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,8 +14,8 @@ import pytest
 from PIL import Image
 
 from mira_batch.cli import main
+from mira_batch.config.construct import ConstructOutput
 from mira_batch.construct.run import construct
-from mira_batch.construct.stages import PartWriter
 from mira_batch.core.errors import ConfigError, RunConflict
 from mira_batch.core.identity import frame_of
 from mira_batch.storage.samples import SAMPLES
@@ -116,33 +118,33 @@ def test_selection_that_needs_scores_asks_for_them(edited: Path, tmp_path: Path)
         configure_construct(edited, tmp_path / "d", select={"keep": 1})
 
 
-class _Killed(BaseException):
-    """As a signal that leaves no time for anything."""
+def test_a_call_killed_after_any_of_its_writes_goes_on_and_ends_alike(edited: Path, tmp_path: Path) -> None:
+    """What a kill leaves is a beginning of the files in the order of their creation: each such is tried."""
+    small = {"samples": {"part_rows": 3}}
+    whole = tmp_path / "d"
+    construct(configure_construct(edited, whole, **small))
+    made = sorted((p for p in whole.rglob("*") if p.is_file()), key=lambda p: p.stat().st_mtime_ns)
+    contents = {path: path.read_bytes() for path in made}
+    assert len([path for path in made if path.match("samples/*.parquet")]) > 2
+    for count in range(len(made)):
+        for path in made[count:]:
+            path.unlink(missing_ok=True)
+        construct(configure_construct(edited, whole, **small))
+        assert {path: path.read_bytes() for path in made} == contents, made[count]
+        assert len([path for path in whole.rglob("*") if path.is_file()]) == len(made)
 
 
-@pytest.mark.parametrize("after", range(4))
-def test_a_killed_call_goes_on_and_ends_alike(
-    edited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
-    small = {"samples": {"part_rows": 2}}
-    construct(configure_construct(edited, tmp_path / "whole", **small))
-    writes: Counter[str] = Counter()
-    flush = PartWriter._flush
-
-    def die(self: PartWriter, prefix: str) -> None:
-        writes["all"] += 1
-        if writes["all"] == after + 1:
-            raise _Killed
-        flush(self, prefix)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(PartWriter, "_flush", die)
-        with pytest.raises(_Killed):
-            construct(configure_construct(edited, tmp_path / "cut", **small))
-    construct(configure_construct(edited, tmp_path / "cut", **small))
-    both = (tmp_path / "whole", tmp_path / "cut")
-    whole, cut = ({p.relative_to(d): p.read_bytes() for p in d.rglob("*.parquet")} for d in both)
-    assert whole == cut and len(whole) > 3
+def test_a_killed_process_goes_on(edited: Path, tmp_path: Path) -> None:
+    config = configure_construct(edited, tmp_path / "d", samples={"part_rows": 1})
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps(config.model_dump(mode="json", exclude_none=True)))
+    begun = subprocess.Popen([sys.executable, "-m", "mira_batch.cli", "construct", "--config", str(file)])
+    while begun.poll() is None and not list(tmp_path.glob("d/samples/*.parquet")):
+        time.sleep(0.001)
+    begun.kill()
+    begun.wait(30)
+    whole = construct(config.model_copy(update={"output": ConstructOutput(uri=str(tmp_path / "whole"))}))
+    assert construct(config)["samples"] == whole["samples"]
 
 
 def test_a_second_call_writes_nothing_and_other_settings_are_refused(edited: Path, tmp_path: Path) -> None:

@@ -37,7 +37,6 @@ class Folder:
         self._held: dict[str, list[Mapping[str, Any]]] = {}
         self._bytes: Counter[str] = Counter()
         self._numbers: Counter[str] = Counter()
-        self._images: set[str] = set()
         self.rows: Counter[str] = Counter()
         self.files: list[str] = []
 
@@ -49,20 +48,20 @@ class Folder:
         if len(self._held[split]) >= self._most or self._bytes[split] >= self._size:
             self._flush(split)
 
-    def add_image(self, data: bytes, digest: str) -> str:
-        """Write an image as a file of its own, once; its name below the destination.
+    def add_image(self, data: bytes) -> tuple[str, str]:
+        """Write an image as a file of its own, once.
 
         Args:
             data: encoded.
-            digest: of its pixels.
+
+        Returns:
+            Its name below the destination, and the SHA-256 of its bytes, which it is called after.
         """
+        digest = hashlib.sha256(data).hexdigest()
         form = Image.open(io.BytesIO(data)).format or "PNG"
         key = f"images/{digest[:2]}/{digest}.{_ENDINGS.get(form, form.lower())}"
-        if digest not in self._images:
-            self._store.create(key, data)  # equal pixels in other bytes are as good
-            if len(self._images) < 1_000_000:
-                self._images.add(digest)
-        return key
+        self._store.create(key, data)
+        return key, digest
 
     def put(self, key: str, document: Any) -> None:
         """Write a JSON document."""
@@ -91,8 +90,3 @@ class Folder:
         self._numbers[split] += 1
         self._bytes[split] = 0
         self.files.append(key)
-
-
-def digest_file(data: bytes) -> str:
-    """SHA-256 of a file's bytes, as other tools compute it."""
-    return hashlib.sha256(data).hexdigest()

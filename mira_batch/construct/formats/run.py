@@ -12,7 +12,7 @@ import pyarrow as pa
 from mira_batch.config.shared import StorageConfig
 from mira_batch.construct.card import CARD_JSON
 from mira_batch.construct.formats import lines, tables
-from mira_batch.construct.formats.folder import Folder, digest_file
+from mira_batch.construct.formats.folder import Folder
 from mira_batch.construct.formats.pairs import COLUMNS, find_pairs
 from mira_batch.construct.formats.words import Asked, Row, ask, name_state
 from mira_batch.construct.scratch import Seen, open_scratch
@@ -169,9 +169,9 @@ def _make(
         case "edit-r1":
             if row["edit"] is None:
                 return None
-            return lines.make_edit(row, folder.add_image(asked.images[-1], asked.digests[-1]))
+            return lines.make_edit(row, folder.add_image(asked.images[-1])[0])
         case _:
-            images = [folder.add_image(*pair) for pair in zip(asked.images, asked.digests, strict=True)]
+            images = [folder.add_image(data)[0] for data in asked.images]
             return lines.make_messages(row, asked, images)
 
 
@@ -185,7 +185,7 @@ def _write_states(reader: _Reader, folder: Folder, prompt: PromptForm) -> Counte
                 counts["dropped.same_state"] += 1
                 continue
             asked = ask(row, prompt)
-            original = folder.add_image(row["original"]["bytes"], row["source_digest"])
+            original, _ = folder.add_image(row["original"]["bytes"])
             counts["rows"] += 1
             folder.add(row["split"], tables.make_grpo(row, asked, original), sum(map(len, asked.images)))
     return counts
@@ -216,9 +216,8 @@ def _write_trajectories(reader: _Reader, folder: Folder, snapshot: str) -> Count
         counts["trajectories"] += 1
         images = []
         for row in steps:
-            image, digest = row["current"] or row["original"], row["current_digest"]
-            uri = folder.add_image(image["bytes"], digest)
-            images.append({"uri": uri, "sha256": digest_file(image["bytes"])})
+            uri, digest = folder.add_image((row["current"] or row["original"])["bytes"])
+            images.append({"uri": uri, "sha256": digest})
         made = lines.make_reflection(steps, images, snapshot)
         if isinstance(made, str):
             counts[f"dropped.{made}"] += 1

@@ -25,8 +25,6 @@ class Asked:
     """The user's turn in order: texts, and None where an image is shown."""
     images: tuple[bytes, ...]
     """The images, encoded, in the order in which they are shown."""
-    digests: tuple[str, ...]
-    """Of their pixels."""
 
     def flatten(self, mark: str = "<image>") -> str:
         """The user's turn as one text, with a mark for each image. A mark that stands in the words themselves
@@ -51,10 +49,7 @@ def ask(row: Row, form: PromptForm) -> Asked:
     request = PolicyRequest(row["record_id"] or "", row["instruction"], original, current, history, seed=0)
     prompt = build_prompt(request, form=form)
     parts = tuple(part if isinstance(part, str) else None for part in prompt.parts)
-    frames = prompt.frames
-    return Asked(
-        prompt.system, parts, tuple(frame.pixels for frame in frames), tuple(frame.digest for frame in frames)
-    )
+    return Asked(prompt.system, parts, tuple(frame.pixels for frame in prompt.frames))
 
 
 def name_state(row: Row) -> str:

@@ -1,4 +1,5 @@
-"""MagicBrush: sessions are the turns of one img_id. Turns begin from the image that people accepted before."""
+"""MagicBrush: sessions are the turns of one img_id. Turns begin from the image that people accepted
+before."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from mira_batch.config.construct import MagicBrushConfig
+from mira_batch.construct.pictures import keep_exact
 from mira_batch.construct.readers.found import Found, FoundTurn, Left, locate
-from mira_batch.storage.published import Problems, Reader, list_turns, read_pictures
+from mira_batch.storage.published import BOUNDS, Picture, Problems, Reader, list_turns, read_pictures
 
 
 def read(config: MagicBrushConfig) -> Iterator[Found | Left]:
@@ -33,8 +35,16 @@ def read(config: MagicBrushConfig) -> Iterator[Found | Left]:
         steps = [(turn, source, target) for turn, source, target in group if source and target]
         found = tuple(FoundTurn(turn.instruction, target.data) for turn, _, target in steps)
         # A turn that does not begin from the accepted image before it is no chain.
-        alike = all(b[1].data == a[2].data for a, b in zip(steps, steps[1:], strict=False))
+        alike = all(_is_same(a[2], b[1]) for a, b in zip(steps, steps[1:], strict=False))
         if not alike:
             yield Left("no_chain")
         else:
             yield Found(session, steps[0][1].data, found)
+
+
+def _is_same(one: Picture, other: Picture) -> bool:
+    """Whether two images have the same pixels; most are the very same file."""
+    if one.data == other.data:
+        return True
+    first, second = (keep_exact(each.data, each.name, BOUNDS).digest for each in (one, other))
+    return first == second

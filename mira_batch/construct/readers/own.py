@@ -66,9 +66,12 @@ def _read_session(name: str, place: str, row: Mapping[str, Any], root: Path) -> 
     turns = []
     for number, turn in enumerate(row["turns"], 1):
         where = f"{place}: turn {number}"
-        if not isinstance(turn, Mapping) or (unknown := sorted(set(map(str, turn)) - _KNOWN_TURN)):
-            what = ", ".join(unknown) if isinstance(turn, Mapping) else "it"
-            raise DataSetError(f"{where}: {what} is unknown; there are {', '.join(sorted(_KNOWN_TURN))}")
+        if not isinstance(turn, Mapping):
+            raise DataSetError(f"{where}: is no object")
+        if unknown := sorted(set(map(str, turn)) - _KNOWN_TURN):
+            raise DataSetError(
+                f"{where}: {', '.join(unknown)} is unknown; there are {', '.join(sorted(_KNOWN_TURN))}"
+            )
         image = None
         if turn.get("image") is not None and (image := _take_image(where, turn["image"], root)) is None:
             return Left("no_image")

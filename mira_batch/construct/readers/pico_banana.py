@@ -1,8 +1,8 @@
 """Pico-Banana-400K's multi-turn part: JSON lines of files [{id, url}] (original_input_image, edit_turn1 …,
 final_image) and metadata_edit_turn_prompts.
 
-The original is what the owners' mapping script names in `local_input_image`, or a file called as the last part of its
-URL below the images' folder, since its URL itself is not fetched.
+The original is what the owners' mapping script names in `local_input_image`, or a file called as the last
+part of its URL below the images' folder, since its URL itself is not fetched.
 """
 
 from __future__ import annotations

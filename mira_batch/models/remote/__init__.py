@@ -11,12 +11,16 @@ from mira_batch.models.remote.openai_backend import OpenAIBackend
 from mira_batch.models.remote.openai_images import OpenAIImages
 from mira_batch.models.remote.openai_judge import OpenAIJudge
 from mira_batch.models.remote.openai_policy import OpenAIPolicy
+from mira_batch.models.remote.openai_rewriter import REWRITER, OpenAIRewriter, RewriteRequest
 
 __all__ = [
+    "REWRITER",
     "GeminiBackend",
     "GeminiImages",
     "OpenAIBackend",
     "OpenAIImages",
     "OpenAIJudge",
     "OpenAIPolicy",
+    "OpenAIRewriter",
+    "RewriteRequest",
 ]
