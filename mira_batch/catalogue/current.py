@@ -62,8 +62,8 @@ def read_catalogue(
             places.setdefault(row["run"], {}).setdefault(row["shard"], []).append(row["row"])
     if not runs and not pending.unplanned:
         raise StoreError(
-            f"{output_uri}: holds no run of the edit job, or none but of several rollouts or branches, which "
-            "are in no catalogue; give the directory of all runs, output.uri"
+            f"{output_uri}: holds no run of the edit job; give the directory of all runs, output.uri (those "
+            "of several rollouts or branches are in no catalogue)"
         )
     whole = pa.schema([schema.RESULTS.field(name) for name in names])
     tables = [whole.empty_table()]

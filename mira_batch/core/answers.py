@@ -47,9 +47,11 @@ class PolicyAnswer:
     kind: str
     """edit, stop or malformed."""
     text: str
+    """As the model wrote it, cleaned so that it can be written down."""
     problem: str
     """Why it is malformed; else empty."""
     seed: int
     tokens: tuple[int, ...] | None
     """As in `Tokens`."""
     logprobs: tuple[float, ...]
+    """As in `Tokens`, one for each."""

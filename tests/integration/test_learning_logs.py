@@ -87,7 +87,7 @@ def test_candidates_that_were_not_taken_keep_their_images_and_verdicts(tmp_path:
         given = configure(tmp_path, {"candidates": "images", "step_images": where}, run_id=where)
         done = run(load_config(given))
         for row in rows_of(done.run):
-            assert len(row["judgements"]) == len(row["candidates"]) == 6
+            assert len(row["judgements"]) == len(row["candidates"]) == 3 * row["num_steps"] > 3
             for drawn, judged in zip(row["candidates"], row["judgements"], strict=True):
                 place = ("step", "attempt", "after")
                 assert [drawn[name] for name in place] == [judged[name] for name in place]

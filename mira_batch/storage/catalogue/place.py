@@ -82,8 +82,8 @@ def open_with_runs(output: str, job: str, storage: StorageConfig, write: bool) -
     found = open_catalogue(output, job, storage, make=False)
     if not any(has_run(found, name) for name in found.output.list_folders()):
         raise StoreError(
-            f"{output}: holds no run of the job {job}, or none but of several rollouts or branches, which "
-            "are in no catalogue; give the directory of all runs, output.uri"
+            f"{output}: holds no run of the job {job}; give the directory of all runs, output.uri (those "
+            "of several rollouts or branches are in no catalogue)"
         )
     return open_catalogue(output, job, storage) if write else found
 

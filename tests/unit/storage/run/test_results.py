@@ -85,6 +85,11 @@ def test_a_result_row_says_what_happened() -> None:
         "source_c2pa": None,
         "source_type": None,
         "fidelity": None,
+        "rollout": None,
+        "branch": None,
+        "prompt_version": None,
+        "answers": None,
+        "judgements": None,
     }
     assert frame_of(image_of(image)).digest == trajectory.steps[1].step.after
     assert [step["accepted"] for step in steps] == [True, True, False]
@@ -129,7 +134,7 @@ def test_images_are_not_compressed_again_and_rows_come_in_groups() -> None:
         groups[0].column(i).path_in_schema: groups[0].column(i).compression
         for i in range(groups[0].num_columns)
     }
-    plain = {"image.bytes", "steps.list.element.image.bytes"}
+    plain = {f"{column}image.bytes" for column in ("", "steps.list.element.", "judgements.list.element.")}
     assert plain <= compression.keys()
     assert {
         name: kind for name, kind in compression.items() if (kind == "UNCOMPRESSED") != (name in plain)

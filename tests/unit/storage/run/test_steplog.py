@@ -15,9 +15,11 @@ import pytest
 from PIL import Image
 
 from mira_batch.config.shared import StorageConfig
+from mira_batch.core.answers import PolicyAnswer
 from mira_batch.core.identity import content_hash, frame_of
+from mira_batch.core.judgement import Axis, Judgement
 from mira_batch.core.pixels import encode_png
-from mira_batch.core.types import EditTask, LoggedStep, Step
+from mira_batch.core.types import Candidate, EditTask, LoggedStep, Step
 from mira_batch.storage import schema
 from mira_batch.storage.run.steplog import ShardLog, pack, unpack
 from mira_batch.storage.run.steprows import make_candidate_rows, make_step_row, read_candidates
@@ -227,6 +229,29 @@ def test_a_step_of_an_earlier_release_has_no_candidates_and_no_charges_by_role()
     before = unpack(b"\n".join((magic, content_hash(old).encode(), old, png)), TASK.work_id)
     expected = replace(step, candidates=(), usage=replace(step.usage, charges={}))
     assert before == (expected, b"png") and before[0].usage.cost == step.usage.cost > 0
+
+
+def test_answers_verdicts_and_images_that_were_not_taken_are_in_the_file_of_the_step(store: Store) -> None:
+    said = Judgement(0.5, "so", {"sc": Axis(3.0, 0.0, 10.0)}, "p/1", ("raw",), {"entropy": 0.1})
+    answers = (
+        PolicyAnswer(0, 0, "malformed", "hm", "no edit", 7, (1, 2), (-0.125, -3.25)),
+        PolicyAnswer(0, 1, "edit", "<edit>x</edit>", "", 8, None, (-0.5,)),
+    )
+    others = (a_frame((1, 2, 3)), a_frame((3, 2, 1)))
+    drawn = tuple(
+        Candidate(seed, digest, 0.5, 0.1, said)
+        for seed, digest in enumerate((others[0].digest, HISTORY[0].step.after, others[1].digest))
+    )
+    step = replace(HISTORY[0].step, candidates=drawn, answers=answers)
+    logged = LoggedStep(step, HISTORY[0].frame, others)
+    append(opened(store), logged)
+    (found,) = asyncio.run(opened(store).load(TASK))
+    assert found.step == step
+    assert [frame.digest for frame in found.rejected] == [frame.digest for frame in others]
+    data = store.get(key(0))
+    assert data is not None
+    store.put(key(0), data[:-30] + bytes(30))
+    assert load(store) == []
 
 
 def test_the_candidates_of_a_row_are_found_again_by_step() -> None:
