@@ -138,7 +138,6 @@ def make_trainer(
         folder: for the trainer's own files on this machine.
     """
     import datasets
-    from transformers import TrainerCallback
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
     from trl.trainer.sft_trainer import SFTTrainer
 
@@ -164,6 +163,23 @@ def make_trainer(
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """Ours is written at the end."""
 
+    trainer = Trainer(
+        model,
+        args=make_arguments(config, watch.steps, folder),
+        train_dataset=datasets.Dataset.from_dict({"place": list(order)}),
+        data_collator=collate,
+        processing_class=processor,
+        callbacks=[_make_hooks(config, watch)],
+    )
+    for kind in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(kind)
+    return trainer
+
+
+def _make_hooks(config: SftConfig, watch: Watch) -> Any:
+    """What the trainer calls beside its steps."""
+    from transformers import TrainerCallback
+
     class Hooks(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             watch.begin(state)
@@ -171,9 +187,7 @@ def make_trainer(
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             watch.end_step(state)
             if state.global_step % config.checkpoints.every == 0 or state.global_step == watch.steps:
-                control.should_log = (
-                    True  # or what was gathered for the next line would not be in a checkpoint
-                )
+                control.should_log = True  # what is gathered for a line is in no checkpoint
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             watch.log(state, logs or {})
@@ -181,17 +195,7 @@ def make_trainer(
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             watch.save(state, Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
-    trainer = Trainer(
-        model,
-        args=make_arguments(config, watch.steps, folder),
-        train_dataset=datasets.Dataset.from_dict({"place": list(order)}),
-        data_collator=collate,
-        processing_class=processor,
-        callbacks=[Hooks()],
-    )
-    for kind in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(kind)
-    return trainer
+    return Hooks()
 
 
 def make_arguments(config: SftConfig, steps: int, folder: Path) -> Any:
