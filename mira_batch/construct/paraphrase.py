@@ -31,8 +31,7 @@ _VERBS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
 
 def paraphrase_by_grammar(instruction: str, edits: Sequence[str] | None, seed: int) -> str:
     """The same instruction in other words: how politely it is asked, how edits are joined, and a few verbs.
-    No
-    edit, object, number or order changes.
+    No edit, object, number or order changes.
 
     Args:
         instruction: as it is.

@@ -14,8 +14,7 @@ _PAGES_KIB = 32_000
 @contextmanager
 def open_scratch() -> Iterator[sqlite3.Connection]:
     """A database of SQLite that is gone afterwards, also where the process is killed and the system sweeps
-    its
-    temporary files."""
+    its temporary files."""
     with tempfile.TemporaryDirectory(prefix="construct-") as folder:
         database = sqlite3.connect(Path(folder) / "scratch.db", isolation_level=None)
         try:

@@ -24,8 +24,7 @@ _PLACE = re.compile(
     re.IGNORECASE,
 )
 """Words by which an edit is about the whole picture, or about where or which things are: another edit may
-change
-what they mean."""
+change what they mean."""
 _SMALL = frozenset(
     [
         "a",
@@ -80,8 +79,7 @@ _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 def normalise(text: str) -> str:
     """A text by which near-duplicates are one: NFKC, casefolded, white space as single blanks, no full stop
-    at
-    the end."""
+    at the end."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(" .!")
 
 

@@ -65,7 +65,9 @@ def describe_stages(found: Mapping[str, Any], uri: str) -> Iterator[str]:
             yield "  without " + ", ".join(f"{_say(name.split('.', 1)[1])} {n:,}" for name, n in gone.items())
     if (card := found.get("card")) is not None:
         counts = card["counts"]
-        for name in ("split", "kind", "origin"):
+        if not card["samples"]:
+            yield "no samples were made: the lines above say what was dropped, and why"
+        for name in ("split", "kind", "origin") if card["samples"] else ():
             yield f"{name}: " + ", ".join(f"{key} {n:,}" for key, n in counts[name].items())
         if card["licences"]:
             yield f"strictest licence of a source: {card['licences'][0]['licence']}"

@@ -198,3 +198,15 @@ def test_an_original_that_changed_is_counted_and_left_out(edited: Path, tmp_path
     finally:
         path.write_bytes(kept)
     assert counts["lost.original_changed"] == 1 and counts["demonstrations"] == 3
+
+
+def test_a_construct_without_any_sample_says_so(
+    edited: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = configure_construct(edited, tmp_path / "d", source={"approved_only": True})
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps(config.model_dump(mode="json", exclude_none=True)))
+    capfd.readouterr()
+    assert main(["construct", "--config", str(file)]) == 0
+    said = capfd.readouterr().out
+    assert "without not approved 4" in said and "no samples were made" in said

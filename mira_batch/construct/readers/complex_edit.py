@@ -1,6 +1,6 @@
 """Complex-Edit: Hugging Face rows of image and edit {sequence: [{instruction}], compound:
-[{compound_instruction}]};
-the n-th compound instruction asks for the first n edits of the sequence. It has no edited images."""
+[{compound_instruction}]}; the n-th compound instruction asks for the first n edits of the sequence. It has no
+edited images."""
 
 from __future__ import annotations
 

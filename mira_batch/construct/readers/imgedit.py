@@ -1,6 +1,5 @@
 """ImgEdit's multi-turn part: JSON files of `{"data": [{input_images, output_images, prompt}, …]}`, one
-session
-each (or a list of such, or JSON lines), with images beside them.
+session each (or a list of such, or JSON lines), with images beside them.
 
 Where a turn does not begin from the image before it (version backtracking), the session is no chain and is
 left out, and so is one whose prompt speaks of a round by its number.

@@ -1,6 +1,5 @@
 """NHR-Edit: `metadata.jsonl` of source_file_name, edited_file_name, edit_instruction; edits of one image
-stand in
-no order, each is made of the original."""
+stand in no order, each is made of the original."""
 
 from __future__ import annotations
 

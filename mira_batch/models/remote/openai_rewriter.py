@@ -17,12 +17,10 @@ REWRITER = replace(POLICY, field="paraphrase.model", method="rewrite")
 FORM = "rewrite/1"
 """Names the words below; changes whenever they do."""
 _RULES = """\
-You reword instructions for an image editor, as another person might have written them. Keep every change
-that \
-is asked for, each object, colour, number, place and quoted word, and the order in which changes are named.
-Add \
-nothing and leave nothing out. Answer with the reworded instruction alone, on one line, without quotation
-marks."""
+You reword instructions for an image editor, as another person might have written them. Keep every change \
+that is asked for, each object, colour, number, place and quoted word, and the order in which changes are \
+named. Add nothing and leave nothing out. Answer with the reworded instruction alone, on one line, without \
+quotation marks."""
 
 
 @dataclass(frozen=True, slots=True)
