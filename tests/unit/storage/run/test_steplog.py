@@ -228,7 +228,7 @@ def test_a_step_of_an_earlier_release_has_no_candidates_and_no_charges_by_role()
     old = json.dumps(row).encode()
     before = unpack(b"\n".join((magic, content_hash(old).encode(), old, png)), TASK.work_id)
     expected = replace(step, candidates=(), usage=replace(step.usage, charges={}))
-    assert before == (expected, b"png") and before[0].usage.cost == step.usage.cost > 0
+    assert before is not None and before == (expected, b"png") and before[0].usage.cost == step.usage.cost > 0
 
 
 def test_answers_verdicts_and_images_that_were_not_taken_are_in_the_file_of_the_step(store: Store) -> None:
