@@ -119,9 +119,9 @@ class AgreementConfig(Strict):
 
 
 class GrpoValidationConfig(Strict):
-    """Greedy runs of the policy on held-out records: before the first iteration, after every so many, and after
-    the last. They are scored by the sentinel, else by the judge of the reward. The adapter with the best score
-    is what the training gives."""
+    """Greedy runs of the policy on held-out records: before the first iteration, after every so many, and
+    after the last. They are scored by the sentinel, else by the judge of the reward. The adapter with the
+    best score is what the training gives."""
 
     input: InputConfig
     """The manifest of the held-out records."""
@@ -225,7 +225,7 @@ class GrpoConfig(Strict):
                 raise ValueError("rewards.judge: somebody has to score the rollouts; set it, or edit.judge")
             if axes := sorted(rewards.weights.keys() - {SCORE}):
                 raise ValueError(
-                    f"rewards.weights: {', '.join(axes)}: axes are told by the evaluate job; set rewards.judge"
+                    f"rewards.weights: {', '.join(axes)}: the evaluate job tells axes; set rewards.judge"
                 )
             if self.canaries:
                 raise ValueError("canaries: are asked of rewards.judge, and there is none")

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from mira_batch.config.base import find_models, find_tag
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.evaluate import EvaluateConfig
+from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.inspect import InspectConfig
 from mira_batch.config.train import SftConfig
 
@@ -42,6 +43,10 @@ _SFT = """# Teaching a policy by demonstrations
 
 `mira-batch train policy-sft --config FILE` ([learning.md](learning.md)).
 """
+_GRPO = """# Teaching a policy by its own rollouts
+
+`mira-batch train policy-grpo --config FILE` ([learning.md](learning.md)).
+"""
 
 
 def reference() -> str:
@@ -51,7 +56,8 @@ def reference() -> str:
     inspect = _write_sections(InspectConfig, "", written)
     evaluate = _write_sections(EvaluateConfig, "", written)
     sft = _write_sections(SftConfig, "", written)
-    return "\n".join([_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate, _SFT, *sft])
+    grpo = _write_sections(GrpoConfig, "", written)
+    return "\n".join([_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate, _SFT, *sft, _GRPO, *grpo])
 
 
 def _write_sections(model: type[BaseModel], path: str, written: set[type[BaseModel]]) -> typing.Iterator[str]:

@@ -33,15 +33,29 @@ def claim_output(store: Store, config: SftConfig, data: Mapping[str, SampleSet])
     Raises:
         RunConflict: it isn't; names what differs.
     """
-    found = {
-        "mira_batch": __version__,
-        "learning": config.learning(),
-        "data": {split: samples.digest for split, samples in data.items()},
-        "config": config.model_dump(mode="json"),
-    }
-    if store.create(SETTINGS, json.dumps(found, indent=2).encode()):
+    digests = {split: samples.digest for split, samples in data.items()}
+    claim(store, SETTINGS, config.learning(), digests, config.model_dump(mode="json"))
+
+
+def claim(
+    store: Store, key: str, learning: Mapping[str, Any], data: Mapping[str, str], config: Mapping[str, Any]
+) -> None:
+    """Note the settings of any training in its output, or see that they are those of before.
+
+    Args:
+        store: of the training.
+        key: of the file that they are noted in.
+        learning: everything that decides what is learned.
+        data: digests of what it learns from.
+        config: the whole config, for people.
+
+    Raises:
+        RunConflict: they are others; names what differs.
+    """
+    found = {"mira_batch": __version__, "learning": learning, "data": data, "config": config}
+    if store.create(key, json.dumps(found, indent=2).encode()):
         return
-    before = json.loads(store.get(SETTINGS) or b"{}")
+    before = json.loads(store.get(key) or b"{}")
     differing = [
         f"{part}.{name}"
         for part in ("learning", "data")

@@ -40,8 +40,8 @@ def describe_groups(advantages: Advantages) -> dict[str, Any]:
 
 
 def draw_records(count: int, seed: int, iteration: int, each: int) -> tuple[int, ...]:
-    """Places of the records of an iteration. In each round of count / each iterations the order is another, and
-    none is drawn twice; records that don't fill an iteration are left out of a round.
+    """Places of the records of an iteration. In each round of count / each iterations the order is another,
+    and none is drawn twice; records that don't fill an iteration are left out of a round.
 
     Args:
         count: of all records.

@@ -1,8 +1,8 @@
 """What a rollout is worth: pure functions of what the jobs wrote down.
 
-A rollout has a reward, or it has a reason why it has none: a judge, an editor or a worker that failed gives no
-number, and such a rollout is left out of its group. Answers that no parser reads are the policy's own fault,
-and are learned from.
+A rollout has a reward, or it has a reason why it has none: a judge, an editor or a worker that failed gives
+no number, and such a rollout is left out of its group. Answers that no parser reads are the policy's own
+fault, and are learned from.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The records of an iteration, as a manifest of their own: so its run is an ordinary run, and can be made again.
+"""The records of an iteration, as a manifest of their own: so its run is an ordinary run, and can be made
+again.
 
 Records are named by their places in the user's manifest, counted over all valid rows of all its files.
 """
