@@ -193,7 +193,9 @@ def read_lessons(
             for number, row in zip(some, found, strict=True):
                 try:
                     data = originals.read(row["source"], embedded)
-                    original = keep_exact(data or b"", row["source"], source)
+                    if data is None:
+                        raise StoreError(f"{run}: {row['record_id']}: {row['source']} is gone")
+                    original = keep_exact(data, row["source"], source)
                 except (Unusable, RecordError) as error:
                     raise StoreError(f"{run}: {row['record_id']}: {error}") from error
                 pictures.put(original.digest, original.data)

@@ -44,7 +44,7 @@ def update_policy(settings: Mapping[str, Any], note: Callable[[str], None]) -> d
     folder = Path(tempfile.mkdtemp(prefix="mira-batch-update-"))
     began = time.monotonic()
     try:
-        learner, processor, optimizer = _load(config, files, folder)
+        learner, processor, optimizer = load_updater(config, files, folder)
         lessons = read_lessons(
             files.locate_run("rollouts"),
             read_advantages(files),
@@ -87,8 +87,14 @@ def find_device(gpus: float) -> Any:
     return torch.device("cuda", torch.cuda.current_device())
 
 
-def _load(config: GrpoConfig, files: Iteration, folder: Path) -> tuple[Learner, Any, Any]:
-    """The learner, its processor and its optimiser, as the iteration before left them."""
+def load_updater(config: GrpoConfig, files: Iteration, folder: Path) -> tuple[Learner, Any, Any]:
+    """The learner, its processor and its optimiser, as the iteration before left them.
+
+    Args:
+        config: of the training.
+        files: of the iteration.
+        folder: on this machine, for images.
+    """
     from torch.optim import AdamW
 
     device = find_device(config.workers.gpus)
@@ -164,9 +170,9 @@ def check_agreement(config: GrpoConfig, mean: float, most: float, tokens: int) -
     raise UserError(
         f"trainer and rollouts are not of one policy: over {tokens:,} tokens their log-probabilities differ "
         f"by {mean:.4g} on average and {most:.4g} at most, in nats; allowed are {allowed.mean:g} and "
-        f"{allowed.most:g}. See whether model.weights or its adapter were replaced since the rollouts; whether "
-        "`prompt` is what they were asked with; and, beside bfloat16, whether precision, model.dtype and "
-        "model.attention round alike. Only if the difference is rounding raise `agreement`"
+        f"{allowed.most:g}. See whether model.weights or its adapter were replaced since the rollouts; "
+        "whether `prompt` is what they were asked with; and, beside bfloat16, whether precision, model.dtype "
+        "and model.attention round alike. Only if the difference is rounding raise `agreement`"
     )
 
 

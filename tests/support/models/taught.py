@@ -1,5 +1,5 @@
-"""The synthetic world's Qwen2.5-VL, taught no more than the form of an answer: what it draws is well-formed as a
-rule, and right by chance, which is what rewards differ by."""
+"""The synthetic world's Qwen2.5-VL, taught no more than the form of an answer: what it draws is well-formed
+as a rule, and right by chance, which is what rewards differ by."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mira_batch.train.world.model import build_base, save_base
 from mira_batch.train.world.scenes import render
 from mira_batch.train.world.tasks import generate_tasks
 
-_STEPS, _BATCH = 40, 6
+_STEPS, _BATCH = 30, 6
 
 
 def write_taught(directory: Path) -> Path:
@@ -32,7 +32,8 @@ def write_taught(directory: Path) -> Path:
     encoder = SampleEncoder(processor, model, PromptConfig(form="short"))
     rows = _encode_examples(encoder, processor)
     draw = random.Random(0)
-    weights = [weight for name, weight in model.named_parameters() if "visual" not in name]
+    model.get_submodule("model.visual").requires_grad_(False)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=3e-3, weight_decay=0.0)
     model.train()
     for _ in range(_STEPS):
