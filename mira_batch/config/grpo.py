@@ -259,26 +259,20 @@ class GrpoConfig(Strict):
             output: directory of the run's directory, `run`.
             adapter: directory of the policy's adapter; None: it has none.
         """
-        return self._edit(source, output, adapter, 1.0, rollouts=self.rollouts, tokens=True)
+        return self._edit(source, output, adapter, 1.0, rollouts=self.rollouts)
 
     def validation_job(self, source: InputConfig, output: str, adapter: str | None) -> BulkEditConfig:
         """The greedy run on held-out records; arguments as of `edit_job`."""
-        return self._edit(source, output, adapter, 0.0, rollouts=1, tokens=False)
+        return self._edit(source, output, adapter, 0.0)
 
     def _edit(
-        self,
-        source: InputConfig,
-        output: str,
-        adapter: str | None,
-        temperature: float,
-        rollouts: int,
-        tokens: bool,
+        self, source: InputConfig, output: str, adapter: str | None, temperature: float, **more: Any
     ) -> BulkEditConfig:
         edit, policy = self.edit, self.edit.policy
         given: dict[str, Any] = {
             "run_id": "run",
             "input": source,
-            "output": {"uri": output, "tokens": tokens, "fidelity": False, "format": "png"},
+            "output": {"uri": output, "tokens": temperature > 0, "fidelity": False, "format": "png"},
             "policy": {
                 "type": "qwen_vl",
                 "weights": self.model.weights,
@@ -290,7 +284,7 @@ class GrpoConfig(Strict):
                 "max_batch": policy.max_batch,
                 "devices": policy.devices,
             },
-            "rollouts": rollouts,
+            **more,
             **self._shared(),
         }
         return BulkEditConfig.model_validate(
@@ -313,6 +307,7 @@ class GrpoConfig(Strict):
                 "judge": judge,
                 "output": {"uri": output},
                 "controls": ControlsConfig(repeats=0, canaries=canaries),
+                "limits": {"judge_seconds": self.edit.limits.seconds_of("judge_seconds")},
                 **self._shared(),
             }
         )

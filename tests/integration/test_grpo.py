@@ -22,10 +22,11 @@ from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.core.errors import RunConflict, UserError
 from mira_batch.storage.stores import open_store
+from mira_batch.train.grpo.learner import Learner
 from mira_batch.train.grpo.record import Iteration, read_advantages
-from mira_batch.train.grpo.rollouts import Pictures, read_lessons
+from mira_batch.train.grpo.rollouts import Lesson, Pictures, read_lessons, read_rollouts
 from mira_batch.train.grpo.run import train
-from mira_batch.train.grpo.update import load_updater
+from mira_batch.train.grpo.update import load_updater, measure_sight
 from mira_batch.train.world.manifest import write_manifest
 from mira_batch.train.world.tasks import generate_tasks
 from tests.support.models.taught import write_taught
@@ -188,15 +189,44 @@ def test_rollouts_of_another_policy_are_refused(vacated: Path) -> None:
     assert not (files / "update.json").exists()
 
 
+def load(folder: Path, scratch: Path) -> tuple[GrpoConfig, Learner, list[Lesson]]:
+    """The learner of the second iteration, and its lessons."""
+    config = load_own_config(GrpoConfig, settings(folder))
+    files = Iteration(open_store(config.output.uri, config.storage), 1)
+    learner, _, _ = load_updater(config, files, scratch)
+    run, pictures = files.locate_run("rollouts"), Pictures(scratch / "pictures")
+    return config, learner, read_lessons(run, read_advantages(files), pictures, config.storage)
+
+
+def test_a_model_that_went_blind_is_refused(folder: Path, tmp_path: Path) -> None:
+    import torch
+
+    config, learner, lessons = load(folder, tmp_path)
+    assert measure_sight(config, learner, lessons) > 0
+    for name, weight in learner.model.named_parameters():
+        if "visual.merger" in name:
+            with torch.no_grad():
+                weight.zero_()  # whatever is shown, the language model gets the same
+    with pytest.raises(UserError, match="the model is blind: of 8 answers none's likelihood changes"):
+        measure_sight(config, learner, lessons)
+
+
+def test_rollouts_by_another_prompt_are_refused(folder: Path) -> None:
+    config = load_own_config(GrpoConfig, settings(folder))
+    run = Iteration(open_store(config.output.uri, config.storage), 1).locate_run("rollouts")
+    assert len(read_rollouts(run, "mira-short/1", config.storage)) == RECORDS * ROLLOUTS
+    with pytest.raises(
+        RunConflict, match=r"asked by the prompt mira-short/1, and is trained on mira-prompt/1"
+    ):
+        read_rollouts(run, "mira-prompt/1", config.storage)
+
+
 def test_gradients_of_shares_add_up(folder: Path, tmp_path: Path) -> None:
     """What workers compute: each its share of a step, divided by the counts of the whole."""
     import torch
 
-    config = load_own_config(GrpoConfig, settings(folder))
-    files = Iteration(open_store(config.output.uri, config.storage), 1)
-    learner, _, _ = load_updater(config, files, tmp_path)
-    pictures = Pictures(tmp_path / "pictures")
-    lessons = read_lessons(files.locate_run("rollouts"), read_advantages(files), pictures, config.storage)[:7]
+    _, learner, lessons = load(folder, tmp_path)
+    lessons = lessons[:7]
     tokens = sum(len(lesson.tokens) for lesson in lessons)
     reference = [[value - 0.1 for value in lesson.logprobs] for lesson in lessons]
 

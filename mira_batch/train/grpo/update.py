@@ -53,7 +53,8 @@ def update_policy(settings: Mapping[str, Any], note: Callable[[str], None]) -> d
         )
         figures: dict[str, Any] = {"answers_used": len(lessons), "steps": 0}
         if lessons:
-            figures |= _check(config, learner, lessons)
+            figures |= measure_agreement(config, learner, lessons)
+            figures["sight"] = measure_sight(config, learner, lessons)
             figures |= _learn(config, learner, optimizer, lessons, files.number, note if is_first() else None)
         if not is_first():
             return {}
@@ -128,8 +129,17 @@ def _restore(optimizer: Any, files: Iteration) -> None:
     optimizer.load_state_dict(torch.load(io.BytesIO(data), weights_only=True))
 
 
-def _check(config: GrpoConfig, learner: Learner, lessons: Sequence[Lesson]) -> dict[str, Any]:
-    """See that trainer and rollouts are of one policy, which sees."""
+def measure_agreement(config: GrpoConfig, learner: Learner, lessons: Sequence[Lesson]) -> dict[str, float]:
+    """See that trainer and rollouts are of one policy: how far their log-probabilities differ.
+
+    Args:
+        config: with the tolerance.
+        learner: before its first step.
+        lessons: of the iteration; some of them are looked at.
+
+    Raises:
+        UserError: they differ by more than that.
+    """
     some = _spread(len(lessons), config.agreement.answers)
     own = [lessons[number] for number in learner.share(some)]
     gaps = [
@@ -140,7 +150,22 @@ def _check(config: GrpoConfig, learner: Learner, lessons: Sequence[Lesson]) -> d
     found = gather((sum(gaps), max(gaps, default=0.0), len(gaps)))
     tokens = sum(count for _, _, count in found)
     mean, most = sum(total for total, _, _ in found) / tokens, max(largest for _, largest, _ in found)
-    check_agreement(config, mean, most, tokens)
+    _refuse_others(config, mean, most, tokens)
+    return {"agreement_mean": mean, "agreement_most": most}
+
+
+def measure_sight(config: GrpoConfig, learner: Learner, lessons: Sequence[Lesson]) -> float:
+    """How far the images matter: the mean change of an answer's log-likelihood, in nats and in either
+    direction, when grey stands in for them.
+
+    Args:
+        config: says how many answers are looked at.
+        learner: that they are asked of.
+        lessons: of the iteration.
+
+    Raises:
+        UserError: no answer's likelihood changes at all: the model doesn't see.
+    """
     seen = [lessons[number] for number in learner.share(_spread(len(lessons), config.sight_answers))]
     pairs = zip(learner.measure(seen), learner.measure(seen, blank=True), strict=True)
     changes = [each for part in gather([abs(sum(a) - sum(b)) for a, b in pairs]) for each in part]
@@ -149,20 +174,13 @@ def _check(config: GrpoConfig, learner: Learner, lessons: Sequence[Lesson]) -> d
             f"the model is blind: of {len(changes)} answers none's likelihood changes when the images are "
             "blanked; they don't reach the model (its processor, its weights, or a mask of its attention)"
         )
-    return {"agreement_mean": mean, "agreement_most": most, "sight": sum(changes) / len(changes)}
+    return sum(changes) / len(changes)
 
 
-def check_agreement(config: GrpoConfig, mean: float, most: float, tokens: int) -> None:
-    """Refuse to learn from answers that another policy gave.
-
-    Args:
-        config: with the tolerance.
-        mean: of |difference| over tokens, in nats.
-        most: the largest.
-        tokens: how many were looked at.
-
+def _refuse_others(config: GrpoConfig, mean: float, most: float, tokens: int) -> None:
+    """
     Raises:
-        UserError: it is beyond.
+        UserError: so large a difference is more than is allowed.
     """
     allowed = config.agreement
     if mean <= allowed.mean and most <= allowed.most:
