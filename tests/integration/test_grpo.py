@@ -121,7 +121,7 @@ def test_what_a_training_leaves(folder: Path) -> None:
         ]
         assert len(answers) == line["answers_used"]  # malformed ones and the final STOP included
         assert sum(len(answer["tokens"]) for answer in answers) == line["tokens_used"]
-    assert 0 < lines[0]["kl"] < lines[1]["kl"]  # the reference is what the first iteration began with
+    assert all(line["kl"] > 1e-6 for line in lines)  # of several steps, from what the first one began with
     first, second, best = read_adapters(out)
     assert first != second == best
     assert not (out / "lease.json").exists()
@@ -264,7 +264,8 @@ def test_judge_in_the_loop_sentinel_and_validation(folder: Path, tmp_path: Path)
     (line,) = (line for line in lines if line["of"] == "iteration")
     assert line["sentinel_judged"] + line["malformed_rollouts"] == line["rollouts"] == 2 * ROLLOUTS
     assert line["sentinel_mean"] == pytest.approx(line["score_mean"])  # the same truth, by two ways
-    assert line["kl"] < 1e-6  # of one step from the reference, which is the adapter that it began with
+    if line["used"]:  # the place of a training decides its draws, and few may all have the same reward
+        assert line["kl"] < 1e-6  # of one step from the reference, which is the adapter that it began with
     begun, ended = result["validation_at_start"], result["validation"]
     assert (begun["iteration"], ended["iteration"]) == (0, 1)
     for found in (begun, ended):
