@@ -138,8 +138,8 @@ def test_what_a_training_leaves(folder: Path) -> None:
         "000001/rewards.parquet",
         pytest.param("000000/rollouts/run/plan/plan.json", marks=pytest.mark.soak),
         pytest.param("000000/scores/run/plan/plan.json", marks=pytest.mark.soak),
-        pytest.param("000001/adapter/adapter_config.json", marks=pytest.mark.soak),
-        pytest.param("000001/update.json", marks=pytest.mark.soak),
+        pytest.param("000000/adapter/adapter_config.json", marks=pytest.mark.soak),
+        pytest.param("000000/update.json", marks=pytest.mark.soak),
     ],
 )
 def test_a_killed_training_ends_with_the_same_bytes(
