@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from mira_batch.cli.app import Command, Config, Json, Sets, app, err, get_interrupts, print_json, print_text
+from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.config.train import SftConfig
 from mira_batch.core.text import show_text
@@ -35,3 +36,32 @@ def policy_sft(context: typer.Context, config: Config, set_: Sets = None, as_jso
         if name in figures:
             print_text(f"{title}: {figures[name]:.4f}")
     print_text(f"{result['learned']}: {settings.output.uri.rstrip('/')}/{result['learned']}")
+
+
+@train.command("policy-grpo", cls=Command)
+def policy_grpo(context: typer.Context, config: Config, set_: Sets = None, as_json: Json = False) -> None:
+    """Teach a policy by its own rollouts, with the editor in the loop.
+
+    The result is what `policy.adapter` loads.
+
+    Each iteration is a run of the edit job, an evaluation and an update. It goes on in the phase that an
+    earlier call was in.
+    """
+    settings = load_own_config(GrpoConfig, config, set_ or ())
+    from mira_batch.train.grpo.run import train as train_policy  # takes seconds
+
+    def note(text: str) -> None:
+        err.print(show_text(text), markup=False)
+
+    with get_interrupts(context).run(settings.backend == "inline") as stop:
+        result = train_policy(settings, note, stop)
+    if as_json:
+        print_json(result)
+        return
+    for title, name in (("at the start", "validation_at_start"), ("now", "validation")):
+        if (found := result[name]) is not None:
+            print_text(
+                f"held-out records {title}: success {found['success']:.4f}, score {found['score']:.4f}"
+            )
+    print_text(f"{result['iterations']:,} iterations; {result['ended']}")
+    print_text(f"adapter: {settings.output.uri.rstrip('/')}/adapter (of iteration {result['iteration']:,})")

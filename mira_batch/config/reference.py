@@ -16,6 +16,7 @@ from mira_batch.config.base import find_models, find_tag
 from mira_batch.config.construct import ConstructConfig
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.evaluate import EvaluateConfig
+from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.inspect import InspectConfig
 from mira_batch.config.train import SftConfig
 
@@ -47,6 +48,10 @@ _CONSTRUCT = """# Construct
 
 `job: construct`, for `mira-batch construct --config FILE` ([training-data.md](training-data.md)).
 """
+_GRPO = """# Teaching a policy by its own rollouts
+
+`mira-batch train policy-grpo --config FILE` ([learning.md](learning.md)).
+"""
 
 
 def reference() -> str:
@@ -57,8 +62,9 @@ def reference() -> str:
     evaluate = _write_sections(EvaluateConfig, "", written)
     construct = _write_sections(ConstructConfig, "", written)
     sft = _write_sections(SftConfig, "", written)
+    grpo = _write_sections(GrpoConfig, "", written)
     parts = [_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate, _CONSTRUCT, *construct, _SFT, *sft]
-    return "\n".join(parts)
+    return "\n".join([*parts, _GRPO, *grpo])
 
 
 def _write_sections(model: type[BaseModel], path: str, written: set[type[BaseModel]]) -> typing.Iterator[str]:

@@ -43,7 +43,7 @@ def write_card(
         "samples_by": {column: dict(counts) for column, counts in train.counts.items()},
         "steps": metrics[-1]["step"],
         "figures": _find_figures(metrics),
-        "versions": {"mira_batch": __version__, **_name_libraries()},
+        "versions": {"mira_batch": __version__, **name_libraries()},
     }
     return _write_markdown(config, train, metrics, result), result
 
@@ -144,7 +144,8 @@ def _find_figures(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return figures
 
 
-def _name_libraries() -> dict[str, str]:
+def name_libraries() -> dict[str, str]:
+    """Versions of what a training rests on."""
     from importlib.metadata import version
 
     return {**{name: version(name) for name in _LIBRARIES}, "python": name_versions()["python"]}

@@ -189,8 +189,8 @@ def build_request(sample: Mapping[str, Any], blank: bool = False) -> PolicyReque
     current = original if sample["current"] is None else _read_image(sample, "current")
     if blank:
         original, current = (
-            _blank(original, 128),
-            _blank(current, 128 if current.digest == original.digest else 127),
+            make_blank(original, 128),
+            make_blank(current, 128 if current.digest == original.digest else 127),
         )
     steps = tuple(
         Step(index, "", past["instruction"], "", 0, 0, "", "", past["accepted"])
@@ -210,7 +210,13 @@ def _read_image(sample: Mapping[str, Any], name: str) -> Frame:
     return frame_of(decode(image["bytes"], f"its {name} image", bounds))
 
 
-def _blank(frame: Frame, grey: int) -> Frame:
+def make_blank(frame: Frame, grey: int) -> Frame:
+    """An image of the same size and one grey.
+
+    Args:
+        frame: in whose place it is shown.
+        grey: 0 to 255.
+    """
     from PIL import Image
 
     return frame_of(Image.new("RGB", frame.size, (grey, grey, grey)))

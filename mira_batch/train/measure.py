@@ -48,9 +48,9 @@ def score_answers(
     import torch
 
     total = AnswerScores(0.0, 0, 0)
-    with _evaluate(model), torch.no_grad(), arithmetic or nullcontext():
+    with hold_still(model), torch.no_grad(), arithmetic or nullcontext():
         for batch in batches:
-            logits, labels = _forward(model, batch)
+            logits, labels = forward_answers(model, batch)
             logprobs, mask = token_logprobs(logits, labels)
             right = (logits[:, :-1].argmax(-1) == labels[:, 1:]) & mask
             total += AnswerScores(-float(logprobs.double().sum()), int(right.sum()), int(mask.sum()))
@@ -78,10 +78,10 @@ def measure_sight(
     import torch
 
     changes = []
-    with _evaluate(model), torch.no_grad(), arithmetic or nullcontext():
+    with hold_still(model), torch.no_grad(), arithmetic or nullcontext():
         for sample in samples:
             seen, blank = (
-                float(token_logprobs(*_forward(model, encoder.encode_sample(sample, blank)))[0].sum())
+                float(token_logprobs(*forward_answers(model, encoder.encode_sample(sample, blank)))[0].sum())
                 for blank in (False, True)
             )
             changes.append(abs(seen - blank))
@@ -93,8 +93,13 @@ def measure_sight(
     return sum(changes) / len(changes)
 
 
-def _forward(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Logits of the places that labels need, and these labels."""
+def forward_answers(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Logits of the places that labels need, and these labels, for `token_logprobs`.
+
+    Args:
+        model: of transformers.
+        batch: padded on the right, with labels.
+    """
     device = next(model.parameters()).device
     inputs = {name: value.to(device) for name, value in batch.items() if name != "labels"}
     labels = batch["labels"].to(device)
@@ -105,7 +110,8 @@ def _forward(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def _evaluate(model: Any) -> Iterator[None]:
+def hold_still(model: Any) -> Iterator[None]:
+    """Inside nothing is drawn: dropout is off."""
     training = model.training
     model.eval()
     try:

@@ -33,25 +33,35 @@ def claim_output(store: Store, config: SftConfig, data: Mapping[str, SampleSet])
     Raises:
         RunConflict: it isn't; names what differs.
     """
-    found = {
-        "mira_batch": __version__,
-        "learning": config.learning(),
-        "data": {split: samples.digest for split, samples in data.items()},
-        "config": config.model_dump(mode="json"),
-    }
-    if store.create(SETTINGS, json.dumps(found, indent=2).encode()):
+    digests = {split: samples.digest for split, samples in data.items()}
+    claim(store, SETTINGS, config.learning(), digests, config.model_dump(mode="json"))
+
+
+def claim(
+    store: Store, key: str, learning: Mapping[str, Any], data: Mapping[str, str], config: Mapping[str, Any]
+) -> None:
+    """Note the settings of any training in its output, or see that they are those of before.
+
+    Args:
+        store: of the training.
+        key: of the file that they are noted in.
+        learning: everything that decides what is learned.
+        data: digests of what it learns from.
+        config: the whole config, for people.
+
+    Raises:
+        RunConflict: they are others; names what differs.
+    """
+    found = {"mira_batch": __version__, "learning": learning, "data": data, "config": config}
+    if store.create(key, json.dumps(found, indent=2).encode()):
         return
-    before = json.loads(store.get(SETTINGS) or b"{}")
-    learning, data_before = before.get("learning", {}), before.get("data", {})
-    names = sorted(found["learning"].keys() | learning.keys())
+    before = json.loads(store.get(key) or b"{}")
+    learning_before, data_before = before.get("learning", {}), before.get("data", {})
+    names = sorted(learning.keys() | learning_before.keys())
     differing = [
-        *(f"learning.{name}" for name in names if found["learning"].get(name) != learning.get(name)),
+        *(f"learning.{name}" for name in names if learning.get(name) != learning_before.get(name)),
         # Validation may be switched on or off.
-        *(
-            f"data.{split}"
-            for split, digest in found["data"].items()
-            if digest != data_before.get(split, digest)
-        ),
+        *(f"data.{split}" for split, digest in data.items() if digest != data_before.get(split, digest)),
     ]
     if differing:
         raise RunConflict(

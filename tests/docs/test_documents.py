@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from mira_batch import load_config, read_outputs
+from mira_batch.config.grpo import GrpoConfig
+from mira_batch.config.load import load_own_config
 from mira_batch.config.reference import reference
 from mira_batch.models.embedded.grammar.parse import InstructionUnclear, parse
 from tests.docs.blocks import ROOT, blocks, commands
@@ -80,6 +82,12 @@ def test_judges_are_valid_settings() -> None:
     shown = [yaml.safe_load(b.text) for b in blocks("docs/judges.md") if b.language == "yaml"]
     judges = [load_config(base | settings).judge for settings in shown]
     assert [judge and judge.model.type for judge in judges] == ["score_logit", "viescore", "panel", "panel"]
+
+
+def test_learning_by_rollouts_shows_valid_settings() -> None:
+    (shown,) = [yaml.safe_load(b.text) for b in blocks("docs/learning.md") if "rollouts:" in b.text]
+    config = load_own_config(GrpoConfig, shown)
+    assert (config.rollouts, config.edit.workers.gpus, config.credit) == (8, 1, "trajectory")
 
 
 def test_the_tiny_models_example(workplace: Path) -> None:

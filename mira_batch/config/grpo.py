@@ -1,0 +1,330 @@
+"""The configuration of a policy's training by its own rollouts, with the editor in the loop (GRPO)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from mira_batch.config.base import Strict
+from mira_batch.config.edit import AcceptConfig, BulkEditConfig, InputConfig, LimitsConfig
+from mira_batch.config.evaluate import ControlsConfig, EvaluateConfig
+from mira_batch.config.models import EditorConfig, JudgeConfig
+from mira_batch.config.models.local import Device, PromptConfig
+from mira_batch.config.prices import PricesConfig
+from mira_batch.config.shared import StorageConfig, WorkersConfig
+from mira_batch.config.train import LoraTuning, TrainedModelConfig, TrainOutput, TrainWorkersConfig
+
+SCORE = "score"
+"""The name of a judge's score beside its axes."""
+
+
+class SamplerConfig(Strict):
+    """How the policy is run in rollouts. Its weights, prompt and number format are those that learn, and its
+    answers are drawn at temperature 1 from the whole distribution: what log-probabilities are of."""
+
+    max_tokens: int = Field(default=512, ge=16, le=32_768)
+    """Longest answer, in tokens. A longer one is cut off, which is malformed."""
+    max_batch: int | None = Field(default=None, ge=1, le=1024)
+    """The most requests in one call."""
+    devices: tuple[Device, ...] = Field(default=("auto",), min_length=1)
+    """Where copies of the policy go: auto, cpu, or cuda:N as the worker counts its GPUs."""
+
+
+class GrpoEditConfig(Strict):
+    """The edit job that makes the rollouts. What its sections mean is as there."""
+
+    input: InputConfig
+    """The manifest of the records to train on."""
+    editor: EditorConfig
+    """What carries edits out."""
+    judge: AcceptConfig | None = None
+    """Optional acceptance in the loop. Without `rewards.judge` its score is the reward's."""
+    policy: SamplerConfig = SamplerConfig()
+    """How the policy is run."""
+    limits: LimitsConfig = LimitsConfig()
+    """What bounds each rollout and each run."""
+    workers: WorkersConfig = WorkersConfig()
+    """The actor pool."""
+    prices: PricesConfig = PricesConfig()
+    """What the machine costs."""
+
+
+class RewardsConfig(Strict):
+    """What a rollout is worth: sum of weight x part - step_cost x edits - malformed_penalty x malformed
+    answers. A rollout that ended since its answers were malformed made nothing: its parts count 0."""
+
+    judge: JudgeConfig | None = None
+    """Who scores results, by the evaluate job. None takes the scores of the judge in the loop."""
+    weights: dict[str, float] = Field(default={SCORE: 1.0}, min_length=1)
+    """Weight of each part: `score`, or an axis of the judge by its name (semantic and perceptual ones, say),
+    brought to [0, 1] by its own range. Axes need `judge`."""
+    step_cost: float = Field(default=0.0, ge=0)
+    """What each edit costs."""
+    malformed_penalty: float = Field(default=0.0, ge=0)
+    """What each malformed answer costs."""
+    max_left_out: float = Field(default=0.5, ge=0, le=1)
+    """The training stops when a larger share of an iteration's rollouts has no reward, since the judge, the
+    editor or a worker failed."""
+
+
+class GrpoLossConfig(Strict):
+    """The loss, as `train/losses.py` computes it."""
+
+    level: Literal["token", "sequence"] = "token"
+    """What a ratio is of: a token (GRPO, DAPO), or an answer as a whole (GSPO)."""
+    normalisation: Literal["grpo", "dapo", "dr_grpo"] = "dapo"
+    """What it is the mean over: answers, each the mean of its tokens; all tokens alike; or answers, each the
+    sum of its tokens over `edit.policy.max_tokens`."""
+    clip_low: float = Field(default=0.2, gt=0, lt=1)
+    """How far below 1 a ratio may count. For sequences 3e-4 is usual."""
+    clip_high: float = Field(default=0.28, gt=0)
+    """How far above 1 a ratio may count. For sequences 4e-4 is usual."""
+    kl_weight: float = Field(default=0.0, ge=0)
+    """Weight of the divergence from the reference, which is what the training began with: `model.adapter`,
+    or the model without an adapter. 0 computes none."""
+    advantage: Literal["group", "batch", "none"] = "group"
+    """What a reward's distance from its group's mean is divided by: the group's spread, that of all rewards
+    of the iteration, or nothing."""
+
+
+class GrpoOptimizerConfig(Strict):
+    """AdamW. Its state goes on from one iteration to the next."""
+
+    learning_rate: float = Field(default=1e-5, gt=0, le=1)
+    """The step. For LoRA 1e-5 is a careful start, and above 1e-4 policies have been destroyed."""
+    schedule: Literal["constant", "linear"] = "constant"
+    """Whether the step shrinks from iteration to iteration, to 0 after the last. Then `iterations` can't be
+    changed later."""
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    """Decoupled decay of weights."""
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Decay of the mean of gradients."""
+    beta2: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the mean of their squares."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradients are scaled down to this norm."""
+
+
+class AgreementConfig(Strict):
+    """How far the log-probabilities of trainer and rollout may differ before the first step. Beyond that they
+    are of two models, or of two prompts, and the iteration stops."""
+
+    answers: int = Field(default=256, ge=1)
+    """So many answers are looked at, or all where there are fewer."""
+    mean: float = Field(default=0.02, gt=0)
+    """Largest mean of |difference| over tokens, in nats. In float32 on one machine 1e-5 is usual."""
+    most: float = Field(default=1.0, gt=0)
+    """Largest |difference| of any token. bfloat16 differs by tenths at unlikely tokens."""
+
+
+class GrpoValidationConfig(Strict):
+    """Greedy runs of the policy on held-out records: before the first iteration, after every so many, and
+    after the last. They are scored by the sentinel, else by the judge of the reward. The adapter with the
+    best score is what the training gives."""
+
+    input: InputConfig
+    """The manifest of the held-out records."""
+    every: int = Field(default=10, ge=1)
+    """Iterations between runs."""
+    success: float = Field(default=1.0, gt=0, le=1)
+    """A record with at least this score is a success."""
+
+
+class SentinelConfig(Strict):
+    """A second judge that the policy does not learn from. It scores the same rollouts."""
+
+    judge: JudgeConfig
+    """Who that is: another model than that of the reward."""
+    patience: int = Field(default=3, ge=1)
+    """The training stops when over so many iterations in a row the training judge's score rose each time and
+    the sentinel's fell."""
+
+
+class GrpoConfig(Strict):
+    """Teach a policy by its own rollouts, with the editor in the loop (GRPO)."""
+
+    job: Literal["policy-grpo"] = "policy-grpo"
+    """Which job it is."""
+    model: TrainedModelConfig
+    """What learns; `adapter` is the one of policy-sft, say."""
+    edit: GrpoEditConfig
+    """How rollouts are made."""
+    rewards: RewardsConfig = RewardsConfig()
+    """What they are worth."""
+    output: TrainOutput
+    """Where it goes."""
+    prompt: PromptConfig = PromptConfig()
+    """What the policy is shown and told."""
+    tuning: LoraTuning = LoraTuning()
+    """The shape of a new adapter."""
+    credit: Literal["trajectory", "step"] = "trajectory"
+    """What an advantage is of: a rollout, and so of each of its answers; or a single answer. This release has
+    `trajectory` only."""
+    iterations: int = Field(default=100, ge=1, le=100_000)
+    """How many: each is rollouts, rewards and an update. Until all are done it may be changed."""
+    records: int = Field(default=64, ge=1)
+    """Records of an iteration, drawn anew until all have had their turn."""
+    rollouts: int = Field(default=8, ge=2, le=1024)
+    """Rollouts of each record: what a group is."""
+    epochs: int = Field(default=1, ge=1, le=64)
+    """How often each answer is learned from."""
+    minibatch: int = Field(default=64, ge=1)
+    """Answers of a step of the optimiser, over all workers."""
+    batch: int = Field(default=1, ge=1, le=4096)
+    """Answers that a worker computes at once."""
+    loss: GrpoLossConfig = GrpoLossConfig()
+    """What is minimised."""
+    optimizer: GrpoOptimizerConfig = GrpoOptimizerConfig()
+    """How."""
+    agreement: AgreementConfig = AgreementConfig()
+    """Whether trainer and rollout are of one policy."""
+    sight_answers: int = Field(default=8, ge=1, le=256)
+    """For so many answers it is seen in each iteration that blanking the images changes their likelihood."""
+    canaries: int = Field(default=0, ge=0, le=10_000)
+    """For so many rollouts the judge of the reward is also asked about images that must not do; their scores
+    are in the figures. Needs `rewards.judge`."""
+    sentinel: SentinelConfig | None = None
+    """A second judge that watches the first."""
+    validation: GrpoValidationConfig | None = None
+    """Runs on held-out records."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Of the order of records and answers, and of new weights."""
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    """Number format of the update's arithmetic. float32 on a CPU gives the same bytes after any
+    interruption."""
+    gradient_checkpointing: bool = True
+    """Compute activations a second time rather than keep them."""
+    workers: TrainWorkersConfig = TrainWorkersConfig()
+    """Who updates."""
+    backend: Literal["ray", "inline"] = "ray"
+    """Of all phases. ray: on this machine or a cluster; inline: in this process."""
+    storage: StorageConfig = StorageConfig()
+    """How object stores are reached."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> GrpoConfig:
+        if self.credit == "step":
+            raise ValueError(
+                "credit: step needs runs that try several edits of each state, which the edit job can't make "
+                "yet; take trajectory"
+            )
+        if self.backend == "inline" and self.workers.num > 1:
+            raise ValueError("workers.num: inline is one worker; take backend: ray for more")
+        if self.model.adapter is not None and "tuning" in self.model_fields_set:
+            raise ValueError("tuning: has no effect with model.adapter, which is gone on with as it is")
+        if self.tuning.dropout:
+            raise ValueError("tuning.dropout: must be 0, or trainer and rollout are two policies")
+        return self
+
+    @model_validator(mode="after")
+    def _is_rewarded(self) -> GrpoConfig:
+        rewards = self.rewards
+        if rewards.judge is None:
+            if self.edit.judge is None:
+                raise ValueError("rewards.judge: somebody has to score the rollouts; set it, or edit.judge")
+            if axes := sorted(rewards.weights.keys() - {SCORE}):
+                raise ValueError(
+                    f"rewards.weights: {', '.join(axes)}: the evaluate job tells axes; set rewards.judge"
+                )
+            if self.canaries:
+                raise ValueError("canaries: are asked of rewards.judge, and there is none")
+        if not any(rewards.weights.values()):
+            raise ValueError("rewards.weights: all are 0, so that nothing would be learned")
+        if self.sentinel is not None and self.sentinel.judge == rewards.judge:
+            raise ValueError("sentinel.judge: is that of the reward; a second one is wanted")
+        return self
+
+    @model_validator(mode="after")
+    def _jobs_fit(self) -> GrpoConfig:
+        try:
+            self.edit_job(self.edit.input, self.output.uri, None)
+            self.validation_job(self.edit.input, self.output.uri, None)
+            for judge in self.judges():
+                self.judge_job(judge, self.output.uri, self.output.uri)
+        except ValidationError as error:
+            raise ValueError(f"edit: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+        return self
+
+    def judges(self) -> list[JudgeConfig]:
+        """All that the evaluate job asks."""
+        found = [self.rewards.judge, self.sentinel.judge if self.sentinel else None]
+        return [judge for judge in found if judge is not None]
+
+    def edit_job(self, source: InputConfig, output: str, adapter: str | None) -> BulkEditConfig:
+        """The run that makes the rollouts of an iteration.
+
+        Args:
+            source: its records.
+            output: directory of the run's directory, `run`.
+            adapter: directory of the policy's adapter; None: it has none.
+        """
+        return self._edit(source, output, adapter, 1.0, rollouts=self.rollouts)
+
+    def validation_job(self, source: InputConfig, output: str, adapter: str | None) -> BulkEditConfig:
+        """The greedy run on held-out records; arguments as of `edit_job`."""
+        return self._edit(source, output, adapter, 0.0)
+
+    def _edit(
+        self, source: InputConfig, output: str, adapter: str | None, temperature: float, **more: Any
+    ) -> BulkEditConfig:
+        edit, policy = self.edit, self.edit.policy
+        given: dict[str, Any] = {
+            "run_id": "run",
+            "input": source,
+            "output": {"uri": output, "tokens": temperature > 0, "fidelity": False, "format": "png"},
+            "policy": {
+                "type": "qwen_vl",
+                "weights": self.model.weights,
+                "adapter": None if adapter is None else {"weights": adapter},
+                "dtype": self.model.dtype,
+                "attention": self.model.attention,
+                "prompt": self.prompt,
+                "sampling": {"temperature": temperature, "max_tokens": policy.max_tokens},
+                "max_batch": policy.max_batch,
+                "devices": policy.devices,
+            },
+            **more,
+            **self._shared(),
+        }
+        return BulkEditConfig.model_validate(
+            given | {"editor": edit.editor, "judge": edit.judge, "limits": edit.limits}
+        )
+
+    def judge_job(self, judge: JudgeConfig, run: str, output: str, canaries: int = 0) -> EvaluateConfig:
+        """The evaluation of a run.
+
+        Args:
+            judge: who is asked.
+            run: directory of the run.
+            output: directory of the evaluation's directory, `run`.
+            canaries: results for which images are shown that must not do.
+        """
+        return EvaluateConfig.model_validate(
+            {
+                "run_id": "run",
+                "input": {"manifest": run},
+                "judge": judge,
+                "output": {"uri": output},
+                "controls": ControlsConfig(repeats=0, canaries=canaries),
+                "limits": {"judge_seconds": self.edit.limits.seconds_of("judge_seconds")},
+                **self._shared(),
+            }
+        )
+
+    def _shared(self) -> dict[str, Any]:
+        edit = self.edit
+        return {
+            "workers": edit.workers,
+            "prices": edit.prices,
+            "backend": self.backend,
+            "storage": self.storage,
+        }
+
+    def learning(self) -> dict[str, Any]:
+        """Everything that decides what is learned, as plain JSON data."""
+        operational = {"output", "workers", "backend", "storage", "agreement", "sight_answers", "validation"}
+        later = {"iterations"} if self.optimizer.schedule == "constant" else set[str]()
+        found = self.model_dump(mode="json", exclude=operational | later | {"edit", "sentinel", "canaries"})
+        edit = self.edit_job(self.edit.input, self.output.uri, None)
+        return found | {"edit": edit.pixels(), "workers": self.workers.num, "gpus": self.workers.gpus}

@@ -1,0 +1,134 @@
+"""The card of a policy that learned by its own rollouts, for whoever is to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from mira_batch.config.grpo import GrpoConfig
+from mira_batch.core.prompt import prompt_version
+from mira_batch.core.version import __version__
+from mira_batch.train.card import name_libraries
+from mira_batch.train.grpo.guards import Best
+
+_SHOWN = {
+    "reward_mean": "reward",
+    "score_mean": "score by the judge of the reward",
+    "sentinel_mean": "score by the sentinel",
+    "edits_mean": "edits of a rollout",
+    "entropy": "entropy (nats a token)",
+    "clip_fraction": "share of clipped tokens",
+    "kl": "KL to the reference (nats a token)",
+    "agreement_mean": "difference of trainer and rollout (nats a token)",
+    "sight": "sight (nats)",
+}
+
+
+def write_card(
+    config: GrpoConfig,
+    best: Best,
+    ended: str,
+    digest: str,
+    iterations: Sequence[Mapping[str, Any]],
+    validations: Sequence[Mapping[str, Any]],
+) -> tuple[str, dict[str, Any]]:
+    """The card as Markdown with the hub's header, and the same as data.
+
+    Args:
+        config: of the training.
+        best: the adapter that it gives.
+        ended: why it ended, in words.
+        digest: of the records' manifest.
+        iterations: figures of each.
+        validations: figures of each.
+    """
+    result = {
+        "learned": "adapter",
+        "iteration": best.iteration,
+        "why": best.why,
+        "ended": ended,
+        "iterations": len(iterations),
+        "base": config.model.weights,
+        "began_with": config.model.adapter,
+        "prompt": prompt_version(config.prompt.form),
+        "data": config.edit.input.manifest,
+        "data_digest": digest,
+        "validation": next((each for each in validations if each["iteration"] == best.iteration), None),
+        "validation_at_start": next((each for each in validations if each["iteration"] == 0), None),
+        "versions": {"mira_batch": __version__, **name_libraries()},
+    }
+    head = {
+        "library_name": "peft",
+        "base_model": config.model.weights,
+        "tags": ["mira-batch", "image-editing", "policy", "grpo"],
+    }
+    lines = [
+        "---",
+        yaml.safe_dump(head, sort_keys=True, allow_unicode=True).rstrip(),
+        "---",
+        f"# A policy of image edits: adapter of {config.model.weights}",
+        "",
+        "Trained by `mira-batch train policy-grpo` on its own rollouts, with the editor in the loop. Of "
+        f"{len(iterations):,} iterations this is the adapter after {best.iteration:,}: {best.why}. {ended}",
+        "",
+        "```yaml",
+        "policy:",
+        "  type: qwen_vl",
+        f"  weights: {config.model.weights}",
+        "  adapter:",
+        f"    weights: {config.output.uri}/adapter",
+        "```",
+        "",
+        f"The prompt must be the one that it was trained with: `{result['prompt']}`, with the settings "
+        "`prompt` below.",
+        "",
+        *_show_validations(validations),
+        "## Iterations",
+        "",
+        "| figure | of the first | of the last |",
+        "|---|---|---|",
+        *_show_figures(iterations),
+        "",
+        f"Records: `{config.edit.input.manifest}`, snapshot `{digest}`. All figures are in `metrics.jsonl`.",
+        "",
+        "## Settings",
+        "",
+        "```yaml",
+        yaml.safe_dump(config.learning(), sort_keys=True, allow_unicode=True).rstrip(),
+        "```",
+        "",
+        "## Made with",
+        "",
+        *(f"- {library} {version}" for library, version in result["versions"].items()),
+        "",
+    ]
+    return "\n".join(lines), result
+
+
+def _show_validations(validations: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not validations:
+        return []
+    rows = [
+        f"| {each['iteration']:,} | {each['success']:.4f} | {each['score']:.4f} | {each['records']:,} | "
+        f"{each['left_out']:,} |"
+        for each in validations
+    ]
+    return [
+        "## Held-out records, greedy",
+        "",
+        "| iterations | success | score | records | left out |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+    ]
+
+
+def _show_figures(iterations: Sequence[Mapping[str, Any]]) -> list[str]:
+    found = []
+    for name, title in _SHOWN.items():
+        values = [each[name] for each in iterations if each.get(name) is not None]
+        if values:
+            found.append(f"| {title} | {values[0]:.4f} | {values[-1]:.4f} |")
+    return found

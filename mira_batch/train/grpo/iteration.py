@@ -1,0 +1,137 @@
+"""One iteration: rollouts by the edit job, rewards by the evaluate job, an update, and the file that says
+that it is done. A call goes on in the phase that an earlier one was in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from mira_batch import launch
+from mira_batch.config.grpo import GrpoConfig
+from mira_batch.config.models import JudgeConfig
+from mira_batch.core.errors import UserError
+from mira_batch.core.prompt import prompt_version
+from mira_batch.core.stop_request import StopRequest
+from mira_batch.runtime.training import run_training
+from mira_batch.storage.stores import Store
+from mira_batch.train.grpo.groups import credit_rollouts, describe_groups, draw_records
+from mira_batch.train.grpo.record import Iteration
+from mira_batch.train.grpo.rewards import Scored, describe_rewards, reward_rollout
+from mira_batch.train.grpo.rollouts import read_rollouts, read_scores
+from mira_batch.train.grpo.slices import RecordList
+from mira_batch.train.grpo.update import update_policy
+
+
+@dataclass
+class Course:
+    """A training while it runs."""
+
+    config: GrpoConfig
+    store: Store
+    records: RecordList
+    stop: StopRequest
+    note: Callable[[str], None]
+    began: float = field(default_factory=time.monotonic)
+
+    def judge(self, judge: JudgeConfig, run: str, output: str, canaries: int = 0) -> str:
+        """Have a run judged; the directory of the evaluation."""
+        launch.run(self.config.judge_job(judge, run, output, canaries), stop=self.stop)
+        return f"{output}/run"
+
+
+def run_iteration(course: Course, number: int) -> dict[str, Any]:
+    """Make an iteration, or go on with it; its figures.
+
+    Args:
+        course: the training.
+        number: of the iteration, from 0.
+
+    Raises:
+        UserError: too few rollouts have a reward, or as `update_policy`.
+        RunStopped: it was asked to stop. The same call goes on.
+    """
+    files = Iteration(course.store, number)
+    if (done := files.read("iteration")) is not None:
+        return done
+    rewards = files.read("rewards") or _reward(course, files)
+    update = files.read("update")
+    if update is None:
+        course.note(f"iteration {number + 1}: update from {rewards['used']:,} rollouts")
+        config = course.config.model_dump(mode="json", exclude_unset=True)
+        settings = {"config": config, "iteration": number}
+        own = course.config
+        run_training(update_policy, settings, own.workers, own.backend, course.note)
+        update = files.read("update") or {}
+    seconds = rewards.pop("seconds") | {"update": update.pop("seconds", None)}
+    figures = {"iteration": number + 1, **rewards, **update, "seconds": seconds}
+    files.put("iteration", figures)
+    return figures
+
+
+def _reward(course: Course, files: Iteration) -> dict[str, Any]:
+    """Rollouts and rewards; their figures."""
+    config, began = course.config, time.monotonic()
+    places = draw_records(course.records.count, config.seed, files.number, config.records)
+    source = course.records.write(places, course.store, files.folder)
+    adapter = files.find_policy(config.model.adapter)
+    course.note(
+        f"iteration {files.number + 1}: {config.records:,} records, {config.rollouts} rollouts of each"
+    )
+    summary = launch.run(config.edit_job(source, files.locate_runs("rollouts"), adapter), stop=course.stop)
+    rolled, run = time.monotonic(), files.locate_run("rollouts")
+    scores: dict[tuple[str, int], Scored] = {}
+    figures: dict[str, Any] = {"rejected": summary.rejected}
+    if config.rewards.judge is not None:
+        judged = course.judge(config.rewards.judge, run, files.locate_runs("scores"), config.canaries)
+        scores, canaries = read_scores(judged, config.storage)
+        if config.canaries:
+            figures["canaries"] = {kind: fmean(values) for kind, values in sorted(canaries.items())}
+    rollouts = read_rollouts(run, prompt_version(config.prompt.form), config.storage)
+    rewards = [
+        reward_rollout(each, scores.get((each.record_id, each.rollout)), config.rewards) for each in rollouts
+    ]
+    figures |= describe_rewards(rollouts, rewards)
+    _refuse_few(config, figures)
+    advantages = credit_rollouts(rollouts, rewards, config.loss.advantage)
+    figures |= describe_groups(advantages)
+    if config.sentinel is not None:
+        said, _ = read_scores(
+            course.judge(config.sentinel.judge, run, files.locate_runs("sentinel")), config.storage
+        )
+        values = [each.score for each in said.values() if each.score is not None]
+        figures |= {"sentinel_mean": fmean(values) if values else None, "sentinel_judged": len(values)}
+    files.put_rewards(rollouts, rewards, advantages)
+    figures["seconds"] = {"rollouts": rolled - began, "rewards": time.monotonic() - rolled}
+    files.put("rewards", figures)
+    _tell(course, files.number, figures)
+    return files.read("rewards") or figures
+
+
+def _refuse_few(config: GrpoConfig, figures: dict[str, Any]) -> None:
+    """
+    Raises:
+        UserError: more rollouts have no reward than is allowed.
+    """
+    count, rewarded = figures["rollouts"], figures["rewarded"]
+    if not rewarded or (count - rewarded) / count > config.rewards.max_left_out:
+        kinds = ", ".join(f"{kind} {number:,}" for kind, number in figures["left_out"].items())
+        raise UserError(
+            f"{count - rewarded:,} of {count:,} rollouts have no reward ({kinds}), and rewards.max_left_out "
+            f"is {config.rewards.max_left_out:g}: see `mira-batch status` of the iteration's runs for what "
+            "failed; delete its folder once that is mended, and the same command makes it anew"
+        )
+
+
+def _tell(course: Course, number: int, figures: dict[str, Any]) -> None:
+    score = figures["score_mean"]
+    course.note(
+        f"iteration {number + 1}: reward {figures['reward_mean']:.4f} ± {figures['reward_spread']:.4f}"
+        + (f", score {score:.4f}" if score is not None else "")
+        + f"; of {figures['groups']:,} groups {figures['groups_alike']:,} all alike; "
+        f"{sum(figures['left_out'].values()):,} rollouts left out"
+    )
+    if not figures["used"]:
+        course.note(f"iteration {number + 1}: no group differs in its rewards, so nothing is learned from it")

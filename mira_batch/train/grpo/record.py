@@ -1,0 +1,165 @@
+"""The files of a training by rollouts. Each is created once; the last of a phase says that it is whole.
+
+<output>/grpo.json                              what it learns from and how
+         iterations/<k>/records.*, columns.json  the iteration's manifest
+                        rollouts/run/            the run of the edit job
+                        scores/run/              the evaluation by the judge of the reward
+                        sentinel/run/            that by the sentinel
+                        rewards.parquet          a row for each rollout: reward, advantage, or why it has none
+                        rewards.json             counts: rewards are whole
+                        adapter/, optimizer.pt   what the update made
+                        update.json              figures: the update is whole
+                        iteration.json           all figures: the iteration is done
+         validation/<n>/                         run and scores after n iterations, and validation.json
+         metrics.jsonl                           the figures of all iterations and validations so far
+         adapter/, README.md, result.json        the best adapter, its card; all is there
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mira_batch.core.errors import StoreError
+from mira_batch.storage.stores import Store
+from mira_batch.train.advantages import Advantages
+from mira_batch.train.grpo.rewards import Reward, Rollout
+
+SETTINGS, METRICS, RESULT = "grpo.json", "metrics.jsonl", "result.json"
+REWARDS = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("rollout", pa.int32()),
+        ("shard", pa.int32()),  # where its row is in rollouts/run/results
+        ("row", pa.int32()),
+        ("group", pa.string()),  # digest of its question: image and instruction
+        ("status", pa.string()),
+        ("edits", pa.int32()),
+        ("answers", pa.int32()),
+        ("malformed", pa.int32()),
+        ("score", pa.float64()),  # of the judge of the reward; null where it judged no result
+        ("reward", pa.float64()),  # null: it has none
+        ("left_out", pa.string()),  # why it has none
+        ("advantage", pa.float64()),  # null: it teaches nothing
+    ]
+)
+"""A row of `rewards.parquet`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """The files of an iteration."""
+
+    store: Store
+    """Of the training."""
+    number: int
+    """From 0."""
+
+    @property
+    def folder(self) -> str:
+        """Where they are in the store."""
+        return f"iterations/{self.number:06d}"
+
+    def locate_run(self, what: str) -> str:
+        """Directory of a run: rollouts, scores or sentinel."""
+        return self.store.locate(f"{self.folder}/{what}/run")
+
+    def locate_runs(self, what: str) -> str:
+        """The `output.uri` of that run."""
+        return self.store.locate(f"{self.folder}/{what}")
+
+    def find_policy(self, first: str | None) -> str | None:
+        """The adapter that makes the rollouts: of the iteration before.
+
+        Args:
+            first: that of the first iteration; None: it has none.
+        """
+        if not self.number:
+            return first
+        return self.store.locate(f"{Iteration(self.store, self.number - 1).folder}/adapter")
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """A JSON file of the iteration: rewards, update or iteration; None where it is not there yet."""
+        found = self.store.get(f"{self.folder}/{name}.json")
+        return None if found is None else json.loads(found)
+
+    def put(self, name: str, figures: Mapping[str, Any]) -> None:
+        """Put such a file; one that is there stays."""
+        self.store.create(f"{self.folder}/{name}.json", json.dumps(figures, indent=2).encode())
+
+    def put_rewards(
+        self, rollouts: Sequence[Rollout], rewards: Sequence[Reward], advantages: Advantages
+    ) -> None:
+        """Put `rewards.parquet`; what a killed call left of it goes."""
+        rows = [
+            {
+                "record_id": rollout.record_id,
+                "rollout": rollout.rollout,
+                "shard": rollout.shard,
+                "row": rollout.row,
+                "group": rollout.group,
+                "status": rollout.status,
+                "edits": rollout.edits,
+                "answers": len(rollout.kinds),
+                "malformed": rollout.kinds.count("malformed"),
+                "score": reward.score,
+                "reward": reward.value,
+                "left_out": reward.left_out,
+                "advantage": advantage,
+            }
+            for rollout, reward, advantage in zip(rollouts, rewards, advantages.values, strict=True)
+        ]
+        sink = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows, REWARDS), sink)
+        self._put_anew(f"{self.folder}/rewards.parquet", sink.getvalue())
+
+    def put_update(self, adapter: Path, optimizer: bytes, figures: Mapping[str, Any]) -> None:
+        """Put what an update made. What a killed one left goes first: nobody has used it.
+
+        Args:
+            adapter: its directory on this machine.
+            optimizer: its state.
+            figures: of `update.json`.
+        """
+        left = [entry.key for entry in self.store.list(f"{self.folder}/adapter")]
+        self.store.delete(left)
+        for file in sorted(adapter.iterdir()):
+            self._put_anew(f"{self.folder}/adapter/{file.name}", file.read_bytes())
+        self._put_anew(f"{self.folder}/optimizer.pt", optimizer)
+        self.put("update", figures)
+
+    def read_optimizer(self) -> bytes:
+        """The state of the optimiser after this iteration.
+
+        Raises:
+            StoreError: it is gone.
+        """
+        data = self.store.get(key := f"{self.folder}/optimizer.pt")
+        if data is None:
+            raise StoreError(f"{self.store.locate(key)}: is gone, and the training can't go on without it")
+        return data
+
+    def _put_anew(self, key: str, data: bytes) -> None:
+        if not self.store.create(key, data):
+            self.store.delete([key])
+            self.store.create(key, data)
+
+
+def read_advantages(files: Iteration) -> dict[tuple[int, int], float]:
+    """The advantage of each rollout that teaches something, by shard and row.
+
+    Raises:
+        StoreError: the rewards are gone.
+    """
+    data = files.store.get(key := f"{files.folder}/rewards.parquet")
+    if data is None:
+        raise StoreError(f"{files.store.locate(key)}: is gone")
+    rows = pq.read_table(io.BytesIO(data), columns=["shard", "row", "advantage"]).to_pylist()
+    return {(row["shard"], row["row"]): row["advantage"] for row in rows if row["advantage"] is not None}

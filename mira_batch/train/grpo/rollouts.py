@@ -1,0 +1,255 @@
+"""What the runs of an iteration wrote down: rollouts and scores without images, and what the update needs of
+those that teach something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mira_batch.config.shared import StorageConfig
+from mira_batch.construct.pictures import Unusable, keep_exact
+from mira_batch.core.errors import RecordError, RunConflict, StoreError
+from mira_batch.core.identity import frame_of
+from mira_batch.core.ports import PolicyRequest
+from mira_batch.core.types import Frame, Step
+from mira_batch.storage import schema
+from mira_batch.storage.images import OWN_RESULTS, decode
+from mira_batch.storage.run.history import read_columns, read_result_file, shard_in
+from mira_batch.storage.run.layout import result_key
+from mira_batch.storage.run.originals import open_originals
+from mira_batch.storage.run.results import result_files, take_rows, tell_unfinished
+from mira_batch.storage.run.step_images import find_step_image
+from mira_batch.storage.stores import open_arrow_filesystem, open_store
+from mira_batch.train.advantages import name_group
+from mira_batch.train.grpo.rewards import Rollout, Scored, scale_axes
+
+_SMALL = ("record_id", "instruction", "status", "stop_reason", "error_kind", "num_steps", "source_digest",
+          "rollout", "prompt_version", "answers")  # fmt: skip
+_WHOLE = ("record_id", "instruction", "source", "source_digest", "rollout", "answers", "steps")
+
+
+def read_rollouts(run: str, prompt: str, storage: StorageConfig) -> list[Rollout]:
+    """All rollouts of a run; of one with a single trajectory of each record, these.
+
+    Args:
+        run: its directory.
+        prompt: version of the prompt that the policy is trained on.
+        storage: how it is reached.
+
+    Raises:
+        RunConflict: the policy was asked by another prompt.
+        StoreError: a file is damaged.
+    """
+    fs, files = result_files(run, storage)
+    wanted = [schema.RESULTS.field(name) for name in (*_SMALL, "steps")]
+    found = []
+    for file in files:
+        table = read_result_file(fs, run, file, wanted, _read_small, storage)
+        for number, row in enumerate(table.to_pylist()):
+            if row["prompt_version"] not in (prompt, None) or (row["answers"] and not row["prompt_version"]):
+                raise RunConflict(
+                    f"{run}: the policy was asked by the prompt {row['prompt_version']}, and is trained on "
+                    f"{prompt}: these rollouts teach it another question; train into a new output"
+                )
+            found.append(_make_rollout(row, shard_in(file), number))
+    return found
+
+
+def _read_small(parquet: pq.ParquetFile) -> pa.Table:
+    steps = [f"steps.list.element.{name}" for name in ("accepted", "score")]
+    return tell_unfinished(parquet.read(columns=[*_SMALL, *steps], use_threads=False))
+
+
+def _make_rollout(row: Mapping[str, Any], shard: int, number: int) -> Rollout:
+    steps, answers = row["steps"] or (), row["answers"] or ()
+    taken = [step["score"] for step in steps if step["accepted"] and step["score"] is not None]
+    judged = any(step["score"] is not None for step in steps)
+    # The loop counts the untouched image 0, and so does a reward.
+    score = max(taken) if taken else (0.0 if judged or not steps else None)
+    return Rollout(
+        shard,
+        number,
+        row["record_id"],
+        row["rollout"] or 0,
+        name_group(row["source_digest"] or "", row["instruction"]),
+        row["status"],
+        row["error_kind"],
+        row["num_steps"] or 0,
+        tuple(answer["kind"] for answer in answers),
+        sum(len(answer["tokens"] or ()) for answer in answers),
+        score,
+    )
+
+
+def read_scores(
+    run: str, storage: StorageConfig
+) -> tuple[dict[tuple[str, int], Scored], dict[str, list[float]]]:
+    """The scores of an evaluation of rollouts, by record and rollout; and those of its canaries, by kind.
+
+    Args:
+        run: directory of the evaluation.
+        storage: how it is reached.
+
+    Raises:
+        StoreError: a file is damaged.
+    """
+
+    def fail(error: StoreError) -> None:
+        raise error
+
+    names = ("judged", "of", "rollout", "score", "axes", "status", "error_kind")
+    scores: dict[tuple[str, int], Scored] = {}
+    canaries: dict[str, list[float]] = {}
+    for _, table in read_columns(run, names, schema.SCORES, storage, fail):
+        for row in table.to_pylist():
+            if row["judged"] == "result":
+                said = Scored(row["score"], scale_axes(row["axes"]), row["error_kind"])
+                scores[row["of"], row["rollout"] or 0] = said
+            elif row["score"] is not None:
+                canaries.setdefault(row["judged"], []).append(row["score"])
+    return scores, canaries
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """An answer of the policy, and what it is to learn from it."""
+
+    name: str
+    """For errors."""
+    instruction: str
+    original: str
+    """Digest of the original image."""
+    current: str
+    """Digest of the image that it was asked about."""
+    history: tuple[tuple[str, bool], ...]
+    """Edits made before, and whether each was accepted."""
+    attempt: int
+    problem: str
+    """Why the answer before was malformed; empty for the first."""
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """Of each token, by the policy that drew it."""
+    advantage: float
+
+
+class Pictures:
+    """Images of lessons, by the digest of their pixels, in a folder of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+
+    def put(self, digest: str, data: bytes) -> None:
+        """Keep an encoded image."""
+        if not (path := self._folder / digest).exists():
+            path.write_bytes(data)
+
+    def open(self, digest: str) -> Frame:
+        """An image, decoded.
+
+        Raises:
+            StoreError: it has other pixels than the policy saw.
+        """
+        frame = frame_of(decode((self._folder / digest).read_bytes(), digest, OWN_RESULTS))
+        if frame.digest != digest:
+            raise StoreError(f"image {digest}: has other pixels than the policy saw; the run is damaged")
+        return frame
+
+
+def read_lessons(
+    run: str, advantages: Mapping[tuple[int, int], float], pictures: Pictures, storage: StorageConfig
+) -> list[Lesson]:
+    """The answers of rollouts that teach something, in the order of their rows.
+
+    Args:
+        run: directory of the rollouts.
+        advantages: of rows, by shard and number.
+        pictures: where images are put.
+        storage: how the run is reached.
+
+    Raises:
+        StoreError: a file is damaged, or an image is gone or another one.
+    """
+    store = open_store(run, storage, make=False)
+    source, originals = open_originals(store, storage)
+    fs, root = open_arrow_filesystem(run, storage)
+    lessons: list[Lesson] = []
+    wanted = [schema.RESULTS.field(name) for name in _WHOLE]
+    for shard in sorted({shard for shard, _ in advantages}):
+        rows = sorted(number for at, number in advantages if at == shard)
+        for start in range(0, len(rows), 64):
+            some = rows[start : start + 64]
+            tables = read_result_file(
+                fs, run, f"{root}/{result_key(shard)}", wanted, partial(_take, rows=some), storage
+            )
+            found = [row for table in tables for row in table.to_pylist()]
+            embedded = originals.read_embedded([row["source"] for row in found])
+            for number, row in zip(some, found, strict=True):
+                try:
+                    data = originals.read(row["source"], embedded)
+                    if data is None:
+                        raise StoreError(f"{run}: {row['record_id']}: {row['source']} is gone")
+                    original = keep_exact(data, row["source"], source)
+                except (Unusable, RecordError) as error:
+                    raise StoreError(f"{run}: {row['record_id']}: {error}") from error
+                pictures.put(original.digest, original.data)
+                for step in row["steps"] or ():
+                    pictures.put(step["after"], _read_step_image(store, step))
+                lessons += _make_lessons(row, advantages[shard, number])
+    return lessons
+
+
+def _take(parquet: pq.ParquetFile, rows: Sequence[int]) -> list[pa.Table]:
+    return list(take_rows(parquet, rows, _WHOLE))
+
+
+def _read_step_image(store: Any, step: Mapping[str, Any]) -> bytes:
+    image = step["image"] or {}
+    data = image.get("bytes")
+    if data is None and (key := find_step_image(image.get("path"))):
+        data = store.get(key)
+    if data is None:
+        raise StoreError(f"{store.uri}: an image of a step is gone")
+    return data
+
+
+def _make_lessons(row: Mapping[str, Any], advantage: float) -> Iterator[Lesson]:
+    steps, problem = row["steps"] or [], ""
+    for answer in row["answers"] or ():
+        before = steps[: answer["step"]]
+        accepted = [step["after"] for step in before if step["accepted"]]
+        yield Lesson(
+            f"{row['record_id']}#rollout-{row['rollout']}, step {answer['step']}",
+            row["instruction"],
+            row["source_digest"],
+            accepted[-1] if accepted else row["source_digest"],
+            tuple((step["instruction"], step["accepted"]) for step in before),
+            answer["attempt"],
+            problem if answer["attempt"] else "",
+            tuple(answer["tokens"]),
+            tuple(answer["logprobs"]),
+            advantage,
+        )
+        problem = answer["problem"] or ""
+
+
+def build_question(lesson: Lesson, original: Frame, current: Frame) -> PolicyRequest:
+    """The question of a lesson, as the loop asked it.
+
+    Args:
+        lesson: which.
+        original, current: the images, or what is shown in their place.
+    """
+    steps = tuple(
+        Step(index, "", instruction, "", 0, 0, "", "", accepted)
+        for index, (instruction, accepted) in enumerate(lesson.history)
+    )
+    return PolicyRequest(
+        lesson.name, lesson.instruction, original, current, steps, 0, lesson.attempt, lesson.problem
+    )

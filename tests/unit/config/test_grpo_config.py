@@ -1,0 +1,68 @@
+"""What the config of a training by rollouts refuses, and what it makes of its jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mira_batch.config.grpo import GrpoConfig
+from mira_batch.config.load import load_own_config
+from mira_batch.core.errors import ConfigError
+
+JUDGE = {"type": "custom", "factory": "mira_batch.train.world:make_judge"}
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "model": {"weights": "/models/qwen"},
+        "edit": {"input": {"manifest": "/data/train.parquet"}, "editor": {"type": "pillow"}},
+        "rewards": {"judge": JUDGE},
+        "output": {"uri": "/out"},
+        "backend": "inline",
+    }
+    return given | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"credit": "step"}, "credit: step needs .*; take trajectory"),
+        ({"rewards": {}}, r"rewards\.judge: somebody has to score"),
+        ({"rewards": {"judge": JUDGE, "weights": {"score": 0}}}, r"rewards\.weights: all are 0"),
+        ({"sentinel": {"judge": JUDGE}}, r"sentinel\.judge: is that of the reward"),
+        ({"tuning": {"dropout": 0.1}}, r"tuning\.dropout: must be 0"),
+        ({"model": {"weights": "/m", "adapter": "/a"}, "tuning": {"r": 4}}, "tuning: has no effect"),
+        ({"backend": "inline", "workers": {"num": 2}}, r"workers\.num: inline is one worker"),
+        ({"rollouts": 1}, "rollouts"),
+    ],
+)
+def test_refusals(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_own_config(GrpoConfig, settings(**changes))
+
+
+def test_axes_need_the_evaluate_job() -> None:
+    edit = settings()["edit"] | {"judge": {"model": JUDGE}}
+    with pytest.raises(ConfigError, match=r"rewards\.weights: semantic: the evaluate job tells axes"):
+        load_own_config(GrpoConfig, settings(edit=edit, rewards={"weights": {"semantic": 1}}))
+
+
+def test_rollouts_are_drawn_and_validation_is_greedy() -> None:
+    config = load_own_config(GrpoConfig, settings())
+    job = config.edit_job(config.edit.input, "/out/x", "/out/adapter")
+    sampling = job.policy.sampling  # type: ignore[union-attr]
+    assert (sampling.temperature, sampling.top_p, job.rollouts, job.output.tokens) == (1.0, 1.0, 8, True)
+    assert job.policy.adapter.weights == "/out/adapter"  # type: ignore[union-attr]
+    greedy = config.validation_job(config.edit.input, "/out/v", None)
+    assert (greedy.policy.sampling.temperature, greedy.rollouts) == (0.0, 1)  # type: ignore[union-attr]
+
+
+def test_what_decides_what_is_learned() -> None:
+    learning = load_own_config(GrpoConfig, settings()).learning()
+    same = load_own_config(GrpoConfig, settings(iterations=7, agreement={"mean": 0.1})).learning()
+    assert learning == same
+    assert load_own_config(GrpoConfig, settings(epochs=2)).learning() != learning
+    shrinking = settings(optimizer={"schedule": "linear"})
+    longer = shrinking | {"iterations": 7}
+    assert load_own_config(GrpoConfig, shrinking).learning() != load_own_config(GrpoConfig, longer).learning()
