@@ -99,63 +99,27 @@ def test_metadata_reads_back_equal_or_is_refused(row: dict[str, Any]) -> None:
     assert text == json.dumps({name: _make_plain(value) for name, value in row.items()}), "the careful way"
 
 
-texts = st.text(max_size=5)
-optional_text = st.none() | texts
-reals = st.floats(allow_nan=False)
-seconds = st.fixed_dictionaries({field.name: reals for field in schema.SECONDS})
-pictures = st.none() | st.fixed_dictionaries(
-    {"bytes": st.none() | st.binary(max_size=50), "path": optional_text}
-)
-int32 = st.integers(-(2**31), 2**31 - 1)
-steps = st.fixed_dictionaries(
-    {
-        "index": int32,
-        "thought": texts,
-        "instruction": texts,
-        "raw_answer": texts,
-        "image": pictures,
-        "seed": st.integers(0, 2**63 - 1),
-        "attempt": int32,
-        "accepted": st.booleans(),
-        "score": st.none() | reals,
-        "before": texts,
-        "after": texts,
-        "seconds": seconds,
-        "cost": reals,
-    }
-)
-candidates = st.fixed_dictionaries(
-    {
-        **dict.fromkeys(("step", "attempt"), int32),
-        "seed": st.integers(0, 2**63 - 1),
-        "after": texts,
-        **dict.fromkeys(("score", "entropy"), st.none() | reals),
-    }
-)
-result_rows = st.fixed_dictionaries(
-    {
-        **dict.fromkeys(("record_id", "work_id", "instruction", "status", "source", "metadata"), texts),
-        **dict.fromkeys(
-            (
-                *("stop_reason", "error_kind", "error_message", "source_digest", "result_digest"),
-                *("final_thought", "source_type"),
-            ),
-            optional_text,
-        ),
-        "cost": reals,
-        "restored": st.booleans(),
-        "source_depth": st.none() | int32,
-        "source_c2pa": st.none() | st.booleans(),
-        "image": pictures,
-        **dict.fromkeys(("width", "height"), st.none() | int32),
-        "num_steps": int32,
-        "seconds": seconds,
-        "models": st.fixed_dictionaries({"policy": texts, "editor": texts, "judge": optional_text}),
-        "fidelity": st.none() | st.fixed_dictionaries({f.name: st.none() | reals for f in schema.FIDELITY}),
-        "candidates": st.none() | st.lists(candidates, max_size=3),
-        "steps": st.lists(steps, max_size=3),
-    }
-)
+def values_of(kind: pa.DataType) -> st.SearchStrategy[Any]:
+    """Any value that a column of this type holds, null included."""
+    if pa.types.is_struct(kind):
+        held = st.fixed_dictionaries({field.name: values_of(field.type) for field in kind})
+    elif pa.types.is_list(kind):
+        held = st.lists(values_of(kind.value_type), max_size=3)
+    else:
+        held = PLAIN[kind]
+    return st.none() | held
+
+
+PLAIN: dict[pa.DataType, st.SearchStrategy[Any]] = {
+    pa.string(): st.text(max_size=5),
+    pa.binary(): st.binary(max_size=50),
+    pa.bool_(): st.booleans(),
+    pa.int32(): st.integers(-(2**31), 2**31 - 1),
+    pa.int64(): st.integers(-(2**63), 2**63 - 1),
+    pa.float32(): st.floats(allow_nan=False, width=32),
+    pa.float64(): st.floats(allow_nan=False),
+}
+result_rows = st.fixed_dictionaries({field.name: values_of(field.type) for field in schema.RESULTS})
 
 
 @settings(max_examples=100, deadline=None)

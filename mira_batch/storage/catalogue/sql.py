@@ -39,7 +39,11 @@ _PARTS = ("kind", "expressions", "from", "from_", "where")
 
 
 def read_condition(text: str) -> pc.Expression:
-    """As `where.parse_where`."""
+    """As `where.parse_where`, which says what comes of it.
+
+    Raises:
+        ConfigError: it can't be read, names no column, or asks for what there is no word for here.
+    """
     if not text.strip():
         raise ConfigError("the condition is empty; `true` names all records")
     try:

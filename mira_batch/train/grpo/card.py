@@ -64,14 +64,24 @@ def write_card(
         "base_model": config.model.weights,
         "tags": ["mira-batch", "image-editing", "policy", "grpo"],
     }
-    lines = [
-        "---",
-        yaml.safe_dump(head, sort_keys=True, allow_unicode=True).rstrip(),
-        "---",
+    lines = ["---", yaml.safe_dump(head, sort_keys=True, allow_unicode=True).rstrip(), "---"]
+    lines += _write_page(config, result, iterations, validations)
+    return "\n".join(lines), result
+
+
+def _write_page(
+    config: GrpoConfig,
+    result: Mapping[str, Any],
+    iterations: Sequence[Mapping[str, Any]],
+    validations: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """The card below its header."""
+    return [
         f"# A policy of image edits: adapter of {config.model.weights}",
         "",
         "Trained by `mira-batch train policy-grpo` on its own rollouts, with the editor in the loop. Of "
-        f"{len(iterations):,} iterations this is the adapter after {best.iteration:,}: {best.why}. {ended}",
+        f"{len(iterations):,} iterations this is the adapter after {result['iteration']:,}: {result['why']}. "
+        f"{result['ended']}",
         "",
         "```yaml",
         "policy:",
@@ -91,7 +101,8 @@ def write_card(
         "|---|---|---|",
         *_show_figures(iterations),
         "",
-        f"Records: `{config.edit.input.manifest}`, snapshot `{digest}`. All figures are in `metrics.jsonl`.",
+        f"Records: `{config.edit.input.manifest}`, snapshot `{result['data_digest']}`. All figures are in "
+        "`metrics.jsonl`.",
         "",
         "## Settings",
         "",
@@ -104,7 +115,6 @@ def write_card(
         *(f"- {library} {version}" for library, version in result["versions"].items()),
         "",
     ]
-    return "\n".join(lines), result
 
 
 def _show_validations(validations: Sequence[Mapping[str, Any]]) -> list[str]:
