@@ -85,7 +85,7 @@ def test_judges_are_valid_settings() -> None:
 
 
 def test_learning_by_rollouts_shows_valid_settings() -> None:
-    (shown,) = [yaml.safe_load(b.text) for b in blocks("docs/learning.md") if "rollouts:" in b.text]
+    (shown,) = [yaml.safe_load(b.text) for b in blocks("docs/learning.md") if "rewards:" in b.text]
     config = load_own_config(GrpoConfig, shown)
     assert (config.rollouts, config.edit.workers.gpus, config.credit) == (8, 1, "trajectory")
 

@@ -144,8 +144,9 @@ def test_a_directory_without_runs_is_no_empty_catalogue(cli: Commands, tmp_path:
     for words in commands:
         for where in (run, empty):
             error = cli.json(*words, where, code=2)["error"]
-            assert (
-                error == f"{where}: holds no run of the job edit; give the directory of all runs, output.uri"
+            assert error == (
+                f"{where}: holds no run of the job edit; give the directory of all runs, output.uri "
+                "(those of several rollouts or branches are in no catalogue)"
             )
         assert (
             "holds no run of the job inspect"
