@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-_LINE_SECONDS = 10.0
+from mira_batch.report.counting import CountProgress
 
 
-class StageProgress:
-    """A bar in a terminal, and a line now and then in a log. A context manager."""
-
-    def __init__(self, console: Console) -> None:
-        """`console`: where it is shown."""
-        self._console = console
-        self._bar: Progress | None = None
-        self._last = time.monotonic()
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-            self._bar = Progress(*columns, console=self._console, transient=True)
-            self._bar.__enter__()
-            self._bar.add_task("", total=None)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(kind, error, trace)
+class StageProgress(CountProgress):
+    """How many parts of a stage are done. A context manager."""
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """So many parts of so many of a stage are done."""
-        if self._bar is not None:
-            with suppress(IndexError):
-                self._bar.update(self._bar.task_ids[0], description=stage, completed=done, total=total)
-        elif time.monotonic() - self._last >= _LINE_SECONDS:
-            self._last = time.monotonic()
-            self._console.print(f"{stage}: {done:,} of {total:,} parts", highlight=False, markup=False)
+        self.show(stage, done, total, f"{stage}: {done:,} of {total:,} parts")
 
 
 def describe_stages(found: Mapping[str, Any], uri: str) -> Iterator[str]:

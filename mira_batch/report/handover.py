@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TimeRemainingColumn
 
-_LINE_SECONDS = 10.0
+from mira_batch.report.counting import CountProgress
 
 
-class ExportProgress:
-    """A bar in a terminal, and a line now and then in a log. A context manager."""
+class ExportProgress(CountProgress):
+    """How many records are written. A context manager."""
 
     def __init__(self, console: Console) -> None:
         """`console`: where it is shown."""
-        self._console = console
-        self._bar: Progress | None = None
-        self._last = time.monotonic()
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            columns: list[Any] = [TextColumn("exporting"), BarColumn(), MofNCompleteColumn()]
-            self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
-            self._bar.__enter__()
-            self._bar.add_task("", total=None)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(kind, error, trace)
+        super().__init__(console, TimeRemainingColumn())
 
     def tell(self, done: int, total: int) -> None:
         """So many records of so many are written."""
-        if self._bar is not None:
-            with suppress(IndexError):
-                self._bar.update(self._bar.task_ids[0], completed=done, total=total)
-        elif time.monotonic() - self._last >= _LINE_SECONDS:
-            self._last = time.monotonic()
-            self._console.print(f"{done:,} of {total:,} records", highlight=False, markup=False)
+        self.show("exporting", done, total, f"{done:,} of {total:,} records")
 
 
 def describe_export(found: dict[str, Any]) -> list[str]:

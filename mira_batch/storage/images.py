@@ -19,6 +19,7 @@ from mira_batch.config.base import is_remote
 from mira_batch.config.shared import ManifestConfig, StorageConfig
 from mira_batch.core.errors import RecordError, StoreError, describe
 from mira_batch.core.foreign import is_page, name_content
+from mira_batch.core.pixels import MOST_PIXELS
 from mira_batch.core.types import ErrorKind
 from mira_batch.imaging import UnfitImage, refuse_frames, to_srgb
 from mira_batch.marks import Marks, read_marks
@@ -41,9 +42,7 @@ PngImagePlugin.MAX_TEXT_CHUNK = 32 << 20  # of what `drop_texts` leaves: real pr
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
 """What is decoded; with the extra `heic` HEIF, too. Pillow's other decoders never see untrusted bytes."""
-_MOST_PIXELS = 89_478_485
-"""What `input.max_pixels` can be raised to."""
-OWN_RESULTS = ManifestConfig(manifest="/", max_bytes=2_000_000_000, max_pixels=_MOST_PIXELS)
+OWN_RESULTS = ManifestConfig(manifest="/", max_bytes=2_000_000_000, max_pixels=MOST_PIXELS)
 """Bounds for results of ours, which were within their run's own when they were made."""
 _SUBFILE, _DNG = 254, 50706
 """TIFF tags."""
@@ -265,7 +264,7 @@ def _decode(
         raise RecordError(ErrorKind.image_unreadable, f"{name}: {error}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # from the header
         what = f"{name}: is larger than {source.max_pixels:,} pixels"
-        raise RecordError(ErrorKind.image_too_large, f"{what}; {_advise_size(_MOST_PIXELS + 1)}") from error
+        raise RecordError(ErrorKind.image_too_large, f"{what}; {_advise_size(MOST_PIXELS + 1)}") from error
     except UnidentifiedImageError as error:
         known = f"is not an image that can be read ({', '.join(_list_formats())})"
         found = name_content(data, can_read_heif())
@@ -279,9 +278,9 @@ def _decode(
 
 def _advise_size(pixels: int) -> str:
     """What to do about an image of too many pixels."""
-    if pixels <= _MOST_PIXELS:
+    if pixels <= MOST_PIXELS:
         return "raise input.max_pixels to admit it"
-    return f"scale it down first: input.max_pixels admits {_MOST_PIXELS:,} at most"
+    return f"scale it down first: input.max_pixels admits {MOST_PIXELS:,} at most"
 
 
 def open_image(data: bytes) -> Image.Image:

@@ -17,6 +17,7 @@ from mira_batch.config.shared import ManifestConfig
 from mira_batch.core.actions import parse_action
 from mira_batch.core.errors import ConfigError, RecordError
 from mira_batch.core.identity import frame_of
+from mira_batch.core.pixels import MOST_PIXELS
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import Prompt, build_prompt
 from mira_batch.core.thoughts import ends_in_thought
@@ -28,7 +29,6 @@ from mira_batch.train.losses import IGNORED
 if TYPE_CHECKING:
     from torch import Tensor
 
-_MOST_PIXELS = 89_478_485
 _THOUGHT = "<think>"
 
 
@@ -206,7 +206,7 @@ def _read_image(sample: Mapping[str, Any], name: str) -> Frame:
             ErrorKind.image_unreadable,
             f"its {name} image is not in the file; construct keeps images as bytes",
         )
-    bounds = ManifestConfig(manifest=".", max_pixels=_MOST_PIXELS)
+    bounds = ManifestConfig(manifest=".", max_pixels=MOST_PIXELS)
     return frame_of(decode(image["bytes"], f"its {name} image", bounds))
 
 

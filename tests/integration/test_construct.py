@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +20,7 @@ from mira_batch.construct.run import construct
 from mira_batch.core.errors import ConfigError, RunConflict
 from mira_batch.core.identity import frame_of
 from mira_batch.storage.samples import SAMPLES
+from mira_batch.storage.stores import Store
 from tests.support.runs.astray import WAYS, configure_construct, edit_astray, read_samples
 
 
@@ -118,12 +120,23 @@ def test_selection_that_needs_scores_asks_for_them(edited: Path, tmp_path: Path)
         configure_construct(edited, tmp_path / "d", select={"keep": 1})
 
 
-def test_a_call_killed_after_any_of_its_writes_goes_on_and_ends_alike(edited: Path, tmp_path: Path) -> None:
+def test_a_call_killed_after_any_of_its_writes_goes_on_and_ends_alike(
+    edited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a kill leaves is a beginning of the files in the order of their creation: each such is tried."""
     small = {"samples": {"part_rows": 3}}
     whole = tmp_path / "d"
-    construct(configure_construct(edited, whole, **small))
-    made = sorted((p for p in whole.rglob("*") if p.is_file()), key=lambda p: p.stat().st_mtime_ns)
+    made: list[Path] = []
+    create = Store.create
+
+    def note_order(store: Store, key: str, data: Any) -> bool:  # file times are too coarse to tell
+        made.append(whole / key)
+        return create(store, key, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "create", note_order)
+        construct(configure_construct(edited, whole, **small))
+    assert sorted(made) == sorted(path for path in whole.rglob("*") if path.is_file())
     contents = {path: path.read_bytes() for path in made}
     assert len([path for path in made if path.match("samples/*.parquet")]) > 2
     for count in range(len(made)):

@@ -40,24 +40,30 @@ def ray_session(workers: WorkersConfig) -> Iterator[HeldRay]:
     address = os.environ.get("RAY_ADDRESS")
     options = None if ray.is_initialized() else _find_options(workers, address)
     own = options is not None and not address
-    held = HeldRay(options, own)
+    with _hush_stderr():
+        try:
+            held = _start(options, own)
+        except Exception as error:  # Ray raises what it likes
+            raise ConfigError(_explain(address, error)) from error
     try:
-        with _hush_stderr():
-            try:
-                try:
-                    held.start()
-                except Exception as error:
-                    if not (own and _TOO_SLOW in str(error)):
-                        raise
-                    held.end()
-                    held = HeldRay(options, own)
-                    held.start()
-            except Exception as error:  # Ray raises what it likes
-                raise ConfigError(_explain(address, error)) from error
         _check_room(workers)
         yield held
     finally:
         held.end()
+
+
+def _start(options: dict[str, Any] | None, own: bool) -> HeldRay:
+    """Ray, connected. One of our own that is too slow is started once more; one that fails leaves nothing."""
+    for last in (not own, True):
+        held = HeldRay(options, own)
+        try:
+            held.start()
+            return held
+        except BaseException as error:
+            held.end()
+            if last or _TOO_SLOW not in str(error):
+                raise
+    raise AssertionError("unreachable")
 
 
 def _find_options(workers: WorkersConfig, address: str | None) -> dict[str, Any]:
