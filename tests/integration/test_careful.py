@@ -65,6 +65,7 @@ def test_a_call_that_hangs_fails_its_record_and_nothing_else(tmp_path: Path) -> 
     assert "took longer than 3 s" in rows["rec-00005"]["error_message"]
 
 
+@pytest.mark.soak
 def test_a_record_that_gets_further_between_two_kills_is_no_poison_and_a_crash_is_named(
     tmp_path: Path,
 ) -> None:

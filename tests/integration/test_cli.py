@@ -67,6 +67,7 @@ def test_a_run_from_validate_to_verify(tmp_path: Path) -> None:
     assert "nothing to do" in cli("run", "--config", config).stdout
 
 
+@pytest.mark.soak
 def test_a_profile_shows_where_the_time_of_each_worker_went(tmp_path: Path) -> None:
     models = {
         "policy": {"type": "simulated"},

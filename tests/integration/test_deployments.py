@@ -180,6 +180,7 @@ def test_one_qwen_is_policy_and_judge_in_small(
     )
 
 
+@pytest.mark.soak
 @pytest.mark.ray
 def test_step1x_edit_in_small(cluster: None, tiny_models: Path, manifest: Path, tmp_path: Path) -> None:
     """The policy is served over HTTP; the editor's class is there in the workers' own environment alone."""

@@ -74,6 +74,7 @@ def check_late(place: Place, rule: Rule) -> None:
     assert {entry.key: store.get(entry.key) for entry in store.list("results")} == standing
 
 
+@pytest.mark.soak
 @pytest.mark.ray
 @pytest.mark.slow
 def test_the_driver_of_a_ray_pool_is_killed_at_a_commit(place: Place, undisturbed: Outcome) -> None:

@@ -78,6 +78,7 @@ def test_ray_that_dies_is_named_and_the_same_command_goes_on(
     check_goes_on(tmp_path, job, RECORDS)
 
 
+@pytest.mark.soak
 def test_ray_that_dies_during_the_ending_after_a_signal_is_named_once(
     tmp_path: Path, job: BulkEditConfig, begin: Begin
 ) -> None:
@@ -110,6 +111,7 @@ def test_all_that_ray_starts_can_be_found_again(tmp_path: Path, job: BulkEditCon
     assert driver.end() and driver.process.returncode == 130
 
 
+@pytest.mark.soak
 def test_what_a_killed_driver_and_a_dead_raylet_leave_behind_is_ended(
     tmp_path: Path, job: BulkEditConfig, begin: Begin
 ) -> None:
@@ -131,6 +133,7 @@ def test_the_listener_of_a_ray_that_is_gone_before_it_begins_has_no_word() -> No
         ray_worker.listen_error_messages(worker, threading.Event())
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_ray_that_is_too_slow_to_start_is_started_once_more(
     tmp_path: Path, job: BulkEditConfig, begin: Begin, times: int
@@ -158,6 +161,7 @@ def test_ray_that_can_not_start_is_one_line(tmp_path: Path, job: BulkEditConfig,
     check_goes_on(tmp_path, job, RECORDS)
 
 
+@pytest.mark.soak
 def test_a_cluster_that_does_not_answer_is_one_line(
     tmp_path: Path, job: BulkEditConfig, begin: Begin
 ) -> None:

@@ -44,6 +44,7 @@ def rows_of(tmp_path: Path, watch: Notes, editor: dict[str, Any]) -> dict[str, d
     return {row["record_id"]: row for row in read_outputs(summary.run).to_pylist()}
 
 
+@pytest.mark.soak
 def test_an_editor_that_hangs_with_the_interpreters_lock_fails_its_record_alone(tmp_path: Path) -> None:
     watch = Notes()
     rows = rows_of(tmp_path, watch, deadly({"rec-00002/1": "hold_lock"}))

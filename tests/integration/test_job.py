@@ -71,6 +71,7 @@ def test_second_run_does_nothing(local: tuple[Path, RunSummary]) -> None:
     assert {path: path.stat().st_mtime_ns for path in Path(first.results).iterdir()} == files
 
 
+@pytest.mark.soak
 @pytest.mark.ray
 def test_local_ray(local: tuple[Path, RunSummary], tmp_path: Path) -> None:
     manifest, first = local

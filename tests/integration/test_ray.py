@@ -45,6 +45,7 @@ class Watch(Progress):
                     break
 
 
+@pytest.mark.soak
 def test_the_pool_grows_to_its_maximum(tmp_path: Path) -> None:
     workers = {"min": 1, "max": 2, "records_in_flight": 4, "shard_size": 2}
     manifest = make_catalogue(tmp_path / "catalogue", 80)
@@ -53,6 +54,7 @@ def test_the_pool_grows_to_its_maximum(tmp_path: Path) -> None:
     assert summary.complete and max(watch.workers) == 2
 
 
+@pytest.mark.soak
 def test_a_killed_worker_is_replaced_and_its_steps_are_kept(tmp_path: Path) -> None:
     workers = {"min": 1, "max": 1, "records_in_flight": 8, "shard_size": 8}
     manifest = make_catalogue(tmp_path / "catalogue", 40)

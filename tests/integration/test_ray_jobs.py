@@ -209,6 +209,7 @@ def test_a_job_that_is_stopped_ends_in_order_and_goes_on(tmp_path: Path, head: H
     assert again.returncode == 0 and f"{RECORDS} of {RECORDS} committed" in again.stdout, again.stdout
 
 
+@pytest.mark.soak
 def test_of_two_nights_that_are_submitted_at_once_one_runs_and_one_stands_back(
     tmp_path: Path, head: Head
 ) -> None:

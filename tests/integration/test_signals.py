@@ -51,7 +51,7 @@ MOMENTS: dict[str, tuple[Callable[[Driver, Path], object], Sequence[signal.Signa
     "the last commit": (lambda _, folder: results(folder) == SHARDS, BOTH),
 }
 """Each with the signals that are sent then."""
-ALWAYS = {"the first imports", "Ray's start", "the first worker", "the last commit"}
+ALWAYS = {"the first imports", "the first worker"}
 """Moments of every test run, with the first of their signals; all others are for `make soak`."""
 SOAK = pytest.mark.soak
 CASES = [

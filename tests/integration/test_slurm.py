@@ -89,6 +89,7 @@ def test_the_job_runs_to_its_end(checkout: Path, short: str) -> None:
     assert list((checkout / "out").glob("*/results/*.parquet"))
 
 
+@pytest.mark.soak
 def test_the_exit_code_is_the_commands(checkout: Path, short: str) -> None:
     (checkout / "job.yaml").write_text("wrokers: {max: 2}\n")
     done = sbatch(checkout, short, "job.yaml")

@@ -150,7 +150,9 @@ def test_a_signal_ends_a_run_in_order_and_no_step_is_made_twice(
     assert job.finish().repeated == 0
 
 
-@pytest.mark.parametrize("backend", ["inline", on_ray])
+@pytest.mark.parametrize(
+    "backend", ["inline", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.soak])]
+)
 def test_a_second_signal_ends_it_at_once(
     job: Job, started: list[subprocess.Popen[str]], backend: str
 ) -> None:

@@ -81,6 +81,7 @@ def story(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stor
     return Story(nights, hold)
 
 
+@pytest.mark.soak
 def test_the_life_of_a_catalogue(story: Story) -> None:
     live_through_first_nights(story)
     be_cut_short_and_overlap(story)

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("one_thread")]
 KILLS = 1
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_killed_at_random_it_ends_with_the_same_bytes(tiny_models: Path, tmp_path: Path) -> None:
     data = write_samples(tmp_path / "data")

@@ -144,12 +144,13 @@ def test_a_job_that_can_t_let_go_loses_nothing(tmp_path: Path, caplog: pytest.Lo
     assert "job faulty: can't be closed" in caplog.text
 
 
+@pytest.mark.soak
 @pytest.mark.ray
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
         ("raise", "record 'rec-00003': ZeroDivisionError: no"),
-        pytest.param("open", "opened", marks=pytest.mark.soak),
+        ("open", "opened"),
     ],
 )
 def test_on_ray_it_is_the_same_line(tmp_path: Path, fault: str, says: str) -> None:
