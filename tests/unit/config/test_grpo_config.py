@@ -8,7 +8,9 @@ import pytest
 
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.load import load_own_config
+from mira_batch.config.models import PanelConfig
 from mira_batch.core.errors import ConfigError
+from tests.support import ROOT
 
 JUDGE = {"type": "custom", "factory": "mira_batch.train.world:make_judge"}
 
@@ -56,6 +58,16 @@ def test_rollouts_are_drawn_and_validation_is_greedy() -> None:
     assert job.policy.adapter.weights == "/out/adapter"  # type: ignore[union-attr]
     greedy = config.validation_job(config.edit.input, "/out/v", None)
     assert (greedy.policy.sampling.temperature, greedy.rollouts) == (0.0, 1)  # type: ignore[union-attr]
+
+
+def test_the_shipped_config_has_two_judges_and_one_that_watches() -> None:
+    config = load_own_config(GrpoConfig, ROOT / "configs/train/qwen2.5-vl-7b-grpo.yaml")
+    panel = config.rewards.judge
+    assert isinstance(panel, PanelConfig)
+    assert [member.model.type for member in panel.members] == ["score_logit", "editscore"]
+    reward, sentinel = config.judges()
+    assert (reward, sentinel.type) == (panel, "viescore")
+    assert config.edit.workers.gpus == config.workers.gpus == 1
 
 
 def test_what_decides_what_is_learned() -> None:

@@ -1,0 +1,97 @@
+"""The shipped configs of trainings, with tiny weights: the same jobs, classes and settings on a real Ray."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mira_batch.config.grpo import GrpoConfig
+from mira_batch.config.load import load_own_config
+from mira_batch.config.shared import WorkersConfig
+from mira_batch.config.train import SftConfig
+from mira_batch.runtime.backends.cluster import ray_session
+from mira_batch.train.grpo.run import train as train_grpo
+from mira_batch.train.run import train as train_sft
+from tests.support import ROOT
+from tests.support.models.judging import digit_model
+from tests.support.models.tiny import saying, trained_policy
+from tests.support.runs.catalogue import make_catalogue
+from tests.support.samples import write_samples
+
+CONFIGS = ROOT / "configs/train"
+LOCAL = {"devices": ["cpu"], "dtype": "float32"}
+WORKERS = {"num": 2, "cpus": 1}
+SCORES = '{"score": [20, 15]}'
+RECORDS, ROLLOUTS = 2, 3
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.soak,
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    with ray_session(WorkersConfig(min=2)):
+        yield
+
+
+def read(name: str) -> dict[str, Any]:
+    return yaml.safe_load((CONFIGS / name).read_text())
+
+
+def test_the_training_by_demonstrations_in_small(cluster: None, tiny_models: Path, tmp_path: Path) -> None:
+    config = read("qwen2.5-vl-7b-sft.yaml")
+    config["model"] = {"weights": str(tiny_models / "qwen2.5-vl")}
+    config["data"]["uri"], config["output"]["uri"] = (
+        str(write_samples(tmp_path / "data")),
+        str(tmp_path / "sft"),
+    )
+    config["workers"], config["epochs"] = WORKERS, 1
+    result = train_sft(load_own_config(SftConfig, config), print)
+    assert result["steps"] == 40 // (2 * 8)
+    assert (tmp_path / "sft/adapter/adapter_model.safetensors").exists()
+
+
+def test_the_training_by_rollouts_in_small(cluster: None, tiny_models: Path, tmp_path: Path) -> None:
+    """Policy, editor, the judges of the reward and the one that watches are of the configs' own classes. The
+    small models need not look at what they judge; what they say is parsed, counted and learned from."""
+    manifest = make_catalogue(tmp_path / "catalogue", RECORDS)
+    config = read("qwen2.5-vl-7b-grpo.yaml")
+    config["model"] = {"weights": str(trained_policy(tiny_models))}
+    config["edit"]["input"] = config["validation"]["input"] = {"manifest": str(manifest)}
+    config["edit"]["editor"] |= {
+        **LOCAL, "weights": str(tiny_models / "FluxKontextPipeline"), "steps": 2, "area": 4_096
+    }  # fmt: skip
+    config["edit"]["policy"] |= {"max_tokens": 32, "devices": ["cpu"]}
+    config["edit"]["workers"] = {"min": 2, "max": 2, "records_in_flight": 4, "shard_size": 1}
+    speaking = str(saying(tiny_models, "saying-scores", SCORES))
+    for member, weights in zip(
+        config["rewards"]["judge"]["members"], (str(digit_model(tiny_models)), speaking), strict=True
+    ):
+        member["model"]["backend"] = small(member["model"], weights)
+    config["sentinel"]["judge"]["backend"] = small(config["sentinel"]["judge"], speaking)
+    config |= {"records": RECORDS, "rollouts": ROLLOUTS, "iterations": 2, "workers": WORKERS, "canaries": 1}
+    config["output"]["uri"] = str(tmp_path / "grpo")
+    result = train_grpo(load_own_config(GrpoConfig, config), print)
+    assert result["iterations"] == 2
+    lines = [json.loads(line) for line in (tmp_path / "grpo/metrics.jsonl").read_text().splitlines()]
+    for line in (line for line in lines if line["of"] == "iteration"):
+        assert line["rollouts"] == line["rewarded"] == RECORDS * ROLLOUTS, line
+        assert line["used"] and line["steps"] == 1
+        assert line["sentinel_judged"] == RECORDS * ROLLOUTS
+    scores = [
+        json.loads(path.read_text()) for path in sorted(tmp_path.glob("grpo/iterations/*/rewards.json"))
+    ]
+    assert all(0 < each["score_mean"] < 1 for each in scores)
+
+
+def small(judge: dict[str, Any], weights: str) -> dict[str, Any]:
+    sampling = {} if judge["type"] == "score_logit" else {"sampling": {"max_tokens": 32}}
+    return judge["backend"] | LOCAL | {"weights": weights} | sampling
