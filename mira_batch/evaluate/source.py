@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from mira_batch.evaluate.controls import ALL, Asked, draw
 from mira_batch.evaluate.places import NEEDED, ROW_BYTES, SPLIT_BYTES, find_kind, name_version, read_standing
 from mira_batch.storage.catalogue.where import parse_where
 from mira_batch.storage.manifest import Split, find_manifest, scan_split
+from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.layout import read_run
+from mira_batch.storage.run.planfile import read_plan
 from mira_batch.storage.run.rollouts import count_rollouts
 from mira_batch.storage.source import Source
-from mira_batch.storage.stores import open_store
+from mira_batch.storage.stores import Store, open_store
 
 _OTHERS = 16
 """Results that are at hand to be shown as those of others."""
@@ -80,7 +83,11 @@ def find_source(config: EvaluateConfig) -> Source:
 def _find_results(config: EvaluateConfig, one_run: bool) -> Source:
     place, where = config.input.manifest, parse_where(config.input.where)
     output, tables = read_standing(place, one_run, config)
-    several = one_run and count_rollouts(read_run(open_store(place, config.storage, make=False))) > 1
+    several = False
+    if one_run:
+        store = open_store(place, config.storage, make=False)
+        several = count_rollouts(read_run(store)) > 1
+        _warn_of_rest(store, place)
     name = "work_id" if several else "record_id"
     files: dict[tuple[str, int], list[int]] = defaultdict(list)
     records: dict[str, bool] = {}
@@ -113,6 +120,20 @@ def _find_results(config: EvaluateConfig, one_run: bool) -> Source:
     ]
     content = content_hash(*sorted(version))
     return Source(place, [(place, content)], lambda: splits, SPLIT_BYTES)
+
+
+def _warn_of_rest(store: Store, place: str) -> None:
+    """Say that a run is not whole: its other records will be in no figure of this evaluation."""
+    plan, done = read_plan(store), find_committed_shards(store)
+    left = 0 if plan is None else sum(size for shard, size in enumerate(plan.sizes) if shard not in done)
+    if left:
+        logging.getLogger(__name__).warning(
+            "%s: %s of its %s records have no result yet, and are in no figure of this evaluation; wait for "
+            "the run, and evaluate under another run_id",
+            place,
+            f"{left:,}",
+            f"{sum(plan.sizes):,}" if plan else "",
+        )
 
 
 def _find_pairs(config: EvaluateConfig) -> Source:

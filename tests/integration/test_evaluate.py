@@ -115,6 +115,21 @@ def test_only_results_of_the_statuses_that_are_asked_for_are_judged(cli: Command
         assert (said["judged"], said["no_result"], said["records"]) == (number, 2, number + 2)
 
 
+def test_of_a_run_that_is_not_whole_it_says_so(
+    cli: Commands, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = edit(tmp_path, "out")
+    evaluate(cli, done.run, tmp_path / "whole")
+    assert caplog.messages == []
+    last = sorted((Path(done.run) / "results").iterdir())[-1]
+    left = pq.read_metadata(last).num_rows
+    last.unlink()  # as long as it is not made
+    found = evaluate(cli, done.run, tmp_path / "part")
+    assert found["evaluation"]["records"] == RECORDS - left
+    (told,) = caplog.messages
+    assert told.startswith(f"{done.run}: {left} of its 40 records have no result yet, and are in no figure")
+
+
 def test_a_sample_is_the_same_each_time(cli: Commands, tmp_path: Path) -> None:
     done = edit(tmp_path, "out")
     drawn = []
