@@ -62,7 +62,7 @@ def test_readme_commands_and_library_example(workplace: Path) -> None:
         if line.startswith("make "):
             shell(f"{line} --dry-run", ROOT)
         else:
-            shell(line, workplace)
+            shell(f"{line} --set backend=inline" if line.endswith("--first 8") else line, workplace)
     (example,) = [b.text for b in blocks("README.md") if b.language == "python"]
     (workplace / "example.py").write_text(example)
     printed = shell("python example.py", workplace)
@@ -119,11 +119,10 @@ def test_custom_models_example(workplace: Path) -> None:
     assert ok[0]["models"]["policy"] == "noir-policy/1 limit=40"
 
 
-@pytest.mark.ray
 def test_simulated_models_example(workplace: Path) -> None:
     write_files("docs/simulated-models.md", workplace)
     for line in commands("docs/simulated-models.md"):
-        shell(line, workplace)
+        shell(f"{line} --set backend=inline", workplace)
     run = find_run(workplace / "rehearsal")
     rows = {row["record_id"]: row for row in read_outputs(str(run)).to_pylist()}
     assert rows["sku-3"]["error_kind"] == "editor_failed"

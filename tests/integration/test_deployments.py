@@ -121,7 +121,7 @@ def qwen(tiny_models: Path) -> dict[str, Any]:
     ("name", "pipeline"),
     [
         ("flux-kontext.yaml", "FluxKontextPipeline"),
-        ("qwen-image-edit-2509.yaml", "QwenImageEditPlusPipeline"),
+        pytest.param("qwen-image-edit-2509.yaml", "QwenImageEditPlusPipeline", marks=pytest.mark.soak),
     ],
 )
 def test_a_diffusion_deployment_in_small(

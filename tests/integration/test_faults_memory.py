@@ -50,6 +50,7 @@ def run_all(manifest: Path, models: dict[str, Any], **more: Any) -> tuple[dict[s
     return {row["record_id"]: row["error_kind"] or row["status"] for row in rows}, summary.total.restarts
 
 
+@pytest.mark.soak
 def test_an_editor_that_leaks_costs_processes_and_no_record(manifest: Path) -> None:
     ends, restarts = run_all(manifest, odd(way="leaks"))
     assert set(ends.values()) == {"ok"}
@@ -70,6 +71,7 @@ def test_a_record_that_is_too_large_fails_and_no_other(manifest: Path) -> None:
     assert set(ends.values()) == {"ok"} and restarts >= 1
 
 
+@pytest.mark.soak
 def test_a_factory_that_ends_its_process_is_named_and_not_called_for_ever(manifest: Path) -> None:
     words = "3 worker processes in a row died while opening it and calling .*odd:make_nothing"
     with pytest.raises(ConfigError, match=words):

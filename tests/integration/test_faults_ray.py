@@ -92,6 +92,7 @@ def test_ray_that_dies_during_the_ending_after_a_signal_is_named_once(
     check_goes_on(tmp_path, job, RECORDS)
 
 
+@pytest.mark.soak
 def test_all_that_ray_starts_can_be_found_again(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:
     """Also what has given itself a title: Ray's agents stay for ever, if nobody ends them."""
     driver = begin_work(begin, tmp_path)

@@ -135,6 +135,7 @@ class Breaker(Progress):
         self._cluster.remove_node(self._node_of[psutil.Process(worker).ppid()], allow_graceful=False)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("nodes", [3], indirect=True)
 def test_a_lost_node_costs_at_most_the_steps_it_was_at(
     tmp_path: Path, cluster: Any, nodes: list[Any]
@@ -187,6 +188,7 @@ def test_a_pool_that_no_node_has_room_for_is_named_and_can_be_stopped(
     assert run(config.model_copy(update={"backend": "inline"})).complete
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("nodes", [1], indirect=True)
 def test_a_run_that_ends_before_its_first_result_leaves_no_worker_behind(
     tmp_path: Path, nodes: list[Any]

@@ -59,6 +59,7 @@ def test_an_editor_that_hangs_with_the_interpreters_lock_fails_its_record_alone(
     assert any("1 workers" in note and "has not answered for" in note for note in stalls)
 
 
+@pytest.mark.soak
 def test_a_stopped_process_is_ended_and_no_record_fails_for_it(tmp_path: Path) -> None:
     """As by a debugger, or a container that is frozen: it is nobody's fault, and happens once."""
     (tmp_path / "once").mkdir()

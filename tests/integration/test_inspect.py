@@ -37,7 +37,9 @@ def facts_of(where: str) -> dict[str, dict[str, Any]]:
     return {row["record_id"]: row for row in pq.read_table(f"{where}/results").to_pylist()}
 
 
-@pytest.mark.parametrize("backend", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.mark.parametrize(
+    "backend", ["inline", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.soak])]
+)
 def test_a_row_for_each_image_and_a_reason_where_there_is_none(tmp_path: Path, backend: str) -> None:
     manifest = make_catalogue(tmp_path / "catalogue", 60)
     (tmp_path / "catalogue" / "images" / "coffee.png").write_bytes(b"no image")

@@ -115,6 +115,7 @@ def test_plain_readers_see_each_record_once(local: tuple[Path, RunSummary]) -> N
         assert len(ids) == RECORDS and set(ids) == expected
 
 
+@pytest.mark.soak
 @pytest.mark.ray
 def test_ray_data_sees_each_record_once(local: tuple[Path, RunSummary]) -> None:
     import ray

@@ -78,6 +78,7 @@ def test_a_state_has_what_workers_are_doing(tmp_path: Path) -> None:
     assert read_live(store) is None
 
 
+@pytest.mark.soak
 @pytest.mark.ray
 def test_metrics_are_exported_and_every_query_of_ours_names_one(tmp_path: Path) -> None:
     hold = tmp_path / "hold"

@@ -190,6 +190,7 @@ def test_a_submitted_job_with_a_mistake_fails_with_one_line(tmp_path: Path, head
     assert "failed with exit code 2" in done.stdout and "Traceback" not in done.stdout, done.stdout
 
 
+@pytest.mark.soak
 def test_a_job_that_is_stopped_ends_in_order_and_goes_on(tmp_path: Path, head: Head) -> None:
     models = {
         "policy": {"type": "simulated"},

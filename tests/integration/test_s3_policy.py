@@ -141,6 +141,7 @@ def make_two_runs(call: Command) -> None:
         assert call(words).returncode == 0
 
 
+@pytest.mark.soak
 def test_who_only_looks_needs_only_to_read(command: Callable[[dict[str, Any]], Command]) -> None:
     """As docs/deploy.md says of each of these commands."""
     make_two_runs(command(POLICY))

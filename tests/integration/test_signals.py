@@ -74,6 +74,7 @@ def test_a_signal_at_any_moment_of_a_run(
     check_goes_on(tmp_path, job, RECORDS)
 
 
+@pytest.mark.soak
 @pytest.mark.ray
 @pytest.mark.parametrize("number", IN_TURN)
 def test_a_signal_while_ray_is_shut_down(
@@ -184,6 +185,7 @@ def test_a_command_that_ends_by_itself_has_no_other(tmp_path: Path, begin: Begin
     assert driver.find_processes() == {}
 
 
+@pytest.mark.soak
 @pytest.mark.ray
 @pytest.mark.parametrize("number", IN_TURN)
 def test_a_signal_while_ray_plans(tmp_path: Path, begin: Begin, number: signal.Signals) -> None:

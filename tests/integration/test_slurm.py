@@ -83,6 +83,7 @@ def sbatch(checkout: Path, ray_folder: str, config: str) -> subprocess.Completed
     )
 
 
+@pytest.mark.soak
 def test_the_job_runs_to_its_end(checkout: Path, short: str) -> None:
     done = sbatch(checkout, short, "configs/quickstart.yaml")
     assert done.returncode == 0 and "24 of 24 committed" in done.stdout, done.stdout

@@ -40,7 +40,9 @@ def row(name: str, **more: Any) -> dict[str, Any]:
     return {"record_id": name, "image": f"{name}.png", "instruction": "mirror it"} | more
 
 
-@pytest.mark.parametrize("backend", ["inline", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.mark.parametrize(
+    "backend", ["inline", pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.soak])]
+)
 def test_bad_rows_and_duplicates_become_rejects_and_the_rest_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
