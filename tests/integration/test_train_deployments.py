@@ -18,15 +18,15 @@ from mira_batch.runtime.backends.cluster import ray_session
 from mira_batch.train.grpo.run import train as train_grpo
 from mira_batch.train.run import train as train_sft
 from tests.support import ROOT
-from tests.support.models.judging import digit_model
-from tests.support.models.tiny import saying, trained_policy
+from tests.support.models.judging import digit_model, saying_model
+from tests.support.models.tiny import trained_policy
 from tests.support.runs.catalogue import make_catalogue
 from tests.support.samples import write_samples
 
 CONFIGS = ROOT / "configs/train"
 LOCAL = {"devices": ["cpu"], "dtype": "float32"}
 WORKERS = {"num": 2, "cpus": 1}
-SCORES = '{"score": [20, 15]}'
+SCORES = '{"score": [8, 9]}'
 RECORDS, ROLLOUTS = 2, 3
 
 pytestmark = [
@@ -71,7 +71,7 @@ def test_the_training_by_rollouts_in_small(cluster: None, tiny_models: Path, tmp
     }  # fmt: skip
     config["edit"]["policy"] |= {"max_tokens": 32, "devices": ["cpu"]}
     config["edit"]["workers"] = {"min": 2, "max": 2, "records_in_flight": 4, "shard_size": 1}
-    speaking = str(saying(tiny_models, "saying-scores", SCORES))
+    speaking = str(saying_model(tiny_models, SCORES))
     for member, weights in zip(
         config["rewards"]["judge"]["members"], (str(digit_model(tiny_models)), speaking), strict=True
     ):

@@ -1,4 +1,5 @@
-"""A tiny Qwen-VL whose answers begin with a digit, and judges of it: for the score-logit judge."""
+"""Tiny Qwen-VLs for judges: one whose answers begin with a digit, for the score-logit judge, and one that
+always gives the same answer."""
 
 from __future__ import annotations
 
@@ -22,6 +23,16 @@ def digit_model(tiny_models: Path, kind: str = "qwen2.5-vl") -> Path:
     directory = tiny_models / f"digits-{kind}"
     if not directory.exists():
         _write(tiny_models / kind, unfinished := directory.with_suffix(".unfinished"))
+        unfinished.rename(directory)
+    return directory
+
+
+def saying_model(tiny_models: Path, answer: str) -> Path:
+    """Directory of a tiny Qwen2.5-VL that answers this, whatever it is asked: made once for each
+    `tiny_models`."""
+    directory = tiny_models / f"saying-{answer.encode().hex()}"
+    if not directory.exists():
+        _write_saying(tiny_models / "qwen2.5-vl", unfinished := directory.with_suffix(".unfinished"), answer)
         unfinished.rename(directory)
     return directory
 
@@ -61,3 +72,27 @@ def _write(source: Path, target: Path) -> None:
     weights = load_file(target / "model.safetensors")
     weights["lm_head.weight"] = rows
     save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
+
+
+def _write_saying(source: Path, target: Path, answer: str) -> None:
+    """Silence all layers, so that what comes next depends on the last token alone, have the tokenizer take
+    the answer for one token, and the head name it after the last token of a prompt, and the end after it."""
+    import torch
+
+    backend = backend_of(source)
+    model, processor = backend.model, backend.processor
+    tokenizer = processor.tokenizer
+    tokenizer.add_tokens([answer])
+    (start,), (whole,) = tokenizer("\n")["input_ids"], tokenizer(answer)["input_ids"]
+    model.resize_token_embeddings(max(whole + 1, model.get_input_embeddings().num_embeddings))
+    said = [start, whole, tokenizer.convert_tokens_to_ids("<|im_end|>")]
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "visual" not in name and name.endswith(("o_proj.weight", "down_proj.weight")):
+                weight.zero_()
+        hidden = model.model.language_model.norm(model.get_input_embeddings().weight[said[:-1]])
+        head = model.get_output_embeddings().weight
+        head.zero_()
+        head[said[1:]] = 40.0 * torch.linalg.pinv(hidden).T
+    model.save_pretrained(target)
+    processor.save_pretrained(target)

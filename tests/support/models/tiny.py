@@ -30,20 +30,9 @@ _STEPS, _BATCH = 60, 6
 
 def trained_policy(tiny_models: Path) -> Path:
     """Directory of a tiny Qwen2.5-VL that answers `FIRST` and `THEN`; trained once for each `tiny_models`."""
-    return _train_once(
-        tiny_models, "trained-policy", {FIRST: format_action(FIRST), THEN: format_action(THEN)}
-    )
-
-
-def saying(tiny_models: Path, name: str, answer: str) -> Path:
-    """Directory of a tiny Qwen2.5-VL that gives this answer to whatever it is asked; trained once."""
-    return _train_once(tiny_models, name, {FIRST: answer, THEN: answer})
-
-
-def _train_once(tiny_models: Path, name: str, answers: dict[Edit | StopAction, str]) -> Path:
-    directory = tiny_models / name
+    directory = tiny_models / "trained-policy"
     if not directory.exists():
-        _train(tiny_models / "qwen2.5-vl", unfinished := directory.with_suffix(".unfinished"), answers)
+        _train(tiny_models / "qwen2.5-vl", unfinished := directory.with_suffix(".unfinished"))
         unfinished.rename(directory)
     return directory
 
@@ -83,17 +72,16 @@ def a_step(index: int, before: Frame, after: Frame, edit: str = "", accepted: bo
     return Step(index, "", named, f"<edit>{named}</edit>", 0, 0, before.digest, after.digest, accepted)
 
 
-def _train(source: Path, target: Path, said: dict[Edit | StopAction, str]) -> None:
-    """Teach a tiny model the answers to requests before and after the first edit: cross-entropy on the tokens
-    of the answer, over random requests."""
+def _train(source: Path, target: Path) -> None:
+    """Teach a tiny model the two answers: cross-entropy on the answer's tokens, over random requests."""
     import torch
 
     policy = policy_of(source)
     model, processor = policy.model, policy.processor
     draw = random.Random(0)
     answers = {
-        kind: processor.tokenizer(answer + "<|im_end|>", return_tensors="pt")["input_ids"]
-        for kind, answer in said.items()
+        kind: processor.tokenizer(format_action(kind) + "<|im_end|>", return_tensors="pt")["input_ids"]
+        for kind in (FIRST, THEN)
     }
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
