@@ -41,6 +41,8 @@ class StopReason(StrEnum):
     """The same edit took the same image to the same result a second time: the loop runs in circles."""
     time_limit = "time_limit"
     """The record's steps took `limits.max_seconds_per_record`."""
+    laid_down = "laid_down"
+    """The edits of its `branch` were carried out, and that asks for nothing more."""
 
 
 FINISHED = frozenset({StopReason.policy_stop, StopReason.judge_satisfied})
@@ -123,6 +125,18 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
+class LaidDown:
+    """Edits that a record carries out before anybody is asked for one."""
+
+    edits: tuple[str, ...]
+    """In their order; may be empty."""
+    first: int
+    """Number of the step that the first of them makes."""
+    stop: bool
+    """Whether the record ends after them, and no policy is asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class EditTask:
     """One record to run: what to edit is fetched separately, since images are large."""
 
@@ -134,6 +148,8 @@ class EditTask:
     """The complex instruction: one or several edits as a person writes them."""
     metadata: str = "{}"
     """The record's other columns as a JSON object. Only a judge that is told to looks at them."""
+    laid_down: LaidDown | None = None
+    """Edits that it begins with; None: its policy names all."""
 
 
 @dataclass(frozen=True, slots=True)
