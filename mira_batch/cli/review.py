@@ -46,6 +46,10 @@ def report(
         list[str] | None,
         typer.Option("--scores", metavar="EVALUATION", help="Its scores, with the results; repeatable."),
     ] = None,
+    counterfactual: Annotated[
+        str | None,
+        typer.Option("--counterfactual", metavar="DIR", help="What each step was worth, which one ruined it."),
+    ] = None,
     stratify: Annotated[
         str,
         typer.Option("--stratify", metavar="COLUMN", help="Each of its values has its share of a sample."),
@@ -62,10 +66,10 @@ def report(
         raise ConfigError("give --sample or --all, one of them")
     if stratify and not review:
         raise ConfigError("--stratify is for the sample of a --review")
-    if review and (full or against or scores):
+    if review and (full or against or scores or counterfactual):
         raise ConfigError(
-            "--full, --against and --scores are for the report; a review shows all pixels anyway, and who "
-            "reviews shouldn't know the scores"
+            "--full, --against, --scores and --counterfactual are for the report; a review shows all pixels "
+            "anyway, and who reviews shouldn't know the scores"
         )
     settings = load_run(run, config, set_ or ())
     if not isinstance(settings, BulkEditConfig):
@@ -78,6 +82,7 @@ def report(
             anew=True,
             against=None if against is None else make_absolute(against),
             scores=[make_absolute(place).rstrip("/") for place in scores or ()],
+            counterfactual=None if counterfactual is None else make_absolute(counterfactual).rstrip("/"),
         )
         _print_report(write_report(settings, runner.status(job), form), as_json)
         return
@@ -95,12 +100,16 @@ def report(
 
 def _print_report(found: Report, as_json: bool) -> None:
     if as_json:
-        print_json({"report": found.page, "scores": [asdict(join) for join in found.joins]})
+        credit = {} if found.credit is None else {"counterfactual": asdict(found.credit)}
+        print_json({"report": found.page, "scores": [asdict(join) for join in found.joins]} | credit)
         return
     print_text(f"report: {found.page}")
     for join in found.joins:
         left = "".join(f", {words}" for words in join.describe())
         print_text(f"scores of {join.evaluation}: {join.joined:,} about results of this run{left}")
+    if (credit := found.credit) is not None:
+        left = f", {credit.absent:,} of another" if credit.absent else ""
+        print_text(f"counterfactual {credit.counterfactual}: {credit.joined:,} trajectories of this run{left}")
 
 
 @app.command(cls=Command)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,6 +14,9 @@ STEPS_FILE, RESULT_FILE = "steps.parquet", "result.json"
 COUNTERFACTUAL_FORM = "1"
 """Raised when a column means something else than before."""
 FORM_KEY = b"mira_batch.counterfactual"
+"""Where a file's schema says it."""
+STATES, LAID = "states", "laid"
+"""Its two runs, `<uri>/<name>/run`: from each state the policy goes on; edits are laid down, nobody is asked."""
 _COUNTS = pa.list_(pa.struct([("kind", pa.string()), ("count", pa.int32())]))
 
 VALUED_STEPS = pa.schema(
@@ -59,6 +59,21 @@ VALUED_STEPS = pa.schema(
 """A row of `steps.parquet`: a step of a trajectory."""
 
 
+def name_state(trajectory: str, steps: int) -> str:
+    """The record of `STATES` that goes on after so many steps of a trajectory, by its name in its run."""
+    return f"{trajectory} after {steps}"
+
+
+def name_drop(trajectory: str, step: int) -> str:
+    """The record of `LAID` that is a trajectory without this step."""
+    return f"{trajectory} without {step}"
+
+
+def name_end(trajectory: str) -> str:
+    """The record of `LAID` that is a trajectory as it ended."""
+    return f"{trajectory} as it ended"
+
+
 def read_counterfactual(uri: str, storage: StorageConfig | None = None) -> pa.Table:
     """What each step of the trajectories was worth, a row of `VALUED_STEPS` each.
 
@@ -85,19 +100,3 @@ def read_counterfactual(uri: str, storage: StorageConfig | None = None) -> pa.Ta
     if form != COUNTERFACTUAL_FORM:
         raise StoreError(f"{where}: has the form {form!r}, and this release reads {COUNTERFACTUAL_FORM}")
     return found
-
-
-def read_counterfactual_result(uri: str, storage: StorageConfig) -> dict[str, Any]:
-    """Its `result.json`: which run it is about, and what its counts are.
-
-    Args:
-        uri: as of `read_counterfactual`.
-        storage: how it is reached.
-
-    Raises:
-        StoreError: it is not done yet.
-    """
-    store = open_store(uri, storage, make=False)
-    if (data := store.get(RESULT_FILE)) is None:
-        raise StoreError(f"{uri}: holds no counterfactual that is done; run the command to its end")
-    return json.loads(data)

@@ -113,8 +113,10 @@ def test_what_a_step_did_for_the_end_is_the_score_without_it(
     for row in rows:
         if row["action"] == "stop":
             assert row["drop_effect"] is None and row["judged_drops"] == 0
-        elif row["ruined"]:  # without the wrong edit the others, which were right, are there
-            assert row["drop_effect"] < 0 and row["drop_score"] > row["end_score"]
+        elif row["ruined"] and row["step"]:  # without the wrong edit the one before it, which was right, counts
+            assert row["drop_effect"] < 0 and row["drop_score"] > row["end_score"] == 0
+        elif row["ruined"]:  # without it nothing was made, which is worth as little
+            assert row["drop_effect"] == row["drop_score"] == row["end_score"] == 0
         elif row["record_id"] not in ruined:  # one of three clauses is missing
             assert row["drop_effect"] > 0 and row["drop_score"] < row["end_score"] == 1.0
 
@@ -160,7 +162,9 @@ def test_a_run_that_nothing_ruined_names_no_step(world: tuple[Path, list[str]]) 
     assert {row["advantage"] for row in rows} == {0.0} and {row["end_score"] for row in rows} == {1.0}
 
 
-@pytest.mark.parametrize("phase", range(4))
+@pytest.mark.parametrize(
+    "phase", [1, pytest.param(0, marks=pytest.mark.soak), 2, pytest.param(3, marks=pytest.mark.soak)]
+)
 def test_the_same_command_goes_on_wherever_it_was_cut(
     found: tuple[Path, dict[str, Any]], trunk: str, tmp_path: Path, phase: int
 ) -> None:

@@ -24,13 +24,13 @@ from mira_batch.core.errors import ConfigError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.lease import lease
-from mira_batch.storage.counterfactual import RESULT_FILE, STEPS_FILE, VALUED_STEPS
+from mira_batch.storage.counterfactual import LAID, RESULT_FILE, STATES, STEPS_FILE, VALUED_STEPS, name_state
 from mira_batch.storage.run.calls import read_last_config
 from mira_batch.storage.run.layout import read_edit_run
 from mira_batch.storage.run.result_file import results_file
 from mira_batch.storage.stores import Store, check_create_only, open_store
 from mira_batch.train.counterfactual.plan import Plan, make_plan
-from mira_batch.train.counterfactual.states import LAID, STATES, list_laid, write_manifests
+from mira_batch.train.counterfactual.states import list_laid, write_manifests
 from mira_batch.train.counterfactual.steps import (
     End,
     check_laid,
@@ -142,7 +142,7 @@ def _go_on(
         for _, record, branch in list_laid(chosen.trajectories, drops)
     }
     states = {
-        each.name_state(k): ends[STATES].get(each.name_state(k), [End(None, "rejected")] * numbers[STATES])
+        name_state(each.name, k): ends[STATES].get(name_state(each.name, k), [End(None, "rejected")] * numbers[STATES])
         for each in chosen.trajectories
         for k in range(len(each.edits) + 1)
     }

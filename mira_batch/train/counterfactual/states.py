@@ -14,12 +14,12 @@ from typing import Any
 from mira_batch.config.edit import InputConfig
 from mira_batch.config.shared import Columns, StorageConfig
 from mira_batch.core.errors import ConfigError
+from mira_batch.storage.counterfactual import LAID, STATES, name_drop, name_end, name_state
 from mira_batch.storage.run.originals import open_originals
 from mira_batch.storage.stores import Store, open_store
 from mira_batch.train.counterfactual.trajectories import Trajectory
 from mira_batch.train.record import put_once
 
-STATES, LAID = "states", "laid"
 _ORIGINALS = "originals"
 _AT_ONCE = 64
 
@@ -28,7 +28,7 @@ def list_states(trajectories: Iterable[Trajectory]) -> Iterator[tuple[Trajectory
     """Each state that the policy goes on from: its trajectory, its record's name, and the branch."""
     for each in trajectories:
         for steps in range(len(each.edits) + 1):
-            yield each, each.name_state(steps), {"work_id": each.work_id, "steps": steps}
+            yield each, name_state(each.name, steps), {"work_id": each.work_id, "steps": steps}
 
 
 def list_laid(
@@ -36,10 +36,10 @@ def list_laid(
 ) -> Iterator[tuple[Trajectory, str, dict[str, Any]]]:
     """Each end that is made anew, as `list_states`: as it was, and with `drops` without each step."""
     for each in trajectories:
-        yield each, each.end, {"work_id": each.work_id, "steps": len(each.edits), "stop": True}
+        yield each, name_end(each.name), {"work_id": each.work_id, "steps": len(each.edits), "stop": True}
         for step, edits in each.list_drops() if drops else ():
             branch = {"work_id": each.work_id, "steps": step, "edits": list(edits), "stop": True}
-            yield each, each.name_drop(step), branch
+            yield each, name_drop(each.name, step), branch
 
 
 def write_manifests(

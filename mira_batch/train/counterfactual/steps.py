@@ -14,6 +14,7 @@ from mira_batch.config.counterfactual import CounterfactualConfig
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.types import ErrorKind, Status
 from mira_batch.storage import schema
+from mira_batch.storage.counterfactual import name_drop, name_end, name_state
 from mira_batch.storage.run.history import read_result_file
 from mira_batch.storage.run.results import result_files, tell_unfinished
 from mira_batch.train.advantages import (
@@ -113,9 +114,9 @@ def value_trajectory(each: Trajectory, states: Ends, laid: Ends, config: Counter
         config: how sure one must be.
     """
     nothing = [End(None, ABSENT)] * config.continuations
-    reached = [states.get(each.name_state(k), nothing) for k in range(len(each.edits) + 1)]
+    reached = [states.get(name_state(each.name, k), nothing) for k in range(len(each.edits) + 1)]
     values = [measure_value([end.score for end in ends]) for ends in reached]
-    end = measure_value([found.score for found in laid[each.end]])
+    end = measure_value([found.score for found in laid[name_end(each.name)]])
     if each.stopped:  # the STOP is an action like any other, and its end is there
         values.append(Value(end.mean, None if end.mean is None else KNOWN_END, end.count))
     advantages = measure_steps(values, config.confidence)
@@ -170,7 +171,7 @@ def _describe_values(before: Value, after: Value, advantage: StepAdvantage) -> d
 
 
 def _describe_drop(each: Trajectory, number: int, laid: Ends, end: float | None) -> dict[str, Any]:
-    ends = laid.get(each.name_drop(number), ())
+    ends = laid.get(name_drop(each.name, number), ())
     value = measure_value([found.score for found in ends])
     known = value.mean is not None and end is not None
     return {

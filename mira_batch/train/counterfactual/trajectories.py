@@ -63,19 +63,6 @@ class Trajectory:
         """What it is called among the others of its run."""
         return name_rollout(self.record_id, self.rollout)
 
-    def name_state(self, steps: int) -> str:
-        """The record that goes on after so many of its steps."""
-        return f"{self.name} after {steps}"
-
-    def name_drop(self, step: int) -> str:
-        """The record that is this trajectory without a step."""
-        return f"{self.name} without {step}"
-
-    @property
-    def end(self) -> str:
-        """The record that is this trajectory as it ended."""
-        return f"{self.name} as it ended"
-
     def list_drops(self) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Each step that can be left out, and the edits that are then laid down: those that followed it. What
         the judge in the loop rolled back is in no image, and neither left out nor laid down."""
