@@ -71,7 +71,9 @@ def _print_result(result: dict[str, Any], settings: CounterfactualConfig) -> Non
     for what, words in (("continuations", "continuations"), ("laid_down", "laid down")):
         found = result[what]
         left = ", ".join(f"{kind} {count:,}" for kind, count in found["left_out"].items())
-        print_text(f"{words}: {found['judged']:,} of {found['ends']:,} judged" + (f"; {left}" if left else ""))
+        print_text(
+            f"{words}: {found['judged']:,} of {found['ends']:,} judged" + (f"; {left}" if left else "")
+        )
     if names := result["unusable"]["names"]:
         more = result["unusable"]["records"] - len(names[:_MOST_SHOWN])
         print_text(

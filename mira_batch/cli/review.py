@@ -48,7 +48,9 @@ def report(
     ] = None,
     counterfactual: Annotated[
         str | None,
-        typer.Option("--counterfactual", metavar="DIR", help="What each step was worth, which one ruined it."),
+        typer.Option(
+            "--counterfactual", metavar="DIR", help="What each step was worth, which one ruined it."
+        ),
     ] = None,
     stratify: Annotated[
         str,
@@ -109,7 +111,9 @@ def _print_report(found: Report, as_json: bool) -> None:
         print_text(f"scores of {join.evaluation}: {join.joined:,} about results of this run{left}")
     if (credit := found.credit) is not None:
         left = f", {credit.absent:,} of another" if credit.absent else ""
-        print_text(f"counterfactual {credit.counterfactual}: {credit.joined:,} trajectories of this run{left}")
+        print_text(
+            f"counterfactual {credit.counterfactual}: {credit.joined:,} trajectories of this run{left}"
+        )
 
 
 @app.command(cls=Command)

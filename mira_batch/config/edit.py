@@ -47,8 +47,8 @@ class InputConfig(ManifestConfig):
     branches: Location | None = Field(default=None, exclude_if=lambda run: run is None)
     """The directory of an earlier run of this job: each record begins from a state of one of its
     trajectories, which the manifest's column `branch` names by `work_id` and `steps`, how many of its steps
-    are taken as they are; it may also name `edits` that are then carried out (docs/learning.md). Such a run is no part of the catalogue. None: each begins with
-    its image."""
+    are taken as they are; it may also name `edits` that are then carried out (docs/learning.md). Such a run
+    is no part of the catalogue. None: each begins with its image."""
 
     @model_validator(mode="after")
     def _carries_states(self) -> InputConfig:

@@ -55,7 +55,8 @@ _GRPO = """# Teaching a policy by its own rollouts
 """
 _COUNTERFACTUAL = """# Which step ruined it
 
-`mira-batch counterfactual --config FILE` ([counterfactual.md](counterfactual.md)). Its judges are those of evaluate.
+`mira-batch counterfactual --config FILE` ([counterfactual.md](counterfactual.md)). Its judges are those of
+the evaluate job.
 """
 
 

@@ -63,7 +63,9 @@ class Credited:
         self.join = CreditJoin(uri, len(self._rows), len(rows) - len(self._rows))
         """How they fit."""
         if not self._rows:
-            raise RunConflict(f"--counterfactual {uri}: looked at no trajectory of {store.uri}; name its own run")
+            raise RunConflict(
+                f"--counterfactual {uri}: looked at no trajectory of {store.uri}; name its own run"
+            )
         self._places: dict[str, dict[tuple[str, int], tuple[int, int]]] = {}
 
     def pick(self, most: int) -> list[int]:
@@ -72,7 +74,9 @@ class Credited:
         Args:
             most: how many.
         """
-        looked_at = [(self._tell(work) != RUINED, at) for at, work in enumerate(self._works) if work in self._rows]
+        looked_at = [
+            (self._tell(work) != RUINED, at) for at, work in enumerate(self._works) if work in self._rows
+        ]
         return [at for _, at in sorted(looked_at)[:most]]
 
     def tell(self, card: Card) -> str:
@@ -134,7 +138,9 @@ class Credited:
             entries.append(
                 Entry("The end without it", picture, caption="all other edits", score=row["drop_score"])
             )
-        tried = [(each["score"], -number) for number, each in enumerate(row["tried"]) if each["score"] is not None]
+        tried = [
+            (each["score"], -number) for number, each in enumerate(row["tried"]) if each["score"] is not None
+        ]
         if tried and not row["left_out"]:  # then they are numbered as the rollouts are
             score, number = max(tried)
             picture = self._find_result(STATES, name_state(name, ruin), -number)
@@ -148,7 +154,9 @@ class Credited:
         if run not in self._places:
             self._places[run] = {
                 (row["record_id"], row["rollout"] or 0): (shard_in(file), place)
-                for file, table in read_columns(uri, ("record_id", "rollout"), schema.RESULTS, self._storage, _raise)
+                for file, table in read_columns(
+                    uri, ("record_id", "rollout"), schema.RESULTS, self._storage, _raise
+                )
                 for place, row in enumerate(table.to_pylist())
             }
         if (place := self._places[run].get((record, rollout))) is None:

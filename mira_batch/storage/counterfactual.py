@@ -1,4 +1,5 @@
-"""What each step of trajectories was worth: the rows that `mira-batch counterfactual` writes, and their reader."""
+"""What each step of trajectories was worth: the rows that `mira-batch counterfactual` writes, and their
+reader."""
 
 from __future__ import annotations
 
@@ -16,8 +17,16 @@ COUNTERFACTUAL_FORM = "1"
 FORM_KEY = b"mira_batch.counterfactual"
 """Where a file's schema says it."""
 STATES, LAID = "states", "laid"
-"""Its two runs, `<uri>/<name>/run`: from each state the policy goes on; edits are laid down, nobody is asked."""
+"""Its two runs, `<uri>/<name>/run`: the policy goes on from each state; edits are laid down, and nobody is
+asked."""
 _COUNTS = pa.list_(pa.struct([("kind", pa.string()), ("count", pa.int32())]))
+_TRY = pa.struct(
+    [
+        ("edit", pa.string()),  # its next one; null: STOP
+        ("score", pa.float64()),  # of the end that it came to; null: not judged
+        ("steps", pa.int32()),  # of that in all
+    ]
+)
 
 VALUED_STEPS = pa.schema(
     [
@@ -31,7 +40,7 @@ VALUED_STEPS = pa.schema(
         ("accepted", pa.bool_()),  # false: the judge in the loop rolled it back
         ("image_before", pa.string()),  # digests of the images around it
         ("image_after", pa.string()),
-        # Values are mean scores of what the policy made from a state, in [0, 1]; null: no such end has a score
+        # Values are mean scores of what the policy made from a state, in [0, 1]; null: none has a score
         ("value_before", pa.float64()),
         ("value_before_error", pa.float64()),  # standard error; null of fewer than two scores
         ("judged_before", pa.int32()),  # scores that it is the mean of
@@ -49,9 +58,7 @@ VALUED_STEPS = pa.schema(
         ("drop_error", pa.float64()),  # standard error of that
         ("judged_drops", pa.int32()),  # scores that it is the mean of
         ("drop_effect", pa.float64()),  # end_score - drop_score: above 0 the step did good
-        ("tried", pa.list_(pa.struct([("edit", pa.string()), ("score", pa.float64()), ("steps", pa.int32())]))),
-        # what the policy did in its place, from value_before's state: its next edit (null: STOP), the score of
-        # the end that it came to (null: not judged), and the steps of that in all
+        ("tried", pa.list_(_TRY)),  # what the policy did in its place, rollout by rollout
         ("left_out", _COUNTS),  # continuations from the state before it without a score, by kind of fault
         ("drops_left_out", _COUNTS),  # the same of the trajectory without it
     ]

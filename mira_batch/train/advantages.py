@@ -146,8 +146,8 @@ def measure_steps(values: Sequence[Value], confidence: float = 0.95) -> list[Ste
     together, by Bonferroni.
 
     Args:
-        values: of the states in their order, one more than there are steps. An end that is there has the error
-            `KNOWN_END` and counts as one score.
+        values: of the states in their order, one more than there are steps. An end that is there has the
+            error `KNOWN_END` and counts as one score.
         confidence: that all intervals hold.
     """
     pairs = list(zip(values, values[1:], strict=False))

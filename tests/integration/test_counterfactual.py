@@ -16,13 +16,17 @@ from mira_batch.config.counterfactual import CounterfactualConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, RunConflict, RunStopped, StoreError
+from mira_batch.core.receipts import RunSummary
 from mira_batch.core.stop_request import StopRequest
+from mira_batch.report.write import Form, Report, write_report
 from mira_batch.storage.counterfactual import VALUED_STEPS
 from mira_batch.storage.stores import open_store
 from mira_batch.train.counterfactual.run import find_values, plan
 from mira_batch.train.world.manifest import write_manifest
 from mira_batch.train.world.tasks import generate_tasks
 from tests.support.runs.edits import verify_edits
+from tests.unit.report.browsers import FOUND, MISSING, browse, opened
+from tests.unit.report.parse import parse_page
 
 WORLD = "mira_batch.train.world"
 TRIES = 3
@@ -113,7 +117,9 @@ def test_what_a_step_did_for_the_end_is_the_score_without_it(
     for row in rows:
         if row["action"] == "stop":
             assert row["drop_effect"] is None and row["judged_drops"] == 0
-        elif row["ruined"] and row["step"]:  # without the wrong edit the one before it, which was right, counts
+        elif (
+            row["ruined"] and row["step"]
+        ):  # without the wrong edit the one before it, which was right, counts
             assert row["drop_effect"] < 0 and row["drop_score"] > row["end_score"] == 0
         elif row["ruined"]:  # without it nothing was made, which is worth as little
             assert row["drop_effect"] == row["drop_score"] == row["end_score"] == 0
@@ -121,7 +127,9 @@ def test_what_a_step_did_for_the_end_is_the_score_without_it(
             assert row["drop_effect"] > 0 and row["drop_score"] < row["end_score"] == 1.0
 
 
-def test_what_was_tried_in_its_place_is_told(found: tuple[Path, dict[str, Any]], ruined: dict[str, int]) -> None:
+def test_what_was_tried_in_its_place_is_told(
+    found: tuple[Path, dict[str, Any]], ruined: dict[str, int]
+) -> None:
     rows = read_counterfactual(str(found[0])).to_pylist()
     (row,) = [row for row in rows if row["ruined"] and row["step"] == 1]
     assert [(each["score"], each["steps"]) for each in row["tried"]] == [(1.0, 3)] * TRIES
@@ -145,7 +153,9 @@ def test_counts_add_up_and_the_plan_said_what_it_takes(
     assert sum(judged) == planned.judgings and result["unusable"] == {"records": 0, "names": []}
     assert result["steps"] == steps + 4 == result["with_advantage"]
     assert result["with_drop_effect"] == result["edits"] == steps
-    states, laid = (read_outputs(str(output / name / "run"), ["num_steps", "branch"]) for name in ("states", "laid"))
+    states, laid = (
+        read_outputs(str(output / name / "run"), ["num_steps", "branch"]) for name in ("states", "laid")
+    )
     own = sum(row["num_steps"] - row["branch"]["steps"] for row in (*states.to_pylist(), *laid.to_pylist()))
     assert own >= planned.edits and own <= planned.most_edits
     for name in ("states", "laid"):
@@ -186,12 +196,16 @@ def test_the_same_command_goes_on_wherever_it_was_cut(
     assert find_values(config, told.append) == result and "complete already" in told[-1]
 
 
-def test_another_counterfactual_is_refused_in_its_place(found: tuple[Path, dict[str, Any]], trunk: str) -> None:
+def test_another_counterfactual_is_refused_in_its_place(
+    found: tuple[Path, dict[str, Any]], trunk: str
+) -> None:
     with pytest.raises(RunConflict, match=r"learning\.continuations"):
         find_values(configure(trunk, found[0], continuations=TRIES + 1), lambda text: None)
 
 
-def test_what_cannot_be_had_is_left_out_named_and_counted(world: tuple[Path, list[str]], tmp_path: Path) -> None:
+def test_what_cannot_be_had_is_left_out_named_and_counted(
+    world: tuple[Path, list[str]], tmp_path: Path
+) -> None:
     """An image of a step is gone: the states from there on can't be had, and no value is made up for them."""
     folder, names = world
     given = edit_settings(folder, {}, run_id="referenced")
@@ -229,3 +243,56 @@ def test_what_is_no_source_is_refused_before_anything_is_spent(
             find_values(configure(uri, tmp_path / "out", **more), lambda text: None)
     assert not (tmp_path / "out" / "states").exists()
 
+
+# In the report
+
+
+@pytest.fixture(scope="module")
+def shown(
+    world: tuple[Path, list[str]], trunk: str, found: tuple[Path, dict[str, Any]], ruined: dict[str, int]
+) -> Report:
+    config = load_config(edit_settings(world[0], ruined))
+    summary = RunSummary(trunk, "trunk", planned=4, committed=4)
+    return write_report(config, summary, Form(most=3, anew=True, counterfactual=str(found[0])))
+
+
+def test_the_report_has_the_curve_and_pictures_of_the_step(shown: Report, ruined: dict[str, int]) -> None:
+    page = parse_page(Path(shown.page).read_text(encoding="utf-8"))
+    assert shown.credit is not None and (shown.credit.joined, shown.credit.absent) == (4, 0)
+    records, per = page.data["records"], page.data["per"]
+    assert len(records) == 3 and "a step ruined it" in {record["credit"] for record in records}
+    for place, record in enumerate(records):
+        credit = page.chunks[f"strips-{place // per}"][place % per]["credit"]
+        labels = [entry["label"] for entry in credit["pictures"]["entries"]]
+        if (step := ruined.get(record["id"])) is None:
+            assert (record["credit"], credit["ruin"], labels) == ("no step can be named", None, [])
+            assert credit["values"] == [[1.0, 0.0]] * 5 and credit["end"] == 1.0
+            continue
+        assert (record["credit"], credit["ruin"]) == ("a step ruined it", step)
+        after = [f"Before step {step + 1}", f"After step {step + 1}", "The end without it", "Another end"]
+        assert labels == after and all("picture" in entry for entry in credit["pictures"]["entries"])
+        assert credit["values"] == [[1.0, 0.0]] * (step + 1) + [[0.0, 0.0]] * 2
+        assert [each["advantage"] for each in credit["steps"]] == [0.0] * step + [-1.0, 0.0]
+
+
+@pytest.mark.skipif(FOUND is None, reason=MISSING)
+def test_a_browser_draws_it(shown: Report, ruined: dict[str, int]) -> None:
+    with browse() as browser, opened(browser, f"file://{shown.page}") as page:
+        page.set_default_timeout(60_000)
+        spoilt = page.locator("article", has_text="ruined it").first
+        spoilt.locator(".credit svg").wait_for()
+        assert spoilt.locator(".credit line.ruin").count() == 1
+        assert spoilt.locator(".credit .worth li.ruin b").inner_text() == "−1.00"
+        assert spoilt.locator(".credit .trajectory img").count() == 4
+        page.locator("#chart-credit button", has_text="a step ruined it").click()
+        assert set(page.locator("article h3 bdi").all_inner_texts()) <= set(ruined)
+
+
+def test_a_counterfactual_of_another_run_is_refused(
+    world: tuple[Path, list[str]], found: tuple[Path, dict[str, Any]]
+) -> None:
+    given = edit_settings(world[0], {}, run_id="else", first=1)
+    config = load_config(given)
+    summary = run(config)
+    with pytest.raises(RunConflict, match="looked at no trajectory"):
+        write_report(config, summary, Form(anew=True, counterfactual=str(found[0])))

@@ -1,6 +1,6 @@
 /* What each step of a record was worth: the curve of the state's value, and pictures of the step that ruined it. */
 
-const plot = { step: 56, height: 84, margin: 8 };
+const curve = { step: 56, height: 84, margin: 8, left: 20 };
 
 function makeCredit(credit) {
   const title = credit.ruin === null ? "No step can be named that ruined it" : `Step ${credit.ruin + 1} ruined it`;
@@ -17,13 +17,17 @@ function sayCredit(credit) {
 
 /** The curve of value over states; one that is not known leaves a gap. */
 function drawValues(credit) {
-  const { step, height, margin } = plot;
-  const width = step * (credit.values.length - 1) + 2 * margin;
-  const x = (place) => margin + step * place;
+  const { step, height, margin, left } = curve;
+  const width = left + step * (credit.values.length - 1) + margin;
+  const x = (place) => left + step * place;
   const y = (value) => margin + (1 - Math.min(Math.max(value, 0), 1)) * (height - 2 * margin);
   const said = credit.values.map(([value]) => (value === null ? "unknown" : value.toFixed(2))).join(", ");
   const svg = drawShape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `values: ${said}` });
-  for (const value of [0, 1]) svg.append(drawShape("line", { class: "edge", x1: 0, x2: width, y1: y(value), y2: y(value) }));
+  for (const value of [0, 1]) {
+    const label = drawShape("text", { x: 0, y: y(value) + 4 });
+    label.textContent = value;
+    svg.append(drawShape("line", { class: "edge", x1: left - 6, x2: width, y1: y(value), y2: y(value) }), label);
+  }
   credit.values.forEach(([value, error], place) => {
     if (value === null) return;
     const next = credit.values[place + 1]?.[0] ?? null;
@@ -47,7 +51,7 @@ function drawShape(tag, attributes) {
 function makeSteps(credit) {
   const list = make("ol", { class: "worth" });
   credit.steps.forEach((each, place) => {
-    const effect = each.effect === null ? null : `for the end ${signed(each.effect)}`;
+    const effect = each.effect === null ? null : `did ${signed(each.effect)} for the end`;
     list.append(make("li", { class: place === credit.ruin ? "ruin" : null },
       make("span", { dir: "auto" }, each.edit || "STOP"),
       make("b", {}, each.advantage === null ? "unknown" : signed(each.advantage)),

@@ -41,7 +41,11 @@ class Plan:
 
     def describe(self) -> list[str]:
         """In words, a line each."""
-        left = [f"{kind.replace('_', ' ')} {count:,}" for kind, count in self.rows.items() if kind != "chosen" and count]
+        left = [
+            f"{kind.replace('_', ' ')} {count:,}"
+            for kind, count in self.rows.items()
+            if kind != "chosen" and count
+        ]
         lines = [
             f"{self.rows['chosen']:,} trajectories of {self.steps:,} steps"
             + (f"; of the run's others {', '.join(left)}" if left else ""),
@@ -50,7 +54,9 @@ class Plan:
         ]
         took = [f"{kind} {seconds / 3600:,.2f} h" for kind, seconds in self.seconds.items() if seconds >= 1]
         if took or self.cost:
-            dollars = [f"{self.cost:,.2f} US dollars of endpoints, the judge's not counted"] if self.cost else []
+            dollars = (
+                [f"{self.cost:,.2f} US dollars of endpoints, the judge's not counted"] if self.cost else []
+            )
             lines.append(f"by what the run took for an edit: {', '.join([*took, *dollars])}")
         return lines
 

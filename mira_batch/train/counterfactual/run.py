@@ -136,13 +136,17 @@ def _go_on(
     uri, drops = config.run.rstrip("/"), config.drops > 0
     sources = write_manifests(chosen.trajectories, uri, store, config.storage, drops)
     numbers = {STATES: config.continuations, LAID: max(config.drops, 1)}
-    ends = {name: _reach(config, base, store, sources[name], name, numbers[name], note, stop) for name in numbers}
+    ends = {
+        name: _reach(config, base, store, sources[name], name, numbers[name], note, stop) for name in numbers
+    }
     lengths = {
         record: branch["steps"] + len(branch.get("edits", ()))
         for _, record, branch in list_laid(chosen.trajectories, drops)
     }
     states = {
-        name_state(each.name, k): ends[STATES].get(name_state(each.name, k), [End(None, "rejected")] * numbers[STATES])
+        name_state(each.name, k): ends[STATES].get(
+            name_state(each.name, k), [End(None, "rejected")] * numbers[STATES]
+        )
         for each in chosen.trajectories
         for k in range(len(each.edits) + 1)
     }

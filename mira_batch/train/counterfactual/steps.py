@@ -87,7 +87,9 @@ def _make_end(row: Mapping[str, Any], scored: Scored | None) -> End:
     return End(scored.score, None, edits)
 
 
-def check_laid(ends: Mapping[str, list[End]], lengths: Mapping[str, int], number: int) -> dict[str, list[End]]:
+def check_laid(
+    ends: Mapping[str, list[End]], lengths: Mapping[str, int], number: int
+) -> dict[str, list[End]]:
     """The ends of laid-down records, those without a score that are not there, or were cut short.
 
     Args:
@@ -104,7 +106,9 @@ def check_laid(ends: Mapping[str, list[End]], lengths: Mapping[str, int], number
     }
 
 
-def value_trajectory(each: Trajectory, states: Ends, laid: Ends, config: CounterfactualConfig) -> list[dict[str, Any]]:
+def value_trajectory(
+    each: Trajectory, states: Ends, laid: Ends, config: CounterfactualConfig
+) -> list[dict[str, Any]]:
     """The rows of schema `VALUED_STEPS` of a trajectory.
 
     Args:
@@ -208,5 +212,3 @@ def describe_ends(ends: Iterator[End] | Sequence[End]) -> dict[str, Any]:
     kinds = Counter(end.left_out or "judged" for end in ends)
     judged = kinds.pop("judged", 0)
     return {"ends": judged + kinds.total(), "judged": judged, "left_out": dict(sorted(kinds.items()))}
-
-

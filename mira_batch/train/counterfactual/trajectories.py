@@ -22,8 +22,8 @@ from mira_batch.storage.run.history import read_columns, read_result_file, shard
 from mira_batch.storage.run.results import fill_added, result_files
 
 _HEAD = ("record_id", "rollout", "work_id", "status", "num_steps")
-_WHOLE = ("record_id", "rollout", "work_id", "instruction", "stop_reason", "source", "source_digest", "metadata",
-          "seconds", "cost")  # fmt: skip
+_WHOLE = ("record_id", "rollout", "work_id", "instruction", "stop_reason", "source", "source_digest",
+          "metadata", "seconds", "cost")  # fmt: skip
 _OF_STEPS = ("instruction", "accepted", "before", "after")
 _NAMED = 5
 
@@ -106,17 +106,25 @@ def choose_trajectories(config: CounterfactualConfig) -> Chosen:
                 places[name] = (shard_in(file), place)
     if missing := sorted(wanted - met):
         shown = ", ".join(missing[:_NAMED])
-        raise ConfigError(f"records: {config.run} has no {shown} ({len(missing)} of {len(wanted)} are not there)")
+        raise ConfigError(
+            f"records: {config.run} has no {shown} ({len(missing)} of {len(wanted)} are not there)"
+        )
     names = list(places) if config.records is not None else nsmallest(config.sample, places, key=content_hash)
     counts["not_chosen"] += len(places) - len(names)
     counts["chosen"] = len(names)
     if not names:
-        left = ", ".join(f"{kind.replace('_', ' ')} {count:,}" for kind, count in sorted(counts.items()) if count)
-        raise ConfigError(f"{config.run}: no trajectory is left to look at ({left or 'it has no results yet'})")
+        left = ", ".join(
+            f"{kind.replace('_', ' ')} {count:,}" for kind, count in sorted(counts.items()) if count
+        )
+        raise ConfigError(
+            f"{config.run}: no trajectory is left to look at ({left or 'it has no results yet'})"
+        )
     by_file: dict[int, list[int]] = defaultdict(list)
     for name in names:
         by_file[places[name][0]].append(places[name][1])
-    found = [each for shard in sorted(by_file) for each in _read(config.run, shard, by_file[shard], config.storage)]
+    found = [
+        each for shard in sorted(by_file) for each in _read(config.run, shard, by_file[shard], config.storage)
+    ]
     return Chosen(found, dict(counts))
 
 

@@ -88,7 +88,10 @@ def test_the_interval_of_a_step_by_hand() -> None:
     (one,) = measure_steps([before, after])
     width = 2.776445 * 0.0816497  # t of 0.975
     assert (one.value, one.error) == (pytest.approx(-0.6), pytest.approx(0.0816497, abs=1e-6))
-    assert (one.low, one.high) == (pytest.approx(-0.6 - width, abs=1e-5), pytest.approx(-0.6 + width, abs=1e-5))
+    assert (one.low, one.high) == (
+        pytest.approx(-0.6 - width, abs=1e-5),
+        pytest.approx(-0.6 + width, abs=1e-5),
+    )
     # Two steps share the 5 %: t of 1 - 0.05 / 4.
     first, second = measure_steps([before, after, after])
     assert first.high == pytest.approx(-0.6 + 3.495406 * 0.0816497, abs=1e-5)

@@ -27,7 +27,12 @@ def test_a_state_with_and_without_edits() -> None:
 
 def test_what_names_work_is_as_it_was_and_each_state_has_its_own() -> None:
     assert str(State(WORK, 2)) == f"{WORK}/2", "names of work of earlier releases rest on it"
-    states = [State(WORK, 2), State(WORK, 2, ("a b",)), State(WORK, 2, ("a", "b")), State(WORK, 2, ("b", "a"))]
+    states = [
+        State(WORK, 2),
+        State(WORK, 2, ("a b",)),
+        State(WORK, 2, ("a", "b")),
+        State(WORK, 2, ("b", "a")),
+    ]
     states += [State(WORK, each.steps, each.edits, True) for each in states]
     assert len({str(state) for state in states}) == len(states)
 
