@@ -211,7 +211,8 @@ def test_what_cannot_be_had_is_left_out_named_and_counted(
     given = edit_settings(folder, {}, run_id="referenced")
     given["output"] |= {"step_images": "reference"}
     trunk = run(load_config(given)).run
-    (row,) = [each for each in read_outputs(trunk).to_pylist() if each["record_id"] == names[0]]
+    outputs = read_outputs(trunk, ["record_id", "num_steps", "steps"]).to_pylist()
+    (row,) = [each for each in outputs if each["record_id"] == names[0]]
     Path(row["steps"][1]["image"]["path"]).unlink()
     result = find_values(configure(trunk, tmp_path / "out", records=[names[0]]), lambda text: None)
     steps = row["num_steps"]
@@ -230,14 +231,14 @@ def test_what_cannot_be_had_is_left_out_named_and_counted(
 def test_what_is_no_source_is_refused_before_anything_is_spent(
     world: tuple[Path, list[str]], trunk: str, tmp_path: Path
 ) -> None:
-    folder, _ = world
+    folder, names = world
     given = edit_settings(folder, {}, run_id="lossy")
     given["output"] |= {"format": "jpeg"}
     lossy = run(load_config(given)).run
     for uri, more, words in (
         (lossy, {}, "without loss"),
         (trunk, {"records": ["nobody"]}, "records: .* has no nobody"),
-        (trunk, {"max_steps": 1}, "no trajectory is left .*too long"),
+        (trunk, {"max_steps": 1, "records": [names[1]]}, "no trajectory is left .*too long 1"),
     ):
         with pytest.raises(ConfigError, match=words):
             find_values(configure(uri, tmp_path / "out", **more), lambda text: None)
