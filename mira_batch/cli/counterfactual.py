@@ -6,7 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from mira_batch.cli.app import Command, Config, Json, Sets, app, err, get_interrupts, print_json, print_text
+from mira_batch.cli.app import (
+    Command,
+    Config,
+    Json,
+    Sets,
+    app,
+    complain,
+    err,
+    get_interrupts,
+    print_json,
+    print_text,
+)
 from mira_batch.config.counterfactual import CounterfactualConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.core.identity import name_rollout
@@ -48,8 +59,11 @@ def counterfactual(
         result = counterfactuals.find_values(settings, note, stop)
     if as_json:
         print_json(result)
-        return
-    _print_result(result, settings)
+    else:
+        _print_result(result, settings)
+    if not result["with_advantage"]:
+        complain("[yellow]nothing is known:[/]", "no two states next to each other have a judged end")
+        raise typer.Exit(1)
 
 
 def _print_result(result: dict[str, Any], settings: CounterfactualConfig) -> None:

@@ -164,11 +164,14 @@ def test_counts_add_up_and_the_plan_said_what_it_takes(
 
 def test_a_run_that_nothing_ruined_names_no_step(world: tuple[Path, list[str]]) -> None:
     folder, names = world
-    done = run(load_config(edit_settings(folder, {}, run_id="good")))
-    result = find_values(configure(done.run, folder / "good", records=names[:2], drops=0), lambda text: None)
-    assert (result["trajectories"], result["ruined"], result["with_drop_effect"]) == (2, 0, 0)
-    assert result["rows"] == {"chosen": 2, "not_chosen": 2}
+    done = run(load_config(edit_settings(folder, {}, run_id="good", rollouts=2, first=2)))
+    records = [f"{names[0]}#rollout-1", names[1]]
+    result = find_values(configure(done.run, folder / "good", records=records, drops=0), lambda text: None)
+    assert (result["trajectories"], result["ruined"], result["with_drop_effect"]) == (3, 0, 0)
+    assert result["rows"] == {"chosen": 3, "not_chosen": 1}
     rows = read_counterfactual(str(folder / "good")).to_pylist()
+    looked_at = {(names[0], 1), (names[1], 0), (names[1], 1)}
+    assert {(row["record_id"], row["rollout"]) for row in rows} == looked_at
     assert {row["advantage"] for row in rows} == {0.0} and {row["end_score"] for row in rows} == {1.0}
 
 
@@ -199,7 +202,9 @@ def test_the_same_command_goes_on_wherever_it_was_cut(
 def test_another_counterfactual_is_refused_in_its_place(
     found: tuple[Path, dict[str, Any]], trunk: str
 ) -> None:
-    with pytest.raises(RunConflict, match=r"learning\.continuations"):
+    with pytest.raises(
+        RunConflict, match=r"a counterfactual of other settings or data \(learning\.continuations\)"
+    ):
         find_values(configure(trunk, found[0], continuations=TRIES + 1), lambda text: None)
 
 

@@ -14,6 +14,8 @@ import _thread
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mira_batch import launch
@@ -24,16 +26,18 @@ from mira_batch.core.errors import ConfigError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.lease import lease
-from mira_batch.storage.counterfactual import LAID, RESULT_FILE, STATES, STEPS_FILE, VALUED_STEPS, name_state
+from mira_batch.storage.counterfactual import LAID, RESULT_FILE, STATES, STEPS_FILE, VALUED_STEPS
 from mira_batch.storage.run.calls import read_last_config
 from mira_batch.storage.run.layout import read_edit_run
 from mira_batch.storage.run.result_file import results_file
 from mira_batch.storage.stores import Store, check_create_only, open_store
 from mira_batch.train.counterfactual.plan import Plan, make_plan
-from mira_batch.train.counterfactual.states import list_laid, write_manifests
+from mira_batch.train.counterfactual.states import list_laid, list_states, write_manifests
 from mira_batch.train.counterfactual.steps import (
     End,
+    Ends,
     check_laid,
+    complete_ends,
     describe_ends,
     list_unusable,
     read_ends,
@@ -87,20 +91,21 @@ def find_values(
     with lease(store, _end, note):
         if (done := store.get(RESULT_FILE)) is not None:
             found = json.loads(done)
-            claim(store, ABOUT, _learn(config, base), {}, config.model_dump(mode="json"))
+            _claim(store, config, base, {})
             note(f"complete already: {store.locate(STEPS_FILE)}")
             return found
         chosen = choose_trajectories(config)
         works = content_hash(*(each.work_id for each in chosen.trajectories))
-        claim(store, ABOUT, _learn(config, base), {"trajectories": works}, config.model_dump(mode="json"))
+        _claim(store, config, base, {"trajectories": works})
         planned = make_plan(config, chosen, base.limits.max_steps)
         for line in planned.describe():
             note(line)
-        return _go_on(config, base, store, chosen, planned, note, stop or StopRequest())
+        return _go_on(_Call(config, base, store, note, stop or StopRequest()), chosen, planned)
 
 
-def _learn(config: CounterfactualConfig, base: BulkEditConfig) -> dict[str, Any]:
-    return config.trying() | {"edit": base.pixels()}
+def _claim(store: Store, config: CounterfactualConfig, base: BulkEditConfig, data: dict[str, str]) -> None:
+    trying = config.trying() | {"edit": base.pixels()}
+    claim(store, ABOUT, trying, data, config.model_dump(mode="json"), "counterfactual")
 
 
 def _read_base(config: CounterfactualConfig) -> BulkEditConfig:
@@ -124,68 +129,58 @@ def _is_lossless(base: BulkEditConfig) -> bool:
     return base.output.format == "png" or (base.output.format == "webp" and base.output.quality == 100)
 
 
-def _go_on(
-    config: CounterfactualConfig,
-    base: BulkEditConfig,
-    store: Store,
-    chosen: Chosen,
-    planned: Plan,
-    note: Callable[[str], None],
-    stop: StopRequest,
-) -> dict[str, Any]:
-    uri, drops = config.run.rstrip("/"), config.drops > 0
+@dataclass(frozen=True)
+class _Call:
+    """What all of a call share."""
+
+    config: CounterfactualConfig
+    base: BulkEditConfig
+    store: Store
+    note: Callable[[str], None]
+    stop: StopRequest
+
+    def reach(self, source: InputConfig, name: str, number: int) -> dict[str, list[End]]:
+        """Run a manifest of states, and have what came of it judged."""
+        config, store = self.config, self.store
+        words = {STATES: "the policy goes on from each state", LAID: "edits are laid down"}[name]
+        run, scores = store.locate(f"{name}/run"), store.locate(f"{name}-scores/run")
+        self.note(f"{words}: {run}")
+        launch.run(config.edit_job(self.base, source, store.locate(name), number), stop=self.stop)
+        self.note(f"the ends of that are judged: {scores}")
+        launch.run(config.judge_job(run, store.locate(f"{name}-scores")), stop=self.stop)
+        found, _ = read_scores(scores, config.storage)
+        return read_ends(run, found, number, config.storage)
+
+
+def _go_on(call: _Call, chosen: Chosen, planned: Plan) -> dict[str, Any]:
+    config, store, uri = call.config, call.store, call.config.run.rstrip("/")
+    drops, numbers = config.drops > 0, {STATES: config.continuations, LAID: max(config.drops, 1)}
     sources = write_manifests(chosen.trajectories, uri, store, config.storage, drops)
-    numbers = {STATES: config.continuations, LAID: max(config.drops, 1)}
-    ends = {
-        name: _reach(config, base, store, sources[name], name, numbers[name], note, stop) for name in numbers
-    }
     lengths = {
-        record: branch["steps"] + len(branch.get("edits", ()))
-        for _, record, branch in list_laid(chosen.trajectories, drops)
+        name: {
+            record: branch["steps"] + len(branch.get("edits", ()))
+            for _, record, branch in listed(chosen.trajectories)
+        }
+        for name, listed in ((STATES, list_states), (LAID, partial(list_laid, drops=drops)))
     }
-    states = {
-        name_state(each.name, k): ends[STATES].get(
-            name_state(each.name, k), [End(None, "rejected")] * numbers[STATES]
-        )
-        for each in chosen.trajectories
-        for k in range(len(each.edits) + 1)
-    }
-    laid = check_laid(ends[LAID], lengths, numbers[LAID])
+    states, laid = (
+        complete_ends(call.reach(sources[name], name, number), lengths[name], number)
+        for name, number in numbers.items()
+    )
+    laid = check_laid(laid, lengths[LAID])
     rows = [row for each in chosen.trajectories for row in value_trajectory(each, states, laid, config)]
-    data = bytes(results_file(rows, VALUED_STEPS))
-    put_once(store, STEPS_FILE, data)
+    put_once(store, STEPS_FILE, bytes(results_file(rows, VALUED_STEPS)))
     figures = _count(rows, planned) | {
         "run": uri,
-        "continuations": describe_ends([end for found in states.values() for end in found]),
-        "laid_down": describe_ends([end for found in laid.values() for end in found]),
+        "continuations": describe_ends(end for found in states.values() for end in found),
+        "laid_down": describe_ends(end for found in laid.values() for end in found),
         "unusable": _name_unusable(states, laid),
     }
     put_once(store, RESULT_FILE, json.dumps(figures, indent=2).encode())
     return figures
 
 
-def _reach(
-    config: CounterfactualConfig,
-    base: BulkEditConfig,
-    store: Store,
-    source: InputConfig,
-    name: str,
-    number: int,
-    note: Callable[[str], None],
-    stop: StopRequest,
-) -> dict[str, list[End]]:
-    """Run a manifest of states, and have what came of it judged."""
-    words = {STATES: "the policy goes on from each state", LAID: "edits are laid down"}[name]
-    note(f"{words}: {store.locate(f'{name}/run')}")
-    launch.run(config.edit_job(base, source, store.locate(name), number), stop=stop)
-    run = store.locate(f"{name}/run")
-    note(f"the ends of that are judged: {store.locate(f'{name}-scores/run')}")
-    launch.run(config.judge_job(run, store.locate(f"{name}-scores")), stop=stop)
-    scores, _ = read_scores(store.locate(f"{name}-scores/run"), config.storage)
-    return read_ends(run, scores, number, config.storage)
-
-
-def _name_unusable(states: dict[str, list[End]], laid: dict[str, list[End]]) -> dict[str, Any]:
+def _name_unusable(states: Ends, laid: Ends) -> dict[str, Any]:
     names = sorted({*list_unusable(states), *list_unusable(laid)})
     return {"records": len(names), "names": names[:_LISTED]}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,22 +87,30 @@ def _make_end(row: Mapping[str, Any], scored: Scored | None) -> End:
     return End(scored.score, None, edits)
 
 
-def check_laid(
-    ends: Mapping[str, list[End]], lengths: Mapping[str, int], number: int
-) -> dict[str, list[End]]:
-    """The ends of laid-down records, those without a score that are not there, or were cut short.
+def complete_ends(ends: Ends, names: Iterable[str], number: int) -> dict[str, Sequence[End]]:
+    """The ends of all records of a manifest, also of those whose rows were refused.
 
     Args:
         ends: of the run.
-        lengths: of each record how many steps it must have.
+        names: of the records.
         number: rollouts of each.
+    """
+    return {name: ends.get(name, [End(None, ABSENT)] * number) for name in names}
+
+
+def check_laid(ends: Ends, lengths: Mapping[str, int]) -> dict[str, Sequence[End]]:
+    """The ends of laid-down records; one of which not all was made has no score.
+
+    Args:
+        ends: of all of them.
+        lengths: of each record how many steps it must have.
     """
     return {
         name: [
-            end if end.score is None or len(end.edits) == length else End(None, CUT_SHORT, end.edits)
-            for end in ends.get(name, [End(None, ABSENT)] * number)
+            end if end.score is None or len(end.edits) == lengths[name] else End(None, CUT_SHORT, end.edits)
+            for end in found
         ]
-        for name, length in lengths.items()
+        for name, found in ends.items()
     }
 
 
@@ -117,8 +125,7 @@ def value_trajectory(
         laid: ends of the records that were laid down.
         config: how sure one must be.
     """
-    nothing = [End(None, ABSENT)] * config.continuations
-    reached = [states.get(name_state(each.name, k), nothing) for k in range(len(each.edits) + 1)]
+    reached = [states[name_state(each.name, k)] for k in range(len(each.edits) + 1)]
     values = [measure_value([end.score for end in ends]) for ends in reached]
     end = measure_value([found.score for found in laid[name_end(each.name)]])
     if each.stopped:  # the STOP is an action like any other, and its end is there
@@ -207,7 +214,7 @@ def list_unusable(ends: Ends) -> list[str]:
     return sorted(name for name, found in ends.items() if any(end.left_out in lost for end in found))
 
 
-def describe_ends(ends: Iterator[End] | Sequence[End]) -> dict[str, Any]:
+def describe_ends(ends: Iterable[End]) -> dict[str, Any]:
     """Counts of ends, which add up to them: judged, and left out by kind of fault."""
     kinds = Counter(end.left_out or "judged" for end in ends)
     judged = kinds.pop("judged", 0)
