@@ -68,11 +68,8 @@ def report(
         raise ConfigError("give --sample or --all, one of them")
     if stratify and not review:
         raise ConfigError("--stratify is for the sample of a --review")
-    if review and (full or against or scores or counterfactual):
-        raise ConfigError(
-            "--full, --against, --scores and --counterfactual are for the report; a review shows all pixels "
-            "anyway, and who reviews shouldn't know the scores"
-        )
+    if review:
+        _refuse_in_review(full, against, scores, counterfactual)
     settings = load_run(run, config, set_ or ())
     if not isinstance(settings, BulkEditConfig):
         raise ConfigError("a report with pictures is of a run of the edit job; this one is of another")
@@ -98,6 +95,21 @@ def report(
     if found.files:
         out.print("        it goes together with the folder review.data beside it")
     print_text(f"        {found.rule}")
+
+
+def _refuse_in_review(*given: object) -> None:
+    """
+    Args:
+        given: what a review was asked for that only a report has.
+
+    Raises:
+        ConfigError: it was asked for any of it.
+    """
+    if any(given):
+        raise ConfigError(
+            "--counterfactual, --full, --against and --scores are for the report; a review shows all pixels "
+            "anyway, and who reviews shouldn't know the scores"
+        )
 
 
 def _print_report(found: Report, as_json: bool) -> None:

@@ -123,7 +123,7 @@ def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None 
         models=gallery.models or _name_configured(config),
         version=run["mira_batch"],
         written=datetime.now(UTC),
-        rule=describe_choice(len(gallery.rows), totals.tally.records, bool(scorings)),
+        rule=describe_choice(len(gallery.rows), totals.tally.records, bool(scorings), credited is not None),
         charts=charts,
         scorings=said,
         data=dump(data),
@@ -194,21 +194,23 @@ def _fill(
     return gallery
 
 
-def describe_choice(shown: int, all_of_them: int, scored: bool = False) -> str:
+def describe_choice(shown: int, all_of_them: int, scored: bool = False, credited: bool = False) -> str:
     """Which records a report shows, in a sentence.
 
     Args:
         shown: how many.
         all_of_them: records that are committed.
         scored: whether those with the lowest scores are among them.
+        credited: whether those are that a counterfactual looked at.
     """
     if shown == all_of_them:
         return ""
     worst = "those with the lowest scores, some that the judge failed on, " if scored else ""
+    ruined = "some that the counterfactual looked at, those that a step ruined first, " if credited else ""
     return (
-        f"{shown:,} of {all_of_them:,} records are shown: {worst}failed and unfinished ones, every kind of "
-        "them, a third each at most; good ones spread evenly over the run. Charts count all of them, until "
-        "something is chosen."
+        f"{shown:,} of {all_of_them:,} records are shown: {worst}{ruined}failed and unfinished ones, every "
+        "kind of them, a third each at most; good ones spread evenly over the run. Charts count all of them, "
+        "until something is chosen."
     )
 
 

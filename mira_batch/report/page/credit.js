@@ -1,5 +1,6 @@
 /* What each step of a record was worth: the curve of the state's value, and pictures of the step that ruined it. */
 
+const drawing = new DOMParser().parseFromString("<svg></svg>", "text/html").querySelector("svg").namespaceURI;
 const curve = { step: 56, height: 84, margin: 8, left: 20 };
 
 function makeCredit(credit) {
@@ -42,7 +43,7 @@ function drawValues(credit) {
 }
 
 function drawShape(tag, attributes) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  const element = document.createElementNS(drawing, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   return element;
 }
