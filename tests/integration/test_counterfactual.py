@@ -6,14 +6,15 @@ branches, which have other names, it spoils nothing: so going on from before tha
 
 from __future__ import annotations
 
+import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mira_batch import load_config, read_counterfactual, read_outputs, run
-from mira_batch.config.counterfactual import CounterfactualConfig
-from mira_batch.config.load import load_own_config
+from mira_batch.cli import main
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, RunConflict, RunStopped, StoreError
 from mira_batch.core.receipts import RunSummary
@@ -22,49 +23,12 @@ from mira_batch.report.write import Form, Report, write_report
 from mira_batch.storage.counterfactual import VALUED_STEPS
 from mira_batch.storage.stores import open_store
 from mira_batch.train.counterfactual.run import find_values, plan
-from mira_batch.train.world.manifest import write_manifest
-from mira_batch.train.world.tasks import generate_tasks
+from tests.support.runs.counterfactuals import TRIES, configure, edit_settings, write_tasks
+from tests.support.runs.disturbed import CLI, until
+from tests.support.runs.drivers import Begin
 from tests.support.runs.edits import verify_edits
 from tests.unit.report.browsers import FOUND, MISSING, browse, opened
 from tests.unit.report.parse import parse_page
-
-WORLD = "mira_batch.train.world"
-TRIES = 3
-Rows = list[dict[str, Any]]
-
-
-def write_tasks(folder: Path) -> list[str]:
-    """Four tasks of three clauses each, none of which needs more than three edits."""
-    tasks = [task for task in generate_tasks("train", 40) if len(task.kinds) == 3][:4]
-    write_manifest(folder / "tasks.parquet", tasks)
-    return [task.name for task in tasks]
-
-
-def edit_settings(folder: Path, ruin: dict[str, int], **more: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        "input": {"manifest": str(folder / "tasks.parquet")},
-        "output": {"uri": str(folder / "edited"), "fidelity": False},
-        "run_id": "trunk",
-        "policy": {
-            "type": "custom",
-            "factory": "tests.support.models.planted:make_planted",
-            "options": {"ruin": ruin},
-        },
-        "editor": {"type": "custom", "factory": f"{WORLD}:make_editor", "options": {"failures": 0}},
-        "backend": "inline",
-    }
-    return given | more
-
-
-def configure(trunk: str, output: Path, **more: Any) -> CounterfactualConfig:
-    given: dict[str, Any] = {
-        "run": trunk,
-        "judge": {"type": "custom", "factory": f"{WORLD}:make_judge"},
-        "output": {"uri": str(output)},
-        "continuations": TRIES,
-        "backend": "inline",
-    }
-    return load_own_config(CounterfactualConfig, given | more)
 
 
 @pytest.fixture(scope="module")
@@ -175,9 +139,7 @@ def test_a_run_that_nothing_ruined_names_no_step(world: tuple[Path, list[str]]) 
     assert {row["advantage"] for row in rows} == {0.0} and {row["end_score"] for row in rows} == {1.0}
 
 
-@pytest.mark.parametrize(
-    "phase", [1, pytest.param(0, marks=pytest.mark.soak), 2, pytest.param(3, marks=pytest.mark.soak)]
-)
+@pytest.mark.parametrize("phase", [2, *(pytest.param(phase, marks=pytest.mark.soak) for phase in (0, 1, 3))])
 def test_the_same_command_goes_on_wherever_it_was_cut(
     found: tuple[Path, dict[str, Any]], trunk: str, tmp_path: Path, phase: int
 ) -> None:
@@ -197,6 +159,51 @@ def test_the_same_command_goes_on_wherever_it_was_cut(
     whole, rows = (read_counterfactual(str(place)).to_pylist() for place in (found[0], tmp_path / "cut"))
     assert rows == whole and result == found[1]
     assert find_values(config, told.append) == result and "complete already" in told[-1]
+
+
+@pytest.mark.faults
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "moment", ["states/run/results", "states-scores/run/plan", "laid/run/plan", "laid-scores/run"]
+)
+def test_it_goes_on_after_a_kill(
+    found: tuple[Path, dict[str, Any]], trunk: str, tmp_path: Path, begin: Begin, moment: str
+) -> None:
+    config, output = tmp_path / "c.json", tmp_path / "killed"
+    config.write_text(configure(trunk, output).model_dump_json(exclude_unset=True))
+    driver = begin(*CLI, "counterfactual", "--config", config)
+    until(lambda: (output / moment).exists() or driver.process.poll() is not None, 300)
+    driver.process.send_signal(signal.SIGKILL)
+    driver.process.wait()
+    assert not (output / "result.json").exists(), driver.end()
+    assert find_values(configure(trunk, output), lambda text: None) == found[1]
+    assert read_counterfactual(str(output)).equals(read_counterfactual(str(found[0])))
+
+
+def test_the_command_says_what_it_takes_and_what_it_found(
+    found: tuple[Path, dict[str, Any]],
+    trunk: str,
+    ruined: dict[str, int],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    output, result = found
+    config = tmp_path / "c.json"
+    config.write_text(configure(trunk, output).model_dump_json(exclude_unset=True))
+    call = ["counterfactual", "--config", str(config)]
+    assert main([*call, "--plan", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == result["plan"]
+    assert main([*call, "--plan"]) == 0
+    assert f"{result['plan']['judgings']} judgings" in capfd.readouterr().out
+    assert main([*call, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == result
+    assert main(call) == 0
+    told = capfd.readouterr().out
+    assert "4 trajectories: a step ruined 2, of 2 none can be named" in told
+    assert all(f"  {name}, step {step + 1}: remove the " in told for name, step in ruined.items())
+    assert main(["report", trunk, "--counterfactual", str(output), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["counterfactual"]["joined"] == 4
+    assert main(["report", trunk, "--review", "--counterfactual", str(output)]) == 2
 
 
 def test_another_counterfactual_is_refused_in_its_place(
