@@ -15,15 +15,25 @@ if TYPE_CHECKING:
     from mira_batch.catalogue.current import read_catalogue as read_catalogue
     from mira_batch.config.load import load_config as load_config
     from mira_batch.launch import run as run
+    from mira_batch.storage.counterfactual import read_counterfactual as read_counterfactual
     from mira_batch.storage.run.results import read_outputs as read_outputs
     from mira_batch.storage.run.results import read_trajectories as read_trajectories
 
-__all__ = ["__version__", "load_config", "read_catalogue", "read_outputs", "read_trajectories", "run"]
+__all__ = [
+    "__version__",
+    "load_config",
+    "read_catalogue",
+    "read_counterfactual",
+    "read_outputs",
+    "read_trajectories",
+    "run",
+]
 
 _HOME = {
     "load_config": "mira_batch.config.load",
     "run": "mira_batch.launch",
     "read_catalogue": "mira_batch.catalogue.current",
+    "read_counterfactual": "mira_batch.storage.counterfactual",
     "read_outputs": "mira_batch.storage.run.results",
     "read_trajectories": "mira_batch.storage.run.results",
 }

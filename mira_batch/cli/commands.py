@@ -10,6 +10,7 @@ from contextlib import suppress
 from mira_batch.cli import benchmark as _benchmark
 from mira_batch.cli import catalogue as _catalogue  # the commands of each group enter the application
 from mira_batch.cli import construct as _construct
+from mira_batch.cli import counterfactual as _counterfactual
 from mira_batch.cli import evaluate as _evaluate
 from mira_batch.cli import export as _export
 from mira_batch.cli import nightly as _nightly
@@ -24,7 +25,10 @@ from mira_batch.core.types import RunEnd
 from mira_batch.report.streams import divert_prints, keep_streams, open_answer
 
 __all__ = ["run_command"]
-_GROUPS = (_runs, _records, _review, _catalogue, _nightly, _export, _evaluate, _benchmark, _construct, _train)
+_GROUPS = (
+    _runs, _records, _review, _catalogue, _nightly, _export, _evaluate, _benchmark, _construct, _train,
+    _counterfactual,
+)  # fmt: skip
 
 
 def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:

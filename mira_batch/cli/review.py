@@ -46,6 +46,12 @@ def report(
         list[str] | None,
         typer.Option("--scores", metavar="EVALUATION", help="Its scores, with the results; repeatable."),
     ] = None,
+    counterfactual: Annotated[
+        str | None,
+        typer.Option(
+            "--counterfactual", metavar="DIR", help="What each step was worth, which one ruined it."
+        ),
+    ] = None,
     stratify: Annotated[
         str,
         typer.Option("--stratify", metavar="COLUMN", help="Each of its values has its share of a sample."),
@@ -62,11 +68,8 @@ def report(
         raise ConfigError("give --sample or --all, one of them")
     if stratify and not review:
         raise ConfigError("--stratify is for the sample of a --review")
-    if review and (full or against or scores):
-        raise ConfigError(
-            "--full, --against and --scores are for the report; a review shows all pixels anyway, and who "
-            "reviews shouldn't know the scores"
-        )
+    if review:
+        _refuse_in_review(full, against, scores, counterfactual)
     settings = load_run(run, config, set_ or ())
     if not isinstance(settings, BulkEditConfig):
         raise ConfigError("a report with pictures is of a run of the edit job; this one is of another")
@@ -78,6 +81,7 @@ def report(
             anew=True,
             against=None if against is None else make_absolute(against),
             scores=[make_absolute(place).rstrip("/") for place in scores or ()],
+            counterfactual=None if counterfactual is None else make_absolute(counterfactual).rstrip("/"),
         )
         _print_report(write_report(settings, runner.status(job), form), as_json)
         return
@@ -93,14 +97,35 @@ def report(
     print_text(f"        {found.rule}")
 
 
+def _refuse_in_review(*given: object) -> None:
+    """
+    Args:
+        given: what a review was asked for that only a report has.
+
+    Raises:
+        ConfigError: it was asked for any of it.
+    """
+    if any(given):
+        raise ConfigError(
+            "--counterfactual, --full, --against and --scores are for the report; a review shows all pixels "
+            "anyway, and who reviews shouldn't know the scores"
+        )
+
+
 def _print_report(found: Report, as_json: bool) -> None:
     if as_json:
-        print_json({"report": found.page, "scores": [asdict(join) for join in found.joins]})
+        credit = {} if found.credit is None else {"counterfactual": asdict(found.credit)}
+        print_json({"report": found.page, "scores": [asdict(join) for join in found.joins]} | credit)
         return
     print_text(f"report: {found.page}")
     for join in found.joins:
         left = "".join(f", {words}" for words in join.describe())
         print_text(f"scores of {join.evaluation}: {join.joined:,} about results of this run{left}")
+    if (credit := found.credit) is not None:
+        left = f", {credit.absent:,} of another" if credit.absent else ""
+        print_text(
+            f"counterfactual {credit.counterfactual}: {credit.joined:,} trajectories of this run{left}"
+        )
 
 
 @app.command(cls=Command)

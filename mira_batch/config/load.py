@@ -31,6 +31,8 @@ JOBS: Mapping[str, type[JobConfig]] = {
     "evaluate": EvaluateConfig,
 }
 """The config of each job, by the name that `job` has in it."""
+_COMMANDS = ("construct", "counterfactual")
+"""Jobs that run no records themselves: each is for the command of its name."""
 Settings = tuple[dict[str, Any], Places, frozenset[str]]
 """The settings of a source, where each was written, and the texts in which `$` stands for itself."""
 Source = str | os.PathLike[str] | Mapping[str, Any]
@@ -135,8 +137,8 @@ class _Reaching(Strict):
 
 
 def _find_job(name: Any, places: Places) -> type[JobConfig]:
-    if name == "construct":  # it runs no records
-        raise ConfigError(f"{places.find(('job',))}: job: construct is for `mira-batch construct`")
+    if name in _COMMANDS:
+        raise ConfigError(f"{places.find(('job',))}: job: {name} is for `mira-batch {name}`")
     if not isinstance(name, str) or name not in JOBS:
         raise ConfigError(f"{places.find(('job',))}: job: {name!r} is no job; there are {', '.join(JOBS)}")
     return JOBS[name]

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from mira_batch.config.base import find_models, find_tag
 from mira_batch.config.construct import ConstructConfig
+from mira_batch.config.counterfactual import CounterfactualConfig
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.config.grpo import GrpoConfig
@@ -52,6 +53,11 @@ _GRPO = """# Teaching a policy by its own rollouts
 
 `mira-batch train policy-grpo --config FILE` ([learning.md](learning.md)).
 """
+_COUNTERFACTUAL = """# Which step ruined it
+
+`mira-batch counterfactual --config FILE` ([counterfactual.md](counterfactual.md)). Its judges are those of
+the evaluate job.
+"""
 
 
 def reference() -> str:
@@ -63,8 +69,9 @@ def reference() -> str:
     construct = _write_sections(ConstructConfig, "", written)
     sft = _write_sections(SftConfig, "", written)
     grpo = _write_sections(GrpoConfig, "", written)
+    counterfactual = _write_sections(CounterfactualConfig, "", written)
     parts = [_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate, _CONSTRUCT, *construct, _SFT, *sft]
-    return "\n".join([*parts, _GRPO, *grpo])
+    return "\n".join([*parts, _GRPO, *grpo, _COUNTERFACTUAL, *counterfactual])
 
 
 def _write_sections(model: type[BaseModel], path: str, written: set[type[BaseModel]]) -> typing.Iterator[str]:

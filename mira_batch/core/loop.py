@@ -67,13 +67,15 @@ async def run_record(
     failure: Failure | None = None
     try:
         while (reason := run.find_end()) is None:
-            action, answer = await run.ask()
-            if isinstance(action, StopAction):
-                reason, run.final_thought = StopReason.policy_stop, action.thought or action.reason
-                break
-            if len(run.steps) >= limits.max_steps:  # only now is it known that the edits made are not all
-                reason = StopReason.max_steps
-                break
+            action, answer = run.find_laid_down(), ""
+            if action is None:
+                action, answer = await run.ask()
+                if isinstance(action, StopAction):
+                    reason, run.final_thought = StopReason.policy_stop, action.thought or action.reason
+                    break
+                if len(run.steps) >= limits.max_steps:  # only now is it known that the edits are not all
+                    reason = StopReason.max_steps
+                    break
             logged = await run.carry_out(action, answer)
             written = time.perf_counter()
             run.take(await log.append(task, logged))
@@ -138,17 +140,30 @@ class _Run:
     def find_end(self) -> StopReason | None:
         """Why no further step should be made, from the steps alone (so a resumed record agrees)."""
         steps = [s.step for s in self.steps]
+        if self.find_laid_down() is not None:
+            return self._find_late()
+        if (laid_down := self.task.laid_down) is not None and laid_down.stop:
+            return StopReason.laid_down
         satisfied = self.limits.satisfied
         if steps and satisfied is not None and steps[-1].accepted and self.score >= satisfied:
             return StopReason.judge_satisfied
-        if len(steps) >= 2 and all(s.before == s.after for s in steps[-2:]):
+        idle = self.limits.no_progress
+        if idle is not None and len(steps) >= idle and all(s.before == s.after for s in steps[-idle:]):
             return StopReason.no_progress
         if _is_circle(steps):
             return StopReason.oscillation
+        return self._find_late()
+
+    def _find_late(self) -> StopReason | None:
         most = self.limits.max_seconds
-        if most is not None and sum(step.usage.total for step in steps) >= most:
-            return StopReason.time_limit
-        return None
+        is_late = most is not None and sum(s.step.usage.total for s in self.steps) >= most
+        return StopReason.time_limit if is_late else None
+
+    def find_laid_down(self) -> Edit | None:
+        """The next of the edits that the record begins with; None where all are made."""
+        laid_down = self.task.laid_down
+        rest = () if laid_down is None else laid_down.edits[len(self.steps) - laid_down.first :]
+        return Edit(rest[0]) if rest else None
 
     async def ask(self) -> tuple[Edit | StopAction, str]:
         """The policy's next action and its raw text; a malformed answer is asked for again."""

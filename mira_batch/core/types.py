@@ -36,11 +36,13 @@ class StopReason(StrEnum):
     max_steps = "max_steps"
     """`limits.max_steps` edits were made, and the policy asked for one more."""
     no_progress = "no_progress"
-    """Two edits in a row left the image as it was."""
+    """`limits.no_progress` edits in a row left the image as it was."""
     oscillation = "oscillation"
     """The same edit took the same image to the same result a second time: the loop runs in circles."""
     time_limit = "time_limit"
     """The record's steps took `limits.max_seconds_per_record`."""
+    laid_down = "laid_down"
+    """The edits of its `branch` were carried out, and that asks for nothing more."""
 
 
 FINISHED = frozenset({StopReason.policy_stop, StopReason.judge_satisfied})
@@ -123,6 +125,18 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
+class LaidDown:
+    """Edits that a record carries out before anybody is asked for one."""
+
+    edits: tuple[str, ...]
+    """In their order; may be empty."""
+    first: int
+    """Number of the step that the first of them makes."""
+    stop: bool
+    """Whether the record ends after them, and no policy is asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class EditTask:
     """One record to run: what to edit is fetched separately, since images are large."""
 
@@ -134,6 +148,8 @@ class EditTask:
     """The complex instruction: one or several edits as a person writes them."""
     metadata: str = "{}"
     """The record's other columns as a JSON object. Only a judge that is told to looks at them."""
+    laid_down: LaidDown | None = None
+    """Edits that it begins with; None: its policy names all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,5 +298,7 @@ class Limits:
     """A candidate is accepted when its score is above 0 and at least the current image's less this."""
     satisfied: float | None = None
     """The loop ends when an accepted image scores at least this."""
+    no_progress: int | None = 2
+    """The loop ends when so many edits in a row left the image as it was; None: never for that."""
     max_seconds: float | None = None
     """No further step is begun once the steps made took so long, waiting included."""

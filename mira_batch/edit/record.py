@@ -22,7 +22,17 @@ from mira_batch.core.ports import (
     Timed,
 )
 from mira_batch.core.receipts import Tally
-from mira_batch.core.types import EditTask, ErrorKind, Failure, Frame, Keep, LoggedStep, Status, Trajectory
+from mira_batch.core.types import (
+    EditTask,
+    ErrorKind,
+    Failure,
+    Frame,
+    Keep,
+    LaidDown,
+    LoggedStep,
+    Status,
+    Trajectory,
+)
 from mira_batch.core.usage import Usage
 from mira_batch.edit.labelled import LabelledImages
 from mira_batch.edit.rows import make_result_row
@@ -95,7 +105,7 @@ class EditRunner(RecordRunner):
                 return await asyncio.to_thread(self._finish, record, begun, original, marks, steps)
             opened = Usage.of(io=time.perf_counter() - started, retries=retries)
             loop = _Loop(self._context, self._models, row, steps, taken)
-            task, limits = _make_task(record), self._config.loop_limits()
+            task, limits = self._make_task(record), self._config.loop_limits()
             trajectory = await run_record(task, original, loop.models, loop, limits, self._keep)
             trajectory = replace(trajectory, usage=trajectory.usage + opened)
             self._context.activity.move(record.name, "writing", len(trajectory.steps))
@@ -128,6 +138,13 @@ class EditRunner(RecordRunner):
         if self._states is None or state is None:
             return ()
         return await asyncio.to_thread(self._states.read, state, original)
+
+    def _make_task(self, record: PlannedRecord) -> EditTask:
+        """The record as the loop takes it, with the edits that its state asks for."""
+        state = read_state(record.metadata) if self._states is not None else None
+        if state is None or not (state.edits or state.stop):
+            return _make_task(record)
+        return replace(_make_task(record), laid_down=LaidDown(state.edits, state.steps, state.stop))
 
     def _end(self, record: PlannedRecord, trajectory: Trajectory) -> RecordResult:
         """The row of a record whose image can't be opened."""

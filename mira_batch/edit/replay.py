@@ -40,6 +40,7 @@ _ENDED_BY = {
     StopReason.no_progress: "limits",
     StopReason.oscillation: "limits",
     StopReason.time_limit: "limits",
+    StopReason.laid_down: "input",
 }
 """Which component ended a record; all else is the policy."""
 

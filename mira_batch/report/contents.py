@@ -74,6 +74,26 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Credit:
+    """What each step of a record's trajectory was worth (docs/counterfactual.md)."""
+
+    values: tuple[tuple[float | None, float | None], ...]
+    """Of each state, from before the first step on, and of the end where the policy said STOP: its value and
+    the standard error of that; None where they are not known."""
+    actions: tuple[str, ...]
+    """The edit of each step; empty for STOP."""
+    advantages: tuple[float | None, ...]
+    effects: tuple[float | None, ...]
+    """What each did for the end: its score, less that without the step."""
+    end: float | None
+    """The score of the end."""
+    ruin: int | None
+    """The step that ruined it, from 0; None: no step can be named."""
+    pictures: tuple[Entry, ...] = ()
+    """Before that step, after it, without it, and the best that came of going on from before it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """One record with its trajectory."""
 
@@ -109,6 +129,8 @@ class Card:
     """The original and the result with all their pixels, to be looked at one to one."""
     verdicts: tuple[Verdict, ...] = ()
     """Of the evaluations whose scores are shown."""
+    credit: Credit | None = None
+    """Of the counterfactual that is shown, where it looked at this record."""
 
     @property
     def ratio(self) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 
 from mira_batch.core.identity import content_hash
 from mira_batch.core.text import show_text
-from mira_batch.report.contents import Card, Entry, Picture, Verdict, find_ratio
+from mira_batch.report.contents import Card, Credit, Entry, Picture, Verdict, find_ratio
 from mira_batch.storage.stores import Store
 
 MOST_TEXT = 1_200
@@ -70,6 +70,7 @@ def dump_row(card: Card, stratum: str = "") -> dict[str, Any]:
 def dump_strip(card: Card) -> dict[str, Any]:
     """A record's film strip."""
     strip = dump_entries(card.trajectory) | {"size": card.size, "last": clip(card.final_thought)}
+    strip |= {"credit": _dump_credit(card.credit)} if card.credit is not None else {}
     return strip | ({"verdicts": [_dump_verdict(each) for each in card.verdicts]} if card.verdicts else {})
 
 
@@ -99,6 +100,24 @@ def _dump_verdict(verdict: Verdict) -> dict[str, Any]:
     if more := len(verdict.raw) - _ANSWERS:
         found |= {"more": more} if more > 0 else {}
     return {name: value for name, value in found.items() if value}
+
+
+def _dump_credit(credit: Credit) -> dict[str, Any]:
+    def cut(number: float | None) -> float | None:
+        return None if number is None else round(number, 4)
+
+    return {
+        "values": [[cut(value), cut(error)] for value, error in credit.values],
+        "steps": [
+            {"edit": clip(action), "advantage": cut(advantage), "effect": cut(effect)}
+            for action, advantage, effect in zip(
+                credit.actions, credit.advantages, credit.effects, strict=True
+            )
+        ],
+        "end": cut(credit.end),
+        "ruin": credit.ruin,
+        "pictures": dump_entries(credit.pictures),
+    }
 
 
 def _dump_entry(entry: Entry) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from mira_batch.report.contents import Page
 from mira_batch.report.data import clip
 from mira_batch.report.judged import show_p
 
-_REPORT = ("dom", "chunks", "stage", "strip", "verdict", "filters", "viewer", "gallery")
+_REPORT = ("dom", "chunks", "stage", "strip", "verdict", "credit", "filters", "viewer", "gallery")
 """Scripts of the report, in `page/`; they are one script in it."""
 _REVIEW = ("dom", "chunks", "stage", "strip", "confidence", "decisions", "queue", "review")
 """Those of the review page."""

@@ -23,6 +23,7 @@ from mira_batch.report.cards import CardReader
 from mira_batch.report.charts import count_scores, dump_charts, make_charts
 from mira_batch.report.choice import choose
 from mira_batch.report.contents import Card, Page
+from mira_batch.report.credited import Credited, CreditJoin
 from mira_batch.report.data import ONE_FILE, Chunks, collect, dump, dump_row
 from mira_batch.report.reading import read_in_order
 from mira_batch.report.render import render_page
@@ -51,6 +52,8 @@ class Form:
     """Directory of an earlier run whose results are shown beside these."""
     scores: Sequence[str] = ()
     """Directories of evaluations of the run whose scores are shown."""
+    counterfactual: str | None = None
+    """Directory of a counterfactual of the run: what each step was worth, and which one ruined its record."""
     one_file: int = ONE_FILE
     """Bytes of pictures up to which the page is one file."""
 
@@ -63,6 +66,8 @@ class Report:
     """Its location."""
     joins: Sequence[Join] = ()
     """How the evaluations whose scores it shows fit the run."""
+    credit: CreditJoin | None = None
+    """How the counterfactual that it shows does."""
 
 
 def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None = None) -> Report:
@@ -92,14 +97,19 @@ def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None 
         totals = read_totals(store, config.storage)
         earlier = None if form.against is None else Earlier(config, form.against)
         scorings = read_scorings(form.scores, store, config.storage, totals)
-        chosen = _choose(totals, form.most, scorings)
+        credited = None
+        if form.counterfactual is not None:
+            credited = Credited(form.counterfactual, store, config.storage)
+        chosen = _choose(totals, form.most, scorings, credited)
         for scored in scorings:
             scored.read_details(chosen, config.storage)
-        gallery = _fill(chunks, reader, totals, chosen, earlier, scorings)
+        gallery = _fill(chunks, reader, totals, chosen, _Beside(earlier, scorings, credited))
         scores = count_scores(store, config.storage, totals.files) if config.judge else None
         charts = make_charts(totals.tally, totals.histograms, scores)
         if earlier is not None:
             charts.insert(0, earlier.make_chart(store, config, totals))
+        if credited is not None:
+            charts.insert(0, credited.make_chart())
     except (pa.ArrowException, *read_errors()) as error:
         raise StoreError(f"{summary.results}: can't be read: {describe(error)[:300]}") from error
     said = [scored.scoring for scored in scorings]
@@ -113,7 +123,7 @@ def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None 
         models=gallery.models or _name_configured(config),
         version=run["mira_batch"],
         written=datetime.now(UTC),
-        rule=describe_choice(len(gallery.rows), totals.tally.records, bool(scorings)),
+        rule=describe_choice(len(gallery.rows), totals.tally.records, bool(scorings), credited is not None),
         charts=charts,
         scorings=said,
         data=dump(data),
@@ -124,7 +134,8 @@ def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None 
     )
     store.put(layout.REPORT, render_page(page).encode("utf-8", "replace"))
     chunks.sweep()
-    return Report(store.locate(layout.REPORT), [scored.join for scored in scorings])
+    credit = None if credited is None else credited.join
+    return Report(store.locate(layout.REPORT), [scored.join for scored in scorings], credit)
 
 
 @dataclass
@@ -136,12 +147,24 @@ class _Gallery:
     """Role -> identity, as the results name it."""
 
 
-def _choose(totals: Totals, most: int | None, scorings: Sequence[Scored]) -> Sequence[int]:
+@dataclass(frozen=True)
+class _Beside:
+    """What is shown beside the records of a run."""
+
+    earlier: Earlier | None
+    scorings: Sequence[Scored]
+    credited: Credited | None
+
+
+def _choose(
+    totals: Totals, most: int | None, scorings: Sequence[Scored], credited: Credited | None
+) -> Sequence[int]:
     """Positions of the records shown: of those that were judged also the worst, and some that the judge
-    failed on, together a third at most."""
+    failed on, together a third at most; and as many of a counterfactual, those that a step ruined first."""
     if most is None or most >= totals.tally.records:
         return range(totals.tally.records)
     judged = {place for scored in scorings for place in scored.pick(most // (6 * len(scorings)))}
+    judged |= set() if credited is None else set(credited.pick(most // 3))
     return sorted({*judged, *choose(totals.outcomes, totals.kinds, most - len(judged))})
 
 
@@ -150,19 +173,20 @@ def _fill(
     reader: CardReader,
     totals: Totals,
     chosen: Sequence[int],
-    earlier: Earlier | None,
-    scorings: Sequence[Scored],
+    beside: _Beside,
 ) -> _Gallery:
-    gallery = _Gallery()
+    gallery, earlier, scorings, credited = _Gallery(), beside.earlier, beside.scorings, beside.credited
 
     def make_row(card: Card, _: int) -> dict[str, Any]:
         gallery.models.update({role: name for role, name in card.models.items() if name})
         told = {} if earlier is None else {"against": earlier.tell(card.record_id, card.result_digest)}
         values = {name: value for scored in scorings for name, value in scored.tell(card.record_id).items()}
+        told |= {} if credited is None else {"credit": credited.tell(card)}
         return dump_row(card) | told | ({"scores": values} if scorings else {})
 
     def add_verdicts(card: Card) -> Card:
-        return reduce(lambda judged, scored: scored.judge(judged), scorings, card)
+        judged = reduce(lambda card, scored: scored.judge(card), scorings, card)
+        return judged if credited is None else credited.credit(judged)
 
     cards = map(add_verdicts, read_in_order(reader, totals, chosen))
     joined = cards if earlier is None else earlier.join(cards)
@@ -170,21 +194,23 @@ def _fill(
     return gallery
 
 
-def describe_choice(shown: int, all_of_them: int, scored: bool = False) -> str:
+def describe_choice(shown: int, all_of_them: int, scored: bool = False, credited: bool = False) -> str:
     """Which records a report shows, in a sentence.
 
     Args:
         shown: how many.
         all_of_them: records that are committed.
         scored: whether those with the lowest scores are among them.
+        credited: whether those are that a counterfactual looked at.
     """
     if shown == all_of_them:
         return ""
     worst = "those with the lowest scores, some that the judge failed on, " if scored else ""
+    ruined = "some that the counterfactual looked at, those that a step ruined first, " if credited else ""
     return (
-        f"{shown:,} of {all_of_them:,} records are shown: {worst}failed and unfinished ones, every kind of "
-        "them, a third each at most; good ones spread evenly over the run. Charts count all of them, until "
-        "something is chosen."
+        f"{shown:,} of {all_of_them:,} records are shown: {worst}{ruined}failed and unfinished ones, every "
+        "kind of them, a third each at most; good ones spread evenly over the run. Charts count all of them, "
+        "until something is chosen."
     )
 
 

@@ -38,7 +38,12 @@ def claim_output(store: Store, config: SftConfig, data: Mapping[str, SampleSet])
 
 
 def claim(
-    store: Store, key: str, learning: Mapping[str, Any], data: Mapping[str, str], config: Mapping[str, Any]
+    store: Store,
+    key: str,
+    learning: Mapping[str, Any],
+    data: Mapping[str, str],
+    config: Mapping[str, Any],
+    what: str = "training",
 ) -> None:
     """Note the settings of any training in its output, or see that they are those of before.
 
@@ -48,6 +53,7 @@ def claim(
         learning: everything that decides what is learned.
         data: digests of what it learns from.
         config: the whole config, for people.
+        what: what is made there, for messages.
 
     Raises:
         RunConflict: they are others; names what differs.
@@ -65,7 +71,7 @@ def claim(
     ]
     if differing:
         raise RunConflict(
-            f"{store.uri}: holds a training of other settings or data ({', '.join(differing)}); name another "
+            f"{store.uri}: holds a {what} of other settings or data ({', '.join(differing)}); name another "
             "output.uri, or give the settings that it was begun with"
         )
 

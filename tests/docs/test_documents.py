@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from mira_batch import load_config, read_outputs
+from mira_batch.config.counterfactual import CounterfactualConfig
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.config.reference import reference
@@ -82,6 +83,12 @@ def test_judges_are_valid_settings() -> None:
     shown = [yaml.safe_load(b.text) for b in blocks("docs/judges.md") if b.language == "yaml"]
     judges = [load_config(base | settings).judge for settings in shown]
     assert [judge and judge.model.type for judge in judges] == ["score_logit", "viescore", "panel", "panel"]
+
+
+def test_the_guide_of_counterfactuals_shows_valid_settings() -> None:
+    (block,) = [block for block in blocks("docs/counterfactual.md") if block.file_name]
+    config = load_own_config(CounterfactualConfig, yaml.safe_load(block.text))
+    assert (config.sample, config.continuations, config.judge.type) == (50, 4, "score_logit")
 
 
 def test_learning_by_rollouts_shows_valid_settings() -> None:

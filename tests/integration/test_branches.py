@@ -122,6 +122,32 @@ def test_states_have_names_of_work_of_their_own_and_are_no_part_of_the_catalogue
         load_config(branch(1), ["select.sample=1"])
 
 
+def test_edits_are_laid_down_after_a_state_and_then_the_policy_goes_on_or_nobody(
+    branch: Callable[..., dict[str, Any]], trunk: str
+) -> None:
+    """Of one record its whole trajectory anew, of one without its second step and no more, of one the end."""
+    trunks = {row["record_id"]: row for row in rows_of(trunk)}
+    made = {name: [step["instruction"] for step in row["steps"]] for name, row in trunks.items()}
+    plans: dict[str, dict[str, Any]] = {
+        "rec-00000": {"steps": 0, "edits": made["rec-00000"][:2]},
+        "rec-00001": {"steps": 1, "edits": made["rec-00001"][2:], "stop": True},
+        "rec-00002": {"steps": STEPS, "stop": True},
+    }
+    done = run(load_config(branch(1, lambda row: row["branch"].update(plans[row["record_id"]]))))
+    rows = {row["record_id"]: row for row in rows_of(done.run)}
+    again, dropped, end = rows.values()
+    assert [step["instruction"] for step in again["steps"]] == made["rec-00000"]
+    assert [bool(step["raw_answer"]) for step in again["steps"]] == [False, False, True]
+    assert (again["status"], again["stop_reason"]) == ("ok", "policy_stop")
+    assert {answer["step"] for answer in again["answers"]} == {2, 3}
+    for row, steps in ((dropped, [0, 2]), (end, [0, 1, 2])):
+        assert [step["instruction"] for step in row["steps"]] == [made[row["record_id"]][k] for k in steps]
+        assert (row["status"], row["stop_reason"]) == ("unfinished", "laid_down")
+    assert end["result_digest"] == trunks["rec-00002"]["result_digest"]
+    assert dropped["steps"][1]["seed"] != trunks["rec-00001"]["steps"][2]["seed"]
+    assert [answer["step"] for answer in dropped["answers"]] == [0]
+
+
 @pytest.mark.faults
 def test_a_branch_that_was_killed_goes_on_after_its_own_steps(
     branch: Callable[..., dict[str, Any]], tmp_path: Path

@@ -43,7 +43,7 @@ from mira_batch.evaluate.statistics.rates import (
     find_exact_interval,
     find_wilson_interval,
 )
-from mira_batch.evaluate.statistics.special import find_binomial_tail
+from mira_batch.evaluate.statistics.special import find_binomial_tail, find_t_quantile
 from mira_batch.evaluate.statistics.strengths import Strengths, fit_strengths
 
 __all__ = [
@@ -71,6 +71,7 @@ __all__ = [
     "find_fleiss_kappa",
     "find_sign_flip_p",
     "find_smallest_difference",
+    "find_t_quantile",
     "find_wilson_interval",
     "fit_strengths",
     "measure_self_agreement",

@@ -113,6 +113,7 @@ async function fill(article) {
     const last = makeThought("last thought", strip.last);
     if (last) find(".about", article).append(last);
     find(".about", article).append(...(strip.verdicts ?? []).map(makeVerdict));
+    if (strip.credit) find(".strip", article).append(makeCredit(strip.credit));
   } catch (error) {
     find(".strip", article).prepend(make("p", { class: "quiet" }, error.message));
   }

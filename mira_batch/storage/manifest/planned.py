@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mira_batch.core.identity import name_rollout
+from mira_batch.core.identity import content_hash, name_rollout
+from mira_batch.core.text import MOST_TEXT
 from mira_batch.storage.manifest.rows import Place
+
+MOST_STEPS = 1_000
+"""As of `limits.max_steps`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +23,15 @@ class State:
     work_id: str
     """Of the trajectory."""
     steps: int
-    """How many of its steps are taken as they are, 1 or more."""
+    """How many of its steps are taken as they are; 0: it begins with its image."""
+    edits: tuple[str, ...] = ()
+    """Edits that are then carried out, in their order, before the policy is asked."""
+    stop: bool = False
+    """Whether nothing more is done after them."""
 
     def __str__(self) -> str:
-        return f"{self.work_id}/{self.steps}"
+        laid_down = f"/edits={content_hash(*self.edits)}" if self.edits else ""
+        return f"{self.work_id}/{self.steps}{laid_down}{'/stop' if self.stop else ''}"
 
 
 def read_state(metadata: str) -> State | None:
@@ -37,12 +46,22 @@ def read_state(metadata: str) -> State | None:
             found = json.loads(found)
         except ValueError:
             return None
-    if not isinstance(found, Mapping) or found.keys() != {"work_id", "steps"}:
+    if not isinstance(found, Mapping):
         return None
-    work, steps = found["work_id"], found["steps"]
+    # Parquet gives every row of a struct all its keys; those that say nothing are null.
+    said = {name: value for name, value in found.items() if value is not None}
+    if not {"work_id", "steps"} <= said.keys() <= {"work_id", "steps", "edits", "stop"}:
+        return None
+    work, steps, edits, stop = said["work_id"], said["steps"], said.get("edits", []), said.get("stop", False)
     if not isinstance(work, str) or not re.fullmatch("[0-9a-f]{32}", work):
         return None
-    return State(work, steps) if isinstance(steps, int) and 0 < steps < 1_000 else None
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps < MOST_STEPS:
+        return None
+    if not isinstance(edits, list) or steps + len(edits) > MOST_STEPS or not isinstance(stop, bool):
+        return None
+    if not all(isinstance(words, str) and 0 < len(words.strip()) <= MOST_TEXT for words in edits):
+        return None
+    return State(work, steps, tuple(edits), stop)
 
 
 @dataclass(frozen=True, slots=True)

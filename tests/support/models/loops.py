@@ -66,10 +66,14 @@ class Fakes:
         found = self.score(request)
         return Timed(found if isinstance(found, Judgement) else Judgement(found), JUDGE)
 
-    def run(self, limits: Limits | None = None, log: StepLog | None = None) -> Trajectory:
+    def run(
+        self, limits: Limits | None = None, log: StepLog | None = None, task: EditTask | None = None
+    ) -> Trajectory:
         models = Models(self._propose, self._edit, self._score if self.score else None)
         return asyncio.run(
-            run_record(TASK, ORIGINAL, models, MemoryStepLog() if log is None else log, limits or Limits())
+            run_record(
+                task or TASK, ORIGINAL, models, MemoryStepLog() if log is None else log, limits or Limits()
+            )
         )
 
 

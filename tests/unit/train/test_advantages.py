@@ -6,7 +6,17 @@ import math
 
 import pytest
 
-from mira_batch.train.advantages import EPSILON, measure_advantages, name_group
+from mira_batch.train.advantages import (
+    EPSILON,
+    KNOWN_END,
+    StepAdvantage,
+    Value,
+    find_ruin,
+    measure_advantages,
+    measure_steps,
+    measure_value,
+    name_group,
+)
 
 
 def test_within_a_group_by_hand() -> None:
@@ -60,3 +70,64 @@ def test_what_makes_no_sense_is_refused() -> None:
         measure_advantages([1.0, 2.0], ["a"])
     with pytest.raises(ValueError, match="reward of answer 1 is infinite"):
         measure_advantages([1.0, math.inf], ["a", "a"])
+
+
+# Steps against what else could have come of their states
+
+
+def test_the_value_of_a_state_by_hand() -> None:
+    # Mean of 1, 0, 0.5 is 0.5, sample variance 0.25, so the standard error is 0.5 / sqrt(3).
+    assert measure_value([1.0, None, 0.0, 0.5]) == Value(0.5, pytest.approx(0.5 / math.sqrt(3)), 3)
+    assert measure_value([0.25, None]) == Value(0.25, None, 1), "one score says nothing of how sure it is"
+    assert measure_value([None]) == Value(None, None, 0)
+
+
+def test_the_interval_of_a_step_by_hand() -> None:
+    before, after = measure_value([0.8, 0.9, 1.0]), measure_value([0.2, 0.3, 0.4])
+    # Both have s = 0.1, so e^2 = 0.01 / 3 each, e = sqrt(0.02 / 3) = 0.0816497 with 4 degrees of freedom.
+    (one,) = measure_steps([before, after])
+    width = 2.776445 * 0.0816497  # t of 0.975
+    assert (one.value, one.error) == (pytest.approx(-0.6), pytest.approx(0.0816497, abs=1e-6))
+    assert (one.low, one.high) == (
+        pytest.approx(-0.6 - width, abs=1e-5),
+        pytest.approx(-0.6 + width, abs=1e-5),
+    )
+    # Two steps share the 5 %: t of 1 - 0.05 / 4.
+    first, second = measure_steps([before, after, after])
+    assert first.high == pytest.approx(-0.6 + 3.495406 * 0.0816497, abs=1e-5)
+    assert (second.value, second.low) == (0.0, pytest.approx(-3.495406 * 0.0816497, abs=1e-5))
+
+
+def test_an_end_that_is_there_is_no_draw() -> None:
+    (step,) = measure_steps([measure_value([0.8, 0.9, 1.0]), Value(0.2, KNOWN_END, 1)])
+    error = 0.1 / math.sqrt(3)  # of the state alone, with 2 degrees of freedom: t of 0.975 is 4.302653
+    assert step.error == pytest.approx(error)
+    assert step.high == pytest.approx(-0.7 + 4.302653 * error, abs=1e-5)
+
+
+def test_states_whose_ends_are_all_alike_differ_exactly() -> None:
+    (step,) = measure_steps([measure_value([1.0] * 4), measure_value([0.25] * 4)])
+    assert step == StepAdvantage(-0.75, 0.0, -0.75, -0.75)
+
+
+def test_what_is_not_known_has_no_advantage_and_takes_no_share_of_the_confidence() -> None:
+    known, lost, alone = measure_value([0.8, 0.9, 1.0]), measure_value([None]), measure_value([0.5])
+    first, second, third, fourth = measure_steps([known, known, lost, known, alone])
+    assert second == third == StepAdvantage(None, None, None, None)
+    assert fourth == StepAdvantage(pytest.approx(-0.4), None, None, None)  # type: ignore[arg-type]
+    assert first.high == pytest.approx(3.495406 * 0.0816497, abs=1e-5), "two differences are known"
+
+
+def test_the_largest_fall_is_named_only_if_it_is_beyond_its_interval() -> None:
+    def find(*states: list[float], min_drop: float = 0.05) -> int | None:
+        return find_ruin(measure_steps([measure_value(scores) for scores in states]), min_drop)
+
+    assert find([1.0] * 4, [1.0] * 4, [0.25] * 4, [0.0] * 4) == 1
+    assert find([0.5] * 4, [1.0] * 4) is None, "it rose"
+    assert find([1.0] * 4, [1.0] * 4) is None
+    assert find([1.0] * 4, [1.0, 1.0, 1.0, 0.5]) is None, "one bad end of four says little"
+    assert find([1.0] * 4, [0.96] * 4) is None and find([1.0] * 4, [0.96] * 4, min_drop=0.0) == 0
+    # The largest fall is unsure, and a smaller one that is sure is not named in its place.
+    assert find([1.0] * 4, [0.9] * 4, [0.9, 0.9, 0.0, 0.0]) is None
+    assert find_ruin([StepAdvantage(-0.5, None, None, None)]) is None
+    assert find_ruin([]) is None and find_ruin([StepAdvantage(None, None, None, None)]) is None
