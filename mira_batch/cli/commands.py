@@ -12,6 +12,7 @@ from mira_batch.cli import catalogue as _catalogue  # the commands of each group
 from mira_batch.cli import construct as _construct
 from mira_batch.cli import evaluate as _evaluate
 from mira_batch.cli import export as _export
+from mira_batch.cli import flywheel as _flywheel
 from mira_batch.cli import nightly as _nightly
 from mira_batch.cli import records as _records
 from mira_batch.cli import review as _review
@@ -24,7 +25,8 @@ from mira_batch.core.types import RunEnd
 from mira_batch.report.streams import divert_prints, keep_streams, open_answer
 
 __all__ = ["run_command"]
-_GROUPS = (_runs, _records, _review, _catalogue, _nightly, _export, _evaluate, _benchmark, _construct, _train)
+_GROUPS = (_runs, _records, _review, _catalogue, _nightly, _export, _evaluate, _benchmark, _construct, _train,
+           _flywheel)  # fmt: skip
 
 
 def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:

@@ -16,7 +16,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.config.train import FullTuning, SftConfig, TrainOutput
 
 _OURS: Mapping[str, tuple[str, ...]] = {
-    "construct": ("job", "output", "storage"),
+    "samples": ("job", "output", "storage"),
     "train": ("job", "data.uri", "output", "backend", "storage"),
     "edit": ("job", "output.uri", "output.skip_done", "run_id", "policy.adapter", "backend", "storage"),
     "evaluate": (
@@ -49,8 +49,8 @@ class FlywheelConfig(Strict):
     promoted: Location | None = None
     """The place of promotions, which `policy.adapter.promoted` of other runs names. None: `promoted/` in
     `output.uri`."""
-    construct: ConstructConfig
-    """How samples are made: its sources are your catalogues."""
+    samples: ConstructConfig
+    """How samples are made, by the construct job: its sources are your catalogues."""
     train: SftConfig
     """How a policy learns from them: a LoRA adapter, each turn anew."""
     edit: BulkEditConfig
@@ -89,16 +89,16 @@ class FlywheelConfig(Strict):
         alike = shared | {"backend": data.get("backend", "ray")}
         filled = dict(data)
         for section, given in {
-            "construct": {"output": {"uri": place}, **shared},
+            "samples": {"output": {"uri": place}, **shared},
             "train": {"data": {"uri": place}, "output": {"uri": place}, **alike},
             "edit": {"output": {"uri": place, "skip_done": False}, **alike, "policy": _find_policy(data)},
             "evaluate": {"input": {"manifest": place}, "output": {"uri": place}, **alike},
         }.items():
             if isinstance(data.get(section), dict):
                 filled[section] = _merge(data[section], given)
-        if isinstance(sources := _find(data, "construct", "sources"), list | tuple):
+        if isinstance(sources := _find(data, "samples", "sources"), list | tuple):
             decided = _DECIDED.get(data.get("undecided", "learn"), {})
-            filled["construct"]["sources"] = [_ask_people(source, decided) for source in sources]
+            filled["samples"]["sources"] = [_ask_people(source, decided) for source in sources]
         return filled
 
     @model_validator(mode="after")
@@ -132,7 +132,7 @@ class FlywheelConfig(Strict):
         Args:
             turn: the turn's directory.
         """
-        return self.construct.model_copy(update={"output": ConstructOutput(uri=f"{turn}/data")})
+        return self.samples.model_copy(update={"output": ConstructOutput(uri=f"{turn}/data")})
 
     def train_job(self, turn: str) -> SftConfig:
         """The training of a turn; arguments as of `construct_job`."""
@@ -166,7 +166,7 @@ class FlywheelConfig(Strict):
         judged = self.evaluate.model_dump(mode="json", include={"group", "sample", "controls"})
         asked = self.evaluate.input.model_dump(mode="json", exclude={"manifest"})
         return {
-            "construct": self.construct.settings(),
+            "samples": self.samples.settings(),
             "train": self.train.learning(),
             "edit": {
                 "input": self.edit.input.model_dump(mode="json"),
@@ -206,5 +206,5 @@ def _ask_people(source: Any, decided: Mapping[str, Any]) -> Any:
         return source
     for name in ("approved_only", "rejected"):
         if name in source:
-            raise ValueError(f"construct.sources: {name}: is what `undecided` says here; leave it out")
+            raise ValueError(f"samples.sources: {name}: is what `undecided` says here; leave it out")
     return source | decided

@@ -16,6 +16,7 @@ from mira_batch.config.base import find_models, find_tag
 from mira_batch.config.construct import ConstructConfig
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.evaluate import EvaluateConfig
+from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.inspect import InspectConfig
 from mira_batch.config.train import SftConfig
@@ -52,6 +53,11 @@ _GRPO = """# Teaching a policy by its own rollouts
 
 `mira-batch train policy-grpo --config FILE` ([learning.md](learning.md)).
 """
+_FLYWHEEL = """# The flywheel
+
+`mira-batch flywheel --config FILE` ([flywheel.md](flywheel.md)). Its sections `samples`, `train`, `edit` and
+`evaluate` are the configs of construct, policy-sft, the bulk edit and the evaluate job.
+"""
 
 
 def reference() -> str:
@@ -64,7 +70,8 @@ def reference() -> str:
     sft = _write_sections(SftConfig, "", written)
     grpo = _write_sections(GrpoConfig, "", written)
     parts = [_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate, _CONSTRUCT, *construct, _SFT, *sft]
-    return "\n".join([*parts, _GRPO, *grpo])
+    flywheel = _write_sections(FlywheelConfig, "", written)
+    return "\n".join([*parts, _GRPO, *grpo, _FLYWHEEL, *flywheel])
 
 
 def _write_sections(model: type[BaseModel], path: str, written: set[type[BaseModel]]) -> typing.Iterator[str]:
