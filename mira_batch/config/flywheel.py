@@ -190,7 +190,9 @@ def _find_policy(data: Any) -> dict[str, Any]:
     known = {"weights": _find(data, "train", "model", "weights"), "prompt": _find(data, "train", "prompt")}
     said = _find(data, "edit", "policy")
     found = {"type": "qwen_vl"} | {name: value for name, value in known.items() if value is not None}
-    return found | said if isinstance(said, dict) else found
+    if not isinstance(said, dict):
+        return found
+    return found | said if said.get("type", "qwen_vl") == "qwen_vl" else said
 
 
 def _merge(said: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
