@@ -39,9 +39,9 @@ def describe_turns(found: Mapping[str, Any]) -> Iterator[str]:
     for own in found["turns"]:
         result = own["result"]
         if result is not None:
-            yield f"turn {own['turn']}: {result['outcome']}: {result['why']}"
+            yield f"turn {own['number']}: {result['outcome']}: {result['why']}"
         else:
-            yield f"turn {own['turn']}: open; {_STAGES[own['done'][-1]]}"
+            yield f"turn {own['number']}: open; {_STAGES[own['done'][-1]]}"
         if (data := own["data"]) is not None:
             counts = f"{data['train']:,} to train on, {data['val']:,} to validate"
             yield f"  samples: {counts}, snapshot {data['snapshot']}"

@@ -158,8 +158,8 @@ def test_what_people_rejected_is_in_no_sample_and_each_model_is_traced(
     capfd.readouterr()
     assert main(["lineage", training]) == 0
     assert f"night: {len(kept)} records" in capfd.readouterr().out
-    assert main(["lineage", str(folder)]) == 2
-    assert "is not the adapter of a training that is complete" in capfd.readouterr().err
+    assert main(["lineage", str(folder), "--json"]) == 2
+    assert "is not the adapter of a training that is complete" in json.loads(capfd.readouterr().out)["error"]
 
 
 def test_a_turn_with_nothing_new_trains_nothing(folder: Path, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_turn_that_is_cut_between_any_two_stages_and_fails_its_gate(folder: Pa
         with pytest.raises(Cut):
             turn(config, note)
         assert look(config)["turns"][-1]["result"] is None
-    with pytest.raises(RunConflict, match=r"train.batch: was 4, now 2.*--abandon"):
+    with pytest.raises(RunConflict, match=r"(?s)train.batch: was 4, now 2.*--abandon"):
         other = settings(folder, gate=["overall>=1"])
         turn(load_own_config(FlywheelConfig, other | {"train": other["train"] | {"batch": 2}}), print)
     found = turn(config, print)
@@ -322,7 +322,7 @@ def test_a_run_takes_what_is_promoted_and_keeps_it(folder: Path, capfd: pytest.C
 
 
 def test_a_run_with_a_name_of_its_own_keeps_its_adapter_for_good(folder: Path) -> None:
-    config = night(folder, run_id="mine", first=1)
+    config = night(folder, run_id="mine", first=1, output={"uri": str(folder / "own")})
     done = launch.run(config)
     number, _ = read_taken(done.run)
     promote_anew(str(folder / "promoted"), 1, "once more", config.storage)

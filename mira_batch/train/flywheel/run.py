@@ -224,7 +224,7 @@ def look(config: FlywheelConfig) -> dict[str, Any]:
     for own in list_turns(store):
         notes = {name: own.read(name) for name in NOTES}
         done = [name for name in NOTES if notes[name] is not None]
-        turns.append({"turn": own.number, "uri": own.uri, "done": done, **notes})
+        turns.append({"number": own.number, "uri": own.uri, "done": done, **notes})
     current = read_promotion(open_store(config.place, config.storage, make=False))
     return {"turns": turns, "place": config.place, "current": None if current is None else asdict(current)}
 
