@@ -99,7 +99,7 @@ def try_current(course: Course, adapter: str | None, samples: str) -> dict[str, 
         course.note(f"held-out records: the current policy, {adapter or 'the base model'}")
         found = _try(course, adapter)
         check_apart(course.config, found["run"], samples)
-        _check_gate(course.config, read_scores(found["evaluation"], course.config.storage))
+        _check_names(course.config, read_scores(found["evaluation"], course.config.storage))
         return found
 
     return course.take(CURRENT, make)
@@ -200,7 +200,7 @@ def _raise_error(error: StoreError) -> None:
     raise error
 
 
-def _check_gate(config: FlywheelConfig, scores: Scores) -> None:
+def _check_names(config: FlywheelConfig, scores: Scores) -> None:
     """Names that no comparison will have are refused before a training, not after it."""
     known = [*scores.scales, *_EFFORT]
     for text in config.gate:
@@ -253,8 +253,8 @@ def hold_together(course: Course) -> dict[str, Any]:
             for name in (CURRENT, CANDIDATE)
         )
         found = compare(current, candidate)
-        checks = [_check(text, found) for text in course.config.gate]
-        checks.append(_check_unscored(found, course.config.max_unscored))
+        checks = [check_gate(text, found) for text in course.config.gate]
+        checks.append(check_unscored(found, course.config.max_unscored))
         return {
             "verdict": found.verdict,
             "passed": all(check["passed"] for check in checks),
@@ -265,7 +265,13 @@ def hold_together(course: Course) -> dict[str, Any]:
     return course.take(COMPARISON, make)
 
 
-def _check(text: str, found: Comparison) -> dict[str, Any]:
+def check_gate(text: str, found: Comparison) -> dict[str, Any]:
+    """Whether a comparison passes a gate, as it is noted. Where nothing is shown, it doesn't.
+
+    Args:
+        text: the gate, such as `overall>=0`.
+        found: the comparison.
+    """
     gate = parse_gate(text)
     try:
         passed, why = gate.check(found)
@@ -274,8 +280,13 @@ def _check(text: str, found: Comparison) -> dict[str, Any]:
     return {"gate": text, "passed": passed, "why": why}
 
 
-def _check_unscored(found: Comparison, most: float) -> dict[str, Any]:
-    """Whether the candidate leaves hardly more records without a score."""
+def check_unscored(found: Comparison, most: float) -> dict[str, Any]:
+    """Whether the candidate leaves hardly more records without a score, as it is noted.
+
+    Args:
+        found: the comparison of the current policy with it.
+        most: largest share of the records that it may leave more.
+    """
     current, candidate = (getattr(found.no_result, of) + getattr(found.judge_failed, of) for of in ("a", "b"))
     more = (candidate - current) / found.paired
     passed = more <= most
