@@ -25,7 +25,7 @@ _OURS: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """Settings of the jobs that the flywheel itself gives."""
-_DECIDED = {"learn": {"rejected": "drop"}, "leave_out": {"approved_only": True}}
+_DECIDED: Mapping[str, dict[str, Any]] = {"learn": {"rejected": "drop"}, "leave_out": {"approved_only": True}}
 """What a source of runs is told, by `undecided`."""
 
 
@@ -203,7 +203,7 @@ def _merge(said: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _ask_people(source: Any, decided: Mapping[str, Any]) -> Any:
+def _ask_people(source: Any, decided: dict[str, Any]) -> Any:
     if not isinstance(source, dict) or source.get("type") != "runs":
         return source
     for name in ("approved_only", "rejected"):
