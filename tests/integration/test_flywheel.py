@@ -327,6 +327,8 @@ def test_a_run_with_a_name_of_its_own_keeps_its_adapter_for_good(folder: Path) -
     number, _ = read_taken(done.run)
     promote_anew(str(folder / "promoted"), 1, "once more", config.storage)
     assert launch.run(config).run == done.run and read_taken(done.run)[0] == number
+    again = turn(configure(folder, gate=["overall>=1"]), print)
+    assert again["outcome"] == "nothing new"  # that turn had compared with this adapter
 
 
 def test_what_can_not_be_taken_is_refused(folder: Path) -> None:

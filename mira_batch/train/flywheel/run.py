@@ -29,6 +29,7 @@ from mira_batch.train.flywheel.record import (
     DATA,
     NOTES,
     RESULT,
+    TRAINED,
     Turn,
     begin_turn,
     find_open,
@@ -70,7 +71,8 @@ def turn(
     for text in config.gate:
         _parse(text)
     store, place = (open_store(uri, config.storage) for uri in (config.output.uri, config.place))
-    check_create_only(store)
+    for each in (store, place):
+        check_create_only(each)
     with lease(store, _end, note):
         open_turn = find_open(store)
         current = None if open_turn is not None else _find_current(config, place)
@@ -180,7 +182,8 @@ def close_turn(own: Turn, outcome: str, why: str, promotion: int | None = None) 
 
 def _find_alike(own: Turn, data: Mapping[str, Any], current: Mapping[str, Any]) -> int | None:
     """The last turn that had a candidate, where it was made of the same samples by the same settings, and
-    compared with what is current now, or made that current: another would end as it did."""
+    compared with what is current now, or made that current: another would end as it did. So what people have
+    rolled back does not come again by itself."""
     settings = (own.read(BEGUN) or {})["settings"]
     for earlier in reversed(list_turns(own.store)):
         if earlier.number >= own.number or earlier.read(COMPARISON) is None:
@@ -188,8 +191,9 @@ def _find_alike(own: Turn, data: Mapping[str, Any], current: Mapping[str, Any]) 
         begun, result = earlier.read(BEGUN) or {}, earlier.read(RESULT) or {}
         if begun["settings"] != settings or (earlier.read(DATA) or {}).get("snapshot") != data["snapshot"]:
             return None
-        known = (begun["current"]["promotion"], result.get("promotion"))
-        return earlier.number if current["promotion"] in known else None
+        known = [begun["current"]["adapter"]]
+        known += [(earlier.read(TRAINED) or {})["adapter"]] if result.get("outcome") == PROMOTED else []
+        return earlier.number if current["adapter"] in known else None
     return None
 
 
