@@ -8,6 +8,7 @@ The editor loses no edit, so that what a policy comes to depends on nothing but 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -300,7 +301,7 @@ def test_a_run_takes_what_is_promoted_and_keeps_it(folder: Path, capfd: pytest.C
         launch.run(night(folder), watch, watch.stop)
     first = stopped.value.summary
     assert 0 < first.committed < first.planned == 3
-    (own,) = sorted((folder / "wheel/turns").glob("*/trained"))[1:]
+    own = shutil.copytree(folder / "wheel/turns/000001/trained", folder / "by-hand")
     assert promote_adapter(place, str(own), "by hand", storage).number == 2
     done = launch.run(night(folder))  # the same command goes on with what it began with
     assert done.run == first.run and done.committed == 3
@@ -327,8 +328,10 @@ def test_a_run_with_a_name_of_its_own_keeps_its_adapter_for_good(folder: Path) -
     number, _ = read_taken(done.run)
     promote_anew(str(folder / "promoted"), 1, "once more", config.storage)
     assert launch.run(config).run == done.run and read_taken(done.run)[0] == number
-    again = turn(configure(folder, gate=["overall>=1"]), print)
-    assert again["outcome"] == "nothing new"  # that turn had compared with this adapter
+    last = max((folder / "wheel/turns").glob("*/candidate.json")).parent
+    gate = json.loads((last / "turn.json").read_text())["settings"]["gate"]
+    again = turn(configure(folder, gate=gate), print)
+    assert again["outcome"] == "nothing new"  # that turn compared with this very adapter, or made it
 
 
 def test_what_can_not_be_taken_is_refused(folder: Path) -> None:

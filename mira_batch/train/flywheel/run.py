@@ -25,7 +25,6 @@ from mira_batch.storage.promotions import (
 from mira_batch.storage.stores import Store, check_create_only, open_store
 from mira_batch.train.flywheel.record import (
     BEGUN,
-    COMPARISON,
     DATA,
     NOTES,
     RESULT,
@@ -186,13 +185,13 @@ def _find_alike(own: Turn, data: Mapping[str, Any], current: Mapping[str, Any]) 
     rolled back does not come again by itself."""
     settings = (own.read(BEGUN) or {})["settings"]
     for earlier in reversed(list_turns(own.store)):
-        if earlier.number >= own.number or earlier.read(COMPARISON) is None:
-            continue
         begun, result = earlier.read(BEGUN) or {}, earlier.read(RESULT) or {}
+        if result.get("outcome") not in (PROMOTED, KEPT):
+            continue
         if begun["settings"] != settings or (earlier.read(DATA) or {}).get("snapshot") != data["snapshot"]:
             return None
         known = [begun["current"]["adapter"]]
-        known += [(earlier.read(TRAINED) or {})["adapter"]] if result.get("outcome") == PROMOTED else []
+        known += [(earlier.read(TRAINED) or {})["adapter"]] if result["outcome"] == PROMOTED else []
         return earlier.number if current["adapter"] in known else None
     return None
 
