@@ -1,8 +1,6 @@
 """Turns of the flywheel in the synthetic world: a real catalogue, decisions, trainings of a real Qwen2.5-VL,
 runs on held-out records, evaluations and promotions; a turn that is cut between any two stages; runs that
 take what is promoted.
-
-The editor loses no edit, so that what a policy comes to depends on nothing but its weights.
 """
 
 from __future__ import annotations
@@ -18,7 +16,6 @@ import pytest
 
 from mira_batch import launch, load_config, read_outputs
 from mira_batch.cli import main
-from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.config.shared import StorageConfig
@@ -36,51 +33,9 @@ from mira_batch.train.flywheel.stages import check_apart
 from mira_batch.train.world.manifest import write_manifest
 from mira_batch.train.world.tasks import generate_tasks
 from tests.support.models import taught
+from tests.support.runs.wheel import EDITOR, WORLD, configure, night, wheel_settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-WORLD = "mira_batch.train.world"
-EDITOR = {"type": "custom", "factory": f"{WORLD}:make_editor", "options": {"failures": 0.0}}
-POLICY = {"dtype": "float32", "devices": ["cpu"], "sampling": {"max_tokens": 16}}
-
-
-def settings(folder: Path, **changes: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        "output": {"uri": str(folder / "wheel")},
-        "promoted": str(folder / "promoted"),
-        "samples": {
-            "sources": [{"type": "runs", "uri": str(folder / "nights")}],
-            "split": {"val_fraction": 0.0},
-        },
-        "train": {
-            "model": {"weights": str(folder / "base"), "dtype": "float32"},
-            "prompt": {"form": "short"},
-            "tuning": {"type": "lora", "r": 2},
-            "max_steps": 2,
-            "batch": 4,
-            "precision": "float32",
-            "gradient_checkpointing": False,
-            "validation": None,
-            "sight_samples": 2,
-        },
-        "edit": {
-            "input": {"manifest": str(folder / "heldout.parquet")},
-            "editor": EDITOR,
-            "policy": POLICY,
-            "limits": {"max_steps": 1},
-        },
-        "evaluate": {
-            "judge": {"type": "custom", "factory": f"{WORLD}:make_judge"},
-            "controls": {"repeats": 0, "canaries": 0},
-        },
-        "gate": ["overall>=-1"],
-        "max_unscored": 1.0,
-        "backend": "inline",
-    }
-    return given | changes
-
-
-def configure(folder: Path, **changes: Any) -> FlywheelConfig:
-    return load_own_config(FlywheelConfig, settings(folder, **changes))
 
 
 def read_note(folder: Path, number: int, name: str) -> dict[str, Any]:
@@ -204,7 +159,7 @@ def test_a_turn_that_is_cut_between_any_two_stages_and_fails_its_gate(folder: Pa
             turn(config, note)
         assert look(config)["turns"][-1]["result"] is None
     with pytest.raises(RunConflict, match=r"(?s)train.batch: was 4, now 2.*--abandon"):
-        other = settings(folder, gate=["overall>=1"])
+        other = wheel_settings(folder, gate=["overall>=1"])
         turn(load_own_config(FlywheelConfig, other | {"train": other["train"] | {"batch": 2}}), print)
     found = turn(config, print)
     number = found["turn"]
@@ -221,7 +176,7 @@ def test_a_turn_that_is_cut_between_any_two_stages_and_fails_its_gate(folder: Pa
 
 def test_an_open_turn_is_shown_and_may_be_ended(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file = folder / "other.json"
-    file.write_text(json.dumps(settings(folder, output={"uri": str(folder / "other")})))
+    file.write_text(json.dumps(wheel_settings(folder, output={"uri": str(folder / "other")})))
     config = load_own_config(FlywheelConfig, file)
 
     def note(text: str) -> None:
@@ -257,26 +212,6 @@ def test_a_gate_that_names_no_figure_is_refused_before_a_training(folder: Path) 
         turn(config, print)
     ended = abandon(config, "a wrong name")
     assert not (folder / f"wheel/turns/{ended['turn']:06d}/trained").exists()
-
-
-def night(folder: Path, **changes: Any) -> BulkEditConfig:
-    given = {
-        "input": {"manifest": str(folder / "heldout.parquet")},
-        "output": {"uri": str(folder / "taken"), "fidelity": False},
-        "policy": POLICY
-        | {
-            "type": "qwen_vl",
-            "weights": str(folder / "base"),
-            "prompt": {"form": "short"},
-            "adapter": {"promoted": str(folder / "promoted")},
-        },
-        "editor": EDITOR,
-        "limits": {"max_steps": 1},
-        "workers": {"shard_size": 1, "records_in_flight": 1},
-        "first": 3,
-        "backend": "inline",
-    }
-    return load_config(given | changes)
 
 
 class StopAtFirst(Progress):
