@@ -203,7 +203,7 @@ def test_only_what_people_approved_of(edited: Path, tmp_path: Path) -> None:
 
 
 def test_what_people_rejected_is_left_out(edited: Path, tmp_path: Path) -> None:
-    table = pq.read_table(next(edited.glob("results/*.parquet")), columns=["record_id", "result_digest"])
+    table = pq.read_table(edited / "results", columns=["record_id", "result_digest"])
     bad, good, *_ = table.to_pylist()
     decisions = tmp_path / "decisions.jsonl"
     lines = [bad | {"decision": "approve"}, bad | {"decision": "reject"}, good | {"decision": "approve"}]
