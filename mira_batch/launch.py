@@ -13,12 +13,14 @@ from mira_batch.runtime.job import Job
 
 
 def make_job(config: JobConfig) -> Job:
-    """The job that a config is of."""
+    """The job that a config is of. Where its policy's adapter is the one that is promoted at a place, it is
+    looked up there."""
     match config:
         case BulkEditConfig():
             from mira_batch.edit.job import EditJob
+            from mira_batch.edit.pin import pin_adapter
 
-            return EditJob(config)
+            return EditJob(pin_adapter(config))
         case EvaluateConfig():
             from mira_batch.evaluate.job import EvaluateJob
 

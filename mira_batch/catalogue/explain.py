@@ -20,6 +20,7 @@ from mira_batch.runtime.scan import digest_pixels, scan_split
 from mira_batch.storage.catalogue.bucketfiles import read_part
 from mira_batch.storage.catalogue.buckets import digest_records, find_buckets
 from mira_batch.storage.catalogue.join import Cause, join, take_keys
+from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.select import make_selection
 from mira_batch.storage.run.history import read_columns, shard_in
 from mira_batch.storage.run.layout import RunSpec, find_changed_settings, read_run
@@ -48,7 +49,8 @@ class Explanation:
     """What is otherwise than when its newest result was made, in words."""
     history: Sequence[Mapping[str, Any]] = ()
     """What runs have made of it, the newest plan first: `plan`, `run`, `status`, `stop_reason`, `error_kind`,
-    `result_digest`, `cost`, and whether it is `current`."""
+    `result_digest`, `cost`, whether it is `current`, and by which `promotion` of the policy's adapter, if the
+    run has taken one."""
 
 
 def explain(job: Job, record_id: str, progress: Progress | None = None) -> Explanation:
@@ -142,8 +144,16 @@ def _read_history(job: Job, known: Known, rows: pa.Table) -> list[dict[str, Any]
             ).to_pylist():
                 row = dict.fromkeys(_HISTORY) | table.slice(at, 1).to_pylist()[0]
                 current = (name, shard_in(file), at) in stands
-                found.append(row | {"plan": run.plan, "run": name, "current": current})
+                taken = _find_promotion(catalogue, name)
+                found.append(row | {"plan": run.plan, "run": name, "current": current, "promotion": taken})
     return found
+
+
+def _find_promotion(catalogue: Catalogue, run: str) -> int | None:
+    """Which promotion a run has taken its policy's adapter from; None: from none."""
+    about = read_run(open_store(catalogue.output.locate(run), catalogue.storage, make=False))
+    policy = about["config"].get("policy") or {}
+    return (policy.get("adapter") or {}).get("promotion")
 
 
 def _find_changes(job: Job, spec: RunSpec, last: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

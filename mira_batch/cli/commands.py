@@ -13,6 +13,7 @@ from mira_batch.cli import construct as _construct
 from mira_batch.cli import counterfactual as _counterfactual
 from mira_batch.cli import evaluate as _evaluate
 from mira_batch.cli import export as _export
+from mira_batch.cli import flywheel as _flywheel
 from mira_batch.cli import nightly as _nightly
 from mira_batch.cli import records as _records
 from mira_batch.cli import review as _review
@@ -27,7 +28,7 @@ from mira_batch.report.streams import divert_prints, keep_streams, open_answer
 __all__ = ["run_command"]
 _GROUPS = (
     _runs, _records, _review, _catalogue, _nightly, _export, _evaluate, _benchmark, _construct, _train,
-    _counterfactual,
+    _counterfactual, _flywheel,
 )  # fmt: skip
 
 

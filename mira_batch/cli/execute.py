@@ -80,7 +80,9 @@ def perform(
     """
     with interrupts.run(settings.backend == "inline") as stop, Terminal(err) as progress:
         try:
-            summary = runner.run(make_job(settings), progress, stop, takeover, profile, approved, if_running)
+            job = make_job(settings)
+            settings = job.config  # with the adapter that it takes
+            summary = runner.run(job, progress, stop, takeover, profile, approved, if_running)
             found = _judge(summary)
         except RunStopped as early:
             code = INTERRUPTED if early.end is RunEnd.interrupted else 1

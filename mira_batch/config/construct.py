@@ -39,13 +39,25 @@ class RunsConfig(SourceConfig):
     judge that took part in the run, by the score of the step whose image is the result; `none`: nobody."""
     approved_only: bool = False
     """Only results of which people's newest decision is to approve (`mira-batch decide`)."""
+    rejected: Literal["keep", "drop"] = Field(default="keep", exclude_if=lambda what: what == "keep")
+    """What becomes of results that people's newest decision rejects. keep: nobody is asked. drop: they are
+    left out and counted, and those that nobody has decided about are learned from."""
     decisions: Location | None = None
     """A file of decisions, beside those that lie with the runs."""
 
+    @property
+    def asks_people(self) -> bool:
+        """Whether people's decisions count."""
+        return self.approved_only or self.rejected == "drop"
+
     @model_validator(mode="after")
     def _asks_somebody(self) -> RunsConfig:
-        if self.decisions is not None and not self.approved_only:
-            raise ValueError("decisions: is for approved_only: true; without it nobody is asked")
+        if self.decisions is not None and not self.asks_people:
+            raise ValueError(
+                "decisions: is for approved_only: true or rejected: drop; without these nobody is asked"
+            )
+        if self.approved_only and self.rejected == "drop":
+            raise ValueError("rejected: has no effect with approved_only, which leaves them out anyway")
         return self
 
 

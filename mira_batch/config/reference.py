@@ -17,6 +17,7 @@ from mira_batch.config.construct import ConstructConfig
 from mira_batch.config.counterfactual import CounterfactualConfig
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.evaluate import EvaluateConfig
+from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.inspect import InspectConfig
 from mira_batch.config.train import SftConfig
@@ -58,6 +59,11 @@ _COUNTERFACTUAL = """# Which step ruined it
 `mira-batch counterfactual --config FILE` ([counterfactual.md](counterfactual.md)). Its judges are those of
 the evaluate job.
 """
+_FLYWHEEL = """# The flywheel
+
+`mira-batch flywheel --config FILE` ([flywheel.md](flywheel.md)). Its sections `samples`, `train`, `edit` and
+`evaluate` are the configs of construct, policy-sft, the bulk edit and the evaluate job.
+"""
 
 
 def reference() -> str:
@@ -71,7 +77,8 @@ def reference() -> str:
     grpo = _write_sections(GrpoConfig, "", written)
     counterfactual = _write_sections(CounterfactualConfig, "", written)
     parts = [_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate, _CONSTRUCT, *construct, _SFT, *sft]
-    return "\n".join([*parts, _GRPO, *grpo, _COUNTERFACTUAL, *counterfactual])
+    flywheel = _write_sections(FlywheelConfig, "", written)
+    return "\n".join([*parts, _GRPO, *grpo, _COUNTERFACTUAL, *counterfactual, _FLYWHEEL, *flywheel])
 
 
 def _write_sections(model: type[BaseModel], path: str, written: set[type[BaseModel]]) -> typing.Iterator[str]:

@@ -21,7 +21,7 @@ from mira_batch.core.types import FINISHED
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.decided import find_decided, read_verdicts, read_verdicts_of_runs
 from mira_batch.storage.catalogue.standing import find_standing_rows
-from mira_batch.storage.run.decisions import APPROVE
+from mira_batch.storage.run.decisions import APPROVE, REJECT
 from mira_batch.storage.run.history import read_result_file, shard_in
 from mira_batch.storage.run.layout import RUN, read_edit_run, result_key
 from mira_batch.storage.run.originals import open_originals
@@ -47,7 +47,9 @@ class FoundRow:
     """Its number in the file."""
     values: Mapping[str, Any]
     """Small columns, `rollout` (0 where the run has none) and `own_score`."""
-    approved: bool
+    decision: str | None
+    """What people's newest decision about it is, approve or reject; None: there is none, or nobody was
+    asked."""
 
 
 def find_rows(source: RunsConfig, storage: StorageConfig) -> Iterator[FoundRow]:
@@ -64,7 +66,7 @@ def find_rows(source: RunsConfig, storage: StorageConfig) -> Iterator[FoundRow]:
     one_run = open_store(source.uri, storage, make=False).exists(RUN)
     found = find_standing_rows(source.uri, one_run, storage)
     more = None if source.decisions is None else read_verdicts(source.decisions, storage, "decisions")
-    verdicts = read_verdicts_of_runs(found.runs.values(), more) if source.approved_only else {}
+    verdicts = read_verdicts_of_runs(found.runs.values(), more) if source.asks_people else {}
     wanted: dict[str, dict[int, set[int]]] | None = None
     if one_run:
         runs = [source.uri.rstrip("/")]
@@ -84,10 +86,11 @@ def find_rows(source: RunsConfig, storage: StorageConfig) -> Iterator[FoundRow]:
                 continue
             wanted_fields = [schema.RESULTS.field(name) for name in _SMALL]
             table = read_result_file(fs, run, file, wanted_fields, _read_small, storage)
-            approved = find_decided(table, verdicts, APPROVE)
+            decided = {said: find_decided(table, verdicts, said) for said in (APPROVE, REJECT)}
             for number, values in enumerate(table.to_pylist()):
                 if rows_of is None or number in rows_of[shard]:
-                    yield FoundRow(run, shard, number, values, bool(approved[number]))
+                    said = next((said for said, rows in decided.items() if rows[number]), None)
+                    yield FoundRow(run, shard, number, values, said)
 
 
 def _gather(tables: Iterator[pa.Table]) -> dict[str, dict[int, set[int]]]:

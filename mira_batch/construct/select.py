@@ -15,6 +15,7 @@ from mira_batch.construct.scratch import open_scratch
 from mira_batch.construct.stages import Counts, PartWriter, Unit
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.types import Status
+from mira_batch.storage.run.decisions import APPROVE, REJECT
 
 SELECTED = pa.schema(
     [
@@ -91,8 +92,10 @@ def _look_at(
         return "dropped.failed", None
     if values["status"] not in wanted.statuses:
         return f"dropped.{values['status']}", None
-    if source.approved_only and not found.approved:
+    if source.approved_only and found.decision != APPROVE:
         return "dropped.not_approved", None
+    if source.rejected == "drop" and found.decision == REJECT:
+        return "dropped.rejected", None
     score = _find_score(values, source, database)
     if score is None and source.scores != "none":
         if wanted.unscored == "refuse":

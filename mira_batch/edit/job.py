@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from mira_batch.config.edit import BulkEditConfig
-from mira_batch.core.errors import RecordError
+from mira_batch.core.errors import ConfigError, RecordError
 from mira_batch.core.identity import fingerprint, frame_of
 from mira_batch.edit.preflight import check_models, make_checks
+from mira_batch.edit.promoted import check_promoted, find_adapter
 from mira_batch.edit.record import EditRunner
 from mira_batch.edit.verify import check_row
 from mira_batch.models.loader import load_models
@@ -33,6 +34,12 @@ class EditJob:
     result_schema: pa.Schema = schema.RESULTS
 
     def __init__(self, config: BulkEditConfig) -> None:
+        adapter = find_adapter(config)
+        if adapter is not None and adapter.is_open:  # its fingerprint would say nothing of the adapter
+            raise ConfigError(
+                "policy.adapter.promoted: is to be looked up first; make the job by "
+                "mira_batch.launch.make_job"
+            )
         self.config = config
         self._fingerprint = fingerprint(config.pixels())
 
@@ -54,8 +61,10 @@ class EditJob:
         }
 
     def check(self) -> None:
-        """Refuse models that can't be built, and branches of what is no run."""
+        """Refuse models that can't be built, an adapter that isn't what was promoted, and branches of what is
+        no run."""
         check_models(self.config)
+        check_promoted(self.config)
         if (branches := self.config.input.branches) is not None:
             read_edit_run(open_store(branches, self.config.storage, make=False))
 

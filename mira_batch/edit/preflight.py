@@ -7,6 +7,7 @@ from collections.abc import Callable
 from mira_batch.config.base import is_remote
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.models.local import TorchConfig
+from mira_batch.edit.promoted import check_promoted, find_adapter
 from mira_batch.models.checks import check_files, check_model, describe_sharing
 from mira_batch.models.serving import ROLES
 from mira_batch.storage.manifest import make_manifest_checks
@@ -18,8 +19,14 @@ def make_checks(config: BulkEditConfig) -> list[tuple[str, Callable[[], str]]]:
     return [
         *make_manifest_checks(config.input, config.storage, config.output.uri),
         ("models", lambda: check_models(config)),
+        *([("adapter", lambda: check_promoted(config))] if _takes_promotion(config) else []),
         *([("weights", lambda: _check_weights(config))] if _list_locations(config) else []),
     ]
+
+
+def _takes_promotion(config: BulkEditConfig) -> bool:
+    adapter = find_adapter(config)
+    return adapter is not None and adapter.promoted is not None
 
 
 def check_models(config: BulkEditConfig) -> str:

@@ -136,7 +136,7 @@ def build_policy(
         case QwenVLConfig():
             from mira_batch.models.qwen import QwenVLPolicy
 
-            adapter = fetch(config.adapter.weights) if config.adapter else None
+            adapter = fetch(config.adapter.place) if config.adapter else None
             return QwenVLPolicy(config, fetch(config.weights), device, adapter, copies)
         case VllmConfig():
             from mira_batch.models.qwen import VllmPolicy

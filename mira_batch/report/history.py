@@ -40,7 +40,8 @@ def print_explanation(console: Console, found: Explanation) -> None:
     for name in ("plan", "run", "status", "", "result", "cost", ""):
         table.add_column(name)
     for row in found.history:
-        marks = "current" if row["current"] else ""
+        marks = ["current"] if row["current"] else []
+        marks += [f"promotion {row['promotion']}"] if row.get("promotion") else []
         table.add_row(
             str(row["plan"]) if row["plan"] > 0 else "earlier",
             show_text(row["run"]),
@@ -48,7 +49,7 @@ def print_explanation(console: Console, found: Explanation) -> None:
             row["error_kind"] or row["stop_reason"] or "",
             (row["result_digest"] or "")[:12],
             show_dollars(row["cost"], 4) if row["cost"] else "",
-            marks,
+            ", ".join(marks),
         )
     console.print(table)
 

@@ -14,8 +14,10 @@ import yaml
 
 from mira_batch import load_config, read_outputs
 from mira_batch.config.counterfactual import CounterfactualConfig
+from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.load import load_own_config
+from mira_batch.config.models.local import QwenVLConfig
 from mira_batch.config.reference import reference
 from mira_batch.models.embedded.grammar.parse import InstructionUnclear, parse
 from tests.docs.blocks import ROOT, blocks, commands
@@ -95,6 +97,16 @@ def test_learning_by_rollouts_shows_valid_settings() -> None:
     (shown,) = [yaml.safe_load(b.text) for b in blocks("docs/learning.md") if "rewards:" in b.text]
     config = load_own_config(GrpoConfig, shown)
     assert (config.rollouts, config.edit.workers.gpus, config.credit) == (8, 1, "trajectory")
+
+
+def test_the_flywheel_shows_valid_settings() -> None:
+    shown = [yaml.safe_load(b.text) for b in blocks("docs/flywheel.md") if b.language == "yaml"]
+    wheel, night = load_own_config(FlywheelConfig, shown[0]), shown[1]
+    assert (wheel.gate, wheel.undecided, wheel.train.workers.num) == (("overall>=0",), "learn", 4)
+    base = {"input": {"manifest": "m.jsonl"}, "output": {"uri": "out"}, "workers": {"gpus": 1}}
+    policy = load_config(base | night).policy
+    assert isinstance(policy, QwenVLConfig) and policy.adapter is not None
+    assert policy.adapter.promoted == wheel.place and policy.adapter.is_open
 
 
 def test_the_tiny_models_example(workplace: Path) -> None:

@@ -202,6 +202,20 @@ def test_only_what_people_approved_of(edited: Path, tmp_path: Path) -> None:
     assert construct(whole)["select"]["counts"] == found["select"]["counts"]
 
 
+def test_what_people_rejected_is_left_out(edited: Path, tmp_path: Path) -> None:
+    table = pq.read_table(edited / "results", columns=["record_id", "result_digest"])
+    bad, good, *_ = table.to_pylist()
+    decisions = tmp_path / "decisions.jsonl"
+    lines = [bad | {"decision": "approve"}, bad | {"decision": "reject"}, good | {"decision": "approve"}]
+    decisions.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rejected = {"rejected": "drop", "decisions": str(decisions)}
+    found = construct(configure_construct(edited, tmp_path / "d", source=rejected))
+    assert found["select"]["counts"] == {"trajectories": 4, "chosen": 3, "dropped.rejected": 1}
+    assert bad["record_id"] not in {sample["record_id"] for sample in read_samples(tmp_path / "d")}
+    with pytest.raises(ValueError, match="rejected: has no effect with approved_only"):
+        configure_construct(edited, tmp_path / "e", source=rejected | {"approved_only": True})
+
+
 def test_an_original_that_changed_is_counted_and_left_out(edited: Path, tmp_path: Path) -> None:
     path = edited.parents[1] / "images" / "lost.png"
     kept = path.read_bytes()

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mira_batch.config.base import Strict
+from mira_batch.config.base import Location, Strict
 from mira_batch.config.models.base import AdapterConfig, BatchedConfig, WeightsLocation
 from mira_batch.core.prompt import PromptForm
 
@@ -75,7 +75,8 @@ class QwenWeightsConfig(TorchConfig):
     """A LoRA adapter: what SFT or GRPO training of the policy gave."""
 
     def weight_locations(self) -> tuple[str, ...]:
-        return (self.weights, *((self.adapter.weights,) if self.adapter else ()))
+        adapter = self.adapter.weights if self.adapter else None
+        return (self.weights, *((adapter,) if adapter else ()))
 
     @field_validator("adapter")
     @classmethod
@@ -85,10 +86,46 @@ class QwenWeightsConfig(TorchConfig):
         return adapter
 
 
+class PolicyAdapterConfig(AdapterConfig):
+    """A policy's LoRA adapter: by its directory, or the one that is promoted at a place."""
+
+    weights: WeightsLocation | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Directory of the adapter."""
+    promoted: Location | None = Field(default=None, exclude_if=lambda place: place is None)
+    """In place of `weights`: the place of promotions that `mira-batch flywheel` or `promote` writes. A run
+    takes the adapter that is current there when it is planned, and keeps it to its end (docs/flywheel.md)."""
+    promotion: int | None = Field(default=None, ge=1, exclude_if=lambda number: number is None)
+    """Which promotion a run has taken. Written by the run, beside `weights`; not for you to set."""
+
+    @model_validator(mode="after")
+    def _names_one(self) -> PolicyAdapterConfig:
+        if self.weights is None and self.promoted is None:
+            raise ValueError("give weights, the directory of an adapter, or promoted, a place of promotions")
+        taken = self.weights is not None and self.promoted is not None
+        if taken != (self.promotion is not None):
+            raise ValueError(
+                "weights, promoted: give one of both; a promotion's number is noted by the run that takes it"
+            )
+        return self
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still to be found which adapter is promoted."""
+        return self.weights is None
+
+    @property
+    def place(self) -> str:
+        """Its directory, of one that is no longer open."""
+        assert self.weights is not None
+        return self.weights
+
+
 class QwenVLConfig(QwenWeightsConfig):
     """A Qwen2.5-VL or Qwen3-VL policy, run by transformers in the worker."""
 
     type: Literal["qwen_vl"]
+    adapter: PolicyAdapterConfig | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    """A LoRA adapter: what SFT or GRPO training of the policy gave."""
     prompt: PromptConfig = PromptConfig()
     """What it is shown and told."""
     sampling: SamplingConfig = SamplingConfig()
@@ -97,6 +134,13 @@ class QwenVLConfig(QwenWeightsConfig):
     @property
     def tells_tokens(self) -> bool:
         return True
+
+    def pixels(self) -> dict[str, Any]:
+        """An adapter is the same by whichever way it was found."""
+        exclude: dict[str, Any] = dict.fromkeys(self.OPERATIONAL, True)
+        if self.adapter is not None:
+            exclude["adapter"] = {"promoted", "promotion"}
+        return self.model_dump(mode="json", exclude=exclude)
 
 
 class VllmConfig(TorchConfig):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mira_batch.config.base import is_remote
@@ -121,6 +122,23 @@ def is_overtaken(catalogue: Catalogue, number: int, form: str) -> bool:
         if found.get("form") == form:
             return True
     return False
+
+
+def list_planned(catalogue: Catalogue) -> Iterator[str]:
+    """The runs of all plans, the newest plan first.
+
+    Args:
+        catalogue: of the plans.
+
+    Raises:
+        StoreError: the store can't be used, or a document of the catalogue is damaged.
+    """
+    for number in sorted(_list_numbers(catalogue), reverse=True):
+        key = _PLAN_KEY.format(number)
+        where = catalogue.store.locate(key)
+        found = catalogue.store.read(key, lambda data, where=where: parse_document(data, where, "run"))
+        if found is not None:
+            yield found["run"]
 
 
 def _list_numbers(catalogue: Catalogue) -> list[int]:

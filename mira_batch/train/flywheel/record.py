@@ -1,0 +1,135 @@
+"""The files of a turn. Each is created once; the last says how the turn ended.
+
+<output>/turns/000001/turn.json       what decides it, and the policy that was current when it began
+                      data/           what construct made
+                      data.json       its samples: snapshot and counts
+                      current.json    the current policy's run on the held-out records, and its evaluation
+                      trained/        what the training made, with the model card
+                      trained.json    the candidate: its adapter, digest and figures
+                      candidate.json  the candidate's run on the held-out records, and its evaluation
+                      comparison.json what the two evaluations say of each other, and the gate's verdict
+                      result.json     how the turn ended, and why
+         heldout/, scores/            runs and evaluations of all turns: a policy is tried once
+         promoted/                    the place of promotions, unless the config names another
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mira_batch.core.errors import RunConflict
+from mira_batch.core.version import __version__
+from mira_batch.storage.run.layout import find_changed_settings, read_document
+from mira_batch.storage.stores import Store
+
+BEGUN, DATA, CURRENT, TRAINED, CANDIDATE, COMPARISON, RESULT = (
+    "turn", "data", "current", "trained", "candidate", "comparison", "result",
+)  # fmt: skip
+"""What is noted of a turn, in this order."""
+NOTES = (BEGUN, DATA, CURRENT, TRAINED, CANDIDATE, COMPARISON, RESULT)
+_TURN = re.compile(r"turns/(\d{6,})/turn\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn, by its files."""
+
+    store: Store
+    """The flywheel's output."""
+    number: int
+    """From 1."""
+
+    @property
+    def folder(self) -> str:
+        """Its directory in the store."""
+        return f"turns/{self.number:06d}"
+
+    @property
+    def uri(self) -> str:
+        """Its directory."""
+        return self.store.locate(self.folder)
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """What is noted under a name; None where nothing is yet.
+
+        Args:
+            name: one of `NOTES`.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        return read_document(self.store, f"{self.folder}/{name}.json")
+
+    def note(self, name: str, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Note what came of a stage. What is there already stays.
+
+        Args:
+            name: one of `NOTES`.
+            found: as JSON data.
+
+        Returns:
+            What is there now.
+
+        Raises:
+            RunConflict: another call has noted something else in the same moment.
+        """
+        key, data = f"{self.folder}/{name}.json", json.dumps(found, indent=2).encode()
+        if not self.store.create(key, data) and self.store.get(key) != data:
+            raise RunConflict(
+                f"{self.store.locate(key)}: another call has come first; is another flywheel at work here?"
+            )
+        return json.loads(data)
+
+
+def list_turns(store: Store) -> list[Turn]:
+    """All turns that were begun, the oldest first.
+
+    Args:
+        store: the flywheel's output.
+    """
+    found = (_TURN.fullmatch(entry.key) for entry in store.list("turns") if entry.key.endswith("/turn.json"))
+    return [Turn(store, number) for number in sorted(int(match[1]) for match in found if match)]
+
+
+def find_open(store: Store) -> Turn | None:
+    """The turn that has not ended, if there is one: only the newest can be.
+
+    Args:
+        store: the flywheel's output.
+    """
+    turns = list_turns(store)
+    return turns[-1] if turns and turns[-1].read(RESULT) is None else None
+
+
+def begin_turn(
+    store: Store, settings: Mapping[str, Any], current: Mapping[str, Any], open_turn: Turn | None
+) -> Turn:
+    """Begin the next turn, or see that the open one is of the same settings.
+
+    Args:
+        store: the flywheel's output.
+        settings: all that decides what comes of it.
+        current: the policy that is current now.
+        open_turn: of `find_open`.
+
+    Raises:
+        RunConflict: it is of other settings, which are named.
+    """
+    now = json.loads(json.dumps(settings))
+    if open_turn is not None:
+        begun = open_turn.read(BEGUN) or {}
+        if changed := find_changed_settings({"": begun.get("settings")}, {"": now}):
+            lines = "\n".join(f"  {line.removeprefix('.')}" for line in changed)
+            raise RunConflict(
+                f"{open_turn.uri}: was begun with other settings:\n{lines}\nrestore them, or end this turn "
+                "with `mira-batch flywheel --abandon WHY`; the next is begun with those of now"
+            )
+        return open_turn
+    turns = list_turns(store)
+    turn = Turn(store, turns[-1].number + 1 if turns else 1)
+    turn.note(BEGUN, {"mira_batch": __version__, "settings": now, "current": dict(current)})
+    return turn
