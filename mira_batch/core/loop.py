@@ -149,6 +149,8 @@ class _Run:
         most = self.limits.max_seconds
         if most is not None and sum(step.usage.total for step in steps) >= most:
             return StopReason.time_limit
+        if self.limits.end_after is not None and len(steps) >= self.limits.end_after:
+            return StopReason.new_steps
         return None
 
     async def ask(self) -> tuple[Edit | StopAction, str]:

@@ -19,7 +19,7 @@ class State:
     work_id: str
     """Of the trajectory."""
     steps: int
-    """How many of its steps are taken as they are, 1 or more."""
+    """How many of its steps are taken as they are; 0: it begins with the image, as the trajectory did."""
 
     def __str__(self) -> str:
         return f"{self.work_id}/{self.steps}"
@@ -42,7 +42,7 @@ def read_state(metadata: str) -> State | None:
     work, steps = found["work_id"], found["steps"]
     if not isinstance(work, str) or not re.fullmatch("[0-9a-f]{32}", work):
         return None
-    return State(work, steps) if isinstance(steps, int) and 0 < steps < 1_000 else None
+    return State(work, steps) if isinstance(steps, int) and 0 <= steps < 1_000 else None
 
 
 @dataclass(frozen=True, slots=True)

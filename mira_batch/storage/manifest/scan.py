@@ -137,7 +137,7 @@ def _make_local_lookup(source: ManifestConfig) -> Callable[[str], str | None]:
 def _check_state(row: Record | Reject) -> Record | Reject:
     if isinstance(row, Reject) or read_state(row.metadata) is not None:
         return row
-    reason = "should name a state: {work_id: 32 hex digits, steps: 1 or more}"
+    reason = "should name a state: {work_id: 32 hex digits, steps: 0 or more}"
     return Reject(row.where, row.record_id, "branch", reason)
 
 

@@ -90,6 +90,14 @@ def test_the_usual_no_progress_leaves_names_of_work_as_they_were() -> None:
     assert "no_progress" not in load_config(MINIMAL).model_dump(mode="json")["limits"]
 
 
+def test_new_steps_are_counted_from_a_state() -> None:
+    assert "new_steps" not in load_config(MINIMAL).pixels()["limits"]
+    with pytest.raises(ConfigError, match=r"limits\.new_steps: counts from the states of input\.branches"):
+        load_config(MINIMAL, ["limits.new_steps=1"])
+    limits = load_config(MINIMAL, ["limits.new_steps=2", "input.branches=/data/run"]).loop_limits(7)
+    assert (limits.max_steps, limits.end_after) == (9, 9)
+
+
 def test_a_limit_that_another_comes_before_is_refused() -> None:
     assert load_config(MINIMAL, ["limits.max_steps=1"]).loop_limits().no_progress == 2  # as it always was
     assert load_config(MINIMAL, ["limits.no_progress=8"]).loop_limits().no_progress == 8

@@ -175,6 +175,13 @@ def test_retries_count_anew_at_each_step() -> None:
     assert [request.attempt for request in fakes.asked] == [0, 1] * 3
 
 
+def test_a_loop_that_ends_after_so_many_edits_asks_no_more() -> None:
+    fakes = Fakes(edits(*"abc"))
+    trajectory = fakes.run(Limits(max_steps=2, end_after=2))
+    assert (trajectory.status, trajectory.stop_reason) == (Status.unfinished, StopReason.new_steps)
+    assert (afters(trajectory), len(fakes.asked)) == (["oa", "oab"], 2)
+
+
 # Going nowhere
 
 
