@@ -132,8 +132,8 @@ def _begin(record: Record, state: AskedState) -> Record:
     metadata = json.loads(record.metadata)
     if "branch" in metadata:
         raise ManifestError(
-            f"{record.where}: has a column `branch`, by which `credit: step` names states; rename it, or leave "
-            "it out of input.columns.metadata"
+            f"{record.where}: has a column `branch`, by which `credit: step` names states; rename it, or "
+            "leave it out of input.columns.metadata"
         )
     branch = {"work_id": state.work_id, "steps": state.steps}
     return replace(record, record_id=state.name, metadata=json.dumps(metadata | {"branch": branch}))

@@ -57,8 +57,8 @@ def name_question(row: Mapping[str, Any], steps: int, history: bool = True) -> s
 
 
 def read_states(run: str, history: bool, storage: StorageConfig) -> tuple[list[AskedState], int]:
-    """All states of a run's trajectories at which the policy was asked, in the order of rows and steps; and how
-    many records have none.
+    """All states of a run's trajectories at which the policy was asked, in the order of rows and steps; and
+    how many records have none.
 
     After a guard (`no_progress`, say) or a limit of time nobody was asked, so that is no state.
 
