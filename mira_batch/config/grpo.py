@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from mira_batch.config.base import Strict
 from mira_batch.config.edit import AcceptConfig, BulkEditConfig, InputConfig, LimitsConfig
 from mira_batch.config.evaluate import ControlsConfig, EvaluateConfig
+from mira_batch.config.grpo_update import AgreementConfig, GrpoLossConfig, GrpoOptimizerConfig
 from mira_batch.config.models import EditorConfig, JudgeConfig
 from mira_batch.config.models.local import Device, PromptConfig
 from mira_batch.config.prices import PricesConfig
@@ -68,56 +69,6 @@ class RewardsConfig(Strict):
     editor or a worker failed."""
 
 
-class GrpoLossConfig(Strict):
-    """The loss, as `train/losses.py` computes it."""
-
-    level: Literal["token", "sequence"] = "token"
-    """What a ratio is of: a token (GRPO, DAPO), or an answer as a whole (GSPO)."""
-    normalisation: Literal["grpo", "dapo", "dr_grpo"] = "dapo"
-    """What it is the mean over: answers, each the mean of its tokens; all tokens alike; or answers, each the
-    sum of its tokens over `edit.policy.max_tokens`."""
-    clip_low: float = Field(default=0.2, gt=0, lt=1)
-    """How far below 1 a ratio may count. For sequences 3e-4 is usual."""
-    clip_high: float = Field(default=0.28, gt=0)
-    """How far above 1 a ratio may count. For sequences 4e-4 is usual."""
-    kl_weight: float = Field(default=0.0, ge=0)
-    """Weight of the divergence from the reference, which is what the training began with: `model.adapter`,
-    or the model without an adapter. 0 computes none."""
-    advantage: Literal["group", "batch", "none"] = "group"
-    """What a reward's distance from its group's mean is divided by: the group's spread, that of all rewards
-    of the iteration, or nothing."""
-
-
-class GrpoOptimizerConfig(Strict):
-    """AdamW. Its state goes on from one iteration to the next."""
-
-    learning_rate: float = Field(default=1e-5, gt=0, le=1)
-    """The step. For LoRA 1e-5 is a careful start, and above 1e-4 policies have been destroyed."""
-    schedule: Literal["constant", "linear"] = "constant"
-    """Whether the step shrinks from iteration to iteration, to 0 after the last. Then `iterations` can't be
-    changed later."""
-    weight_decay: float = Field(default=0.0, ge=0, le=1)
-    """Decoupled decay of weights."""
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    """Decay of the mean of gradients."""
-    beta2: float = Field(default=0.99, ge=0, lt=1)
-    """Decay of the mean of their squares."""
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    """Gradients are scaled down to this norm."""
-
-
-class AgreementConfig(Strict):
-    """How far the log-probabilities of trainer and rollout may differ before the first step. Beyond that they
-    are of two models, or of two prompts, and the iteration stops."""
-
-    answers: int = Field(default=256, ge=1)
-    """So many answers are looked at, or all where there are fewer."""
-    mean: float = Field(default=0.02, gt=0)
-    """Largest mean of |difference| over tokens, in nats. In float32 on one machine 1e-5 is usual."""
-    most: float = Field(default=1.0, gt=0)
-    """Largest |difference| of any token. bfloat16 differs by tenths at unlikely tokens."""
-
-
 class GrpoValidationConfig(Strict):
     """Greedy runs of the policy on held-out records: before the first iteration, after every so many, and
     after the last. They are scored by the sentinel, else by the judge of the reward. The adapter with the
@@ -159,14 +110,17 @@ class GrpoConfig(Strict):
     tuning: LoraTuning = LoraTuning()
     """The shape of a new adapter."""
     credit: Literal["trajectory", "step"] = "trajectory"
-    """What an advantage is of: a rollout, and so of each of its answers; or a single answer. This release has
-    `trajectory` only."""
+    """What an advantage is of. trajectory: a rollout, and so each of its answers. step: one proposal at one
+    state, an edit or STOP, which is held against other proposals at the same state (docs/learning.md)."""
     iterations: int = Field(default=100, ge=1, le=100_000)
     """How many: each is rollouts, rewards and an update. Until all are done it may be changed."""
     records: int = Field(default=64, ge=1)
     """Records of an iteration, drawn anew until all have had their turn."""
+    states: int | None = Field(default=None, ge=1, exclude_if=lambda number: number is None)
+    """With `credit: step`, states of an iteration: so many are drawn of all that the policy was asked at in
+    one trajectory of each record. None: as many as `records`."""
     rollouts: int = Field(default=8, ge=2, le=1024)
-    """Rollouts of each record: what a group is."""
+    """What a group is: rollouts of each record, or with `credit: step` proposals at each state."""
     epochs: int = Field(default=1, ge=1, le=64)
     """How often each answer is learned from."""
     minibatch: int = Field(default=64, ge=1)
@@ -204,10 +158,14 @@ class GrpoConfig(Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> GrpoConfig:
-        if self.credit == "step":
+        if self.edit.input.branches is not None:
+            raise ValueError("edit.input.branches: a training makes its rollouts from the images; unset it")
+        if self.credit == "trajectory" and self.states is not None:
+            raise ValueError("states: has no effect with credit: trajectory; take credit: step, or unset it")
+        if self.credit == "step" and self.edit.judge is not None and self.edit.judge.tolerance > 0:
             raise ValueError(
-                "credit: step needs runs that try several edits of each state, which the edit job can't make "
-                "yet; take trajectory"
+                "edit.judge.tolerance: above 0 a result may be an earlier image than that of the proposal, "
+                "and credit: step scores proposals; set it to 0, or take credit: trajectory"
             )
         if self.backend == "inline" and self.workers.num > 1:
             raise ValueError("workers.num: inline is one worker; take backend: ray for more")
@@ -259,7 +217,15 @@ class GrpoConfig(Strict):
             output: directory of the run's directory, `run`.
             adapter: directory of the policy's adapter; None: it has none.
         """
-        return self._edit(source, output, adapter, 1.0, rollouts=self.rollouts)
+        return self._edit(
+            source, output, adapter, 1.0, rollouts=1 if self.credit == "step" else self.rollouts
+        )
+
+    def proposals_job(self, source: InputConfig, output: str, adapter: str | None) -> BulkEditConfig:
+        """The run that makes one proposal after another at each state; arguments as of `edit_job`, `source`
+        with its `branches`."""
+        limits = self.edit.limits.model_copy(update={"new_steps": 1})
+        return self._edit(source, output, adapter, 1.0, rollouts=self.rollouts, limits=limits)
 
     def validation_job(self, source: InputConfig, output: str, adapter: str | None) -> BulkEditConfig:
         """The greedy run on held-out records; arguments as of `edit_job`."""
@@ -284,12 +250,12 @@ class GrpoConfig(Strict):
                 "max_batch": policy.max_batch,
                 "devices": policy.devices,
             },
-            **more,
+            "editor": edit.editor,
+            "judge": edit.judge,
+            "limits": edit.limits,
             **self._shared(),
         }
-        return BulkEditConfig.model_validate(
-            given | {"editor": edit.editor, "judge": edit.judge, "limits": edit.limits}
-        )
+        return BulkEditConfig.model_validate(given | more)
 
     def judge_job(self, judge: JudgeConfig, run: str, output: str, canaries: int = 0) -> EvaluateConfig:
         """The evaluation of a run.

@@ -152,7 +152,11 @@ class _Run:
             return StopReason.no_progress
         if _is_circle(steps):
             return StopReason.oscillation
-        return self._find_late()
+        if (late := self._find_late()) is not None:
+            return late
+        if self.limits.end_after is not None and len(steps) >= self.limits.end_after:
+            return StopReason.new_steps
+        return None
 
     def _find_late(self) -> StopReason | None:
         most = self.limits.max_seconds

@@ -35,6 +35,9 @@ class StopReason(StrEnum):
     """The judge's score of an accepted image reached `judge.satisfied`."""
     max_steps = "max_steps"
     """`limits.max_steps` edits were made, and the policy asked for one more."""
+    new_steps = "new_steps"
+    """`limits.new_steps` edits were made after the state that the record began from; nobody was asked whether
+    that was all."""
     no_progress = "no_progress"
     """`limits.no_progress` edits in a row left the image as it was."""
     oscillation = "oscillation"
@@ -302,3 +305,5 @@ class Limits:
     """The loop ends when so many edits in a row left the image as it was; None: never for that."""
     max_seconds: float | None = None
     """No further step is begun once the steps made took so long, waiting included."""
+    end_after: int | None = None
+    """The loop ends after so many edits, and the policy is not asked whether that was all."""

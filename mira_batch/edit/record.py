@@ -105,7 +105,7 @@ class EditRunner(RecordRunner):
                 return await asyncio.to_thread(self._finish, record, begun, original, marks, steps)
             opened = Usage.of(io=time.perf_counter() - started, retries=retries)
             loop = _Loop(self._context, self._models, row, steps, taken)
-            task, limits = self._make_task(record), self._config.loop_limits()
+            task, limits = self._make_task(record), self._config.loop_limits(len(taken))
             trajectory = await run_record(task, original, loop.models, loop, limits, self._keep)
             trajectory = replace(trajectory, usage=trajectory.usage + opened)
             self._context.activity.move(record.name, "writing", len(trajectory.steps))

@@ -37,6 +37,7 @@ _ENDED_BY = {
     ErrorKind.worker_crash: "worker",
     StopReason.judge_satisfied: "judge",
     StopReason.max_steps: "limits",
+    StopReason.new_steps: "limits",
     StopReason.no_progress: "limits",
     StopReason.oscillation: "limits",
     StopReason.time_limit: "limits",

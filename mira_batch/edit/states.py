@@ -90,7 +90,7 @@ class States:
         there = found.row["steps"]
         if state.steps > len(there):
             raise self._refuse(state, f"the trajectory has {len(there)} steps")
-        if found.row["source_digest"] != original.digest:
+        if (there[0]["before"] if there else found.row["source_digest"]) != original.digest:
             raise self._refuse(state, "it begins with another image than this record's")
         try:
             taken = list(take_steps(found, state.steps))

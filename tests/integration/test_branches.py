@@ -106,6 +106,21 @@ def test_one_proposal_of_a_state_is_carried_out_with_one_step_more(
         assert (row["status"], row["stop_reason"], row["num_steps"]) == ("unfinished", "max_steps", 3)
 
 
+@pytest.mark.parametrize("steps", [0, 2])
+def test_new_steps_bound_what_comes_after_the_state(
+    branch: Callable[..., dict[str, Any]], trunk: str, steps: int
+) -> None:
+    done = run(load_config(branch(steps, limits={"new_steps": 1, "max_steps": 1}, rollouts=2)))
+    before = {row["record_id"]: [step["after"] for step in row["steps"]] for row in rows_of(trunk)}
+    rows = rows_of(done.run)
+    assert len(rows) == 2 * RECORDS
+    for row in rows:
+        assert (row["status"], row["stop_reason"]) == ("unfinished", "new_steps")
+        assert (row["num_steps"], row["branch"]["steps"]) == (steps + 1, steps)
+        assert [step["after"] for step in row["steps"][:steps]] == before[row["record_id"]][:steps]
+        assert [answer["step"] for answer in row["answers"]] == list(range(steps + 1)), "not asked once more"
+
+
 def test_states_have_names_of_work_of_their_own_and_are_no_part_of_the_catalogue(
     branch: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:

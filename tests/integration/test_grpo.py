@@ -21,6 +21,7 @@ from mira_batch import read_outputs
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.core.errors import RunConflict, UserError
+from mira_batch.storage import schema
 from mira_batch.storage.stores import open_store
 from mira_batch.train.grpo.learner import Learner
 from mira_batch.train.grpo.record import Iteration, read_advantages
@@ -242,6 +243,56 @@ def test_gradients_of_shares_add_up(folder: Path, tmp_path: Path) -> None:
     assert max(float(gradient.abs().max()) for gradient in one) > 1e-3
     for whole, sum_ in zip(one, two, strict=True):
         torch.testing.assert_close(whole, sum_, rtol=0, atol=1e-5)
+
+
+def test_steps_are_credited_by_proposals_at_their_states(folder: Path, tmp_path: Path) -> None:
+    """One iteration; cut off after its rollouts, after its proposals and before its update it ends alike."""
+    changes = {
+        "output": {"uri": str(tmp_path / "out")},
+        "credit": "step",
+        "states": 5,
+        "iterations": 1,
+    }
+    learn(folder, **changes)
+    files = tmp_path / "out" / "iterations" / "000000"
+    line = json.loads((files / "iteration.json").read_text())
+    assert line["rollouts"] == 5 * ROLLOUTS == line["rewarded"] and line["states"] == line["groups"] == 5
+    assert line["used"] + line["alike"] + line["alone"] == line["rewarded"]
+    assert line["records_without_state"] == line["states_rejected"] == 0
+    assert line["agreement_mean"] < 1e-5 and line["sight"] > 0
+    trunks = {row["work_id"]: row for row in read_outputs(str(files / "rollouts" / "run")).to_pylist()}
+    asked = {(work, answer["step"]) for work, row in trunks.items() for answer in row["answers"]}
+    assert len(trunks) == RECORDS and line["states_found"] == len(asked)
+    rows = read_outputs(str(files / "proposals" / "run"), list(schema.RESULTS.names)).to_pylist()
+    rewards = {
+        (r["record_id"], r["rollout"]): r for r in pq.read_table(files / "rewards.parquet").to_pylist()
+    }
+    own = 0
+    for row in rows:
+        state = row["branch"]["work_id"], row["branch"]["steps"]
+        assert state in asked and row["record_id"].endswith(f"#state-{state[1]}")
+        made = row["num_steps"] - state[1]
+        proposal = [answer for answer in row["answers"] if answer["step"] >= state[1]]
+        assert made in (0, 1) and {answer["step"] for answer in proposal} == {state[1]}
+        reward = rewards[row["record_id"], row["rollout"]]
+        malformed = sum(answer["kind"] == "malformed" for answer in proposal)
+        assert (reward["edits"], reward["answers"], reward["malformed"]) == (made, len(proposal), malformed)
+        cost = 0.05 * made + 0.25 * malformed
+        assert reward["reward"] == pytest.approx((reward["score"] or 0.0) - cost)
+        own += len(proposal) * (reward["advantage"] is not None)
+    assert own == line["answers_used"]
+    adapters = read_adapters(tmp_path / "out")
+    for left in ("rollouts", "proposals", "rewards.parquet"):
+        kept = {"rollouts": ("records.parquet", "columns.json", "rollouts")}
+        kept["proposals"] = (*kept["rollouts"], "states.parquet", "states-columns.json", "proposals")
+        kept["rewards.parquet"] = (*kept["proposals"], "scores", "rewards.parquet", "rewards.json")
+        shutil.rmtree(tmp_path / "out" / "adapter")
+        (tmp_path / "out" / "result.json").unlink()
+        for path in files.iterdir():
+            if path.name not in kept[left]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        learn(folder, **changes)
+        assert read_adapters(tmp_path / "out") == adapters, left
 
 
 def test_judge_in_the_loop_sentinel_and_validation(folder: Path, tmp_path: Path) -> None:

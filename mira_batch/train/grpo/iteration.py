@@ -4,7 +4,7 @@ that it is done. A call goes on in the phase that an earlier one was in."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -22,6 +22,7 @@ from mira_batch.train.grpo.record import Iteration
 from mira_batch.train.grpo.rewards import Scored, describe_rewards, reward_rollout
 from mira_batch.train.grpo.rollouts import read_rollouts, read_scores
 from mira_batch.train.grpo.slices import RecordList
+from mira_batch.train.grpo.states import choose_states, read_states
 from mira_batch.train.grpo.update import update_policy
 
 
@@ -77,13 +78,14 @@ def _reward(course: Course, files: Iteration) -> dict[str, Any]:
     places = draw_records(course.records.count, config.seed, files.number, config.records)
     source = course.records.write(places, course.store, files.folder)
     adapter = files.find_policy(config.model.adapter)
-    course.note(
-        f"iteration {files.number + 1}: {config.records:,} records, {config.rollouts} rollouts of each"
-    )
-    summary = launch.run(config.edit_job(source, files.locate_runs("rollouts"), adapter), stop=course.stop)
-    rolled, run = time.monotonic(), files.locate_run("rollouts")
+    job = config.edit_job(source, files.locate_runs("rollouts"), adapter)
+    course.note(f"iteration {files.number + 1}: {config.records:,} records, {job.rollouts} rollouts of each")
+    summary = launch.run(job, stop=course.stop)
     scores: dict[tuple[str, int], Scored] = {}
     figures: dict[str, Any] = {"rejected": summary.rejected}
+    if config.credit == "step":
+        figures |= _propose(course, files, places, adapter)
+    rolled, run = time.monotonic(), files.locate_learned(config)
     if config.rewards.judge is not None:
         judged = course.judge(config.rewards.judge, run, files.locate_runs("scores"), config.canaries)
         scores, canaries = read_scores(judged, config.storage)
@@ -108,6 +110,33 @@ def _reward(course: Course, files: Iteration) -> dict[str, Any]:
     files.put("rewards", figures)
     _tell(course, files.number, figures)
     return files.read("rewards") or figures
+
+
+def _propose(course: Course, files: Iteration, places: Sequence[int], adapter: str | None) -> dict[str, Any]:
+    """One proposal after another at some of the states of the trajectories; counts of the states."""
+    config, run = course.config, files.locate_run("rollouts")
+    found, without = read_states(run, config.prompt.history, config.storage)
+    if not found:
+        raise UserError(
+            f"{run}: the policy was asked at no state of any record; `mira-batch status` says what failed"
+        )
+    chosen, equal = choose_states(found, config.states or config.records, config.seed, files.number)
+    source = course.records.write_states(places, chosen, course.store, files.folder)
+    source = source.model_copy(update={"branches": run})
+    course.note(
+        f"iteration {files.number + 1}: {len(chosen):,} of {len(found):,} states, "
+        f"{config.rollouts} proposals at each"
+    )
+    summary = launch.run(
+        config.proposals_job(source, files.locate_runs("proposals"), adapter), stop=course.stop
+    )
+    return {
+        "states": len(chosen),
+        "states_found": len(found),
+        "states_equal": equal,
+        "records_without_state": without,
+        "states_rejected": summary.rejected,
+    }
 
 
 def _refuse_few(config: GrpoConfig, figures: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 <output>/grpo.json                              what it learns from and how
          iterations/<k>/records.*, columns.json  the iteration's manifest
                         rollouts/run/            the run of the edit job
+                        states.*, proposals/run/  of credit step: states of these, and the run from them
                         scores/run/              the evaluation by the judge of the reward
                         sentinel/run/            that by the sentinel
                         rewards.parquet          a row for each rollout: reward, advantage, or why it has none
@@ -27,6 +28,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mira_batch.config.grpo import GrpoConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.stores import Store
 from mira_batch.train.advantages import Advantages
@@ -37,7 +39,7 @@ REWARDS = pa.schema(
     [
         ("record_id", pa.string()),
         ("rollout", pa.int32()),
-        ("shard", pa.int32()),  # where its row is in rollouts/run/results
+        ("shard", pa.int32()),  # where its row is in results/ of rollouts/run, of credit step proposals/run
         ("row", pa.int32()),
         ("group", pa.string()),  # digest of its question: image and instruction
         ("status", pa.string()),
@@ -68,8 +70,12 @@ class Iteration:
         return f"iterations/{self.number:06d}"
 
     def locate_run(self, what: str) -> str:
-        """Directory of a run: rollouts, scores or sentinel."""
+        """Directory of a run: rollouts, proposals, scores or sentinel."""
         return self.store.locate(f"{self.folder}/{what}/run")
+
+    def locate_learned(self, config: GrpoConfig) -> str:
+        """Directory of the run whose rows are rewarded and learned from."""
+        return self.locate_run("proposals" if config.credit == "step" else "rollouts")
 
     def locate_runs(self, what: str) -> str:
         """The `output.uri` of that run."""

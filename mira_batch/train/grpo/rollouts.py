@@ -28,10 +28,11 @@ from mira_batch.storage.run.step_images import find_step_image
 from mira_batch.storage.stores import open_arrow_filesystem, open_store
 from mira_batch.train.advantages import name_group
 from mira_batch.train.grpo.rewards import Rollout, Scored, scale_axes
+from mira_batch.train.grpo.states import name_question
 
 _SMALL = ("record_id", "instruction", "status", "stop_reason", "error_kind", "num_steps", "source_digest",
-          "rollout", "prompt_version", "answers")  # fmt: skip
-_WHOLE = ("record_id", "instruction", "source", "source_digest", "rollout", "answers", "steps")
+          "rollout", "branch", "prompt_version", "answers")  # fmt: skip
+_WHOLE = ("record_id", "instruction", "source", "source_digest", "rollout", "branch", "answers", "steps")
 
 
 def read_rollouts(run: str, prompt: str, storage: StorageConfig) -> list[Rollout]:
@@ -62,12 +63,13 @@ def read_rollouts(run: str, prompt: str, storage: StorageConfig) -> list[Rollout
 
 
 def _read_small(parquet: pq.ParquetFile) -> pa.Table:
-    steps = [f"steps.list.element.{name}" for name in ("accepted", "score")]
+    steps = [f"steps.list.element.{name}" for name in ("instruction", "accepted", "after", "score")]
     return tell_unfinished(parquet.read(columns=[*_SMALL, *steps], use_threads=False))
 
 
 def _make_rollout(row: Mapping[str, Any], shard: int, number: int) -> Rollout:
-    steps, answers = row["steps"] or (), row["answers"] or ()
+    steps, begun = row["steps"] or (), count_begun(row)
+    answers = [answer for answer in row["answers"] or () if answer["step"] >= begun]
     taken = [step["score"] for step in steps if step["accepted"] and step["score"] is not None]
     judged = any(step["score"] is not None for step in steps)
     # The loop counts the untouched image 0, and so does a reward.
@@ -77,14 +79,27 @@ def _make_rollout(row: Mapping[str, Any], shard: int, number: int) -> Rollout:
         number,
         row["record_id"],
         row["rollout"] or 0,
-        name_group(row["source_digest"] or "", row["instruction"]),
+        _name_group(row, begun),
         row["status"],
         row["error_kind"],
-        row["num_steps"] or 0,
+        max(0, (row["num_steps"] or 0) - begun),
         tuple(answer["kind"] for answer in answers),
         sum(len(answer["tokens"] or ()) for answer in answers),
         score,
     )
+
+
+def count_begun(row: Mapping[str, Any]) -> int:
+    """How many steps a row took over from the state that it began from: its own come after them."""
+    return row["branch"]["steps"] if row["branch"] else 0
+
+
+def _name_group(row: Mapping[str, Any], begun: int) -> str:
+    if row["branch"] is None:
+        return name_group(row["source_digest"] or "", row["instruction"])
+    if len(row["steps"] or ()) < begun:  # its state could not be had
+        return name_group(row["branch"]["work_id"], str(begun))
+    return name_question(row, begun)
 
 
 def read_scores(
@@ -220,8 +235,10 @@ def _read_step_image(store: Any, step: Mapping[str, Any]) -> bytes:
 
 
 def _make_lessons(row: Mapping[str, Any], advantage: float) -> Iterator[Lesson]:
-    steps, problem = row["steps"] or [], ""
+    steps, problem, begun = row["steps"] or [], "", count_begun(row)
     for answer in row["answers"] or ():
+        if answer["step"] < begun:  # of the trajectory that it began in
+            continue
         before = steps[: answer["step"]]
         accepted = [step["after"] for step in before if step["accepted"]]
         yield Lesson(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +23,7 @@ from mira_batch.core.identity import content_hash
 from mira_batch.storage.manifest import Embedded, OriginalReader, Record, find_manifest, read_split
 from mira_batch.storage.schema import IMAGE
 from mira_batch.storage.stores import Store
+from mira_batch.train.grpo.states import AskedState
 
 
 class RecordList:
@@ -67,11 +70,36 @@ class RecordList:
         Raises:
             ManifestError: an embedded image is gone.
         """
-        names = {form: f"{folder}/records.{form}" for form in ("parquet", "jsonl")}
+        return self._write(store, f"{folder}/records", f"{folder}/columns.json", partial(self.read, places))
+
+    def write_states(
+        self, places: Sequence[int], states: Sequence[AskedState], store: Store, folder: str
+    ) -> InputConfig:
+        """Write a manifest of states of these records, unless it is there; what reads it, but for `branches`.
+
+        Args:
+            places: of the records.
+            states: of their trajectories.
+            store: the training's.
+            folder: of the iteration, in the store.
+
+        Raises:
+            ManifestError: an embedded image is gone, or a record has a column `branch` of its own.
+        """
+
+        def read() -> list[Record]:
+            records = {record.record_id: record for record in self.read(places)}
+            return [_begin(records[state.record_id], state) for state in states]
+
+        return self._write(store, f"{folder}/states", f"{folder}/states-columns.json", read)
+
+    def _write(
+        self, store: Store, name: str, columns_key: str, read: Callable[[], Sequence[Record]]
+    ) -> InputConfig:
+        names = {form: f"{name}.{form}" for form in ("parquet", "jsonl")}
         key = next((key for key in names.values() if store.exists(key)), None)
-        columns_key = f"{folder}/columns.json"
         if key is None or not store.exists(columns_key):
-            records = self.read(places)
+            records = read()
             images = self._read_embedded(records)
             columns = _name_columns(records)
             rows = [_make_row(record, columns, images) for record in records]
@@ -98,6 +126,17 @@ class RecordList:
         if gone := sorted(places.keys() - found.keys()):
             raise ManifestError(f"{places[gone[0]].where}: its image can't be read any more")
         return found
+
+
+def _begin(record: Record, state: AskedState) -> Record:
+    metadata = json.loads(record.metadata)
+    if "branch" in metadata:
+        raise ManifestError(
+            f"{record.where}: has a column `branch`, by which `credit: step` names states; rename it, or "
+            "leave it out of input.columns.metadata"
+        )
+    branch = {"work_id": state.work_id, "steps": state.steps}
+    return replace(record, record_id=state.name, metadata=json.dumps(metadata | {"branch": branch}))
 
 
 def _name_columns(records: Sequence[Record]) -> Columns:

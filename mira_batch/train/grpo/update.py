@@ -46,7 +46,7 @@ def update_policy(settings: Mapping[str, Any], note: Callable[[str], None]) -> d
     try:
         learner, processor, optimizer = load_updater(config, files, folder)
         lessons = read_lessons(
-            files.locate_run("rollouts"),
+            files.locate_learned(config),
             read_advantages(files),
             Pictures(folder / "pictures"),
             config.storage,

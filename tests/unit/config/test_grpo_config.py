@@ -29,7 +29,7 @@ def settings(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"credit": "step"}, "credit: step needs .*; take trajectory"),
+        ({"states": 4}, "states: has no effect with credit: trajectory"),
         ({"rewards": {}}, r"rewards\.judge: somebody has to score"),
         ({"rewards": {"judge": JUDGE, "weights": {"score": 0}}}, r"rewards\.weights: all are 0"),
         ({"sentinel": {"judge": JUDGE}}, r"sentinel\.judge: is that of the reward"),
@@ -68,6 +68,30 @@ def test_the_shipped_config_has_two_judges_and_one_that_watches() -> None:
     reward, sentinel = config.judges()
     assert (reward, sentinel.type) == (panel, "viescore")
     assert config.edit.workers.gpus == config.workers.gpus == 1
+
+
+def test_a_step_is_credited_by_proposals_from_single_trajectories() -> None:
+    config = load_own_config(GrpoConfig, settings(credit="step", states=5))
+    source = config.edit.input.model_copy(update={"branches": "/out/r/run"})
+    trunk, proposals = (
+        config.edit_job(config.edit.input, "/out/r", None),
+        config.proposals_job(source, "/p", None),
+    )
+    assert (trunk.rollouts, trunk.limits.new_steps, trunk.output.tokens) == (1, None, True)
+    assert (proposals.rollouts, proposals.limits.new_steps, proposals.output.tokens) == (8, 1, True)
+    limits = proposals.loop_limits(3)
+    assert (limits.max_steps, limits.end_after) == (4, 4)
+    other = load_own_config(GrpoConfig, settings(credit="step"))
+    assert (
+        len({str(each.learning()) for each in (config, other, load_own_config(GrpoConfig, settings()))}) == 3
+    )
+
+
+def test_a_result_that_may_be_an_earlier_image_is_no_reward_of_a_step() -> None:
+    edit = settings()["edit"] | {"judge": {"model": JUDGE, "tolerance": 0.1}}
+    load_own_config(GrpoConfig, settings(edit=edit))
+    with pytest.raises(ConfigError, match=r"edit\.judge\.tolerance: above 0"):
+        load_own_config(GrpoConfig, settings(edit=edit, credit="step"))
 
 
 def test_what_decides_what_is_learned() -> None:
