@@ -18,7 +18,7 @@ class LimitsConfig(RunLimits):
     wants it a further edit, the record ends `unfinished`, with `max_steps` as its reason."""
     new_steps: int | None = Field(default=None, ge=1, le=1000, exclude_if=lambda number: number is None)
     """With `input.branches`, in place of `max_steps`: most edits of a record after the state that it began
-    from. After the last it ends `unfinished`, with `new_steps` as its reason; the policy is not asked again."""
+    from. After the last it ends `unfinished`, with `new_steps` as its reason; the policy is asked no more."""
     malformed_retries: int = Field(default=2, ge=0, le=10)
     """How often the policy is asked again after a malformed answer, before the record fails."""
     no_progress: int | None = Field(default=2, ge=1, le=1000, exclude_if=lambda number: number == 2)
