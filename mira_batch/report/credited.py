@@ -141,7 +141,7 @@ class Credited:
         tried = [
             (each["score"], -number) for number, each in enumerate(row["tried"]) if each["score"] is not None
         ]
-        if tried and not row["left_out"]:  # then they are numbered as the rollouts are
+        if tried:
             score, number = max(tried)
             picture = self._find_result(STATES, name_state(name, ruin), -number)
             words = row["tried"][-number]["edit"] or "STOP"
