@@ -29,6 +29,8 @@ USUAL, POOR = 0.15, 0.35
 """How often the editor loses an edit: the world's own rate, and that of the second half of the table."""
 _MISTAKES = 0.1
 """How often the expert of the demonstrations names a wrong edit, to put it right."""
+_HELD_OUT = 8
+"""Images of demonstrations that are held out for validation at least, about."""
 _ANSWER = 64
 """Longest answer, in tokens; the longest right one has 30."""
 _TEST_SEED = 0
@@ -113,11 +115,13 @@ class Chain:
         expert = _custom("make_expert", mistakes=_MISTAKES if lossy else 0.0)
         config = self._edit_job(f"shown/{name}", name, expert, USUAL if lossy else 0.0, in_flight=128)
         summary = run(config)
+        held_out = max(0.05, _HELD_OUT / summary.committed)
         made = construct(
             ConstructConfig.model_validate(
                 {
                     "output": {"uri": str(self.folder / "samples" / name)},
                     "sources": [{"type": "runs", "uri": summary.run, "name": name, "licence": "CC0-1.0"}],
+                    "split": {"val_fraction": held_out},
                 }
             )
         )

@@ -104,9 +104,7 @@ def claim(folder: Path, size: Size) -> None:
         raise RunConflict(f"{folder}: holds learning of another size or release; delete it, or name another")
 
 
-def carry_out(
-    stages: Sequence[tuple[Chain, Stage]], note: Callable[[str], None]
-) -> Iterator[dict[str, Any]]:
+def carry_out(stages: Sequence[tuple[Chain, Stage]], note: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """The figures of each stage, made now or by an earlier call.
 
     Args:
@@ -151,7 +149,9 @@ def sum_up(chains: Sequence[Chain], done: Sequence[Mapping[str, Any]], size: Siz
     """
     found = {
         way.name: [
-            read_solved(*(str(c.folder / part / way.name / "run") for part in ("ways", "scores")), size.test_tasks)
+            read_solved(
+                *(str(c.folder / part / way.name / "run") for part in ("ways", "scores")), size.test_tasks
+            )
             for c in chains
         ]
         for way in WAYS

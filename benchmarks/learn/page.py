@@ -80,6 +80,8 @@ def write_page(folder: Path, found: Mapping[str, Any]) -> Path:
     text = Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8")
     style = Markup(files("mira_batch.report").joinpath("page/base.css").read_text(encoding="utf-8"))
     place = folder / PAGE
-    rendered = load_templates().from_string(text).render(found=found, style=style, seeds=range(found["seeds"]))
+    rendered = (
+        load_templates().from_string(text).render(found=found, style=style, seeds=range(found["seeds"]))
+    )
     place.write_text(rendered, encoding="utf-8")
     return place

@@ -11,7 +11,8 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import UserError
 from mira_batch.core.types import ErrorKind
 from mira_batch.evaluate.scores import OVERALL, read_scores
-from mira_batch.evaluate.statistics import Interval, bootstrap_mean, find_t_quantile, find_wilson_interval
+from mira_batch.evaluate.statistics import Interval, bootstrap_mean, find_wilson_interval
+from mira_batch.evaluate.statistics.special import find_t_quantile
 from mira_batch.storage.run.results import read_outputs
 
 OWN_FAULTS = frozenset({ErrorKind.malformed_action.value})
@@ -45,7 +46,9 @@ def read_solved(run: str, evaluation: str, tasks: int) -> dict[str, Any]:
         UserError: a task is missing, or failed by something else than its policy's answers.
     """
     rows = read_outputs(run, columns=["record_id", "status", "stop_reason", "error_kind", "num_steps"])
-    judged = {row["of"]: row["values"].get(OVERALL) for row in read_scores(evaluation, StorageConfig()).results}
+    judged = {
+        row["of"]: row["values"].get(OVERALL) for row in read_scores(evaluation, StorageConfig()).results
+    }
     solved: dict[str, bool] = {}
     ends: dict[str, int] = {}
     edits = 0

@@ -167,7 +167,10 @@ class _Budget:
 
 
 def _descend(
-    budget: _Budget, weights: Sequence[Any], rate: float, find_loss: Callable[[float], Tensor],
+    budget: _Budget,
+    weights: Sequence[Any],
+    rate: float,
+    find_loss: Callable[[float], Tensor],
     note: Callable[[str], None] | None = None,
 ) -> tuple[int, float]:
     """Make steps of AdamW until the budget is gone, at a rate that rises and falls as a cosine: how many, and

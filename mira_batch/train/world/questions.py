@@ -49,9 +49,7 @@ def tell_changes(first: Scene, last: Scene, rng: random.Random) -> str:
         first, last: images of one size.
         rng: draws the order.
     """
-    told = [
-        _tell_change(was, now) for was, now in zip(first.cells, last.cells, strict=True) if was != now
-    ]
+    told = [_tell_change(was, now) for was, now in zip(first.cells, last.cells, strict=True) if was != now]
     rng.shuffle(told)
     return ", ".join(told) or _SAME
 
