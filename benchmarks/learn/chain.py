@@ -1,6 +1,7 @@
 """The stages of a chain, each by a job of the package: what they are asked to do, and where results lie.
 
-Each job goes on by itself where an earlier call stopped. All of it runs in this process, on the CPU, in float32.
+Each job goes on by itself where an earlier call stopped. All of it runs in this process, on the CPU, in
+float32.
 """
 
 from __future__ import annotations
@@ -130,8 +131,8 @@ class Chain:
         return {"records": summary.committed, "samples": counts["samples"], "dropped": dropped}
 
     def teach(self, name: str) -> dict[str, Any]:
-        """A policy by demonstrations: `sft`, of the base model; or `plain`, an adapter to it, by those in which
-        no edit is lost."""
+        """A policy by demonstrations: `sft`, of the base model; or `plain`, an adapter to that, by those in
+        which no edit is lost."""
         from mira_batch.train.run import train
 
         size, first = self.size, name == "sft"

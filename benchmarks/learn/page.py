@@ -67,7 +67,8 @@ def print_table(found: Mapping[str, Any]) -> Iterator[str]:
             f"{target['low']:+.3f} to {target['high']:+.3f}  {'met' if target['met'] else 'NOT MET'}"
         )
     yield ""
-    yield f"{found['seeds']} of seeds, {found['cpu_seconds'] / 60:.1f} min of CPU, {found['seconds'] / 60:.1f} min"
+    minutes, cpu = found["seconds"] / 60, found["cpu_seconds"] / 60
+    yield f"seeds: {found['seeds']}; {cpu:.1f} min of CPU, {minutes:.1f} min by the clock"
 
 
 def write_page(folder: Path, found: Mapping[str, Any]) -> Path:

@@ -17,7 +17,7 @@ class Size:
     sft_steps: int
     """Of `batch` samples each."""
     plain_demonstrations: int
-    """Tasks that the expert shows with an editor that loses none: what GRPO begins with has seen these last."""
+    """Tasks that the expert shows with an editor that loses none, for the policy that GRPO begins with."""
     plain_steps: int
     iterations: int
     """Of GRPO."""

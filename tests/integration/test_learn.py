@@ -1,4 +1,4 @@
-"""`make learn` from its first stage to its page, small: the real jobs, the real model class, the real trainers."""
+"""`make learn` from its first stage to its page, small: real jobs, the real model class, real trainers."""
 
 from __future__ import annotations
 

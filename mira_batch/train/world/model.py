@@ -43,8 +43,8 @@ _SPREAD = 0.06
 hundreds of
 steps nothing is learned from the image."""
 _THETA = 10.0
-"""Base of the rotary frequencies. The sections take their dimensions one after another, so at the usual 10,000 the
-width gets frequencies of 0.003 and less, and a step of one cell to the side turns nothing that could be seen."""
+"""Base of the rotary frequencies. Time, height and width take the dimensions one after another: of the usual
+10,000 the width would get frequencies of 0.003 and less, by which no cell differs from the next."""
 _CORPUS_TASKS = 300
 
 

@@ -1,7 +1,7 @@
-"""Questions about images of the world that no edit is part of, with their answers: what changed from one image
-to the next, what stands beside an object, and whether one is there.
+"""Questions about images that no edit is part of, with their answers: what is different in the second of two,
+what stands beside an object, and whether one is there.
 
-With captions they are what a real checkpoint can do before it is taught to edit: to compare two images, and to
+With captions they are what a real checkpoint can do before it is taught to edit: to compare images, and to
 find the object that somebody means.
 """
 

@@ -38,7 +38,7 @@ def test_a_rate_of_several_seeds_is_over_seeds() -> None:
 
 def test_a_gain_is_task_by_task() -> None:
     gain = estimate_gain([solve(*range(8))], [solve(*range(4))])
-    assert gain.value == pytest.approx(0.4) and 0.05 < gain.low < 0.4 < gain.high < 0.75
+    assert gain.value == pytest.approx(0.4) and 0 < gain.low < 0.4 < gain.high < 1
     both = estimate_gain([solve(0, 1), solve(0, 1, 2)], [solve(0), solve(0)])
     assert both.value == pytest.approx(0.15) and both.low == pytest.approx(0.15 - 12.7062 * 0.05, abs=1e-3)
     with pytest.raises(KeyError):
@@ -116,7 +116,9 @@ def test_the_table_says_what_is_not_met(tmp_path: Path) -> None:
             {"title": "SFT, closed loop", "least": 0.7, "met": False, "value": 0.5, "low": 0.44, "high": 0.56}
         ],
         "pairs": ["closed loop over plan"],
-        "stages": [{"seed": 0, "stage": "base", "seconds": 60.0, "cpu_seconds": 90.0, "figures": {"loss": 0.25}}],
+        "stages": [
+            {"seed": 0, "stage": "base", "seconds": 60.0, "cpu_seconds": 90.0, "figures": {"loss": 0.25}}
+        ],
         "seconds": 60.0,
         "cpu_seconds": 90.0,
     }  # fmt: skip
