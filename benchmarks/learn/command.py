@@ -118,7 +118,7 @@ def carry_out(stages: Sequence[tuple[Chain, Stage]], note: Callable[[str], None]
             yield json.loads(file.read_text())
             continue
         left = sum(one.share for (of, one) in stages[number:] if not _is_done(of, one))
-        about = f", about {60 * round(left * spent / shares / 60) // 60} min left" if shares else ""
+        about = f", about {round(left * spent / shares / 60)} min left" if shares else ""
         note(f"[{number + 1}/{len(stages)}] seed {chain.seed}: {stage.name}{about}")
         began, cpu = time.monotonic(), _count_cpu()
         figures = stage.make()
