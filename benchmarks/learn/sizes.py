@@ -46,8 +46,8 @@ class Size:
 
 FULL = Size(
     pretrain_steps=3_500,
-    demonstrations=5_000,
-    sft_steps=700,
+    demonstrations=3_300,
+    sft_steps=450,
     plain_demonstrations=800,
     plain_steps=80,
     iterations=24,
