@@ -148,6 +148,9 @@ class LimitsConfig(RunLimits):
     wants it a further edit, the record ends `unfinished`, with `max_steps` as its reason."""
     malformed_retries: int = Field(default=2, ge=0, le=10)
     """How often the policy is asked again after a malformed answer, before the record fails."""
+    no_progress: int | None = Field(default=2, ge=1, le=1000, exclude_if=lambda number: number == 2)
+    """A record ends `unfinished`, with `no_progress` as its reason, when so many edits in a row left the
+    image as it was. 1 forgives no lost edit; None never ends a record for that."""
     policy_seconds: float = Field(default=300.0, gt=0)
     """Longest a call of the policy may take. After that it counts as hung: the worker process leaves, and the
     record that hangs when it runs alone fails with `step_timeout`. A call of an endpoint is cancelled
@@ -169,6 +172,16 @@ class LimitsConfig(RunLimits):
         "judge_seconds",
         "max_result_pixels",
     }
+
+    @model_validator(mode="after")
+    def _ends_before_the_last_step(self) -> LimitsConfig:
+        idle = self.no_progress
+        if idle is not None and idle > max(self.max_steps, 2):
+            raise ValueError(
+                f"no_progress is {idle}, and max_steps, which ends a record before, is {self.max_steps}; "
+                "lower it, or set null, which never ends one for that"
+            )
+        return self
 
     @property
     def longest_call(self) -> float:
@@ -307,5 +320,6 @@ class BulkEditConfig(JobConfig):
             unsure_above=judge.unsure_above if judge else None,
             tolerance=judge.tolerance if judge else 0.0,
             satisfied=judge.satisfied if judge else None,
+            no_progress=self.limits.no_progress,
             max_seconds=self.limits.max_seconds_per_record,
         )

@@ -141,7 +141,8 @@ class _Run:
         satisfied = self.limits.satisfied
         if steps and satisfied is not None and steps[-1].accepted and self.score >= satisfied:
             return StopReason.judge_satisfied
-        if len(steps) >= 2 and all(s.before == s.after for s in steps[-2:]):
+        idle = self.limits.no_progress
+        if idle is not None and len(steps) >= idle and all(s.before == s.after for s in steps[-idle:]):
             return StopReason.no_progress
         if _is_circle(steps):
             return StopReason.oscillation

@@ -36,7 +36,7 @@ class StopReason(StrEnum):
     max_steps = "max_steps"
     """`limits.max_steps` edits were made, and the policy asked for one more."""
     no_progress = "no_progress"
-    """Two edits in a row left the image as it was."""
+    """`limits.no_progress` edits in a row left the image as it was."""
     oscillation = "oscillation"
     """The same edit took the same image to the same result a second time: the loop runs in circles."""
     time_limit = "time_limit"
@@ -282,5 +282,7 @@ class Limits:
     """A candidate is accepted when its score is above 0 and at least the current image's less this."""
     satisfied: float | None = None
     """The loop ends when an accepted image scores at least this."""
+    no_progress: int | None = 2
+    """The loop ends when so many edits in a row left the image as it was; None: never for that."""
     max_seconds: float | None = None
     """No further step is begun once the steps made took so long, waiting included."""

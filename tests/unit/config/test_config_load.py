@@ -182,7 +182,7 @@ def test_an_unlike_key_gets_the_list_of_keys() -> None:
     known = (
         "deadline, edit_seconds, grace_seconds, judge_seconds, malformed_retries, max_cost, "
         "max_failed_fraction, max_result_pixels, max_seconds_per_record, max_steps, min_records, "
-        "policy_seconds, stall_seconds"
+        "no_progress, policy_seconds, stall_seconds"
     )
     assert message == f"config: limits.zzz: unknown key; known here: {known}"
 

@@ -61,6 +61,8 @@ def test_how_a_model_runs_is_no_part_of_the_pixels(override: str) -> None:
         "editor={type: simulated}",
         "judge.model.type=simulated",
         "limits.max_steps=3",
+        "limits.no_progress=3",
+        "limits.no_progress=null",
         "output.format=jpeg",
     ],
 )
@@ -76,6 +78,25 @@ def test_the_prompts_usual_form_leaves_names_of_work_as_they_were() -> None:
     )
     assert usual == named and sorted(usual["prompt"]) == ["guidance", "history", "max_pixels"]
     assert short["prompt"] == usual["prompt"] | {"form": "short"}
+
+
+def test_the_usual_no_progress_leaves_names_of_work_as_they_were() -> None:
+    usual = load_config(MINIMAL).pixels()
+    assert load_config(MINIMAL, ["limits.no_progress=2"]).pixels() == usual
+    assert sorted(usual["limits"]) == ["malformed_retries", "max_seconds_per_record", "max_steps"]
+    never = load_config(MINIMAL, ["limits.no_progress=null"])
+    assert never.pixels()["limits"] == usual["limits"] | {"no_progress": None}
+    assert never.loop_limits().no_progress is None
+    assert "no_progress" not in load_config(MINIMAL).model_dump(mode="json")["limits"]
+
+
+def test_a_limit_that_another_comes_before_is_refused() -> None:
+    assert load_config(MINIMAL, ["limits.max_steps=1"]).loop_limits().no_progress == 2  # as it always was
+    assert load_config(MINIMAL, ["limits.no_progress=8"]).loop_limits().no_progress == 8
+    with pytest.raises(
+        ConfigError, match="no_progress is 9, and max_steps, which ends a record before, is 8"
+    ):
+        load_config(MINIMAL, ["limits.no_progress=9"])
 
 
 @pytest.mark.parametrize(("form", "matters"), [("png", False), ("jpeg", True), ("webp", True)])

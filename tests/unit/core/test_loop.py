@@ -190,6 +190,20 @@ def test_an_edit_that_changes_nothing_now_and_then_is_progress() -> None:
     assert afters(trajectory) == ["oa", "oa", "oac", "oac"]
 
 
+@pytest.mark.parametrize(("allowed", "made"), [(1, 2), (2, 3), (3, 4)])
+def test_how_many_edits_in_a_row_may_change_nothing_is_a_limit(allowed: int, made: int) -> None:
+    fakes = Fakes(edits(*"abcdef"), lambda r: r.image.digest if r.step else appended(r))
+    trajectory = fakes.run(Limits(no_progress=allowed))
+    assert (trajectory.status, trajectory.stop_reason) == (Status.unfinished, StopReason.no_progress)
+    assert (len(trajectory.steps), len(fakes.asked)) == (made, made)
+
+
+def test_without_that_limit_a_record_goes_on_until_the_policy_stops() -> None:
+    trajectory = Fakes(edits(*"abcdef"), lambda r: r.image.digest).run(Limits(no_progress=None))
+    assert (trajectory.status, trajectory.stop_reason) == (Status.ok, StopReason.policy_stop)
+    assert afters(trajectory) == ["o"] * 6
+
+
 def test_an_undo_is_no_oscillation() -> None:
     trajectory = Fakes(
         edits("a", "undo", "b"), lambda r: "o" if r.instruction == "undo" else appended(r)
