@@ -270,7 +270,8 @@ class Chain:
         )
 
     def _limits(self) -> dict[str, Any]:
-        return {"max_steps": self.size.max_steps}
+        # A policy that tries again after two lost edits is right, where the editor loses a third of them.
+        return {"max_steps": self.size.max_steps, "no_progress": None}
 
     def _manifest(self, name: str) -> Path:
         return self.folder / "tasks" / f"{name}.parquet"
