@@ -46,14 +46,14 @@ def count(folder: Path, way: str) -> tuple[int, int]:
         row["record_id"]: row
         for row in pq.read_table(folder / "seed-0" / "tasks" / "test.parquet").to_pylist()
     }
-    rows = read_outputs(str(run), columns=["record_id", "status", "result"]).to_pylist()
+    rows = read_outputs(str(run), columns=["record_id", "status", "image"]).to_pylist()
     assert {row["record_id"] for row in rows} == tasks.keys() and len(rows) == len(tasks)
     solved = 0
     for row in rows:
         if row["status"] != "failed":
             task = tasks[row["record_id"]]
             goal = read_goal(task["instruction"], read_scene(decode(task["image"]["bytes"])))
-            solved += read_scene(decode(row["result"]["bytes"])) == goal.target
+            solved += read_scene(decode(row["image"]["bytes"])) == goal.target
     return solved, len(rows)
 
 
