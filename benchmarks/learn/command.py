@@ -19,8 +19,12 @@ from benchmarks.learn.successes import TARGETS, check_target, estimate_rate, rea
 from mira_batch.core.errors import RunConflict
 
 _SHARES = {
-    "base": 30, "tasks": 1, "show": 4, "sft": 22, "show-plain": 1, "plain": 3, "grpo": 27,
-}  # fmt: skip
+    "base": 100,
+    "show": 5,
+    "sft": 55,
+    "plain": 7,
+    "grpo": 45,
+}
 """About how long each stage takes, for the time that is left; any other takes one such part."""
 SETTINGS = "settings.json"
 RESULTS = "results.json"

@@ -45,9 +45,9 @@ class Size:
 
 
 FULL = Size(
-    pretrain_steps=3_500,
-    demonstrations=3_300,
-    sft_steps=450,
+    pretrain_steps=7_000,
+    demonstrations=5_500,
+    sft_steps=700,
     plain_demonstrations=800,
     plain_steps=80,
     iterations=24,
@@ -57,7 +57,7 @@ FULL = Size(
     validation_tasks=100,
     test_tasks=300,
 )
-"""About half an hour of two cores."""
+"""By the CPU that a step took, some 45 minutes of one core; it has not been run to its end yet."""
 QUICK = Size(
     pretrain_steps=200,
     demonstrations=120,
