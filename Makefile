@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test check bench bench-scale bench-gpu soak clean
+.PHONY: help run test check bench bench-scale bench-gpu learn soak clean
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -36,6 +36,9 @@ bench-scale: .venv/.installed-dev  ## Plan and fold a catalogue of ten million r
 
 bench-gpu: .venv/.installed-dev  ## What the paper's models take on this machine's GPU, with random weights
 	$(BIN)/python -m benchmarks.gpu
+
+learn: .venv/.installed-dev  ## A policy learns in the synthetic world: table and report in out/learn; QUICK=1, SEEDS=n
+	QUICK=$(QUICK) SEEDS=$(SEEDS) $(BIN)/python -m benchmarks learn
 
 soak: .venv/.installed-dev  ## The tests' further kills and counts; then disturb one run after another for MINUTES (10); SEED: as then
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m soak

@@ -3,6 +3,8 @@
 Without topics it measures all but `catalogue`, `scale` and `acceptance`, which have tables of their own, each
 written when it is run alone. A run of some other topics only prints: figures are comparable only within one
 run. So does one with QUICK=1 in the environment, but for results.json.
+
+`python -m benchmarks learn` is another kind of measurement, of what a policy learns: see `benchmarks/learn`.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from benchmarks import (
 )
 from benchmarks.acceptance_chart import draw
 from benchmarks.figure import Bench, Figure
+from mira_batch.core.errors import UserError
 
 TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "planning": planning.FIGURES,
@@ -57,6 +60,8 @@ nothing of speed."""
 
 
 def main(arguments: list[str]) -> int:
+    if arguments == ["learn"]:
+        return _learn()
     if unknown := set(arguments) - set(TOPICS):
         print(f"no such topic: {', '.join(sorted(unknown))}; there are {', '.join(TOPICS)}", file=sys.stderr)
         return 2
@@ -66,7 +71,7 @@ def main(arguments: list[str]) -> int:
     before, started = report.machine(), time.monotonic()
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="mira-batch-bench-") as scratch:
-        bench = Bench(Path(scratch), quick=os.environ.get("QUICK", "") not in ("", "0"))
+        bench = Bench(Path(scratch), quick=_is_set("QUICK"))
         for measure in (measure for topic in chosen for measure in TOPICS[topic]):
             with console.status(measure.__name__.replace("_", " ")):
                 found = measure(bench)
@@ -90,6 +95,40 @@ def main(arguments: list[str]) -> int:
     if (not arguments or (len(arguments) == 1 and arguments[0] in ALONE)) and not bench.quick:
         report.write_document(figures, machine, arguments[0] if arguments else "bench", chart)
     return 0
+
+
+def _learn() -> int:
+    """What is learned in the synthetic world, by the settings in the environment: QUICK, SEEDS and OUT."""
+    quick = _is_set("QUICK")
+    folder = Path(os.environ.get("OUT") or ("out/learn-quick" if quick else "out/learn"))
+    try:
+        seeds = int(os.environ.get("SEEDS") or 1)
+        if seeds < 1:
+            raise ValueError
+    except ValueError:
+        print(f"SEEDS is {os.environ['SEEDS']!r}; it is a number of seeds, 1 or more", file=sys.stderr)
+        return 2
+    from benchmarks.learn.command import main as learn
+    from benchmarks.learn.page import PAGE, print_table
+
+    began = time.monotonic()
+
+    def note(text: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - began), 60)
+        print(f"{minutes:3d}:{seconds:02d} {text}", file=sys.stderr, flush=True)
+
+    try:
+        found = learn(quick, seeds, folder, note)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(print_table(found)))
+    print(f"report: {folder.resolve() / PAGE}")
+    return 0
+
+
+def _is_set(name: str) -> bool:
+    return os.environ.get(name, "") not in ("", "0")
 
 
 if __name__ == "__main__":

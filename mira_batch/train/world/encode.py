@@ -36,7 +36,7 @@ class Encoder:
             ]
             for thing, tile in draw_tiles().items()
         }
-        self._prompts: dict[tuple[int, int], list[int]] = {}
+        self._prompts: dict[tuple[int, int], str] = {}
 
     def encode_images(self, scenes: Sequence[Scene]) -> dict[str, Tensor]:
         """Scenes one after another, as the vision tower takes them."""
@@ -46,21 +46,27 @@ class Encoder:
         grids = [[1, 2 * scene.size, 2 * scene.size] for scene in scenes]
         return {"pixel_values": pixels, "image_grid_thw": torch.tensor(grids)}
 
-    def encode(self, shown: Sequence[Sequence[Scene]], answers: Sequence[str] | None) -> dict[str, Tensor]:
+    def encode(
+        self, shown: Sequence[Sequence[Scene]], asked: Sequence[str], answers: Sequence[str] | None
+    ) -> dict[str, Tensor]:
         """A batch, padded on the right; without answers of prompts alone, which must be of one length.
 
         Args:
             shown: the images of each example, one or two of one size.
-            answers: what is to be said of the last of them.
+            asked: what stands in the place of an instruction.
+            answers: what is to be said.
         """
         import torch
 
         end = self.tokenizer.eos_token_id
-        prompts = [self._encode_prompt(len(images), images[0].size) for images in shown]
-        if answers is None:
-            told: list[list[int]] = [[] for _ in prompts]
-        else:
-            told = [[*self.tokenizer(answer)["input_ids"], end] for answer in answers]
+        texts = [
+            self._write_prompt(len(images), images[0].size).replace(ASK, ask)
+            for images, ask in zip(shown, asked, strict=True)
+        ]
+        prompts: list[list[int]] = self.tokenizer(texts)["input_ids"]
+        told: list[list[int]] = [[] for _ in prompts]
+        if answers is not None:
+            told = [[*ids, end] for ids in self.tokenizer(list(answers))["input_ids"]]
         longest = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, told, strict=True))
         ids_B_T = torch.full((len(prompts), longest), self.tokenizer.pad_token_id)
         labels_B_T = torch.full_like(ids_B_T, IGNORED)
@@ -78,7 +84,7 @@ class Encoder:
         }
         return batch if answers is None else batch | {"labels": labels_B_T}
 
-    def _encode_prompt(self, images: int, size: int) -> list[int]:
+    def _write_prompt(self, images: int, size: int) -> str:
         """The prompt of a caption in the form that a policy is asked in, by the model's own template."""
         if (images, size) not in self._prompts:
             frames = [Frame(None, str(number)) for number in range(images)]
@@ -94,6 +100,5 @@ class Encoder:
             ]
             text = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
             slot = self._processor.image_token
-            text = text.replace(slot, slot * size**2)
-            self._prompts[images, size] = self.tokenizer(text)["input_ids"]
+            self._prompts[images, size] = text.replace(slot, slot * size**2)
         return self._prompts[images, size]

@@ -31,6 +31,7 @@ from mira_batch.models.torch_support import prepare
 from mira_batch.train.world.captions import ASK, write_caption
 from mira_batch.train.world.edits import apply_edit, say_edit
 from mira_batch.train.world.expert import find_next, make_mistake
+from mira_batch.train.world.questions import COMPARE, ask_where, change_scene, tell_changes
 from mira_batch.train.world.scenes import CELL, MOST_CELLS, SMALL, World
 from mira_batch.train.world.tasks import generate_tasks
 
@@ -41,6 +42,9 @@ _SPREAD = 0.06
 """Standard deviation of the text model's first weights. The usual 0.02 is far too small at this width: for
 hundreds of
 steps nothing is learned from the image."""
+_THETA = 10.0
+"""Base of the rotary frequencies. Time, height and width take the dimensions one after another: of the usual
+10,000 the width would get frequencies of 0.003 and less, by which no cell differs from the next."""
 _CORPUS_TASKS = 300
 
 
@@ -128,7 +132,7 @@ def _configure(tokenizer: Any) -> Any:
         "max_position_embeddings": 1_024,
         "rope_parameters": {
             "rope_type": "default",
-            "rope_theta": 10_000.0,
+            "rope_theta": _THETA,
             "mrope_section": [pairs - 2 * side, side, side],
         },
         "tie_word_embeddings": True,
@@ -153,11 +157,16 @@ def list_sentences(world: World = SMALL) -> Iterator[str]:
     """What is asked and said in the world, for a tokenizer to learn its words from: the same texts each
     time."""
     yield "system\nuser\nassistant\n"
-    yield from _write_texts(build_prompt(_ask(ASK), form="short"))
+    for asked in (ASK, COMPARE):
+        yield from _write_texts(build_prompt(_ask(asked), form="short"))
     rng = random.Random(0)
     for task in generate_tasks("train", _CORPUS_TASKS, world=world):
         scene, history = task.scene, []
         yield write_caption(scene, rng)
+        changed = change_scene(scene, world, rng)
+        yield tell_changes(scene, changed, rng)
+        asked, answer = ask_where(scene, changed, world, rng)
+        yield from (*_write_texts(build_prompt(_ask(asked), form="short")), answer)
         for _ in range(2 * len(task.kinds) + 2):
             yield from _write_texts(build_prompt(_ask(task.instruction, tuple(history)), form="short"))
             step = find_next(task.goal, scene)

@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mira_batch.core.errors import ConfigError
-from mira_batch.train.world.captions import NOTHING, CaptionScore, score_captions, write_caption
-from mira_batch.train.world.encode import Encoder
+from mira_batch.train.world.captions import ASK, NOTHING, CaptionScore, score_captions, write_caption
+from mira_batch.train.world.encode import IGNORED, Encoder
 from mira_batch.train.world.model import build_base, check_vacant, save_base
+from mira_batch.train.world.questions import COMPARE, ask_where, change_scene, tell_changes
 from mira_batch.train.world.scenes import SIDES, SMALL, Scene, Thing, World
 from mira_batch.train.world.tasks import Split, find_split
 
@@ -32,17 +33,26 @@ if TYPE_CHECKING:
 
 _ALIGNED = 0.2
 """Share of the budget that goes to the vision tower alone."""
-_BATCH = 24
+_BATCH = 16
+"""Examples of a step. Small, since a core computes no more of them in a second in larger ones."""
 _BATCHES_AT_ONCE = 16
 """Drawn together, and sorted by length."""
 _MOST_WORDS = 16
 """Of an object and its neighbours, in tokens."""
 _VISION_RATE, _RATE = 2e-3, 1e-3
 """Learning rates."""
+_NOTED = 100
+"""Steps between lines of progress."""
 _WARM_UP = 0.05
 """Share of a budget until a rate is reached."""
 _AROUND = 0.5
 """Weight of a neighbour in an image token's target."""
+_CAPTIONS = (0.7, 0.15)
+"""Share of captions among the examples, at the beginning and at the end."""
+_TWO = 0.6
+"""Share of examples that show two images."""
+_COMPARED = 0.5
+"""Of those that are no captions the share that is asked to compare them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,7 @@ def pretrain_base(
     steps: int | None = None,
     minutes: float | None = None,
     world: World = SMALL,
+    note: Callable[[str], None] | None = None,
 ) -> Pretrained:
     """Build a model, pretrain it, and write it as `save_pretrained` does; what came of it.
 
@@ -79,6 +90,7 @@ def pretrain_base(
         steps: of the optimizer; or
         minutes: that it may take.
         world: what it is to see.
+        note: told how it goes, for people.
 
     Raises:
         ConfigError: there is something in the directory, or not one of `steps` and `minutes` is given.
@@ -92,9 +104,11 @@ def pretrain_base(
     rng = random.Random(f"world-pretrain/1 {seed}")
     first = _Budget(steps and max(1, round(steps * _ALIGNED)), minutes and 60 * minutes * _ALIGNED)
     aligned, alignment = _align(model, encoder, rng, world, first)
+    if note:
+        note(f"{aligned:,} steps: the vision tower is aligned, with an error of {alignment:.4f}")
     left = minutes and 60 * minutes - (time.monotonic() - begun)
     rest = _Budget(steps and max(1, steps - aligned), left and max(left, 1.0))
-    described, loss = _learn_captions(model, encoder, rng, world, rest)
+    described, loss = _learn_questions(model, encoder, rng, world, rest, note)
     seconds = time.monotonic() - begun
     captions = measure_captions(model, encoder, world)
     unfinished = directory.with_name(f"{directory.name}.{os.getpid()}.unfinished")
@@ -127,7 +141,7 @@ def measure_captions(
     scenes = [_draw_varied(rng, world, split) for _ in range(count)]
     model.eval()
     with torch.inference_mode():
-        batch = encoder.encode([(scene,) for scene in scenes], None)
+        batch = encoder.encode([(scene,) for scene in scenes], [ASK] * count, None)
         words = _MOST_WORDS * _count_most(world)
         told = model.generate(**batch, max_new_tokens=words, do_sample=False)
     said = told[:, batch["input_ids"].shape[1] :]
@@ -153,7 +167,11 @@ class _Budget:
 
 
 def _descend(
-    budget: _Budget, weights: Sequence[Any], rate: float, find_loss: Callable[[], Tensor]
+    budget: _Budget,
+    weights: Sequence[Any],
+    rate: float,
+    find_loss: Callable[[float], Tensor],
+    note: Callable[[str], None] | None = None,
 ) -> tuple[int, float]:
     """Make steps of AdamW until the budget is gone, at a rate that rises and falls as a cosine: how many, and
     the last loss."""
@@ -165,12 +183,14 @@ def _descend(
         risen = min(1.0, (gone + 0.1 * _WARM_UP) / _WARM_UP)
         for group in optimizer.param_groups:
             group["lr"] = rate * risen * (0.505 + 0.495 * math.cos(math.pi * gone))
-        loss = find_loss()
+        loss = find_loss(gone)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         losses.append(float(loss.detach()))
+        if note and len(losses) % _NOTED == 0:
+            note(f"{len(losses):,} steps, {gone:.0%} of the questions: loss {losses[-1]:.3f}")
     return len(losses), losses[-1]
 
 
@@ -182,7 +202,7 @@ def _align(
 
     targets = _Targets(model.get_input_embeddings().weight.detach(), encoder, world)
 
-    def find_loss() -> Tensor:
+    def find_loss(gone: float) -> Tensor:
         scenes = [_draw_varied(rng, world, "train") for _ in range(_BATCH)]
         images = encoder.encode_images(scenes)
         seen_C_D = model.model.visual(images["pixel_values"], grid_thw=images["image_grid_thw"]).pooler_output
@@ -224,31 +244,80 @@ class _Targets:
         return own
 
 
-def _learn_captions(
-    model: Any, encoder: Encoder, rng: random.Random, world: World, budget: _Budget
-) -> tuple[int, float]:
-    """Learn to describe the last of one or two images: steps, and the last loss."""
-    batches = _draw_batches(rng, world)
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """A question of the second part, and its answer."""
 
-    def find_loss() -> Tensor:
-        shown, captions = zip(*next(batches), strict=True)
-        return model(**encoder.encode(shown, captions)).loss
+    shown: tuple[Scene, ...]
+    asked: str
+    answer: str
+
+
+def _learn_questions(
+    model: Any,
+    encoder: Encoder,
+    rng: random.Random,
+    world: World,
+    budget: _Budget,
+    note: Callable[[str], None] | None,
+) -> tuple[int, float]:
+    """Learn to describe images, to compare two, and to find what is asked for: steps, and the last loss."""
+    import torch
+
+    progress = _Progress()
+    batches = _draw_batches(rng, world, progress)
+
+    def find_loss(gone: float) -> Tensor:
+        progress.gone = gone
+        some = next(batches)
+        batch = encoder.encode(
+            [one.shown for one in some], [one.asked for one in some], [one.answer for one in some]
+        )
+        labels = batch.pop("labels")[:, 1:]
+        learned = labels != IGNORED
+        states = model.model(**batch, use_cache=False).last_hidden_state[:, :-1][learned]
+        return torch.nn.functional.cross_entropy(model.lm_head(states), labels[learned])
 
     model.train()
-    return _descend(budget, [*model.parameters()], _RATE, find_loss)
+    model.model.visual.requires_grad_(False)
+    try:
+        return _descend(
+            budget, [each for each in model.parameters() if each.requires_grad], _RATE, find_loss, note
+        )
+    finally:
+        model.requires_grad_(True)
 
 
-def _draw_batches(rng: random.Random, world: World) -> Iterator[list[tuple[list[Scene], str]]]:
-    """Images and the caption of the last, in batches of captions about as long, so that little is padding."""
+@dataclass
+class _Progress:
+    """How much of the second part is gone."""
+
+    gone: float = 0.0
+
+
+def _draw_batches(rng: random.Random, world: World, progress: _Progress) -> Iterator[list[_Example]]:
+    """Batches of examples about as long, so that little is padding."""
     while True:
-        drawn = []
-        for _ in range(_BATCHES_AT_ONCE * _BATCH):
-            images = [_draw_varied(rng, world, "train") for _ in range(rng.choice((1, 2)))]
-            drawn.append((images, write_caption(images[-1], rng)))
-        drawn.sort(key=lambda one: (len(one[1].split()), len(one[0])))
+        first, last = _CAPTIONS
+        captions = last + (first - last) * (1 - progress.gone)
+        drawn = [_draw_example(rng, world, captions) for _ in range(_BATCHES_AT_ONCE * _BATCH)]
+        drawn.sort(key=lambda one: len(one.asked.split()) + len(one.answer.split()) + 10 * len(one.shown))
         batches = [drawn[place : place + _BATCH] for place in range(0, len(drawn), _BATCH)]
         rng.shuffle(batches)
         yield from batches
+
+
+def _draw_example(rng: random.Random, world: World, captions: float) -> _Example:
+    first = last = _draw_varied(rng, world, "train")
+    if rng.random() < _TWO:
+        while last == first or find_split(*map(str, last.cells)) != "train":
+            last = change_scene(first, world, rng)
+    shown = (first,) if first == last else (first, last)
+    if rng.random() < captions:
+        return _Example(shown, ASK, write_caption(last, rng))
+    if len(shown) == 2 and rng.random() < _COMPARED:
+        return _Example(shown, COMPARE, tell_changes(first, last, rng))
+    return _Example(shown, *ask_where(first, last, world, rng))
 
 
 def _draw_varied(rng: random.Random, world: World, split: Split) -> Scene:

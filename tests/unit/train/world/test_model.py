@@ -127,7 +127,7 @@ def test_captions_are_asked_for_in_the_form_of_a_policy(base: Path) -> None:
     for shown in ([one], [one, two]):
         row = policy.encode(PolicyRequest("r", ASK, frame(shown[0]), frame(shown[-1]), (), 1))
         assert not isinstance(row, Exception)
-        batch = encoder.encode([shown], None)
+        batch = encoder.encode([shown], [ASK], None)
         assert batch.keys() == row.keys()
         for name, value in row.items():
             assert value.shape == batch[name].shape and (value == batch[name]).all(), name
@@ -137,11 +137,13 @@ def test_captions_are_asked_for_in_the_form_of_a_policy(base: Path) -> None:
 def test_only_the_caption_is_learned(base: Path) -> None:
     encoder = Encoder(policy_of(base, **SHORT).processor)
     scenes = [task.scene for task in TASKS[:3]]
-    batch = encoder.encode([[scenes[0]], [scenes[1], scenes[2]]], ["red circle", "red circle left nothing"])
+    shown, asked = [[scenes[0]], [scenes[1], scenes[2]]], [ASK, "look the red circle"]
+    batch = encoder.encode(shown, asked, ["red circle", "red circle is there"])
     tokenizer = encoder.tokenizer
-    for row, words in zip(batch["labels"], ("red circle", "red circle left nothing"), strict=True):
+    for row, words in zip(batch["labels"], ("red circle", "red circle is there"), strict=True):
         assert tokenizer.decode(row[row >= 0]) == f"{words}<|im_end|>"
-    assert batch["attention_mask"].sum(1).tolist() == [37 + 3, 48 + 5]
+    assert batch["attention_mask"].sum(1).tolist() == [37 + 3, 48 + 3 + 5]
+    assert "<instruction>look the red circle</instruction>" in tokenizer.decode(batch["input_ids"][1])
 
 
 # Pretraining

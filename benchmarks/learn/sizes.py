@@ -1,0 +1,75 @@
+"""How much of everything a run of `make learn` takes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of one chain."""
+
+    pretrain_steps: int
+    """Of the base model; a fifth of them align its vision tower."""
+    demonstrations: int
+    """Tasks that the expert shows, with an editor that loses edits, and mistakes that are put right."""
+    sft_steps: int
+    """Of `batch` samples each."""
+    plain_demonstrations: int
+    """Tasks that the expert shows with an editor that loses none, for the policy that GRPO begins with."""
+    plain_steps: int
+    iterations: int
+    """Of GRPO."""
+    records: int
+    """Tasks of an iteration."""
+    rollouts: int
+    """Of each task."""
+    training_tasks: int
+    """That iterations draw from."""
+    validation_tasks: int
+    """On which GRPO chooses its adapter."""
+    test_tasks: int
+    """On which everything is measured."""
+    batch: int = 24
+    """Samples of a step of demonstrations."""
+    max_steps: int = 8
+    """Edits of a record."""
+    sft_rate: float = 6e-4
+    plain_rate: float = 5e-4
+    grpo_rate: float = 1e-4
+
+    def dump(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return asdict(self)
+
+
+FULL = Size(
+    pretrain_steps=7_000,
+    demonstrations=5_500,
+    sft_steps=700,
+    plain_demonstrations=800,
+    plain_steps=80,
+    iterations=24,
+    records=16,
+    rollouts=8,
+    training_tasks=384,
+    validation_tasks=100,
+    test_tasks=300,
+)
+"""By the CPU that a step took, some 45 minutes of one core; it has not been run to its end yet."""
+QUICK = Size(
+    pretrain_steps=200,
+    demonstrations=120,
+    sft_steps=12,
+    plain_demonstrations=40,
+    plain_steps=2,
+    iterations=2,
+    records=4,
+    rollouts=4,
+    training_tasks=16,
+    validation_tasks=8,
+    test_tasks=24,
+    max_steps=4,
+)
+"""Some three minutes: shows that the chain works, and nothing about learning."""
