@@ -94,11 +94,7 @@ def test_an_end_without_a_score_is_none_and_is_counted() -> None:
 
 
 def test_what_it_takes_by_hand() -> None:
-<<<<<<< HEAD
     """Three steps: 3 x (3 + 2 + 1) edits from states, 2 x (2 + 1) without a step, each 8 / 3 s of editor."""
-=======
-    """3 x (3 + 2 + 1) edits from states and 2 x (2 + 1) without a step, each of 8 / 3 s of the editor."""
->>>>>>> 996637ac70d87ff035a01cdf198545cb84a5d7aa
     chosen = Chosen([make_trajectory(True, True, True)], {"chosen": 1, "failed": 2})
     found = make_plan(configure(drops=2), chosen, max_steps=5)
     assert (found.states, found.continuations, found.drops) == (4, 12, 6)
