@@ -1,10 +1,8 @@
 """A Qwen2.5-VL of the world's size: the real class and the real processor, about a million weights, and a
-tokenizer to
-which each word of the world is one token.
+tokenizer to which each word of the world is one token.
 
-A cell of a scene is one image token: 16 pixels are two patches of 8, and two by two of these are merged.
-What it
-answers before it is trained is nonsense.
+A cell of a scene is one image token: 16 pixels are two patches of 8, and two by two of these are merged. What
+it answers before it is trained is nonsense.
 """
 
 from __future__ import annotations
@@ -40,8 +38,7 @@ HIDDEN = 128
 _LAYERS, _HEADS, _VISION_HIDDEN = 3, 4, 96
 _SPREAD = 0.06
 """Standard deviation of the text model's first weights. The usual 0.02 is far too small at this width: for
-hundreds of
-steps nothing is learned from the image."""
+hundreds of steps nothing is learned from the image."""
 _THETA = 10.0
 """Base of the rotary frequencies. Time, height and width take the dimensions one after another: of the usual
 10,000 the width would get frequencies of 0.003 and less, by which no cell differs from the next."""

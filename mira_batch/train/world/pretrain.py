@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mira_batch.core.errors import ConfigError
-from mira_batch.train.world.captions import ASK, NOTHING, CaptionScore, score_captions, write_caption
+from mira_batch.train.world.captions import ASK, CaptionScore, score_captions, write_caption
 from mira_batch.train.world.encode import IGNORED, Encoder
 from mira_batch.train.world.model import build_base, check_vacant, save_base
 from mira_batch.train.world.questions import COMPARE, ask_where, change_scene, tell_changes
-from mira_batch.train.world.scenes import SIDES, SMALL, Scene, Thing, World
+from mira_batch.train.world.scenes import SMALL, Scene, Thing, World
+from mira_batch.train.world.targets import Targets
 from mira_batch.train.world.tasks import Split, find_split
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ _NOTED = 100
 """Steps between lines of progress."""
 _WARM_UP = 0.05
 """Share of a budget until a rate is reached."""
-_AROUND = 0.5
-"""Weight of a neighbour in an image token's target."""
 _CAPTIONS = (0.7, 0.15)
 """Share of captions among the examples, at the beginning and at the end."""
 _TWO = 0.6
@@ -200,7 +199,7 @@ def _align(
     """Draw each image token to its object's words: steps, and the last error over the targets' variance."""
     import torch
 
-    targets = _Targets(model.get_input_embeddings().weight.detach(), encoder, world)
+    targets = Targets(model.get_input_embeddings().weight.detach(), encoder, world)
 
     def find_loss(gone: float) -> Tensor:
         scenes = [_draw_varied(rng, world, "train") for _ in range(_BATCH)]
@@ -211,37 +210,6 @@ def _align(
 
     model.train()
     return _descend(budget, [*model.model.visual.parameters()], _VISION_RATE, find_loss)
-
-
-class _Targets:
-    """What image tokens are drawn to."""
-
-    def __init__(self, embeddings: Tensor, encoder: Encoder, world: World) -> None:
-        import torch
-
-        words = {
-            thing: [encoder.tokenizer(f" {word}")["input_ids"] for word in (thing or (NOTHING, NOTHING))]
-            for thing in (None, *world.things)
-        }
-        self._things = {
-            thing: torch.stack([embeddings[ids].mean(0) for ids in both]).sum(0)
-            for thing, both in words.items()
-        }
-        width = embeddings.shape[1]
-        drawn = torch.randn(len(SIDES), width, width, generator=torch.Generator().manual_seed(0))
-        self._turns = dict(zip(SIDES, torch.linalg.qr(drawn).Q, strict=True))
-        """A rotation (D, D) for each side."""
-
-    def find(self, scene: Scene) -> Tensor:
-        """(C, D) of one scene."""
-        import torch
-
-        own = torch.stack([self._things[thing] for thing in scene.cells])
-        for side, turn in self._turns.items():
-            cells = [scene.find_beside(cell, side) for cell in range(len(scene.cells))]
-            beside = [self._things[None if cell is None else scene.cells[cell]] for cell in cells]
-            own = own + _AROUND * torch.stack(beside) @ turn
-        return own
 
 
 @dataclass(frozen=True, slots=True)
