@@ -295,6 +295,38 @@ def test_steps_are_credited_by_proposals_at_their_states(folder: Path, tmp_path:
         assert read_adapters(tmp_path / "out") == adapters, left
 
 
+@pytest.mark.soak
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "rollouts/run/plan/plan.json",
+        "states.parquet",
+        "proposals/run/plan/plan.json",
+        "scores/run/plan/plan.json",
+        "rewards.json",
+        "adapter/adapter_config.json",
+    ],
+)
+def test_a_training_by_steps_that_was_killed_ends_with_the_same_bytes(
+    folder: Path, tmp_path: Path, begin: Begin, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    out, file = tmp_path / "out", tmp_path / "config.json"
+    changes = {"output": {"uri": str(out)}, "credit": "step", "states": 3, "iterations": 1}
+    learn(folder, **changes)
+    whole = read_adapters(out)
+    shutil.rmtree(out)
+    file.write_text(json.dumps(settings(folder, **changes)))
+    driver = begin(*CLI, "train", "policy-grpo", "--config", file)
+    until(lambda: (out / "iterations/000000" / moment).exists() or driver.process.poll() is not None, 300)
+    driver.process.send_signal(signal.SIGKILL)
+    driver.process.wait()
+    assert not (out / "result.json").exists(), driver.end()
+    learn(folder, **changes)
+    assert read_adapters(out) == whole
+
+
 def test_judge_in_the_loop_sentinel_and_validation(folder: Path, tmp_path: Path) -> None:
     truth = {"type": "custom", "factory": f"{WORLD}:make_judge"}
     edit = settings(folder)["edit"] | {"judge": {"model": truth, "attempts": 1}}
