@@ -12,7 +12,6 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -21,69 +20,31 @@ from mira_batch import read_outputs
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.core.errors import RunConflict, UserError
-from mira_batch.storage import schema
 from mira_batch.storage.stores import open_store
 from mira_batch.train.grpo.learner import Learner
 from mira_batch.train.grpo.record import Iteration, read_advantages
 from mira_batch.train.grpo.rollouts import Lesson, Pictures, read_lessons, read_rollouts
-from mira_batch.train.grpo.run import train
 from mira_batch.train.grpo.update import load_updater, measure_sight
-from mira_batch.train.world.manifest import write_manifest
-from mira_batch.train.world.tasks import generate_tasks
-from tests.support.models.taught import write_taught
 from tests.support.runs.disturbed import CLI, until
 from tests.support.runs.drivers import Begin
+from tests.support.runs.grpo import (
+    RECORDS,
+    ROLLOUTS,
+    WORLD,
+    learn,
+    read_adapters,
+    settings,
+    write_world,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-WORLD = "mira_batch.train.world"
-RECORDS, ROLLOUTS = 4, 4
-
-
-def settings(folder: Path, **changes: Any) -> dict[str, Any]:
-    judge = {"type": "custom", "factory": f"{WORLD}:make_judge"}
-    given: dict[str, Any] = {
-        "model": {"weights": str(folder / "base"), "dtype": "float32"},
-        "edit": {
-            "input": {"manifest": str(folder / "train.parquet")},
-            "editor": {"type": "custom", "factory": f"{WORLD}:make_editor", "options": {"failures": 0.15}},
-            "policy": {"max_tokens": 16, "max_batch": 1, "devices": ["cpu"]},
-            "limits": {"max_steps": 2, "malformed_retries": 1},
-        },
-        "rewards": {"judge": judge, "step_cost": 0.05, "malformed_penalty": 0.25},
-        "output": {"uri": str(folder / "out")},
-        "prompt": {"form": "short"},
-        "tuning": {"r": 4},
-        "iterations": 2,
-        "records": RECORDS,
-        "rollouts": ROLLOUTS,
-        "minibatch": 16,
-        "batch": 8,
-        "loss": {"kl_weight": 0.01},
-        "optimizer": {"learning_rate": 1e-3},
-        "agreement": {"mean": 1e-5, "most": 1e-3},
-        "precision": "float32",
-        "gradient_checkpointing": False,
-        "backend": "inline",
-    }
-    return {name: value for name, value in (given | changes).items() if value is not None}
-
-
-def learn(folder: Path, **changes: Any) -> dict[str, Any]:
-    return train(load_own_config(GrpoConfig, settings(folder, **changes)), print)
-
-
-def read_adapters(folder: Path) -> list[bytes]:
-    name = "adapter/adapter_model.safetensors"
-    return [path.read_bytes() for path in (*sorted(folder.glob(f"iterations/*/{name}")), folder / name)]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Iterator[Path]:
     """Holds the world's model and tasks, and in `out` a training that nothing disturbed."""
     folder = tmp_path_factory.mktemp("grpo")
-    write_taught(folder / "base")
-    write_manifest(folder / "train.parquet", generate_tasks("train", 8))
-    write_manifest(folder / "val.parquet", generate_tasks("val", 2))
+    write_world(folder)
     learn(folder)
     yield folder
 
@@ -122,7 +83,8 @@ def test_what_a_training_leaves(folder: Path) -> None:
         ]
         assert len(answers) == line["answers_used"]  # malformed ones and the final STOP included
         assert sum(len(answer["tokens"]) for answer in answers) == line["tokens_used"]
-    assert all(line["kl"] > 1e-6 for line in lines)  # of several steps, from what the first one began with
+    # From what the first step began with: the place of a training decides its draws, and few make one step.
+    assert all(line["kl"] > 1e-6 for line in lines if line["steps"] > 1 or line["iteration"] > 1)
     first, second, best = read_adapters(out)
     assert first != second == best
     assert not (out / "lease.json").exists()
@@ -243,56 +205,6 @@ def test_gradients_of_shares_add_up(folder: Path, tmp_path: Path) -> None:
     assert max(float(gradient.abs().max()) for gradient in one) > 1e-3
     for whole, sum_ in zip(one, two, strict=True):
         torch.testing.assert_close(whole, sum_, rtol=0, atol=1e-5)
-
-
-def test_steps_are_credited_by_proposals_at_their_states(folder: Path, tmp_path: Path) -> None:
-    """One iteration; cut off after its rollouts, after its proposals and before its update it ends alike."""
-    changes = {
-        "output": {"uri": str(tmp_path / "out")},
-        "credit": "step",
-        "states": 5,
-        "iterations": 1,
-    }
-    learn(folder, **changes)
-    files = tmp_path / "out" / "iterations" / "000000"
-    line = json.loads((files / "iteration.json").read_text())
-    assert line["rollouts"] == 5 * ROLLOUTS == line["rewarded"] and line["states"] == line["groups"] == 5
-    assert line["used"] + line["alike"] + line["alone"] == line["rewarded"]
-    assert line["records_without_state"] == line["states_rejected"] == 0
-    assert line["agreement_mean"] < 1e-5 and line["sight"] > 0
-    trunks = {row["work_id"]: row for row in read_outputs(str(files / "rollouts" / "run")).to_pylist()}
-    asked = {(work, answer["step"]) for work, row in trunks.items() for answer in row["answers"]}
-    assert len(trunks) == RECORDS and line["states_found"] == len(asked)
-    rows = read_outputs(str(files / "proposals" / "run"), list(schema.RESULTS.names)).to_pylist()
-    rewards = {
-        (r["record_id"], r["rollout"]): r for r in pq.read_table(files / "rewards.parquet").to_pylist()
-    }
-    own = 0
-    for row in rows:
-        state = row["branch"]["work_id"], row["branch"]["steps"]
-        assert state in asked and row["record_id"].endswith(f"#state-{state[1]}")
-        made = row["num_steps"] - state[1]
-        proposal = [answer for answer in row["answers"] if answer["step"] >= state[1]]
-        assert made in (0, 1) and {answer["step"] for answer in proposal} == {state[1]}
-        reward = rewards[row["record_id"], row["rollout"]]
-        malformed = sum(answer["kind"] == "malformed" for answer in proposal)
-        assert (reward["edits"], reward["answers"], reward["malformed"]) == (made, len(proposal), malformed)
-        cost = 0.05 * made + 0.25 * malformed
-        assert reward["reward"] == pytest.approx((reward["score"] or 0.0) - cost)
-        own += len(proposal) * (reward["advantage"] is not None)
-    assert own == line["answers_used"]
-    adapters = read_adapters(tmp_path / "out")
-    for left in ("rollouts", "proposals", "rewards.parquet"):
-        kept = {"rollouts": ("records.parquet", "columns.json", "rollouts")}
-        kept["proposals"] = (*kept["rollouts"], "states.parquet", "states-columns.json", "proposals")
-        kept["rewards.parquet"] = (*kept["proposals"], "scores", "rewards.parquet", "rewards.json")
-        shutil.rmtree(tmp_path / "out" / "adapter")
-        (tmp_path / "out" / "result.json").unlink()
-        for path in files.iterdir():
-            if path.name not in kept[left]:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        learn(folder, **changes)
-        assert read_adapters(tmp_path / "out") == adapters, left
 
 
 def test_judge_in_the_loop_sentinel_and_validation(folder: Path, tmp_path: Path) -> None:

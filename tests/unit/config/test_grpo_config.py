@@ -29,6 +29,10 @@ def settings(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        (
+            {"edit": {"input": {"manifest": "/m", "branches": "/run"}, "editor": {"type": "pillow"}}},
+            r"edit\.input\.branches: a training makes its rollouts from the images",
+        ),
         ({"states": 4}, "states: has no effect with credit: trajectory"),
         ({"rewards": {}}, r"rewards\.judge: somebody has to score"),
         ({"rewards": {"judge": JUDGE, "weights": {"score": 0}}}, r"rewards\.weights: all are 0"),

@@ -13,6 +13,7 @@ from mira_batch.core.errors import ManifestError
 from mira_batch.storage.manifest import Embedded, find_manifest, read_split
 from mira_batch.storage.stores import open_store
 from mira_batch.train.grpo.slices import RecordList
+from mira_batch.train.grpo.states import AskedState
 from mira_batch.train.world.manifest import write_manifest
 from mira_batch.train.world.tasks import generate_tasks
 
@@ -63,6 +64,27 @@ def test_places_bad_rows_and_odd_columns(tmp_path: Path) -> None:
         ("a", f"{tmp_path}/pictures/a.png"),
     ]
     assert [json.loads(row.metadata)["image"] for row in rows] == ["front", {"deep": [1]}]
+
+
+def test_states_keep_what_their_records_have_and_a_column_of_that_name_is_refused(tmp_path: Path) -> None:
+    lines = [
+        {"record_id": "a", "image": "a.png", "instruction": "x", "sku": 7},
+        {"record_id": "c", "image": "c.png", "instruction": "y", "branch": "north"},
+    ]
+    (tmp_path / "all.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    records = RecordList(InputConfig(manifest=str(tmp_path / "all.jsonl")), STORAGE, str(tmp_path / "out"))
+    store = open_store(str(tmp_path / "out"), STORAGE)
+    states = [AskedState("a", "f" * 32, steps, f"q{steps}") for steps in (0, 2)]
+    rows = read(records.write_states((1, 0), states, store, "iterations/0"))
+    assert [(row.record_id, row.image, row.instruction) for row in rows] == [
+        ("a#state-0", f"{tmp_path}/a.png", "x"),
+        ("a#state-2", f"{tmp_path}/a.png", "x"),
+    ]
+    assert [json.loads(row.metadata) for row in rows] == [
+        {"sku": 7, "branch": {"work_id": "f" * 32, "steps": steps}} for steps in (0, 2)
+    ]
+    with pytest.raises(ManifestError, match="has a column `branch`, by which `credit: step` names states"):
+        records.write_states((1, 0), [AskedState("c", "f" * 32, 0, "q")], store, "iterations/1")
 
 
 def test_nothing_valid(tmp_path: Path) -> None:
