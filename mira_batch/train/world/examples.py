@@ -1,5 +1,5 @@
-"""What the model of the world is asked before it learns to edit, in batches: captions, comparisons, places and
-presence. No scene of a held-out part is shown.
+"""What the model of the world is asked before it learns to edit, in batches: captions, comparisons, places
+and presence. No scene of a held-out part is shown.
 """
 
 from __future__ import annotations
