@@ -2,8 +2,8 @@
 
 The vision tower is aligned first: each image token is drawn to the embeddings of its object's two words, and
 in other directions, half as strong, to those of its four neighbours, since a real tower's tokens tell of what
-is around them, too. Then the whole model learns to describe images. No instruction and no edit is part of it.
-Plain torch, on the CPU, in float32.
+is around them, too. Then all but the tower learns to answer the questions of `examples.py`. No instruction
+and no edit is part of it. Plain torch, on the CPU, in float32.
 
 Shapes: C image tokens of a batch, one a cell; D width of the text model.
 """
@@ -21,13 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mira_batch.core.errors import ConfigError
-from mira_batch.train.world.captions import ASK, CaptionScore, score_captions, write_caption
+from mira_batch.train.world.captions import ASK, NOTHING, CaptionScore, score_captions
 from mira_batch.train.world.encode import IGNORED, Encoder
+from mira_batch.train.world.examples import ExampleBatches, count_most, draw_varied
 from mira_batch.train.world.model import build_base, check_vacant, save_base
-from mira_batch.train.world.questions import COMPARE, ask_where, change_scene, tell_changes
-from mira_batch.train.world.scenes import SMALL, Scene, Thing, World
-from mira_batch.train.world.targets import Targets
-from mira_batch.train.world.tasks import Split, find_split
+from mira_batch.train.world.scenes import SIDES, SMALL, Scene, World
+from mira_batch.train.world.tasks import Split
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,8 +35,6 @@ _ALIGNED = 0.2
 """Share of the budget that goes to the vision tower alone."""
 _BATCH = 16
 """Examples of a step. Small, since a core computes no more of them in a second in larger ones."""
-_BATCHES_AT_ONCE = 16
-"""Drawn together, and sorted by length."""
 _MOST_WORDS = 16
 """Of an object and its neighbours, in tokens."""
 _VISION_RATE, _RATE = 2e-3, 1e-3
@@ -46,12 +43,8 @@ _NOTED = 100
 """Steps between lines of progress."""
 _WARM_UP = 0.05
 """Share of a budget until a rate is reached."""
-_CAPTIONS = (0.7, 0.15)
-"""Share of captions among the examples, at the beginning and at the end."""
-_TWO = 0.6
-"""Share of examples that show two images."""
-_COMPARED = 0.5
-"""Of those that are no captions the share that is asked to compare them."""
+_AROUND = 0.5
+"""Weight of a neighbour in an image token's target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +56,7 @@ class Pretrained:
     alignment: float
     """Mean squared error of the vision tower's targets at its end, over their variance."""
     loss: float
-    """Of the last captions, in nats a token."""
+    """Of the last questions, in nats a token."""
     seconds: float
     captions: CaptionScore
     """Of held-out scenes."""
@@ -137,11 +130,11 @@ def measure_captions(
     import torch
 
     rng = random.Random(f"world-captions/1 {split} {seed}")
-    scenes = [_draw_varied(rng, world, split) for _ in range(count)]
+    scenes = [draw_varied(rng, world, split) for _ in range(count)]
     model.eval()
     with torch.inference_mode():
         batch = encoder.encode([(scene,) for scene in scenes], [ASK] * count, None)
-        words = _MOST_WORDS * _count_most(world)
+        words = _MOST_WORDS * count_most(world)
         told = model.generate(**batch, max_new_tokens=words, do_sample=False)
     said = told[:, batch["input_ids"].shape[1] :]
     return score_captions(encoder.tokenizer.batch_decode(said, skip_special_tokens=True), scenes)
@@ -199,10 +192,10 @@ def _align(
     """Draw each image token to its object's words: steps, and the last error over the targets' variance."""
     import torch
 
-    targets = Targets(model.get_input_embeddings().weight.detach(), encoder, world)
+    targets = _Targets(model.get_input_embeddings().weight.detach(), encoder, world)
 
     def find_loss(gone: float) -> Tensor:
-        scenes = [_draw_varied(rng, world, "train") for _ in range(_BATCH)]
+        scenes = [draw_varied(rng, world, "train") for _ in range(_BATCH)]
         images = encoder.encode_images(scenes)
         seen_C_D = model.model.visual(images["pixel_values"], grid_thw=images["image_grid_thw"]).pooler_output
         wanted_C_D = torch.cat([targets.find(scene) for scene in scenes])
@@ -212,13 +205,35 @@ def _align(
     return _descend(budget, [*model.model.visual.parameters()], _VISION_RATE, find_loss)
 
 
-@dataclass(frozen=True, slots=True)
-class _Example:
-    """A question of the second part, and its answer."""
+class _Targets:
+    """What image tokens are drawn to."""
 
-    shown: tuple[Scene, ...]
-    asked: str
-    answer: str
+    def __init__(self, embeddings: Tensor, encoder: Encoder, world: World) -> None:
+        import torch
+
+        words = {
+            thing: [encoder.tokenizer(f" {word}")["input_ids"] for word in (thing or (NOTHING, NOTHING))]
+            for thing in (None, *world.things)
+        }
+        self._things = {
+            thing: torch.stack([embeddings[ids].mean(0) for ids in both]).sum(0)
+            for thing, both in words.items()
+        }
+        width = embeddings.shape[1]
+        drawn = torch.randn(len(SIDES), width, width, generator=torch.Generator().manual_seed(0))
+        self._turns = dict(zip(SIDES, torch.linalg.qr(drawn).Q, strict=True))
+        """A rotation (D, D) for each side."""
+
+    def find(self, scene: Scene) -> Tensor:
+        """(C, D) of one scene."""
+        import torch
+
+        own = torch.stack([self._things[thing] for thing in scene.cells])
+        for side, turn in self._turns.items():
+            cells = [scene.find_beside(cell, side) for cell in range(len(scene.cells))]
+            beside = [self._things[None if cell is None else scene.cells[cell]] for cell in cells]
+            own = own + _AROUND * torch.stack(beside) @ turn
+        return own
 
 
 def _learn_questions(
@@ -232,12 +247,10 @@ def _learn_questions(
     """Learn to describe images, to compare two, and to find what is asked for: steps, and the last loss."""
     import torch
 
-    progress = _Progress()
-    batches = _draw_batches(rng, world, progress)
+    batches = ExampleBatches(rng, world, _BATCH)
 
     def find_loss(gone: float) -> Tensor:
-        progress.gone = gone
-        some = next(batches)
+        some = batches.draw(gone)
         batch = encoder.encode(
             [one.shown for one in some], [one.asked for one in some], [one.answer for one in some]
         )
@@ -254,51 +267,3 @@ def _learn_questions(
         )
     finally:
         model.requires_grad_(True)
-
-
-@dataclass
-class _Progress:
-    """How much of the second part is gone."""
-
-    gone: float = 0.0
-
-
-def _draw_batches(rng: random.Random, world: World, progress: _Progress) -> Iterator[list[_Example]]:
-    """Batches of examples about as long, so that little is padding."""
-    while True:
-        first, last = _CAPTIONS
-        captions = last + (first - last) * (1 - progress.gone)
-        drawn = [_draw_example(rng, world, captions) for _ in range(_BATCHES_AT_ONCE * _BATCH)]
-        drawn.sort(key=lambda one: len(one.asked.split()) + len(one.answer.split()) + 10 * len(one.shown))
-        batches = [drawn[place : place + _BATCH] for place in range(0, len(drawn), _BATCH)]
-        rng.shuffle(batches)
-        yield from batches
-
-
-def _draw_example(rng: random.Random, world: World, captions: float) -> _Example:
-    first = last = _draw_varied(rng, world, "train")
-    if rng.random() < _TWO:
-        while last == first or find_split(*map(str, last.cells)) != "train":
-            last = change_scene(first, world, rng)
-    shown = (first,) if first == last else (first, last)
-    if rng.random() < captions:
-        return _Example(shown, ASK, write_caption(last, rng))
-    if len(shown) == 2 and rng.random() < _COMPARED:
-        return _Example(shown, COMPARE, tell_changes(first, last, rng))
-    return _Example(shown, *ask_where(first, last, world, rng))
-
-
-def _draw_varied(rng: random.Random, world: World, split: Split) -> Scene:
-    """A scene with one object or many, as edits leave them."""
-    while True:
-        count = rng.randint(1, _count_most(world))
-        things = rng.sample(world.things, count)
-        cells: list[Thing | None] = [*things, *[None] * (world.size**2 - count)]
-        rng.shuffle(cells)
-        if find_split(*map(str, cells)) == split:
-            return Scene(world.size, tuple(cells))
-
-
-def _count_most(world: World) -> int:
-    """Objects of a scene that is drawn here at most: one more than tasks begin with."""
-    return world.size + 3

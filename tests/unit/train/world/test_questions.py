@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mira_batch.train.world.edits import read_thing
-from mira_batch.train.world.pretrain import _draw_example  # what pretraining shows
+from mira_batch.train.world.examples import ExampleBatches
 from mira_batch.train.world.questions import ask_where, change_scene, tell_changes
 from mira_batch.train.world.scenes import LARGE, SIDES, SMALL, Scene, Thing, World
 from mira_batch.train.world.tasks import find_split, generate_tasks
@@ -56,8 +56,10 @@ def test_answers_are_right(world: World, rng: random.Random) -> None:
 
 
 def test_pretraining_shows_no_held_out_scene_and_asks_all_kinds() -> None:
-    rng = random.Random(3)
-    examples = [_draw_example(rng, SMALL, 0.4) for _ in range(600)]
+    batches = ExampleBatches(random.Random(3), SMALL, 10)
+    drawn = [batches.draw(0.5) for _ in range(60)]
+    assert {len(batch) for batch in drawn} == {10}
+    examples = [one for batch in drawn for one in batch]
     assert all(find_split(*map(str, scene.cells)) == "train" for one in examples for scene in one.shown)
     kinds = {one.asked.split()[0] for one in examples}
     assert kinds == {"describe", "compare", "look"} and {len(one.shown) for one in examples} == {1, 2}
