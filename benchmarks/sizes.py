@@ -27,7 +27,7 @@ REACHED = {"training": 0.35, "editing": 0.45, "reading": 0.35}
 TEXT_TOKENS, ANSWER_TOKENS = 600, 100
 """Assumed, of a question without its images, and of an answer."""
 EDITS = 3.0
-"""Assumed edits of a rollout; it has an answer more, the STOP."""
+"""Assumed edits of a trajectory; it has an answer more, the STOP."""
 JUDGINGS = 5
 """Questions about a result: one of score_logit, two of EditScore, two of the sentinel's VIEScore."""
 GB = 1e9
@@ -178,19 +178,21 @@ def describe() -> str:
     sample = learn(counts, tokens, pixels) / (PEAK * REACHED["training"])
     lines += ["", "| hours on | 1 GPU | 4 | 8 |", "|---|---|---|---|"]
     lines.append(_show("policy-sft: 100,000 samples, 2 epochs", 200_000 * sample))
-    rollouts = grpo.records * grpo.rollouts
-    answers = rollouts * (EDITS + 1)
+    states = grpo.states or grpo.records
+    proposals = states * grpo.rollouts
+    asked = grpo.records * (EDITS + 1) + proposals
+    edits = asked * EDITS / (EDITS + 1)  # the others are STOP
     once = read(counts, tokens, pixels) / (PEAK * REACHED["reading"])
     editor: Any = grpo.edit.editor
     for name, steps, area in (
         ("1024 x 1024, 28 steps", editor.steps, 1024**2),
         ("512 x 512, 14 steps", 14, 512**2),
     ):
-        made = rollouts * EDITS * edit(steps, area) / (PEAK * REACHED["editing"])
+        made = edits * edit(steps, area) / (PEAK * REACHED["editing"])
         parts = {
             "edits": made,
-            "questions": (answers + JUDGINGS * rollouts) * once,
-            "update": answers * sample,
+            "questions": (asked + JUDGINGS * proposals) * once,
+            "update": proposals * sample,
         }
         told = ", ".join(f"{part} {100 * each / sum(parts.values()):.0f} %" for part, each in parts.items())
         lines.append(_show(f"an iteration of policy-grpo, {name} ({told})", sum(parts.values())))
@@ -198,7 +200,7 @@ def describe() -> str:
     lines += [
         "",
         f"Assumed: {PEAK / 1e12:,.0f} Tflop/s (H100, bfloat16), of which {assumed}; {TEXT_TOKENS} tokens of "
-        f"text in a question, {ANSWER_TOKENS} in an answer; {EDITS:g} edits a rollout. Left out are the "
+        f"text in a question, {ANSWER_TOKENS} in an answer; {EDITS:g} edits a trajectory. Left out are the "
         "loading of weights and the words of answers: of questions only the reading counts.",
     ]
     return "\n".join(lines)

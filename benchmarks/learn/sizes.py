@@ -22,9 +22,9 @@ class Size:
     iterations: int
     """Of GRPO."""
     records: int
-    """Tasks of an iteration."""
+    """Tasks of an iteration, and states of theirs that are asked again."""
     rollouts: int
-    """Of each task."""
+    """Proposals at each state."""
     training_tasks: int
     """That iterations draw from."""
     validation_tasks: int
@@ -50,10 +50,10 @@ FULL = Size(
     sft_steps=2_400,
     plain_demonstrations=800,
     plain_steps=80,
-    iterations=24,
-    records=16,
+    iterations=40,
+    records=64,
     rollouts=8,
-    training_tasks=384,
+    training_tasks=1_500,
     validation_tasks=100,
     test_tasks=300,
     batch=32,

@@ -109,9 +109,9 @@ class GrpoConfig(Strict):
     """What the policy is shown and told."""
     tuning: LoraTuning = LoraTuning()
     """The shape of a new adapter."""
-    credit: Literal["trajectory", "step"] = "trajectory"
-    """What an advantage is of. trajectory: a rollout, and so each of its answers. step: one proposal at one
-    state, an edit or STOP, which is held against other proposals at the same state (docs/learning.md)."""
+    credit: Literal["step", "trajectory"] = "step"
+    """What an advantage is of. step: one proposal at one state, an edit or STOP, which is held against other
+    proposals at the same state (docs/learning.md). trajectory: a rollout, and so each of its answers."""
     iterations: int = Field(default=100, ge=1, le=100_000)
     """How many: each is rollouts, rewards and an update. Until all are done it may be changed."""
     records: int = Field(default=64, ge=1)
@@ -120,7 +120,7 @@ class GrpoConfig(Strict):
     """With `credit: step`, states of an iteration: so many are drawn of all that the policy was asked at in
     one trajectory of each record. None: as many as `records`."""
     rollouts: int = Field(default=8, ge=2, le=1024)
-    """What a group is: rollouts of each record, or with `credit: step` proposals at each state."""
+    """What a group is: proposals at each state, or with `credit: trajectory` rollouts of each record."""
     epochs: int = Field(default=1, ge=1, le=64)
     """How often each answer is learned from."""
     minibatch: int = Field(default=64, ge=1)

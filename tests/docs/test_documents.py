@@ -96,7 +96,7 @@ def test_the_guide_of_counterfactuals_shows_valid_settings() -> None:
 def test_learning_by_rollouts_shows_valid_settings() -> None:
     (shown,) = [yaml.safe_load(b.text) for b in blocks("docs/learning.md") if "rewards:" in b.text]
     config = load_own_config(GrpoConfig, shown)
-    assert (config.rollouts, config.edit.workers.gpus, config.credit) == (8, 1, "trajectory")
+    assert (config.rollouts, config.edit.workers.gpus, config.credit) == (8, 1, "step")
 
 
 def test_the_flywheel_shows_valid_settings() -> None:

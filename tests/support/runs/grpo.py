@@ -42,6 +42,7 @@ def settings(folder: Path, **changes: Any) -> dict[str, Any]:
         "output": {"uri": str(folder / "out")},
         "prompt": {"form": "short"},
         "tuning": {"r": 4},
+        "credit": "trajectory",
         "iterations": 2,
         "records": RECORDS,
         "rollouts": ROLLOUTS,

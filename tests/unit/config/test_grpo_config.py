@@ -33,7 +33,7 @@ def settings(**changes: Any) -> dict[str, Any]:
             {"edit": {"input": {"manifest": "/m", "branches": "/run"}, "editor": {"type": "pillow"}}},
             r"edit\.input\.branches: a training makes its rollouts from the images",
         ),
-        ({"states": 4}, "states: has no effect with credit: trajectory"),
+        ({"credit": "trajectory", "states": 4}, "states: has no effect with credit: trajectory"),
         ({"rewards": {}}, r"rewards\.judge: somebody has to score"),
         ({"rewards": {"judge": JUDGE, "weights": {"score": 0}}}, r"rewards\.weights: all are 0"),
         ({"sentinel": {"judge": JUDGE}}, r"sentinel\.judge: is that of the reward"),
