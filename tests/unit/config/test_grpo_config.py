@@ -55,7 +55,7 @@ def test_axes_need_the_evaluate_job() -> None:
 
 
 def test_rollouts_are_drawn_and_validation_is_greedy() -> None:
-    config = load_own_config(GrpoConfig, settings())
+    config = load_own_config(GrpoConfig, settings(credit="trajectory"))
     job = config.edit_job(config.edit.input, "/out/x", "/out/adapter")
     sampling = job.policy.sampling  # type: ignore[union-attr]
     assert (sampling.temperature, sampling.top_p, job.rollouts, job.output.tokens) == (1.0, 1.0, 8, True)
@@ -75,7 +75,7 @@ def test_the_shipped_config_has_two_judges_and_one_that_watches() -> None:
 
 
 def test_a_step_is_credited_by_proposals_from_single_trajectories() -> None:
-    config = load_own_config(GrpoConfig, settings(credit="step", states=5))
+    config = load_own_config(GrpoConfig, settings(states=5))
     source = config.edit.input.model_copy(update={"branches": "/out/r/run"})
     trunk, proposals = (
         config.edit_job(config.edit.input, "/out/r", None),
@@ -85,17 +85,16 @@ def test_a_step_is_credited_by_proposals_from_single_trajectories() -> None:
     assert (proposals.rollouts, proposals.limits.new_steps, proposals.output.tokens) == (8, 1, True)
     limits = proposals.loop_limits(3)
     assert (limits.max_steps, limits.end_after) == (4, 4)
-    other = load_own_config(GrpoConfig, settings(credit="step"))
-    assert (
-        len({str(each.learning()) for each in (config, other, load_own_config(GrpoConfig, settings()))}) == 3
-    )
+    others = [settings(credit=credit) for credit in ("step", "trajectory")]
+    configs = [config, *(load_own_config(GrpoConfig, other) for other in others)]
+    assert len({str(each.learning()) for each in configs}) == 3
 
 
 def test_a_result_that_may_be_an_earlier_image_is_no_reward_of_a_step() -> None:
     edit = settings()["edit"] | {"judge": {"model": JUDGE, "tolerance": 0.1}}
-    load_own_config(GrpoConfig, settings(edit=edit))
+    load_own_config(GrpoConfig, settings(edit=edit, credit="trajectory"))
     with pytest.raises(ConfigError, match=r"edit\.judge\.tolerance: above 0"):
-        load_own_config(GrpoConfig, settings(edit=edit, credit="step"))
+        load_own_config(GrpoConfig, settings(edit=edit))
 
 
 def test_what_decides_what_is_learned() -> None:
