@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,17 +163,15 @@ def _add_adapter(model: Any, tuning: LoraTuning, base: str) -> Any:
             raise ConfigError(f"tuning.targets: there is no layer {target!r} in {where}")
     targets = "|".join(map(re.escape, tuning.targets))
     settings: Any = {"lora_alpha": tuning.alpha, "lora_dropout": tuning.dropout}
-    learner = get_peft_model(
-        model,
-        LoraConfig(
-            r=tuning.r,
-            target_modules=rf".*{inside}.*\.({targets})",
-            task_type="CAUSAL_LM",
-            base_model_name_or_path=base,
-            **settings,
-        ),
+    config = LoraConfig(
+        r=tuning.r,
+        target_modules=rf".*{inside}.*\.({targets})",
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base,
+        **settings,
     )
-    return learner
+    with _hush_peft():
+        return get_peft_model(model, config)
 
 
 def _continue_adapter(model: Any, path: str) -> Any:
@@ -179,9 +180,17 @@ def _continue_adapter(model: Any, path: str) -> Any:
 
     check_adapter_files(path, "model.adapter")
     try:
-        learner = PeftModel.from_pretrained(model, path, is_trainable=True, local_files_only=True)
+        with _hush_peft():
+            return PeftModel.from_pretrained(model, path, is_trainable=True, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ConfigError(
             f"model.adapter: the adapter in {path} doesn't fit the model: {describe(error)}"
         ) from error
-    return learner
+
+
+@contextmanager
+def _hush_peft() -> Iterator[None]:
+    """Without what peft calls and the next transformers won't have: nothing that a user could mend."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        yield

@@ -35,8 +35,6 @@ from mira_batch.train.world.tasks import generate_tasks
 from tests.support.models import taught
 from tests.support.runs.wheel import EDITOR, WORLD, configure, night, wheel_settings
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-
 
 def read_note(folder: Path, number: int, name: str) -> dict[str, Any]:
     return json.loads((folder / f"wheel/turns/{number:06d}/{name}.json").read_text())

@@ -17,8 +17,6 @@ from tests.support.runs.disturbed import CLI, until
 from tests.support.runs.drivers import Begin
 from tests.support.runs.grpo import RECORDS, ROLLOUTS, learn, read_adapters, settings, write_world
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Iterator[Path]:

@@ -24,7 +24,6 @@ from mira_batch.core.errors import RunConflict, UserError
 from mira_batch.train.world.instructions import read_goal
 from mira_batch.train.world.scenes import read_scene
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 TINY = Size(
     pretrain_steps=6, demonstrations=16, sft_steps=2, plain_demonstrations=16, plain_steps=1, iterations=1,
     records=2, rollouts=2, training_tasks=4, validation_tasks=2, test_tasks=6, batch=4, max_steps=2,

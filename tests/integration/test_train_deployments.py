@@ -29,11 +29,7 @@ WORKERS = {"num": 2, "cpus": 1}
 SCORES = '{"score": [8, 9]}'
 RECORDS, ROLLOUTS = 2, 3
 
-pytestmark = [
-    pytest.mark.ray,
-    pytest.mark.soak,
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
-]
+pytestmark = [pytest.mark.ray, pytest.mark.soak]
 
 
 @pytest.fixture(scope="module")
