@@ -60,7 +60,8 @@ def claim(
     """
     if store.exists(RESULT) and not store.exists(key):
         raise RunConflict(
-            f"{store.uri}: holds the result of something else ({RESULT} without {key}); name another output.uri"
+            f"{store.uri}: holds the result of something else ({RESULT} without {key}); name another "
+            "output.uri"
         )
     found = {"mira_batch": __version__, "learning": learning, "data": data, "config": config}
     if store.create(key, json.dumps(found, indent=2).encode()):
