@@ -74,6 +74,16 @@ class CounterfactualConfig(Strict):
         self.judge_job(self.output.uri, self.output.uri)
         return self
 
+    @model_validator(mode="after")
+    def _has_its_own_place(self) -> CounterfactualConfig:
+        run, output = (f"{uri.rstrip('/')}/" for uri in (self.run, self.output.uri))
+        if run.startswith(output) or output.startswith(run):
+            raise ValueError(
+                f"output.uri: {self.output.uri} and the run, {self.run}, lie in each other; name a directory "
+                "of its own"
+            )
+        return self
+
     def edit_job(self, base: BulkEditConfig, source: InputConfig, output: str, number: int) -> BulkEditConfig:
         """A run from states of the trajectories.
 

@@ -56,8 +56,13 @@ def claim(
         what: what is made there, for messages.
 
     Raises:
-        RunConflict: they are others; names what differs.
+        RunConflict: they are others; names what differs. Or the result of something else is there.
     """
+    if store.exists(RESULT) and not store.exists(key):
+        raise RunConflict(
+            f"{store.uri}: holds the result of something else ({RESULT} without {key}); name another "
+            "output.uri"
+        )
     found = {"mira_batch": __version__, "learning": learning, "data": data, "config": config}
     if store.create(key, json.dumps(found, indent=2).encode()):
         return

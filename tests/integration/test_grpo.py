@@ -123,6 +123,8 @@ def test_a_killed_training_ends_with_the_same_bytes(
 def test_a_complete_training_is_left_alone_and_others_are_refused(folder: Path) -> None:
     result = folder / "out" / "result.json"
     assert learn(folder) == json.loads(result.read_text())
+    with pytest.raises(RunConflict, match=r"other settings or data \(learning.epochs\)"):
+        learn(folder, epochs=2)
     result.rename(folder / "result.json")
     try:
         with pytest.raises(RunConflict, match=r"other settings or data \(learning.epochs\)"):

@@ -44,6 +44,7 @@ def train(config: GrpoConfig, note: Callable[[str], None], stop: StopRequest | N
     store = open_store(config.output.uri, config.storage)
     check_create_only(store)
     if (done := store.get(RESULT)) is not None:
+        _claim(store, config, {})
         note(f"complete already: {store.locate('adapter')}")
         return json.loads(done)
     with lease(store, _end, note):
@@ -53,14 +54,12 @@ def train(config: GrpoConfig, note: Callable[[str], None], stop: StopRequest | N
                 f"records: is {config.records}, and {config.edit.input.manifest} has {records.count} valid "
                 "ones"
             )
-        claim(
-            store,
-            SETTINGS,
-            config.learning(),
-            {"records": records.digest},
-            config.model_dump(mode="json"),
-        )
+        _claim(store, config, {"records": records.digest})
         return _go_on(Course(config, store, records, stop or StopRequest(), note))
+
+
+def _claim(store: Store, config: GrpoConfig, data: Mapping[str, str]) -> None:
+    claim(store, SETTINGS, config.learning(), data, config.model_dump(mode="json"))
 
 
 def _go_on(course: Course) -> dict[str, Any]:

@@ -24,12 +24,19 @@ def load(**changes: Any) -> CounterfactualConfig:
         ({"records": []}, "records"),
         ({"continuations": 2}, "continuations"),
         ({"confidence": 1.0}, "confidence"),
+        ({"output": {"uri": "/runs/a/"}}, "output.uri: /runs/a.* directory of its own"),
+        ({"output": {"uri": "/runs/a/results/cf"}}, "directory of its own"),
+        ({"output": {"uri": "/runs"}}, "directory of its own"),
         ({"judge": {"type": "pairwise", "model": {"type": "rules"}}}, "judge"),
     ],
 )
 def test_refusals(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load(**changes)
+
+
+def test_a_place_beside_the_run_is_its_own() -> None:
+    assert load(output={"uri": "/runs/a-2"}).output.uri == "/runs/a-2"
 
 
 def test_the_policy_and_its_limits_are_those_of_the_run_and_the_rest_its_own() -> None:

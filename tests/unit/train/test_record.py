@@ -32,6 +32,14 @@ def test_settings_and_data_must_be_those_that_it_was_begun_with(tmp_path: Path) 
         claim_output(store, other, {"train": samples_of("train", "c"), "val": val})
 
 
+def test_the_result_of_something_else_is_no_place_to_begin(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path), StorageConfig())
+    store.put("result.json", b"{}")
+    with pytest.raises(RunConflict, match="holds the result of something else"):
+        claim_output(store, CONFIG, {"train": samples_of("train", "a")})
+    assert not store.exists("train.json"), "and nothing is written there"
+
+
 def test_it_goes_on_from_the_weights_that_it_began_from(tmp_path: Path) -> None:
     store = open_store(str(tmp_path), StorageConfig())
     claim_base(store, "blake2b:1")

@@ -1,0 +1,41 @@
+"""A training that is complete is left alone, and no other one is taken for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mira_batch.config.grpo import GrpoConfig
+from mira_batch.config.shared import StorageConfig
+from mira_batch.core.errors import RunConflict
+from mira_batch.storage.stores import open_store
+from mira_batch.train.grpo.record import RESULT, SETTINGS
+from mira_batch.train.grpo.run import train
+from mira_batch.train.record import claim
+
+
+def configure(output: Path, **changes: object) -> GrpoConfig:
+    given = {
+        "model": {"weights": "/models/qwen"},
+        "edit": {"input": {"manifest": "/data/train.parquet"}, "editor": {"type": "pillow"}},
+        "rewards": {"judge": {"type": "rules"}},
+        "output": {"uri": str(output)},
+        "backend": "inline",
+    }
+    return GrpoConfig.model_validate(given | changes)
+
+
+def test_a_complete_training_of_other_settings_is_refused(tmp_path: Path) -> None:
+    store, config = open_store(str(tmp_path), StorageConfig()), configure(tmp_path)
+    claim(store, SETTINGS, config.learning(), {"records": "a"}, config.model_dump(mode="json"))
+    store.put(RESULT, b'{"iteration": 1}')
+    assert train(config, print) == {"iteration": 1}
+    with pytest.raises(RunConflict, match=r"other settings or data \(learning\.epochs\)"):
+        train(configure(tmp_path, epochs=2), print)
+
+
+def test_a_result_of_something_else_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    open_store(str(tmp_path), StorageConfig()).put(RESULT, b"{}")
+    with pytest.raises(RunConflict, match="holds the result of something else"):
+        train(configure(tmp_path), print)
