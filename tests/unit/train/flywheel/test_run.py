@@ -48,3 +48,14 @@ def test_a_place_that_is_not_there_has_nothing_promoted(
     (tmp_path / "wheel").mkdir()
     assert main(["flywheel", "--config", write_config(tmp_path), "--status"]) == 0
     assert capfd.readouterr().out.startswith("nothing is promoted yet in ")
+
+
+def test_a_note_that_lacks_what_it_should_hold_is_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "wheel/turns/000001"
+    own.mkdir(parents=True)
+    (own / "turn.json").write_text('{"settings": {}, "current": {}}')
+    (own / "data.json").write_text('{"snapshot": "x"}')
+    assert main(["flywheel", "--config", write_config(tmp_path), "--status", "--json"]) == 2
+    assert f"{own}/data.json: is damaged (it lacks" in json.loads(capfd.readouterr().out)["error"]
