@@ -31,8 +31,9 @@ def flywheel(
         bool, typer.Option("--status", help="Only say how the turns stand, and what is current.")
     ] = False,
     abandon: Annotated[
-        str, typer.Option("--abandon", metavar="WHY", help="Only end the open turn, without a promotion.")
-    ] = "",
+        str | None,
+        typer.Option("--abandon", metavar="WHY", help="Only end the open turn, without a promotion."),
+    ] = None,
     set_: Sets = None,
     as_json: Json = False,
 ) -> None:
@@ -45,8 +46,10 @@ def flywheel(
     settings = load_own_config(FlywheelConfig, config, set_ or ())
     from mira_batch.train.flywheel import run as turns  # its rooms take a second
 
-    if status and abandon:
+    if status and abandon is not None:
         raise ConfigError("give --status or --abandon, one of them")
+    if abandon is not None and not abandon.strip():
+        raise ConfigError("--abandon: say why, in words")
     if status:
         found = turns.look(settings)
         if as_json:
@@ -55,7 +58,7 @@ def flywheel(
         for line in describe_turns(found):
             print_text(line)
         return
-    if abandon:
+    if abandon is not None:
         result = turns.abandon(settings, abandon)
     else:
         with get_interrupts(context).run(settings.backend == "inline") as stop:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from mira_batch.config.base import Location, Strict
-from mira_batch.config.construct import ConstructConfig, ConstructOutput
+from mira_batch.config.construct import ConstructConfig, ConstructOutput, RunsConfig
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.config.models.local import PolicyAdapterConfig, QwenVLConfig
@@ -97,7 +97,8 @@ class FlywheelConfig(Strict):
             if isinstance(data.get(section), dict):
                 filled[section] = _merge(data[section], given)
         if isinstance(sources := _find(data, "samples", "sources"), list | tuple):
-            decided = _DECIDED.get(data.get("undecided", "learn"), {})
+            said = data.get("undecided", "learn")
+            decided = _DECIDED.get(said, {}) if isinstance(said, str) else {}
             filled["samples"]["sources"] = [_ask_people(source, decided) for source in sources]
         return filled
 
@@ -115,6 +116,10 @@ class FlywheelConfig(Strict):
             )
         if policy.prompt != train.prompt:
             raise ValueError("edit.policy.prompt: is another than train.prompt; leave one of both out")
+        if "undecided" in self.model_fields_set and not any(
+            isinstance(source, RunsConfig) for source in self.samples.sources
+        ):
+            raise ValueError("undecided: is about sources of type runs, and there is none; leave it out")
         if not edit.enters_catalogue or edit.select is not None:
             raise ValueError(
                 "edit: has one try at each held-out record; leave out rollouts, branches and select"
@@ -199,7 +204,10 @@ def _merge(said: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(said)
     for name, value in given.items():
         inner = found.get(name)
-        found[name] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+        if isinstance(value, dict) and inner is not None:  # what isn't settings, pydantic will say
+            found[name] = _merge(inner, value) if isinstance(inner, dict) else inner
+        else:
+            found[name] = value
     return found
 
 

@@ -62,7 +62,7 @@ def lease(
     store: Store,
     on_lost: Callable[[str], None],
     note: Callable[[str], None],
-    takeover: bool = False,
+    takeover: bool | None = None,
     pace: Pace | None = None,
     await_turn: Callable[[], None] | None = None,
 ) -> Iterator[None]:
@@ -72,7 +72,7 @@ def lease(
         store: the run's directory.
         on_lost: told, from a thread, who took the run over.
         note: told what a wait is for.
-        takeover: take a live claim over; its holder then ends in order.
+        takeover: take a live claim over; its holder then ends in order. None: who asks can't be told to.
         pace: how often to renew the claim.
         await_turn: called between looks at a claim that lives, until it has ended; it raises what ends the
             wait. None refuses to wait.
@@ -143,7 +143,7 @@ def _take(
     store: Store,
     ours: Claim,
     note: Callable[[str], None],
-    takeover: bool,
+    takeover: bool | None,
     pace: Pace,
     await_turn: Callable[[], None] | None,
 ) -> None:
@@ -151,9 +151,14 @@ def _take(
         standing = read_claim(store)
         if standing is not None and not takeover and is_alive(store, standing, note, pace):
             if await_turn is None:
+                fix = "Let it work, or stop it"
+                if takeover is not None:
+                    fix = (
+                        "Let it work, stop it, or take the run over with --takeover, upon which the other "
+                        "ends in order"
+                    )
                 raise RunConflict(
-                    f"{store.uri}: another driver runs this: {read_claim(store) or standing}. Let it work, "
-                    "stop it, or take the run over with --takeover, upon which the other ends in order"
+                    f"{store.uri}: another driver runs this: {read_claim(store) or standing}. {fix}"
                 )
             await_turn()
             time.sleep(min(1.0, pace.beat / 2))

@@ -26,7 +26,7 @@ from mira_batch.core.errors import ConfigError, RunConflict, StoreError, describ
 from mira_batch.storage.stores import Store, open_store
 from mira_batch.storage.weights import fetch_weights, name_weights
 
-_FILE = re.compile(r"(\d{6,})\.json")
+_FILE = re.compile(r"([0-9]{6}|[1-9][0-9]{6,})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def list_numbers(store: Store) -> list[int]:
         StoreError: it can't be listed.
     """
     found = (_FILE.fullmatch(entry.key) for entry in store.list(""))
-    return sorted(int(match[1]) for match in found if match)
+    return sorted(number for match in found if match and (number := int(match[1])))
 
 
 def open_place(place: str, storage: StorageConfig) -> Store:

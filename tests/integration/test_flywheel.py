@@ -79,7 +79,7 @@ def test_a_turn_that_promotes(folder: Path) -> None:
     assert promotion.base == str(folder / "base") and promotion.prompt["form"] == "short"
     begun, result = read_note(folder, 1, "turn"), read_note(folder, 1, "result")
     assert begun["current"] == {"promotion": 0, "adapter": None}  # the base model
-    assert result["promotion"] == 1 and result["why"] == promotion.why
+    assert result["promotion"] == 1 and promotion.why == f"turn 1: {result['why']}"
     data, comparison = read_note(folder, 1, "data"), read_note(folder, 1, "comparison")
     assert (
         promotion.evidence["data"]["snapshot"]
@@ -112,6 +112,9 @@ def test_what_people_rejected_is_in_no_sample_and_each_model_is_traced(
     capfd.readouterr()
     assert main(["lineage", training]) == 0
     assert f"night: {len(kept)} records" in capfd.readouterr().out
+    for turn_of_it in (training.removesuffix("/trained"), f"{training.removesuffix('/trained')}/data"):
+        with pytest.raises(ConfigError, match="is not the adapter of a training .* a place of promotions"):
+            trace(turn_of_it, configure(folder).storage)
     assert main(["lineage", str(folder), "--json"]) == 2
     assert "is not the adapter of a training that is complete" in json.loads(capfd.readouterr().out)["error"]
 

@@ -43,7 +43,12 @@ def trace(place: str, storage: StorageConfig, number: int | None = None) -> dict
         found["promotion"] = {name: getattr(promotion, name) for name in names}
     elif number is not None:
         raise ConfigError(f"{place}: has no promotion {number}")
-    training, result, settings = read_training(adapter, storage)
+    try:
+        training, result, settings = read_training(adapter, storage)
+    except ConfigError as error:
+        if promotion is not None:
+            raise
+        raise ConfigError(f"{error}, or a place of promotions that has one") from None
     model = settings["config"]["model"]
     began = model.get("adapter")
     found |= {"training": training.uri, "base": model["weights"], "figures": result.get("figures")}

@@ -130,7 +130,8 @@ def read_training(adapter: str, storage: StorageConfig) -> tuple[Store, dict[str
             store = open_store(place, storage, make=False)
         except StoreError:  # no such directory: told below
             continue
-        if (result := read_document(store, "result.json", "learned")) is None:
+        result = read_document(store, "result.json")
+        if result is None or "learned" not in result:  # the second is of a turn, say
             continue
         for name in _SETTINGS:
             if (settings := read_document(store, name, "config")) is not None:

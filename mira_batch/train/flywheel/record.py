@@ -30,7 +30,18 @@ BEGUN, DATA, CURRENT, TRAINED, CANDIDATE, COMPARISON, RESULT = (
     "turn", "data", "current", "trained", "candidate", "comparison", "result",
 )  # fmt: skip
 """What is noted of a turn, in this order."""
-NOTES = (BEGUN, DATA, CURRENT, TRAINED, CANDIDATE, COMPARISON, RESULT)
+_TRIED = ("run", "evaluation", "manifest", "ok", "unfinished", "failed")
+_HOLD: Mapping[str, tuple[str, ...]] = {
+    BEGUN: ("settings", "current"),
+    DATA: ("uri", "snapshot", "samples", "train", "val"),
+    CURRENT: _TRIED,
+    TRAINED: ("training", "adapter", "digest", "base", "base_identity", "prompt"),
+    CANDIDATE: _TRIED,
+    COMPARISON: ("verdict", "passed", "checks", "figures"),
+    RESULT: ("turn", "outcome", "promotion", "why"),
+}
+"""What each note holds at least."""
+NOTES = tuple(_HOLD)
 _TURN = re.compile(r"turns/(\d{6,})/turn\.json")
 
 
@@ -62,7 +73,7 @@ class Turn:
         Raises:
             StoreError: it is damaged.
         """
-        return read_document(self.store, f"{self.folder}/{name}.json")
+        return read_document(self.store, f"{self.folder}/{name}.json", *_HOLD[name])
 
     def note(self, name: str, found: Mapping[str, Any]) -> dict[str, Any]:
         """Note what came of a stage. What is there already stays.

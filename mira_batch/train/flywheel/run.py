@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import _thread
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from mira_batch.config.base import is_remote
 from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.models.local import QwenVLConfig
 from mira_batch.core.errors import ConfigError, RunConflict
@@ -104,10 +106,10 @@ def _go_on(course: Course, place: Store) -> dict[str, Any]:
     current = (own.read(BEGUN) or {})["current"]
     data = gather_samples(course)
     if data["train"] < config.min_samples:
-        return _close(course, TOO_FEW, f"{data['train']:,} samples to train on, and min_samples is "
-                      f"{config.min_samples:,}")  # fmt: skip
+        why = f"{data['train']:,} samples to train on, and min_samples is {config.min_samples:,}"
+        return close_turn(own, TOO_FEW, why)
     if (earlier := _find_alike(own, data, current)) is not None:
-        return _close(course, NOTHING_NEW, f"the samples and settings are those of turn {earlier}")
+        return close_turn(own, NOTHING_NEW, f"the samples and settings are those of turn {earlier}")
     try_current(course, current["adapter"], data["uri"])
     trained = teach(course)
     try_candidate(course, trained["adapter"])
@@ -116,12 +118,12 @@ def _go_on(course: Course, place: Store) -> dict[str, Any]:
         course.note(check["why"])
     if not found["passed"]:
         failed = "; ".join(check["why"] for check in found["checks"] if not check["passed"])
-        return _close(course, KEPT, failed)
+        return close_turn(own, KEPT, failed)
     try:
         promotion = _promote(course, place, current, trained, found)
     except RunConflict as error:
-        return _close(course, KEPT, str(error))
-    return _close(course, PROMOTED, promotion.why, promotion.number)
+        return close_turn(own, KEPT, str(error))
+    return close_turn(own, PROMOTED, found["verdict"], promotion.number)
 
 
 def _promote(
@@ -159,11 +161,6 @@ def _promote(
         evidence=evidence,
     )
     return put_promotion(place, promotion, after=current["promotion"])
-
-
-def _close(course: Course, outcome: str, why: str, promotion: int | None = None) -> dict[str, Any]:
-    course.note(f"turn {course.turn.number}: {outcome}: {why}")
-    return close_turn(course.turn, outcome, why, promotion)
 
 
 def close_turn(own: Turn, outcome: str, why: str, promotion: int | None = None) -> dict[str, Any]:
@@ -204,9 +201,10 @@ def abandon(config: FlywheelConfig, why: str) -> dict[str, Any]:
         why: in words, for people.
 
     Raises:
+        ConfigError: there is no such output.
         RunConflict: no turn is open, or a flywheel is at work on it.
     """
-    store = open_store(config.output.uri, config.storage)
+    store = _open_output(config)
     with lease(store, _end, lambda _: None):
         if (open_turn := find_open(store)) is None:
             raise RunConflict(f"{store.uri}: no turn is open, so there is none to end")
@@ -220,16 +218,25 @@ def look(config: FlywheelConfig) -> dict[str, Any]:
         config: of the flywheel.
 
     Raises:
-        StoreError: there is no such output, or a document is damaged.
+        ConfigError: there is no such output.
+        StoreError: a document is damaged, or the store can't be used.
     """
-    store = open_store(config.output.uri, config.storage, make=False)
+    store = _open_output(config)
     turns = []
     for own in list_turns(store):
         notes = {name: own.read(name) for name in NOTES}
         done = [name for name in NOTES if notes[name] is not None]
         turns.append({"number": own.number, "uri": own.uri, "done": done, **notes})
-    current = read_promotion(open_store(config.place, config.storage, make=False))
+    there = is_remote(config.place) or os.path.isdir(config.place)
+    current = read_promotion(open_store(config.place, config.storage, make=False)) if there else None
     return {"turns": turns, "place": config.place, "current": None if current is None else asdict(current)}
+
+
+def _open_output(config: FlywheelConfig) -> Store:
+    uri = config.output.uri
+    if not is_remote(uri) and not os.path.isdir(uri):
+        raise ConfigError(f"output.uri: {uri}: there is no such directory, so no turn was begun there")
+    return open_store(uri, config.storage, make=False)
 
 
 def _end(other: str) -> None:

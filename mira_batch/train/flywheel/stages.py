@@ -292,6 +292,6 @@ def check_unscored(found: Comparison, most: float) -> dict[str, Any]:
     passed = more <= most
     why = (
         f"without a score: {current:,} of {found.paired:,} by the current policy, {candidate:,} by the "
-        f"candidate: {'passed' if passed else 'not passed'}, {most:.3g} more are allowed"
+        f"candidate: {'passed' if passed else 'not passed'}, {100 * most:.3g} % more of them are allowed"
     )
     return {"gate": "max_unscored", "passed": passed, "why": why}

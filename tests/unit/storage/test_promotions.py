@@ -61,6 +61,13 @@ def test_the_highest_number_is_current(place: Store, tmp_path: Path) -> None:
     assert first.at and first.by.count("@") == 1
 
 
+def test_what_has_no_number_of_a_promotion_is_none(place: Store, tmp_path: Path) -> None:
+    made = put_promotion(place, make_promotion(tmp_path), after=0)
+    for name in ("000000.json", "0000002.json", "00003.json", "\u0660\u0660\u0660\u0660\u0660\u0664.json"):
+        place.create(name, (place.get("000001.json") or b""))
+    assert list_numbers(place) == [1] and read_promotion(place) == made
+
+
 def test_of_two_at_once_one_promotes_and_the_other_is_told(place: Store, tmp_path: Path) -> None:
     rivals = [make_promotion(tmp_path, name) for name in "abcdefgh"]
 

@@ -40,6 +40,7 @@ def test_records_without_a_score_are_counted_whatever_failed(
     found = check_unscored(compare_failures(no_result, judge_failed), 0.02)
     assert found["passed"] is passed
     current, candidate = no_result[0] + judge_failed[0], no_result[1] + judge_failed[1]
+    assert found["why"].endswith(", 2 % more of them are allowed")
     assert f"{current} of 200 by the current policy, {candidate} by the candidate" in found["why"]
 
 
