@@ -45,8 +45,15 @@ def train(config: GrpoConfig, note: Callable[[str], None], stop: StopRequest | N
     check_create_only(store)
     if (done := store.get(RESULT)) is not None:
         _claim(store, config, {})
+        found = json.loads(done)
+        if config.iterations > found["iterations"] and found["ended"] == _tell_all(found["iterations"]):
+            raise ConfigError(
+                f"iterations: is {config.iterations:,}, and this training is complete after "
+                f"{found['iterations']:,}; go on into another output.uri, with model.adapter: "
+                f"{store.locate('adapter')}"
+            )
         note(f"complete already: {store.locate('adapter')}")
-        return json.loads(done)
+        return found
     with lease(store, _end, note):
         records = RecordList(config.edit.input, config.storage, config.output.uri)
         if records.count < config.records:
@@ -65,7 +72,7 @@ def _claim(store: Store, config: GrpoConfig, data: Mapping[str, str]) -> None:
 def _go_on(course: Course) -> dict[str, Any]:
     config, iterations = course.config, list[dict[str, Any]]()
     validations = [validate(course, 0)] if is_due(course, 0) else []
-    ended = f"All {config.iterations:,} iterations were made."
+    ended = _tell_all(config.iterations)
     diverged = False
     for number in range(config.iterations):
         iterations.append(run_iteration(course, number))
@@ -87,6 +94,10 @@ def _go_on(course: Course) -> dict[str, Any]:
     put_once(course.store, RESULT, json.dumps(result, indent=2).encode())
     course.note(f"done: {course.store.locate('adapter')}, of iteration {best.iteration:,}: {best.why}")
     return result
+
+
+def _tell_all(iterations: int) -> str:
+    return f"All {iterations:,} iterations were made."
 
 
 def _diverges(config: GrpoConfig, iterations: Sequence[Mapping[str, Any]]) -> bool:
