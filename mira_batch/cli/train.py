@@ -26,8 +26,8 @@ def policy_sft(context: typer.Context, config: Config, set_: Sets = None, as_jso
     def note(text: str) -> None:
         err.print(show_text(text), markup=False)
 
-    with get_interrupts(context).run(settings.backend == "inline"):
-        result = train_policy(settings, note)
+    with get_interrupts(context).run(settings.backend == "inline") as stop:
+        result = train_policy(settings, note, stop)
     if as_json:
         print_json(result)
         return

@@ -5,10 +5,12 @@ from __future__ import annotations
 import _thread
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mira_batch.config.train import SftConfig
 from mira_batch.core.errors import ConfigError
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.lease import lease
 from mira_batch.runtime.training import run_training
 from mira_batch.storage.stores import check_create_only, open_store
@@ -17,12 +19,13 @@ from mira_batch.train.samples import check_splits_apart, find_samples
 from mira_batch.train.sft import plan_order, train_policy
 
 
-def train(config: SftConfig, note: Callable[[str], None]) -> dict[str, Any]:
+def train(config: SftConfig, note: Callable[[str], None], stop: StopRequest | None = None) -> dict[str, Any]:
     """Train a policy by demonstrations, going on from wherever an earlier call stopped.
 
     Args:
         config: of the training.
         note: told how it goes, for people.
+        stop: by this a signal handler ends a training inline between two steps, with a checkpoint.
 
     Returns:
         The figures of `result.json`; of a training that is complete, those that are there.
@@ -31,6 +34,7 @@ def train(config: SftConfig, note: Callable[[str], None]) -> dict[str, Any]:
         RunConflict: another driver trains here, or other settings or data were trained here.
         UserError: settings, files or data are wrong, the model is blind, or its loss is no number any more.
         ClusterLost: workers died more often than `workers.retries`.
+        KeyboardInterrupt: `stop` was asked, and the checkpoint is written. The same call goes on.
     """
     if importlib.util.find_spec("trl") is None:
         raise ConfigError("a training needs the package trl: pip install 'mira-batch[train]'")
@@ -46,8 +50,10 @@ def train(config: SftConfig, note: Callable[[str], None]) -> dict[str, Any]:
         note(f"complete already: {store.locate(result['learned'])}")
         return result
     settings = config.model_dump(mode="json", exclude_unset=True)
+    # On Ray a signal ends the workers; they go on from the newest checkpoint.
+    function = partial(train_policy, stop=stop) if config.backend == "inline" else train_policy
     with lease(store, _end, note):
-        return run_training(train_policy, settings, config.workers, config.backend, note)
+        return run_training(function, settings, config.workers, config.backend, note)
 
 
 def _end(other: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from mira_batch.config.train import SftConfig
 from mira_batch.core.errors import ConfigError, RunConflict
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.storage.stores import Store, open_store
 from mira_batch.train.card import write_card
 from mira_batch.train.checkpoints import fetch, fetch_newest
@@ -27,12 +28,15 @@ from mira_batch.train.trainer import Watch, list_metrics, make_arguments, make_t
 from mira_batch.train.workers import count_workers, gather, is_first, name_rank
 
 
-def train_policy(settings: Mapping[str, Any], note: Callable[[str], None]) -> dict[str, Any]:
+def train_policy(
+    settings: Mapping[str, Any], note: Callable[[str], None], stop: StopRequest | None = None
+) -> dict[str, Any]:
     """Train, as one of the workers, going on from the newest checkpoint; the first of them writes the result.
 
     Args:
         settings: an `SftConfig` as JSON data.
         note: told how it goes, for people.
+        stop: asks to end between two steps; with the only worker alone.
 
     Returns:
         The figures of `result.json`.
@@ -49,7 +53,7 @@ def train_policy(settings: Mapping[str, Any], note: Callable[[str], None]) -> di
     try:
         with warnings.catch_warnings():  # of one library about the next version of another
             warnings.filterwarnings("ignore", category=FutureWarning, module="trl|transformers|torch")
-            return _train(config, store, folder, note)
+            return _train(config, store, folder, note, stop or StopRequest())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -81,7 +85,9 @@ def plan_order(config: SftConfig, samples: SampleSet) -> np.ndarray:
     return order[: steps * each]
 
 
-def _train(config: SftConfig, store: Store, folder: Path, note: Callable[[str], None]) -> dict[str, Any]:
+def _train(
+    config: SftConfig, store: Store, folder: Path, note: Callable[[str], None], stop: StopRequest
+) -> dict[str, Any]:
     train = find_samples(config.data.uri, "train", config.storage)
     order = plan_order(config, train)
     steps = len(order) // config.step_samples
@@ -97,7 +103,7 @@ def _train(config: SftConfig, store: Store, folder: Path, note: Callable[[str], 
     def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return _encode(encoder, reader.read([row["place"] for row in rows]))
 
-    watch = Watch(config, store, steps, note, None)
+    watch = Watch(config, store, steps, note, None, stop)
     trainer = make_trainer(config, model, processor, order.tolist(), collate, watch, folder / "own")
     arithmetic = trainer.compute_loss_context_manager
     if config.validation is not None:
@@ -111,7 +117,10 @@ def _train(config: SftConfig, store: Store, folder: Path, note: Callable[[str], 
     if not began:
         sight = measure_sight(trainer.model, encoder, looked_at, arithmetic())
         watch.sight = sight
-    trainer.train(resume_from_checkpoint=str(folder / "checkpoint") if began else None)
+    with stop.heeding():
+        trainer.train(resume_from_checkpoint=str(folder / "checkpoint") if began else None)
+    if stop.asked and trainer.state.global_step < steps:
+        raise KeyboardInterrupt(stop.words)
     sight = measure_sight(trainer.model, encoder, looked_at, arithmetic())
     history = [*trainer.state.log_history, {"step": steps, "sight": sight}]
     if not is_first():

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from mira_batch.config.train import SftConfig
 from mira_batch.core.errors import UserError
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.models.torch_support import prepare
 from mira_batch.storage.stores import Store
 from mira_batch.train.checkpoints import drop_old, list_whole, mark_whole, put_files
@@ -56,6 +57,8 @@ class Watch:
     """Of the whole training."""
     note: Callable[[str], None]
     validate: Validate | None
+    stop: StopRequest = field(default_factory=StopRequest)
+    """Asks to end between two steps, with a checkpoint."""
     sight: float | None = None
     """That of the model before the first step."""
     started: float = field(default_factory=time.monotonic)
@@ -188,6 +191,8 @@ def _make_hooks(config: SftConfig, watch: Watch) -> Any:
             watch.end_step(state)
             if state.global_step % config.checkpoints.every == 0 or state.global_step == watch.steps:
                 control.should_log = True  # what is gathered for a line is in no checkpoint
+            if watch.stop.asked:
+                control.should_log = control.should_save = control.should_training_stop = True
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             watch.log(state, logs or {})

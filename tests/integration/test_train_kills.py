@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from mira_batch.config.shared import StorageConfig
+from mira_batch.config.train import SftConfig
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.storage.stores import open_store
 from mira_batch.train.checkpoints import list_whole
+from mira_batch.train.run import train
 from tests.support.runs.trainings import read_learned, read_metrics, settings_of, start_training, train_here
 from tests.support.samples import write_samples
 
@@ -85,6 +88,32 @@ def test_cut_off_between_any_two_things_it_keeps_it_ends_with_the_same_bytes(
     assert any("going on after step 3" in text for text in notes), "never cut between its end and its result"
     assert read_learned(tmp_path / "cut") == read_learned(tmp_path / "calm")
     assert read_metrics(tmp_path / "cut") == read_metrics(tmp_path / "calm")
+
+
+def test_a_signal_ends_it_between_two_steps_with_a_checkpoint(tiny_models: Path, tmp_path: Path) -> None:
+    data = write_samples(tmp_path / "data", train=16)
+    model, every = tiny_models / "qwen2.5-vl", {"every": 100}
+    calm, stopped = (
+        settings_of(
+            model, data, tmp_path / name, max_steps=4, validation=None, checkpoints=every, log_every=1
+        )
+        for name in ("calm", "stopped")
+    )
+    train_here(calm)
+    stop, notes = StopRequest(), list[str]()
+
+    def note(text: str) -> None:
+        notes.append(text)
+        if text.startswith("step 2 of 4: "):
+            assert stop.heeded
+            stop.interrupt("SIGINT received")
+
+    with pytest.raises(KeyboardInterrupt, match="SIGINT received"):
+        train(SftConfig.model_validate(stopped), note, stop)
+    assert list_whole(open_store(str(tmp_path / "stopped"), StorageConfig())) == [3]
+    assert not stop.heeded and not (tmp_path / "stopped" / "result.json").exists()
+    train_here(stopped)
+    assert read_learned(tmp_path / "stopped") == read_learned(tmp_path / "calm")
 
 
 def test_all_weights_go_on_too(tiny_models: Path, tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def teach(course: Course) -> dict[str, Any]:
 
         job = course.config.train_job(course.turn.uri)
         course.note("the candidate is trained")
-        result = train(job, course.note)
+        result = train(job, course.note, course.stop)
         adapter = f"{job.output.uri}/{result['learned']}"
         return {
             "training": job.output.uri,
