@@ -202,9 +202,10 @@ def test_gradients_of_shares_add_up(folder: Path, tmp_path: Path) -> None:
         return found
 
     one, two = find_gradients(slice(None)), find_gradients(slice(0, None, 2), slice(1, None, 2))
-    assert max(float(gradient.abs().max()) for gradient in one) > 1e-3
+    largest = max(float(gradient.abs().max()) for gradient in one)
+    assert largest > 1e-4  # how large hangs on what the place of the training had it draw
     for whole, sum_ in zip(one, two, strict=True):
-        torch.testing.assert_close(whole, sum_, rtol=0, atol=1e-5)
+        torch.testing.assert_close(whole, sum_, rtol=0, atol=min(1e-5, 1e-3 * largest))
 
 
 def test_judge_in_the_loop_sentinel_and_validation(folder: Path, tmp_path: Path) -> None:
