@@ -79,7 +79,8 @@ def _reward(course: Course, files: Iteration) -> dict[str, Any]:
     source = course.records.write(places, course.store, files.folder)
     adapter = files.find_policy(config.model.adapter)
     job = config.edit_job(source, files.locate_runs("rollouts"), adapter)
-    course.note(f"iteration {files.number + 1}: {config.records:,} records, {job.rollouts} rollouts of each")
+    each = "a trajectory" if job.rollouts == 1 else f"{job.rollouts} rollouts"
+    course.note(f"iteration {files.number + 1}: {config.records:,} records, {each} of each")
     summary = launch.run(job, stop=course.stop)
     scores: dict[tuple[str, int], Scored] = {}
     figures: dict[str, Any] = {"rejected": summary.rejected}
