@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import importlib.util
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +13,7 @@ from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.lease import lease
 from mira_batch.runtime.training import run_training
 from mira_batch.storage.stores import check_create_only, open_store
-from mira_batch.train.record import claim_output, read_result
+from mira_batch.train.record import claim_output, give_way, read_result
 from mira_batch.train.samples import check_splits_apart, find_samples
 from mira_batch.train.sft import plan_order, train_policy
 
@@ -52,10 +51,5 @@ def train(config: SftConfig, note: Callable[[str], None], stop: StopRequest | No
     settings = config.model_dump(mode="json", exclude_unset=True)
     # On Ray a signal ends the workers; they go on from the newest checkpoint.
     function = partial(train_policy, stop=stop) if config.backend == "inline" else train_policy
-    with lease(store, _end, note):
+    with lease(store, give_way, note):
         return run_training(function, settings, config.workers, config.backend, note)
-
-
-def _end(other: str) -> None:
-    """Another driver thought this one dead, and took the training over: it was asleep for long, say."""
-    _thread.interrupt_main()

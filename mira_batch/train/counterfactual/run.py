@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import _thread
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -45,7 +44,7 @@ from mira_batch.train.counterfactual.steps import (
 )
 from mira_batch.train.counterfactual.trajectories import Chosen, choose_trajectories
 from mira_batch.train.grpo.rollouts import read_scores
-from mira_batch.train.record import claim, put_once
+from mira_batch.train.record import claim, give_way, put_once
 
 ABOUT = "counterfactual.json"
 _LISTED = 100
@@ -88,7 +87,7 @@ def find_values(
     base = _read_base(config)
     store = open_store(config.output.uri, config.storage)
     check_create_only(store)
-    with lease(store, _end, note):
+    with lease(store, give_way, note):
         if (done := store.get(RESULT_FILE)) is not None:
             found = json.loads(done)
             _claim(store, config, base, {})
@@ -202,8 +201,3 @@ def _count(rows: list[dict[str, Any]], planned: Plan) -> dict[str, Any]:
         "with_drop_effect": sum(row["drop_effect"] is not None for row in rows),
         "plan": planned.dump(),
     }
-
-
-def _end(other: str) -> None:
-    """Another driver thought this one dead, and took over: it was asleep for long, say."""
-    _thread.interrupt_main()

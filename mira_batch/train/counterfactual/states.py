@@ -15,8 +15,10 @@ from mira_batch.config.edit import InputConfig
 from mira_batch.config.shared import Columns, StorageConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.storage.counterfactual import LAID, STATES, name_drop, name_end, name_state
+from mira_batch.storage.manifest import OriginalReader
 from mira_batch.storage.run.originals import open_originals
 from mira_batch.storage.stores import Store, open_store
+from mira_batch.train.columns import list_keys, name_columns
 from mira_batch.train.counterfactual.trajectories import Trajectory
 from mira_batch.train.record import put_once
 
@@ -59,8 +61,8 @@ def write_manifests(
         RunConflict: other ones are there.
         StoreError: the run can't be read.
     """
-    source, _ = open_originals(open_store(run, storage, make=False), storage)
-    images = _find_images(trajectories, run, store, storage)
+    source, originals = open_originals(open_store(run, storage, make=False), storage)
+    images = _find_images(trajectories, originals, store)
     columns = _name_columns(trajectories)
     rows = {STATES: list_states(trajectories), LAID: list_laid(trajectories, drops)}
     found = {}
@@ -90,10 +92,9 @@ def write_manifests(
 
 
 def _find_images(
-    trajectories: Sequence[Trajectory], run: str, store: Store, storage: StorageConfig
+    trajectories: Sequence[Trajectory], originals: OriginalReader, store: Store
 ) -> dict[str, str]:
     """Where the original of each source is; embedded ones are put into a folder of the counterfactual."""
-    _, originals = open_originals(open_store(run, storage, make=False), storage)
     digests = {each.source: each.source_digest for each in trajectories}
     places = {source: source for source in digests if isinstance(originals.find(source), str)}
     embedded = [source for source in digests if source not in places]
@@ -109,17 +110,10 @@ def _find_images(
 
 
 def _name_columns(trajectories: Iterable[Trajectory]) -> Columns:
-    """Names that no metadata has."""
-    taken = {name for each in trajectories for name in json.loads(each.metadata)}
+    taken = list_keys(each.metadata for each in trajectories)
     if "branch" in taken:
         raise ConfigError(
             "run: its records carry a column `branch`, by which states are named; look at a run that doesn't "
             "(input.columns.metadata)"
         )
-    names = {}
-    for name in ("record_id", "image", "instruction"):
-        free = name
-        while free in taken:
-            free = f"_{free}"
-        names[name] = free
-    return Columns(**names)
+    return name_columns(taken)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -44,6 +43,7 @@ from mira_batch.train.flywheel.stages import (
     try_candidate,
     try_current,
 )
+from mira_batch.train.record import give_way
 
 PROMOTED, KEPT, NOTHING_NEW, TOO_FEW, ABANDONED = (
     "promoted", "not promoted", "nothing new", "too few samples", "abandoned",
@@ -74,7 +74,7 @@ def turn(
     store, place = (open_store(uri, config.storage) for uri in (config.output.uri, config.place))
     for each in (store, place):
         check_create_only(each)
-    with lease(store, _end, note):
+    with lease(store, give_way, note):
         open_turn = find_open(store)
         current = None if open_turn is not None else _find_current(config, place)
         begun = begin_turn(store, config.settings(), current or {}, open_turn)
@@ -205,7 +205,7 @@ def abandon(config: FlywheelConfig, why: str) -> dict[str, Any]:
         RunConflict: no turn is open, or a flywheel is at work on it.
     """
     store = _open_output(config)
-    with lease(store, _end, lambda _: None):
+    with lease(store, give_way, lambda _: None):
         if (open_turn := find_open(store)) is None:
             raise RunConflict(f"{store.uri}: no turn is open, so there is none to end")
         return close_turn(open_turn, ABANDONED, why)
@@ -237,8 +237,3 @@ def _open_output(config: FlywheelConfig) -> Store:
     if not is_remote(uri) and not os.path.isdir(uri):
         raise ConfigError(f"output.uri: {uri}: there is no such directory, so no turn was begun there")
     return open_store(uri, config.storage, make=False)
-
-
-def _end(other: str) -> None:
-    """Another driver thought this one dead, and took the turn over: it was asleep for long, say."""
-    _thread.interrupt_main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -216,8 +215,6 @@ def teach(course: Course) -> dict[str, Any]:
     """
 
     def make() -> dict[str, Any]:
-        if importlib.util.find_spec("trl") is None:
-            raise ConfigError("a training needs the package trl: pip install 'mira-batch[train]'")
         from mira_batch.train.run import train
 
         job = course.config.train_job(course.turn.uri)

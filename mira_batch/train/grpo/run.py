@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from mira_batch.train.grpo.iteration import Course, run_iteration
 from mira_batch.train.grpo.record import METRICS, RESULT, SETTINGS, Iteration
 from mira_batch.train.grpo.slices import RecordList
 from mira_batch.train.grpo.validation import is_due, validate
-from mira_batch.train.record import claim, put_once
+from mira_batch.train.record import claim, give_way, put_once
 
 
 def train(config: GrpoConfig, note: Callable[[str], None], stop: StopRequest | None = None) -> dict[str, Any]:
@@ -54,7 +53,7 @@ def train(config: GrpoConfig, note: Callable[[str], None], stop: StopRequest | N
             )
         note(f"complete already: {store.locate('adapter')}")
         return found
-    with lease(store, _end, note):
+    with lease(store, give_way, note):
         records = RecordList(config.edit.input, config.storage, config.output.uri)
         if records.count < config.records:
             raise ConfigError(
@@ -120,8 +119,3 @@ def _copy_adapter(store: Store, iteration: int) -> None:
     folder = f"{Iteration(store, iteration).folder}/adapter"
     for entry in store.list(folder):
         put_once(store, f"adapter/{entry.key.rpartition('/')[2]}", store.get(entry.key) or b"")
-
-
-def _end(other: str) -> None:
-    """Another driver thought this one dead, and took the training over: it was asleep for long, say."""
-    _thread.interrupt_main()

@@ -23,6 +23,7 @@ from mira_batch.core.identity import content_hash
 from mira_batch.storage.manifest import Embedded, OriginalReader, Record, find_manifest, read_split
 from mira_batch.storage.schema import IMAGE
 from mira_batch.storage.stores import Store
+from mira_batch.train.columns import list_keys, name_columns
 from mira_batch.train.grpo.states import AskedState
 
 
@@ -101,7 +102,7 @@ class RecordList:
         if key is None or not store.exists(columns_key):
             records = read()
             images = self._read_embedded(records)
-            columns = _name_columns(records)
+            columns = name_columns(list_keys(record.metadata for record in records))
             rows = [_make_row(record, columns, images) for record in records]
             key = names["parquet" if images else "jsonl"]
             store.create(columns_key, json.dumps(columns.model_dump(mode="json")).encode())
@@ -137,17 +138,6 @@ def _begin(record: Record, state: AskedState) -> Record:
         )
     branch = {"work_id": state.work_id, "steps": state.steps}
     return replace(record, record_id=state.name, metadata=json.dumps(metadata | {"branch": branch}))
-
-
-def _name_columns(records: Sequence[Record]) -> Columns:
-    """Names that no metadata has."""
-    taken = {name for record in records for name in json.loads(record.metadata)}
-    names = {}
-    for name in ("record_id", "image", "instruction"):
-        while name in taken:
-            name = f"_{name}"
-        names[name.lstrip("_")] = name
-    return Columns(**names)
 
 
 def _make_row(record: Record, columns: Columns, images: dict[str, bytes]) -> dict[str, Any]:
