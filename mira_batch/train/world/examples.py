@@ -12,7 +12,7 @@ from mira_batch.train.world.questions import COMPARE, ask_where, change_scene, t
 from mira_batch.train.world.scenes import Scene, Thing, World
 from mira_batch.train.world.tasks import Split, find_split
 
-_AT_ONCE = 16
+AT_ONCE = 16
 """Batches that are drawn together, and sorted by length."""
 _CAPTIONS = (0.7, 0.15)
 """Share of captions among the examples, at the beginning and at the end."""
@@ -55,7 +55,7 @@ class ExampleBatches:
         if not self._left:
             first, last = _CAPTIONS
             captions = first + (last - first) * gone
-            drawn = [draw_example(self._rng, self._world, captions) for _ in range(_AT_ONCE * self._size)]
+            drawn = [draw_example(self._rng, self._world, captions) for _ in range(AT_ONCE * self._size)]
             drawn.sort(key=_measure)
             self._left = [drawn[at : at + self._size] for at in range(0, len(drawn), self._size)]
             self._rng.shuffle(self._left)

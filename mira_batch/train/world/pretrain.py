@@ -14,16 +14,16 @@ import math
 import os
 import random
 import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mira_batch.core.errors import ConfigError
 from mira_batch.train.world.captions import ASK, NOTHING, CaptionScore, score_captions
+from mira_batch.train.world.checkpoint import Checkpoint
 from mira_batch.train.world.encode import IGNORED, Encoder
-from mira_batch.train.world.examples import ExampleBatches, count_most, draw_varied
+from mira_batch.train.world.examples import AT_ONCE, Example, ExampleBatches, count_most, draw_varied
 from mira_batch.train.world.model import build_base, check_vacant, save_base
 from mira_batch.train.world.scenes import SIDES, SMALL, Scene, World
 from mira_batch.train.world.tasks import Split
@@ -31,8 +31,8 @@ from mira_batch.train.world.tasks import Split
 if TYPE_CHECKING:
     from torch import Tensor
 
-_ALIGNED = 0.2
-"""Share of the budget that goes to the vision tower alone."""
+_ALIGNED = 0.1
+"""Share of the steps that go to the vision tower alone."""
 _BATCH = 16
 """Examples of a step. Small, since a core computes no more of them in a second in larger ones."""
 _MOST_WORDS = 16
@@ -41,8 +41,10 @@ _VISION_RATE, _RATE = 2e-3, 1e-3
 """Learning rates."""
 _NOTED = 100
 """Steps between lines of progress."""
+_KEPT = 10 * AT_ONCE
+"""Steps between checkpoints. A multiple of the batches that are drawn at once: none is left over then."""
 _WARM_UP = 0.05
-"""Share of a budget until a rate is reached."""
+"""Share of the steps until a rate is reached."""
 _AROUND = 0.5
 """Weight of a neighbour in an image token's target."""
 
@@ -57,7 +59,6 @@ class Pretrained:
     """Mean squared error of the vision tower's targets at its end, over their variance."""
     loss: float
     """Of the last questions, in nats a token."""
-    seconds: float
     captions: CaptionScore
     """Of held-out scenes."""
 
@@ -66,42 +67,39 @@ def pretrain_base(
     directory: Path,
     seed: int = 0,
     *,
-    steps: int | None = None,
-    minutes: float | None = None,
+    steps: int,
     world: World = SMALL,
     note: Callable[[str], None] | None = None,
 ) -> Pretrained:
     """Build a model, pretrain it, and write it as `save_pretrained` does; what came of it.
 
-    Of so many steps the same seed gives the same weights, on the same machine with one thread; in so many
-    minutes a machine makes more or fewer steps.
+    The same seed gives the same weights, on the same machine with one thread. Where a process was killed, the
+    next goes on from its last checkpoint, which lies beside the directory until the directory is there.
 
     Args:
         directory: where it goes; it must be new or empty, and appears when it is whole.
         seed: of the weights and of what is drawn.
-        steps: of the optimizer; or
-        minutes: that it may take.
+        steps: of the optimizer, of both parts.
         world: what it is to see.
         note: told how it goes, for people.
 
     Raises:
-        ConfigError: there is something in the directory, or not one of `steps` and `minutes` is given.
+        ConfigError: there is something in the directory, there are fewer than two steps, or the checkpoint
+            beside it is of another pretraining.
     """
-    if (steps is None) == (minutes is None) or (steps or minutes or 0) <= 0:
-        raise ConfigError("pretraining takes a number of steps or of minutes, one of them, above 0")
+    if steps < 2:
+        raise ConfigError(f"pretraining takes 2 steps at least, one of each part; not {steps}")
     check_vacant(directory)
-    begun = time.monotonic()
+    kept = Checkpoint(directory, {"seed": seed, "steps": steps, "cells": world.size})
+    state = kept.read()
     model, processor = build_base(seed, world)
     encoder = Encoder(processor)
-    rng = random.Random(f"world-pretrain/1 {seed}")
-    first = _Budget(steps and max(1, round(steps * _ALIGNED)), minutes and 60 * minutes * _ALIGNED)
-    aligned, alignment = _align(model, encoder, rng, world, first)
-    if note:
-        note(f"{aligned:,} steps: the vision tower is aligned, with an error of {alignment:.4f}")
-    left = minutes and 60 * minutes - (time.monotonic() - begun)
-    rest = _Budget(steps and max(1, steps - aligned), left and max(left, 1.0))
-    described, loss = _learn_questions(model, encoder, rng, world, rest, note)
-    seconds = time.monotonic() - begun
+    learner = _Learner(model, encoder, world, random.Random(f"world-pretrain/1 {seed}"), note)
+    first = max(1, round(steps * _ALIGNED))
+    alignment = learner.align(first) if state is None else state["alignment"]
+    loss = learner.learn_questions(
+        steps - first, state, lambda state: kept.write(state | {"alignment": alignment})
+    )
     captions = measure_captions(model, encoder, world)
     unfinished = directory.with_name(f"{directory.name}.{os.getpid()}.unfinished")
     try:
@@ -111,7 +109,8 @@ def pretrain_base(
         unfinished.rename(directory)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return Pretrained(aligned + described, alignment, loss, seconds, captions)
+    kept.remove()
+    return Pretrained(steps, alignment, loss, captions)
 
 
 def measure_captions(
@@ -140,69 +139,123 @@ def measure_captions(
     return score_captions(encoder.tokenizer.batch_decode(said, skip_special_tokens=True), scenes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Budget:
-    """What a part of the training may take, by one of the two."""
+class _Descent:
+    """So many steps of AdamW, at a rate that rises and falls as a cosine."""
 
-    steps: int | None
-    seconds: float | None
+    def __init__(self, weights: Sequence[Any], rate: float, steps: int) -> None:
+        import torch
 
-    def spend(self) -> Iterator[float]:
-        """For each step the share of the budget that is gone before it, in [0, 1); for one step at least."""
-        begun, step = time.monotonic(), 0
-        while True:
-            gone = step / self.steps if self.steps else (time.monotonic() - begun) / (self.seconds or 1)
-            if gone >= 1 and step:
-                return
-            yield min(gone, 1.0)
-            step += 1
+        self._weights, self._rate, self._steps = weights, rate, steps
+        self._optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+        self.step = 0
+        self.loss = math.nan
 
+    @property
+    def gone(self) -> float:
+        """Share of the steps that are made."""
+        return self.step / self._steps
 
-def _descend(
-    budget: _Budget,
-    weights: Sequence[Any],
-    rate: float,
-    find_loss: Callable[[float], Tensor],
-    note: Callable[[str], None] | None = None,
-) -> tuple[int, float]:
-    """Make steps of AdamW until the budget is gone, at a rate that rises and falls as a cosine: how many, and
-    the last loss."""
-    import torch
+    def descend(self, loss: Tensor) -> None:
+        """Make one step."""
+        import torch
 
-    optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-    losses = []
-    for gone in budget.spend():
-        risen = min(1.0, (gone + 0.1 * _WARM_UP) / _WARM_UP)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * risen * (0.505 + 0.495 * math.cos(math.pi * gone))
-        loss = find_loss(gone)
-        optimizer.zero_grad()
+        risen = min(1.0, (self.gone + 0.1 * _WARM_UP) / _WARM_UP)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate * risen * (0.505 + 0.495 * math.cos(math.pi * self.gone))
+        self._optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        losses.append(float(loss.detach()))
-        if note and len(losses) % _NOTED == 0:
-            note(f"{len(losses):,} steps, {gone:.0%} of the questions: loss {losses[-1]:.3f}")
-    return len(losses), losses[-1]
+        torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
+        self._optimizer.step()
+        self.loss = float(loss.detach())
+        self.step += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` takes."""
+        return {"optimizer": self._optimizer.state_dict(), "step": self.step, "loss": self.loss}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step, self.loss = state["step"], state["loss"]
 
 
-def _align(
-    model: Any, encoder: Encoder, rng: random.Random, world: World, budget: _Budget
-) -> tuple[int, float]:
-    """Draw each image token to its object's words: steps, and the last error over the targets' variance."""
-    import torch
+@dataclass(frozen=True, slots=True)
+class _Learner:
+    """A model, and what it learns from."""
 
-    targets = _Targets(model.get_input_embeddings().weight.detach(), encoder, world)
+    model: Any
+    encoder: Encoder
+    world: World
+    rng: random.Random
+    note: Callable[[str], None] | None
 
-    def find_loss(gone: float) -> Tensor:
-        scenes = [draw_varied(rng, world, "train") for _ in range(_BATCH)]
-        images = encoder.encode_images(scenes)
-        seen_C_D = model.model.visual(images["pixel_values"], grid_thw=images["image_grid_thw"]).pooler_output
-        wanted_C_D = torch.cat([targets.find(scene) for scene in scenes])
-        return (seen_C_D - wanted_C_D).square().mean() / wanted_C_D.var()
+    def align(self, steps: int) -> float:
+        """Draw each image token to its object's words: the last error over the targets' variance."""
+        import torch
 
-    model.train()
-    return _descend(budget, [*model.model.visual.parameters()], _VISION_RATE, find_loss)
+        tower = self.model.model.visual
+        targets = _Targets(self.model.get_input_embeddings().weight.detach(), self.encoder, self.world)
+        self.model.train()
+        descent = _Descent([*tower.parameters()], _VISION_RATE, steps)
+        while descent.gone < 1:
+            scenes = [draw_varied(self.rng, self.world, "train") for _ in range(_BATCH)]
+            images = self.encoder.encode_images(scenes)
+            seen_C_D = tower(images["pixel_values"], grid_thw=images["image_grid_thw"]).pooler_output
+            wanted_C_D = torch.cat([targets.find(scene) for scene in scenes])
+            descent.descend((seen_C_D - wanted_C_D).square().mean() / wanted_C_D.var())
+        self._note(f"{steps:,} steps: the vision tower is aligned, with an error of {descent.loss:.4f}")
+        return descent.loss
+
+    def learn_questions(
+        self, steps: int, state: dict[str, Any] | None, keep: Callable[[dict[str, Any]], None]
+    ) -> float:
+        """Learn to describe images, to compare two, and to find what is asked for: the last loss.
+
+        Args:
+            steps: how many.
+            state: to go on from.
+            keep: told the state now and then.
+        """
+        model = self.model
+        batches = ExampleBatches(self.rng, self.world, _BATCH)
+        model.train()
+        model.model.visual.requires_grad_(False)
+        descent = _Descent([each for each in model.parameters() if each.requires_grad], _RATE, steps)
+        if state is not None:
+            model.load_state_dict(state["model"])
+            descent.load_state_dict(state["descent"])
+            self.rng.setstate(state["rng"])
+            self._note(f"{descent.step:,} steps of questions are made; on from there")
+        while descent.gone < 1:
+            descent.descend(self._ask(batches.draw(descent.gone)))
+            if descent.step % _NOTED == 0:
+                self._note(
+                    f"{descent.step:,} steps, {descent.gone:.0%} of the questions: loss {descent.loss:.3f}"
+                )
+            if descent.step % _KEPT == 0:
+                keep(
+                    {"model": model.state_dict(), "descent": descent.state_dict(), "rng": self.rng.getstate()}
+                )
+        model.requires_grad_(True)
+        return descent.loss
+
+    def _ask(self, examples: Sequence[Example]) -> Tensor:
+        """The loss of a batch, in nats a token."""
+        import torch
+
+        batch = self.encoder.encode(
+            [one.shown for one in examples],
+            [one.asked for one in examples],
+            [one.answer for one in examples],
+        )
+        labels = batch.pop("labels")[:, 1:]
+        learned = labels != IGNORED
+        states = self.model.model(**batch, use_cache=False).last_hidden_state[:, :-1][learned]
+        return torch.nn.functional.cross_entropy(self.model.lm_head(states), labels[learned])
+
+    def _note(self, text: str) -> None:
+        if self.note:
+            self.note(text)
 
 
 class _Targets:
@@ -234,36 +287,3 @@ class _Targets:
             beside = [self._things[None if cell is None else scene.cells[cell]] for cell in cells]
             own = own + _AROUND * torch.stack(beside) @ turn
         return own
-
-
-def _learn_questions(
-    model: Any,
-    encoder: Encoder,
-    rng: random.Random,
-    world: World,
-    budget: _Budget,
-    note: Callable[[str], None] | None,
-) -> tuple[int, float]:
-    """Learn to describe images, to compare two, and to find what is asked for: steps, and the last loss."""
-    import torch
-
-    batches = ExampleBatches(rng, world, _BATCH)
-
-    def find_loss(gone: float) -> Tensor:
-        some = batches.draw(gone)
-        batch = encoder.encode(
-            [one.shown for one in some], [one.asked for one in some], [one.answer for one in some]
-        )
-        labels = batch.pop("labels")[:, 1:]
-        learned = labels != IGNORED
-        states = model.model(**batch, use_cache=False).last_hidden_state[:, :-1][learned]
-        return torch.nn.functional.cross_entropy(model.lm_head(states), labels[learned])
-
-    model.train()
-    model.model.visual.requires_grad_(False)
-    try:
-        return _descend(
-            budget, [each for each in model.parameters() if each.requires_grad], _RATE, find_loss, note
-        )
-    finally:
-        model.requires_grad_(True)

@@ -112,9 +112,12 @@ def test_without_profile_nothing_is_collected(tmp_path: Path) -> None:
 
 
 def test_calls_that_come_to_nothing_are_told_apart(tmp_path: Path) -> None:
-    faults = [{"records": "*", "does": "out_of_memory", "above_batch": 2}]
-    editor = {"type": "simulated", "service": {"seconds": 0.2}, "max_batch": 8, "faults": faults}
-    _, summary, document = profiled(tmp_path, editor=editor)  # slow, so that more than two wait for it
+    faults = [
+        {"records": "*", "does": "hang", "hang_seconds": 2.0, "times": 1},  # so that more than two wait
+        {"records": "*", "does": "out_of_memory", "above_batch": 2},
+    ]
+    editor = {"type": "simulated", "service": {"seconds": 0.02}, "max_batch": 8, "faults": faults}
+    _, summary, document = profiled(tmp_path, editor=editor)
     assert summary.failed == 0 and summary.total.breakdown["retried"] > 0
     edits = [span["args"]["batch"] for span in spans(document, "model") if span["name"] == "editor"]
     assert 0 in edits and sum(edits) == summary.steps

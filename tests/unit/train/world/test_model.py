@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -164,11 +167,58 @@ def test_pretraining_learns_and_writes_a_whole_model(base: Path, pretrained: tup
     assert [path.name for path in directory.parent.iterdir()] == ["pretrained"]
 
 
-def test_pretraining_takes_steps_or_minutes(tmp_path: Path) -> None:
-    for wrong in ({}, {"steps": 3, "minutes": 1.0}, {"steps": 0}, {"minutes": -1.0}):
-        with pytest.raises(ConfigError, match="one of them, above 0"):
-            pretrain_base(tmp_path / "new", **wrong)  # type: ignore[arg-type]
+def test_pretraining_takes_two_steps_and_a_vacant_place(tmp_path: Path) -> None:
+    for steps in (1, 0, -1):
+        with pytest.raises(ConfigError, match="2 steps at least"):
+            pretrain_base(tmp_path / "new", steps=steps)
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(ConfigError, match="is there already"):
-        pretrain_base(tmp_path, steps=1)
+        pretrain_base(tmp_path, steps=2)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+KILLED = """
+import os, sys, signal
+from pathlib import Path
+import torch
+from mira_batch.train.world import pretrain
+from mira_batch.train.world.checkpoint import Checkpoint
+
+torch.set_num_threads(1)
+pretrain._KEPT = 16
+write = Checkpoint.write
+
+
+def write_and_die(self, state):
+    write(self, state)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if sys.argv[2] == "die":
+    Checkpoint.write = write_and_die
+pretrain.pretrain_base(Path(sys.argv[1]), steps=36, note=print)
+"""
+
+
+def test_a_killed_pretraining_is_gone_on_with_to_the_same_bytes(tmp_path: Path) -> None:
+    def pretrain(name: str, how: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", KILLED, str(tmp_path / name), how]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert pretrain("whole", "live").returncode == 0
+    assert pretrain("killed", "die").returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.glob("killed*")] == ["killed.checkpoint.pt"]
+    with pytest.raises(ConfigError, match="is of a pretraining with .*'steps': 36.* delete it"):
+        pretrain_base(tmp_path / "killed", steps=35)
+    second = pretrain("killed", "die")
+    assert second.returncode == -signal.SIGKILL and "16 steps of questions are made" in second.stdout
+    last = pretrain("killed", "live")
+    assert last.returncode == 0 and "32 steps of questions are made" in last.stdout
+    assert digest(tmp_path / "killed") == digest(tmp_path / "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "killed"}
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "base.checkpoint.pt").write_bytes(b"half a fi")
+    with pytest.raises(ConfigError, match=r"base\.checkpoint\.pt can't be read as a checkpoint .*delete it"):
+        pretrain_base(tmp_path / "base", steps=2)
