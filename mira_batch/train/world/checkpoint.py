@@ -49,6 +49,7 @@ class Checkpoint:
         """
         import torch
 
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self._path.with_name(f"{self._path.name}.{os.getpid()}.unfinished")
         torch.save({"of": self._of, "state": dict(state)}, unfinished)
         unfinished.replace(self._path)

@@ -201,6 +201,8 @@ pretrain.pretrain_base(Path(sys.argv[1]), steps=36, note=print)
 
 
 def test_a_killed_pretraining_is_gone_on_with_to_the_same_bytes(tmp_path: Path) -> None:
+    tmp_path /= "new"  # a folder that isn't there yet
+
     def pretrain(name: str, how: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", KILLED, str(tmp_path / name), how]
         return subprocess.run(command, capture_output=True, text=True, check=False)
