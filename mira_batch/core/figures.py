@@ -32,3 +32,14 @@ def show_dollars(amount: float, decimals: int = 2) -> str:
     """
     figure = show_figure(amount, decimals)
     return f"<${figure[1:]}" if figure.startswith("<") else f"${figure}"
+
+
+def show_clock(seconds: float) -> str:
+    """A length of time as 1:02:03, or 2:03 below an hour.
+
+    Args:
+        seconds: how long.
+    """
+    minutes, whole = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{whole:02d}" if hours else f"{minutes}:{whole:02d}"

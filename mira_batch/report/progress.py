@@ -16,25 +16,24 @@ from rich.table import Table
 from rich.text import Text
 
 from mira_batch.core.costs import split_cost
-from mira_batch.core.figures import show_dollars
-from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
+from mira_batch.core.figures import show_clock, show_dollars
+from mira_batch.core.receipts import RunSummary, WorkerStatus
 from mira_batch.core.text import show_text
 from mira_batch.core.types import UNFINISHED
 from mira_batch.runtime.live import LiveState
+from mira_batch.runtime.standing import Standing
 
 _LINE_SECONDS = 10.0
 
 
-class Terminal(Progress):
+class Terminal(Standing):
     """Shows a run on a console. Use it as a context manager around `run(config, progress)`."""
 
     def __init__(self, console: Console) -> None:
+        super().__init__()
         self._console = console
         self._started = time.monotonic()
         self._rows = 0
-        self._summary: RunSummary | None = None
-        self._executing_since = self._started
-        self._workers: Sequence[WorkerStatus] = ()
         self._last_line = 0.0
         self._live: Live | None = None
 
@@ -55,17 +54,17 @@ class Terminal(Progress):
         self._print_line(f"planning: {rows:,} manifest rows read")
 
     def executing(self, summary: RunSummary) -> None:
-        self._summary, self._executing_since = summary, time.monotonic()
+        super().executing(summary)
         again = f", {summary.already:,} already committed" if summary.already else ""
         self._print_line(f"running {summary.run_id}: {summary.planned:,} records planned{again}", now=True)
 
     def heartbeat(self, workers: Sequence[WorkerStatus]) -> None:
-        self._workers = workers
-        self._print_line(self._describe_status())
+        super().heartbeat(workers)
+        self._print_line(self.describe())
 
     def committed(self, summary: RunSummary) -> None:
-        self._summary = summary
-        self._print_line(self._describe_status())
+        super().committed(summary)
+        self._print_line(self.describe())
 
     def note(self, text: str) -> None:
         self._console.print(Text(show_text(text), "yellow"))
@@ -76,66 +75,9 @@ class Terminal(Progress):
             self._last_line = time.monotonic()
             self._console.print(show_text(text), highlight=False, markup=False)
 
-    @property
-    def _done(self) -> int:
-        """Records that ended, committed or in a shard still open."""
-        committed = self._summary.committed if self._summary else 0
-        planned = self._summary.planned if self._summary else 0
-        return min(planned, committed + sum(worker.ended.records for worker in self._workers))
-
-    def _describe_status(self) -> str:
-        summary = self._summary
-        if summary is None:
-            return "starting"
-        done = f"{self._done:,} of {summary.planned:,} records"
-        if summary.complete:
-            unfinished = f", {summary.unfinished:,} unfinished" if summary.unfinished else ""
-            return f"{done}{unfinished}, {summary.failed:,} failed"
-        if not self._workers:
-            return f"{done}; workers are starting and loading their models"
-        workers = f"{len(self._workers)} worker{'' if len(self._workers) == 1 else 's'}"
-        in_flight = sum(len(worker.in_flight) for worker in self._workers)
-        steps = max(summary.steps, sum(worker.steps for worker in self._workers))
-        if any(worker.stopping for worker in self._workers):
-            return f"{done}; finishing {in_flight} steps in hand"
-        parts = [
-            done,
-            *self._describe_unfinished(summary),
-            self._describe_failed(summary),
-            f"{in_flight} in flight on {workers}",
-            f"{steps:,} edits",
-        ]
-        if smaller := sum(worker.out_of_memory for worker in self._workers):
-            parts.append(f"{smaller:,} batches out of memory, tried again smaller")
-        if remaining := self._estimate_remaining():
-            parts.append(f"{remaining} left")
-        return ", ".join(parts)
-
-    def _describe_unfinished(self, summary: RunSummary) -> list[str]:
-        """Unfinished records so far, if any, those of open shards included."""
-        count = summary.unfinished + sum(worker.ended.unfinished for worker in self._workers)
-        return [f"{count:,} unfinished"] if count else []
-
-    def _describe_failed(self, summary: RunSummary) -> str:
-        """Failed records so far, by kind, those of open shards included."""
-        kinds = Counter(summary.errors)
-        for worker in self._workers:
-            kinds.update(worker.ended.errors)
-        most = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common(3))
-        return f"{kinds.total():,} failed" + (f" ({most})" if most else "")
-
-    def _estimate_remaining(self) -> str:
-        """Time left at the pace of this call; empty until there is a pace."""
-        assert self._summary is not None
-        here = self._done - self._summary.already
-        elapsed = time.monotonic() - self._executing_since
-        if here < 8 or elapsed < 3:
-            return ""
-        return _format_clock((self._summary.planned - self._done) * elapsed / here)
-
     def __rich__(self) -> RenderableType:
-        elapsed = _format_clock(time.monotonic() - self._started)
-        summary = self._summary
+        elapsed = show_clock(time.monotonic() - self._started)
+        summary = self.summary
         if summary is None:
             what = (
                 f"planning  {self._rows:,} rows read"
@@ -144,10 +86,10 @@ class Terminal(Progress):
             )
             return Text.assemble(("● ", "cyan"), what, (f"   {elapsed}", "dim"))
         grid = Table.grid(padding=(0, 2))
-        bar = ProgressBar(total=max(1, summary.planned), completed=self._done, width=40)
-        share = 100 * self._done / max(1, summary.planned)
+        bar = ProgressBar(total=max(1, summary.planned), completed=self.done, width=40)
+        share = 100 * self.done / max(1, summary.planned)
         grid.add_row(Text(summary.run_id, "bold"), bar, f"{share:3.0f} %", Text(elapsed, "dim"))
-        return Group(grid, Text("  " + show_text(self._describe_status()), "dim"))
+        return Group(grid, Text("  " + show_text(self.describe()), "dim"))
 
 
 def live_table(state: LiveState) -> RenderableType:
@@ -179,19 +121,13 @@ def describe_live(state: LiveState) -> str:
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in Counter(state.errors).most_common(3))
     parts = [f"{state.done:,} of {state.planned:,} records", f"{60 * state.rate:,.1f} a minute"]
     if state.eta is not None:
-        parts.append(f"{_format_clock(state.eta)} left")
+        parts.append(f"{show_clock(state.eta)} left")
     parts.append(f"{failed:,} failed{f' ({kinds})' if kinds else ''}")
     if state.editor_busy is not None:
         parts.append(f"editor busy {100 * state.editor_busy:.0f} %")
     if state.cost:
         parts.append(show_dollars(state.cost))
     return ", ".join([*parts, f"{len(state.workers)} workers"])
-
-
-def _format_clock(seconds: float) -> str:
-    minutes, whole = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{whole:02d}" if hours else f"{minutes}:{whole:02d}"
 
 
 def summary_table(summary: RunSummary, report: str = "") -> Table:
@@ -241,7 +177,7 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
         table.add_row("restarts", f"{summary.restarts:,} shards begun again after their worker ended")
     pace = f", {60 * here / summary.wall:,.0f} records a minute" if here and summary.wall else ""
     if summary.wall:
-        table.add_row("time", f"{_format_clock(summary.wall)}{pace}")
+        table.add_row("time", f"{show_clock(summary.wall)}{pace}")
     if summary.driver:
         table.add_row("driver", Text(show_text(summary.driver)))
     if summary.committed:

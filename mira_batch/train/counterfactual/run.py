@@ -25,6 +25,7 @@ from mira_batch.core.errors import ConfigError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.lease import lease
+from mira_batch.runtime.standing import NotedProgress
 from mira_batch.storage.counterfactual import LAID, RESULT_FILE, STATES, STEPS_FILE, VALUED_STEPS
 from mira_batch.storage.run.calls import read_last_config
 from mira_batch.storage.run.layout import read_edit_run
@@ -144,9 +145,11 @@ class _Call:
         words = {STATES: "the policy goes on from each state", LAID: "edits are laid down"}[name]
         run, scores = store.locate(f"{name}/run"), store.locate(f"{name}-scores/run")
         self.note(f"{words}: {run}")
-        launch.run(config.edit_job(self.base, source, store.locate(name), number), stop=self.stop)
+        job = config.edit_job(self.base, source, store.locate(name), number)
+        launch.run(job, NotedProgress(self.note), self.stop)
         self.note(f"the ends of that are judged: {scores}")
-        launch.run(config.judge_job(run, store.locate(f"{name}-scores")), stop=self.stop)
+        judging = config.judge_job(run, store.locate(f"{name}-scores"))
+        launch.run(judging, NotedProgress(self.note), self.stop)
         found, _ = read_scores(scores, config.storage)
         return read_ends(run, found, number, config.storage)
 

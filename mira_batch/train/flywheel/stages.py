@@ -16,6 +16,7 @@ from mira_batch.core.stop_request import StopRequest
 from mira_batch.evaluate.compare import Comparison, compare
 from mira_batch.evaluate.gate import parse_gate
 from mira_batch.evaluate.scores import Scores, read_scores
+from mira_batch.runtime.standing import NotedProgress
 from mira_batch.storage import schema
 from mira_batch.storage.run.history import read_columns
 from mira_batch.storage.run.layout import read_run
@@ -127,10 +128,10 @@ def try_candidate(course: Course, adapter: str) -> dict[str, Any]:
 
 def _try(course: Course, adapter: str | None) -> dict[str, Any]:
     config = course.config
-    run = launch.run(config.edit_job(adapter), stop=course.stop)
+    run = launch.run(config.edit_job(adapter), NotedProgress(course.note), course.stop)
     if run.unread:
         raise StoreError(f"{run.run}: results can't be read; `mira-batch verify {run.run}` names them")
-    judged = launch.run(config.evaluate_job(run.run), stop=course.stop)
+    judged = launch.run(config.evaluate_job(run.run), NotedProgress(course.note), course.stop)
     about = read_run(open_store(run.run, config.storage, make=False))
     return {
         "run": run.run,

@@ -15,6 +15,7 @@ from mira_batch.config.models import JudgeConfig
 from mira_batch.core.errors import UserError
 from mira_batch.core.prompt import prompt_version
 from mira_batch.core.stop_request import StopRequest
+from mira_batch.runtime.standing import NotedProgress
 from mira_batch.runtime.training import run_training
 from mira_batch.storage.stores import Store
 from mira_batch.train.grpo.groups import credit_rollouts, describe_groups, draw_records
@@ -39,7 +40,7 @@ class Course:
 
     def judge(self, judge: JudgeConfig, run: str, output: str, canaries: int = 0) -> str:
         """Have a run judged; the directory of the evaluation."""
-        launch.run(self.config.judge_job(judge, run, output, canaries), stop=self.stop)
+        launch.run(self.config.judge_job(judge, run, output, canaries), NotedProgress(self.note), self.stop)
         return f"{output}/run"
 
 
@@ -81,7 +82,7 @@ def _reward(course: Course, files: Iteration) -> dict[str, Any]:
     job = config.edit_job(source, files.locate_runs("rollouts"), adapter)
     each = "a trajectory" if job.rollouts == 1 else f"{job.rollouts} rollouts"
     course.note(f"iteration {files.number + 1}: {config.records:,} records, {each} of each")
-    summary = launch.run(job, stop=course.stop)
+    summary = launch.run(job, NotedProgress(course.note), course.stop)
     scores: dict[tuple[str, int], Scored] = {}
     figures: dict[str, Any] = {"rejected": summary.rejected}
     if config.credit == "step":
@@ -129,7 +130,9 @@ def _propose(course: Course, files: Iteration, places: Sequence[int], adapter: s
         f"{config.rollouts} proposals at each"
     )
     summary = launch.run(
-        config.proposals_job(source, files.locate_runs("proposals"), adapter), stop=course.stop
+        config.proposals_job(source, files.locate_runs("proposals"), adapter),
+        NotedProgress(course.note),
+        course.stop,
     )
     return {
         "states": len(chosen),

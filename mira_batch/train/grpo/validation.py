@@ -11,6 +11,7 @@ from mira_batch import launch
 from mira_batch.core.errors import UserError
 from mira_batch.core.prompt import prompt_version
 from mira_batch.core.types import ErrorKind, Status
+from mira_batch.runtime.standing import NotedProgress
 from mira_batch.train.grpo.iteration import Course
 from mira_batch.train.grpo.record import Iteration
 from mira_batch.train.grpo.rollouts import read_rollouts, read_scores
@@ -46,7 +47,8 @@ def validate(course: Course, done: int) -> dict[str, Any]:
     adapter = Iteration(store, done).find_policy(config.model.adapter)
     course.note(f"validation after {done} iterations")
     output = store.locate(f"{folder}/records")
-    launch.run(config.validation_job(config.validation.input, output, adapter), stop=course.stop)
+    job = config.validation_job(config.validation.input, output, adapter)
+    launch.run(job, NotedProgress(course.note), course.stop)
     records = read_rollouts(f"{output}/run", prompt_version(config.prompt.form), config.storage)
     judge = config.sentinel.judge if config.sentinel else config.rewards.judge
     if judge is None:
