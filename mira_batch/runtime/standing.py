@@ -23,12 +23,15 @@ class Standing(Progress):
         self._executing_since = time.monotonic()
 
     def executing(self, summary: RunSummary) -> None:
+        """Keep it, and the time from which its pace is counted."""
         self.summary, self._executing_since = summary, time.monotonic()
 
     def heartbeat(self, workers: Sequence[WorkerStatus]) -> None:
+        """Keep it."""
         self.workers = workers
 
     def committed(self, summary: RunSummary) -> None:
+        """Keep it."""
         self.summary = summary
 
     @property
@@ -103,10 +106,12 @@ class NotedProgress(Standing):
         self._last = time.monotonic()
 
     def heartbeat(self, workers: Sequence[WorkerStatus]) -> None:
+        """Keep it, and say so where it is time."""
         super().heartbeat(workers)
         if time.monotonic() - self._last >= _QUIET:
             self._last = time.monotonic()
             self._note(self.describe())
 
     def note(self, text: str) -> None:
+        """Pass it on at once."""
         self._note(text)
