@@ -21,9 +21,9 @@ from mira_batch.config.models.simulated import (
     SimulatedPolicyConfig,
     StepCounts,
 )
-from mira_batch.core.pixels import encode_png
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
 from mira_batch.core.types import EditTask, LoggedStep
+from mira_batch.imaging import encode_png
 from mira_batch.models.simulated import SimulatedEditor, SimulatedJudge, SimulatedPolicy, step_count
 from mira_batch.storage.run.steplog import ShardLog
 

@@ -21,9 +21,9 @@ from benchmarks.models import NotingEditor, NotingPolicy
 from mira_batch.config.edit import InputConfig
 from mira_batch.core.actions import parse_action
 from mira_batch.core.identity import seed
-from mira_batch.core.pixels import encode_png
 from mira_batch.core.ports import EditRequest, PolicyRequest
 from mira_batch.core.types import Edit, Frame, Step
+from mira_batch.imaging import encode_png
 from mira_batch.storage.images import decode
 
 Row = dict[str, Any]

@@ -8,7 +8,7 @@ from mira_batch.config.shared import ManifestConfig
 from mira_batch.construct.demonstration import Picture
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import frame_of
-from mira_batch.core.pixels import encode_png
+from mira_batch.imaging import encode_png
 from mira_batch.storage.images import decode, open_image
 
 _PLAIN = ("JPEG", "PNG", "WEBP")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 MOST_PIXELS = 89_478_485
@@ -24,10 +23,3 @@ def read_only_view(image: Any) -> Any:
 def has_alpha(image: Any) -> bool:
     """Whether a `PIL.Image.Image` of any mode may have transparent pixels: palettes may, too."""
     return image.has_transparency_data
-
-
-def encode_png(image: Any) -> bytes:
-    """A `PIL.Image.Image` as PNG. Level 1 takes a third of the default's time, for few bytes more."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()

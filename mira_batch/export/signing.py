@@ -16,8 +16,8 @@ from mira_batch.config.export import ExportConfig, SigningConfig
 from mira_batch.config.shared import ManifestConfig
 from mira_batch.core.errors import ConfigError, RecordError, StoreError
 from mira_batch.core.identity import frame_of
-from mira_batch.core.pixels import encode_png
 from mira_batch.core.source_type import ENHANCED, GENERATIVE
+from mira_batch.imaging import encode_png
 from mira_batch.marks import SignedEdit, SignedSource, SigningKey, read_key, sign_image
 from mira_batch.models.imports import import_foreign
 from mira_batch.storage import images, schema

@@ -9,9 +9,8 @@ from PIL import Image
 
 from mira_batch.config.output import ImageOutput
 from mira_batch.core.errors import RecordError
-from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import ErrorKind
-from mira_batch.imaging import SRGB
+from mira_batch.imaging import SRGB, encode_png
 from mira_batch.marks import Labels, label_png
 
 _NONE = Labels()

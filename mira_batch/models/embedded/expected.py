@@ -10,6 +10,7 @@ from mira_batch.core.identity import frame_of
 from mira_batch.core.types import ErrorKind, Frame
 from mira_batch.models.embedded.grammar.parse import InstructionUnclear, parse
 from mira_batch.models.embedded.operations.operation import NotForThisImage, Operation
+from mira_batch.models.embedded.worked_out import WorkedOut
 
 REMEMBERED = 4_096
 """Records whose digests are kept; a few hundred bytes each."""
@@ -18,7 +19,12 @@ REMEMBERED = 4_096
 class Expected:
     """The digests of the image after the first k edits, worked out once per record."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: WorkedOut | None = None) -> None:
+        """
+        Args:
+            keep: takes the images for an editor that is to make them next.
+        """
+        self._keep = keep
         self._digests: OrderedDict[tuple[str, str], tuple[str, ...]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -47,6 +53,8 @@ class Expected:
                     image = operation.apply(image)
                 except NotForThisImage as error:
                     raise RecordError(ErrorKind.instruction_unclear, str(error)) from error
+            if self._keep is not None:
+                self._keep.keep(digests[-1], operation, image)
             digests.append(frame_of(image).digest)
         with self._lock:
             self._digests[key] = tuple(digests)

@@ -18,12 +18,13 @@ from mira_batch.core.source_type import ENHANCED
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.embedded.grammar import parse as grammar
 from mira_batch.models.embedded.operations.operation import NotForThisImage
+from mira_batch.models.embedded.worked_out import WORKED_OUT
 
 _RESTORE = re.compile(rf"\s*{grammar.RESTORE}\s*(?:[.,;]\s*|$)", re.IGNORECASE)
 
 
 class PillowEditor:
-    """Implements `core.ports.Editor`. Holds nothing, so any number of threads may share one."""
+    """Implements `core.ports.Editor`. Holds nothing of its own, so any number of threads may share one."""
 
     source_type = ENHANCED
 
@@ -60,6 +61,10 @@ def _edit(request: EditRequest) -> Image:
     rest = request.instruction[restore.end() :] if restore else request.instruction
     if restore:
         image = request.original.pixels.copy()
-    for operation in grammar.parse(rest) if rest or not restore else ():
+    operations = grammar.parse(rest) if rest or not restore else ()
+    if len(operations) == 1 and not restore:
+        there = WORKED_OUT.take(request.image.digest, operations[0])
+        return operations[0].apply(image) if there is None else there
+    for operation in operations:
         image = operation.apply(image)
     return image

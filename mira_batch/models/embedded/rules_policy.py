@@ -17,13 +17,14 @@ from mira_batch.core.types import Edit, Step, StopAction
 from mira_batch.models.embedded.expected import Expected
 from mira_batch.models.embedded.grammar import parse as grammar
 from mira_batch.models.embedded.operations.operation import Operation
+from mira_batch.models.embedded.worked_out import WORKED_OUT
 
 
 class RulesPolicy:
     """Implements `core.ports.Policy`. Answers depend on the request alone; the memory only saves work."""
 
     def __init__(self) -> None:
-        self._expected = Expected()
+        self._expected = Expected(keep=WORKED_OUT)
 
     @property
     def identity(self) -> str:

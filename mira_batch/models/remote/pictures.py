@@ -11,8 +11,8 @@ from PIL import Image, UnidentifiedImageError
 
 from mira_batch.core.errors import RecordError, describe
 from mira_batch.core.foreign import name_content
-from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import ErrorKind
+from mira_batch.imaging import encode_png
 
 _SAME_ASPECT = 0.02
 """Endpoints round sizes to multiples of 16 or 64: shapes that differ by less than this are the same."""

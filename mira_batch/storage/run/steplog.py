@@ -23,9 +23,10 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from mira_batch.core.identity import content_hash, frame_of
-from mira_batch.core.pixels import encode_png, read_only_view
+from mira_batch.core.pixels import read_only_view
 from mira_batch.core.types import EditTask, LoggedStep, Step
 from mira_batch.core.usage import Usage
+from mira_batch.imaging import encode_png
 from mira_batch.storage import schema
 from mira_batch.storage.run.layout import state_prefix
 from mira_batch.storage.run.steprows import dump_candidate, dump_fields, read_answer, read_candidate

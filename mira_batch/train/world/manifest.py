@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mira_batch.core.errors import ManifestError
-from mira_batch.core.pixels import encode_png
+from mira_batch.imaging import encode_png
 from mira_batch.storage.schema import IMAGE, add_features
 from mira_batch.train.world.scenes import render
 from mira_batch.train.world.tasks import Task

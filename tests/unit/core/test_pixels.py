@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import io
-
 import pytest
 from PIL import Image
 
-from mira_batch.core.pixels import encode_png, has_alpha
+from mira_batch.core.pixels import has_alpha
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "RGBa", "La"])
@@ -19,12 +17,3 @@ def test_other_modes_have_alpha_only_by_a_transparent_colour(mode: str) -> None:
     assert not has_alpha(image)
     image.info["transparency"] = 0
     assert has_alpha(image)
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_png_keeps_every_pixel(mode: str) -> None:
-    image = Image.linear_gradient("L").convert(mode)
-    if mode == "RGBA":
-        image.putalpha(Image.radial_gradient("L"))
-    again = Image.open(io.BytesIO(encode_png(image)))
-    assert (again.format, again.mode, again.tobytes()) == ("PNG", mode, image.tobytes())

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mira_batch import load_config
-from mira_batch.core.pixels import encode_png
+from mira_batch.imaging import encode_png
 from mira_batch.launch import make_job
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.preflight import Finding, validate

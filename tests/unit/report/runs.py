@@ -11,7 +11,6 @@ from PIL import Image
 
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.identity import content_hash, frame_of
-from mira_batch.core.pixels import encode_png
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.types import (
     ErrorKind,
@@ -24,6 +23,7 @@ from mira_batch.core.types import (
 )
 from mira_batch.core.usage import Usage
 from mira_batch.edit.rows import make_result_row
+from mira_batch.imaging import encode_png
 from mira_batch.report.write import Form, write_report
 from mira_batch.storage import schema
 from mira_batch.storage.manifest.listing import list_files

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import (
     ErrorKind,
     Failure,
     Step,
 )
+from mira_batch.imaging import encode_png
 from mira_batch.storage import schema
 from tests.unit.report.parse import colours, labels, picture
 from tests.unit.report.runs import BLUE, GREEN, RED, Run, painted, row

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mira_batch.config.edit import OutputConfig
 from mira_batch.core.errors import RecordError
-from mira_batch.core.pixels import encode_png
+from mira_batch.imaging import encode_png
 from mira_batch.storage.encoding import encode
 from tests.support.pictures import corners
 from tests.unit.storage.decoded import same, shown

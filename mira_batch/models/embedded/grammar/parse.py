@@ -11,6 +11,8 @@ be a wrong edit that nobody notices.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from mira_batch.models.embedded.grammar.lexer import find_polite, read_tokens
 from mira_batch.models.embedded.grammar.normal import normalise
 from mira_batch.models.embedded.grammar.reader import Reader
@@ -31,6 +33,7 @@ MAX_INSTRUCTION = 4_000
 MAX_EDITS = 64
 
 
+@lru_cache(maxsize=4_096)  # the policy asks about a record's instruction at each of its steps
 def parse(instruction: str) -> tuple[Operation, ...]:
     """The operations of an instruction, in order; at least one.
 

@@ -18,8 +18,8 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.answers import PolicyAnswer
 from mira_batch.core.identity import content_hash, frame_of
 from mira_batch.core.judgement import Axis, Judgement
-from mira_batch.core.pixels import encode_png
 from mira_batch.core.types import Candidate, EditTask, LoggedStep, Step
+from mira_batch.imaging import encode_png
 from mira_batch.storage import schema
 from mira_batch.storage.run.steplog import ShardLog, pack, unpack
 from mira_batch.storage.run.steprows import make_candidate_rows, make_step_row, read_candidates

@@ -14,7 +14,7 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.core.identity import frame_of
-from mira_batch.core.pixels import encode_png
+from mira_batch.imaging import encode_png
 from mira_batch.storage.manifest.listing import ManifestFile
 from mira_batch.storage.run.planfile import read_plan
 from mira_batch.storage.stores.objects import Store, open_store
