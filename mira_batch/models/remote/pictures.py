@@ -12,7 +12,6 @@ from PIL import Image, UnidentifiedImageError
 from mira_batch.core.errors import RecordError, describe
 from mira_batch.core.foreign import name_content
 from mira_batch.core.types import ErrorKind
-from mira_batch.imaging import encode_png
 
 _SAME_ASPECT = 0.02
 """Endpoints round sizes to multiples of 16 or 64: shapes that differ by less than this are the same."""
@@ -20,6 +19,8 @@ _SAME_ASPECT = 0.02
 
 def write_png(image: Image.Image, max_pixels: int | None = None) -> bytes:
     """An image as PNG, scaled down to `max_pixels` where it has more."""
+    from mira_batch.imaging import encode_png
+
     width, height = image.size
     if max_pixels is not None and width * height > max_pixels:
         scale = math.sqrt(max_pixels / (width * height))

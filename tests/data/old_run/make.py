@@ -12,7 +12,6 @@ old release finishes the run after that, and what it says of it is `expected.jso
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -32,6 +31,7 @@ from PIL import Image
 
 from mira_batch import load_config, read_outputs, read_trajectories
 from mira_batch import run as finish_it
+from mira_batch.core.identity import frame_of
 
 HOME = Path("/tmp/mira-batch-old-run")
 """Where the run was made, and must be put to go on: its settings and its plan hold absolute paths."""
@@ -72,11 +72,11 @@ def outcome(run: str) -> dict[str, Any]:
     """record_id -> all of a run's results that is the same whenever and by whatever release they are made."""
     found: dict[str, Any] = {}
     for row in read_outputs(run).sort_by("record_id").to_pylist():
-        kept = {name: row[name] for name in RESULT} | {"image": _sha256(row["image"]), "steps": []}
+        kept = {name: row[name] for name in RESULT} | {"image": _digest(row["image"]), "steps": []}
         assert found.setdefault(row["record_id"], kept) is kept, "a record is there twice"
     steps = read_trajectories(run).sort_by([("record_id", "ascending"), ("index", "ascending")])
     for step in steps.to_pylist():
-        kept = {name: step[name] for name in STEP} | {"image": _sha256(step["image"])}
+        kept = {name: step[name] for name in STEP} | {"image": _digest(step["image"])}
         found[step["record_id"]]["steps"].append(kept)
     return found
 
@@ -91,18 +91,13 @@ def planned(run: Path) -> dict[str, Any]:
     return {"shards": found, "rejects": pq.read_table(run / "plan" / "rejects.parquet").to_pylist()}
 
 
-def _sha256(image: dict[str, Any] | None) -> str | None:
-    return None if image is None else hashlib.sha256(_drop_labels(image["bytes"])).hexdigest()
-
-
-def _drop_labels(png: bytes) -> bytes:
-    """The old release wrote pixels and nothing beside them: the chunks whose names begin with a capital."""
-    kept, at = png[:8], 8
-    while at < len(png):
-        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
-        kept += png[at:end] if png[at + 4 : at + 5].isupper() else b""
-        at = end
-    return kept
+def _digest(image: dict[str, Any] | None) -> str | None:
+    """Of an image's pixels, as the columns `result_digest` and `after` have it."""
+    if image is None:
+        return None
+    with Image.open(io.BytesIO(image["bytes"])) as opened:
+        assert opened.format == "PNG"
+        return frame_of(opened.copy()).digest
 
 
 def pictures() -> dict[str, Image.Image]:
