@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mira_batch.train.world.edits import say_edit
 from mira_batch.train.world.editor_latents import encode_scenes
 from mira_batch.train.world.editor_model import WORDS
 from mira_batch.train.world.editor_pairs import Pair, draw_edit, draw_pair
+from mira_batch.train.world.edits import say_edit
 from mira_batch.train.world.scenes import SMALL, World
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _SOURCES, _EDITS = 8, 4
 """Sources of a batch, and edits of each: encoding is dear, and a source is encoded once."""
 _NOISY = 3.0
-"""Times of flow matching are drawn as 3 u / (1 + 2 u) of uniform u: at noise there is the edit to be found, near
-the image only what is seen already."""
+"""Times are drawn as 3 u / (1 + 2 u) of uniform u: near noise there is the edit to be found, near the image
+only what is seen already."""
 
 
 @dataclass(slots=True)

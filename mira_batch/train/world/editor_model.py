@@ -64,6 +64,7 @@ def build_editor(seed: int = 0) -> Any:
     clip, t5 = _build_clip_tokenizer(), _build_t5_tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        vae = _build_vae(diffusers)
         transformer = diffusers.FluxTransformer2DModel(
             in_channels=4 * CHANNELS,
             num_layers=_DOUBLE,
@@ -77,7 +78,7 @@ def build_editor(seed: int = 0) -> Any:
         )
         pipeline = diffusers.FluxKontextPipeline(
             scheduler=build_scheduler(),
-            vae=_build_vae(diffusers),
+            vae=vae,
             text_encoder=CLIPTextModel(_configure_clip(clip)),
             tokenizer=clip,
             text_encoder_2=T5EncoderModel(_configure_t5(t5)),

@@ -1,4 +1,4 @@
-"""Pairs of scenes with the atomic edit between them, for a model that learns to edit, and for measuring one."""
+"""Pairs of scenes with the atomic edit between them: to learn to edit from, and to measure it by."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def draw_pair(rng: random.Random, world: World, split: Split) -> Pair:
 
 
 def draw_edit(rng: random.Random, source: Scene, world: World) -> Pair:
-    """A pair of a scene that has an object. Adding, recolouring and removing are as frequent where each can be
-    done.
+    """A pair of a scene that has an object; adding, recolouring and removing are as frequent,
+    where each can be done.
 
     Args:
         rng: draws the edit.

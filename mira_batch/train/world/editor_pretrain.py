@@ -1,8 +1,8 @@
 """Pretraining of the world's Kontext: what a real editor brings along before anybody makes it better.
 
-The VAE learns to draw scenes, from latents with some noise, so that it draws them from a transformer's latents
-too. Then the transformer and both text encoders learn the world's atomic edits by flow matching. Plain torch,
-on the CPU, in float32.
+The VAE learns to draw scenes from latents with some noise, since a transformer's are not exact either. Then
+the transformer and both text encoders learn the world's atomic edits by flow matching. Plain torch, on the
+CPU, in float32.
 
 Shapes: B pairs of a batch, L tokens of an image (one a cell), D width of a token.
 """
@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Any
 from mira_batch.core.errors import ConfigError
 from mira_batch.train.world.checkpoint import Checkpoint
 from mira_batch.train.world.descent import Descent
+from mira_batch.train.world.editor_flow import FlowBatches
 from mira_batch.train.world.editor_latents import calibrate, draw_vae_loss, measure_vae
 from mira_batch.train.world.editor_model import build_editor
-from mira_batch.train.world.editor_flow import FlowBatches, find_flow_loss
 from mira_batch.train.world.editor_score import EditorScore, measure_editor
 from mira_batch.train.world.model import check_vacant
-from mira_batch.train.world.scenes import SMALL
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,8 +75,8 @@ def pretrain_editor(
         note: told how it goes, for people.
 
     Raises:
-        ConfigError: there is something in the directory, a part has no step, or the checkpoint beside it is of
-            another pretraining.
+        ConfigError: there is something in the directory, a part has no step, or the checkpoint beside it is
+            of another pretraining.
     """
     if min(steps, vae_steps) < 1:
         raise ConfigError(

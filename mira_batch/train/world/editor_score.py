@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mira_batch.train.world.edits import say_edit
 from mira_batch.train.world.editor_model import WORDS
 from mira_batch.train.world.editor_pairs import Pair, draw_pair
+from mira_batch.train.world.edits import say_edit
 from mira_batch.train.world.scenes import CELL, SMALL, Thing, World, draw_tiles, render
 from mira_batch.train.world.tasks import Split
 
