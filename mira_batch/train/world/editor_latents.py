@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mira_batch.train.world.editor_score import read_nearest
 from mira_batch.train.world.examples import draw_varied
+from mira_batch.train.world.nearest import read_nearest
 from mira_batch.train.world.scenes import CELL, SMALL, Scene, World, draw_tiles, render
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def measure_vae(vae: Any, seed: int = 0, world: World = SMALL, count: int = 64) 
     right = [
         seen == wanted
         for image, scene in zip(pixels, scenes, strict=True)
-        for seen, wanted in zip(read_nearest(Image.fromarray(image), world), scene.cells, strict=True)
+        for seen, wanted in zip(read_nearest(Image.fromarray(image), world).cells, scene.cells, strict=True)
     ]
     return sum(right) / len(right)
 

@@ -29,6 +29,8 @@ _AXES = (8, 12, 12)
 """Dimensions of a head that tell the image (drawn or source), the row and the column."""
 _DOUBLE, _SINGLE = 2, 2
 """Blocks in which text and image have weights of their own, and blocks in which they share them."""
+_SHARP = 2.0
+"""First scale of queries and keys: at 1 no token attends to one place much more than to its neighbours."""
 _TEXT, _POOLED = 64, 32
 """Width of T5 and of CLIP."""
 
@@ -85,6 +87,7 @@ def build_editor(seed: int = 0) -> Any:
             tokenizer_2=t5,
             transformer=transformer,
         )
+        _draw_weights(transformer, pipeline.text_encoder_2)
     for part in (pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2, transformer):
         part.float().eval()
     pipeline.set_progress_bar_config(disable=True)
@@ -114,6 +117,31 @@ def _build_vae(diffusers: Any) -> Any:
         use_post_quant_conv=False,
         mid_block_add_attention=False,
     )
+
+
+def _draw_weights(transformer: Any, t5: Any) -> None:
+    """First weights by which something is learned at this size, in the place of the usual ones, which are for
+    thousands of dimensions: branches begin open, attention finds a place by its row and column, and T5 tells
+    words apart by where they stand."""
+    from torch import nn
+
+    for name, weight in transformer.named_parameters():
+        if weight.dim() >= 2:
+            nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
+        elif ".norm_q." in name or ".norm_k." in name:
+            nn.init.constant_(weight, _SHARP)
+    for block in (*transformer.transformer_blocks, *transformer.single_transformer_blocks):
+        for norm in (getattr(block, name, None) for name in ("norm", "norm1", "norm1_context")):
+            if norm is not None:
+                nn.init.zeros_(norm.linear.weight)
+                parts = norm.linear.bias.detach().zero_().view(-1, _HEADS * _HEAD)
+                parts[2::3] = 1.0  # shift, scale and gate, of attention and then of what follows it
+    nn.init.zeros_(transformer.norm_out.linear.weight)
+    nn.init.zeros_(transformer.norm_out.linear.bias)
+    for block in t5.encoder.block:
+        attention = block.layer[0].SelfAttention
+        if attention.has_relative_attention_bias:
+            nn.init.normal_(attention.relative_attention_bias.weight, std=_SHARP)
 
 
 def _configure_clip(tokenizer: Any) -> Any:

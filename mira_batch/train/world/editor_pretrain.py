@@ -29,7 +29,7 @@ from mira_batch.train.world.model import check_vacant
 if TYPE_CHECKING:
     from torch import Tensor
 
-_VAE_RATE, _RATE = 4e-3, 1e-3
+_VAE_RATE, _RATE = 4e-3, 1.5e-3
 """Learning rates."""
 _NOTED = 100
 """Steps between lines of progress."""

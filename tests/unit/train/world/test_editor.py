@@ -26,14 +26,13 @@ from mira_batch.train.world.editor_model import WORDS, build_editor, list_words,
 from mira_batch.train.world.editor_pairs import Pair, draw_edit, draw_pair
 from mira_batch.train.world.editor_pretrain import pretrain_editor
 from mira_batch.train.world.editor_score import (
-    UNREADABLE,
     EditorScore,
     edit_scenes,
-    read_nearest,
-    score_cells,
+    score_scenes,
 )
 from mira_batch.train.world.edits import Add, Recolour, Remove, apply_edit, say_edit
-from mira_batch.train.world.scenes import SMALL, Scene, Thing, draw_tiles, render
+from mira_batch.train.world.nearest import UNREADABLE, read_nearest
+from mira_batch.train.world.scenes import SMALL, NoScene, Scene, Thing, draw_tiles, render
 from mira_batch.train.world.tasks import find_split
 from tests.support import ROOT
 
@@ -78,18 +77,18 @@ def test_what_cant_be_done_is_not_asked_for() -> None:
 
 def test_a_cell_shows_the_nearest_object_or_nothing_of_the_world() -> None:
     scene = scene_of(RED, GREEN, None, BLUE)
-    assert read_nearest(render(scene)) == scene.cells
+    assert read_nearest(render(scene)) == scene
     pixels = np.asarray(render(scene), np.float32)
     noise = np.random.default_rng(0).normal(0, 15, pixels.shape)
     drawn = (pixels + noise).clip(0, 255).astype(np.uint8)
-    assert read_nearest(Image.fromarray(drawn)) == scene.cells
+    assert read_nearest(Image.fromarray(drawn)) == scene
     tiles = draw_tiles()
     drawn[:16, :16] = (tiles[RED].astype(int) + tiles[BLUE]) // 2
-    assert read_nearest(Image.fromarray(drawn)) == (UNREADABLE, *scene.cells[1:])
+    assert read_nearest(Image.fromarray(drawn)) == scene.put(0, UNREADABLE)
     drawn[:, :] = 128
-    assert read_nearest(Image.fromarray(drawn)) == (UNREADABLE,) * 9
+    assert read_nearest(Image.fromarray(drawn)).cells == (UNREADABLE,) * 9
     for other in (Image.new("RGB", (64, 64)), Image.new("L", (48, 48))):
-        with pytest.raises(ValueError, match="no scene of 48 x 48 in RGB"):
+        with pytest.raises(NoScene, match="a scene is 48 x 48 in RGB"):
             read_nearest(other)
 
 
@@ -100,13 +99,13 @@ def test_scores_add_up() -> None:
         Pair(source, edit, apply_edit(source, edit), cell)
         for edit, cell in ((recolour, 0), (recolour, 0), (remove, 1), (add, 3))
     ]
-    seen: list[Any] = [
-        pairs[0].target.cells,  # right
-        source.cells,  # nothing was done
-        scene_of(UNREADABLE, None).cells,  # type: ignore[arg-type]  # done, and another cell spoilt
-        (RED, GREEN, None, UNREADABLE, *[None] * 5),  # spoilt where it should change
+    seen = [
+        pairs[0].target,  # right
+        source,  # nothing was done
+        scene_of(UNREADABLE, None),  # done, and another cell spoilt
+        source.put(3, UNREADABLE),  # spoilt where it should change
     ]
-    assert score_cells(pairs, seen) == EditorScore(
+    assert score_scenes(pairs, seen) == EditorScore(
         pairs=4,
         success=0.25,
         by_kind={"Add": 0.0, "Recolour": 0.5, "Remove": 0.0},
