@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from mira_batch.train.world.editor_latents import encode_scenes
 from mira_batch.train.world.editor_model import WORDS
-from mira_batch.train.world.editor_pairs import Pair, draw_edit, draw_pair
+from mira_batch.train.world.editor_pairs import Pair, draw_edit
 from mira_batch.train.world.edits import say_edit
+from mira_batch.train.world.examples import draw_varied
 from mira_batch.train.world.scenes import SMALL, World
+from mira_batch.train.world.tasks import find_split
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-_SOURCES, _EDITS = 8, 4
-"""Sources of a batch, and edits of each: encoding is dear, and a source is encoded once."""
+_BATCH, _EDITS = 32, 4
+"""Pairs of a batch, and edits that are drawn for a source: encoding is dear, and a source is encoded once."""
 _NOISY = 3.0
 """Times are drawn as 3 u / (1 + 2 u) of uniform u: near noise there is the edit to be found, near the image
 only what is seen already."""
@@ -38,12 +40,13 @@ class FlowBatches:
     """Tokens of each text, by CLIP's and by T5's tokenizer."""
 
     def draw(self) -> list[Pair]:
-        """A batch: pairs of one source lie side by side."""
-        pairs = []
-        for _ in range(_SOURCES):
-            first = draw_pair(self.rng, self.world, "train")
-            pairs += [first, *(draw_edit(self.rng, first.source, self.world) for _ in range(_EDITS - 1))]
-        return pairs
+        """A batch. Neither a source nor what comes of it is of a held-out part."""
+        pairs: list[Pair] = []
+        while len(pairs) < _BATCH:
+            source = draw_varied(self.rng, self.world, "train")
+            drawn = [draw_edit(self.rng, source, self.world) for _ in range(_EDITS)]
+            pairs += [pair for pair in drawn if find_split(*map(str, pair.target.cells)) == "train"]
+        return pairs[:_BATCH]
 
     def find_loss(self, pairs: Sequence[Pair]) -> Tensor:
         """The mean squared error of the velocity, at times and noise that are drawn.

@@ -72,6 +72,16 @@ def test_what_cant_be_done_is_not_asked_for() -> None:
     assert kinds == {Add, Remove}
 
 
+def test_no_scene_of_a_held_out_part_is_learned_from(pipeline: Any) -> None:
+    import torch
+
+    batches = FlowBatches(pipeline, random.Random(0), torch.Generator())
+    pairs = [pair for _ in range(20) for pair in batches.draw()]
+    assert len(pairs) == 640
+    shown = {scene for pair in pairs for scene in (pair.source, pair.target)}
+    assert {find_split(*map(str, scene.cells)) for scene in shown} == {"train"}
+
+
 # Reading and scoring
 
 
