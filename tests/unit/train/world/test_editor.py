@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from mira_batch import read_outputs
@@ -34,6 +35,7 @@ from mira_batch.train.world.edits import Add, Recolour, Remove, apply_edit, say_
 from mira_batch.train.world.nearest import UNREADABLE, read_nearest
 from mira_batch.train.world.scenes import SMALL, NoScene, Scene, Thing, draw_tiles, render
 from mira_batch.train.world.tasks import find_split
+from tests.docs.blocks import blocks
 from tests.support import ROOT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -215,23 +217,17 @@ def test_both_parts_learn() -> None:
 
 
 def test_it_edits_as_any_editor_of_a_run(tmp_path: Path, pipeline: Any) -> None:
-    """What a run's `diffusers` editor makes is what `edit_scenes` makes, pixel for pixel."""
+    """What a run's `diffusers` editor makes, set as docs/learning.md says, is what `edit_scenes` makes, pixel
+    for pixel."""
     calibrate(pipeline.vae, 0)
     pipeline.save_pretrained(tmp_path / "editor", safe_serialization=True)
     pair = draw_pair(random.Random(0), SMALL, "test")
     render(pair.source).save(tmp_path / "scene.png")
     row = {"record_id": "one", "image": "scene.png", "instruction": say_edit(pair.edit)}
     (tmp_path / "test.jsonl").write_text(json.dumps(row))
-    editor = {
-        "type": "diffusers",
-        "pipeline": "diffusers.FluxKontextPipeline",
-        "weights": str(tmp_path / "editor"),
-        "dtype": "float32",
-        "devices": ["cpu"],
-        "steps": 4,
-        "area": 48 * 48,
-        "options": {"max_sequence_length": WORDS},
-    }
+    (shown,) = [yaml.safe_load(b.text) for b in blocks("docs/learning.md") if "FluxKontext" in b.text]
+    editor = shown["editor"] | {"weights": str(tmp_path / "editor")}
+    assert editor["options"]["max_sequence_length"] == WORDS
     sets = [
         f"input.manifest={tmp_path / 'test.jsonl'}",
         f"output.uri={tmp_path / 'out'}",
