@@ -60,9 +60,11 @@ def build_editor(seed: int = 0) -> Any:
 
     import torch
     from transformers import CLIPTextModel, T5EncoderModel
+    from transformers.utils import logging
 
     diffusers: Any = importlib.import_module("diffusers")
-    diffusers.utils.logging.disable_progress_bar()
+    for each in (logging, diffusers.utils.logging):
+        each.disable_progress_bar()
     clip, t5 = _build_clip_tokenizer(), _build_t5_tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -225,7 +225,9 @@ def test_it_edits_as_any_editor_of_a_run(tmp_path: Path, pipeline: Any) -> None:
     render(pair.source).save(tmp_path / "scene.png")
     row = {"record_id": "one", "image": "scene.png", "instruction": say_edit(pair.edit)}
     (tmp_path / "test.jsonl").write_text(json.dumps(row))
-    (shown,) = [yaml.safe_load(b.text) for b in blocks("docs/learning.md") if "FluxKontext" in b.text]
+    (shown,) = [
+        yaml.safe_load(b.text) for b in blocks("docs/learning.md") if "weights: out/world-ed" in b.text
+    ]
     editor = shown["editor"] | {"weights": str(tmp_path / "editor")}
     assert editor["options"]["max_sequence_length"] == WORDS
     sets = [
