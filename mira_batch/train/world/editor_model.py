@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mira_batch.models.tiny.diffusion import build_scheduler
+from mira_batch.models.tiny import build_scheduler
 from mira_batch.models.torch_support import prepare
 from mira_batch.train.world.edits import Add, AtomicEdit, Recolour, Remove, say_edit
 from mira_batch.train.world.model import check_vacant
