@@ -216,6 +216,7 @@ def _list_blocks(down: str, up: str) -> dict[str, Any]:
 
 
 def build_scheduler() -> Any:
+    """FLUX.1's scheduler, with its own settings."""
     diffusers = _import_diffusers()
 
     return diffusers.FlowMatchEulerDiscreteScheduler(

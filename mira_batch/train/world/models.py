@@ -17,7 +17,8 @@ from mira_batch.core.types import Edit, ErrorKind, Frame, StopAction
 from mira_batch.train.world.edits import apply_edit, parse_edit, say_edit
 from mira_batch.train.world.expert import find_next, make_mistake
 from mira_batch.train.world.instructions import AND, Goal, Unclear, read_goal
-from mira_batch.train.world.scenes import NoScene, Scene, read_scene, render
+from mira_batch.train.world.nearest import read_nearest
+from mira_batch.train.world.scenes import WORLDS, NoScene, Scene, World, read_scene, render
 
 PROTOCOL = "world-truth/1"
 """How the judge scores."""
@@ -99,7 +100,10 @@ class WorldJudge:
     `core.ports.Judge`; see `score_scene`."""
 
     max_batch = _MAX_BATCH
-    identity = PROTOCOL
+
+    def __init__(self, nearest: World | None) -> None:
+        self._nearest = nearest
+        self.identity = PROTOCOL if nearest is None else f"{PROTOCOL} nearest={nearest.size}"
 
     def bucket(self, request: JudgeRequest) -> Hashable:
         """Any may share a batch."""
@@ -112,7 +116,7 @@ class WorldJudge:
     def _judge(self, request: JudgeRequest) -> Judgement:
         failed = ErrorKind.judge_failed
         goal = _read_goal(request.instruction, request.original, failed)
-        return score_scene(goal, _read(request.candidate, failed))
+        return score_scene(goal, _read(request.candidate, failed, self._nearest))
 
 
 def make_expert(mistakes: float = 0.0) -> WorldExpert:
@@ -141,9 +145,19 @@ def make_editor(failures: float = 0.15, compound_failures: float = 0.4) -> World
     return WorldEditor(*(_check_rate(name, rate) for name, rate in rates.items()))
 
 
-def make_judge() -> WorldJudge:
-    """The truth as a judge."""
-    return WorldJudge()
+def make_judge(nearest: str | None = None) -> WorldJudge:
+    """The truth as a judge.
+
+    Args:
+        nearest: small or large: read what an editor has drawn by the nearest object of that world
+            (`nearest.py`), as an editor that learns to draw never gives the world's very pixels.
+
+    Raises:
+        ConfigError: there is no such world.
+    """
+    if nearest is not None and nearest not in WORLDS:
+        raise ConfigError(f"options.nearest is {nearest!r}; a world is {' or '.join(WORLDS)}")
+    return WorldJudge(None if nearest is None else WORLDS[nearest])
 
 
 def score_scene(goal: Goal, scene: Scene) -> Judgement:
@@ -178,9 +192,9 @@ def _read_goal(instruction: str, original: Frame, failed: ErrorKind) -> Goal:
         raise RecordError(kind, str(error)) from error
 
 
-def _read(frame: Frame, failed: ErrorKind) -> Scene:
+def _read(frame: Frame, failed: ErrorKind, nearest: World | None = None) -> Scene:
     try:
-        return read_scene(frame.pixels)
+        return read_scene(frame.pixels) if nearest is None else read_nearest(frame.pixels, nearest)
     except NoScene as error:
         raise RecordError(failed, str(error)) from error
 

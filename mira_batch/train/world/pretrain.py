@@ -10,7 +10,6 @@ Shapes: C image tokens of a batch, one a cell; D width of the text model.
 
 from __future__ import annotations
 
-import math
 import os
 import random
 import shutil
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from mira_batch.core.errors import ConfigError
 from mira_batch.train.world.captions import ASK, NOTHING, CaptionScore, score_captions
 from mira_batch.train.world.checkpoint import Checkpoint
+from mira_batch.train.world.descent import Descent
 from mira_batch.train.world.encode import IGNORED, Encoder
 from mira_batch.train.world.examples import AT_ONCE, Example, ExampleBatches, count_most, draw_varied
 from mira_batch.train.world.model import build_base, check_vacant, save_base
@@ -43,8 +43,6 @@ _NOTED = 100
 """Steps between lines of progress."""
 _KEPT = 10 * AT_ONCE
 """Steps between checkpoints. A multiple of the batches that are drawn at once: none is left over then."""
-_WARM_UP = 0.05
-"""Share of the steps until a rate is reached."""
 _AROUND = 0.5
 """Weight of a neighbour in an image token's target."""
 
@@ -139,46 +137,6 @@ def measure_captions(
     return score_captions(encoder.tokenizer.batch_decode(said, skip_special_tokens=True), scenes)
 
 
-class _Descent:
-    """So many steps of AdamW, at a rate that rises and falls as a cosine."""
-
-    def __init__(self, weights: Sequence[Any], rate: float, steps: int) -> None:
-        import torch
-
-        self._weights, self._rate, self._steps = weights, rate, steps
-        self._optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
-        self.step = 0
-        self.loss = math.nan
-
-    @property
-    def gone(self) -> float:
-        """Share of the steps that are made."""
-        return self.step / self._steps
-
-    def descend(self, loss: Tensor) -> None:
-        """Make one step."""
-        import torch
-
-        risen = min(1.0, (self.gone + 0.1 * _WARM_UP) / _WARM_UP)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._rate * risen * (0.505 + 0.495 * math.cos(math.pi * self.gone))
-        self._optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
-        self._optimizer.step()
-        self.loss = float(loss.detach())
-        self.step += 1
-
-    def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` takes."""
-        return {"optimizer": self._optimizer.state_dict(), "step": self.step, "loss": self.loss}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
-        self._optimizer.load_state_dict(state["optimizer"])
-        self.step, self.loss = state["step"], state["loss"]
-
-
 @dataclass(frozen=True, slots=True)
 class _Learner:
     """A model, and what it learns from."""
@@ -196,7 +154,7 @@ class _Learner:
         tower = self.model.model.visual
         targets = _Targets(self.model.get_input_embeddings().weight.detach(), self.encoder, self.world)
         self.model.train()
-        descent = _Descent([*tower.parameters()], _VISION_RATE, steps)
+        descent = Descent([*tower.parameters()], _VISION_RATE, steps)
         while descent.gone < 1:
             scenes = [draw_varied(self.rng, self.world, "train") for _ in range(_BATCH)]
             images = self.encoder.encode_images(scenes)
@@ -220,7 +178,7 @@ class _Learner:
         batches = ExampleBatches(self.rng, self.world, _BATCH)
         model.train()
         model.model.visual.requires_grad_(False)
-        descent = _Descent([each for each in model.parameters() if each.requires_grad], _RATE, steps)
+        descent = Descent([each for each in model.parameters() if each.requires_grad], _RATE, steps)
         if state is not None:
             model.load_state_dict(state["model"])
             descent.load_state_dict(state["descent"])

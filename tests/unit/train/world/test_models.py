@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from mira_batch.train.world import make_editor, make_expert, make_judge
 from mira_batch.train.world.edits import parse_edit
 from mira_batch.train.world.instructions import AND
 from mira_batch.train.world.models import score_scene
-from mira_batch.train.world.scenes import Scene, read_scene
+from mira_batch.train.world.scenes import Scene, read_scene, render
 from mira_batch.train.world.tasks import Task
 from tests.unit.train.world.strategies import frame, scenes, some_tasks, tasks
 
@@ -176,6 +177,32 @@ def test_what_is_made_counts_and_collateral_is_taken_off() -> None:
     assert verdict.score == 0.5
     assert {name: axis.value for name, axis in verdict.axes.items()} == {"made": 2, "collateral": 1}
     assert verdict.protocol == "world-truth/1" and "2 of 2" in verdict.reason
+
+
+# What an editor has drawn that learns to draw
+
+
+def test_the_judge_reads_the_nearest_object_where_it_is_asked_to() -> None:
+    """Noise is no matter to it, what shows nothing of the world is wrong, and another size fails."""
+    task = next(task for task in some_tasks() if task.scene.size == 3)
+    truth = make_judge(nearest="small")
+    assert truth.identity != make_judge().identity
+    pixels = np.asarray(render(task.goal.target), np.float32)
+    noisy = (pixels + np.random.default_rng(0).normal(0, 8, pixels.shape)).clip(0, 255).astype(np.uint8)
+    spoilt = noisy.copy()
+    still = next(cell for cell in range(9) if task.scene.cells[cell] == task.goal.target.cells[cell])
+    row, column = 16 * (still // 3), 16 * (still % 3)
+    spoilt[row : row + 16, column : column + 16] = 128
+    candidates = [frame_of(Image.fromarray(each)) for each in (noisy, spoilt)]
+    large = frame_of(Image.new("RGB", (64, 64)))
+    good, bad, other = truth.score([judge(task, each) for each in (*candidates, large)])
+    assert not isinstance(good, Exception) and good.score == 1
+    assert not isinstance(bad, Exception) and bad.score < 1 and bad.axes["collateral"].value == 1
+    assert isinstance(other, RecordError) and "a scene is 48 x 48" in str(other)
+    (exact,) = make_judge().score([judge(task, candidates[0])])
+    assert isinstance(exact, RecordError)
+    with pytest.raises(ConfigError, match="options.nearest is 'tiny'; a world is small or large"):
+        make_judge(nearest="tiny")
 
 
 # What is not of the world
