@@ -25,7 +25,8 @@ from mira_batch.cli.app import (
     print_text,
 )
 from mira_batch.cli.catalogue import verify_catalogue
-from mira_batch.cli.execute import load_run, run_job
+from mira_batch.cli.execute import run_job
+from mira_batch.cli.settings import load_run
 from mira_batch.cli.watch import watch_run
 from mira_batch.config.load import load_job_config
 from mira_batch.core.errors import ConfigError, UserError

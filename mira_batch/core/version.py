@@ -9,7 +9,9 @@ __version__ = "0.1.0"
 
 def name_versions() -> dict[str, str]:
     """The versions of what a run depends on, by name."""
-    from importlib.metadata import version  # takes a tenth of a second, and each command needs the rest of this
+    from importlib.metadata import (
+        version,  # takes a tenth of a second, and each command needs the rest of this
+    )
 
     names = ("ray", "pyarrow", "pillow", "obstore", "s3fs", "pydantic")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
