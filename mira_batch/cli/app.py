@@ -14,12 +14,8 @@ from mira_batch.cli.interrupts import Interrupts
 from mira_batch.core.text import show_text
 from mira_batch.report.streams import Murmur, divert_prints, is_terminal
 
-app = typer.Typer(
-    help="Edit images in bulk by instruction: a policy names the edits, an editor carries them out.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer()
+"""The commands of the modules that were imported; `program` imports the one that is called."""
 Config = Annotated[Path, typer.Option("--config", "-c", help="YAML or JSON file, or a run.json.")]
 MaybeConfig = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML or JSON file, or a run.json, in place of RUN.")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mira_batch.cli.app import Command, Json, Sets, app, out, print_json, print_text
-from mira_batch.cli.execute import quote, read_storage
+from mira_batch.cli.settings import quote, read_storage
 from mira_batch.config.base import make_absolute
 from mira_batch.config.models.base import hub_name
 from mira_batch.config.shared import StorageConfig

@@ -22,7 +22,8 @@ from mira_batch.cli.app import (
     print_json,
     print_text,
 )
-from mira_batch.cli.execute import quote, read_storage, run_job
+from mira_batch.cli.execute import run_job
+from mira_batch.cli.settings import quote, read_storage
 from mira_batch.config.base import make_absolute
 from mira_batch.config.load import load_job_config
 from mira_batch.core.errors import ConfigError, StoreError

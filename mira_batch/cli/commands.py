@@ -7,29 +7,12 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
-from mira_batch.cli import benchmark as _benchmark
-from mira_batch.cli import catalogue as _catalogue  # the commands of each group enter the application
-from mira_batch.cli import construct as _construct
-from mira_batch.cli import counterfactual as _counterfactual
-from mira_batch.cli import evaluate as _evaluate
-from mira_batch.cli import export as _export
-from mira_batch.cli import flywheel as _flywheel
-from mira_batch.cli import nightly as _nightly
-from mira_batch.cli import records as _records
-from mira_batch.cli import review as _review
-from mira_batch.cli import runs as _runs
-from mira_batch.cli import train as _train
-from mira_batch.cli.app import app, complain, murmur, out, print_json
+from mira_batch.cli.app import complain, murmur, out, print_json
 from mira_batch.cli.interrupts import INTERRUPTED, Interrupts
+from mira_batch.cli.program import program
 from mira_batch.core.errors import MiraError, RunStopped, UserError, describe
 from mira_batch.core.types import RunEnd
 from mira_batch.report.streams import divert_prints, keep_streams, open_answer
-
-__all__ = ["run_command"]
-_GROUPS = (
-    _runs, _records, _review, _catalogue, _nightly, _export, _evaluate, _benchmark, _construct, _train,
-    _counterfactual, _flywheel,
-)  # fmt: skip
 
 
 def run_command(arguments: Sequence[str] | None, interrupts: Interrupts) -> int:
@@ -62,7 +45,7 @@ def _answer(arguments: list[str], interrupts: Interrupts) -> int:
 def _call(arguments: list[str], interrupts: Interrupts) -> tuple[int, Exception | None]:
     """The exit code, and what went wrong."""
     try:
-        app(args=arguments, obj=interrupts)
+        program(args=arguments, obj=interrupts)
     except RunStopped as early:  # before there was anything to show
         complain(f"[yellow]{early.end}:[/]", str(early))
         return INTERRUPTED if early.end is RunEnd.interrupted else 1, early

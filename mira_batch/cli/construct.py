@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from mira_batch.cli.app import Command, Json, Sets, app, err, get_interrupts, print_json, print_text
-from mira_batch.cli.execute import read_storage
+from mira_batch.cli.settings import read_storage
 from mira_batch.config.base import make_absolute
 from mira_batch.config.construct import ConstructConfig
 from mira_batch.config.load import load_own_config

@@ -1,24 +1,19 @@
-"""What several commands do: run a job and print what came of it, and find the job of a run."""
+"""What the commands do that run a job: run it, and print what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from mira_batch.cli.app import complain, err, out, print_json, print_text
 from mira_batch.cli.interrupts import INTERRUPTED, Interrupts
-from mira_batch.config.base import make_absolute
-from mira_batch.config.load import load_job_config, load_run_config, load_storage
-from mira_batch.config.shared import JobConfig, StorageConfig
-from mira_batch.core.errors import ConfigError, RunStopped
+from mira_batch.config.shared import JobConfig
+from mira_batch.core.errors import RunStopped
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.types import RunEnd
-from mira_batch.evaluate.preferences import Preferences
-from mira_batch.evaluate.summary import Evaluation
 from mira_batch.launch import make_job
 from mira_batch.report.causes import causes_table
 from mira_batch.report.figures import dump_summary
@@ -26,8 +21,6 @@ from mira_batch.report.outcome import describe_none_ok, describe_unread, look_at
 from mira_batch.report.progress import Terminal
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.busy import IfRunning
-from mira_batch.storage.run.calls import read_last_config
-from mira_batch.storage.stores import open_store
 
 
 @dataclass(frozen=True)
@@ -56,7 +49,7 @@ class Outcome:
         return (
             dump_summary(self.summary)
             | {
-                name: found.dump() if isinstance(found, Evaluation | Preferences) else found
+                name: found.dump() if name in ("evaluation", "preferences") else found
                 for name, found in self.more.items()
             }
             | ({"error": self.problem} if self.problem else {})
@@ -138,33 +131,3 @@ def end(found: Outcome) -> None:
     if found.code:
         complain(f"[yellow]{found.kind}:[/]", found.problem)
         raise typer.Exit(found.code)
-
-
-def load_run(run: str | None, config: Path | None, sets: Sequence[str]) -> JobConfig:
-    """The config of the job of a run that is named by its directory or by its config.
-
-    Raises:
-        ConfigError: not exactly one of both is given, or the config is wrong.
-    """
-    if (run is None) == (config is None):
-        raise ConfigError("give the directory of a RUN, or the --config of its job, one of them")
-    if config is not None:
-        return load_job_config(config, sets)
-    assert run is not None
-    uri = make_absolute(run).rstrip("/")
-    found = read_last_config(open_store(uri, read_storage(sets), make=False))
-    return load_run_config(found, uri, sets)
-
-
-def read_storage(sets: Sequence[str]) -> StorageConfig:
-    """How a store is reached before any config of it is known: by `--set storage.…` and the environment.
-
-    Raises:
-        ConfigError: a setting is wrong.
-    """
-    return load_storage([text for text in sets if text.startswith("storage.")])
-
-
-def quote(text: str) -> str:
-    """A text as the YAML of a `--set` reads it back."""
-    return "'" + text.replace("'", "''") + "'"

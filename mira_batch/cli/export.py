@@ -10,7 +10,7 @@ import typer
 
 from mira_batch.cli.app import Command, Json, Sets, app, err, get_interrupts, print_json, print_text
 from mira_batch.cli.catalogue import Where
-from mira_batch.cli.execute import read_storage
+from mira_batch.cli.settings import read_storage
 from mira_batch.config.base import make_absolute
 from mira_batch.config.export import FORMS
 from mira_batch.config.load import load_export, load_job_config

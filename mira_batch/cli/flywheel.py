@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mira_batch.cli.app import Command, Config, Json, Sets, app, err, get_interrupts, print_json, print_text
-from mira_batch.cli.execute import read_storage
+from mira_batch.cli.settings import read_storage
 from mira_batch.config.base import make_absolute
 from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.load import load_own_config

@@ -10,7 +10,7 @@ import typer
 
 from mira_batch.catalogue.explain import explain as explain_record
 from mira_batch.cli.app import Command, Config, Json, Sets, app, err, out, print_json
-from mira_batch.cli.execute import load_run, read_storage
+from mira_batch.cli.settings import load_run, read_storage
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.load import load_job_config
 from mira_batch.core.errors import ConfigError

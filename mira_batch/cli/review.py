@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mira_batch.cli.app import Command, Json, MaybeConfig, Sets, app, out, print_json, print_text
-from mira_batch.cli.execute import load_run, read_storage
+from mira_batch.cli.settings import load_run, read_storage
 from mira_batch.config.base import make_absolute
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import ConfigError

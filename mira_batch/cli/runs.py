@@ -24,8 +24,8 @@ from mira_batch.cli.app import (
     print_json,
     print_text,
 )
-from mira_batch.cli.catalogue import verify_catalogue
-from mira_batch.cli.execute import load_run, run_job
+from mira_batch.cli.execute import run_job
+from mira_batch.cli.settings import load_run
 from mira_batch.cli.watch import watch_run
 from mira_batch.config.load import load_job_config
 from mira_batch.core.errors import ConfigError, UserError
@@ -245,6 +245,8 @@ def verify(
     """Check a run against its plan: every record once, every image whole, every chain of steps too."""
     settings = load_run(run, config, set_ or ())
     if of_catalogue:
+        from mira_batch.cli.catalogue import verify_catalogue
+
         verify_catalogue(settings.output.uri, settings.job, set_, as_json)
         return
     verdict = runner.verify(make_job(settings))

@@ -15,7 +15,7 @@ from mira_batch.core.text import clean_text
 class Strict(BaseModel):
     """Base of every config model: unknown keys fail, values never change, docstrings are the docs."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod

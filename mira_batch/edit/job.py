@@ -1,30 +1,28 @@
-"""The bulk edit as a job of the runner: what it reads, what names its work, and how its models are opened."""
+"""The bulk edit as a job of the runner: what it reads, what names its work, and how its models are opened.
+
+A method imports what it needs: a look at a run takes nothing of models, images and manifests.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import ConfigError, RecordError
 from mira_batch.core.identity import fingerprint, frame_of
-from mira_batch.edit.preflight import check_models, make_checks
 from mira_batch.edit.promoted import check_promoted, find_adapter
-from mira_batch.edit.record import EditRunner
-from mira_batch.edit.verify import check_row
-from mira_batch.models.loader import load_models
-from mira_batch.models.serving import ROLES
 from mira_batch.runtime.job import WorkerContext
 from mira_batch.storage import schema
-from mira_batch.storage.images import decode, read_image
-from mira_batch.storage.manifest import ManifestImages, find_manifest, scan_split
 from mira_batch.storage.run.layout import read_edit_run
 from mira_batch.storage.run.verify import RowCheck
 from mira_batch.storage.source import Source
 from mira_batch.storage.stores import Store, open_store
-from mira_batch.storage.weights import fetch_weights
+
+if TYPE_CHECKING:
+    from mira_batch.edit.record import EditRunner
 
 
 class EditJob:
@@ -63,6 +61,8 @@ class EditJob:
     def check(self) -> None:
         """Refuse models that can't be built, an adapter that isn't what was promoted, and branches of what is
         no run."""
+        from mira_batch.edit.preflight import check_models
+
         check_models(self.config)
         check_promoted(self.config)
         if (branches := self.config.input.branches) is not None:
@@ -70,18 +70,26 @@ class EditJob:
 
     def checks(self) -> list[tuple[str, Callable[[], str]]]:
         """Manifest, images, models and weights."""
+        from mira_batch.edit.preflight import make_checks
+
         return make_checks(self.config)
 
     def find_source(self) -> Source:
         """The manifest."""
+        from mira_batch.storage.manifest import find_manifest
+
         return find_manifest(self.config.input, self.config.storage, self.config.output.uri)
 
     def scan(self, split: Any) -> Iterator[pa.Table]:
         """Validated rows of a part of the manifest, with a work_id each."""
+        from mira_batch.storage.manifest import scan_split
+
         return scan_split(split, self.config.input, self.config.storage, self._fingerprint)
 
     def find_pixel_digest(self, row: Mapping[str, Any]) -> str | None:
         """Digest of the input's pixels, as `core.identity.frame_of` gives it."""
+        from mira_batch.storage.images import decode, read_image
+
         uri, source = row["image_uri"], self.config.input
         if uri is None:  # embedded: its version is the digest of its bytes already
             return None
@@ -96,6 +104,12 @@ class EditJob:
 
     async def open(self, context: WorkerContext) -> EditRunner:
         """Load policy, editor and judge."""
+        from mira_batch.edit.record import EditRunner
+        from mira_batch.models.loader import load_models
+        from mira_batch.models.serving import ROLES
+        from mira_batch.storage.manifest import ManifestImages
+        from mira_batch.storage.weights import fetch_weights
+
         config = self.config
         specs = {
             role: (model, config.limits.seconds_of(ROLES[role].limit))
@@ -119,4 +133,6 @@ class EditJob:
 
     def check_row(self, store: Store, row: Mapping[str, Any]) -> RowCheck:
         """Images that decode, and steps that follow from each other."""
+        from mira_batch.edit.verify import check_row
+
         return check_row(store, row, self.config.output)

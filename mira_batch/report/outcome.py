@@ -1,4 +1,7 @@
-"""What there is to show of a run that a command has just made."""
+"""What there is to show of a run that a command has just made.
+
+What shows a run of one job is imported when such a run is shown: most commands show none.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,7 @@ from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.text import show_text
-from mira_batch.evaluate.preferences import summarise_pairs
-from mira_batch.evaluate.scores import read_scores
-from mira_batch.evaluate.summary import summarise
-from mira_batch.report.facts import facts_table, summarise_facts
-from mira_batch.report.judged import describe_evaluation
-from mira_batch.report.preferred import describe_preferences
 from mira_batch.report.progress import summary_table
-from mira_batch.report.time_breakdown import breakdown_table
-from mira_batch.report.write import write_report
 from mira_batch.storage.run.layout import PROFILE
 
 
@@ -41,14 +36,22 @@ def look_at_results(settings: JobConfig, summary: RunSummary) -> tuple[dict[str,
         return {}, ""
     try:
         if isinstance(settings, BulkEditConfig):
+            from mira_batch.report.write import write_report
+
             return {"report": write_report(settings, summary).page}, ""
         if not summary.committed:
             return {}, ""
         if isinstance(settings, EvaluateConfig):
+            from mira_batch.evaluate.preferences import summarise_pairs
+            from mira_batch.evaluate.scores import read_scores
+            from mira_batch.evaluate.summary import summarise
+
             scores = read_scores(summary.run, settings.storage)
             if scores.against is not None:
                 return {"preferences": summarise_pairs(scores)}, ""
             return {"evaluation": summarise(scores)}, ""
+        from mira_batch.report.facts import summarise_facts
+
         return {"facts": summarise_facts(summary.run, settings.storage)}, ""
     except StoreError as error:
         return {}, str(error)
@@ -93,17 +96,25 @@ def print_outcome(console: Console, summary: RunSummary, more: Mapping[str, Any]
     console.print()
     console.print(summary_table(summary, more.get("report", "")))
     if "facts" in more:
+        from mira_batch.report.facts import facts_table
+
         console.print()
         console.print(facts_table(more["facts"]))
     if "evaluation" in more:
+        from mira_batch.report.judged import describe_evaluation
+
         console.print()
         for part in describe_evaluation(more["evaluation"]):
             console.print(part)
     if "preferences" in more:
+        from mira_batch.report.preferred import describe_preferences
+
         console.print()
         for part in describe_preferences(more["preferences"]):
             console.print(part)
     if profile:
+        from mira_batch.report.time_breakdown import breakdown_table
+
         console.print()
         console.print(breakdown_table(summary))
         where = show_text(f"{summary.run}/{PROFILE}")

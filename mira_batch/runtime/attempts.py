@@ -19,7 +19,7 @@ Who killed a process that is gone without a word, the record or somebody outside
 count against a record only if they ended at the same step: a record that got further between two deaths is
 no poison. One that is hit twice from outside at the very same step is blamed all the same.
 
-A process that did not die alone is another matter (`Loss`): where its node was taken away, no record is
+A process that did not die alone is another matter (`loss.py`): where its node was taken away, no record is
 counted against, and its shards go on side by side. Of a node that dies without notice a record might be the
 cause, though that is rarely so: only where one shard loses several does it run in isolation, and there such
 tries are a suspicion.
@@ -36,11 +36,11 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from mira_batch.core.errors import EngineDead
 from mira_batch.core.types import ErrorKind, Failure
+from mira_batch.runtime.loss import Loss
 from mira_batch.storage.run.layout import state_prefix
 from mira_batch.storage.stores import Store
 
@@ -55,17 +55,6 @@ INLINE = "0"
 _NOTE = re.compile(
     r"(?:(?P<work>[^/]+)/)?(?P<what>attempt|left|try|end|cause)-(?P<session>[0-9a-f]+)-(?P<n>\d+)"
 )
-
-
-class Loss(StrEnum):
-    """With what a process was lost."""
-
-    process = "process"
-    """It died alone."""
-    node = "node"
-    """Its node died without notice: hardware, or a machine that was brought down by what ran on it."""
-    preempted = "preempted"
-    """Its node was being drained, or shut down: whatever the process was at is not to blame."""
 
 
 _LOST: dict[Loss, dict[str, Any]] = {

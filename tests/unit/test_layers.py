@@ -92,6 +92,15 @@ def test_the_command_line_and_the_inline_backend_need_no_ray(tmp_path: Path) -> 
     assert done.stdout.splitlines()[-1] == "False"
 
 
+def test_the_process_of_rays_board_begins_at_once() -> None:
+    """Every run on Ray waits for it, and it needs nothing of stores and configs."""
+    code = "import sys, mira_batch.runtime.backends.board; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    ours = {name for name in done.stdout.split() if name.startswith("mira_batch.")}
+    assert "mira_batch.runtime.backends.board" in ours
+    assert not {name for name in ours if name.startswith(("mira_batch.storage", "mira_batch.config"))}
+
+
 def test_the_check_itself_sees_third_parties() -> None:
     assert "yaml" in loaded_by("yaml")
 

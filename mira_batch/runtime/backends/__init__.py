@@ -6,14 +6,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import pyarrow as pa
+if TYPE_CHECKING:  # Ray's processes import this package for one module of it
+    import pyarrow as pa
 
-from mira_batch.config.shared import WorkersConfig
-from mira_batch.core.receipts import Progress
-from mira_batch.runtime.pool import Assignment, Pool
-from mira_batch.runtime.scan import ReadPart, W
+    from mira_batch.config.shared import WorkersConfig
+    from mira_batch.core.receipts import Progress
+    from mira_batch.runtime.pool import Assignment, Pool
+    from mira_batch.runtime.scan import ReadPart, W
 
 
 class Backend(Protocol):

@@ -9,7 +9,7 @@ import ray
 from ray._private.state import state as ray_state
 from ray.core.generated import common_pb2
 
-from mira_batch.runtime.attempts import Loss
+from mira_batch.runtime.loss import Loss
 
 _DEATHS = common_pb2.NodeDeathInfo  # pyright: ignore[reportAttributeAccessIssue]
 _TAKEN = {

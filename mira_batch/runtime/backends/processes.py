@@ -24,8 +24,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mira_batch.core.text import MOST_MESSAGE, show_text
 from mira_batch.core.types import ErrorKind, Failure
-from mira_batch.runtime.attempts import Loss
 from mira_batch.runtime.backends.nodes import find_loss, is_up
+from mira_batch.runtime.loss import Loss
 
 _EXITS: Any = common_pb2.WorkerExitType  # pyright: ignore[reportAttributeAccessIssue]
 _Entry: Any = gcs_pb2.WorkerTableData  # pyright: ignore[reportAttributeAccessIssue]

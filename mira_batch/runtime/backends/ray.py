@@ -33,7 +33,7 @@ from mira_batch.core.errors import (
 )
 from mira_batch.core.receipts import Progress, WorkerStatus
 from mira_batch.core.types import ErrorKind, Failure
-from mira_batch.runtime.attempts import Loss, ProcessEnd, Session
+from mira_batch.runtime.attempts import ProcessEnd, Session
 from mira_batch.runtime.backends.board import Board, Order
 from mira_batch.runtime.backends.cluster import notes, ray_session
 from mira_batch.runtime.backends.listener import Listener, find_patience
@@ -44,6 +44,7 @@ from mira_batch.runtime.backends.reading import end_pool, explain, read_tables, 
 from mira_batch.runtime.backends.session import HeldRay
 from mira_batch.runtime.job import Configured
 from mira_batch.runtime.ledger import from_json, to_json
+from mira_batch.runtime.loss import Loss
 from mira_batch.runtime.pool import Assignment, Pool, count_shards_in_hand
 from mira_batch.runtime.scan import ReadPart, W
 from mira_batch.runtime.worker import ShardWorker

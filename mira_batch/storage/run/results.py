@@ -7,12 +7,11 @@ is in its one file, and any Parquet reader sees each record exactly once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from mira_batch.config.base import make_absolute
@@ -32,15 +31,14 @@ from mira_batch.storage.stores import (
     shorten_error,
 )
 
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
 T = TypeVar("T")
 _HEAD = {"record_id": "record_id", "work_id": "work_id", "instruction": "goal"}
 """What a step's row has of its record, under which names."""
-_FORM = ds.ParquetFileFormat(
-    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-)
 _BOUNDED: Any = {"batch_size": GROUP_ROWS, "cache_metadata": False}
 """Scans keep neither whole shards nor the footers of all files in memory."""
-_EARLY = pc.SetLookupOptions(pa.array(sorted(UNFINISHED), pa.string()))
 Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
 
 
@@ -57,10 +55,14 @@ def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.FileSy
     Raises:
         StoreError: there are no results, or they can't be listed.
     """
+    import pyarrow.dataset as ds  # imports pandas: a third of a second, which readers of single files save
+
     storage = storage or StorageConfig()
     fs, files = result_files(run, storage)
     fields = _declare_fields(run, fs, files, storage)
-    return ds.FileSystemDataset.from_paths(files, schema=fields, format=_FORM, filesystem=fs)
+    checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    form = ds.ParquetFileFormat(default_fragment_scan_options=checked)
+    return ds.FileSystemDataset.from_paths(files, schema=fields, format=form, filesystem=fs)
 
 
 def _declare_fields(run: str, fs: ArrowFileSystem, files: Sequence[str], storage: StorageConfig) -> pa.Schema:
@@ -127,7 +129,7 @@ def _read_each(
     """
 
     def take(file: Any, fs: ArrowFileSystem | None) -> pa.Table:
-        return _FORM.make_fragment(file, fs).to_table(schema=dataset.schema, columns=list(columns))
+        return dataset.format.make_fragment(file, fs).to_table(schema=dataset.schema, columns=list(columns))
 
     for file in dataset.files:
         yield _read_file(run, file, dataset.filesystem, storage or StorageConfig(), take)
@@ -181,10 +183,16 @@ def tell_unfinished(table: Rows) -> Rows:
         return table
     place = names.index("status")
     said_ok = pc.call_function("equal", [table["status"], pa.scalar(Status.ok.value)])
-    early = pc.call_function("is_in", [table["stop_reason"]], _EARLY)
+    early = pc.call_function("is_in", [table["stop_reason"]], _list_early())
     unfinished = pc.call_function("and", [said_ok, early])
     status = pc.call_function("if_else", [unfinished, pa.scalar(Status.unfinished.value), table["status"]])
     return table.set_column(place, table.schema.field(place), status)
+
+
+@cache
+def _list_early() -> pc.SetLookupOptions:
+    """Made when it is needed: the first array that a process makes imports pandas, a third of a second."""
+    return pc.SetLookupOptions(pa.array(sorted(UNFINISHED), pa.string()))
 
 
 def columns_to_read(columns: Sequence[str], known: Sequence[str]) -> list[str]:

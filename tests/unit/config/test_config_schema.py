@@ -14,6 +14,7 @@ from mira_batch.config.edit import AcceptConfig, BulkEditConfig, LimitsConfig
 from mira_batch.config.load import load_config
 from mira_batch.config.models.local import QwenVLConfig
 from mira_batch.config.models.simulated import Fault
+from mira_batch.config.reference import read_docstrings
 from mira_batch.core.errors import ConfigError
 
 MINIMAL: dict[str, Any] = {"input": {"manifest": "/data/m.parquet"}, "output": {"uri": "/data/out"}}
@@ -36,8 +37,9 @@ def test_every_setting_says_what_it_is() -> None:
     assert Fault in models
     for model in models:
         assert model.__doc__, model
-        for name, field in model.model_fields.items():
-            assert name == "type" or field.description, f"{model.__name__}.{name} has no docstring"
+        docstrings = read_docstrings(model)
+        for name in model.model_fields:
+            assert name == "type" or docstrings.get(name), f"{model.__name__}.{name} has no docstring"
 
 
 def test_every_model_refuses_unknown_keys_and_changes() -> None:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from mira_batch.config.load import load_own_config
+from mira_batch.config.reference import read_docstrings
 from mira_batch.config.train import SftConfig
 from mira_batch.core.errors import ConfigError
 from tests.support import ROOT
@@ -42,8 +43,9 @@ def all_models(model: type[BaseModel] = SftConfig) -> Iterator[type[BaseModel]]:
 def test_every_setting_says_what_it_is_and_none_more_is_taken() -> None:
     for model in set(all_models()):
         assert model.model_config.get("extra") == "forbid", model
-        for name, field in model.model_fields.items():
-            assert name == "type" or field.description, f"{model.__name__}.{name}"
+        docstrings = read_docstrings(model)
+        for name in model.model_fields:
+            assert name == "type" or docstrings.get(name), f"{model.__name__}.{name}"
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from mira_batch.runtime.attempts import (
     MOST_IN_DOUBT,
     MOST_NODES,
     AttemptLog,
-    Loss,
     ProcessEnd,
     Session,
     know_nothing,
 )
+from mira_batch.runtime.loss import Loss
 from mira_batch.storage.run.steplog import ShardLog
 from mira_batch.storage.stores.objects import Store, open_store
 

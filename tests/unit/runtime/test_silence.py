@@ -10,7 +10,6 @@ import pytest
 from mira_batch import load_config
 from mira_batch.config.inspect import InspectConfig
 from mira_batch.core.receipts import WorkerStatus
-from mira_batch.runtime.attempts import Loss
 from mira_batch.runtime.backends.listener import SilenceWatch, find_patience
 from mira_batch.runtime.backends.processes import (
     LAST_WORDS,
@@ -19,6 +18,7 @@ from mira_batch.runtime.backends.processes import (
     describe_exit,
     shorten_note,
 )
+from mira_batch.runtime.loss import Loss
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.disturbed import until
 from tests.support.runs.edits import open_worker, plan_edits

@@ -154,7 +154,8 @@ def test_folders_that_may_not_be_listed_are_refused(shared: Path) -> None:
 AS_NOBODY = """
 import codecs, os, sys
 codecs.lookup("utf-8-sig")  # what is imported later, nobody may not be allowed to read
-import mira_batch.cli.commands, mira_batch.edit.job, mira_batch.runtime.backends.inline
+import mira_batch.cli.commands, mira_batch.cli.runs, mira_batch.edit.preflight
+import mira_batch.runtime.backends.inline, mira_batch.storage.manifest
 if os.geteuid() == 0:
     os.seteuid(65534)
 sys.exit(mira_batch.cli.main(sys.argv[1:]))
