@@ -8,13 +8,10 @@ keeps its own part of the weights that learn and of the optimizer's state.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mira_batch.core.errors import JobError
 from mira_batch.train.workers import is_first
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def choose_sharding() -> dict[str, Any]:
@@ -100,7 +97,7 @@ def take_part(value: Any) -> Any:
     return value.to_local() if isinstance(value, DTensor) else value
 
 
-def gather_weights(model: Any, learned_only: bool) -> dict[str, Tensor]:
+def gather_weights(model: Any, learned_only: bool) -> dict[str, Any]:
     """Whole weights by name, on the CPU of the first worker; nothing elsewhere. All workers must call it.
 
     Args:
