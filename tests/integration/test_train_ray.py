@@ -73,7 +73,7 @@ def test_workers_that_share_a_model_are_killed_and_end_with_the_same_bytes(
     lora = {"tuning": {"type": "lora", "r": 1, "alpha": 2, "dropout": 0.1}}
     workers = {"num": 2, "retries": 1, "strategy": "fsdp2"}
     calm, killed = (
-        settings_of(model, data, tmp_path / name, **SAME | lora, max_steps=8, backend="ray", workers=workers)
+        settings_of(model, data, tmp_path / name, **SAME | lora, max_steps=12, backend="ray", workers=workers)
         for name in ("calm", "killed")
     )
     train_here(calm)
