@@ -107,7 +107,10 @@ def gather_weights(model: Any, learned_only: bool) -> dict[str, Any]:
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=learned_only)
-    return get_model_state_dict(model, options=options)
+    tied = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    tied -= {name for name, _ in model.named_parameters()}  # a head that is the table of embeddings, say
+    found = get_model_state_dict(model, options=options)
+    return {name: weight for name, weight in found.items() if name not in tied}
 
 
 def share_out(trainer: type[Any], optimizer_file: str, scheduler_file: str) -> type[Any]:
