@@ -154,6 +154,26 @@ def estimate_memory(counts: Counts, tokens: int, batch: int) -> dict[str, float]
     }
 
 
+def estimate_sharded(counts: Counts, tokens: int, batch: int, workers: int) -> dict[str, float]:
+    """GB of one of several workers that learn all weights but the tower's, shared out (FSDP2).
+
+    Shared out are the weights, four bytes each, and of those that learn gradient and AdamW's two means,
+    twelve more. Gathered are, in bfloat16, head and table of embeddings for the whole of a pass, and layers
+    two at a time, one of them ahead; then the gradients of head, table and one layer, and these in float32.
+    """
+    text = REAL.text
+    parts = estimate_memory(counts, tokens, batch)
+    del parts["weights"], parts["adapter"]
+    learned = counts.policy - counts.vision
+    layer = (counts.language - counts.embeddings) // text["num_hidden_layers"]
+    outer = 2 * counts.embeddings
+    shares = {
+        "weights, gradients, means": (16 * learned + 4 * counts.vision) / workers / GB,
+        "gathered": (8 * outer + 10 * layer) / GB,
+    }
+    return shares | parts
+
+
 def describe() -> str:
     """The tables, as markdown."""
     sft = load_own_config(SftConfig, yaml.safe_load((CONFIGS / "qwen2.5-vl-7b-sft.yaml").read_text()))
@@ -175,6 +195,7 @@ def describe() -> str:
         parts = estimate_memory(counts, tokens, batch)
         cells = " | ".join(f"{value:.1f}" for value in parts.values())
         lines.append(f"| `batch: {batch}` | {cells} | {sum(parts.values()):.0f} |")
+    lines += _show_sharded(counts, tokens)
     sample = learn(counts, tokens, pixels) / (PEAK * REACHED["training"])
     lines += ["", "| hours on | 1 GPU | 4 | 8 |", "|---|---|---|---|"]
     lines.append(_show("policy-sft: 100,000 samples, 2 epochs", 200_000 * sample))
@@ -204,6 +225,19 @@ def describe() -> str:
         "loading of weights and the words of answers: of questions only the reading counts.",
     ]
     return "\n".join(lines)
+
+
+def _show_sharded(counts: Counts, tokens: int) -> list[str]:
+    rows = {workers: estimate_sharded(counts, tokens, 1, workers) for workers in (2, 4, 8)}
+    lines = [
+        "",
+        f"| all weights, `strategy: fsdp2`, `batch: 1`, GB | {' | '.join(rows[2])} | sum |",
+        "|---|" + "---|" * (len(rows[2]) + 1),
+    ]
+    for workers, parts in rows.items():
+        cells = " | ".join(f"{value:.1f}" for value in parts.values())
+        lines.append(f"| {workers} workers | {cells} | {sum(parts.values()):.0f} |")
+    return lines
 
 
 def _show(name: str, seconds: float) -> str:

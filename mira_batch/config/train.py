@@ -124,6 +124,23 @@ class TrainWorkersConfig(Strict):
         return self
 
 
+class SftWorkersConfig(TrainWorkersConfig):
+    """The processes that learn together, each on samples of its own (data parallel)."""
+
+    strategy: Literal["ddp", "fsdp2"] = "ddp"
+    """ddp: each has the whole model, with its gradients and AdamW's means. fsdp2: these are shared out among
+    all, and each layer is gathered when it is computed; for models that one GPU has no room for."""
+
+    @model_validator(mode="after")
+    def _has_others(self) -> SftWorkersConfig:
+        if self.strategy == "fsdp2" and self.num == 1:
+            raise ValueError(
+                "strategy: fsdp2 shares the model out among workers, and there is one; raise workers.num, or "
+                "leave strategy out"
+            )
+        return self
+
+
 class TrainOutput(Strict):
     """Where a training goes."""
 
@@ -171,7 +188,7 @@ class SftConfig(Strict):
     sight_samples: int = Field(default=8, ge=1, le=256)
     """For so many samples it is seen, at the start and at the end, that their answers' likelihood changes
     when their images are blanked. Where none does, the model is blind to them, and the training ends."""
-    workers: TrainWorkersConfig = TrainWorkersConfig()
+    workers: SftWorkersConfig = SftWorkersConfig()
     """Who learns."""
     backend: Literal["ray", "inline"] = "ray"
     """ray: Ray Train, on this machine or a cluster; inline: one worker, in this process."""
@@ -213,4 +230,9 @@ class SftConfig(Strict):
                 "seed", "precision", "gradient_checkpointing",
             },
         )  # fmt: skip
-        return found | {"window": self.data.window, "workers": self.workers.num, "gpus": self.workers.gpus}
+        return found | {
+            "window": self.data.window,
+            "workers": self.workers.num,
+            "strategy": self.workers.strategy,
+            "gpus": self.workers.gpus,
+        }

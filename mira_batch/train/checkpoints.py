@@ -1,14 +1,16 @@
 """Checkpoints of a training in its store: `checkpoints/<step>/`, whole once `whole.json` is there.
 
-A checkpoint is a folder of files. Each is put in parts, create-only, and the marker last, with the digests of
-all; so a reader finds a checkpoint whole or not at all. Where a killed process has left parts of one, those
-of the next try are put beside them, under a name of its own.
+A checkpoint is a folder of files: of all workers or, with a number in its name, of one. Each is put in parts,
+create-only, and the marker last, with the digests of all; so a reader finds a checkpoint whole or not at all.
+Where a killed process has left parts of one, those of the next try are put beside them, under a name of its
+own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import Any
 
 from mira_batch.core.errors import RunConflict
 from mira_batch.storage.stores import Store
+from mira_batch.train.workers import gather, is_first, name_rank
 
 FOLDER = "checkpoints"
 _MARKER = "whole.json"
@@ -82,22 +85,24 @@ def list_whole(store: Store) -> list[int]:
 
 
 def fetch_newest(store: Store, folder: Path, note: Callable[[str], None]) -> Checkpoint | None:
-    """Bring the newest whole checkpoint here; one that is damaged is passed over, and said.
+    """Bring the newest whole checkpoint here, the same one for all workers, each of which must call it. One
+    of which a worker's files are damaged is passed over by all, and said.
 
     Args:
         store: of the training.
         folder: an empty one, for its files.
         note: told what was passed over.
     """
-    for step in list_whole(store):
-        if found := fetch(store, step, folder):
+    for step in gather(list_whole(store) if is_first() else [])[0]:
+        found = fetch(store, step, folder)
+        if all(gather(found is not None)):
             return found
         note(f"checkpoint {step} is damaged; an older one is taken")
     return None
 
 
 def fetch(store: Store, step: int, folder: Path) -> Checkpoint | None:
-    """Bring one checkpoint here; None where it is damaged.
+    """Bring this worker's files of one checkpoint here; None where they are damaged.
 
     Args:
         store: of the training.
@@ -110,6 +115,8 @@ def fetch(store: Store, step: int, folder: Path) -> Checkpoint | None:
     except (ValueError, KeyError):
         return None
     for name, told in files.items():
+        if find_owner(name) not in (None, name_rank()):
+            continue
         if Path(name).name != name or not name.endswith(_WORDS):
             return None
         digest = hashlib.blake2b(digest_size=16)
@@ -123,6 +130,16 @@ def fetch(store: Store, step: int, folder: Path) -> Checkpoint | None:
         if digest.hexdigest() != told["digest"]:
             return None
     return Checkpoint(step, files)
+
+
+def find_owner(name: str) -> int | None:
+    """The worker that a file of a checkpoint is of, by its number; None: it is of all.
+
+    Args:
+        name: of the file.
+    """
+    number = re.search(r"_(\d+)\.\w+$", name)
+    return None if number is None else int(number[1])
 
 
 def drop_old(store: Store, keep: int) -> None:

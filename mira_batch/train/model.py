@@ -24,12 +24,11 @@ from mira_batch.models.qwen import (
 )
 from mira_batch.models.torch_support import prepare
 from mira_batch.storage.weights import fetch_weights
+from mira_batch.train.sharding import release, take_part
 
 if TYPE_CHECKING:
     import torch
 
-LEARNED = "learned.safetensors"
-"""File of a checkpoint: the weights that learn, by their names in the model."""
 ADAPTER, MODEL = "adapter", "model"
 """Folder of what a training gives: LoRA weights alone, or a whole model."""
 
@@ -83,44 +82,49 @@ def load_learner(
     return model, processor, weights
 
 
-def save_weights(model: Any, folder: Path) -> None:
-    """Write the weights that learn, for a checkpoint.
+def save_weights(model: Any, file: Path) -> None:
+    """Write the weights that learn by their names in the model, for a checkpoint; of a model that is shared
+    out, this worker's part of each.
 
     Args:
         model: from `load_learner`.
-        folder: where to.
+        file: where to.
     """
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: w.detach().cpu().contiguous() for name, w in model.named_parameters() if w.requires_grad}
-    save_file(weights, folder / LEARNED)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: part.cpu().contiguous() for name, part in _list_learning(model).items()}, file)
 
 
-def load_weights(model: Any, folder: Path) -> None:
+def load_weights(model: Any, file: Path) -> None:
     """Put the weights of a checkpoint into the model, all of them.
 
     Args:
         model: from `load_learner`, with the same settings.
-        folder: of the checkpoint.
+        file: from `save_weights`, of the same worker.
 
     Raises:
         ConfigError: they are those of another model, or of other settings.
     """
-    import torch
     from safetensors.torch import load_file
 
-    found = load_file(folder / LEARNED)
-    own = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    found, own = load_file(file), _list_learning(model)
     shapes = ({name: weight.shape for name, weight in each.items()} for each in (found, own))
     if next(shapes) != next(shapes):
         raise ConfigError("the checkpoint's weights are not those that learn here; name another output.uri")
-    with torch.no_grad():
-        for name, weight in own.items():
-            weight.copy_(found[name])
+    for name, part in own.items():
+        part.copy_(found[name])
 
 
-def save_learned(model: Any, processor: Any, folder: Path, base: str) -> str:
+def _list_learning(model: Any) -> dict[str, Any]:
+    """Weights that learn, or this worker's part of each, by name."""
+    release(model)
+    return {name: take_part(w.detach()) for name, w in model.named_parameters() if w.requires_grad}
+
+
+def save_learned(
+    model: Any, processor: Any, folder: Path, base: str, gathered: dict[str, Any] | None = None
+) -> str:
     """Write what was learned, as a job loads it: the same bytes for the same weights.
 
     Args:
@@ -128,6 +132,7 @@ def save_learned(model: Any, processor: Any, folder: Path, base: str) -> str:
         processor: of the model.
         folder: where to.
         base: location of the model that an adapter is of.
+        gathered: its weights, where the model holds only this worker's part of them.
 
     Returns:
         The name of the folder below it: `ADAPTER` or `MODEL`.
@@ -135,10 +140,10 @@ def save_learned(model: Any, processor: Any, folder: Path, base: str) -> str:
     from peft import PeftModel
 
     if not isinstance(model, PeftModel):
-        model.save_pretrained(folder / MODEL, max_shard_size="2GB")
+        model.save_pretrained(folder / MODEL, state_dict=gathered, max_shard_size="2GB")
         processor.save_pretrained(folder / MODEL)
         return MODEL
-    model.save_pretrained(str(folder / ADAPTER))
+    model.save_pretrained(str(folder / ADAPTER), state_dict=gathered)
     (folder / ADAPTER / "README.md").unlink(missing_ok=True)  # ours says more
     file = folder / ADAPTER / "adapter_config.json"
     settings = json.loads(file.read_text())

@@ -13,17 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from mira_batch.config.train import SftConfig
-from mira_batch.core.errors import ConfigError, RunConflict
+from mira_batch.config.train import FullTuning, SftConfig
+from mira_batch.core.errors import ConfigError
 from mira_batch.core.stop_request import StopRequest
+from mira_batch.core.types import Weights
 from mira_batch.storage.stores import Store, open_store
 from mira_batch.train.card import write_card
-from mira_batch.train.checkpoints import fetch, fetch_newest
+from mira_batch.train.checkpoints import fetch_newest
 from mira_batch.train.encoding import SampleEncoder
 from mira_batch.train.measure import AnswerScores, measure_sight, score_answers
 from mira_batch.train.model import load_learner, save_learned
 from mira_batch.train.record import METRICS, RESULT, claim_base, put_once
 from mira_batch.train.samples import SampleReader, SampleSet, find_samples, order_samples
+from mira_batch.train.sharding import gather_weights
 from mira_batch.train.trainer import Watch, list_metrics, make_arguments, make_trainer
 from mira_batch.train.workers import count_workers, gather, is_first, name_rank
 
@@ -109,7 +111,9 @@ def _train(
     if config.validation is not None:
         watch.validate = _make_validation(config, encoder, trainer.model, arithmetic)
     looked_at = reader.read(_pick(len(train), config.sight_samples, config.seed))
-    began = _resume(config, store, folder / "checkpoint", note)
+    (folder / "checkpoint").mkdir()
+    found = fetch_newest(store, folder / "checkpoint", note)
+    began = found.step if found else 0
     note(
         f"{len(train):,} samples, {steps:,} steps of {config.step_samples}; "
         + (f"going on after step {began:,}" if began else "from the beginning")
@@ -122,46 +126,36 @@ def _train(
     if stop.asked and trainer.state.global_step < steps:
         raise KeyboardInterrupt(stop.words)
     sight = measure_sight(trainer.model, encoder, looked_at, arithmetic())
+    gathered = None
+    if config.workers.strategy == "fsdp2":
+        gathered = gather_weights(trainer.model, learned_only=not isinstance(config.tuning, FullTuning))
     history = [*trainer.state.log_history, {"step": steps, "sight": sight}]
     if not is_first():
         return {}
     metrics = list_metrics(history, config.step_samples)
-    return _publish(config, store, folder, (model, processor, weights), train, metrics, note)
+    name = save_learned(model, processor, folder / "learned", config.model.weights, gathered)
+    return _publish(config, store, folder / "learned" / name, weights, train, metrics, note)
 
 
 def _publish(
     config: SftConfig,
     store: Store,
-    folder: Path,
-    learned: tuple[Any, Any, Any],
+    learned: Path,
+    weights: Weights,
     train: SampleSet,
     metrics: Sequence[Mapping[str, Any]],
     note: Callable[[str], None],
 ) -> dict[str, Any]:
     """Put what was learned, its figures and its card, and last the file that says that all is there."""
-    model, processor, weights = learned
-    name = save_learned(model, processor, folder / "learned", config.model.weights)
-    for file in sorted((folder / "learned" / name).iterdir()):
-        put_once(store, f"{name}/{file.name}", file.read_bytes())
+    for file in sorted(learned.iterdir()):
+        put_once(store, f"{learned.name}/{file.name}", file.read_bytes())
     lines = "".join(json.dumps(line) + "\n" for line in metrics)
     store.put(METRICS, lines.encode())
-    card, result = write_card(config, name, train, weights, metrics)
+    card, result = write_card(config, learned.name, train, weights, metrics)
     store.put("README.md", card.encode())
     put_once(store, RESULT, json.dumps(result, indent=2).encode())
-    note(f"done: {store.locate(name)}")
+    note(f"done: {store.locate(learned.name)}")
     return result
-
-
-def _resume(config: SftConfig, store: Store, folder: Path, note: Callable[[str], None]) -> int:
-    """Bring the newest checkpoint here, the same one for all workers; the step it was made after, else 0."""
-    folder.mkdir(parents=True)
-    found = fetch_newest(store, folder, note) if is_first() else None
-    (step,) = {step for step in gather(found.step if found else None) if step is not None} or {0}
-    if step and not is_first() and fetch(store, step, folder) is None:
-        raise RunConflict(
-            f"{store.uri}: the checkpoint of step {step} is gone; is another training at work here?"
-        )
-    return step
 
 
 def _make_validation(
@@ -171,12 +165,16 @@ def _make_validation(
     assert config.validation is not None
     val = find_samples(config.data.uri, "val", config.storage)
     reader = SampleReader(val, config.storage, config.data.window)
-    places = sorted(_pick(len(val), config.validation.samples, config.seed))[name_rank() :: count_workers()]
+    chosen = sorted(_pick(len(val), config.validation.samples, config.seed))
+    places = chosen[name_rank() :: count_workers()]
     parts = [places[start : start + config.batch] for start in range(0, len(places), config.batch)]
+    # A layer that is shared out is gathered by all workers at once, so all make equally many forward passes.
+    spare = max(gather(len(parts))) - len(parts) if config.workers.strategy == "fsdp2" else 0
 
     def validate() -> AnswerScores:
         batches = (_encode(encoder, reader.read(part)) for part in parts)
         own = score_answers(model, batches, arithmetic())
+        score_answers(model, [_encode(encoder, reader.read(chosen[:1]))] * spare, arithmetic())
         return sum(gather(own), AnswerScores(0.0, 0, 0))
 
     return validate

@@ -8,6 +8,8 @@ what is measured beside, and when it has to stop.
 from __future__ import annotations
 
 import math
+import re
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +21,16 @@ from mira_batch.core.errors import UserError
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.models.torch_support import prepare
 from mira_batch.storage.stores import Store
-from mira_batch.train.checkpoints import drop_old, list_whole, mark_whole, put_files
+from mira_batch.train.checkpoints import drop_old, find_owner, list_whole, mark_whole, put_files
 from mira_batch.train.measure import AnswerScores
-from mira_batch.train.model import LEARNED, load_weights, save_weights
+from mira_batch.train.model import load_weights, save_weights
+from mira_batch.train.sharding import choose_precision, choose_sharding, gather_head, share_on_cpus, share_out
 from mira_batch.train.workers import gather, is_first, name_rank
 
-_KEPT = (LEARNED, "optimizer.pt", "scheduler.pt", "trainer_state.json")
-"""Files of a checkpoint, beside the states of generators."""
+_KEPT = re.compile(
+    r"(learned(_\d+)?\.safetensors|optimizer(_\d+)?\.pt|rng_state(_\d+)?\.pth|scheduler\.pt|trainer_state\.json)"
+)
+"""Files of a checkpoint; one with a number is of that worker alone."""
 _SHOWN = {
     "loss": "loss",
     "mean_token_accuracy": "token_accuracy",
@@ -80,8 +85,9 @@ class Watch:
 
     def save(self, state: Any, folder: Path) -> None:
         """Put a checkpoint into the store, whole; called by every worker."""
-        names = sorted(path.name for path in folder.iterdir() if _is_kept(path.name))
-        own = names if is_first() else [name for name in names if name == f"rng_state_{name_rank()}.pth"]
+        names = sorted(path.name for path in folder.iterdir() if _KEPT.fullmatch(path.name))
+        mine = (name_rank(), None) if is_first() else (name_rank(),)
+        own = [name for name in names if find_owner(name) in mine]
         _check_finite(folder, own)
         put = put_files(self.store, state.global_step, folder, own)
         files = {name: told for each in gather(put) for name, told in each.items()}
@@ -89,6 +95,8 @@ class Watch:
             mark_whole(self.store, state.global_step, files)
             drop_old(self.store, self.config.checkpoints.keep)
             self.note(f"checkpoint at step {state.global_step:,}")
+        else:
+            shutil.rmtree(folder)  # the trainer itself deletes old ones of the first alone
 
     def log(self, state: Any, logs: Mapping[str, Any]) -> None:
         """A line for people."""
@@ -144,6 +152,9 @@ def make_trainer(
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
     from trl.trainer.sft_trainer import SFTTrainer
 
+    sharded = config.workers.strategy == "fsdp2"
+    part = f"_{name_rank()}" if sharded else ""
+
     class Trainer(SFTTrainer):
         def training_step(self, *args: Any, **kwargs: Any) -> Any:
             loss = super().training_step(*args, **kwargs)
@@ -155,10 +166,10 @@ def make_trainer(
         # for when it goes on, and would begin from the base weights again, with a warning (5.23.0).
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
             assert output_dir is not None
-            save_weights(model, Path(output_dir))
+            save_weights(model, Path(output_dir) / f"learned{part}.safetensors")
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-            load_weights(model or self.model, Path(resume_from_checkpoint))
+            load_weights(model or self.model, Path(resume_from_checkpoint) / f"learned{part}.safetensors")
 
         def _send_telemetry(self) -> None:
             """Nobody is told."""
@@ -166,7 +177,11 @@ def make_trainer(
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """Ours is written at the end."""
 
-    trainer = Trainer(
+    kind = Trainer
+    if sharded:
+        kind = share_out(Trainer, f"optimizer{part}.pt", "scheduler.pt")
+        gather_head(model)
+    trainer = kind(
         model,
         args=make_arguments(config, watch.steps, folder),
         train_dataset=datasets.Dataset.from_dict({"place": list(order)}),
@@ -174,8 +189,10 @@ def make_trainer(
         processing_class=processor,
         callbacks=[_make_hooks(config, watch)],
     )
-    for kind in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(kind)
+    if sharded:
+        share_on_cpus(trainer)
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
     return trainer
 
 
@@ -215,8 +232,9 @@ def make_arguments(config: SftConfig, steps: int, folder: Path) -> Any:
     from trl.trainer.sft_config import SFTConfig
 
     learn = config.optimizer
+    sharded = config.workers.strategy == "fsdp2"
     kinds = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=str(folder),
         max_length=None,  # TRL's default cuts samples, and image tokens with them
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -236,7 +254,7 @@ def make_arguments(config: SftConfig, steps: int, folder: Path) -> Any:
         seed=config.seed,
         use_cpu=config.workers.gpus == 0,
         bf16=config.precision == "bfloat16",
-        activation_checkpointing=config.gradient_checkpointing,
+        activation_checkpointing=config.gradient_checkpointing and not sharded,
         ddp_find_unused_parameters=False,  # every sample has an image, so all weights take part
         logging_strategy="steps",
         logging_steps=config.log_every,
@@ -246,7 +264,11 @@ def make_arguments(config: SftConfig, steps: int, folder: Path) -> Any:
         save_total_limit=1,
         report_to=[],
         disable_tqdm=True,
+        **(choose_sharding() if sharded else {}),
     )
+    if sharded:
+        choose_precision(arguments, config.gradient_checkpointing)
+    return arguments
 
 
 def list_metrics(history: Sequence[Mapping[str, Any]], step_samples: int) -> list[dict[str, Any]]:
@@ -261,10 +283,6 @@ def list_metrics(history: Sequence[Mapping[str, Any]], step_samples: int) -> lis
         if figures := {ours: entry[name] for name, ours in _SHOWN.items() if name in entry}:
             lines.append({"step": entry["step"], "samples": entry["step"] * step_samples, **figures})
     return lines
-
-
-def _is_kept(name: str) -> bool:
-    return name in _KEPT or (name.startswith("rng_state") and name.endswith(".pth"))
 
 
 def _check_finite(folder: Path, names: Sequence[str]) -> None:

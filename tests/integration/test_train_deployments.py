@@ -42,17 +42,27 @@ def read(name: str) -> dict[str, Any]:
     return yaml.safe_load((CONFIGS / name).read_text())
 
 
-def test_the_training_by_demonstrations_in_small(cluster: None, tiny_models: Path, tmp_path: Path) -> None:
-    config = read("qwen2.5-vl-7b-sft.yaml")
+@pytest.mark.parametrize(
+    ("name", "learned"),
+    [
+        ("qwen2.5-vl-7b-sft.yaml", "adapter/adapter_model.safetensors"),
+        ("qwen2.5-vl-7b-full-sft.yaml", "model/model.safetensors"),
+    ],
+)
+def test_the_training_by_demonstrations_in_small(
+    cluster: None, tiny_models: Path, tmp_path: Path, name: str, learned: str
+) -> None:
+    config = read(name)
     config["model"] = {"weights": str(tiny_models / "qwen2.5-vl")}
     config["data"]["uri"], config["output"]["uri"] = (
         str(write_samples(tmp_path / "data")),
         str(tmp_path / "sft"),
     )
-    config["workers"], config["epochs"] = WORKERS, 1
+    config["workers"] = {"strategy": "ddp", **config["workers"], **WORKERS, "gpus": 0}
+    config["epochs"] = 1
     result = train_sft(load_own_config(SftConfig, config), print)
     assert result["steps"] == 40 // (2 * 8)
-    assert (tmp_path / "sft/adapter/adapter_model.safetensors").exists()
+    assert (tmp_path / "sft" / learned).exists()
 
 
 def test_the_training_by_rollouts_in_small(cluster: None, tiny_models: Path, tmp_path: Path) -> None:

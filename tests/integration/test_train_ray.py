@@ -14,7 +14,7 @@ import torch
 from mira_batch.config.shared import StorageConfig
 from mira_batch.storage.stores import Store, open_store
 from mira_batch.train.checkpoints import fetch, list_whole
-from tests.support.runs.trainings import read_metrics, settings_of, train_here
+from tests.support.runs.trainings import read_learned, read_metrics, settings_of, train_here
 from tests.support.samples import write_samples
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
@@ -65,20 +65,46 @@ def test_two_workers_have_the_gradients_of_one(tiny_models: Path, tmp_path: Path
 
 
 @pytest.mark.soak
-def test_a_worker_that_dies_is_replaced(tiny_models: Path, tmp_path: Path) -> None:
+def test_workers_that_share_a_model_are_killed_and_end_with_the_same_bytes(
+    tiny_models: Path, tmp_path: Path
+) -> None:
+    """An adapter of rank 1: of its matrices with one row only the first worker has a part."""
     data, model = write_samples(tmp_path / "data"), tiny_models / "qwen2.5-vl"
-    workers = {"num": 2, "retries": 1}
-    two = settings_of(model, data, tmp_path / "two", **SAME, max_steps=12, backend="ray", workers=workers)
-    killed, over, notes = list[int](), threading.Event(), list[str]()
-    store = open_store(str(tmp_path / "two"), StorageConfig())
+    lora = {"tuning": {"type": "lora", "r": 1, "alpha": 2, "dropout": 0.1}}
+    workers = {"num": 2, "retries": 1, "strategy": "fsdp2"}
+    calm, killed = (
+        settings_of(model, data, tmp_path / name, **SAME | lora, max_steps=12, backend="ray", workers=workers)
+        for name in ("calm", "killed")
+    )
+    train_here(calm)
+    notes = list[str]()
+    train_and_kill(killed, notes)
+    assert any("going on after step" in note for note in notes)
+    assert read_learned(tmp_path / "killed") == read_learned(tmp_path / "calm")
+
+
+def train_and_kill(settings: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """A training of which a worker is killed after the first checkpoint."""
+    killed, over = list[int](), threading.Event()
+    store = open_store(settings["output"]["uri"], StorageConfig())
     killer = threading.Thread(target=kill_a_worker_after_the_first_step, args=(store, killed, over))
     killer.start()
     try:
-        result = train_here(two, notes)
+        result = train_here(settings, notes)
     finally:
         over.set()
         killer.join()
     assert killed
+    return result
+
+
+@pytest.mark.soak
+def test_a_worker_that_dies_is_replaced(tiny_models: Path, tmp_path: Path) -> None:
+    data, model = write_samples(tmp_path / "data"), tiny_models / "qwen2.5-vl"
+    workers = {"num": 2, "retries": 1}
+    two = settings_of(model, data, tmp_path / "two", **SAME, max_steps=12, backend="ray", workers=workers)
+    notes = list[str]()
+    result = train_and_kill(two, notes)
     assert sum("all begin again from the newest checkpoint" in note for note in notes) == 1
     assert any("going on after step" in note for note in notes)
     assert result["steps"] == 12 and (tmp_path / "two" / "adapter" / "adapter_model.safetensors").exists()

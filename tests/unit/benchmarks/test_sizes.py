@@ -20,6 +20,15 @@ def test_weights_are_those_of_the_published_models() -> None:
     assert memory["adapter"] == pytest.approx(16 * counts.lora / 1e9)
     assert memory["kept inputs"] == pytest.approx(2 * 2 * 1_000 * 3_584 * 28 / 1e9)
 
+    # Of the 7,615,616,512 weights beside the tower's 16 bytes each, of the tower's 4.
+    shared = sizes.estimate_sharded(counts, 1_000, 1, 4)
+    assert shared["weights, gradients, means"] == pytest.approx((16 * 7.615616512 + 4 * 0.676550144) / 4)
+    # Head and table, 152,064 x 3,584 each, by 8 bytes; a layer by 10, a 28th of the rest but the last norm.
+    outer = 2 * 152_064 * 3_584
+    layer = (7_615_616_512 - outer - 3_584) // 28
+    assert shared["gathered"] == pytest.approx((8 * outer + 10 * layer) / 1e9, rel=1e-5)
+    assert "weights" not in shared and shared["logits"] == sizes.estimate_memory(counts, 1_000, 1)["logits"]
+
 
 def test_arithmetic_by_hand() -> None:
     # A step at 512 x 512: 2 x 1024 + 512 tokens through 57 blocks of 12 x 3072^2 weights, and attention.

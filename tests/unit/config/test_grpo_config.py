@@ -39,6 +39,7 @@ def settings(**changes: Any) -> dict[str, Any]:
         ({"sentinel": {"judge": JUDGE}}, r"sentinel\.judge: is that of the reward"),
         ({"tuning": {"dropout": 0.1}}, r"tuning\.dropout: must be 0"),
         ({"model": {"weights": "/m", "adapter": "/a"}, "tuning": {"r": 4}}, "tuning: has no effect"),
+        ({"workers": {"num": 2, "strategy": "fsdp2"}}, r"workers\.strategy"),
         ({"backend": "inline", "workers": {"num": 2}}, r"workers\.num: inline is one worker"),
         ({"rollouts": 1}, "rollouts"),
     ],

@@ -56,6 +56,9 @@ def test_every_setting_says_what_it_is_and_none_more_is_taken() -> None:
         (["backend=inline", "workers.num=2"], "2 workers need backend: ray"),
         (["backend=inline", "workers.retries=2"], "no effect with backend: inline"),
         (["workers.gpus=0.5"], "has one GPU to itself, or none"),
+        (["workers.strategy=fsdp2"], "fsdp2 shares the model out among workers, and there is one"),
+        (["workers.strategy=fsdp2", "workers.num=2", "backend=inline"], "2 workers need backend: ray"),
+        (["workers.strategy=fsdp"], "workers.strategy"),
         (["model.adapter=/a", "tuning.type=lora", "tuning.r=8"], "tuning: has no effect with model.adapter"),
         (["model.adapter=/a", "tuning.type=full"], "tuning: has no effect with model.adapter"),
         (["tuning.type=full", "model.dtype=bfloat16"], "weights that learn are in float32"),
@@ -91,6 +94,11 @@ def test_what_decides_what_is_learned(override: str) -> None:
 )
 def test_what_does_not(override: str) -> None:
     assert load(override).learning() == load().learning()
+
+
+def test_how_workers_share_a_model_decides_how_it_is_rounded() -> None:
+    whole, shared = load("workers.num=2"), load("workers.num=2", "workers.strategy=fsdp2")
+    assert whole.learning() != shared.learning()
 
 
 def test_a_config_stands_for_itself_when_it_travels_to_a_worker() -> None:

@@ -64,6 +64,17 @@ def test_a_damaged_one_is_passed_over_and_said(store: Store, folder: Path, tmp_p
     assert fetch(store, 10, tmp_path) is None
 
 
+def test_files_of_another_worker_stay_where_they_are(store: Store, folder: Path, tmp_path: Path) -> None:
+    names = ("learned_0.safetensors", "learned_1.safetensors", "trainer_state.json")
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    mark_whole(store, 5, put_files(store, 5, folder, names))
+    (there := tmp_path / "there").mkdir()
+    found = fetch(store, 5, there)
+    assert found is not None and found.files.keys() == set(names)
+    assert {path.name for path in there.iterdir()} == {"learned_0.safetensors", "trainer_state.json"}
+
+
 def test_old_ones_go_with_what_killed_tries_left(store: Store, folder: Path) -> None:
     put(store, 3, folder, whole=False)
     for step in (5, 10, 15):
