@@ -17,6 +17,7 @@ from typing import Any
 
 from mira_batch.core.errors import RunConflict
 from mira_batch.storage.stores import Store
+from mira_batch.train.workers import gather, is_first
 
 FOLDER = "checkpoints"
 _MARKER = "whole.json"
@@ -94,6 +95,27 @@ def fetch_newest(store: Store, folder: Path, note: Callable[[str], None]) -> Che
             return found
         note(f"checkpoint {step} is damaged; an older one is taken")
     return None
+
+
+def fetch_for_all(store: Store, folder: Path, note: Callable[[str], None]) -> int:
+    """Bring the newest checkpoint to each worker, the same one to all; the step it was made after, else 0.
+
+    Args:
+        store: of the training.
+        folder: a new one, for its files.
+        note: told what was passed over.
+
+    Raises:
+        RunConflict: it is gone before all have it.
+    """
+    folder.mkdir(parents=True)
+    found = fetch_newest(store, folder, note) if is_first() else None
+    (step,) = {step for step in gather(found.step if found else None) if step is not None} or {0}
+    if step and not is_first() and fetch(store, step, folder) is None:
+        raise RunConflict(
+            f"{store.uri}: the checkpoint of step {step} is gone; is another training at work here?"
+        )
+    return step
 
 
 def fetch(store: Store, step: int, folder: Path) -> Checkpoint | None:

@@ -12,7 +12,6 @@ Sources, each named at what is taken from it:
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -82,21 +81,6 @@ def shift_times(time_B: Tensor, factor: float) -> Tensor:
         (B,) in [0, 1]; 0 and 1 stay.
     """
     return factor * time_B / (1 + (factor - 1) * time_B)
-
-
-def find_shift(tokens: int, least: tuple[int, float], most: tuple[int, float]) -> float:
-    """The factor by which FLUX.1 and Qwen-Image shift times: mu is linear in the number of tokens.
-
-    Args:
-        tokens: N.
-        least: of a small image, its tokens and its mu.
-        most: the same of a large one.
-
-    Returns:
-        The factor e^mu, for `shift_times`.
-    """
-    (few, low), (many, high) = least, most
-    return math.exp(low + (tokens - few) * (high - low) / (many - few))
 
 
 def flow_matching_loss(predicted_B_N_C: Tensor, velocity_B_N_C: Tensor) -> Tensor:

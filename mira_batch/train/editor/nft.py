@@ -151,8 +151,8 @@ def choose_retention(update: int, slope: float = 0.001, most: float = 0.5) -> fl
 def blend_weights(kept: Mapping[str, Tensor], new: Mapping[str, Tensor], retention: float) -> None:
     """Move weights towards new ones in place: kept <- retention kept + (1 - retention) new.
 
-    With `choose_retention` this is the soft update of the sampling policy, with a constant a moving average of
-    weights (EMA).
+    With `choose_retention` this is the soft update of the sampling policy, with a constant a moving average
+    of weights (EMA).
 
     Args:
         kept: weights by name; they change.

@@ -10,7 +10,6 @@ import torch
 from mira_batch.models.tiny.diffusion import build_scheduler
 from mira_batch.models.torch_support import prepare
 from mira_batch.train.editor.flow import (
-    find_shift,
     find_velocity,
     flow_matching_loss,
     interpolate,
@@ -68,13 +67,6 @@ def test_times_are_shifted_as_the_scheduler_shifts_them() -> None:
     scheduler.set_timesteps(sigmas=sigmas.numpy(), mu=mu)
     shifted = shift_times(sigmas, math.exp(mu))
     assert torch.allclose(scheduler.sigmas[:-1].double(), shifted, rtol=0, atol=1e-6)
-
-
-def test_the_shift_grows_with_the_image() -> None:
-    small, large = (256, 0.5), (4096, 1.15)
-    assert find_shift(256, small, large) == pytest.approx(math.exp(0.5))
-    assert find_shift(4096, small, large) == pytest.approx(math.exp(1.15))
-    assert find_shift(2176, small, large) == pytest.approx(math.exp(0.825))
 
 
 def test_the_loss_of_each_image_is_the_mean_of_its_squares() -> None:
