@@ -1,4 +1,4 @@
-"""What an editor is taught by must be what its pipeline does: the same latents, prompts, velocities, times."""
+"""What an editor is taught by must be what its pipeline does: the same latents, velocities and times."""
 
 from __future__ import annotations
 

@@ -206,9 +206,7 @@ def test_a_loss_that_is_no_number_ends_it(folders: dict[str, Path], pairs: Path,
         checkpoints={"every": 1000},
         validation=None,
     )
-    with pytest.raises(
-        UserError, match=r"the loss is (nan|inf) at step \d+; there is no checkpoint yet. Lower"
-    ):
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d+; there is no checkpoint yet"):
         train_editor_here(settings)
     assert not (tmp_path / "out" / "model").exists()
 

@@ -76,7 +76,7 @@ def editor_settings_of(pipeline: Path, pairs: Path, output: Path, /, **other: An
         "data": {"manifest": str(pairs), "split": {"val_fraction": 0.3}},
         "output": {"uri": str(output)},
         "tuning": {"type": "lora", "r": 4, "alpha": 8},
-        "optimizer": {"learning_rate": 3e-3},
+        "optimizer": {"learning_rate": 0.03, "max_grad_norm": 1000},
         "max_steps": 4,
         "batch": 2,
         "precision": "float32",
