@@ -49,8 +49,8 @@ _SFT = """# Teaching a policy by demonstrations
 """
 _EDITOR_SFT = """# Teaching an editor by pairs
 
-`mira-batch train editor-sft --config FILE` ([editor-training.md](editor-training.md)). Its settings of steps, validation
-and workers are those of policy-sft.
+`mira-batch train editor-sft --config FILE` ([editor-training.md](editor-training.md)). Its settings of steps,
+validation and workers are those of policy-sft.
 """
 _CONSTRUCT = """# Construct
 

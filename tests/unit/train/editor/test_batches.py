@@ -36,7 +36,7 @@ def test_each_batch_is_of_one_canvas() -> None:
 
 
 def test_what_does_not_fill_a_batch_waits_for_the_next_epoch() -> None:
-    # An epoch has 4 and 7 of each: of three epochs, 12 and 21 places make 4 and 7 batches of three, all of them.
+    # Three epochs have 12 wide and 21 square ones, which make 4 and 7 batches of three.
     assert Counter(order(epochs=3, batch=3)) == dict.fromkeys(range(11), 3)
     assert len(order(epochs=1, batch=3)) == 9, "one wide and one square pair are left over at the very end"
 
