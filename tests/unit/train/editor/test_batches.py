@@ -53,4 +53,4 @@ def test_too_few_pairs_for_one_step_are_refused() -> None:
         ConfigError, match="11 pairs, in batches of one canvas over all epochs, don't make one"
     ):
         order(epochs=1, batch=8)
-    assert len(order(epochs=2, batch=8)) == 8, "one batch of square ones"
+    assert len(order(epochs=2, batch=8)) == 16, "one batch of wide ones, one of square ones"
