@@ -80,9 +80,9 @@ def edit(editor: DiffusersEditor) -> np.ndarray:
 def test_what_is_learned_lowers_the_loss_of_held_out_images(learned: Path) -> None:
     metrics = read_metrics(learned)
     validated = [line["val_loss"] for line in metrics if "val_loss" in line]
-    assert [line["step"] for line in metrics if "val_loss" in line] == [0, 2, 4]
+    assert [line["step"] for line in metrics if "val_loss" in line] == [0, 3, 6]
     assert validated[-1] < validated[0]
-    assert [line["step"] for line in metrics if "loss" in line] == [2, 4]
+    assert [line["step"] for line in metrics if "loss" in line] == [3, 6]
     assert all(line["sight"] > 0 for line in metrics if "sight" in line)
 
 
@@ -115,7 +115,7 @@ def test_the_adapter_says_how_it_is_scaled(learned: Path) -> None:
 
 def test_the_card_names_data_settings_and_figures(learned: Path) -> None:
     card, result = (learned / "README.md").read_text(), json.loads((learned / "result.json").read_text())
-    assert result["pairs"] + result["held_out"] == 8 and result["held_out"] > 0 and result["steps"] == 4
+    assert result["pairs"] + result["held_out"] == 8 and result["held_out"] > 0 and result["steps"] == 6
     for wanted in ("loras:", f"snapshot `{result['data_digest']}`", "64 x 64 ", "- diffusers ", "alpha: 8"):
         assert wanted in card
 
@@ -154,7 +154,7 @@ def test_cut_off_between_any_two_things_it_keeps_it_ends_with_the_same_bytes(
         except CutOff:
             continue
         break
-    assert any("going on after step 4" in text for text in notes), "never cut between its end and its result"
+    assert any("going on after step 6" in text for text in notes), "never cut between its end and its result"
     assert read_learned(tmp_path / "cut", "lora") == read_learned(learned, "lora")
     assert read_metrics(tmp_path / "cut") == read_metrics(learned)
 
