@@ -89,8 +89,7 @@ def test_what_is_learned_lowers_the_loss_of_held_out_images(learned: Path) -> No
 def test_the_editor_of_the_edit_job_gives_the_images_of_the_training(
     learned: Path, folders: dict[str, Path], pairs: Path, tmp_path: Path
 ) -> None:
-    settings = json.loads((learned / "train.json").read_text())["config"]
-    config = EditorSftConfig.model_validate(settings)
+    config = EditorSftConfig.model_validate(editor_settings_of(folders[KONTEXT], pairs, learned))
     flow = find_flow(KONTEXT, {})
     learner = load_learner(config, Weights(str(folders[KONTEXT]), ""), flow, torch.device("cpu"))
     assert fetch_newest(open_store(str(learned), StorageConfig()), tmp_path, print) is not None

@@ -23,10 +23,16 @@ from mira_batch.core.errors import ConfigError, RecordError, StoreError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Weights
 from mira_batch.evaluate.images import Shown
-from mira_batch.models.diffusion import canvas
-from mira_batch.models.diffusion.flows import PROMPT, Flow
-from mira_batch.models.diffusion.loading import load_pipeline
-from mira_batch.models.diffusion.pipelines.families import find_family, import_pipeline, read_index
+from mira_batch.models.diffusion import (
+    PROMPT,
+    Flow,
+    choose_canvas,
+    find_family,
+    fit,
+    import_pipeline,
+    load_pipeline,
+    read_index,
+)
 from mira_batch.storage.stores import Store
 from mira_batch.train.editor.pairs import Pair, PairImages, Pairs
 from mira_batch.train.workers import count_workers, gather, is_first, name_rank
@@ -185,7 +191,7 @@ def _encode_own(
                 if isinstance(shown, RecordError):
                     rows.append(row | {"left_out": f"{shown.kind.value}: {shown}"})
                     continue
-                size = canvas.choose_canvas(
+                size = choose_canvas(
                     shown.original.size, config.editor.area, family.multiple, family.min_side
                 )
                 if not _are_alike(shown):
@@ -204,7 +210,7 @@ def _encode_own(
 def _encode_one(pipe: Any, flow: Flow, pair: Pair, shown: Shown, size: tuple[int, int]) -> bytes:
     from safetensors.torch import save
 
-    source, target = (canvas.fit(frame.pixels, size) for frame in (shown.original, shown.candidate))
+    source, target = (fit(frame.pixels, size) for frame in (shown.original, shown.candidate))
     parts = flow.encode(pipe, source, target, pair.record.instruction)
     return save({name: part.detach().cpu().contiguous() for name, part in parts.items()})
 

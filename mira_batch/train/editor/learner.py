@@ -16,9 +16,15 @@ import numpy as np
 from mira_batch.config.editor_sft import EditorLora, EditorSftConfig
 from mira_batch.core.errors import ConfigError, UserError
 from mira_batch.core.types import Weights
-from mira_batch.models.diffusion.flows import SOURCE, TARGET, Flow, shift_by_scheduler
-from mira_batch.models.diffusion.loading import load_pipeline, load_transformer
-from mira_batch.models.diffusion.pipelines.families import import_pipeline
+from mira_batch.models.diffusion import (
+    SOURCE,
+    TARGET,
+    Flow,
+    import_pipeline,
+    load_pipeline,
+    load_transformer,
+    shift_by_scheduler,
+)
 from mira_batch.train.editor.flow import (
     find_velocity,
     flow_matching_loss,

@@ -11,8 +11,7 @@ from typing import Any
 
 from mira_batch.config.editor_sft import EditorSftConfig
 from mira_batch.core.stop_request import StopRequest
-from mira_batch.models.diffusion.flows import Flow, find_flow
-from mira_batch.models.diffusion.pipelines.families import check_pipeline_files, read_index
+from mira_batch.models.diffusion import Flow, check_pipeline_files, find_flow, read_index
 from mira_batch.models.torch_support import prepare
 from mira_batch.storage.stores import Store, open_store
 from mira_batch.storage.weights import fetch_weights
