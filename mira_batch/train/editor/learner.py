@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,16 +208,22 @@ def save_learned(learner: Any, config: EditorSftConfig, weights: Weights, folder
     from peft.utils.save_and_load import get_peft_model_state_dict
 
     settings = transformer.peft_config["default"].to_dict()
-    # Sets would be written in an order of their own each time.
-    settings = {name: sorted(v) if isinstance(v, set) else v for name, v in settings.items()}
-    layers = {
-        name: value.detach().contiguous()
-        for name, value in get_peft_model_state_dict(transformer, adapter_name="default").items()
-    }
+    layers = get_peft_model_state_dict(transformer, adapter_name="default")
     kind.save_lora_weights(
-        folder / LORA, transformer_lora_layers=layers, transformer_lora_adapter_metadata=settings
+        folder / LORA, transformer_lora_layers=layers, save_function=partial(_save_lora, settings=settings)
     )
     return folder / LORA
+
+
+def _save_lora(weights: Mapping[str, Tensor], file: str, settings: Mapping[str, Any]) -> None:
+    """As diffusers does, with the rank and alpha that it reads. Of its own it would write sets, and several
+    names of metadata, in another order each time."""
+    from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+    from safetensors.torch import save_file
+
+    said = {f"transformer.{key}": sorted(v) if isinstance(v, set) else v for key, v in settings.items()}
+    metadata = {LORA_ADAPTER_METADATA_KEY: json.dumps(said, sort_keys=True)}
+    save_file({name: value.detach().contiguous() for name, value in weights.items()}, file, metadata)
 
 
 def _add_adapter(transformer: Any, tuning: EditorLora, flow: Flow) -> None:
