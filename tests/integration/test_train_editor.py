@@ -186,7 +186,7 @@ def test_all_weights_may_learn_and_make_a_pipeline(
         tmp_path / "full",
         tuning={"type": "full"},
         optimizer={"learning_rate": 1e-3},
-        max_steps=1,
+        max_steps=2,
         gradient_checkpointing=True,
         validation=None,
     )
