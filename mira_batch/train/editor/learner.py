@@ -80,9 +80,9 @@ def load_learner(config: EditorSftConfig, weights: Weights, flow: Flow, device: 
             self.transformer = transformer
 
         def forward(self, parts: dict[str, Tensor], times: Tensor, noise: Tensor) -> dict[str, Tensor]:
-            image, grid = parts[TARGET].flatten(1, 2), tuple(parts[TARGET].shape[1:3])
+            image, (height, width) = parts[TARGET].flatten(1, 2), parts[TARGET].shape[1:3]
             predicted = flow.predict(
-                self.transformer, interpolate(image, noise, times), times, parts, grid, guidance
+                self.transformer, interpolate(image, noise, times), times, parts, (height, width), guidance
             )
             losses = flow_matching_loss(predicted, find_velocity(image, noise))
             return {"loss": losses.mean(), "losses": losses.detach(), "predicted": predicted.detach()}
