@@ -45,7 +45,14 @@ def test_what_has_no_effect_or_no_sense_is_refused(overrides: list[str], problem
 
 @pytest.mark.parametrize(
     "override",
-    ["seed=1", "tuning.r=8", "times.shift=3", "editor.area=262144", "data.split.seed=1", "workers.num=2"],
+    [
+        "seed=1",
+        "tuning={type: lora, r: 8}",
+        "times.shift=3",
+        "editor.area=262144",
+        "data.split.seed=1",
+        "workers.num=2",
+    ],
 )
 def test_what_decides_what_is_learned(override: str) -> None:
     assert load(override).learning() != load().learning()
