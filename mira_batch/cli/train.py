@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import typer
 
 from mira_batch.cli.app import Command, Config, Json, Sets, app, err, get_interrupts, print_json, print_text
+from mira_batch.config.editor_sft import EditorSftConfig
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.config.train import SftConfig
 from mira_batch.core.text import show_text
 
-train = typer.Typer(help="Teach a policy.", no_args_is_help=True)
+train = typer.Typer(help="Teach a policy, or an editor.", no_args_is_help=True)
 app.add_typer(train, name="train")
 
 
@@ -28,14 +32,24 @@ def policy_sft(context: typer.Context, config: Config, set_: Sets = None, as_jso
 
     with get_interrupts(context).run(settings.backend == "inline") as stop:
         result = train_policy(settings, note, stop)
-    if as_json:
-        print_json(result)
-        return
-    figures = result["figures"]
-    for name, title in (("loss", "training loss"), ("val_loss", "validation loss"), ("sight", "sight")):
-        if name in figures:
-            print_text(f"{title}: {figures[name]:.4f}")
-    print_text(f"{result['learned']}: {settings.output.uri.rstrip('/')}/{result['learned']}")
+    _print_result(result, settings.output.uri, as_json)
+
+
+@train.command("editor-sft", cls=Command)
+def editor_sft(context: typer.Context, config: Config, set_: Sets = None, as_json: Json = False) -> None:
+    """Teach an editor by pairs of images; the result is what `editor.loras` loads.
+
+    It goes on from its newest checkpoint, wherever an earlier call stopped.
+    """
+    settings = load_own_config(EditorSftConfig, config, set_ or ())
+    from mira_batch.train.editor.run import train as train_editor  # takes seconds
+
+    def note(text: str) -> None:
+        err.print(show_text(text), markup=False)
+
+    with get_interrupts(context).run(settings.backend == "inline") as stop:
+        result = train_editor(settings, note, stop)
+    _print_result(result, settings.output.uri, as_json)
 
 
 @train.command("policy-grpo", cls=Command)
@@ -65,3 +79,15 @@ def policy_grpo(context: typer.Context, config: Config, set_: Sets = None, as_js
             )
     print_text(f"{result['iterations']:,} iterations; {result['ended']}")
     print_text(f"adapter: {settings.output.uri.rstrip('/')}/adapter (of iteration {result['iteration']:,})")
+
+
+def _print_result(result: Mapping[str, Any], output: str, as_json: bool) -> None:
+    """What a training by steps of gradients came to."""
+    if as_json:
+        print_json(result)
+        return
+    figures = result["figures"]
+    for name, title in (("loss", "training loss"), ("val_loss", "validation loss"), ("sight", "sight")):
+        if name in figures:
+            print_text(f"{title}: {figures[name]:.4f}")
+    print_text(f"{result['learned']}: {output.rstrip('/')}/{result['learned']}")

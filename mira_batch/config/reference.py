@@ -20,6 +20,7 @@ from mira_batch.config.base import find_models, find_tag
 from mira_batch.config.construct import ConstructConfig
 from mira_batch.config.counterfactual import CounterfactualConfig
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.editor_sft import EditorSftConfig
 from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.grpo import GrpoConfig
@@ -50,6 +51,11 @@ _SFT = """# Teaching a policy by demonstrations
 
 `mira-batch train policy-sft --config FILE` ([learning.md](learning.md)).
 """
+_EDITOR_SFT = """# Teaching an editor by pairs
+
+`mira-batch train editor-sft --config FILE` ([editor-training.md](editor-training.md)). Its settings of steps,
+validation and workers are those of policy-sft.
+"""
 _CONSTRUCT = """# Construct
 
 `job: construct`, for `mira-batch construct --config FILE` ([training-data.md](training-data.md)).
@@ -78,9 +84,11 @@ def reference() -> str:
     evaluate = _write_sections(EvaluateConfig, "", written)
     construct = _write_sections(ConstructConfig, "", written)
     sft = _write_sections(SftConfig, "", written)
+    editor_sft = _write_sections(EditorSftConfig, "", written)
     grpo = _write_sections(GrpoConfig, "", written)
     counterfactual = _write_sections(CounterfactualConfig, "", written)
     parts = [_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate, _CONSTRUCT, *construct, _SFT, *sft]
+    parts += [_EDITOR_SFT, *editor_sft]
     flywheel = _write_sections(FlywheelConfig, "", written)
     return "\n".join([*parts, _GRPO, *grpo, _COUNTERFACTUAL, *counterfactual, _FLYWHEEL, *flywheel])
 

@@ -148,23 +148,13 @@ class TrainOutput(Strict):
     """Directory of this one training: its checkpoints, its adapter or model, card and figures."""
 
 
-class SftConfig(Strict):
-    """Teach a policy by demonstrations: the answers of samples, given their questions (SFT)."""
+class TrainingConfig(Strict):
+    """What all trainings by steps of gradients share."""
 
-    job: Literal["policy-sft"] = "policy-sft"
-    """Which job it is."""
-    model: TrainedModelConfig
-    """What learns."""
-    data: SamplesConfig
-    """What from."""
     output: TrainOutput
     """Where it goes."""
-    prompt: PromptConfig = PromptConfig()
-    """What the policy is shown and told; as in the job that will use it, or it learns another question."""
-    tuning: TuningConfig = LoraTuning()
-    """Which weights learn."""
     optimizer: OptimizerConfig = OptimizerConfig()
-    """How they learn."""
+    """How the weights learn."""
     epochs: int | None = Field(default=None, ge=1, le=1000)
     """How often each sample is learned from. Give this or `max_steps`."""
     max_steps: int | None = Field(default=None, ge=1)
@@ -174,7 +164,7 @@ class SftConfig(Strict):
     accumulate: int = Field(default=1, ge=1, le=4096)
     """Such batches that make up one step. A step is of batch x accumulate x workers.num samples."""
     seed: int = Field(default=0, ge=0, lt=2**32)
-    """Of the order of samples, of new weights and of dropout."""
+    """Of all that is drawn: the order of samples, new weights, dropout, and an editor's noise."""
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     """Number format of the arithmetic. float32 on a CPU gives the same bytes after any interruption."""
     gradient_checkpointing: bool = True
@@ -187,8 +177,9 @@ class SftConfig(Strict):
     """Steps between lines of metrics and of progress."""
     sight_samples: int = Field(default=8, ge=1, le=256)
     """For so many samples it is seen, at the start and at the end, that their answers' likelihood changes
-    when their images are blanked. Where none does, the model is blind to them, and the training ends."""
-    workers: SftWorkersConfig = SftWorkersConfig()
+    when their images are blanked; of an editor, that its prediction does. Where none does, the model is blind
+    to them, and the training ends."""
+    workers: TrainWorkersConfig = TrainWorkersConfig()
     """Who learns."""
     backend: Literal["ray", "inline"] = "ray"
     """ray: Ray Train, on this machine or a cluster; inline: one worker, in this process."""
@@ -196,7 +187,7 @@ class SftConfig(Strict):
     """How object stores are reached."""
 
     @model_validator(mode="after")
-    def _fits(self) -> SftConfig:
+    def _ends_and_fits(self) -> TrainingConfig:
         if (self.epochs is None) == (self.max_steps is None):
             raise ValueError("epochs, max_steps: give one of both, which says when the training ends")
         if self.backend == "inline" and self.workers.num > 1:
@@ -207,13 +198,6 @@ class SftConfig(Strict):
             raise ValueError(
                 "workers.retries: has no effect with backend: inline, which has no other process"
             )
-        if self.model.adapter is not None and (
-            isinstance(self.tuning, FullTuning) or self.tuning.model_fields_set - {"type"}
-        ):
-            raise ValueError("tuning: has no effect with model.adapter, which is gone on with as it is")
-        full = isinstance(self.tuning, FullTuning)
-        if full and self.model.dtype != "float32" and "dtype" in self.model.model_fields_set:
-            raise ValueError("model.dtype: weights that learn are in float32; leave it out")
         return self
 
     @property
@@ -223,16 +207,44 @@ class SftConfig(Strict):
 
     def learning(self) -> dict[str, Any]:
         """Everything that decides what is learned, as plain JSON data."""
-        found = self.model_dump(
-            mode="json",
-            include={
-                "job", "model", "prompt", "tuning", "optimizer", "epochs", "max_steps", "batch", "accumulate",
-                "seed", "precision", "gradient_checkpointing",
-            },
-        )  # fmt: skip
-        return found | {
-            "window": self.data.window,
-            "workers": self.workers.num,
-            "strategy": self.workers.strategy,
-            "gpus": self.workers.gpus,
-        }
+        names = {
+            "optimizer", "epochs", "max_steps", "batch", "accumulate", "seed", "precision",
+            "gradient_checkpointing",
+        }  # fmt: skip
+        found = self.model_dump(mode="json", include=names)
+        return found | {"workers": self.workers.num, "gpus": self.workers.gpus}
+
+
+class SftConfig(TrainingConfig):
+    """Teach a policy by demonstrations: the answers of samples, given their questions (SFT)."""
+
+    job: Literal["policy-sft"] = "policy-sft"
+    """Which job it is."""
+    model: TrainedModelConfig
+    """What learns."""
+    data: SamplesConfig
+    """What from."""
+    prompt: PromptConfig = PromptConfig()
+    """What the policy is shown and told; as in the job that will use it, or it learns another question."""
+    tuning: TuningConfig = LoraTuning()
+    """Which weights learn."""
+    workers: SftWorkersConfig = SftWorkersConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Who learns."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> SftConfig:
+        if self.model.adapter is not None and (
+            isinstance(self.tuning, FullTuning) or self.tuning.model_fields_set - {"type"}
+        ):
+            raise ValueError("tuning: has no effect with model.adapter, which is gone on with as it is")
+        full = isinstance(self.tuning, FullTuning)
+        if full and self.model.dtype != "float32" and "dtype" in self.model.model_fields_set:
+            raise ValueError("model.dtype: weights that learn are in float32; leave it out")
+        return self
+
+    def learning(self) -> dict[str, Any]:
+        """Everything that decides what is learned, as plain JSON data."""
+        found = self.model_dump(mode="json", include={"job", "model", "prompt", "tuning"})
+        found |= super().learning() | {"window": self.data.window}
+        # Of a training that was begun before there was a choice, too.
+        return found if self.workers.strategy == "ddp" else found | {"strategy": self.workers.strategy}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,9 +14,9 @@ from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.config.shared import ManifestConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.identity import frame_of
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import ErrorKind, Frame
 from mira_batch.evaluate.controls import BLACK, ORIGINAL, SAME, make_black
-from mira_batch.runtime.job import WorkerContext
 from mira_batch.storage.images import OWN_RESULTS
 from mira_batch.storage.manifest import ManifestImages, OriginalReader, Place, PlannedRecord
 from mira_batch.storage.run.originals import open_originals
@@ -36,14 +37,16 @@ class Shown:
 class ShownImages:
     """Fetches images for many judgings at once, on one event loop."""
 
-    def __init__(self, config: EvaluateConfig, context: WorkerContext) -> None:
+    def __init__(self, config: EvaluateConfig, readers: Executor, stop: StopRequest) -> None:
         """
         Args:
             config: the job's.
-            context: where it runs.
+            readers: threads that fetch and decode.
+            stop: asks for the run's end; what is being fetched is given up then.
         """
         self._config = config
-        self._context = context
+        self._readers = readers
+        self._stop = stop
         self._results = self._read_by(OWN_RESULTS)
         self._pairs = self._read_by(config.input)
         self._runs: dict[str, tuple[OriginalReader, ManifestImages]] = {}
@@ -115,5 +118,4 @@ class ShownImages:
         return None
 
     def _read_by(self, source: ManifestConfig) -> ManifestImages:
-        context = self._context
-        return ManifestImages(source, self._config.storage, "", context.readers, context.stop)
+        return ManifestImages(source, self._config.storage, "", self._readers, self._stop)

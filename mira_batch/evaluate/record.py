@@ -39,7 +39,7 @@ class EvaluateRunner(RecordRunner):
         """
         self._context = context
         self._models = models
-        self._images = ShownImages(config, context)
+        self._images = ShownImages(config, context.readers, context.stop)
 
     @property
     def identities(self) -> Mapping[str, str | None]:

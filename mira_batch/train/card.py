@@ -14,6 +14,13 @@ from mira_batch.core.version import __version__, name_versions
 from mira_batch.train.samples import SampleSet
 
 _LIBRARIES = ("torch", "transformers", "trl", "peft")
+_TITLES = {
+    "loss": "training loss (nats a token)",
+    "token_accuracy": "training token accuracy",
+    "val_loss": "validation loss (nats a token)",
+    "val_token_accuracy": "validation token accuracy",
+    "sight": "sight (nats)",
+}
 
 
 def write_card(
@@ -42,7 +49,7 @@ def write_card(
         "samples": len(train),
         "samples_by": {column: dict(counts) for column, counts in train.counts.items()},
         "steps": metrics[-1]["step"],
-        "figures": _find_figures(metrics),
+        "figures": find_figures(metrics),
         "versions": {"mira_batch": __version__, **name_libraries()},
     }
     return _write_markdown(config, train, metrics, result), result
@@ -80,7 +87,7 @@ def _write_markdown(
         "",
         "| figure | at the start | at the end |",
         "|---|---|---|",
-        *_list_figures(metrics),
+        *list_figures(metrics, _TITLES),
         "",
         "Sight is the mean change of an answer's log-likelihood, in nats, when its images are blanked; at 0 "
         "the model would be blind. All figures by step are in `metrics.jsonl`.",
@@ -120,15 +127,13 @@ def _show_counts(train: SampleSet) -> list[str]:
     ]
 
 
-def _list_figures(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Rows of the table: the first and the last value of each figure."""
-    titles = {
-        "loss": "training loss (nats a token)",
-        "token_accuracy": "training token accuracy",
-        "val_loss": "validation loss (nats a token)",
-        "val_token_accuracy": "validation token accuracy",
-        "sight": "sight (nats)",
-    }
+def list_figures(metrics: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> list[str]:
+    """Rows of a card's table: the first and the last value of each figure.
+
+    Args:
+        metrics: lines of metrics.jsonl.
+        titles: of the figures, by name.
+    """
     values = {name: [line[name] for line in metrics if name in line] for name in titles}
     return [
         f"| {title} | {values[name][0]:.4f} | {values[name][-1]:.4f} |"
@@ -137,15 +142,24 @@ def _list_figures(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _find_figures(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def find_figures(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The last value of each figure.
+
+    Args:
+        metrics: lines of metrics.jsonl.
+    """
     figures: dict[str, Any] = {}
     for line in metrics:
         figures |= {name: value for name, value in line.items() if name not in ("step", "samples")}
     return figures
 
 
-def name_libraries() -> dict[str, str]:
-    """Versions of what a training rests on."""
+def name_libraries(names: Sequence[str] = _LIBRARIES) -> dict[str, str]:
+    """Versions of what a training rests on.
+
+    Args:
+        names: of packages.
+    """
     from importlib.metadata import version
 
-    return {**{name: version(name) for name in _LIBRARIES}, "python": name_versions()["python"]}
+    return {**{name: version(name) for name in names}, "python": name_versions()["python"]}

@@ -11,31 +11,30 @@ from __future__ import annotations
 
 import _thread
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from mira_batch.config.train import SftConfig
+from mira_batch.config.train import TrainingConfig
 from mira_batch.core.errors import RunConflict
 from mira_batch.core.version import __version__
 from mira_batch.storage.stores import Store
-from mira_batch.train.samples import SampleSet
 
 SETTINGS, BASE, METRICS, RESULT = "train.json", "base.json", "metrics.jsonl", "result.json"
 
 
-def claim_output(store: Store, config: SftConfig, data: Mapping[str, SampleSet]) -> None:
+def claim_output(store: Store, config: TrainingConfig, data: Mapping[str, str]) -> None:
     """Note what is trained here, or see that it is what was trained here before.
 
     Args:
         store: of the training.
         config: of it.
-        data: its samples by split.
+        data: digests of what it learns from.
 
     Raises:
         RunConflict: it isn't; names what differs.
     """
-    digests = {split: samples.digest for split, samples in data.items()}
-    claim(store, SETTINGS, config.learning(), digests, config.model_dump(mode="json"))
+    claim(store, SETTINGS, config.learning(), data, config.model_dump(mode="json"))
 
 
 def claim(
@@ -135,3 +134,32 @@ def put_once(store: Store, key: str, data: bytes) -> None:
             f"{store.locate(key)}: is there with other bytes, of a call that was cut off in its last moment, "
             "or of another training; delete it, and run the same command again"
         )
+
+
+def publish(
+    store: Store,
+    learned: Path,
+    metrics: Sequence[Mapping[str, Any]],
+    card: str,
+    result: Mapping[str, Any],
+    note: Callable[[str], None],
+) -> None:
+    """Put what was learned, its figures and its card, and last the file that says that all is there.
+
+    Args:
+        store: of the training.
+        learned: the folder with what was learned, on this machine; its name is its key.
+        metrics: lines of metrics.jsonl.
+        card: in Markdown.
+        result: the same as data.
+        note: told where it is.
+
+    Raises:
+        RunConflict: other files are there.
+    """
+    for file in sorted(path for path in learned.rglob("*") if path.is_file()):
+        put_once(store, f"{learned.name}/{file.relative_to(learned).as_posix()}", file.read_bytes())
+    store.put(METRICS, "".join(json.dumps(line) + "\n" for line in metrics).encode())
+    store.put("README.md", card.encode())
+    put_once(store, RESULT, json.dumps(result, indent=2).encode())
+    note(f"done: {store.locate(learned.name)}")

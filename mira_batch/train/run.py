@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from mira_batch.config.train import SftConfig
+from mira_batch.config.train import SftConfig, TrainingConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.lease import lease
@@ -37,12 +37,35 @@ def train(config: SftConfig, note: Callable[[str], None], stop: StopRequest | No
     """
     if importlib.util.find_spec("trl") is None:
         raise ConfigError("a training needs the package trl: pip install 'mira-batch[train]'")
-    store = open_store(config.output.uri, config.storage)
     splits = ["train", *(["val"] if config.validation else [])]
     data = {split: find_samples(config.data.uri, split, config.storage) for split in splits}
     if "val" in data:
         check_splits_apart(data["train"], data["val"])
     plan_order(config, data["train"])
+    digests = {split: samples.digest for split, samples in data.items()}
+    return train_once(train_policy, config, digests, note, stop)
+
+
+def train_once(
+    function: Callable[..., dict[str, Any]],
+    config: TrainingConfig,
+    data: Mapping[str, str],
+    note: Callable[[str], None],
+    stop: StopRequest | None,
+) -> dict[str, Any]:
+    """Run a training's workers, unless all is done, or another driver is at work.
+
+    Args:
+        function: of each worker: of the settings as JSON data, `note` and `stop`.
+        config: of the training.
+        data: digests of what it learns from.
+        note: told how it goes, for people.
+        stop: as `train` takes it.
+
+    Raises:
+        RunConflict, UserError, ClusterLost, KeyboardInterrupt: as `train`.
+    """
+    store = open_store(config.output.uri, config.storage)
     check_create_only(store)
     claim_output(store, config, data)
     if (result := read_result(store)) is not None:
@@ -50,6 +73,6 @@ def train(config: SftConfig, note: Callable[[str], None], stop: StopRequest | No
         return result
     settings = config.model_dump(mode="json", exclude_unset=True)
     # On Ray a signal ends the workers; they go on from the newest checkpoint.
-    function = partial(train_policy, stop=stop) if config.backend == "inline" else train_policy
+    worker = partial(function, stop=stop) if config.backend == "inline" else function
     with lease(store, give_way, note):
-        return run_training(function, settings, config.workers, config.backend, note)
+        return run_training(worker, settings, config.workers, config.backend, note)

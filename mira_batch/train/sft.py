@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import tempfile
@@ -16,18 +15,18 @@ import numpy as np
 from mira_batch.config.train import FullTuning, SftConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.stop_request import StopRequest
-from mira_batch.core.types import Weights
 from mira_batch.storage.stores import Store, open_store
 from mira_batch.train.card import write_card
 from mira_batch.train.checkpoints import fetch_newest
 from mira_batch.train.encoding import SampleEncoder
 from mira_batch.train.measure import AnswerScores, measure_sight, score_answers
 from mira_batch.train.model import load_learner, save_learned
-from mira_batch.train.record import METRICS, RESULT, claim_base, put_once
+from mira_batch.train.record import claim_base, publish
 from mira_batch.train.samples import SampleReader, SampleSet, find_samples, order_samples
 from mira_batch.train.sharding import gather_weights
-from mira_batch.train.trainer import Watch, list_metrics, make_arguments, make_trainer
-from mira_batch.train.workers import count_workers, gather, is_first, name_rank
+from mira_batch.train.steps import Watch, list_metrics, tell_begin
+from mira_batch.train.trainer import make_arguments, make_trainer
+from mira_batch.train.workers import check_workers, count_workers, gather, ignore, is_first, name_rank
 
 
 def train_policy(
@@ -47,9 +46,8 @@ def train_policy(
         UserError: settings, files or data are wrong, the model is blind, or its loss is no number any more.
     """
     config = SftConfig.model_validate(settings)
-    if (there := count_workers()) != config.workers.num:
-        raise ConfigError(f"workers.num: is {config.workers.num}, and {there} are there")
-    note = note if is_first() else _ignore
+    check_workers(config.workers.num)
+    note = note if is_first() else ignore
     store = open_store(config.output.uri, config.storage)
     folder = Path(tempfile.mkdtemp(prefix="mira-batch-train-"))
     try:
@@ -114,10 +112,7 @@ def _train(
     (folder / "checkpoint").mkdir()
     found = fetch_newest(store, folder / "checkpoint", note)
     began = found.step if found else 0
-    note(
-        f"{len(train):,} samples, {steps:,} steps of {config.step_samples}; "
-        + (f"going on after step {began:,}" if began else "from the beginning")
-    )
+    note(f"{len(train):,} samples, {tell_begin(steps, config.step_samples, began)}")
     if not began:
         sight = measure_sight(trainer.model, encoder, looked_at, arithmetic())
         watch.sight = sight
@@ -134,33 +129,14 @@ def _train(
         return {}
     metrics = list_metrics(history, config.step_samples)
     name = save_learned(model, processor, folder / "learned", config.model.weights, gathered)
-    return _publish(config, store, folder / "learned" / name, weights, train, metrics, note)
-
-
-def _publish(
-    config: SftConfig,
-    store: Store,
-    learned: Path,
-    weights: Weights,
-    train: SampleSet,
-    metrics: Sequence[Mapping[str, Any]],
-    note: Callable[[str], None],
-) -> dict[str, Any]:
-    """Put what was learned, its figures and its card, and last the file that says that all is there."""
-    for file in sorted(learned.iterdir()):
-        put_once(store, f"{learned.name}/{file.name}", file.read_bytes())
-    lines = "".join(json.dumps(line) + "\n" for line in metrics)
-    store.put(METRICS, lines.encode())
-    card, result = write_card(config, learned.name, train, weights, metrics)
-    store.put("README.md", card.encode())
-    put_once(store, RESULT, json.dumps(result, indent=2).encode())
-    note(f"done: {store.locate(learned.name)}")
+    card, result = write_card(config, name, train, weights, metrics)
+    publish(store, folder / "learned" / name, metrics, card, result, note)
     return result
 
 
 def _make_validation(
     config: SftConfig, encoder: SampleEncoder, model: Any, arithmetic: Callable[[], Any]
-) -> Callable[[], AnswerScores]:
+) -> Callable[[], dict[str, float]]:
     """A measurement on the same samples each time, which the workers share between them."""
     assert config.validation is not None
     val = find_samples(config.data.uri, "val", config.storage)
@@ -171,11 +147,16 @@ def _make_validation(
     # A layer that is shared out is gathered by all workers at once, so all make equally many forward passes.
     spare = max(gather(len(parts))) - len(parts) if config.workers.strategy == "fsdp2" else 0
 
-    def validate() -> AnswerScores:
+    def validate() -> dict[str, float]:
         batches = (_encode(encoder, reader.read(part)) for part in parts)
         own = score_answers(model, batches, arithmetic())
         score_answers(model, [_encode(encoder, reader.read(chosen[:1]))] * spare, arithmetic())
-        return sum(gather(own), AnswerScores(0.0, 0, 0))
+        found = sum(gather(own), AnswerScores(0.0, 0, 0))
+        return {
+            "val_loss": found.loss / found.tokens,
+            "val_token_accuracy": found.right / found.tokens,
+            "val_tokens": found.tokens,
+        }
 
     return validate
 
@@ -188,7 +169,3 @@ def _encode(encoder: SampleEncoder, samples: Sequence[Mapping[str, Any]]) -> dic
 def _pick(count: int, most: int, seed: int) -> list[int]:
     draw = np.random.Generator(np.random.PCG64([seed, 0x5EE]))
     return draw.permutation(count)[:most].tolist()
-
-
-def _ignore(text: str) -> None:
-    """What others than the first worker have to say."""

@@ -1,130 +1,19 @@
 """TRL's trainer for demonstrations, with our data, our checkpoints and our guards.
 
-TRL and transformers own the loop: forward and backward passes, accumulation, AdamW, its schedule, workers
-that learn together, and what a checkpoint holds. Ours is what a batch is made of, where a checkpoint is kept,
-what is measured beside, and when it has to stop.
+What of it is the same whatever learns is in `steps.py`; here is what a policy's trainer has of its own.
 """
 
 from __future__ import annotations
 
-import math
-import re
-import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mira_batch.config.train import SftConfig
-from mira_batch.core.errors import UserError
-from mira_batch.core.stop_request import StopRequest
 from mira_batch.models.torch_support import prepare
-from mira_batch.storage.stores import Store
-from mira_batch.train.checkpoints import drop_old, find_owner, list_whole, mark_whole, put_files
-from mira_batch.train.measure import AnswerScores
-from mira_batch.train.model import load_weights, save_weights
 from mira_batch.train.sharding import choose_precision, choose_sharding, gather_head, share_on_cpus, share_out
-from mira_batch.train.workers import gather, is_first, name_rank
-
-_KEPT = re.compile(
-    r"(learned(_\d+)?\.safetensors|optimizer(_\d+)?\.pt|rng_state(_\d+)?\.pth|scheduler\.pt|trainer_state\.json)"
-)
-"""Files of a checkpoint; one with a number is of that worker alone."""
-_SHOWN = {
-    "loss": "loss",
-    "mean_token_accuracy": "token_accuracy",
-    "grad_norm": "grad_norm",
-    "learning_rate": "learning_rate",
-    "val_loss": "val_loss",
-    "val_token_accuracy": "val_token_accuracy",
-    "val_tokens": "val_tokens",
-    "sight": "sight",
-}
-"""Figures of metrics.jsonl by the name that they have in the trainer's state."""
-
-
-class Validate(Protocol):
-    """Measures the model on samples that it doesn't learn from."""
-
-    def __call__(self) -> AnswerScores:
-        """The scores, of all workers together."""
-        ...
-
-
-@dataclass
-class Watch:
-    """What goes on beside the steps of a training."""
-
-    config: SftConfig
-    store: Store
-    steps: int
-    """Of the whole training."""
-    note: Callable[[str], None]
-    validate: Validate | None
-    stop: StopRequest = field(default_factory=StopRequest)
-    """Asks to end between two steps, with a checkpoint."""
-    sight: float | None = None
-    """That of the model before the first step."""
-    started: float = field(default_factory=time.monotonic)
-    first: int | None = None
-    """The step that this call began after."""
-
-    def begin(self, state: Any) -> None:
-        """Measure where it starts from; of a training that goes on that is known."""
-        self.first, self.started = state.global_step, time.monotonic()
-        if state.global_step == 0:
-            state.log_history.append({"step": 0, "sight": self.sight})
-            self._measure(state)
-
-    def end_step(self, state: Any) -> None:
-        """Measure, where it is time."""
-        every = self.config.validation.every if self.config.validation else 0
-        if every and (state.global_step % every == 0 or state.global_step == self.steps):
-            self._measure(state)
-
-    def save(self, state: Any, folder: Path) -> None:
-        """Put a checkpoint into the store, whole; called by every worker."""
-        names = sorted(path.name for path in folder.iterdir() if _KEPT.fullmatch(path.name))
-        mine = (name_rank(), None) if is_first() else (name_rank(),)
-        own = [name for name in names if find_owner(name) in mine]
-        _check_finite(folder, own)
-        put = put_files(self.store, state.global_step, folder, own)
-        files = {name: told for each in gather(put) for name, told in each.items()}
-        if is_first():
-            mark_whole(self.store, state.global_step, files)
-            drop_old(self.store, self.config.checkpoints.keep)
-            self.note(f"checkpoint at step {state.global_step:,}")
-        else:
-            shutil.rmtree(folder)  # the trainer itself deletes old ones of the first alone
-
-    def log(self, state: Any, logs: Mapping[str, Any]) -> None:
-        """A line for people."""
-        if "loss" not in logs:
-            return
-        done = state.global_step - (self.first or 0)
-        rate = done / max(1e-9, time.monotonic() - self.started)
-        left = (self.steps - state.global_step) / max(1e-9, rate)
-        self.note(
-            f"step {state.global_step:,} of {self.steps:,}: loss {logs['loss']:.4f}, token accuracy "
-            f"{logs.get('mean_token_accuracy', math.nan):.3f}, "
-            f"{rate * self.config.step_samples:,.1f} samples/s, {_show_time(left)} left"
-        )
-
-    def _measure(self, state: Any) -> None:
-        if self.validate is None:
-            return
-        found = self.validate()
-        figures = {
-            "val_loss": found.loss / found.tokens,
-            "val_token_accuracy": found.right / found.tokens,
-            "val_tokens": found.tokens,
-        }
-        state.log_history.append({"step": state.global_step, **figures})
-        self.note(
-            f"step {state.global_step:,}: validation loss {figures['val_loss']:.4f}, token accuracy "
-            f"{figures['val_token_accuracy']:.3f}"
-        )
+from mira_batch.train.steps import Watch, guard_trainer, list_arguments, watch_trainer
+from mira_batch.train.workers import name_rank
 
 
 def make_trainer(
@@ -149,28 +38,12 @@ def make_trainer(
         folder: for the trainer's own files on this machine.
     """
     import datasets
-    from transformers.trainer_callback import PrinterCallback, ProgressCallback
     from trl.trainer.sft_trainer import SFTTrainer
 
     sharded = config.workers.strategy == "fsdp2"
     part = f"_{name_rank()}" if sharded else ""
 
-    class Trainer(SFTTrainer):
-        def training_step(self, *args: Any, **kwargs: Any) -> Any:
-            loss = super().training_step(*args, **kwargs)
-            if not math.isfinite(float(loss)):
-                raise UserError(_explain_divergence(float(loss), self.state.global_step, watch.store))
-            return loss
-
-        # In its own checkpoints of a whole Qwen2.5-VL transformers gives weights other names than it looks
-        # for when it goes on, and would begin from the base weights again, with a warning (5.23.0).
-        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-            assert output_dir is not None
-            save_weights(model, Path(output_dir) / f"learned{part}.safetensors")
-
-        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-            load_weights(model or self.model, Path(resume_from_checkpoint) / f"learned{part}.safetensors")
-
+    class Trainer(guard_trainer(SFTTrainer, model, watch, part)):
         def _send_telemetry(self) -> None:
             """Nobody is told."""
 
@@ -187,37 +60,11 @@ def make_trainer(
         train_dataset=datasets.Dataset.from_dict({"place": list(order)}),
         data_collator=collate,
         processing_class=processor,
-        callbacks=[_make_hooks(config, watch)],
     )
     if sharded:
         share_on_cpus(trainer)
-    for callback in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(callback)
+    watch_trainer(trainer, watch)
     return trainer
-
-
-def _make_hooks(config: SftConfig, watch: Watch) -> Any:
-    """What the trainer calls beside its steps."""
-    from transformers import TrainerCallback
-
-    class Hooks(TrainerCallback):
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            watch.begin(state)
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            watch.end_step(state)
-            if state.global_step % config.checkpoints.every == 0 or state.global_step == watch.steps:
-                control.should_log = True  # what is gathered for a line is in no checkpoint
-            if watch.stop.asked:
-                control.should_log = control.should_save = control.should_training_stop = True
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            watch.log(state, logs or {})
-
-        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            watch.save(state, Path(args.output_dir) / f"checkpoint-{state.global_step}")
-
-    return Hooks()
 
 
 def make_arguments(config: SftConfig, steps: int, folder: Path) -> Any:
@@ -231,89 +78,15 @@ def make_arguments(config: SftConfig, steps: int, folder: Path) -> Any:
     prepare()
     from trl.trainer.sft_config import SFTConfig
 
-    learn = config.optimizer
     sharded = config.workers.strategy == "fsdp2"
-    kinds = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
     arguments = SFTConfig(
-        output_dir=str(folder),
+        **list_arguments(config, steps, folder),
         max_length=None,  # TRL's default cuts samples, and image tokens with them
         dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,
-        train_sampling_strategy="sequential",  # the order is drawn already
-        dataloader_drop_last=True,
-        max_steps=steps,
-        per_device_train_batch_size=config.batch,
-        gradient_accumulation_steps=config.accumulate,
-        learning_rate=learn.learning_rate,
-        lr_scheduler_type=kinds[learn.schedule],
-        warmup_steps=math.ceil(learn.warmup * steps),
-        weight_decay=learn.weight_decay,
-        adam_beta1=learn.beta1,
-        adam_beta2=learn.beta2,
-        max_grad_norm=learn.max_grad_norm,
-        seed=config.seed,
-        use_cpu=config.workers.gpus == 0,
-        bf16=config.precision == "bfloat16",
         activation_checkpointing=config.gradient_checkpointing and not sharded,
         ddp_find_unused_parameters=False,  # every sample has an image, so all weights take part
-        logging_strategy="steps",
-        logging_steps=config.log_every,
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=config.checkpoints.every,
-        save_total_limit=1,
-        report_to=[],
-        disable_tqdm=True,
         **(choose_sharding() if sharded else {}),
     )
     if sharded:
         choose_precision(arguments, config.gradient_checkpointing)
     return arguments
-
-
-def list_metrics(history: Sequence[Mapping[str, Any]], step_samples: int) -> list[dict[str, Any]]:
-    """Lines of metrics.jsonl.
-
-    Args:
-        history: the log of the trainer's state.
-        step_samples: samples of a step.
-    """
-    lines = []
-    for entry in history:
-        if figures := {ours: entry[name] for name, ours in _SHOWN.items() if name in entry}:
-            lines.append({"step": entry["step"], "samples": entry["step"] * step_samples, **figures})
-    return lines
-
-
-def _check_finite(folder: Path, names: Sequence[str]) -> None:
-    """Keep no checkpoint of a model that is broken: the last good one would go for it.
-
-    Raises:
-        UserError: a weight is NaN or infinite.
-    """
-    from safetensors import safe_open
-
-    for name in names:
-        if name.endswith(".safetensors"):
-            with safe_open(folder / name, "pt") as file:
-                for key in file.keys():  # noqa: SIM118
-                    if not bool(file.get_tensor(key).isfinite().all()):
-                        raise UserError(
-                            f"weights are no numbers any more ({key}); this checkpoint is not kept. Lower "
-                            "optimizer.learning_rate, or raise its warmup, and train into a new output"
-                        )
-
-
-def _explain_divergence(loss: float, step: int, store: Store) -> str:
-    whole = list_whole(store)
-    kept = f"the checkpoint of step {whole[0]:,} is kept" if whole else "there is no checkpoint yet"
-    return (
-        f"the loss is {loss} at step {step + 1:,}; {kept}. Lower optimizer.learning_rate, or raise its "
-        "warmup, and train into a new output"
-    )
-
-
-def _show_time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

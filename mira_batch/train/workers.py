@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mira_batch.core.errors import ConfigError
+
 
 def count_workers() -> int:
     """How many learn together."""
@@ -37,3 +39,20 @@ def gather(value: Any) -> list[Any]:
     found: list[Any] = [None] * count_workers()
     dist.all_gather_object(found, value)
     return found
+
+
+def check_workers(wanted: int) -> None:
+    """See that as many learn as the config says, on which a step's size rests.
+
+    Args:
+        wanted: `workers.num`.
+
+    Raises:
+        ConfigError: there are more or fewer.
+    """
+    if (there := count_workers()) != wanted:
+        raise ConfigError(f"workers.num: is {wanted}, and {there} are there")
+
+
+def ignore(text: str) -> None:
+    """What others than the first worker have to say."""

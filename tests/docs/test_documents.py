@@ -14,6 +14,7 @@ import yaml
 
 from mira_batch import load_config, read_outputs
 from mira_batch.config.counterfactual import CounterfactualConfig
+from mira_batch.config.editor_sft import EditorSftConfig
 from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.load import load_own_config
@@ -91,6 +92,12 @@ def test_the_guide_of_counterfactuals_shows_valid_settings() -> None:
     (block,) = [block for block in blocks("docs/counterfactual.md") if block.file_name]
     config = load_own_config(CounterfactualConfig, yaml.safe_load(block.text))
     assert (config.sample, config.continuations, config.judge.type) == (50, 4, "score_logit")
+
+
+def test_the_guide_of_teaching_an_editor_shows_valid_settings() -> None:
+    (block,) = [block for block in blocks("docs/editor-training.md") if block.file_name]
+    config = load_own_config(EditorSftConfig, yaml.safe_load(block.text))
+    assert (config.step_samples, config.data.approved_only, config.tuning.type) == (32, True, "lora")
 
 
 def test_learning_by_rollouts_shows_valid_settings() -> None:

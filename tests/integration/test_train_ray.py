@@ -14,7 +14,15 @@ import torch
 from mira_batch.config.shared import StorageConfig
 from mira_batch.storage.stores import Store, open_store
 from mira_batch.train.checkpoints import fetch, list_whole
-from tests.support.runs.trainings import read_learned, read_metrics, settings_of, train_here
+from tests.support.pairs import write_pairs
+from tests.support.runs.trainings import (
+    editor_settings_of,
+    read_learned,
+    read_metrics,
+    settings_of,
+    train_editor_here,
+    train_here,
+)
 from tests.support.samples import write_samples
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
@@ -62,6 +70,29 @@ def test_two_workers_have_the_gradients_of_one(tiny_models: Path, tmp_path: Path
         assert torch.allclose(gradient, other, rtol=0, atol=1e-5)
     validated = [[line for line in read_metrics(output) if "val_loss" in line] for output in outputs]
     assert validated[1][0] == pytest.approx(validated[0][0])  # which the two share between them
+
+
+@pytest.mark.soak
+def test_two_workers_teach_an_editor_as_one_does(folders: dict[str, Path], tmp_path: Path) -> None:
+    pairs, pipeline = write_pairs(tmp_path / "pairs"), folders["FluxKontextPipeline"]
+    step: dict[str, Any] = {"batch": 1, "max_steps": 1, "checkpoints": {"every": 1}}
+    outputs = [tmp_path / "one", tmp_path / "two"]
+    train_editor_here(editor_settings_of(pipeline, pairs, outputs[0], **step, accumulate=2))
+    train_editor_here(
+        editor_settings_of(pipeline, pairs, outputs[1], **step, backend="ray", workers={"num": 2})
+    )
+    alone, together = (
+        read_gradients(open_store(str(output), StorageConfig()), tmp_path / f"own-{output.name}")
+        for output in outputs
+    )
+    largest = max(float(gradient.abs().max()) for gradient in alone)
+    assert len(alone) == len(together) and largest > 0.1
+    for gradient, other in zip(alone, together, strict=True):
+        assert torch.allclose(gradient, other, rtol=0, atol=1e-4 * largest)
+    validated = [[line for line in read_metrics(output) if "val_loss" in line] for output in outputs]
+    assert validated[1][0] == pytest.approx(validated[0][0])  # which the two share between them
+    files = [sorted(path.name for path in (output / "encoded").rglob("*.safetensors")) for output in outputs]
+    assert files[0] == files[1]
 
 
 @pytest.mark.soak

@@ -21,10 +21,11 @@ from typing import Any
 from PIL import Image
 
 from mira_batch.config.models.local import DiffusersConfig
-from mira_batch.core.errors import ConfigError, MiraError, describe
+from mira_batch.core.errors import ConfigError
 from mira_batch.core.ports import EditRequest
 from mira_batch.core.types import Weights
 from mira_batch.models.diffusion import canvas, speed, warmup
+from mira_batch.models.diffusion.loading import load_pipeline
 from mira_batch.models.diffusion.loras import add_loras
 from mira_batch.models.diffusion.pipelines.batch import (
     Batch,
@@ -47,7 +48,6 @@ from mira_batch.models.torch_support import (
     check_memory,
     count_loaded_bytes,
     find_device,
-    find_dtype,
     list_weight_files,
     prepare,
 )
@@ -84,7 +84,9 @@ class DiffusersEditor:
         guidance = self._family.guidance if config.guidance is None else config.guidance
         self._settings = Settings(steps, guidance, config.negative_prompt, config.options)
         self.identity = _write_identity(config, weights, loras, self._settings)
-        self._pipe = _load(kind, path, config)
+        self._pipe = load_pipeline(
+            kind, path, config.pipeline, config.dtype, **speed.choose_quantization(config.speed)
+        )
         _check_options(self._pipe, self._family, config)
         set_scheduler(self._pipe, config.scheduler)
         add_loras(self._pipe, loras, config.loras)
@@ -214,30 +216,6 @@ def _check_memory(config: DiffusersConfig, folders: dict[str, Path], device: Any
     if device.type == "cuda" and config.offload != "sequential":
         needed = sum(sizes.values()) if config.offload == "none" else max(sizes.values(), default=0)
         check_memory(needed, device, "editor.weights", _GPU_WAYS_OUT)
-
-
-def _load(kind: Any, path: Path, config: DiffusersConfig) -> Any:
-    """A boundary: anything may be wrong in a folder of weights."""
-    import diffusers
-
-    diffusers.utils.logging.disable_progress_bar()  # of loading: a worker's log is no place for it
-    dtype = find_dtype(config.dtype)
-    # Older diffusers, as forks of it are, would pass over the new name and load in float32.
-    name = "dtype" if tuple(map(int, diffusers.__version__.split(".")[:2])) >= (0, 42) else "torch_dtype"
-    try:
-        return kind.from_pretrained(
-            str(path),
-            use_safetensors=True,
-            local_files_only=True,
-            **{name: dtype},
-            **speed.choose_quantization(config.speed),
-        )
-    except MiraError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            f"editor.weights: {path} can't be loaded as {config.pipeline}: {describe(error)}"
-        ) from error
 
 
 def _check_options(pipe: Any, family: Family, config: DiffusersConfig) -> None:

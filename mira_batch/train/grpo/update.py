@@ -19,7 +19,7 @@ from mira_batch.train.grpo.learner import Learner
 from mira_batch.train.grpo.record import Iteration, read_advantages
 from mira_batch.train.grpo.rollouts import Lesson, Pictures, read_lessons
 from mira_batch.train.model import load_learner, save_learned
-from mira_batch.train.workers import count_workers, gather, is_first
+from mira_batch.train.workers import check_workers, gather, is_first
 
 
 def update_policy(settings: Mapping[str, Any], note: Callable[[str], None]) -> dict[str, Any]:
@@ -37,8 +37,7 @@ def update_policy(settings: Mapping[str, Any], note: Callable[[str], None]) -> d
             gradients are no numbers any more.
     """
     config = GrpoConfig.model_validate(settings["config"])
-    if (there := count_workers()) != config.workers.num:
-        raise ConfigError(f"workers.num: is {config.workers.num}, and {there} are there")
+    check_workers(config.workers.num)
     store = open_store(config.output.uri, config.storage)
     files = Iteration(store, settings["iteration"])
     folder = Path(tempfile.mkdtemp(prefix="mira-batch-update-"))

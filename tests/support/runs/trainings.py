@@ -11,7 +11,9 @@ from typing import Any
 
 import yaml
 
+from mira_batch.config.editor_sft import EditorSftConfig
 from mira_batch.config.train import SftConfig
+from mira_batch.train.editor.run import train as train_editor
 from mira_batch.train.run import train
 from tests.support import ROOT
 
@@ -57,6 +59,37 @@ def read_metrics(output: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
 
 
-def read_learned(output: Path) -> dict[str, bytes]:
+def read_learned(output: Path, folder: str = "adapter") -> dict[str, bytes]:
     """The files of its adapter."""
-    return {file.name: file.read_bytes() for file in (output / "adapter").iterdir()}
+    return {file.name: file.read_bytes() for file in (output / folder).iterdir()}
+
+
+def editor_settings_of(pipeline: Path, pairs: Path, output: Path, /, **other: Any) -> dict[str, Any]:
+    """The same of an editor; the name of the pipeline's folder is that of its class."""
+    return {
+        "editor": {
+            "pipeline": f"diffusers.{pipeline.name}",
+            "weights": str(pipeline),
+            "dtype": "float32",
+            "area": 64 * 64,
+        },
+        "data": {"manifest": str(pairs), "split": {"val_fraction": 0.3}},
+        "output": {"uri": str(output)},
+        "tuning": {"type": "lora", "r": 4, "alpha": 8},
+        "optimizer": {"learning_rate": 0.03, "max_grad_norm": 1000},
+        "max_steps": 6,
+        "batch": 2,
+        "precision": "float32",
+        "gradient_checkpointing": False,
+        "validation": {"every": 3},
+        "checkpoints": {"every": 3},
+        "log_every": 3,
+        "sight_samples": 2,
+        "backend": "inline",
+        **other,
+    }
+
+
+def train_editor_here(settings: dict[str, Any], notes: list[str] | None = None) -> dict[str, Any]:
+    """A training of an editor in this process."""
+    return train_editor(EditorSftConfig.model_validate(settings), (notes if notes is not None else []).append)

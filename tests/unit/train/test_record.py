@@ -11,32 +11,26 @@ from mira_batch.config.train import SftConfig
 from mira_batch.core.errors import RunConflict
 from mira_batch.storage.stores import open_store
 from mira_batch.train.record import claim_base, claim_output, put_once
-from mira_batch.train.samples import SampleSet
 
 CONFIG = SftConfig.model_validate(
     {"model": {"weights": "/m"}, "data": {"uri": "/d"}, "output": {"uri": "/o"}, "epochs": 1}
 )
 
 
-def samples_of(split: str, digest: str) -> SampleSet:
-    return SampleSet(split, (), digest, frozenset(), {})
-
-
 def test_settings_and_data_must_be_those_that_it_was_begun_with(tmp_path: Path) -> None:
     store = open_store(str(tmp_path), StorageConfig())
-    train, val = samples_of("train", "a"), samples_of("val", "b")
-    claim_output(store, CONFIG, {"train": train, "val": val})
-    claim_output(store, CONFIG.model_copy(update={"log_every": 1, "validation": None}), {"train": train})
+    claim_output(store, CONFIG, {"train": "a", "val": "b"})
+    claim_output(store, CONFIG.model_copy(update={"log_every": 1, "validation": None}), {"train": "a"})
     other = CONFIG.model_copy(update={"seed": 1, "epochs": 2})
     with pytest.raises(RunConflict, match=r"\(learning\.epochs, learning\.seed, data\.train\)"):
-        claim_output(store, other, {"train": samples_of("train", "c"), "val": val})
+        claim_output(store, other, {"train": "c", "val": "b"})
 
 
 def test_the_result_of_something_else_is_no_place_to_begin(tmp_path: Path) -> None:
     store = open_store(str(tmp_path), StorageConfig())
     store.put("result.json", b"{}")
     with pytest.raises(RunConflict, match="holds the result of something else"):
-        claim_output(store, CONFIG, {"train": samples_of("train", "a")})
+        claim_output(store, CONFIG, {"train": "a"})
     assert not store.exists("train.json"), "and nothing is written there"
 
 

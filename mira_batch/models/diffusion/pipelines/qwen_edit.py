@@ -21,6 +21,8 @@ from mira_batch.models.diffusion.pipelines.batch import Batch, Family, Settings
 
 _ROUND = 32
 """What the authors round the sides of the image that the text encoder sees to."""
+SEEN_AREA, PLUS_SEEN_AREA = 1024 * 1024, 384 * 384
+"""Pixels of that image, of Qwen-Image-Edit and of Plus."""
 
 
 def edit(
@@ -38,12 +40,11 @@ def edit(
     width, height = batch.size
     device, kind = pipe._execution_device, pipe.transformer.dtype
     seen = [
-        pipe.image_processor.resize(image, *_choose_seen_size(image.size, seen_area))
-        for image in batch.images
+        pipe.image_processor.resize(image, *choose_seen_size(image.size, seen_area)) for image in batch.images
     ]
-    contexts = {"cond": _encode(pipe, batch.prompts, seen)}
+    contexts = {"cond": encode_prompts(pipe, batch.prompts, seen)}
     if settings.guidance > 1:
-        contexts["uncond"] = _encode(pipe, [settings.negative_prompt] * len(seen), seen)
+        contexts["uncond"] = encode_prompts(pipe, [settings.negative_prompt] * len(seen), seen)
 
     ref_width, ref_height = reference or batch.size
     pixels = pipe.image_processor.preprocess(batch.images, ref_height, ref_width).unsqueeze(2)
@@ -94,14 +95,14 @@ def restore_rope(pipe: Any) -> None:
     pipe.text_encoder.register_forward_pre_hook(told, with_kwargs=True)
 
 
-def _choose_seen_size(size: tuple[int, int], area: int) -> tuple[int, int]:
+def choose_seen_size(size: tuple[int, int], area: int) -> tuple[int, int]:
     """(height, width) at which the text encoder sees an image, by the authors' formula."""
     ratio = size[0] / size[1]
     width = math.sqrt(area * ratio)
     return round(width / ratio / _ROUND) * _ROUND, round(width / _ROUND) * _ROUND
 
 
-def _encode(pipe: Any, prompts: list[str], images: list[Any]) -> tuple[Any, Any]:
+def encode_prompts(pipe: Any, prompts: list[str], images: list[Any]) -> tuple[Any, Any]:
     """(embeddings (B, L, D), mask (B, L) or None) of prompts, each encoded with its image as if alone.
 
     Shorter ones are filled up with zeros, which the mask hides.
@@ -195,7 +196,7 @@ def check_options(options: dict[str, Any]) -> None:
 
 QWEN_EDIT = Family(
     batching="per_sample",
-    call=partial(edit, seen_area=1024 * 1024),
+    call=partial(edit, seen_area=SEEN_AREA),
     prepare=restore_rope,
     steps=50,
     guidance=4.0,
@@ -203,4 +204,4 @@ QWEN_EDIT = Family(
     masks=True,
     caches=("taylorseer", "first_block"),
 )
-QWEN_EDIT_PLUS = replace(QWEN_EDIT, call=partial(edit, seen_area=384 * 384), steps=40)
+QWEN_EDIT_PLUS = replace(QWEN_EDIT, call=partial(edit, seen_area=PLUS_SEEN_AREA), steps=40)

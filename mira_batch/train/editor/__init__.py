@@ -1,0 +1,1 @@
+"""Teaching an editor: flow matching on pairs, and the arithmetic of DiffusionNFT."""
