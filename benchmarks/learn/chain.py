@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.learn.sizes import Size
+from benchmarks.learn.ways import PAIRS, POOR, Way
 from mira_batch import read_outputs, read_trajectories
 from mira_batch.config.construct import ConstructConfig
 from mira_batch.config.edit import BulkEditConfig
@@ -30,8 +31,6 @@ from mira_batch.train.world.tasks import Split, generate_tasks
 
 WORLD = "mira_batch.train.world"
 SHORT = {"form": "short"}
-USUAL, POOR = 0.15, 0.35
-"""How often the editor loses an edit: the world's own rate, and that of the second half of the table."""
 _MISTAKES = 0.2
 """How often the expert of the demonstrations names a wrong edit, to put it right. They are carried out by the
 editor that loses more, too: to look is learned from what went wrong."""
@@ -45,44 +44,6 @@ _BRANCH = pa.struct(
 _TEST_SEED = 1
 """The tasks that are reported on are the same for every seed. Those of seed 0 have shown what a chain lacked,
 and are no longer held out."""
-
-
-Looks = Literal["at all", "at blank", "ahead"]
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to edit, measured on held-out tasks."""
-
-    name: str
-    title: str
-    failures: float
-    """How often its editor loses an edit."""
-    policy: str
-    """Which: `expert`, `none` (the instruction goes to the editor as it is), or a stage that trained one."""
-    looks: Looks = "at all"
-    """What the policy sees of its edits: all that came of them; nothing, since its current image is blanked;
-    or what would have come of them if none were lost: so it makes a plan, which is carried out then."""
-
-
-WAYS = (
-    Way("closed", "SFT, closed loop", USUAL, "sft"),
-    Way("plan", "SFT, open-loop plan", USUAL, "sft", "ahead"),
-    Way("single", "single shot", USUAL, "none"),
-    Way("blank", "SFT, current image blanked", USUAL, "sft", "at blank"),
-    Way("expert", "the expert", USUAL, "expert"),
-    Way("closed-poor", "SFT, closed loop", POOR, "sft"),
-    Way("start-poor", "SFT before GRPO", POOR, "plain"),
-    Way("grpo-poor", "GRPO", POOR, "grpo"),
-    Way("expert-poor", "the expert", POOR, "expert"),
-)
-
-PAIRS = {
-    "closed loop over plan": ("plan", "closed"),
-    "seeing over blank": ("blank", "closed"),
-    "GRPO over its start": ("start-poor", "grpo-poor"),
-}
-"""Ways that are held against each other: A, and B, which should be better."""
 
 
 @dataclass(frozen=True)

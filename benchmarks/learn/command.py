@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.learn.chain import PAIRS, WAYS, Chain
+from benchmarks.learn.chain import Chain
 from benchmarks.learn.page import Row, write_page
 from benchmarks.learn.sizes import FULL, QUICK, Size
 from benchmarks.learn.successes import TARGETS, check_target, estimate_rate, read_solved
+from benchmarks.learn.ways import PAIRS, WAYS
 from mira_batch.core.errors import RunConflict
 
 _SHARES = {

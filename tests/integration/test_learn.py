@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from benchmarks.learn.chain import WAYS, Chain
+from benchmarks.learn.chain import Chain
 from benchmarks.learn.command import RESULTS, learn
 from benchmarks.learn.page import PAGE, print_table
 from benchmarks.learn.sizes import Size
 from benchmarks.learn.successes import read_solved
+from benchmarks.learn.ways import WAYS
 from mira_batch import read_outputs
 from mira_batch.core.errors import RunConflict, UserError
 from mira_batch.train.world.instructions import read_goal
