@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.learn.chain import PAIRS, WAYS
 from benchmarks.learn.command import SETTINGS, Stage, carry_out, claim
 from benchmarks.learn.page import print_table, write_page
 from benchmarks.learn.sizes import FULL, QUICK
 from benchmarks.learn.successes import TARGETS, Target, check_target, estimate_gain, estimate_rate
+from benchmarks.learn.ways import PAIRS, WAYS
 from mira_batch.core.errors import RunConflict
 
 
