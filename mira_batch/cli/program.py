@@ -134,7 +134,7 @@ COMMANDS = (
     ),
     ("benchmark", "benchmark", "Benchmarks of image editing, and of judges."),
     ("catalogue", "catalogue", "What all runs under one output have made together."),
-    ("train", "train", "Teach a policy."),
+    ("train", "train", "Teach a policy, or an editor."),
 )
 """Name, module, and what help says of it in its list: how its own help begins."""
 
