@@ -58,8 +58,8 @@ FULL = Size(
     test_tasks=300,
     batch=32,
 )
-"""About an hour and three quarters of one core: what docs/learning.md tells of the first chain of this kind, with
-half as many more iterations."""
+"""About two hours of one core: what docs/learning.md tells of the first such chain, with half as many more
+iterations."""
 QUICK = Size(
     pretrain_steps=200,
     demonstrations=120,
