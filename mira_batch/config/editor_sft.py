@@ -44,7 +44,7 @@ class EditPairsConfig(ManifestConfig):
     """How the manifest calls its columns: `original` is edited, `image` is what should come of it."""
     where: str = "true"
     """Which results: a condition in SQL over the catalogue's columns. A manifest of pairs has none."""
-    statuses: tuple[Literal["ok", "unfinished"], ...] = ("ok",)
+    statuses: tuple[Literal["ok", "unfinished"], ...] = Field(default=("ok",), min_length=1)
     """Results that ended so are learned from, the others left out."""
     approved_only: bool = False
     """Only results that people's newest decision approves (`mira-batch decide`)."""

@@ -81,12 +81,13 @@ def claim(
         )
 
 
-def claim_base(store: Store, identity: str) -> None:
+def claim_base(store: Store, identity: str, setting: str) -> None:
     """Note which files the training begins from, or see that they are those that it began from.
 
     Args:
         store: of the training.
         identity: of the base model's files, and of the adapter's.
+        setting: that names them.
 
     Raises:
         RunConflict: others lie in their place.
@@ -94,8 +95,8 @@ def claim_base(store: Store, identity: str) -> None:
     own = json.dumps({"identity": identity}).encode()
     if not store.create(BASE, own) and store.get(BASE) != own:
         raise RunConflict(
-            f"{store.uri}: was begun from other weights than lie in model.weights or model.adapter now; put "
-            "those back, or name another output.uri"
+            f"{store.uri}: was begun from other weights than lie in {setting} now; put those back, or name "
+            "another output.uri"
         )
 
 

@@ -259,3 +259,15 @@ def _check_schema(location: str, found: pa.Schema) -> None:
 def _count(column: pa.ChunkedArray) -> dict[str, int]:
     counted = column.value_counts().to_pylist()
     return {str(each["values"]): each["counts"] for each in sorted(counted, key=lambda c: str(c["values"]))}
+
+
+def draw_places(count: int, most: int, seed: int) -> list[int]:
+    """Some of so many places, for measurements: the same ones each time, in the order of their draw.
+
+    Args:
+        count: how many places there are.
+        most: how many are wanted.
+        seed: of the training.
+    """
+    draw = np.random.Generator(np.random.PCG64([seed, 0x5EE]))
+    return draw.permutation(count)[:most].tolist()

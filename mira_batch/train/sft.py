@@ -22,7 +22,7 @@ from mira_batch.train.encoding import SampleEncoder
 from mira_batch.train.measure import AnswerScores, measure_sight, score_answers
 from mira_batch.train.model import load_learner, save_learned
 from mira_batch.train.record import claim_base, publish
-from mira_batch.train.samples import SampleReader, SampleSet, find_samples, order_samples
+from mira_batch.train.samples import SampleReader, SampleSet, draw_places, find_samples, order_samples
 from mira_batch.train.sharding import gather_weights
 from mira_batch.train.steps import Watch, list_metrics, tell_begin
 from mira_batch.train.trainer import make_arguments, make_trainer
@@ -96,7 +96,7 @@ def _train(
         config.model, config.tuning, config.prompt.max_pixels, config.storage, device, config.seed
     )
     if is_first():
-        claim_base(store, weights.identity)
+        claim_base(store, weights.identity, "model.weights or model.adapter")
     encoder = SampleEncoder(processor, model, config.prompt)
     reader = SampleReader(train, config.storage, config.data.window)
 
@@ -108,7 +108,7 @@ def _train(
     arithmetic = trainer.compute_loss_context_manager
     if config.validation is not None:
         watch.validate = _make_validation(config, encoder, trainer.model, arithmetic)
-    looked_at = reader.read(_pick(len(train), config.sight_samples, config.seed))
+    looked_at = reader.read(draw_places(len(train), config.sight_samples, config.seed))
     (folder / "checkpoint").mkdir()
     found = fetch_newest(store, folder / "checkpoint", note)
     began = found.step if found else 0
@@ -141,7 +141,7 @@ def _make_validation(
     assert config.validation is not None
     val = find_samples(config.data.uri, "val", config.storage)
     reader = SampleReader(val, config.storage, config.data.window)
-    chosen = sorted(_pick(len(val), config.validation.samples, config.seed))
+    chosen = sorted(draw_places(len(val), config.validation.samples, config.seed))
     places = chosen[name_rank() :: count_workers()]
     parts = [places[start : start + config.batch] for start in range(0, len(places), config.batch)]
     # A layer that is shared out is gathered by all workers at once, so all make equally many forward passes.
@@ -164,8 +164,3 @@ def _make_validation(
 def _encode(encoder: SampleEncoder, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     rows = [encoder.encode_sample(sample) for sample in samples]
     return encoder.collate(rows, [f"sample {sample['sample_id']}" for sample in samples])
-
-
-def _pick(count: int, most: int, seed: int) -> list[int]:
-    draw = np.random.Generator(np.random.PCG64([seed, 0x5EE]))
-    return draw.permutation(count)[:most].tolist()

@@ -213,6 +213,16 @@ def list_arguments(config: TrainingConfig, steps: int, folder: Path) -> dict[str
     }
 
 
+def take_one_device(arguments: Any) -> None:
+    """Have a worker learn on its own device alone: where a process sees several GPUs, transformers would give
+    each a batch, and make as many samples of a step as nobody asked for.
+
+    Args:
+        arguments: settings of the trainer.
+    """
+    arguments._n_gpu = min(1, arguments.n_gpu)
+
+
 def tell_begin(steps: int, step_samples: int, began: int) -> str:
     """In words, how long a training is, and where this call begins.
 

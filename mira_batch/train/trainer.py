@@ -12,7 +12,7 @@ from typing import Any
 from mira_batch.config.train import SftConfig
 from mira_batch.models.torch_support import prepare
 from mira_batch.train.sharding import choose_precision, choose_sharding, gather_head, share_on_cpus, share_out
-from mira_batch.train.steps import Watch, guard_trainer, list_arguments, watch_trainer
+from mira_batch.train.steps import Watch, guard_trainer, list_arguments, take_one_device, watch_trainer
 from mira_batch.train.workers import name_rank
 
 
@@ -87,6 +87,7 @@ def make_arguments(config: SftConfig, steps: int, folder: Path) -> Any:
         ddp_find_unused_parameters=False,  # every sample has an image, so all weights take part
         **(choose_sharding() if sharded else {}),
     )
+    take_one_device(arguments)
     if sharded:
         choose_precision(arguments, config.gradient_checkpointing)
     return arguments

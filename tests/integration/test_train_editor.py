@@ -29,6 +29,7 @@ from mira_batch.models.diffusion.flows import find_flow
 from mira_batch.storage.stores import open_store
 from mira_batch.train.checkpoints import fetch_newest
 from mira_batch.train.editor.learner import load_learner
+from mira_batch.train.flywheel.promote import read_training
 from mira_batch.train.model import load_weights
 from tests.support.pairs import write_pairs
 from tests.support.runs.trainings import (
@@ -213,15 +214,35 @@ def test_a_loss_that_is_no_number_ends_it(folders: dict[str, Path], pairs: Path,
     assert not (tmp_path / "out" / "lora").exists()
 
 
-def test_an_editor_that_does_not_see_is_told(folders: dict[str, Path], pairs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("layer", ["x_embedder", "proj_out"])  # nothing goes in, nothing comes out
+def test_an_editor_that_does_not_see_is_told(
+    layer: str, folders: dict[str, Path], pairs: Path, tmp_path: Path
+) -> None:
     def blind(found: dict[str, torch.Tensor]) -> None:
-        for name in ("x_embedder.weight", "x_embedder.bias"):
+        for name in (f"{layer}.weight", f"{layer}.bias"):
             found[name].zero_()
 
     settings = editor_settings_of(copy_altered(folders[KONTEXT], tmp_path, blind), pairs, tmp_path / "out")
     with pytest.raises(UserError, match="the editor is blind: of 2 pairs no prediction changes"):
         train_editor_here(settings)
     assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+def test_what_is_encoded_is_gone_on_with_whatever_the_data_are_by_now(
+    folders: dict[str, Path], pairs: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(pairs.parent, tmp_path / "data")
+    manifest = tmp_path / "data" / pairs.name
+    settings = editor_settings_of(folders[KONTEXT], manifest, tmp_path / "out", max_steps=1)
+    result = train_editor_here(settings)
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
+    assert train_editor_here(settings) == result
+    settings["output"] = {"uri": str(tmp_path / "anew")}
+    train_editor_here(settings)
+    digests = [json.loads((tmp_path / name / "train.json").read_text())["data"] for name in ("out", "anew")]
+    assert digests[0] != digests[1]
+    with pytest.raises(ConfigError, match=r"taught an editor.*name its lora/ in editor\.loras"):
+        read_training(str(tmp_path / "out" / "lora"), StorageConfig())
 
 
 def test_what_can_be_known_before_is_refused(folders: dict[str, Path], pairs: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from mira_batch import load_config, run
 from mira_batch.config.editor_sft import EditorSftConfig
@@ -104,3 +105,7 @@ def test_a_manifest_of_pairs_has_neither_statuses_nor_decisions(tmp_path: Path) 
         find_pairs(configure(manifest, approved_only=True))
     with pytest.raises(ConfigError, match="statuses: is for results of runs"):
         find_pairs(configure(manifest, statuses=["unfinished"]))
+    with pytest.raises(ConfigError, match=r"data\.where: is for results of runs"):
+        find_pairs(configure(manifest, where="status = 'ok'"))
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        configure(manifest, statuses=[])

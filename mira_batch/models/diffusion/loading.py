@@ -46,8 +46,10 @@ def load_transformer(path: Path, dtype: str) -> Any:
 
 def _load(kind: Any, path: Path, called: str, dtype: str, options: dict[str, Any]) -> Any:
     import diffusers
+    import transformers
 
-    diffusers.utils.logging.disable_progress_bar()  # of loading: a worker's log is no place for it
+    for library in (diffusers, transformers):  # of loading: a worker's log is no place for it
+        library.utils.logging.disable_progress_bar()
     # Older diffusers, as forks of it are, would pass over the new name and load in float32.
     name = "dtype" if tuple(map(int, diffusers.__version__.split(".")[:2])) >= (0, 42) else "torch_dtype"
     try:

@@ -28,6 +28,9 @@ class PillowEditor:
 
     source_type = ENHANCED
 
+    def __init__(self) -> None:
+        WORKED_OUT.await_results()
+
     @property
     def identity(self) -> str:
         # Filters, resampling and the embedded font are Pillow's, so its version decides the pixels.

@@ -14,7 +14,7 @@ from PIL.Image import Image
 from mira_batch.models.embedded.operations.operation import Operation
 
 MOST_PIXELS = 32_000_000
-"""Of all images that are kept, together: some 100 MB."""
+"""Of all images that are kept, together: 128 MB, as Pillow holds them."""
 _Key = tuple[str, Operation]
 
 
@@ -27,9 +27,14 @@ class WorkedOut:
             most_pixels: of all images, together.
         """
         self._most = most_pixels
+        self._awaited = False
         self._pixels = 0
         self._found: OrderedDict[_Key, Image] = OrderedDict()
         self._lock = threading.Lock()
+
+    def await_results(self) -> None:
+        """Say that somebody takes results, in this process: before that none are kept."""
+        self._awaited = True
 
     def keep(self, digest: str, operation: Operation, image: Image) -> None:
         """Keep a result for whoever asks first.
@@ -39,6 +44,8 @@ class WorkedOut:
             operation: that was carried out.
             image: what came of it; nobody may change it.
         """
+        if not self._awaited:
+            return
         with self._lock:
             self._drop((digest, operation))
             self._found[digest, operation] = image

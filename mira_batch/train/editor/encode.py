@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mira_batch.config.editor_sft import EditorSftConfig
 from mira_batch.construct.samples import choose_split
-from mira_batch.core.errors import ConfigError, RecordError, StoreError
+from mira_batch.core.errors import ConfigError, RecordError, RunConflict, StoreError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Weights
 from mira_batch.evaluate.images import Shown
@@ -33,8 +33,10 @@ from mira_batch.models.diffusion import (
     load_pipeline,
     read_index,
 )
+from mira_batch.storage.run.layout import read_document
 from mira_batch.storage.stores import Store
 from mira_batch.train.editor.pairs import Pair, PairImages, Pairs
+from mira_batch.train.record import SETTINGS
 from mira_batch.train.workers import count_workers, gather, is_first, name_rank
 
 if TYPE_CHECKING:
@@ -95,11 +97,18 @@ def encode_pairs(
 
     Raises:
         ConfigError: there is no pair to learn from, or none is held out.
+        RunConflict: the data are others than those that the training was begun with.
         StoreError: a store could not be reached.
     """
     (there,) = {*gather(store.exists(INDEX) if is_first() else None)} - {None}
     if not there:
         found = find()
+        claimed = read_claimed(store)
+        if claimed is None or found.digest != claimed["data"]["pairs"]:
+            raise RunConflict(
+                f"{store.uri}: {config.data.manifest} has other pairs than when this training was begun, "
+                "and not all of those were encoded; name another output.uri"
+            )
         rows = _encode_own(config, store, weights, flow, device, found, note)
         # Worker k has every n-th pair from k on.
         parts = gather(rows)
@@ -119,6 +128,19 @@ def encode_pairs(
             "data.split: no source image is held out; raise data.split.val_fraction, or set validation: null"
         )
     return encoded
+
+
+def read_claimed(store: Store) -> dict[str, Any] | None:
+    """What a training was begun with: its `config`, and `data` with the digest of its pairs; None where none
+    was.
+
+    Args:
+        store: of the training.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    return read_document(store, SETTINGS, "config", "data")
 
 
 class EncodedReader:

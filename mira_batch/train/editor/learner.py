@@ -175,8 +175,10 @@ def measure_sight(
             parts = given["parts"]
             blank = given | {"parts": parts | {SOURCE: torch.zeros_like(parts[SOURCE])}}
             seen, unseen = (learner(**each)["predicted"].double() for each in (given, blank))
-            change = (seen - unseen).flatten(1).norm(dim=1) / seen.flatten(1).norm(dim=1)
-            changes.extend(change.tolist())
+            change, own = ((seen - unseen).flatten(1).norm(dim=1), seen.flatten(1).norm(dim=1))
+            changes.extend(
+                torch.where(own == 0, 0.0, change / own).tolist()
+            )  # 0 / 0 of weights that are all 0
     if not any(changes):
         raise UserError(
             f"the editor is blind: of {len(changes)} pairs no prediction changes when the source image is "

@@ -67,9 +67,12 @@ def find_pairs(config: EditorSftConfig) -> Pairs:
     """
     data = config.data
     results = find_kind(data.manifest, config.storage) is not None
+    for name in ("where", "statuses", "approved_only"):
+        if not results and name in data.model_fields_set and getattr(data, name) is not False:
+            raise ConfigError(
+                f"data.{name}: is for results of runs, and {data.manifest} is a manifest of pairs"
+            )
     job = _write_job(config, results)
-    if data.approved_only and not results:
-        raise ConfigError("data.approved_only: is for results of runs; nobody decides about a manifest")
     rows = [
         row
         for split in find_source(job).split()

@@ -28,11 +28,13 @@ from mira_batch.train.editor.learner import (
 )
 from mira_batch.train.editor.pairs import find_pairs
 from mira_batch.train.record import claim_base, publish
+from mira_batch.train.samples import draw_places
 from mira_batch.train.steps import (
     Watch,
     guard_trainer,
     list_arguments,
     list_metrics,
+    take_one_device,
     tell_begin,
     watch_trainer,
 )
@@ -76,7 +78,7 @@ def _train(
     check_pipeline_files(Path(weights.path), config.editor.pipeline)
     flow = find_flow(config.editor.pipeline.rpartition(".")[2], read_index(Path(weights.path)))
     if is_first():
-        claim_base(store, weights.identity)
+        claim_base(store, weights.identity, "editor.weights")
     arguments = _make_arguments(config, 1, folder / "own", flow)  # which also joins the workers
     encoded = encode_pairs(config, store, weights, flow, arguments.device, lambda: find_pairs(config), note)
     order = plan_order(config, encoded.train)
@@ -93,9 +95,10 @@ def _train(
     trainer.loss_is_scaled_for_ga = False  # ours is a mean, whatever the step is made of
     watch_trainer(trainer, watch)
     arithmetic = trainer.compute_loss_context_manager
-    looked_at = encoded.train[: config.sight_samples]
+    looked_at = _draw(encoded.train, config.sight_samples, config.seed)
     if config.validation is not None:
-        held_out = encoded.val[: config.validation.samples][name_rank() :: count_workers()]
+        drawn = _draw(encoded.val, config.validation.samples, config.seed)
+        held_out = drawn[name_rank() :: count_workers()]
 
         def validate() -> dict[str, float]:
             own = sum_losses(trainer.model, batches.measure(held_out), arithmetic())
@@ -168,6 +171,11 @@ class Batches:
         return {"parts": parts, "times": times, "noise": noise}
 
 
+def _draw(pairs: Sequence[EncodedPair], most: int, seed: int) -> list[EncodedPair]:
+    """Some of the pairs, whatever order they lie in, the same ones each time."""
+    return [pairs[place] for place in sorted(draw_places(len(pairs), most, seed))]
+
+
 def _import_trainer() -> Any:
     from transformers import Trainer
 
@@ -178,8 +186,10 @@ def _make_arguments(config: EditorSftConfig, steps: int, folder: Path, flow: Flo
     """The trainer's settings. What is not set here is transformers' default."""
     from transformers import TrainingArguments
 
-    return TrainingArguments(
+    arguments = TrainingArguments(
         **list_arguments(config, steps, folder),
         ddp_find_unused_parameters=flow.rests,
         dataloader_pin_memory=config.workers.gpus > 0,
     )
+    take_one_device(arguments)
+    return arguments

@@ -121,7 +121,7 @@ def read_training(adapter: str, storage: StorageConfig) -> tuple[Store, dict[str
         storage: how it is reached.
 
     Raises:
-        ConfigError: there is none that is complete.
+        ConfigError: there is none that is complete, or it taught an editor.
         StoreError: a document is damaged, or a store can't be used.
     """
     adapter = adapter.rstrip("/")
@@ -134,8 +134,14 @@ def read_training(adapter: str, storage: StorageConfig) -> tuple[Store, dict[str
         if result is None or "learned" not in result:  # the second is of a turn, say
             continue
         for name in _SETTINGS:
-            if (settings := read_document(store, name, "config")) is not None:
-                return store, result, settings
+            if (settings := read_document(store, name, "config")) is None:
+                continue
+            if settings["config"].get("job") == "editor-sft":
+                raise ConfigError(
+                    f"{store.uri}: taught an editor, and this is about policies; name its "
+                    f"{result['learned']}/ in editor.{'loras' if result['learned'] == 'lora' else 'weights'}"
+                )
+            return store, result, settings
     raise ConfigError(
         f"{adapter}: is not the adapter of a training that is complete; give the output of `mira-batch "
         "train`, or the directory adapter/ in it"

@@ -36,10 +36,10 @@ def test_the_result_of_something_else_is_no_place_to_begin(tmp_path: Path) -> No
 
 def test_it_goes_on_from_the_weights_that_it_began_from(tmp_path: Path) -> None:
     store = open_store(str(tmp_path), StorageConfig())
-    claim_base(store, "blake2b:1")
-    claim_base(store, "blake2b:1")
+    claim_base(store, "blake2b:1", "model.weights")
+    claim_base(store, "blake2b:1", "model.weights")
     with pytest.raises(RunConflict, match="was begun from other weights"):
-        claim_base(store, "blake2b:2")
+        claim_base(store, "blake2b:2", "model.weights")
 
 
 def test_a_file_is_put_once(tmp_path: Path) -> None:

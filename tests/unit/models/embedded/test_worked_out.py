@@ -23,6 +23,9 @@ def image_of(size: tuple[int, int]) -> Image.Image:
 def test_each_is_handed_out_once() -> None:
     found, image = WorkedOut(), image_of((4, 4))
     found.keep("a", ROTATE, image)
+    assert found.take("a", ROTATE) is None, "nobody has said that it takes any"
+    found.await_results()
+    found.keep("a", ROTATE, image)
     assert found.take("b", ROTATE) is None
     assert found.take("a", ROTATE) is image
     assert found.take("a", ROTATE) is None
@@ -30,6 +33,7 @@ def test_each_is_handed_out_once() -> None:
 
 def test_the_oldest_go_where_there_are_too_many_pixels() -> None:
     found = WorkedOut(most_pixels=40)
+    found.await_results()
     for name in "abc":
         found.keep(name, ROTATE, image_of((4, 4)))
     assert [found.take(name, ROTATE) is None for name in "abc"] == [True, False, False]
@@ -65,7 +69,8 @@ def run_loop(policy: RulesPolicy, editor: PillowEditor, original: Image.Image) -
 def test_the_editor_makes_the_same_images_from_them_as_by_itself() -> None:
     ramp, disc = Image.linear_gradient("L"), Image.radial_gradient("L")
     policy, original = RulesPolicy(), Image.merge("RGB", (ramp, disc, ramp))
-    first, handed = run_loop(policy, PillowEditor(), original)
+    editor = PillowEditor()
+    first, handed = run_loop(policy, editor, original)
     assert handed == 3 and len(first) == 4
-    again, handed = run_loop(policy, PillowEditor(), original)  # the policy remembers, and works nothing out
+    again, handed = run_loop(policy, editor, original)  # the policy remembers, and works nothing out
     assert handed == 0 and again == first
