@@ -1,7 +1,7 @@
 """PNG as this package writes it: lossless, and quick.
 
 Of each row the difference from the row above is deflated (filter type 2, "up", of the PNG specification,
-section 9.2), by ISA-L's deflate. Pillow tries all five filters on each row, which alone takes longer than
+section 9.2), with runs alone (Z_RLE). Pillow tries all five filters on each row, which alone takes longer than
 this does as a whole, for files that are hardly smaller (docs/adr/0025).
 """
 
@@ -12,7 +12,6 @@ import zlib
 from typing import Any
 
 import numpy as np
-from isal import isal_zlib
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {"RGB": (2, 3), "RGBA": (6, 4)}
@@ -22,7 +21,7 @@ _LEVEL = 1
 
 
 def encode_png(image: Any) -> bytes:
-    """A `PIL.Image.Image` as PNG, its pixels alone. The same pixels give the same bytes on one kind of CPU.
+    """A `PIL.Image.Image` as PNG, its pixels alone. The same pixels give the same bytes.
 
     Args:
         image: RGB or RGBA.
@@ -40,7 +39,8 @@ def encode_png(image: Any) -> bytes:
     filtered[0, 1:] = rows[0]  # above the first row is nothing, which counts as zeros
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
-    pixels = isal_zlib.compress(filtered.data, _LEVEL)
+    deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    pixels = deflate.compress(filtered.data) + deflate.flush()
     return b"".join([_SIGNATURE, *_chunk(b"IHDR", header), *_chunk(b"IDAT", pixels), *_chunk(b"IEND", b"")])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import threading
 from collections.abc import Callable
@@ -93,6 +94,12 @@ def reordered(data: bytes) -> bytes:
     return b"mira-batch step 3\n" + content_hash(body).encode() + b"\n" + body
 
 
+def write_gray() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (3, 2)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
     "only the magic": lambda data: data[:18],
@@ -113,7 +120,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "with another image": lambda data: by_hand(HISTORY[2], encode_png(HISTORY[1].frame.pixels)),
     "with no image": lambda data: by_hand(HISTORY[2], b"no image"),
     "with half an image": lambda data: by_hand(HISTORY[2], encode_png(HISTORY[2].frame.pixels)[:45]),
-    "with a gray image": lambda data: by_hand(HISTORY[2], encode_png(Image.new("L", (3, 2)))),
+    "with a gray image": lambda data: by_hand(HISTORY[2], write_gray()),
 }
 
 
