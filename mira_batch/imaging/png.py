@@ -1,8 +1,8 @@
 """PNG as this package writes it: lossless, and quick.
 
 Of each row the difference from the row above is deflated (filter type 2, "up", of the PNG specification,
-section 9.2), with runs alone (Z_RLE). Pillow tries all five filters on each row, which alone takes longer than
-this does as a whole, for files that are hardly smaller (docs/adr/0025).
+section 9.2), with runs alone (Z_RLE). Pillow tries all five filters on each row, which alone takes about as
+long as this does as a whole, for files that are hardly smaller (docs/adr/0025).
 """
 
 from __future__ import annotations
