@@ -59,7 +59,12 @@ def print_text(text: str) -> None:
     out.print(show_text(text), markup=False)
 
 
+def tell(text: str) -> None:
+    """A line on standard error of how it goes; `text` may be of foreign origin."""
+    err.print(show_text(text), markup=False)
+
+
 def complain(head: str, text: str) -> None:
     """One message on standard error; `text` may be of foreign origin."""
     err.print(head, end=" ")
-    err.print(show_text(text), markup=False)
+    tell(text)

@@ -13,15 +13,14 @@ from mira_batch.cli.app import (
     Sets,
     app,
     complain,
-    err,
     get_interrupts,
     print_json,
     print_text,
+    tell,
 )
 from mira_batch.config.counterfactual import CounterfactualConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.core.identity import name_rollout
-from mira_batch.core.text import show_text
 from mira_batch.storage.counterfactual import STEPS_FILE, read_counterfactual
 
 _MOST_SHOWN = 10
@@ -45,9 +44,6 @@ def counterfactual(
     settings = load_own_config(CounterfactualConfig, config, set_ or ())
     from mira_batch.train.counterfactual import run as counterfactuals  # loads what jobs need
 
-    def note(text: str) -> None:
-        err.print(show_text(text), markup=False)
-
     if plan:
         found = counterfactuals.plan(settings)
         if as_json:
@@ -56,7 +52,7 @@ def counterfactual(
             print_text(line)
         return
     with get_interrupts(context).run(settings.backend == "inline") as stop:
-        result = counterfactuals.find_values(settings, note, stop)
+        result = counterfactuals.find_values(settings, tell, stop)
     if as_json:
         print_json(result)
     else:

@@ -7,20 +7,15 @@ from typing import Annotated
 
 import typer
 
-from mira_batch.cli.app import Command, Config, Json, Sets, app, err, get_interrupts, print_json, print_text
+from mira_batch.cli.app import Command, Config, Json, Sets, app, get_interrupts, print_json, print_text, tell
 from mira_batch.cli.settings import read_storage
 from mira_batch.config.base import make_absolute
 from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.core.errors import ConfigError
-from mira_batch.core.text import show_text
 from mira_batch.report.turned import describe_lineage, describe_promotions, describe_turn, describe_turns
 
 Place = Annotated[str, typer.Argument(metavar="PLACE", help="The directory of promotions.")]
-
-
-def _note(text: str) -> None:
-    err.print(show_text(text), markup=False)
 
 
 @app.command(cls=Command)
@@ -62,7 +57,7 @@ def flywheel(
         result = turns.abandon(settings, abandon)
     else:
         with get_interrupts(context).run(settings.backend == "inline") as stop:
-            result = turns.turn(settings, _note, stop)
+            result = turns.turn(settings, tell, stop)
     if as_json:
         print_json(result)
     else:

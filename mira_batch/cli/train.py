@@ -7,12 +7,11 @@ from typing import Any
 
 import typer
 
-from mira_batch.cli.app import Command, Config, Json, Sets, app, err, get_interrupts, print_json, print_text
+from mira_batch.cli.app import Command, Config, Json, Sets, app, get_interrupts, print_json, print_text, tell
 from mira_batch.config.editor_sft import EditorSftConfig
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.config.train import SftConfig
-from mira_batch.core.text import show_text
 
 train = typer.Typer(help="Teach a policy, or an editor.", no_args_is_help=True)
 app.add_typer(train, name="train")
@@ -27,11 +26,8 @@ def policy_sft(context: typer.Context, config: Config, set_: Sets = None, as_jso
     settings = load_own_config(SftConfig, config, set_ or ())
     from mira_batch.train.run import train as train_policy  # takes seconds
 
-    def note(text: str) -> None:
-        err.print(show_text(text), markup=False)
-
     with get_interrupts(context).run(settings.backend == "inline") as stop:
-        result = train_policy(settings, note, stop)
+        result = train_policy(settings, tell, stop)
     _print_result(result, settings.output.uri, as_json)
 
 
@@ -44,11 +40,8 @@ def editor_sft(context: typer.Context, config: Config, set_: Sets = None, as_jso
     settings = load_own_config(EditorSftConfig, config, set_ or ())
     from mira_batch.train.editor.run import train as train_editor  # takes seconds
 
-    def note(text: str) -> None:
-        err.print(show_text(text), markup=False)
-
     with get_interrupts(context).run(settings.backend == "inline") as stop:
-        result = train_editor(settings, note, stop)
+        result = train_editor(settings, tell, stop)
     _print_result(result, settings.output.uri, as_json)
 
 
@@ -64,11 +57,8 @@ def policy_grpo(context: typer.Context, config: Config, set_: Sets = None, as_js
     settings = load_own_config(GrpoConfig, config, set_ or ())
     from mira_batch.train.grpo.run import train as train_policy  # takes seconds
 
-    def note(text: str) -> None:
-        err.print(show_text(text), markup=False)
-
     with get_interrupts(context).run(settings.backend == "inline") as stop:
-        result = train_policy(settings, note, stop)
+        result = train_policy(settings, tell, stop)
     if as_json:
         print_json(result)
         return

@@ -64,7 +64,6 @@ def _write_markdown(
         "base_model": config.model.weights,
         "tags": ["mira-batch", "image-editing", "policy", "sft"],
     }
-    settings = yaml.safe_dump(config.learning(), sort_keys=True, allow_unicode=True)
     lines = [
         "---",
         yaml.safe_dump(head, sort_keys=True, allow_unicode=True).rstrip(),
@@ -98,15 +97,7 @@ def _write_markdown(
         "",
         *_show_counts(train),
         "",
-        "## Settings",
-        "",
-        "```yaml",
-        settings.rstrip(),
-        "```",
-        "",
-        "## Made with",
-        "",
-        *(f"- {library} {version}" for library, version in result["versions"].items()),
+        *list_settings(config.learning(), result["versions"]),
         f"- base weights `{result['base_identity']}`",
         "",
     ]
@@ -139,6 +130,26 @@ def list_figures(metrics: Sequence[Mapping[str, Any]], titles: Mapping[str, str]
         f"| {title} | {values[name][0]:.4f} | {values[name][-1]:.4f} |"
         for name, title in titles.items()
         if values[name]
+    ]
+
+
+def list_settings(learning: Mapping[str, Any], versions: Mapping[str, str]) -> list[str]:
+    """The end of a card: what the training was asked, and what it was made with.
+
+    Args:
+        learning: everything that decided what is learned, as plain data.
+        versions: of packages, by name.
+    """
+    return [
+        "## Settings",
+        "",
+        "```yaml",
+        yaml.safe_dump(dict(learning), sort_keys=True, allow_unicode=True).rstrip(),
+        "```",
+        "",
+        "## Made with",
+        "",
+        *(f"- {library} {version}" for library, version in versions.items()),
     ]
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ import numpy as np
 from mira_batch.config.train import FullTuning, SftConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.stop_request import StopRequest
-from mira_batch.storage.stores import Store, open_store
+from mira_batch.storage.stores import Store
 from mira_batch.train.card import write_card
 from mira_batch.train.checkpoints import fetch_newest
 from mira_batch.train.encoding import SampleEncoder
@@ -24,9 +21,9 @@ from mira_batch.train.model import load_learner, save_learned
 from mira_batch.train.record import claim_base, publish
 from mira_batch.train.samples import SampleReader, SampleSet, draw_places, find_samples, order_samples
 from mira_batch.train.sharding import gather_weights
-from mira_batch.train.steps import Watch, list_metrics, tell_begin
+from mira_batch.train.steps import Watch, list_metrics, run_worker, tell_begin
 from mira_batch.train.trainer import make_arguments, make_trainer
-from mira_batch.train.workers import check_workers, count_workers, gather, ignore, is_first, name_rank
+from mira_batch.train.workers import count_workers, gather, is_first, name_rank
 
 
 def train_policy(
@@ -45,17 +42,7 @@ def train_policy(
     Raises:
         UserError: settings, files or data are wrong, the model is blind, or its loss is no number any more.
     """
-    config = SftConfig.model_validate(settings)
-    check_workers(config.workers.num)
-    note = note if is_first() else ignore
-    store = open_store(config.output.uri, config.storage)
-    folder = Path(tempfile.mkdtemp(prefix="mira-batch-train-"))
-    try:
-        with warnings.catch_warnings():  # of one library about the next version of another
-            warnings.filterwarnings("ignore", category=FutureWarning, module="trl|transformers|torch")
-            return _train(config, store, folder, note, stop or StopRequest())
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return run_worker(SftConfig.model_validate(settings), _train, note, stop)
 
 
 def plan_order(config: SftConfig, samples: SampleSet) -> np.ndarray:

@@ -10,20 +10,23 @@ from __future__ import annotations
 import math
 import re
 import shutil
+import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mira_batch.config.train import TrainingConfig
 from mira_batch.core.errors import UserError
 from mira_batch.core.stop_request import StopRequest
-from mira_batch.storage.stores import Store
+from mira_batch.storage.stores import Store, open_store
 from mira_batch.train.checkpoints import drop_old, find_owner, list_whole, mark_whole, put_files
 from mira_batch.train.model import load_weights, save_weights
-from mira_batch.train.workers import gather, is_first, name_rank
+from mira_batch.train.workers import check_workers, gather, ignore, is_first, name_rank
 
+Config = TypeVar("Config", bound=TrainingConfig)
 _KEPT = re.compile(
     r"(learned(_\d+)?\.safetensors|optimizer(_\d+)?\.pt|rng_state(_\d+)?\.pth|scheduler\.pt|trainer_state\.json)"
 )
@@ -211,6 +214,36 @@ def list_arguments(config: TrainingConfig, steps: int, folder: Path) -> dict[str
         "report_to": [],
         "disable_tqdm": True,
     }
+
+
+def run_worker(
+    config: Config,
+    work: Callable[[Config, Store, Path, Callable[[str], None], StopRequest], dict[str, Any]],
+    note: Callable[[str], None],
+    stop: StopRequest | None,
+) -> dict[str, Any]:
+    """Train as one of the workers, with a folder of this machine that is deleted at the end.
+
+    Args:
+        config: of the training.
+        work: trains; it is given the training's store, and the folder.
+        note: told how it goes by the first worker.
+        stop: asks to end between two steps; with the only worker alone.
+
+    Raises:
+        ConfigError: there are more workers or fewer than the config says.
+    """
+    check_workers(config.workers.num)
+    store = open_store(config.output.uri, config.storage)
+    folder = Path(tempfile.mkdtemp(prefix="mira-batch-train-"))
+    try:
+        with warnings.catch_warnings():  # of one library about the next version of another
+            warnings.filterwarnings(
+                "ignore", category=FutureWarning, module="trl|diffusers|transformers|torch"
+            )
+            return work(config, store, folder, note if is_first() else ignore, stop or StopRequest())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def take_one_device(arguments: Any) -> None:

@@ -12,7 +12,7 @@ from mira_batch.config.editor_sft import EditorSftConfig
 from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Weights
 from mira_batch.core.version import __version__
-from mira_batch.train.card import find_figures, list_figures, name_libraries
+from mira_batch.train.card import find_figures, list_figures, list_settings, name_libraries
 from mira_batch.train.editor.encode import Encoded
 from mira_batch.train.editor.learner import LORA
 
@@ -110,15 +110,7 @@ def _write_markdown(
         f"- by size: {sizes}",
         *([f"- left out: {left}"] if left else []),
         "",
-        "## Settings",
-        "",
-        "```yaml",
-        yaml.safe_dump(config.learning(), sort_keys=True, allow_unicode=True).rstrip(),
-        "```",
-        "",
-        "## Made with",
-        "",
-        *(f"- {library} {version}" for library, version in result["versions"].items()),
+        *list_settings(config.learning(), result["versions"]),
         f"- base weights `{result['base_identity']}`",
         "",
     ]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ from mira_batch.config.editor_sft import EditorSftConfig
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.models.diffusion import Flow, check_pipeline_files, find_flow, read_index
 from mira_batch.models.torch_support import prepare
-from mira_batch.storage.stores import Store, open_store
+from mira_batch.storage.stores import Store
 from mira_batch.storage.weights import fetch_weights
 from mira_batch.train.checkpoints import fetch_newest
 from mira_batch.train.editor.batches import plan_order
@@ -34,11 +31,12 @@ from mira_batch.train.steps import (
     guard_trainer,
     list_arguments,
     list_metrics,
+    run_worker,
     take_one_device,
     tell_begin,
     watch_trainer,
 )
-from mira_batch.train.workers import check_workers, count_workers, gather, ignore, is_first, name_rank
+from mira_batch.train.workers import count_workers, gather, is_first, name_rank
 
 
 def train_editor(
@@ -57,17 +55,7 @@ def train_editor(
     Raises:
         UserError: settings, files or data are wrong, the model is blind, or its loss is no number any more.
     """
-    config = EditorSftConfig.model_validate(settings)
-    check_workers(config.workers.num)
-    note = note if is_first() else ignore
-    store = open_store(config.output.uri, config.storage)
-    folder = Path(tempfile.mkdtemp(prefix="mira-batch-train-"))
-    try:
-        with warnings.catch_warnings():  # of one library about the next version of another
-            warnings.filterwarnings("ignore", category=FutureWarning, module="diffusers|transformers|torch")
-            return _train(config, store, folder, note, stop or StopRequest())
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return run_worker(EditorSftConfig.model_validate(settings), _train, note, stop)
 
 
 def _train(

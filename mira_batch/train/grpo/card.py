@@ -10,7 +10,7 @@ import yaml
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.core.prompt import prompt_version
 from mira_batch.core.version import __version__
-from mira_batch.train.card import name_libraries
+from mira_batch.train.card import list_settings, name_libraries
 from mira_batch.train.grpo.guards import Best
 
 _SHOWN = {
@@ -104,15 +104,7 @@ def _write_page(
         f"Records: `{config.edit.input.manifest}`, snapshot `{result['data_digest']}`. All figures are in "
         "`metrics.jsonl`.",
         "",
-        "## Settings",
-        "",
-        "```yaml",
-        yaml.safe_dump(config.learning(), sort_keys=True, allow_unicode=True).rstrip(),
-        "```",
-        "",
-        "## Made with",
-        "",
-        *(f"- {library} {version}" for library, version in result["versions"].items()),
+        *list_settings(config.learning(), result["versions"]),
         "",
     ]
 

@@ -9,9 +9,7 @@ Shapes: B pairs of a batch, L tokens of an image (one a cell), D width of a toke
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from mira_batch.train.world.editor_flow import FlowBatches
 from mira_batch.train.world.editor_latents import calibrate, draw_vae_loss, measure_vae
 from mira_batch.train.world.editor_model import build_editor
 from mira_batch.train.world.editor_score import EditorScore, measure_editor
-from mira_batch.train.world.model import check_vacant
+from mira_batch.train.world.model import check_vacant, fill_directory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,14 +86,7 @@ def pretrain_editor(
     learner = _Learner(pipeline, seed, kept, note or (lambda text: None))
     drawn, loss = learner.learn(vae_steps, steps)
     score = measure_editor(pipeline)
-    unfinished = directory.with_name(f"{directory.name}.{os.getpid()}.unfinished")
-    try:
-        pipeline.save_pretrained(unfinished, safe_serialization=True)
-        if directory.exists():
-            directory.rmdir()
-        unfinished.rename(directory)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    fill_directory(directory, lambda place: pipeline.save_pretrained(place, safe_serialization=True))
     kept.remove()
     return PretrainedEditor(vae_steps, steps, drawn, loss, score)
 

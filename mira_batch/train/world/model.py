@@ -7,8 +7,10 @@ it answers before it is trained is nonsense.
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,23 @@ def check_vacant(directory: Path) -> None:
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise ConfigError(f"{directory} is there already; name a new or empty directory for the model")
+
+
+def fill_directory(directory: Path, save: Callable[[Path], None]) -> None:
+    """Write a model's files so that the directory appears when all are there.
+
+    Args:
+        directory: where; vacant.
+        save: writes them into a directory beside it.
+    """
+    unfinished = directory.with_name(f"{directory.name}.{os.getpid()}.unfinished")
+    try:
+        save(unfinished)
+        if directory.exists():
+            directory.rmdir()
+        unfinished.rename(directory)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def build_base(seed: int = 0, world: World = SMALL) -> tuple[Any, Any]:

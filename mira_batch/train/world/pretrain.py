@@ -10,9 +10,7 @@ Shapes: C image tokens of a batch, one a cell; D width of the text model.
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from mira_batch.train.world.checkpoint import Checkpoint
 from mira_batch.train.world.descent import Descent
 from mira_batch.train.world.encode import IGNORED, Encoder
 from mira_batch.train.world.examples import AT_ONCE, Example, ExampleBatches, count_most, draw_varied
-from mira_batch.train.world.model import build_base, check_vacant, save_base
+from mira_batch.train.world.model import build_base, check_vacant, fill_directory, save_base
 from mira_batch.train.world.scenes import SIDES, SMALL, Scene, World
 from mira_batch.train.world.tasks import Split
 
@@ -99,14 +97,7 @@ def pretrain_base(
         steps - first, state, lambda state: kept.write(state | {"alignment": alignment})
     )
     captions = measure_captions(model, encoder, world)
-    unfinished = directory.with_name(f"{directory.name}.{os.getpid()}.unfinished")
-    try:
-        save_base(unfinished, model, processor)
-        if directory.exists():
-            directory.rmdir()
-        unfinished.rename(directory)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    fill_directory(directory, lambda place: save_base(place, model, processor))
     kept.remove()
     return Pretrained(steps, alignment, loss, captions)
 
