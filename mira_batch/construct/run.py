@@ -13,6 +13,7 @@ from mira_batch.construct.card import write_card
 from mira_batch.construct.cut import SampleCutter
 from mira_batch.construct.merging import INSTRUCTIONS, Instructions, merge_sessions
 from mira_batch.construct.paraphrase import paraphrase
+from mira_batch.construct.runs import check_source
 from mira_batch.construct.scratch import Seen, open_scratch
 from mira_batch.construct.select import PART, SELECTED, select
 from mira_batch.construct.sessions import SESSIONS, describe, gather
@@ -64,6 +65,10 @@ def construct(
 
     with stop.heeding():
         store = open_store(config.output.uri, config.storage)
+        if not store.list_folders():  # later calls need only the sources of stages that are not done
+            for source in config.sources:
+                if isinstance(source, RunsConfig):
+                    check_source(source, config.storage)
         about = open_output(store, config)
         call = _Call(store, config, look, told)
         found: dict[str, Any] = {}

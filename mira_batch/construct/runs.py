@@ -20,7 +20,7 @@ from mira_batch.core.errors import ConfigError, RecordError, StoreError
 from mira_batch.core.types import FINISHED
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.decided import find_decided, read_verdicts, read_verdicts_of_runs
-from mira_batch.storage.catalogue.standing import find_standing_rows
+from mira_batch.storage.catalogue.standing import find_kind, find_standing_rows
 from mira_batch.storage.run.decisions import APPROVE, REJECT
 from mira_batch.storage.run.history import read_result_file, shard_in
 from mira_batch.storage.run.layout import RUN, read_edit_run, result_key
@@ -50,6 +50,21 @@ class FoundRow:
     decision: str | None
     """What people's newest decision about it is, approve or reject; None: there is none, or nobody was
     asked."""
+
+
+def check_source(source: RunsConfig, storage: StorageConfig) -> None:
+    """See that there are runs at all, before anything is made.
+
+    Args:
+        source: where they are.
+        storage: how it is reached.
+
+    Raises:
+        ConfigError: there are none.
+        ManifestError: it can't be looked at.
+    """
+    if find_kind(source.uri.rstrip("/"), storage) is None:
+        raise ConfigError(f"{source.uri}: holds no run of the edit job; give its directory, or output.uri")
 
 
 def find_rows(source: RunsConfig, storage: StorageConfig) -> Iterator[FoundRow]:

@@ -132,7 +132,8 @@ def create_same(store: Store, key: str, data: bytes | memoryview) -> None:
 
 
 def open_output(store: Store, config: ConstructConfig) -> dict[str, Any]:
-    """Begin an output, or go on with one of the same settings; its `construct.json`.
+    """Begin an output, or go on with one of the same settings; its `construct.json`. While no stage has made
+    anything, nothing rests on what an earlier call noted: a typo can be mended.
 
     Args:
         store: the output.
@@ -152,6 +153,9 @@ def open_output(store: Store, config: ConstructConfig) -> dict[str, Any]:
         standing = read_document(store, ABOUT, "settings", "config") or about
         now = json.loads(json.dumps(about["settings"]))
         if changed := find_changed_settings({"": standing["settings"]}, {"": now}):
+            if not store.list_folders():
+                store.delete([ABOUT])
+                return open_output(store, config)
             lines = "\n".join(f"  {line.removeprefix('.')}" for line in changed)
             raise RunConflict(
                 f"{store.uri}: was begun with other settings:\n{lines}\nchoose another output.uri, or "

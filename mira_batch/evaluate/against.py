@@ -20,9 +20,10 @@ from mira_batch.core.errors import ConfigError, ManifestError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Status
 from mira_batch.evaluate.controls import ORIGINAL, PAIR_CANARIES, REPEAT, RESULT, Asked, draw
-from mira_batch.evaluate.places import NEEDED, ROW_BYTES, SPLIT_BYTES, find_kind, name_version, read_standing
+from mira_batch.evaluate.places import NEEDED, ROW_BYTES, SPLIT_BYTES, name_version, read_standing
 from mira_batch.evaluate.planrows import describe_result, make_plan_row, make_reject, read_results
 from mira_batch.storage import schema
+from mira_batch.storage.catalogue.standing import find_kind
 from mira_batch.storage.catalogue.where import parse_where
 from mira_batch.storage.source import Source
 

@@ -9,12 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mira_batch.config.evaluate import EvaluateConfig
-from mira_batch.config.shared import StorageConfig
-from mira_batch.core.errors import ManifestError
 from mira_batch.core.types import Status
 from mira_batch.storage.catalogue.standing import find_standing_rows
-from mira_batch.storage.run.layout import RUN
-from mira_batch.storage.stores import file_exists, find_files, read_errors, shorten_error
 
 NEEDED = ("record_id", "status", "source_digest", "result_digest", "run", "shard", "row")
 """Columns of the rows that stand for records."""
@@ -22,23 +18,6 @@ ROW_BYTES = 2_000
 """What reading a row's small columns takes, about."""
 SPLIT_BYTES = 64_000_000
 """What is less than two of these is read in the driver."""
-
-
-def find_kind(place: str, storage: StorageConfig) -> bool | None:
-    """Whether a place is one run rather than all runs of an output; None: neither, so it is a manifest.
-
-    Raises:
-        ManifestError: it can't be looked at.
-    """
-    try:
-        if file_exists(f"{place}/{RUN}", storage):
-            return True
-        runs = find_files(f"{place}/*/{RUN}", storage)
-        return False if any(file.location.endswith(f"/{RUN}") for file in runs) else None
-    except read_errors() as error:
-        raise ManifestError(
-            f"{place}: can't be looked at; check the path and the credentials ({shorten_error(error)})"
-        ) from error
 
 
 def read_standing(place: str, one_run: bool, config: EvaluateConfig) -> tuple[str, Iterator[pa.Table]]:

@@ -13,7 +13,8 @@ from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Status
 from mira_batch.evaluate.against import find_both
 from mira_batch.evaluate.controls import ALL, Asked, draw
-from mira_batch.evaluate.places import NEEDED, ROW_BYTES, SPLIT_BYTES, find_kind, name_version, read_standing
+from mira_batch.evaluate.places import NEEDED, ROW_BYTES, SPLIT_BYTES, name_version, read_standing
+from mira_batch.storage.catalogue.standing import find_kind
 from mira_batch.storage.catalogue.where import parse_where
 from mira_batch.storage.manifest import Split, find_manifest, scan_split
 from mira_batch.storage.run.committed import find_committed_shards

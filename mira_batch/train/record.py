@@ -24,17 +24,24 @@ SETTINGS, BASE, METRICS, RESULT = "train.json", "base.json", "metrics.jsonl", "r
 
 
 def claim_output(store: Store, config: TrainingConfig, data: Mapping[str, str]) -> None:
-    """Note what is trained here, or see that it is what was trained here before.
+    """Note what is trained here, or see that it is what was trained here before. While there are no folders,
+    and so neither data nor checkpoints, nothing rests on what an earlier call noted: a typo can be mended.
 
     Args:
-        store: of the training.
+        store: of the training, under its lease.
         config: of it.
         data: digests of what it learns from.
 
     Raises:
         RunConflict: it isn't; names what differs.
     """
-    claim(store, SETTINGS, config.learning(), data, config.model_dump(mode="json"))
+    try:
+        claim(store, SETTINGS, config.learning(), data, config.model_dump(mode="json"))
+    except RunConflict:
+        if store.exists(RESULT) or store.list_folders():
+            raise
+        store.delete([SETTINGS, BASE])
+        claim_output(store, config, data)
 
 
 def claim(

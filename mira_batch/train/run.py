@@ -67,12 +67,12 @@ def train_once(
     """
     store = open_store(config.output.uri, config.storage)
     check_create_only(store)
-    claim_output(store, config, data)
-    if (result := read_result(store)) is not None:
-        note(f"complete already: {store.locate(result['learned'])}")
-        return result
     settings = config.model_dump(mode="json", exclude_unset=True)
     # On Ray a signal ends the workers; they go on from the newest checkpoint.
     worker = partial(function, stop=stop) if config.backend == "inline" else function
     with lease(store, give_way, note):
+        claim_output(store, config, data)
+        if (result := read_result(store)) is not None:
+            note(f"complete already: {store.locate(result['learned'])}")
+            return result
         return run_training(worker, settings, config.workers, config.backend, note)

@@ -169,6 +169,13 @@ def test_a_second_call_writes_nothing_and_other_settings_are_refused(edited: Pat
         construct(configure_construct(edited, tmp_path / "d", split={"val_fraction": 0.4, "seed": 1}))
 
 
+def test_a_source_that_is_not_there_is_told_before_anything_is_made(edited: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="-typo: holds no run of the edit job"):
+        construct(configure_construct(Path(f"{edited}-typo"), tmp_path / "d"))
+    assert not [path for path in (tmp_path / "d").iterdir() if path.is_dir()]
+    assert construct(configure_construct(edited, tmp_path / "d"))["card"]["samples"]  # at the same output
+
+
 def test_a_stage_by_itself_needs_those_before_it(
     edited: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

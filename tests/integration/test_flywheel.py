@@ -5,6 +5,7 @@ take what is promoted.
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from mira_batch.cli import main
 from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.config.shared import StorageConfig
-from mira_batch.core.errors import ConfigError, RunConflict, RunStopped
+from mira_batch.core.errors import ConfigError, RunConflict, RunStopped, UserError
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
@@ -173,6 +174,23 @@ def test_a_turn_that_is_cut_between_any_two_stages_and_fails_its_gate(folder: Pa
     new = {path.name for path in (folder / "wheel/heldout").iterdir()} - heldout
     assert len(new) == 1  # the current policy had been tried as a candidate
     assert [path.name for path in (folder / "promoted").iterdir()] == ["000001.json"]
+
+
+def test_a_typo_in_a_source_is_mended_in_the_config_alone(folder: Path) -> None:
+    right = wheel_settings(folder, output={"uri": str(folder / "typo")})
+    wrong = copy.deepcopy(right)
+    wrong["samples"]["sources"][0]["uri"] += "-typo"
+    with pytest.raises(UserError, match="-typo"):
+        turn(load_own_config(FlywheelConfig, wrong), print)
+
+    def note(text: str) -> None:
+        if text.startswith("samples are made"):
+            raise Cut(text)
+
+    with pytest.raises(Cut):
+        turn(load_own_config(FlywheelConfig, right), note)
+    outcomes = [each["result"] for each in look(load_own_config(FlywheelConfig, right))["turns"]]
+    assert outcomes[0]["outcome"] == "abandoned" and outcomes[1:] == [None]
 
 
 def test_an_open_turn_is_shown_and_may_be_ended(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from mira_batch.config.shared import StorageConfig
-from mira_batch.core.errors import StoreError
+from mira_batch.core.errors import ManifestError, StoreError
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.fold import merge_pending, read_run
 from mira_batch.storage.catalogue.pending import find_pending
 from mira_batch.storage.catalogue.place import Catalogue, open_with_runs
-from mira_batch.storage.run.layout import read_edit_run
+from mira_batch.storage.run.layout import RUN, read_edit_run
 from mira_batch.storage.run.rollouts import refuse_rollouts
-from mira_batch.storage.stores import Store, open_store
+from mira_batch.storage.stores import Store, file_exists, find_files, open_store, read_errors, shorten_error
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,23 @@ class StandingRows:
     """The directories of those that may be needed, by name."""
     tables: Iterator[pa.Table]
     """Rows of schema `SNAPSHOT`, one a record; of a run of several rollouts one for each."""
+
+
+def find_kind(place: str, storage: StorageConfig) -> bool | None:
+    """Whether a place is one run rather than all runs of an output; None: neither, so it is a manifest.
+
+    Raises:
+        ManifestError: it can't be looked at.
+    """
+    try:
+        if file_exists(f"{place}/{RUN}", storage):
+            return True
+        runs = find_files(f"{place}/*/{RUN}", storage)
+        return False if any(file.location.endswith(f"/{RUN}") for file in runs) else None
+    except read_errors() as error:
+        raise ManifestError(
+            f"{place}: can't be looked at; check the path and the credentials ({shorten_error(error)})"
+        ) from error
 
 
 def find_standing_rows(

@@ -22,10 +22,10 @@ from mira_batch.core.identity import content_hash
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import Status
 from mira_batch.evaluate.images import Shown, ShownImages
-from mira_batch.evaluate.places import find_kind
 from mira_batch.evaluate.scan import scan
 from mira_batch.evaluate.source import find_source
 from mira_batch.storage.catalogue.decided import read_verdicts_of_runs
+from mira_batch.storage.catalogue.standing import find_kind
 from mira_batch.storage.manifest import PlannedRecord
 from mira_batch.storage.run.decisions import APPROVE
 from mira_batch.storage.stores import open_store

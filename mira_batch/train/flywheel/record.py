@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mira_batch.construct.stages import ABOUT
 from mira_batch.core.errors import RunConflict
 from mira_batch.core.version import __version__
 from mira_batch.storage.run.layout import find_changed_settings, read_document
@@ -63,6 +64,20 @@ class Turn:
     def uri(self) -> str:
         """Its directory."""
         return self.store.locate(self.folder)
+
+    @property
+    def made_anything(self) -> bool:
+        """Whether anything is there that a later call would go on with: samples come first."""
+        return self.store.exists(f"{self.folder}/data/{ABOUT}")
+
+    def list_changes(self, settings: Mapping[str, Any]) -> list[str]:
+        """What differs from the settings that it was begun with, a line for each.
+
+        Args:
+            settings: of now.
+        """
+        begun = self.read(BEGUN) or {}
+        return find_changed_settings({"": begun.get("settings")}, {"": json.loads(json.dumps(settings))})
 
     def read(self, name: str) -> dict[str, Any] | None:
         """What is noted under a name; None where nothing is yet.
@@ -130,10 +145,8 @@ def begin_turn(
     Raises:
         RunConflict: it is of other settings, which are named.
     """
-    now = json.loads(json.dumps(settings))
     if open_turn is not None:
-        begun = open_turn.read(BEGUN) or {}
-        if changed := find_changed_settings({"": begun.get("settings")}, {"": now}):
+        if changed := open_turn.list_changes(settings):
             lines = "\n".join(f"  {line.removeprefix('.')}" for line in changed)
             raise RunConflict(
                 f"{open_turn.uri}: was begun with other settings:\n{lines}\nrestore them, or end this turn "
@@ -142,5 +155,5 @@ def begin_turn(
         return open_turn
     turns = list_turns(store)
     turn = Turn(store, turns[-1].number + 1 if turns else 1)
-    turn.note(BEGUN, {"mira_batch": __version__, "settings": now, "current": dict(current)})
+    turn.note(BEGUN, {"mira_batch": __version__, "settings": dict(settings), "current": dict(current)})
     return turn

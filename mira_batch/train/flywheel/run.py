@@ -76,6 +76,14 @@ def turn(
         check_create_only(each)
     with lease(store, give_way, note):
         open_turn = find_open(store)
+        if (
+            open_turn is not None
+            and not open_turn.made_anything
+            and open_turn.list_changes(config.settings())
+        ):
+            note(f"turn {open_turn.number} has made nothing yet, and settings are others: it is ended")
+            close_turn(open_turn, ABANDONED, "settings were changed before anything was made")
+            open_turn = None
         current = None if open_turn is not None else _find_current(config, place)
         begun = begin_turn(store, config.settings(), current or {}, open_turn)
         note(f"turn {begun.number}" + ("" if open_turn is None else ", which goes on"))

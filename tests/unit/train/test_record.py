@@ -22,8 +22,21 @@ def test_settings_and_data_must_be_those_that_it_was_begun_with(tmp_path: Path) 
     claim_output(store, CONFIG, {"train": "a", "val": "b"})
     claim_output(store, CONFIG.model_copy(update={"log_every": 1, "validation": None}), {"train": "a"})
     other = CONFIG.model_copy(update={"seed": 1, "epochs": 2})
+    store.put("checkpoints/1/model", b"")
     with pytest.raises(RunConflict, match=r"\(learning\.epochs, learning\.seed, data\.train\)"):
         claim_output(store, other, {"train": "c", "val": "b"})
+
+
+def test_settings_that_nothing_rests_on_yet_can_be_mended(tmp_path: Path) -> None:
+    """Weights that can't be loaded, say: the output is noted as theirs before that shows."""
+    store, mended = open_store(str(tmp_path), StorageConfig()), CONFIG.model_copy(update={"seed": 1})
+    claim_output(store, CONFIG, {"train": "a"})
+    claim_base(store, "blake2b:1", "model.weights")
+    claim_output(store, mended, {"train": "a"})
+    claim_base(store, "blake2b:2", "model.weights")
+    store.put("encoded/a", b"")
+    with pytest.raises(RunConflict, match=r"\(learning\.seed\)"):
+        claim_output(store, CONFIG, {"train": "a"})
 
 
 def test_the_result_of_something_else_is_no_place_to_begin(tmp_path: Path) -> None:
