@@ -133,6 +133,14 @@ def test_a_complete_training_is_left_alone_and_others_are_refused(folder: Path) 
         (folder / "result.json").rename(result)
 
 
+def test_a_typo_is_mended_in_the_config_alone(vacated: Path) -> None:
+    with pytest.raises(UserError, match="typo"):
+        learn(vacated, model={"weights": str(vacated / "typo"), "dtype": "float32"})
+    assert learn(vacated, iterations=1)["iterations"] == 1
+    with pytest.raises(RunConflict, match=r"other settings or data \(learning.seed\)"):
+        learn(vacated, seed=1)
+
+
 def test_rollouts_of_another_policy_are_refused(vacated: Path) -> None:
     """The log-probabilities tell: here those of the rollouts are made another's."""
     shutil.copytree(vacated / "alone", vacated / "out")

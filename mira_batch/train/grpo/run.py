@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mira_batch.config.grpo import GrpoConfig
-from mira_batch.core.errors import ConfigError
+from mira_batch.core.errors import ConfigError, RunConflict
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.lease import lease
 from mira_batch.storage.stores import Store, check_create_only, open_store
@@ -65,7 +65,16 @@ def train(config: GrpoConfig, note: Callable[[str], None], stop: StopRequest | N
 
 
 def _claim(store: Store, config: GrpoConfig, data: Mapping[str, str]) -> None:
-    claim(store, SETTINGS, config.learning(), data, config.model_dump(mode="json"))
+    """Note what is trained here, or see that it is what was: as `claim`. Until there is a result nothing rests
+    on what an earlier call noted, and a typo can be mended."""
+    try:
+        claim(store, SETTINGS, config.learning(), data, config.model_dump(mode="json"))
+    except RunConflict:
+        made = [entry.key for folder in ("iterations", "validation") for entry in store.list(folder)]
+        if store.exists(RESULT) or any("/results/" in key for key in made):
+            raise
+        store.delete([SETTINGS, *made])
+        _claim(store, config, data)
 
 
 def _go_on(course: Course) -> dict[str, Any]:
