@@ -129,8 +129,8 @@ def _warn_of_rest(store: Store, place: str) -> None:
     left = 0 if plan is None else sum(size for shard, size in enumerate(plan.sizes) if shard not in done)
     if left:
         logging.getLogger(__name__).warning(
-            "%s: %s of its %s records have no result yet, and are in no figure of this evaluation; wait for "
-            "the run, and evaluate under another run_id",
+            "%s: %s of its %s records have no result yet, and are left out here; wait for the run, and call "
+            "this again with another run_id or output",
             place,
             f"{left:,}",
             f"{sum(plan.sizes):,}" if plan else "",

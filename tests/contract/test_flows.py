@@ -72,6 +72,18 @@ def test_a_scheduler_without_dynamic_shift_has_one_factor() -> None:
     assert shift_by_scheduler(flow, {"use_dynamic_shifting": True}, 4096) == pytest.approx(math.exp(1.15))
 
 
+@pytest.mark.parametrize("kind", ["exponential", "linear"])
+def test_times_are_shifted_as_the_scheduler_shifts_them(kind: str) -> None:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, time_shift_type=kind)
+    flow = find_flow("FluxKontextPipeline", BASE)
+    scheduler.set_timesteps(sigmas=[1.0, 0.5, 0.25], mu=flow.compute_mu(scheduler.config, 1024))
+    factor = shift_by_scheduler(flow, scheduler.config, 1024)
+    found = [factor * t / (1 + (factor - 1) * t) for t in (1.0, 0.5, 0.25)]
+    assert scheduler.sigmas[:3].tolist() == pytest.approx(found, abs=1e-6)
+
+
 def test_flux_2_is_shifted_by_its_own_fit() -> None:
     flow = find_flow("Flux2KleinPipeline", BASE)
     small, large = (shift_by_scheduler(flow, {"use_dynamic_shifting": True}, n) for n in (1024, 4096))

@@ -172,6 +172,8 @@ def test_rows_that_are_no_pair_are_left_out_and_counted(folders: dict[str, Path]
     settings["data"]["split"] = {"val_fraction": 0}
     result = train_editor_here(settings)
     assert result["pairs"] == 4 and sum(result["left_out"].values()) == 3
+    assert result["unseen"] == 3, "the only step takes one"
+    assert "- in no step of the training: 3" in (tmp_path / "out/README.md").read_text()
     assert set(result["left_out"]) == {
         "source and target have other shapes",
         "image_unreadable",

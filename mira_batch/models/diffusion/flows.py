@@ -81,7 +81,9 @@ def shift_by_scheduler(flow: Flow, settings: Mapping[str, Any], tokens: int) -> 
     """
     if not settings.get("use_dynamic_shifting"):
         return float(settings.get("shift", 1.0))
-    return math.exp(flow.compute_mu(settings, tokens))
+    mu = flow.compute_mu(settings, tokens)
+    # diffusers: sigma' = f / (f + 1 / sigma - 1), and f is mu itself, or by default its exponential
+    return mu if settings.get("time_shift_type") == "linear" else math.exp(mu)
 
 
 def _encode_kontext(

@@ -28,6 +28,7 @@ def write_card(
     config: EditorSftConfig,
     name: str,
     encoded: Encoded,
+    unseen: int,
     weights: Weights,
     metrics: Sequence[Mapping[str, Any]],
 ) -> tuple[str, dict[str, Any]]:
@@ -37,6 +38,7 @@ def write_card(
         config: of the training.
         name: of the folder that holds what was learned.
         encoded: its pairs.
+        unseen: how many of these to learn from are in no step.
         weights: the base pipeline's files.
         metrics: lines of metrics.jsonl.
     """
@@ -50,6 +52,7 @@ def write_card(
         "data_digest": content_hash(*(pair.key for pair in encoded.train)),
         "pairs": len(encoded.train),
         "held_out": len(encoded.val),
+        "unseen": unseen,
         "left_out": dict(encoded.left_out),
         "pairs_by_size": dict(sizes.most_common()),
         "steps": metrics[-1]["step"],
@@ -69,6 +72,7 @@ def _write_markdown(
         "tags": ["mira-batch", "image-editing", "editor", "sft", *(["lora"] if name == LORA else [])],
     }
     left = "; ".join(f"{count:,}: {reason}" for reason, count in result["left_out"].items())
+    unseen = [f"- in no step of the training: {result['unseen']:,}"] if result["unseen"] else []
     sizes = ", ".join(f"{size} {count:,}" for size, count in result["pairs_by_size"].items())
     place = f"{config.output.uri}/{name}"
     use = (
@@ -108,6 +112,7 @@ def _write_markdown(
         f"{result['held_out']:,} more are of source images that were held out.",
         "",
         f"- by size: {sizes}",
+        *unseen,
         *([f"- left out: {left}"] if left else []),
         "",
         *list_settings(config.learning(), result["versions"]),

@@ -71,6 +71,9 @@ def _train(
     encoded = encode_pairs(config, store, weights, flow, arguments.device, lambda: find_pairs(config), note)
     order = plan_order(config, encoded.train)
     steps = len(order) // config.step_samples
+    unseen = len(encoded.train) - len(set(order.tolist()))
+    if unseen:
+        note(f"{unseen:,} pairs are in no step: it ends before, or too few of their size fill no batch")
     learner = load_learner(config, weights, flow, arguments.device)
     batches = Batches(config, encoded, EncodedReader(store), NoiseSource(config, weights, flow))
     watch = Watch(config, store, steps, note, None, stop)
@@ -112,7 +115,7 @@ def _train(
         return {}
     metrics = list_metrics([*trainer.state.log_history, {"step": steps, "sight": sight}], config.step_samples)
     learned = save_learned(learner, config, weights, folder / "learned")
-    card, result = write_card(config, learned.name, encoded, weights, metrics)
+    card, result = write_card(config, learned.name, encoded, unseen, weights, metrics)
     publish(store, learned, metrics, card, result, note)
     return result
 

@@ -65,8 +65,8 @@ def train(config: GrpoConfig, note: Callable[[str], None], stop: StopRequest | N
 
 
 def _claim(store: Store, config: GrpoConfig, data: Mapping[str, str]) -> None:
-    """Note what is trained here, or see that it is what was: as `claim`. Until there is a result nothing rests
-    on what an earlier call noted, and a typo can be mended."""
+    """Note what is trained here, or see that it is what was: as `claim`. Until there is a result nothing
+    rests on what an earlier call noted, and a typo can be mended."""
     try:
         claim(store, SETTINGS, config.learning(), data, config.model_dump(mode="json"))
     except RunConflict:
