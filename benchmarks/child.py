@@ -200,6 +200,7 @@ def run(config: dict[str, Any], step_state: bool = True, profile: bool = False) 
         "cpu": cpu,
         "cpu_samples": cpu_samples,
         "steps": summary.steps,
+        "cost": summary.cost,
         "records": summary.committed,
         "written": summary.total.written,
         "imported_rss": imported,

@@ -51,6 +51,7 @@ def open_client(config: ServedConfig, field: str) -> tuple[AsyncOpenAI, str | No
         base_url=config.base_url or VENDOR,
         max_retries=0,
         timeout=None,
+        http_client=openai.DefaultAioHttpClient(timeout=None),  # half the CPU of a call of its usual one
         # Here again, since OPENAI_CUSTOM_HEADERS may hold another.
         default_headers={"Authorization": f"Bearer {key or 'none'}"},
     )

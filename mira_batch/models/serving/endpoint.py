@@ -29,7 +29,7 @@ from mira_batch.core.types import ErrorKind
 from mira_batch.core.usage import Usage
 from mira_batch.models.serving.client import OnCall, ignore_call
 from mira_batch.models.serving.faults import EndpointFault, Meaning
-from mira_batch.models.serving.limiter import ConcurrencyLimiter, draw_backoff
+from mira_batch.models.serving.limiter import BUSY_DOUBLINGS, ConcurrencyLimiter, draw_backoff
 from mira_batch.models.serving.roles import Role
 
 if TYPE_CHECKING:
@@ -262,10 +262,12 @@ class _Patience:
         self._last: EndpointFault | None = None
         self.broken = 0
         """Calls that broke."""
+        self._refused = 0
+        """Calls that were refused since the endpoint was busy."""
         self.spent = 0.0
         """US dollars of all calls so far that were answered, to whatever use."""
         self.pause = 0.0
-        """Seconds for which the endpoint takes no calls from anybody."""
+        """Seconds for which the endpoint takes no calls from anybody; 0: it does."""
 
     def note_fault(self, fault: EndpointFault, answered: int) -> None:
         """A call failed; so many of others have been answered by now."""
@@ -274,13 +276,14 @@ class _Patience:
         self._last = fault
         self.pause = 0.0
         self.broken += fault.meaning is Meaning.broken
+        self._refused += fault.meaning is Meaning.busy
         self.spent += fault.cost
 
     def wait(self, _: RetryCallState) -> float:
         """Seconds until the next try."""
         assert self._last is not None
         if self._last.meaning is Meaning.busy:
-            return self.pause
+            return self.pause or draw_backoff(self._first, self._refused, BUSY_DOUBLINGS)
         if self._last.retry_after is not None:
             return self._last.retry_after
         return draw_backoff(self._first, self.broken)

@@ -1,9 +1,14 @@
-"""A concurrency limiter (AIMD): which call of an endpoint may begin next, how many at once, how often.
+"""A concurrency limiter: which call of an endpoint may begin next, how many at once, how often.
 
 Owns the slots, the pace and the pauses of one endpoint; what a call is and what its faults mean are
-`endpoint.py`'s. Slots go to the most urgent. An endpoint that is too busy stops all calls for a while, each
-time for longer, and then gets half as many at once as before, one more after each answer, as TCP does with
-its window.
+`endpoint.py`'s. Slots go to the most urgent.
+
+A call that is refused since the endpoint is busy leaves its slot to another, and one call fewer is let in at
+once; every ten answers let one more in, and after a round without a refusal each does. So the window settles
+where at most one call in ten is refused, and refusals that come by chance, fewer than that, cost nothing.
+An endpoint that refuses eight calls in a row is away: all calls stop, after a pause a single one is let in,
+and so on until one is answered; then the window opens again to what it was, by one for each answer, as TCP's
+does. One that asks to be left alone is left alone.
 """
 
 from __future__ import annotations
@@ -18,12 +23,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 DOUBLINGS = 5
-"""Back-off doubles so often: from 1 s to 32 s."""
+"""Back-off after calls that broke doubles so often: from 1 s to 32 s."""
+BUSY_DOUBLINGS = 2
+"""After calls that were refused, to 4 s: one call at a time hurts nobody, and finds soon that all is well."""
+ANSWERS = 10
+"""So many answers widen the window by a call."""
+AWAY = 8
+"""An endpoint that refuses so many calls without an answer between them is away."""
 
 
-def draw_backoff(first: float, nth: int) -> float:
+def draw_backoff(first: float, nth: int, doublings: int = DOUBLINGS) -> float:
     """Seconds to wait after the nth fault in a row, n from 1: `first` doubled each time, half of it drawn."""
-    return first * 2.0 ** min(nth - 1, DOUBLINGS) * random.uniform(0.5, 1.0)
+    return first * 2.0 ** min(nth - 1, doublings) * random.uniform(0.5, 1.0)
 
 
 @dataclass(order=True, slots=True)
@@ -47,7 +58,18 @@ class ConcurrencyLimiter:
         self._most = most
         self._every = 60.0 / per_minute if per_minute else 0.0
         self._first = first_backoff
+        self._window = most
+        """What the endpoint seems to take at once."""
+        self._before = most
+        """The window when all was well last: before refusals that came with hardly an answer between them."""
         self._allowed = most
+        """What is let in: the window, or less after a pause."""
+        self._answers = 0
+        """Since the window grew."""
+        self._clean = 0
+        """Answers since the last refusal."""
+        self._refusals = 0
+        """Since the last answer."""
         self._inside = 0
         self._waiting: list[_Waiting] = []
         self._order = itertools.count()
@@ -77,31 +99,49 @@ class ConcurrencyLimiter:
             self._leave()
 
     def record_answer(self) -> None:
-        """A call was answered: the endpoint is well, and one more may be in flight."""
-        self._pauses = 0
-        self._allowed = min(self._most, self._allowed + 1)
+        """A call was answered: the endpoint is well, and in time more may be in flight."""
+        self._pauses = self._refusals = 0
+        self._clean += 1
+        if self._allowed < self._window:
+            self._allowed += 1
+        else:
+            self._answers += 1
+            if self._answers >= ANSWERS or self._clean > self._window:
+                self._answers = 0
+                self._window = self._allowed = min(self._most, self._window + 1)
         self._admit()
 
     def record_busy(self, began: float, asked: float | None) -> float:
-        """A call was refused since the endpoint is busy: stop all calls for a while, and halve them.
+        """A call was refused since the endpoint is busy: let fewer in, or none for a while.
 
-        Calls that were in flight together count once.
+        Calls that were in flight together when a pause began count no more.
 
         Args:
             began: when that call began (`time.monotonic()`).
             asked: the seconds that the endpoint wants to be left alone; None where it doesn't say.
 
         Returns:
-            The seconds until calls are let in again.
+            The seconds until calls are let in again; 0 where none was stopped.
         """
         now = time.monotonic()
         if began > self._last_pause:
-            self._last_pause = now
-            self._pauses += 1
-            self._allowed = max(1, self._inside // 2)
-        wait = draw_backoff(self._first, self._pauses) if asked is None else asked
-        if asked is not None or self._paused_until <= now:
-            self._paused_until = max(self._paused_until, now + wait)
+            self._refusals += 1
+            if self._clean >= AWAY:
+                self._before = self._window
+            self._clean = 0
+            self._window = max(1, self._window - 1)
+            self._allowed = max(1, self._allowed - 1)
+            if asked is not None or self._refusals >= AWAY:
+                self._last_pause = now
+                self._pauses += 1
+                if asked is not None:
+                    wait, self._allowed = asked, max(1, self._inside // 2)
+                else:
+                    wait, self._allowed = draw_backoff(self._first, self._pauses, BUSY_DOUBLINGS), 1
+                    self._window = self._before
+                self._paused_until = max(self._paused_until, now + wait)
+        elif asked is not None:
+            self._paused_until = max(self._paused_until, now + asked)
         return max(0.0, self._paused_until - now)
 
     def close(self) -> None:

@@ -61,6 +61,8 @@ class Answer:
     wait: threading.Event | None = None
     """The answer is held until it is set."""
     content_type: str = "application/json"
+    seconds: float = 0.0
+    """What the answer takes."""
 
 
 Script = Callable[[Asked], Answer]
@@ -158,6 +160,8 @@ class ModelServer:
             not self.stopping.is_set()
         ):
             await asyncio.sleep(0.005)
+        if answer.seconds:
+            await asyncio.sleep(answer.seconds)
         body = _body(asked, answer)
         if answer.how == "cut_json":
             body = body[: len(body) // 2]

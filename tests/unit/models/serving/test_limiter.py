@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 
-from mira_batch.models.serving.limiter import DOUBLINGS, ConcurrencyLimiter, draw_backoff
+from mira_batch.models.serving.limiter import (
+    AWAY,
+    BUSY_DOUBLINGS,
+    DOUBLINGS,
+    ConcurrencyLimiter,
+    draw_backoff,
+)
 from tests.unit.models.serving.endpoints import run, settled
 
 
@@ -38,27 +44,100 @@ def test_after_a_storm_half_as_many_calls_are_let_in_and_one_more_for_each_answe
     run(main())
 
 
+def refuse(limiter: ConcurrencyLimiter) -> float:
+    return limiter.record_busy(time.monotonic(), None)
+
+
+def test_refusals_by_chance_stop_nobody_and_close_no_slot() -> None:
+    async def main() -> None:
+        limiter = ConcurrencyLimiter(64)
+        for _ in range(200):
+            assert refuse(limiter) == 0
+            for _ in range(19):
+                limiter.record_answer()
+        assert limiter._allowed >= 63
+
+    run(main())
+
+
+def test_as_many_are_let_in_as_the_endpoint_takes_at_once() -> None:
+    """It takes 16, and refuses whatever comes beyond these; a slot that is free is taken at once."""
+
+    async def main() -> None:
+        limiter, taken, refused = ConcurrencyLimiter(64), 0, list[int]()
+        for _ in range(3000):
+            refused.append(0)
+            while taken < limiter._allowed:
+                if taken < 16:
+                    taken += 1
+                else:
+                    refuse(limiter)
+                    refused[-1] += 1
+            taken -= 1
+            limiter.record_answer()
+        assert 16 <= limiter._allowed <= 17
+        assert sum(refused[:200]) < 150 and sum(refused[-1000:]) <= 100
+
+    run(main())
+
+
+def test_of_an_endpoint_that_is_away_one_call_is_made_after_each_pause() -> None:
+    async def main() -> None:
+        limiter = ConcurrencyLimiter(16, first_backoff=0.001)
+        inside: list[asyncio.Event] = []
+
+        async def caller() -> None:
+            async with limiter.acquire(()):
+                inside.append(asyncio.Event())
+                await inside[-1].wait()
+
+        callers = [asyncio.create_task(caller()) for _ in range(60)]
+        await settled(lambda: len(inside) == 16)
+        began = time.monotonic()
+        for event in inside:
+            limiter.record_busy(began, None)
+            event.set()
+        for number in (17, 18, 19):
+            await settled(lambda number=number: len(inside) == number)
+            await asyncio.sleep(0.02)
+            assert len(inside) == number, "the others wait for what becomes of it"
+            if number < 19:
+                refuse(limiter)
+                inside[-1].set()
+        for number in (21, 23, 25):  # an answer leaves its slot, and opens one more
+            limiter.record_answer()
+            inside[-1].set()
+            await settled(lambda number=number: len(inside) == number)
+        for task in callers:
+            task.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+        limiter.close()
+
+    run(main())
+
+
 def test_pauses_grow_while_there_is_no_answer() -> None:
     async def main() -> None:
         limiter = ConcurrencyLimiter(4, first_backoff=1.0)
+        assert [refuse(limiter) for _ in range(AWAY - 1)] == [0.0] * (AWAY - 1)
         waits = []
-        for _ in range(DOUBLINGS + 3):
-            waits.append(limiter.record_busy(time.monotonic(), None))
+        for _ in range(BUSY_DOUBLINGS + 3):
+            waits.append(refuse(limiter))
             limiter._paused_until = 0.0
-        assert all(2**n / 2 <= wait <= 2**n for n, wait in enumerate(waits[: DOUBLINGS + 1]))
-        assert max(waits) <= 2**DOUBLINGS
+        assert all(2**n / 2 <= wait <= 2**n for n, wait in enumerate(waits[: BUSY_DOUBLINGS + 1]))
+        assert max(waits) <= 2**BUSY_DOUBLINGS
         limiter.record_answer()
-        assert limiter.record_busy(time.monotonic(), None) <= 1.0
+        assert refuse(limiter) == 0
 
     run(main())
 
 
 def test_all_the_refusals_of_one_storm_count_once() -> None:
     async def main() -> None:
-        limiter, began = ConcurrencyLimiter(8, first_backoff=1.0), time.monotonic()
-        assert max(limiter.record_busy(began, None) for _ in range(8)) <= 1.0
+        limiter, began = ConcurrencyLimiter(64, first_backoff=1.0), time.monotonic()
+        assert max(limiter.record_busy(began, None) for _ in range(64)) <= 1.0
         limiter._paused_until = 0.0
-        assert limiter.record_busy(time.monotonic(), None) <= 2.0
+        assert refuse(limiter) <= 2.0
 
     run(main())
 
