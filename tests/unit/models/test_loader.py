@@ -19,7 +19,8 @@ from mira_batch.core.errors import ConfigError, EngineDead, RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest, JudgeRequest
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.loader import ModelClients, list_copies, load_models
+from mira_batch.models.clients import ModelClients
+from mira_batch.models.loader import list_copies, load_models
 from mira_batch.models.registry import no_weights
 from mira_batch.models.serving.client import ModelClient
 from tests.support.servers.models import Answer, model_server
