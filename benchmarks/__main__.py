@@ -1,7 +1,7 @@
 """`python -m benchmarks [topic …]`: measure, print the tables, write results.json and the document.
 
-Without topics it measures all but `catalogue`, `scale` and `acceptance`, which have tables of their own, each
-written when it is run alone. A run of some other topics only prints: figures are comparable only within one
+Without topics it measures all but `catalogue`, `batches`, `scale` and `acceptance`, which have tables of their
+own, each written when it is run alone. A run of some other topics only prints: figures are comparable only within one
 run. So does one with QUICK=1 in the environment, but for results.json.
 
 `python -m benchmarks learn` is another kind of measurement, of what a policy learns: see `benchmarks/learn`.
@@ -24,6 +24,7 @@ from benchmarks import (
     catalogue,
     efficiency,
     fidelity,
+    formation,
     judging,
     memory,
     overhead,
@@ -43,6 +44,7 @@ TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "catalogue": catalogue.FIGURES,
     "memory": memory.FIGURES,
     "efficiency": efficiency.FIGURES,
+    "batches": formation.FIGURES,
     "judging": judging.FIGURES,
     "peers": peers.FIGURES,
     "overhead": overhead.FIGURES,
@@ -54,9 +56,9 @@ TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
 }
 
 
-ALONE = ("catalogue", "scale", "acceptance")
-"""Topics with a table of their own: the first two take as long as all others together, and the last says
-nothing of speed."""
+ALONE = ("catalogue", "batches", "scale", "acceptance")
+"""Topics with a table of their own: `catalogue` and `scale` take as long as all others together, `batches` is
+worked out and not measured, and `acceptance` says nothing of speed."""
 
 
 def main(arguments: list[str]) -> int:
