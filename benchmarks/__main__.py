@@ -1,8 +1,8 @@
 """`python -m benchmarks [topic …]`: measure, print the tables, write results.json and the document.
 
-Without topics it measures all but `catalogue`, `batches`, `scale` and `acceptance`, which have tables of their
-own, each written when it is run alone. A run of some other topics only prints: figures are comparable only within one
-run. So does one with QUICK=1 in the environment, but for results.json.
+Without topics it measures all but those that have tables of their own (`ALONE`), each written when it is run
+alone. A run of some other topics only prints: figures are comparable only within one run. So does one with
+QUICK=1 in the environment, but for results.json.
 
 `python -m benchmarks learn` is another kind of measurement, of what a policy learns: see `benchmarks/learn`.
 """
@@ -22,6 +22,7 @@ from rich.console import Console
 from benchmarks import (
     acceptance,
     catalogue,
+    driver,
     efficiency,
     fidelity,
     formation,
@@ -45,6 +46,7 @@ TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "memory": memory.FIGURES,
     "efficiency": efficiency.FIGURES,
     "batches": formation.FIGURES,
+    "driver": driver.FIGURES,
     "judging": judging.FIGURES,
     "peers": peers.FIGURES,
     "overhead": overhead.FIGURES,
@@ -56,9 +58,9 @@ TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
 }
 
 
-ALONE = ("catalogue", "batches", "scale", "acceptance")
+ALONE = ("catalogue", "batches", "driver", "scale", "acceptance")
 """Topics with a table of their own: `catalogue` and `scale` take as long as all others together, `batches` is
-worked out and not measured, and `acceptance` says nothing of speed."""
+worked out and not measured, `driver` has workers that only tell, and `acceptance` says nothing of speed."""
 
 
 def main(arguments: list[str]) -> int:

@@ -99,9 +99,9 @@ def least_steady(bench: Bench) -> Figure:
         f"Worked out by discrete events with the worker's own decisions, one worker, {len(found)} cells: "
         f"batch {_list(BATCHES)}, policy's seconds ÷ editor's {_list(RATIOS)}, the policy's batch as large "
         f"or twice as large, {len(STEPS)} lengths of trajectory. Of each the share of time that the model "
-        "which limits needs for the same work at full batches, from when 5 % were done to when 90 % were or the "
-        f"last record was begun; the least of them: editor {setting.editor.batch} at {SECONDS:g} s, policy "
-        f"{setting.policy.batch} at {setting.policy.seconds:g} s.",
+        "which limits needs for the same work at full batches, from when 5 % were done to when 90 % were or "
+        f"the last record was begun; the least of them: editor {setting.editor.batch} at {SECONDS:g} s, "
+        f"policy {setting.policy.batch} at {setting.policy.seconds:g} s.",
     )
 
 

@@ -1,10 +1,10 @@
 """What workers would do and when, worked out by discrete events: no model, thread, clock or sleep.
 
-A worker's decisions are those of the product, by the same code: how a plan is cut (`choose_shard_size`), which
-shards it holds and opens (`count_shards_in_hand`, `Places`), which records run (`choose_records_in_flight`,
-`Places`), which requests share a call (`RequestQueue`) and in which order (`rank_request`). What is assumed is
-said in `Setting`: how long everything takes. The answer has the form of what a real run's models note, so that
-both are read by the same `Timeline`.
+A worker's decisions are those of the product, by the same code: how a plan is cut (`choose_shard_size`),
+which shards it holds and opens (`count_shards_in_hand`, `Places`), which records run
+(`choose_records_in_flight`, `Places`), which requests share a call (`RequestQueue`) and in which order
+(`rank_request`). What is assumed is said in `Setting`: how long everything takes. The answer has the form of
+what a real run's models note, so that both are read by the same `Timeline`.
 
 Two rules of the real worker's threads are kept: a replica that has ended a call takes its next batch before
 its answers have reached anybody, and one that is idle wakes when all else that happens at that moment has

@@ -9,12 +9,16 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.child import in_child
 from benchmarks.formation import POLICY_BATCHES, RATIOS, make_cell, work_out
 from benchmarks.simulate import Model, Setting, cut_plan, simulate
+from benchmarks.timeline import read_timeline
+from benchmarks.workload import config, custom, manifest
 from mira_batch.config.models.simulated import StepCounts
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.edit.urgency import rank_request
@@ -30,8 +34,8 @@ Event = tuple[str, str, list[str]]
 
 
 class Held:
-    """A model whose calls last until they are let go. Its answers reach nobody before its thread has taken the
-    next batch or is idle: as it is where checking an answer takes its time."""
+    """A model whose calls last until they are let go. Its answers reach nobody before its thread has taken
+    the next batch or is idle: as it is where checking an answer takes its time."""
 
     def __init__(self, role: str, batch: int, shapes: dict[str, int]) -> None:
         self.begun: queue.Queue[list[str]] = queue.Queue()
@@ -161,3 +165,32 @@ def test_a_worker_alone_fills_its_batches_until_the_last_record_is_begun() -> No
 def test_the_same_seed_gives_the_same_run_and_another_one_another() -> None:
     setting = replace(CELLS["three shapes, time by batch"], log=0.01)
     assert simulate(setting) == simulate(setting) != simulate(replace(setting, seed=1))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", CELLS)
+def test_a_real_run_forms_batches_as_worked_out(name: str, tmp_path: Path) -> None:
+    """The whole job with models that sleep: within a tenth of the batch, for here the clock has its say."""
+    setting = replace(CELLS[name], read=0.005, log=0.005, write=0.004, commit=0.005, shapes=1)
+    names = [record.name for shard in cut_plan(setting) for record in shard.records]
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    settings = {
+        "policy": _describe(setting.policy) | {"steps": setting.steps.model_dump()},
+        "editor": _describe(setting.editor),
+    }
+    models = {
+        role: custom(f"noting_{role}", notes=str(notes), settings=known) for role, known in settings.items()
+    }
+    workers = setting.workers.model_dump(exclude_none=True)
+    job = config(manifest(tmp_path, 32, names), tmp_path / "out", workers=workers, backend="inline", **models)
+    found = in_child("run", config=job)
+    editor = setting.editor
+    real = read_timeline(notes, found, 1, editor.batch, editor.time(editor.batch)).steady()
+    expected = work_out(setting).editor
+    assert real.mean_batch == pytest.approx(expected.mean_batch, abs=0.1 * editor.batch)
+
+
+def _describe(model: Model) -> dict[str, Any]:
+    service = {"seconds": model.seconds, "per_item": model.per_item}
+    return {"type": "simulated", "service": service, "max_batch": model.batch}
