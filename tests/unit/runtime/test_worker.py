@@ -23,7 +23,7 @@ from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.receipts import Receipt, RunSummary, Tally, WorkerStatus
 from mira_batch.core.usage import Usage
-from mira_batch.runtime.admission import Admission, Hand
+from mira_batch.runtime.admission import Admission, Hand, choose_records_in_flight
 from mira_batch.runtime.backends.ray import count_shards_in_hand
 from mira_batch.runtime.ledger import from_json, to_json
 from mira_batch.storage.run.committed import find_committed_shards
@@ -179,6 +179,34 @@ def test_count_shards_in_hand_keep_a_worker_full(in_flight: int, sizes: list[int
     least = 4 if workers > 1 else max(8, in_flight // 2)
     assert hand >= least
     assert hand == least or (hand - 1) * max(sizes) < 2 * in_flight <= hand * max(sizes)
+
+
+@pytest.mark.parametrize(
+    ("configured", "together", "expected"), [(None, 0, 16), (None, 12, 24), (None, 200, 64), (3, 200, 3)]
+)
+def test_records_in_flight_follow_from_the_models_unless_they_are_set(
+    configured: int | None, together: int, expected: int
+) -> None:
+    assert choose_records_in_flight(configured, together) == expected
+
+
+def test_a_worker_runs_as_many_records_as_its_models_ask_for(tmp_path: Path) -> None:
+    """Eight in a call of the policy and four in one of the editor make 24."""
+    held = {"type": "simulated", "max_batch": 8, "service": {"seconds": 0.5}}
+    models = {"policy": held, "editor": {"type": "simulated", "max_batch": 4}}
+    most = 0
+
+    def heartbeat(status: WorkerStatus) -> bool:
+        nonlocal most
+        most = max(most, len(status.in_flight))
+        return most >= 24
+
+    config, where, shards = planned(tmp_path, records=40, workers={"shard_size": 8}, **models)
+    worker = open_worker(config, where, "a1", on_heartbeat=heartbeat)
+    with ThreadPoolExecutor(len(shards)) as pool:
+        list(pool.map(worker, shards))
+    worker.close()
+    assert most == 24
 
 
 def test_shards_are_opened_in_order_as_their_records_are_about_to_be_needed() -> None:
