@@ -168,10 +168,8 @@ class MicroBatcher(Generic[Q, R]):
 
     def _serve_batch(self, call: Call[Q, Any]) -> None:
         with self._ready:
-            batch = self._waiting.take(
-                lambda item: item.future.cancelled()
-            )  # empty where another replica was quicker
-        if not batch:
+            batch = self._waiting.take(lambda item: item.future.cancelled())
+        if not batch:  # another replica was quicker
             return
         try:
             self._run(call, batch)

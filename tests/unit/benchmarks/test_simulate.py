@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from benchmarks.child import in_child
-from benchmarks.formation import POLICY_BATCHES, RATIOS, make_cell, work_out
+from benchmarks.figure import Bench
+from benchmarks.formation import POLICY_BATCHES, RATIOS, cells, least_steady, make_cell, work_out
 from benchmarks.simulate import Model, Setting, cut_plan, simulate
 from benchmarks.timeline import read_timeline
 from benchmarks.workload import config, custom, manifest
@@ -165,6 +166,13 @@ def test_a_worker_alone_fills_its_batches_until_the_last_record_is_begun() -> No
 def test_the_same_seed_gives_the_same_run_and_another_one_another() -> None:
     setting = replace(CELLS["three shapes, time by batch"], log=0.01)
     assert simulate(setting) == simulate(setting) != simulate(replace(setting, seed=1))
+
+
+def test_the_figures_have_a_row_for_each_ratio_and_name_the_model_that_limits(tmp_path: Path) -> None:
+    least, *others = [least_steady(bench := Bench(tmp_path, quick=True)), *cells(bench)]
+    assert least.met and least.name == "batches_least_steady"
+    rows = [figure.cell.row for figure in others if figure.cell and figure.cell.column == "steady"]
+    assert [row.rpartition(": ")[2] for row in rows] == [*["editor limits"] * 3, "policy limits"]
 
 
 @pytest.mark.soak
