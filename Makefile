@@ -30,6 +30,7 @@ check: .venv/.installed-dev  ## Format, lint, types, import contract
 bench: .venv/.installed-dev  ## Measure speed and memory against peers and bare loops; QUICK=1: in short
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks catalogue
+	QUICK=$(QUICK) $(BIN)/python -m benchmarks batches
 
 bench-scale: .venv/.installed-dev  ## Plan and fold a catalogue of ten million records: some twenty minutes
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks scale

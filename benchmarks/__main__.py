@@ -1,8 +1,8 @@
 """`python -m benchmarks [topic …]`: measure, print the tables, write results.json and the document.
 
-Without topics it measures all but `catalogue`, `scale` and `acceptance`, which have tables of their own, each
-written when it is run alone. A run of some other topics only prints: figures are comparable only within one
-run. So does one with QUICK=1 in the environment, but for results.json.
+Without topics it measures all but those that have tables of their own (`ALONE`), each written when it is run
+alone. A run of some other topics only prints: figures are comparable only within one run. So does one with
+QUICK=1 in the environment, but for results.json.
 
 `python -m benchmarks learn` is another kind of measurement, of what a policy learns: see `benchmarks/learn`.
 """
@@ -22,9 +22,11 @@ from rich.console import Console
 from benchmarks import (
     acceptance,
     catalogue,
+    driver,
     efficiency,
     endpoints,
     fidelity,
+    formation,
     judging,
     memory,
     overhead,
@@ -44,6 +46,8 @@ TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "catalogue": catalogue.FIGURES,
     "memory": memory.FIGURES,
     "efficiency": efficiency.FIGURES,
+    "batches": formation.FIGURES,
+    "driver": driver.FIGURES,
     "judging": judging.FIGURES,
     "endpoints": endpoints.FIGURES,
     "peers": peers.FIGURES,
@@ -56,9 +60,9 @@ TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
 }
 
 
-ALONE = ("catalogue", "scale", "acceptance")
-"""Topics with a table of their own: the first two take as long as all others together, and the last says
-nothing of speed."""
+ALONE = ("catalogue", "batches", "driver", "scale", "acceptance")
+"""Topics with a table of their own: `catalogue` and `scale` take as long as all others together, `batches` is
+worked out and not measured, `driver` has workers that only tell, and `acceptance` says nothing of speed."""
 
 
 def main(arguments: list[str]) -> int:

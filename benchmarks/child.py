@@ -233,6 +233,12 @@ def peers(**arguments: Any) -> dict[str, Any]:
     return contend(run, **arguments)
 
 
+def drive(**arguments: Any) -> dict[str, Any]:
+    from benchmarks.driver_run import drive_simulated
+
+    return drive_simulated(**arguments)
+
+
 def resume(config: dict[str, Any]) -> dict[str, Any]:
     """A run, from its start to its next commit."""
     from mira_batch.config.load import load_config
@@ -312,7 +318,7 @@ def _leave(*_: object) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _leave)
-    tasks = (plan, commit_plan, fold_catalogue, run, runs, peers, resume, bare)
+    tasks = (plan, commit_plan, fold_catalogue, run, runs, peers, drive, resume, bare)
     by_name = {task.__name__: task for task in tasks}
     found = by_name[sys.argv[1]](**json.loads(sys.argv[2]))
     Path(sys.argv[3]).write_text(json.dumps(found | {"peak_rss": peak_rss()}))

@@ -74,11 +74,11 @@ def _matrix(bench: Bench) -> dict[tuple[int, float], Timeline]:
 
 
 def _work(workers: int, seconds: float) -> float:
-    """Seconds of bare editor time in a cell: enough records for a steady state, 16 being in hand at once.
+    """Seconds of bare editor time in a cell: enough records for a steady state, 24 being in flight at once.
 
     Sixteen workers with quick edits want more than two CPUs have, and take several times that.
     """
-    if seconds >= 1:
+    if seconds >= 1 or workers == 1:
         return 12
     return 2.5 if workers >= 16 else 5
 

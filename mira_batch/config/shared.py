@@ -195,8 +195,9 @@ class WorkersConfig(Strict):
     """CPUs that Ray reserves for each worker."""
     gpus: float = Field(default=0, ge=0)
     """GPUs that Ray reserves for each worker and makes visible to it alone."""
-    records_in_flight: int = Field(default=16, ge=1, le=4096)
-    """Records a worker runs at once: at least twice the editor's batch keeps the editor busy."""
+    records_in_flight: int | None = Field(default=None, ge=1, le=4096)
+    """Records a worker runs at once. Unless it is set: twice as many requests as the calls of its models take
+    together, at least 16 and at most 64, so that the next calls fill while others are in progress."""
     runtime_env: dict[str, Any] = {}
     """Ray's runtime environment of the workers alone: `{pip: [git+https://…]}` installs what an editor needs
     beside the cluster's own packages, `{env_vars: {…}}` sets variables. Needs the ray backend."""

@@ -38,9 +38,10 @@ from mira_batch.edit.labelled import LabelledImages
 from mira_batch.edit.rows import make_result_row
 from mira_batch.edit.shared_images import SharedImages
 from mira_batch.edit.states import States
+from mira_batch.edit.urgency import rank_request
 from mira_batch.imaging import Fidelity, measure_fidelity
 from mira_batch.marks import Marks
-from mira_batch.models.loader import ModelClients
+from mira_batch.models.clients import ModelClients
 from mira_batch.models.serving import check_frame
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage.manifest import ManifestImages, PlannedRecord, read_state
@@ -81,6 +82,11 @@ class EditRunner(RecordRunner):
     def out_of_memory(self) -> int:
         """How many calls of any model ran out of memory so far."""
         return self._models.out_of_memory
+
+    @property
+    def requests_together(self) -> int:
+        """The most requests that calls of all models take at the same time."""
+        return self._models.requests_together
 
     def listen(self, on_call: OnCall) -> None:
         """Have each model call told of when it has ended."""
@@ -282,11 +288,11 @@ class _Loop:
             raise RecordPostponed
         depth = len(request.history)
         self._context.activity.move(self._name, "policy", depth)
-        return await self._clients["policy"].submit(request, (self._shard, -depth))
+        return await self._clients["policy"].submit(request, rank_request(self._shard, depth))
 
     async def _edit(self, request: EditRequest) -> Timed[Frame]:
         self._context.activity.move(self._name, "editor", request.step)
-        return await self._clients["editor"].submit(request, (self._shard, -request.step))
+        return await self._clients["editor"].submit(request, rank_request(self._shard, request.step))
 
     async def _score(self, request: JudgeRequest) -> Timed[Judgement]:
         self._context.activity.move(self._name, "judge")

@@ -16,7 +16,7 @@ from mira_batch.core.types import ErrorKind, Failure, Status
 from mira_batch.core.usage import Usage
 from mira_batch.evaluate.controls import SAME
 from mira_batch.evaluate.images import Shown, ShownImages
-from mira_batch.models.loader import ModelClients
+from mira_batch.models.clients import ModelClients
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
 from mira_batch.storage import schema
 from mira_batch.storage.manifest import PlannedRecord
@@ -55,6 +55,11 @@ class EvaluateRunner(RecordRunner):
     def out_of_memory(self) -> int:
         """How many of them ran out of memory."""
         return self._models.out_of_memory
+
+    @property
+    def requests_together(self) -> int:
+        """The most requests that calls of all models take at the same time."""
+        return self._models.requests_together
 
     def listen(self, on_call: OnCall) -> None:
         """Have each call told of."""

@@ -7,8 +7,7 @@ It knows no job: a job says which models it has, and how long their calls may ta
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -24,7 +23,7 @@ from mira_batch.core.pairs import PairRequest, Preference
 from mira_batch.core.pixels import MOST_PIXELS
 from mira_batch.core.questions import Answer
 from mira_batch.core.source_type import GENERATIVE
-from mira_batch.core.usage import Usage
+from mira_batch.models.clients import ModelClients
 from mira_batch.models.judges import (
     AgainstOriginal,
     BothOrders,
@@ -46,7 +45,6 @@ from mira_batch.models.serving import (
     Endpoint,
     MicroBatcher,
     ModelClient,
-    OnCall,
     Role,
     Turns,
     check_frame,
@@ -64,59 +62,6 @@ def _take_answer(answer: Answer) -> Answer:
 
 _ASKED = replace(JUDGE, method="answer", check=_take_answer)
 """The role of the model that a judge asks: its answers are read by the judge's protocol."""
-
-
-class ModelClients(Mapping[str, ModelClient[Any, Any]]):
-    """The clients of a process's models by role name: `clients["policy"].submit(request)`.
-
-    A role for which there is no model is not in it.
-    """
-
-    def __init__(
-        self,
-        clients: Mapping[str, ModelClient[Any, Any]],
-        identities: Mapping[str, str | None],
-        restore: Callable[[Any, Any], Any] | None = None,
-        source_type: str = GENERATIVE,
-        prompt_version: str | None = None,
-    ) -> None:
-        self._clients = dict(clients)
-        self.identities = dict(identities)
-        """What answers: identity by role, as it is written to results; None for a role without a model."""
-        self.restore = restore
-        """The editor's own `restore(image, original)`, where it has one; see `core.ports.Editor`."""
-        self.source_type = source_type
-        """What the editor's edits make of an image, by `core.source_type`; empty: they are not marked."""
-        self.prompt_version = prompt_version
-        """Which prompt the policy is asked with; None for one that has none."""
-
-    def __getitem__(self, role: str) -> ModelClient[Any, Any]:
-        return self._clients[role]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._clients)
-
-    def __len__(self) -> int:
-        return len(self._clients)
-
-    @property
-    def usage(self) -> Usage:
-        """What all calls of all models took so far; see `ModelClient.usage`."""
-        return sum((client.usage for client in self.values()), Usage())
-
-    @property
-    def out_of_memory(self) -> int:
-        """How many calls of any model ran out of memory so far."""
-        return sum(client.out_of_memory for client in self.values())
-
-    def listen(self, on_call: OnCall) -> None:
-        """Have each model call told of when it has ended, from whatever thread it ends in."""
-        for client in self.values():
-            client.on_call = on_call
-
-    async def close(self) -> None:
-        """Close all clients; see `ModelClient.close`."""
-        await asyncio.gather(*(client.close() for client in self.values()))
 
 
 async def load_models(
@@ -150,7 +95,8 @@ async def load_models(
     source_type = getattr(editor, "source_type", GENERATIVE) or ""
     policy = models[POLICY.name].first if POLICY.name in models else None
     prompt_version = getattr(policy, "prompt_version", None)
-    return ModelClients(clients, identities, getattr(editor, "restore", None), source_type, prompt_version)
+    restore = getattr(editor, "restore", None)
+    return ModelClients(clients, identities, restore, source_type, prompt_version, loading.together)
 
 
 def load_comparer(
@@ -190,8 +136,10 @@ def load_pair_judge(
     Raises:
         ConfigError: it can't be built as configured, or is another judge.
     """
-    model = _Loading(cache(fetch), MOST_PIXELS).build_pair_judge(config, limit_seconds, "judge")
-    return ModelClients({JUDGE.name: model.open()}, {JUDGE.name: model.identity})
+    loading = _Loading(cache(fetch), MOST_PIXELS)
+    model = loading.build_pair_judge(config, limit_seconds, "judge")
+    clients, identities = {JUDGE.name: model.open()}, {JUDGE.name: model.identity}
+    return ModelClients(clients, identities, requests_together=loading.together)
 
 
 def list_copies(config: ModelConfig) -> list[str]:
@@ -222,6 +170,8 @@ class _Loading:
         self._in_progress = CallsInProgress()
         self._loaded = Loaded()
         """What all of them have loaded. It is let go of with this object, but for what they hold."""
+        self.together = 0
+        """The most requests that calls of the clients opened so far take at the same time."""
 
     def build(self, role: Role, config: Any, limit: float | None, field: str) -> _Built:
         """Load all that a role's config names: one model in copies, or a judge made of models."""
@@ -288,9 +238,18 @@ class _Loading:
         """Put loaded copies of one model behind its client."""
 
         def start() -> ModelClient[Any, Any]:
+            self.together += _count_together(copies, config)
             return _open_client(role, copies, config, limit, self._in_progress, self._max_pixels)
 
         return _Built(copies[0].identity, start, copies[0])
+
+
+def _count_together(copies: Sequence[Any], config: ModelConfig) -> int:
+    """The most requests that calls of a model take at the same time."""
+    if isinstance(config, ServedConfig):
+        return config.concurrency
+    assert isinstance(config, BatchedConfig)
+    return len(copies) * (config.max_batch or copies[0].max_batch)
 
 
 def _ask_for_tokens(policy: Any, kind: str) -> None:

@@ -105,6 +105,12 @@ class RecordRunner:
         """How many calls of any model ran out of memory so far."""
         return 0
 
+    @property
+    def requests_together(self) -> int:
+        """The most requests that calls of all its models take at the same time. By it a worker chooses how
+        many records it runs at once, where `workers.records_in_flight` is not set."""
+        return 0
+
     def listen(self, on_call: OnCall) -> None:
         """Have each model call told of when it has ended, from any thread."""
 

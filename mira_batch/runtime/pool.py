@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.receipts import Receipt, WorkerStatus
+from mira_batch.runtime.admission import FEWEST, MOST
 from mira_batch.runtime.job import Job
 from mira_batch.storage.run.planfile import Shard
 
@@ -81,11 +82,15 @@ class Pool:
 
 
 def count_shards_in_hand(workers: WorkersConfig, shards: Sequence[Shard]) -> int:
-    """How many shards a worker holds at once.
+    """How many shards are handed to a worker at once. It opens them as their records are about to be needed.
 
     Enough whole shards for twice the records in flight, so that a shard's last records don't idle the
     models, and at least four, so that the single-record shards at the end still fill a batch. More would
-    let the first workers hoard shards that the others then lack.
+    let the first workers hoard shards that the others then lack. A worker that has no others beside it gets
+    half as many as it has records in flight, or eight: each of four small shards would soon wait for its
+    longest record, while those that follow lie in the plan.
     """
+    alone = workers.most == 1
+    in_flight = workers.records_in_flight or (MOST if alone else FEWEST)
     largest = max(shard.records for shard in shards)
-    return max(4, math.ceil(2 * workers.records_in_flight / largest))
+    return max(8 if alone else 4, in_flight // 2 if alone else 0, math.ceil(2 * in_flight / largest))

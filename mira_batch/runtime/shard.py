@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -31,6 +31,7 @@ class ShardRun:
         context: WorkerContext,
         admission: Admission,
         session: Session,
+        end_record: Callable[[], None],
     ) -> None:
         """
         Args:
@@ -41,6 +42,7 @@ class ShardRun:
             context: the worker's.
             admission: bounds the records in flight of the whole worker.
             session: the call of the driver, and this process.
+            end_record: called when a record has ended.
         """
         self.tally = Tally()
         """Its records that ended."""
@@ -50,6 +52,7 @@ class ShardRun:
         self._runner = runner
         self._context = context
         self._admission = admission
+        self._end_record = end_record
         self._steps = ShardLog(context.store, shard)
         self._attempts = AttemptLog(context.store, shard, session)
 
@@ -104,6 +107,7 @@ class ShardRun:
             finally:
                 self._context.activity.leave(row.name)
             self.tally += result.tally
+            self._end_record()
             return result.row
 
     def _check(self, row: PlanRow, result: RecordResult) -> None:

@@ -32,7 +32,7 @@ from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.core.usage import Usage
 from mira_batch.runtime.activity import ActivityReport
-from mira_batch.runtime.admission import Admission
+from mira_batch.runtime.admission import MOST, Admission, Hand, choose_records_in_flight
 from mira_batch.runtime.attempts import Session
 from mira_batch.runtime.job import Job, PlanRow, RecordRunner, WorkerContext
 from mira_batch.runtime.ledger import FOOTER, read_receipt, to_json
@@ -86,7 +86,7 @@ class ShardWorker:
         self._told = Usage()
         self._trace = Trace() if profile else None
         workers = job.config.workers
-        readers = ThreadPoolExecutor(workers.records_in_flight, thread_name_prefix="read")
+        readers = ThreadPoolExecutor(workers.records_in_flight or MOST, thread_name_prefix="read")
         self._context = WorkerContext(
             store=store,
             activity=ActivityReport(self._trace),
@@ -178,7 +178,6 @@ class ShardWorker:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def _open(self) -> RecordRunner:
-        self._admission = Admission(self._job.config.workers.records_in_flight)
         with job_boundary(f"job {self._job.config.job}: can't be opened"):
             runner = await self._job.open(self._context)
         try:
@@ -186,6 +185,10 @@ class ShardWorker:
         except UserError:
             await runner.close()
             raise
+        configured = self._job.config.workers.records_in_flight
+        in_flight = choose_records_in_flight(configured, runner.requests_together)
+        self._admission = Admission(in_flight)
+        self._hand = Hand(2 * in_flight)  # so that a shard's last records don't idle the models
         return runner
 
     async def _end(self) -> None:
@@ -209,14 +212,21 @@ class ShardWorker:
                     _log.exception("a heartbeat failed")
 
     async def _run_shard(self, shard: Shard) -> Receipt | None:
-        if self._context.stop.asked:
-            await asyncio.sleep(_REFUSAL)
-            self._handed_back += 1
-            return None
-        self._in_hand += 1
+        async with self._hand.enter(shard.index, shard.records) as end_record:
+            if not self._context.stop.asked:
+                self._in_hand += 1
+                try:
+                    return await self._run_opened(shard, end_record)
+                finally:
+                    self._in_hand -= 1
+        await asyncio.sleep(_REFUSAL)
+        self._handed_back += 1
+        return None
+
+    async def _run_opened(self, shard: Shard, end_record: Callable[[], None]) -> Receipt | None:
         work: ShardRun | None = None
         try:
-            work = await asyncio.to_thread(self._open_shard, shard)
+            work = await asyncio.to_thread(self._open_shard, shard, end_record)
             if work is None:
                 return await asyncio.to_thread(self._read_receipt, shard.index)
             return await self._commit(shard.index, work)
@@ -231,10 +241,8 @@ class ShardWorker:
             if work is not None:
                 await asyncio.to_thread(work.leave)
             raise
-        finally:
-            self._in_hand -= 1
 
-    def _open_shard(self, shard: Shard) -> ShardRun | None:
+    def _open_shard(self, shard: Shard, end_record: Callable[[], None]) -> ShardRun | None:
         """The shard's records, and what earlier attempts left of them; None when it is committed."""
         assert self._runner is not None
         store = self._context.store
@@ -243,7 +251,14 @@ class ShardWorker:
         plan = read_shard(store, shard, self._plan_file)
         rows = [PlanRow(row["record_id"], row["work_id"], shard.index, row) for row in plan]
         work = ShardRun(
-            shard.index, rows, self._job, self._runner, self._context, self._admission, self._session
+            shard.index,
+            rows,
+            self._job,
+            self._runner,
+            self._context,
+            self._admission,
+            self._session,
+            end_record,
         )
         work.open()
         return work
@@ -297,6 +312,6 @@ class ShardWorker:
 def _count_writers(config: JobConfig) -> int:
     """How many steps and rows at once are encoded and written. A far store takes its time; at a local disk
     more threads than CPUs only contend for the interpreter's lock."""
-    in_flight = config.workers.records_in_flight
+    in_flight = config.workers.records_in_flight or MOST
     near = not is_remote(config.output.uri)
     return min(in_flight, max(4, os.cpu_count() or 1)) if near else max(8, in_flight)

@@ -1,9 +1,9 @@
 """Feeds a model with whatever waits, from many records at once.
 
 Each replica of a model has a thread of its own. A free replica takes the most urgent request and every
-other waiting request of the same bucket, up to the batch limit, and never waits for a batch to fill: a
-slow record can't hold up a fast one. Requests are ordered by `priority` (the worker gives the oldest
-shard's deepest record the smallest).
+other waiting request of the same bucket, up to the batch limit (`request_queue.py`), and never waits for a
+batch to fill: a slow record can't hold up a fast one. Requests are ordered by `priority` (the worker gives
+the oldest shard's deepest record the smallest).
 
 When a call raises, the batch is cut into halves until the request to blame is alone; only that one fails.
 A call that runs out of memory is cut the same way, and what fits is remembered for its bucket
@@ -15,14 +15,13 @@ the process leaves, so that the record is tried in a fresh one.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from mira_batch.core.errors import EngineDead, RecordError, boundary, describe
@@ -39,20 +38,19 @@ from mira_batch.models.serving.outcome import (
     is_engine_dead,
     is_out_of_memory,
 )
+from mira_batch.models.serving.request_queue import RequestQueue
 from mira_batch.models.serving.roles import Role
 
 Q = TypeVar("Q")
 R = TypeVar("R")
 
 
-@dataclass(order=True, slots=True)
+@dataclass(slots=True)
 class _Waiting(Generic[Q]):
-    priority: tuple[int, ...]
-    order: int
-    request: Q = field(compare=False)
-    bucket: Hashable = field(compare=False)
-    future: asyncio.Future[Any] = field(compare=False)
-    since: float = field(compare=False)
+    request: Q
+    bucket: Hashable
+    future: asyncio.Future[Any]
+    since: float
 
 
 class MicroBatcher(Generic[Q, R]):
@@ -87,8 +85,7 @@ class MicroBatcher(Generic[Q, R]):
         self._bucket = bucket
         self._limits = BatchLimits(max_batch)
         self._in_progress = in_progress or CallsInProgress()
-        self._waiting: list[_Waiting[Q]] = []
-        self._order = itertools.count()
+        self._waiting: RequestQueue[_Waiting[Q]] = RequestQueue(self._limits)
         self._ready = threading.Condition()
         self._closed = False
         self._wake_due = False
@@ -129,11 +126,11 @@ class MicroBatcher(Generic[Q, R]):
                 bool(bucket == bucket)  # nor does a replica's thread survive one whose comparison raises
             except asyncio.CancelledError as error:  # nothing is awaited here: it is the model's own
                 raise RecordError(self.role.failed, describe(error)) from error
-        item = _Waiting(priority, next(self._order), request, bucket, future, time.perf_counter())
+        item = _Waiting(request, bucket, future, time.perf_counter())
         with self._ready:
             if self._closed:
                 future.cancel()
-            heapq.heappush(self._waiting, item)
+            self._waiting.put(priority, bucket, item)
         if not self._wake_due:
             # Wake a replica only when every coroutine that can run now has run: answers of one batch
             # resolve together, so the requests that follow from them reach the next model together.
@@ -148,9 +145,8 @@ class MicroBatcher(Generic[Q, R]):
             self._watch.cancel()
         with self._ready:
             self._closed = True
-            for item in self._waiting:
+            for item in self._waiting.clear():
                 item.future.cancel()
-            self._waiting.clear()
             self._ready.notify_all()
         if self._checking is not None:
             self._checking.shutdown(wait=False)
@@ -172,29 +168,13 @@ class MicroBatcher(Generic[Q, R]):
 
     def _serve_batch(self, call: Call[Q, Any]) -> None:
         with self._ready:
-            batch = self._take()  # empty where another replica was quicker
-        if not batch:
+            batch = self._waiting.take(lambda item: item.future.cancelled())
+        if not batch:  # another replica was quicker
             return
         try:
             self._run(call, batch)
         except BaseException as error:  # it would end the thread, and nobody would ever be answered
             self._give_up(batch, error)
-
-    def _take(self) -> list[_Waiting[Q]]:
-        """The most urgent request and those that may share its batch, in order of urgency."""
-        batch: list[_Waiting[Q]] = []
-        passed: list[_Waiting[Q]] = []
-        most = 1
-        while self._waiting and len(batch) < most:
-            item = heapq.heappop(self._waiting)
-            if item.future.cancelled():
-                continue
-            if not batch:
-                most = self._limits.limit(item.bucket)
-            (batch if not batch or item.bucket == batch[0].bucket else passed).append(item)
-        for item in passed:
-            heapq.heappush(self._waiting, item)
-        return batch
 
     def _run(self, call: Call[Q, Any], batch: list[_Waiting[Q]]) -> bool:
         """Call the model and hand out its answers; on a fault, cut the batch to find whose it is.

@@ -30,5 +30,8 @@ def test_it_measures_policy_and_editor_through_our_own_classes(tmp_path: Path) -
     assert [(row.side, row.batch) for row in policy] == [(row.side, row.batch) for row in edits]
     assert [(row.side, row.batch) for row in edits] == [(64, 1), (64, 2)]
     assert all(row.seconds > 0 for row in [*policy, *edits])
-    assert all(row.share is not None and 0 < row.share < 1.5 for row in edits)
+    # No bound of the share: seconds and rate are measured at different moments, on a machine that others use.
+    flops = [row.share * row.seconds * rate / row.batch for row in edits if row.share is not None]
+    assert len(flops) == len(edits) and flops == pytest.approx([flops[0]] * len(edits))
+    assert SMALL.steps * 1e6 < flops[0] < SMALL.steps * 1e10, "of one edit, as torch counts them"
     assert option.note.startswith("editor.speed.quantization") or option.seconds > 0

@@ -19,7 +19,8 @@ from mira_batch.core.errors import ConfigError, EngineDead, RecordError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest, JudgeRequest
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.loader import ModelClients, list_copies, load_models
+from mira_batch.models.clients import ModelClients
+from mira_batch.models.loader import list_copies, load_models
 from mira_batch.models.registry import no_weights
 from mira_batch.models.serving.client import ModelClient
 from tests.support.servers.models import Answer, model_server
@@ -61,6 +62,16 @@ def test_clients_and_identities_are_found_by_role() -> None:
     judged = run(load({**RULES, "judge": (RulesJudgeConfig(type="rules"), None)}))
     assert list(judged) == ["policy", "editor", "judge"]
     assert str(judged.identities["judge"]).startswith("rules-judge/")
+
+
+def test_what_all_calls_take_together_is_counted_over_models_copies_and_endpoints() -> None:
+    """By it a worker chooses how many records it runs at once."""
+    editor = SimulatedEditorConfig(type="simulated", replicas=2, max_batch=4)
+    judge = SimulatedJudgeConfig(type="simulated")  # 8 at once, by the model's own word
+    specs = {"editor": (editor, None), "judge": (judge, None)}
+    assert run(load(specs)).requests_together == 2 * 4 + 8
+    served = OpenAIPolicyConfig(type="openai", model="m", base_url="http://127.0.0.1:9/v1", concurrency=5)
+    assert run(load({"policy": (served, None), **specs})).requests_together == 5 + 2 * 4 + 8
 
 
 def test_the_editors_own_way_back_to_the_size_is_found() -> None:

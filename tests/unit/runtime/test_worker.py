@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.receipts import Receipt, RunSummary, Tally, WorkerStatus
 from mira_batch.core.usage import Usage
-from mira_batch.runtime.admission import Admission
+from mira_batch.runtime.admission import Admission, Hand, choose_records_in_flight
 from mira_batch.runtime.backends.ray import count_shards_in_hand
 from mira_batch.runtime.ledger import from_json, to_json
 from mira_batch.storage.run.committed import find_committed_shards
@@ -170,12 +171,73 @@ def test_a_cancelled_record_gives_its_place_back() -> None:
 @given(
     in_flight=st.integers(1, 256),
     sizes=st.lists(st.integers(1, 64), min_size=1, max_size=40),
+    workers=st.integers(1, 3),
 )
-def test_count_shards_in_hand_keep_a_worker_full(in_flight: int, sizes: list[int]) -> None:
+def test_count_shards_in_hand_keep_a_worker_full(in_flight: int, sizes: list[int], workers: int) -> None:
     shards = [Shard(i, "f", i, size) for i, size in enumerate(sizes)]
-    hand = count_shards_in_hand(WorkersConfig(records_in_flight=in_flight), shards)
-    assert hand >= 4
-    assert hand == 4 or (hand - 1) * max(sizes) < 2 * in_flight <= hand * max(sizes)
+    hand = count_shards_in_hand(WorkersConfig(min=workers, records_in_flight=in_flight), shards)
+    least = 4 if workers > 1 else max(8, in_flight // 2)
+    assert hand >= least
+    assert hand == least or (hand - 1) * max(sizes) < 2 * in_flight <= hand * max(sizes)
+
+
+@pytest.mark.parametrize(
+    ("configured", "together", "expected"), [(None, 0, 16), (None, 12, 24), (None, 200, 64), (3, 200, 3)]
+)
+def test_records_in_flight_follow_from_the_models_unless_they_are_set(
+    configured: int | None, together: int, expected: int
+) -> None:
+    assert choose_records_in_flight(configured, together) == expected
+
+
+def test_a_worker_runs_as_many_records_as_its_models_ask_for(tmp_path: Path) -> None:
+    """Eight in a call of the policy and four in one of the editor make 24."""
+    held = {"type": "simulated", "max_batch": 8, "service": {"seconds": 0.5}}
+    models = {"policy": held, "editor": {"type": "simulated", "max_batch": 4}}
+    most = 0
+
+    def heartbeat(status: WorkerStatus) -> bool:
+        nonlocal most
+        most = max(most, len(status.in_flight))
+        return most >= 24
+
+    config, where, shards = planned(tmp_path, records=40, workers={"shard_size": 8}, **models)
+    worker = open_worker(config, where, "a1", on_heartbeat=heartbeat)
+    with ThreadPoolExecutor(len(shards)) as pool:
+        list(pool.map(worker, shards))
+    worker.close()
+    assert most == 24
+
+
+def test_shards_are_opened_in_order_as_their_records_are_about_to_be_needed() -> None:
+    """Large ones one at a time, small ones side by side; four records are enough."""
+
+    async def scenario() -> list[list[int]]:
+        hand, ends, opened = Hand(4), list[Callable[[], None]](), list[int]()
+        leave = asyncio.Event()
+
+        async def run_shard(shard: int, records: int) -> None:
+            async with hand.enter(shard, records) as end_record:
+                opened.append(shard)
+                ends.extend([end_record] * (records - 1))  # the last is left by the shard itself
+                await leave.wait()
+
+        tasks = [asyncio.create_task(run_shard(*one)) for one in enumerate((6, 4, 1, 1, 1))]
+        await asyncio.sleep(0)
+        tasks[2].cancel()
+        seen = [list(opened)]
+        while ends:
+            ends.pop(0)()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            seen.append(list(opened))
+        leave.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return [*seen, opened]
+
+    first, *seen = asyncio.run(scenario())
+    assert first == [0] and seen[:5] == [[0], [0], [0, 1], [0, 1], [0, 1]], "opened with three records left"
+    assert seen[5:] == [[0, 1], [0, 1, 3], [0, 1, 3, 4], [0, 1, 3, 4]], "and small ones as each record ends"
 
 
 TALLY = Tally(10, 8, 25, 3, {"editor_failed": 2}, {"policy_stop": 8}, Usage.of(editor=1.5))
