@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mira_batch.config.editor_sft import EditorLora, EditorSftConfig
+from mira_batch.config.editor_sft import EditorLora, EditorSftConfig, TaughtEditorConfig, TimesConfig
 from mira_batch.core.errors import ConfigError, UserError
 from mira_batch.core.types import Weights
 from mira_batch.models.diffusion import (
@@ -61,18 +61,13 @@ def load_learner(config: EditorSftConfig, weights: Weights, flow: Flow, device: 
 
     full = not isinstance(config.tuning, EditorLora)
     transformer = load_transformer(Path(weights.path), "float32" if full else config.editor.dtype).to(device)
-    embeds = bool(getattr(transformer.config, "guidance_embeds", False))
-    if config.editor.guidance is not None and not embeds:
-        raise ConfigError(
-            "editor.guidance: has no effect, since this transformer is told no guidance scale; leave it out"
-        )
+    guidance = find_guidance(transformer, config.editor)
     transformer.requires_grad_(full)
     if isinstance(config.tuning, EditorLora):
         torch.manual_seed(config.seed)
-        _add_adapter(transformer, config.tuning, flow)
+        add_adapter(transformer, config.tuning, flow)
     if config.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
-    guidance = 1.0 if config.editor.guidance is None else config.editor.guidance
 
     class Learner(torch.nn.Module):
         def __init__(self) -> None:
@@ -93,16 +88,18 @@ def load_learner(config: EditorSftConfig, weights: Weights, flow: Flow, device: 
 class NoiseSource:
     """Draws times and noise: the same for the same number, whoever draws them, and in whichever batch."""
 
-    def __init__(self, config: EditorSftConfig, weights: Weights, flow: Flow) -> None:
+    def __init__(self, times: TimesConfig, seed: int, weights: Weights, flow: Flow) -> None:
         """
         Args:
-            config: of the training.
+            times: how they are drawn.
+            seed: of the training.
             weights: the pipeline's files, of which the scheduler's settings are read.
             flow: how its family is taught.
         """
         file = Path(weights.path) / "scheduler" / "scheduler_config.json"
         self._scheduler = json.loads(file.read_text()) if file.is_file() else {}
-        self._config = config
+        self._times = times
+        self._seed = seed
         self._flow = flow
 
     def draw(self, parts: Mapping[str, Tensor], numbers: Sequence[int], learn: bool) -> tuple[Tensor, Tensor]:
@@ -118,11 +115,11 @@ class NoiseSource:
         target = parts[TARGET].flatten(1, 2)
         stream = _LEARN if learn else _MEASURE
         draws = [
-            np.random.Generator(np.random.PCG64([self._config.seed, stream, number])) for number in numbers
+            np.random.Generator(np.random.PCG64([self._seed, stream, number])) for number in numbers
         ]
         normal = torch.tensor([draw.standard_normal() for draw in draws], dtype=torch.float32)
         noise = [draw.standard_normal(tuple(target.shape[1:]), dtype=np.float32) for draw in draws]
-        settings = self._config.times
+        settings = self._times
         if settings.shift == "scheduler":
             factor = shift_by_scheduler(self._flow, self._scheduler, target.shape[1])
         else:
@@ -209,12 +206,40 @@ def save_learned(learner: Any, config: EditorSftConfig, weights: Weights, folder
         return folder / MODEL
     from peft.utils.save_and_load import get_peft_model_state_dict
 
-    settings = transformer.peft_config["default"].to_dict()
     layers = get_peft_model_state_dict(transformer, adapter_name="default")
-    kind.save_lora_weights(
-        folder / LORA, transformer_lora_layers=layers, save_function=partial(_save_lora, settings=settings)
-    )
+    save_lora(kind, layers, transformer.peft_config["default"].to_dict(), folder / LORA)
     return folder / LORA
+
+
+def save_lora(kind: Any, layers: Mapping[str, Tensor], settings: Mapping[str, Any], folder: Path) -> None:
+    """Write an adapter as diffusers loads it: the same bytes for the same weights.
+
+    Args:
+        kind: the pipeline's class.
+        layers: its weights by name, as peft names them.
+        settings: of the adapter, as peft has them.
+        folder: where to.
+    """
+    kind.save_lora_weights(
+        folder, transformer_lora_layers=layers, save_function=partial(_save_lora, settings=settings)
+    )
+
+
+def find_guidance(transformer: Any, editor: TaughtEditorConfig) -> float:
+    """The guidance scale that a transformer is told.
+
+    Args:
+        transformer: of diffusers.
+        editor: how it is to be taught.
+
+    Raises:
+        ConfigError: one is given, and it takes none.
+    """
+    if editor.guidance is not None and not getattr(transformer.config, "guidance_embeds", False):
+        raise ConfigError(
+            "editor.guidance: has no effect, since this transformer is told no guidance scale; leave it out"
+        )
+    return 1.0 if editor.guidance is None else editor.guidance
 
 
 def _save_lora(weights: Mapping[str, Tensor], file: str, settings: Mapping[str, Any]) -> None:
@@ -228,7 +253,18 @@ def _save_lora(weights: Mapping[str, Tensor], file: str, settings: Mapping[str, 
     save_file({name: value.detach().contiguous() for name, value in weights.items()}, file, metadata)
 
 
-def _add_adapter(transformer: Any, tuning: EditorLora, flow: Flow) -> None:
+def add_adapter(transformer: Any, tuning: EditorLora, flow: Flow, name: str = "default") -> None:
+    """Add a new adapter, whose weights are drawn by torch's own generator; it is the one in use then.
+
+    Args:
+        transformer: of diffusers.
+        tuning: its shape.
+        flow: how the family is taught.
+        name: of the adapter.
+
+    Raises:
+        ConfigError: a layer that is to learn isn't there.
+    """
     import torch
     from diffusers.training_utils import cast_training_params
     from peft import LoraConfig
@@ -249,7 +285,7 @@ def _add_adapter(transformer: Any, tuning: EditorLora, flow: Flow) -> None:
             )
         found |= named
     settings: Any = {"lora_alpha": tuning.alpha}
-    transformer.add_adapter(LoraConfig(r=tuning.r, target_modules=sorted(found), **settings))
+    transformer.add_adapter(LoraConfig(r=tuning.r, target_modules=sorted(found), **settings), name)
     cast_training_params(transformer, dtype=torch.float32)
 
 

@@ -72,7 +72,8 @@ def _train(
     order = plan_order(config, encoded.train)
     steps = len(order) // config.step_samples
     learner = load_learner(config, weights, flow, arguments.device)
-    batches = Batches(config, encoded, EncodedReader(store), NoiseSource(config, weights, flow))
+    noise = NoiseSource(config.times, config.seed, weights, flow)
+    batches = Batches(config, encoded, EncodedReader(store), noise)
     watch = Watch(config, store, steps, note, None, stop)
     trainer = guard_trainer(_import_trainer(), learner, watch)(
         learner,
