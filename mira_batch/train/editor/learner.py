@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mira_batch.config.editor_nft import EditorNftConfig
 from mira_batch.config.editor_sft import EditorLora, EditorSftConfig, TaughtEditorConfig, TimesConfig
 from mira_batch.core.errors import ConfigError, UserError
 from mira_batch.core.types import Weights
@@ -45,8 +46,11 @@ _LEARN, _MEASURE = 1, 2
 """What noise is drawn for: another stream each."""
 
 
-def load_learner(config: EditorSftConfig, weights: Weights, flow: Flow, device: torch.device) -> Any:
-    """A module whose `transformer` learns, and whose forward pass gives the loss of a batch.
+def load_learner(
+    config: EditorSftConfig | EditorNftConfig, weights: Weights, flow: Flow, device: torch.device
+) -> Any:
+    """A module whose `transformer` learns, and whose forward pass gives the loss of a batch. Its `predict`
+    gives the velocities (B, N, C) at any points.
 
     Args:
         config: of the training.
@@ -74,11 +78,13 @@ def load_learner(config: EditorSftConfig, weights: Weights, flow: Flow, device: 
             super().__init__()
             self.transformer = transformer
 
+        def predict(self, parts: dict[str, Tensor], times: Tensor, points: Tensor) -> Tensor:
+            height, width = parts[TARGET].shape[1:3]
+            return flow.predict(self.transformer, points, times, parts, (height, width), guidance)
+
         def forward(self, parts: dict[str, Tensor], times: Tensor, noise: Tensor) -> dict[str, Tensor]:
-            image, (height, width) = parts[TARGET].flatten(1, 2), parts[TARGET].shape[1:3]
-            predicted = flow.predict(
-                self.transformer, interpolate(image, noise, times), times, parts, (height, width), guidance
-            )
+            image = parts[TARGET].flatten(1, 2)
+            predicted = self.predict(parts, times, interpolate(image, noise, times))
             losses = flow_matching_loss(predicted, find_velocity(image, noise))
             return {"loss": losses.mean(), "losses": losses.detach(), "predicted": predicted.detach()}
 
@@ -114,9 +120,7 @@ class NoiseSource:
 
         target = parts[TARGET].flatten(1, 2)
         stream = _LEARN if learn else _MEASURE
-        draws = [
-            np.random.Generator(np.random.PCG64([self._seed, stream, number])) for number in numbers
-        ]
+        draws = [np.random.Generator(np.random.PCG64([self._seed, stream, number])) for number in numbers]
         normal = torch.tensor([draw.standard_normal() for draw in draws], dtype=torch.float32)
         noise = [draw.standard_normal(tuple(target.shape[1:]), dtype=np.float32) for draw in draws]
         settings = self._times
@@ -143,7 +147,7 @@ def sum_losses(
     loss, count = 0.0, 0
     with hold_still(learner), torch.no_grad(), arithmetic or nullcontext():
         for batch in batches:
-            losses = learner(**_move(batch, learner))["losses"]
+            losses = learner(**move_batch(batch, learner))["losses"]
             loss += float(losses.double().sum())
             count += len(losses)
     return loss, count
@@ -168,7 +172,7 @@ def measure_sight(
     changes: list[float] = []
     with hold_still(learner), torch.no_grad(), arithmetic or nullcontext():
         for batch in batches:
-            given = _move(batch, learner)
+            given = move_batch(batch, learner)
             parts = given["parts"]
             blank = given | {"parts": parts | {SOURCE: torch.zeros_like(parts[SOURCE])}}
             seen, unseen = (learner(**each)["predicted"].double() for each in (given, blank))
@@ -289,7 +293,13 @@ def add_adapter(transformer: Any, tuning: EditorLora, flow: Flow, name: str = "d
     cast_training_params(transformer, dtype=torch.float32)
 
 
-def _move(batch: Mapping[str, Any], learner: Any) -> dict[str, Any]:
+def move_batch(batch: Mapping[str, Any], learner: Any) -> dict[str, Any]:
+    """Arguments of a forward pass, where the learner is.
+
+    Args:
+        batch: tensors, or mappings of them, by name.
+        learner: of `load_learner`.
+    """
     device = next(learner.parameters()).device
     return {
         name: {key: part.to(device) for key, part in value.items()}
