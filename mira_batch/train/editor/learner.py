@@ -69,7 +69,7 @@ def load_learner(
     transformer.requires_grad_(full)
     if isinstance(config.tuning, EditorLora):
         torch.manual_seed(config.seed)
-        add_adapter(transformer, config.tuning, flow)
+        _add_adapter(transformer, config.tuning, flow)
     if config.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
 
@@ -257,18 +257,7 @@ def _save_lora(weights: Mapping[str, Tensor], file: str, settings: Mapping[str, 
     save_file({name: value.detach().contiguous() for name, value in weights.items()}, file, metadata)
 
 
-def add_adapter(transformer: Any, tuning: EditorLora, flow: Flow, name: str = "default") -> None:
-    """Add a new adapter, whose weights are drawn by torch's own generator; it is the one in use then.
-
-    Args:
-        transformer: of diffusers.
-        tuning: its shape.
-        flow: how the family is taught.
-        name: of the adapter.
-
-    Raises:
-        ConfigError: a layer that is to learn isn't there.
-    """
+def _add_adapter(transformer: Any, tuning: EditorLora, flow: Flow) -> None:
     import torch
     from diffusers.training_utils import cast_training_params
     from peft import LoraConfig
@@ -289,7 +278,7 @@ def add_adapter(transformer: Any, tuning: EditorLora, flow: Flow, name: str = "d
             )
         found |= named
     settings: Any = {"lora_alpha": tuning.alpha}
-    transformer.add_adapter(LoraConfig(r=tuning.r, target_modules=sorted(found), **settings), name)
+    transformer.add_adapter(LoraConfig(r=tuning.r, target_modules=sorted(found), **settings))
     cast_training_params(transformer, dtype=torch.float32)
 
 

@@ -17,7 +17,8 @@ from mira_batch.train.nft.record import LORA
 _BESIDE = {
     "collateral": "colours of what was not edited (CIEDE2000)",
     "changed_share": "share of the picture that was edited",
-    "sharpness": "sharpness, over the source's",
+    "sharpness_ratio": "sharpness, over the source's",
+    "sharpness": "sharpness (variance of the Laplacian)",
 }
 _SHOWN = {
     "score_mean": "reward",

@@ -19,7 +19,7 @@ from mira_batch.train.iterations import Course, refuse_few
 from mira_batch.train.nft.groups import Filtered, draw_unsolved, filter_groups
 from mira_batch.train.nft.record import SAMPLING, Iteration
 from mira_batch.train.nft.samples import Sample, read_samples, reward_sample
-from mira_batch.train.nft.sentinels import measure_diversity, measure_fidelity
+from mira_batch.train.nft.sentinels import measure_diversity, measure_images
 from mira_batch.train.nft.update import update_editor
 
 
@@ -91,7 +91,7 @@ def _reward(
     filtered = filter_groups(
         [reward.value for reward in rewards], [each.group for each in samples], config.filter
     )
-    figures |= filtered.describe() | measure_fidelity(samples) | {"diversity": measure_diversity(samples)}
+    figures |= filtered.describe() | measure_images(samples) | {"diversity": measure_diversity(samples)}
     if config.sentinel is not None:
         said, _ = read_scores(
             course.judge(config.sentinel.judge, run, files.locate_runs("sentinel")), config.storage

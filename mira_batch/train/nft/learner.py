@@ -6,16 +6,17 @@ Shapes: B samples of a batch, N tokens of an image's latents, C channels of a to
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mira_batch.config.editor_nft import EditorNftConfig
-from mira_batch.core.errors import ConfigError
 from mira_batch.core.types import Weights
 from mira_batch.models.diffusion import TARGET, Flow, import_pipeline
 from mira_batch.train.editor.flow import interpolate
-from mira_batch.train.editor.learner import add_adapter, load_learner, move_batch, save_lora
+from mira_batch.train.editor.learner import load_learner, move_batch, save_lora
 from mira_batch.train.editor.nft import blend_weights, choose_retention, measure_drift, nft_loss
 from mira_batch.train.nft.record import LORA, SAMPLING, TRAINED, WEIGHTS, Iteration
 from mira_batch.train.optimizer import choose_arithmetic, take_step
@@ -49,8 +50,8 @@ class NftLearner:
             before: files of the iteration before; None: this is the first.
 
         Raises:
-            ConfigError: the model can't be loaded, a layer that is to learn isn't there, guidance has no
-                effect, or the model was distilled to few steps.
+            ConfigError: the model can't be loaded, a layer that is to learn isn't there, or guidance has no
+                effect.
             StoreError: an adapter of the iteration before is gone.
         """
         self.module = load_learner(config, weights, flow, device)
@@ -58,9 +59,7 @@ class NftLearner:
         self.device = device
         self._config = config
         self._transformer = self.module.transformer
-        if not config.force:
-            _refuse_distilled(config, self._transformer)
-        add_adapter(self._transformer, config.tuning, flow, SAMPLING)
+        _add_second(self._transformer)
         if before is None:
             blend_weights(self._name_weights(SAMPLING), self._name_weights(_LEARNING), 0.0)
             self.average = {name: part.detach().clone() for name, part in self._layers(_LEARNING).items()}
@@ -178,20 +177,20 @@ class NftLearner:
                 part.copy_(layers[name])
 
 
+def _add_second(transformer: Any) -> None:
+    """Add the adapter of the policy that samples, of the same shape; it is the one in use then."""
+    import torch
+    from diffusers.training_utils import cast_training_params
+
+    with warnings.catch_warnings():
+        # Two adapters are what is wanted here.
+        warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
+        transformer.add_adapter(copy.deepcopy(transformer.peft_config[_LEARNING]), SAMPLING)
+    cast_training_params(transformer, dtype=torch.float32)
+
+
 def _read_layers(files: Iteration, adapter: str) -> dict[str, Tensor]:
     from safetensors.torch import load
 
     found = load(files.read_bytes(f"{adapter}/{WEIGHTS}"))
     return {name.removeprefix(_PREFIX): part for name, part in found.items()}
-
-
-def _refuse_distilled(config: EditorNftConfig, transformer: Any) -> None:
-    """
-    Raises:
-        ConfigError: the model looks as if it had been distilled to few steps.
-    """
-    if config.editor.pipeline.endswith(".FluxKontextPipeline") and not transformer.config.guidance_embeds:
-        raise ConfigError(
-            "editor.weights: this transformer of FLUX.1 is told no guidance scale, as those that were "
-            "distilled to few steps; take the model that it was made from, or set force: true"
-        )

@@ -14,6 +14,7 @@ from PIL import Image
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.types import ErrorKind, Status
+from mira_batch.inspect.facts import measure_sharpness
 from mira_batch.storage import schema
 from mira_batch.storage.images import OWN_RESULTS, decode
 from mira_batch.storage.run.history import read_result_file, shard_in
@@ -44,6 +45,8 @@ class Sample:
     """Facts of the result against its source (docs/fidelity.md); empty where there are none."""
     sketch: NDArray[np.float32] | None
     """(32, 32, 3) the result in [0, 1]; None where there is none."""
+    sharpness: float | None
+    """Variance of the Laplacian of the result, as the inspect job measures it."""
 
 
 def read_samples(run: str, storage: StorageConfig) -> list[Sample]:
@@ -90,6 +93,7 @@ def _make_sample(row: Mapping[str, Any], shard: int, number: int) -> Sample:
     elif not row["num_steps"]:
         fault = row["stop_reason"]  # a limit ended it before its edit
     data = None if fault else (row["image"] or {}).get("bytes")
+    image = None if data is None else decode(data, row["record_id"], OWN_RESULTS)
     return Sample(
         shard,
         number,
@@ -98,10 +102,11 @@ def _make_sample(row: Mapping[str, Any], shard: int, number: int) -> Sample:
         name_group(row["source_digest"] or "", row["instruction"]),
         fault,
         row["fidelity"] or {},
-        None if data is None else _sketch(data, row["record_id"]),
+        None if image is None else _sketch(image),
+        None if image is None else measure_sharpness(image.convert("L")),
     )
 
 
-def _sketch(data: bytes, name: str) -> NDArray[np.float32]:
-    image = decode(data, name, OWN_RESULTS).convert("RGB").resize(_SKETCH, Image.Resampling.BOX)
-    return np.asarray(image, dtype=np.float32) / 255
+def _sketch(image: Image.Image) -> NDArray[np.float32]:
+    small = image.convert("RGB").resize(_SKETCH, Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float32) / 255

@@ -10,13 +10,13 @@ import numpy as np
 
 from mira_batch.train.nft.samples import Sample
 
-FACTS = {"delta_e": "collateral", "changed_share": "changed_share", "sharpness_ratio": "sharpness"}
+FACTS = {"delta_e": "collateral", "changed_share": "changed_share", "sharpness_ratio": "sharpness_ratio"}
 """Facts of fidelity that are watched, and what the means are called in the figures."""
 
 
-def measure_fidelity(samples: Sequence[Sample]) -> dict[str, float | None]:
+def measure_images(samples: Sequence[Sample]) -> dict[str, float | None]:
     """Means over samples: how far the colours of what was not edited differ (CIEDE2000), the share of the
-    picture that was edited, and sharpness (variance of the Laplacian, over the source's).
+    picture that was edited, sharpness over the source's, and sharpness (variance of the Laplacian).
 
     Args:
         samples: of a run. A sample of which a fact can't be had is left out of its mean.
@@ -25,6 +25,7 @@ def measure_fidelity(samples: Sequence[Sample]) -> dict[str, float | None]:
         name: [value for sample in samples if (value := sample.fidelity.get(fact)) is not None]
         for fact, name in FACTS.items()
     }
+    found["sharpness"] = [sample.sharpness for sample in samples if sample.sharpness is not None]
     return {name: fmean(values) if values else None for name, values in found.items()}
 
 

@@ -16,7 +16,7 @@ from mira_batch.train.grpo.rollouts import read_scores
 from mira_batch.train.iterations import Course
 from mira_batch.train.nft.record import LORA, Iteration
 from mira_batch.train.nft.samples import read_samples
-from mira_batch.train.nft.sentinels import measure_fidelity
+from mira_batch.train.nft.sentinels import measure_images
 
 
 def validate(course: Course[EditorNftConfig], done: int) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def validate(course: Course[EditorNftConfig], done: int) -> dict[str, Any]:
         **{f"{name}_judged": len(values) for name, values in scores.items()},
         **{f"{name}_mean": mean for name, mean in means.items()},
         "score": means.get("sentinel", means["reward"]),
-        **measure_fidelity(samples),
+        **measure_images(samples),
         "seconds": time.monotonic() - began,
     }
     store.create(f"{folder}/validation.json", json.dumps(figures, indent=2).encode())
