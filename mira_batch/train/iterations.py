@@ -114,6 +114,8 @@ class Plan(Generic[Config]):
     write_card: Callable[[Config, Best, str, str, Sequence[Figures], Sequence[Figures]], tuple[str, Figures]]
     """(config, adapter that is given, why it ended, digest of the records, figures of iterations, of
     validations) -> the card as Markdown, and as data."""
+    check: Callable[[Course[Config]], None] | None = None
+    """Sees, before anything is made, whether the model can be taught."""
 
 
 def train_by_iterations(
@@ -190,6 +192,8 @@ def _claim(plan: Plan[Config], store: Store, config: Config, data: Mapping[str, 
 
 def _go_on(plan: Plan[Config], course: Course[Config]) -> Figures:
     config, iterations = course.config, list[Figures]()
+    if plan.check is not None:
+        plan.check(course)
     validations = [plan.validate(course, 0)] if _is_due(config, 0) else []
     ended, diverged = _tell_all(config.iterations), False
     for number in range(config.iterations):

@@ -92,8 +92,8 @@ def draw_unsolved(
 ) -> tuple[tuple[int, ...], int]:
     """Places of the records of an iteration, and where the next one begins.
 
-    Rounds over all records are walked through, each in another order; solved records are passed over, and
-    none is drawn twice in an iteration.
+    Rounds over all records are walked through, each in another order. Solved records are passed over; so is
+    one that the iteration has drawn already, at the end of the round before.
 
     Args:
         count: of all records.

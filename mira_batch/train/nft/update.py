@@ -79,6 +79,20 @@ def update_editor(settings: Mapping[str, Any], note: Callable[[str], None]) -> d
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def check_editor(settings: Mapping[str, Any], note: Callable[[str], None]) -> dict[str, Any]:
+    """See, as one of the workers, that the editor can be taught.
+
+    Args:
+        settings: an `EditorNftConfig` as JSON data.
+        note: told how it goes, for people.
+
+    Raises:
+        ConfigError: as `find_taught`.
+    """
+    find_taught(EditorNftConfig.model_validate(settings))
+    return {}
+
+
 def find_taught(config: EditorNftConfig) -> tuple[Weights, Flow]:
     """The pipeline that learns, and how its family is taught.
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from mira_batch.models.torch_support import prepare
+
 STEPS = 120
 
 
@@ -16,6 +18,7 @@ def write_coloured(source: Path, target: Path) -> None:
         source: of a tiny FluxKontextPipeline.
         target: where to.
     """
+    prepare()
     import torch
     from diffusers import AutoencoderKL
 

@@ -17,7 +17,7 @@ from mira_batch.config.load import load_own_config
 from mira_batch.train.nft.run import train
 
 JUDGE = {"type": "custom", "factory": "tests.support.models.reddish:make_judge"}
-RECORDS, SAMPLES = 2, 4
+RECORDS, SAMPLES = 2, 6
 
 
 def write_records(folder: Path, count: int, seed: int = 0) -> Path:
@@ -46,7 +46,7 @@ def nft_settings(pipeline: Path, manifest: Path, output: Path, **changes: Any) -
         },
         "edit": {
             "input": {"manifest": str(manifest)},
-            "sampler": {"steps": 2, "max_batch": 4, "devices": ["cpu"]},
+            "sampler": {"steps": 2, "max_batch": 6, "devices": ["cpu"]},
         },
         "rewards": {"judge": JUDGE},
         "filter": {"least_spread": None, "solved_above": None},
@@ -55,11 +55,12 @@ def nft_settings(pipeline: Path, manifest: Path, output: Path, **changes: Any) -
         "iterations": 2,
         "records": RECORDS,
         "rollouts": SAMPLES,
-        "epochs": 2,
-        "minibatch": 4,
-        "batch": 4,
+        "epochs": 3,
+        "minibatch": 6,
+        "batch": 6,
         "loss": {"clip": 1.0},
-        "optimizer": {"learning_rate": 0.01},
+        "ema": 0.5,
+        "optimizer": {"learning_rate": 0.02},
         "precision": "float32",
         "gradient_checkpointing": False,
         "sight_samples": 2,

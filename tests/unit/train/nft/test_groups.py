@@ -58,12 +58,12 @@ def test_counts_add_up(
 
 def test_all_records_have_their_turn_before_any_has_another() -> None:
     begin, drawn = 0, list[int]()
-    for _ in range(5):
-        places, begin = draw_unsolved(10, 7, begin, 4, ())
+    for _ in range(6):
+        places, begin = draw_unsolved(12, 7, begin, 4, ())
         assert len(set(places)) == 4
         drawn += places
-    assert begin == 20 and Counter(drawn) == dict.fromkeys(range(10), 2)
-    assert drawn[:10] != drawn[10:]
+    assert begin == 24 and Counter(drawn) == dict.fromkeys(range(12), 2)
+    assert drawn[:12] != drawn[12:]
 
 
 @given(st.integers(1, 12), st.integers(0, 40), st.integers(1, 12), st.sets(st.integers(0, 11)))
