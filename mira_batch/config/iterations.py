@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -137,6 +138,6 @@ class IterationsConfig(Strict):
             "storage": self.storage,
         }
 
+    @abstractmethod
     def learning(self) -> dict[str, Any]:
         """Everything that decides what is learned, as plain JSON data."""
-        raise NotImplementedError

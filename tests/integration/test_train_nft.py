@@ -19,6 +19,7 @@ from mira_batch import read_trajectories
 from mira_batch.config.editor_nft import EditorNftConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.config.models.base import AdapterConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, RunConflict, UserError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest
@@ -26,6 +27,7 @@ from mira_batch.core.types import Weights
 from mira_batch.models.diffusion.editor import DiffusersEditor
 from mira_batch.storage.stores import open_store
 from mira_batch.train.editor.learner import NoiseSource
+from mira_batch.train.flywheel.promote import read_training
 from mira_batch.train.nft.encode import encode_samples
 from mira_batch.train.nft.learner import NftLearner
 from mira_batch.train.nft.record import WEIGHTS, Iteration
@@ -159,6 +161,8 @@ def test_a_complete_training_is_left_alone_and_others_are_refused(
 ) -> None:
     result, notes = json.loads((learned / "result.json").read_text()), list[str]()
     assert teach(given, notes) == result and notes == [f"complete already: {learned}/lora"]
+    with pytest.raises(ConfigError, match=r"taught an editor.*name its lora/ in editor\.loras"):
+        read_training(str(learned / "lora"), StorageConfig())
     with pytest.raises(RunConflict, match=r"other settings or data \(learning\.ema\)"):
         teach(given | {"ema": 0.5})
     with pytest.raises(

@@ -3,10 +3,9 @@ it is done. A call goes on in the phase that an earlier one was in."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection, Sequence
-from statistics import fmean, pstdev
+from statistics import fmean
 from typing import Any
 
 from mira_batch import launch
@@ -18,7 +17,7 @@ from mira_batch.train.grpo.rollouts import read_scores
 from mira_batch.train.iterations import Course, refuse_few
 from mira_batch.train.nft.groups import Filtered, draw_unsolved, filter_groups
 from mira_batch.train.nft.record import SAMPLING, Iteration
-from mira_batch.train.nft.samples import Sample, read_samples, reward_sample
+from mira_batch.train.nft.samples import Sample, describe_rewards, read_samples, reward_sample
 from mira_batch.train.nft.sentinels import measure_diversity, measure_images
 from mira_batch.train.nft.update import update_editor
 
@@ -105,27 +104,7 @@ def _reward(
     figures["seconds"] = {"samples": made - began, "rewards": time.monotonic() - made}
     files.put("rewards", figures)
     _tell(course, files.number, figures)
-    return json.loads(json.dumps(figures))
-
-
-def describe_rewards(rewards: Sequence[Reward]) -> dict[str, Any]:
-    """Counts and means of an iteration's rewards. Samples are those with a reward and those left out.
-
-    Args:
-        rewards: of each sample.
-    """
-    values = [reward.value for reward in rewards if reward.value is not None]
-    left_out: dict[str, int] = {}
-    for reward in rewards:
-        if reward.left_out is not None:
-            left_out[str(reward.left_out)] = left_out.get(str(reward.left_out), 0) + 1
-    return {
-        "samples": len(rewards),
-        "rewarded": len(values),
-        "left_out": dict(sorted(left_out.items())),
-        "score_mean": fmean(values) if values else None,
-        "score_spread": pstdev(values) if values else None,
-    }
+    return files.read("rewards") or figures
 
 
 def find_optimality(

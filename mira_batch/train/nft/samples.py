@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, pstdev
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,26 @@ def reward_sample(sample: Sample, scored: Scored | None) -> Reward:
     if scored is None or scored.score is None:
         return Reward(None, None, (scored and scored.error_kind) or ErrorKind.judge_failed)
     return Reward(scored.score, scored.score, None)
+
+
+def describe_rewards(rewards: Sequence[Reward]) -> dict[str, Any]:
+    """Counts and means of an iteration's rewards. Samples are those with a reward and those left out.
+
+    Args:
+        rewards: of each sample.
+    """
+    values = [reward.value for reward in rewards if reward.value is not None]
+    left_out: dict[str, int] = {}
+    for reward in rewards:
+        if reward.left_out is not None:
+            left_out[str(reward.left_out)] = left_out.get(str(reward.left_out), 0) + 1
+    return {
+        "samples": len(rewards),
+        "rewarded": len(values),
+        "left_out": dict(sorted(left_out.items())),
+        "score_mean": fmean(values) if values else None,
+        "score_spread": pstdev(values) if values else None,
+    }
 
 
 def _read(parquet: pq.ParquetFile) -> pa.Table:

@@ -1,6 +1,7 @@
 """Trainings of tiny editors by their own samples for the tests: records, settings, and what was learned.
 
-One thread, and a judge that looks at colours alone: the same training gives the same bytes.
+One thread and one request a call: then nothing depends on what happens to be in flight together, and the same
+training gives the same bytes.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def nft_settings(pipeline: Path, manifest: Path, output: Path, **changes: Any) -
         },
         "edit": {
             "input": {"manifest": str(manifest)},
-            "sampler": {"steps": 2, "max_batch": 6, "devices": ["cpu"]},
+            "sampler": {"steps": 2, "max_batch": 1, "devices": ["cpu"]},
         },
         "rewards": {"judge": JUDGE},
         "filter": {"least_spread": None, "solved_above": None},

@@ -10,8 +10,7 @@ import pytest
 from mira_batch.core.errors import UserError
 from mira_batch.train.grpo.rewards import Scored
 from mira_batch.train.iterations import refuse_few
-from mira_batch.train.nft.iteration import describe_rewards
-from mira_batch.train.nft.samples import Sample, reward_sample
+from mira_batch.train.nft.samples import Sample, describe_rewards, reward_sample
 from mira_batch.train.nft.sentinels import measure_diversity, measure_images
 
 
