@@ -7,14 +7,12 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from mira_batch.config.base import Strict
-from mira_batch.config.edit import AcceptConfig, BulkEditConfig, InputConfig, LimitsConfig
-from mira_batch.config.evaluate import ControlsConfig, EvaluateConfig
+from mira_batch.config.edit import AcceptConfig, BulkEditConfig, InputConfig
 from mira_batch.config.grpo_update import AgreementConfig, GrpoLossConfig, GrpoOptimizerConfig
-from mira_batch.config.models import EditorConfig, JudgeConfig
+from mira_batch.config.iterations import HeldOutConfig, IterationsConfig, JudgedConfig, RunsConfig
+from mira_batch.config.models import EditorConfig
 from mira_batch.config.models.local import Device, PromptConfig
-from mira_batch.config.prices import PricesConfig
-from mira_batch.config.shared import StorageConfig, WorkersConfig
-from mira_batch.config.train import LoraTuning, TrainedModelConfig, TrainOutput, TrainWorkersConfig
+from mira_batch.config.train import LoraTuning, TrainedModelConfig
 
 SCORE = "score"
 """The name of a judge's score beside its axes."""
@@ -32,31 +30,22 @@ class SamplerConfig(Strict):
     """Where copies of the policy go: auto, cpu, or cuda:N as the worker counts its GPUs."""
 
 
-class GrpoEditConfig(Strict):
+class GrpoEditConfig(RunsConfig):
     """The edit job that makes the rollouts. What its sections mean is as there."""
 
-    input: InputConfig
-    """The manifest of the records to train on."""
     editor: EditorConfig
     """What carries edits out."""
     judge: AcceptConfig | None = None
     """Optional acceptance in the loop. Without `rewards.judge` its score is the reward's."""
     policy: SamplerConfig = SamplerConfig()
     """How the policy is run."""
-    limits: LimitsConfig = LimitsConfig()
-    """What bounds each rollout and each run."""
-    workers: WorkersConfig = WorkersConfig()
-    """The actor pool."""
-    prices: PricesConfig = PricesConfig()
-    """What the machine costs."""
 
 
-class RewardsConfig(Strict):
+class RewardsConfig(JudgedConfig):
     """What a rollout is worth: sum of weight x part - step_cost x edits - malformed_penalty x malformed
-    answers. A rollout that ended since its answers were malformed made nothing: its parts count 0."""
+    answers. A rollout that ended since its answers were malformed made nothing: its parts count 0. Without a
+    `judge` the scores are those of the judge in the loop."""
 
-    judge: JudgeConfig | None = None
-    """Who scores results, by the evaluate job. None takes the scores of the judge in the loop."""
     weights: dict[str, float] = Field(default={SCORE: 1.0}, min_length=1)
     """Weight of each part: `score`, or an axis of the judge by its name (semantic and perceptual ones, say),
     brought to [0, 1] by its own range. Axes need `judge`."""
@@ -64,47 +53,28 @@ class RewardsConfig(Strict):
     """What each edit costs."""
     malformed_penalty: float = Field(default=0.0, ge=0)
     """What each malformed answer costs."""
-    max_left_out: float = Field(default=0.5, ge=0, le=1)
-    """The training stops when a larger share of an iteration's rollouts has no reward, since the judge, the
-    editor or a worker failed."""
 
 
-class GrpoValidationConfig(Strict):
+class GrpoValidationConfig(HeldOutConfig):
     """Greedy runs of the policy on held-out records: before the first iteration, after every so many, and
     after the last. They are scored by the sentinel, else by the judge of the reward. The adapter with the
     best score is what the training gives."""
 
-    input: InputConfig
-    """The manifest of the held-out records."""
-    every: int = Field(default=10, ge=1)
-    """Iterations between runs."""
     success: float = Field(default=1.0, gt=0, le=1)
     """A record with at least this score is a success."""
 
 
-class SentinelConfig(Strict):
-    """A second judge that the policy does not learn from. It scores the same rollouts."""
-
-    judge: JudgeConfig
-    """Who that is: another model than that of the reward."""
-    patience: int = Field(default=3, ge=1)
-    """The training stops when over so many iterations in a row the training judge's score rose each time and
-    the sentinel's fell."""
-
-
-class GrpoConfig(Strict):
+class GrpoConfig(IterationsConfig):
     """Teach a policy by its own rollouts, with the editor in the loop (GRPO)."""
 
     job: Literal["policy-grpo"] = "policy-grpo"
     """Which job it is."""
     model: TrainedModelConfig
     """What learns; `adapter` is the one of policy-sft, say."""
-    edit: GrpoEditConfig
+    edit: GrpoEditConfig  # pyright: ignore[reportIncompatibleVariableOverride]
     """How rollouts are made."""
-    rewards: RewardsConfig = RewardsConfig()
+    rewards: RewardsConfig = RewardsConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     """What they are worth."""
-    output: TrainOutput
-    """Where it goes."""
     prompt: PromptConfig = PromptConfig()
     """What the policy is shown and told."""
     tuning: LoraTuning = LoraTuning()
@@ -112,10 +82,6 @@ class GrpoConfig(Strict):
     credit: Literal["step", "trajectory"] = "step"
     """What an advantage is of. step: one proposal at one state, an edit or STOP, which is held against other
     proposals at the same state (docs/learning.md). trajectory: a rollout, and so each of its answers."""
-    iterations: int = Field(default=100, ge=1, le=100_000)
-    """How many: each is rollouts, rewards and an update. Until all are done it may be changed."""
-    records: int = Field(default=64, ge=1)
-    """Records of an iteration, drawn anew until all have had their turn."""
     states: int | None = Field(default=None, ge=1, exclude_if=lambda number: number is None)
     """With `credit: step`, states of an iteration: so many are drawn of all that the policy was asked at in
     one trajectory of each record. None: as many as `records`."""
@@ -138,28 +104,11 @@ class GrpoConfig(Strict):
     canaries: int = Field(default=0, ge=0, le=10_000)
     """For so many rollouts the judge of the reward is also asked about images that must not do; their scores
     are in the figures. Needs `rewards.judge`."""
-    sentinel: SentinelConfig | None = None
-    """A second judge that watches the first."""
-    validation: GrpoValidationConfig | None = None
+    validation: GrpoValidationConfig | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     """Runs on held-out records."""
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    """Of the order of records and answers, and of new weights."""
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
-    """Number format of the update's arithmetic. float32 on a CPU gives the same bytes after any
-    interruption."""
-    gradient_checkpointing: bool = True
-    """Compute activations a second time rather than keep them."""
-    workers: TrainWorkersConfig = TrainWorkersConfig()
-    """Who updates."""
-    backend: Literal["ray", "inline"] = "ray"
-    """Of all phases. ray: on this machine or a cluster; inline: in this process."""
-    storage: StorageConfig = StorageConfig()
-    """How object stores are reached."""
 
     @model_validator(mode="after")
     def _fits(self) -> GrpoConfig:
-        if self.edit.input.branches is not None:
-            raise ValueError("edit.input.branches: a training makes its rollouts from the images; unset it")
         if self.credit == "trajectory" and self.states is not None:
             raise ValueError("states: has no effect with credit: trajectory; take credit: step, or unset it")
         if self.credit == "step" and self.edit.judge is not None and self.edit.judge.tolerance > 0:
@@ -167,8 +116,6 @@ class GrpoConfig(Strict):
                 "edit.judge.tolerance: above 0 a result may be an earlier image than that of the proposal, "
                 "and credit: step scores proposals; set it to 0, or take credit: trajectory"
             )
-        if self.backend == "inline" and self.workers.num > 1:
-            raise ValueError("workers.num: inline is one worker; take backend: ray for more")
         if self.model.adapter is not None and "tuning" in self.model_fields_set:
             raise ValueError("tuning: has no effect with model.adapter, which is gone on with as it is")
         if self.tuning.dropout:
@@ -189,8 +136,6 @@ class GrpoConfig(Strict):
                 raise ValueError("canaries: are asked of rewards.judge, and there is none")
         if not any(rewards.weights.values()):
             raise ValueError("rewards.weights: all are 0, so that nothing would be learned")
-        if self.sentinel is not None and self.sentinel.judge == rewards.judge:
-            raise ValueError("sentinel.judge: is that of the reward; a second one is wanted")
         return self
 
     @model_validator(mode="after")
@@ -203,11 +148,6 @@ class GrpoConfig(Strict):
         except ValidationError as error:
             raise ValueError(f"edit: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
         return self
-
-    def judges(self) -> list[JudgeConfig]:
-        """All that the evaluate job asks."""
-        found = [self.rewards.judge, self.sentinel.judge if self.sentinel else None]
-        return [judge for judge in found if judge is not None]
 
     def edit_job(self, source: InputConfig, output: str, adapter: str | None) -> BulkEditConfig:
         """The run that makes the rollouts of an iteration.
@@ -253,39 +193,9 @@ class GrpoConfig(Strict):
             "editor": edit.editor,
             "judge": edit.judge,
             "limits": edit.limits,
-            **self._shared(),
+            **self.share_settings(),
         }
         return BulkEditConfig.model_validate(given | more)
-
-    def judge_job(self, judge: JudgeConfig, run: str, output: str, canaries: int = 0) -> EvaluateConfig:
-        """The evaluation of a run.
-
-        Args:
-            judge: who is asked.
-            run: directory of the run.
-            output: directory of the evaluation's directory, `run`.
-            canaries: results for which images are shown that must not do.
-        """
-        return EvaluateConfig.model_validate(
-            {
-                "run_id": "run",
-                "input": {"manifest": run},
-                "judge": judge,
-                "output": {"uri": output},
-                "controls": ControlsConfig(repeats=0, canaries=canaries),
-                "limits": {"judge_seconds": self.edit.limits.seconds_of("judge_seconds")},
-                **self._shared(),
-            }
-        )
-
-    def _shared(self) -> dict[str, Any]:
-        edit = self.edit
-        return {
-            "workers": edit.workers,
-            "prices": edit.prices,
-            "backend": self.backend,
-            "storage": self.storage,
-        }
 
     def learning(self) -> dict[str, Any]:
         """Everything that decides what is learned, as plain JSON data."""

@@ -20,6 +20,7 @@ from mira_batch.config.base import find_models, find_tag
 from mira_batch.config.construct import ConstructConfig
 from mira_batch.config.counterfactual import CounterfactualConfig
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.editor_nft import EditorNftConfig
 from mira_batch.config.editor_sft import EditorSftConfig
 from mira_batch.config.evaluate import EvaluateConfig
 from mira_batch.config.flywheel import FlywheelConfig
@@ -56,6 +57,11 @@ _EDITOR_SFT = """# Teaching an editor by pairs
 `mira-batch train editor-sft --config FILE` ([editor-training.md](editor-training.md)). Its settings of steps,
 validation and workers are those of policy-sft.
 """
+_EDITOR_NFT = """# Teaching an editor by its own samples
+
+`mira-batch train editor-nft --config FILE` ([editor-training.md](editor-training.md)). Its adapter and its
+times are those of editor-sft; judges, runs and workers those of policy-grpo.
+"""
 _CONSTRUCT = """# Construct
 
 `job: construct`, for `mira-batch construct --config FILE` ([training-data.md](training-data.md)).
@@ -86,11 +92,13 @@ def reference() -> str:
     sft = _write_sections(SftConfig, "", written)
     editor_sft = _write_sections(EditorSftConfig, "", written)
     grpo = _write_sections(GrpoConfig, "", written)
+    editor_nft = _write_sections(EditorNftConfig, "", written)
     counterfactual = _write_sections(CounterfactualConfig, "", written)
     parts = [_INTRO, *edit, _INSPECT, *inspect, _EVALUATE, *evaluate, _CONSTRUCT, *construct, _SFT, *sft]
     parts += [_EDITOR_SFT, *editor_sft]
     flywheel = _write_sections(FlywheelConfig, "", written)
-    return "\n".join([*parts, _GRPO, *grpo, _COUNTERFACTUAL, *counterfactual, _FLYWHEEL, *flywheel])
+    parts += [_GRPO, *grpo, _EDITOR_NFT, *editor_nft]
+    return "\n".join([*parts, _COUNTERFACTUAL, *counterfactual, _FLYWHEEL, *flywheel])
 
 
 def _write_sections(model: type[BaseModel], path: str, written: set[type[BaseModel]]) -> typing.Iterator[str]:

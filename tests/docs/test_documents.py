@@ -14,6 +14,7 @@ import yaml
 
 from mira_batch import load_config, read_outputs
 from mira_batch.config.counterfactual import CounterfactualConfig
+from mira_batch.config.editor_nft import EditorNftConfig
 from mira_batch.config.editor_sft import EditorSftConfig
 from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.grpo import GrpoConfig
@@ -95,9 +96,11 @@ def test_the_guide_of_counterfactuals_shows_valid_settings() -> None:
 
 
 def test_the_guide_of_teaching_an_editor_shows_valid_settings() -> None:
-    (block,) = [block for block in blocks("docs/editor-training.md") if block.file_name]
-    config = load_own_config(EditorSftConfig, yaml.safe_load(block.text))
+    pairs, samples = (block for block in blocks("docs/editor-training.md") if block.file_name)
+    config = load_own_config(EditorSftConfig, yaml.safe_load(pairs.text))
     assert (config.step_samples, config.data.approved_only, config.tuning.type) == (32, True, "lora")
+    by_samples = load_own_config(EditorNftConfig, yaml.safe_load(samples.text))
+    assert (by_samples.records, by_samples.rollouts, by_samples.guidance) == (24, 12, 2.5)
 
 
 def test_learning_by_rollouts_shows_valid_settings() -> None:

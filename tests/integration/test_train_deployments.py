@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
+from mira_batch.config.editor_nft import EditorNftConfig
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.config.train import SftConfig
 from mira_batch.runtime.backends.cluster import ray_session
 from mira_batch.train.grpo.run import train as train_grpo
+from mira_batch.train.nft.run import train as train_nft
 from mira_batch.train.run import train as train_sft
 from tests.support import ROOT
 from tests.support.models.judging import digit_model, saying_model
@@ -96,6 +98,43 @@ def test_the_training_by_rollouts_in_small(cluster: None, tiny_models: Path, tmp
         json.loads(path.read_text()) for path in sorted(tmp_path.glob("grpo/iterations/*/rewards.json"))
     ]
     assert all(0 < each["score_mean"] < 1 for each in scores)
+
+
+@pytest.mark.parametrize(
+    ("name", "pipeline"),
+    [
+        ("flux-kontext-nft.yaml", "FluxKontextPipeline"),
+        ("qwen-image-edit-2509-nft.yaml", "QwenImageEditPlusPipeline"),
+    ],
+)
+def test_the_training_by_an_editors_own_samples_in_small(
+    cluster: None, tiny_models: Path, tmp_path: Path, name: str, pipeline: str
+) -> None:
+    """On two workers. Nothing that the small models say of images makes groups differ as the configs ask, so
+    that limit is off."""
+    manifest = make_catalogue(tmp_path / "catalogue", RECORDS)
+    config = read(name)
+    config["editor"] |= {"weights": str(tiny_models / pipeline), "dtype": "float32", "area": 4_096}
+    config["precision"] = "float32"
+    config["edit"]["input"] = config["validation"]["input"] = {"manifest": str(manifest)}
+    config["edit"]["sampler"] |= {"steps": 2, "devices": ["cpu"]}
+    config["edit"]["workers"] = {"min": 2, "max": 2, "records_in_flight": 4, "shard_size": 1}
+    config["validation"]["steps"] = 2
+    for judge, weights in (
+        (config["rewards"]["judge"], digit_model(tiny_models)),
+        (config["sentinel"]["judge"], saying_model(tiny_models, SCORES)),
+    ):
+        judge["backend"] = small(judge, str(weights))
+    config |= {"records": RECORDS, "rollouts": ROLLOUTS, "iterations": 2, "workers": WORKERS}
+    config["filter"] = {"least_spread": None, "solved_above": None}
+    config["output"]["uri"] = str(tmp_path / "nft")
+    result = train_nft(load_own_config(EditorNftConfig, config), print)
+    assert result["iterations"] == 2 and (tmp_path / "nft/lora/pytorch_lora_weights.safetensors").exists()
+    lines = [json.loads(line) for line in (tmp_path / "nft/metrics.jsonl").read_text().splitlines()]
+    for line in (line for line in lines if line["of"] == "iteration"):
+        assert line["used"] == line["samples"] == line["sentinel_judged"] == RECORDS * ROLLOUTS, line
+        assert line["steps"] == 1 and line["sight"] > 0
+    assert [line["iteration"] for line in lines if line["of"] == "validation"] == [0, 2]
 
 
 def small(judge: dict[str, Any], weights: str) -> dict[str, Any]:

@@ -34,8 +34,10 @@ _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "a
 class Flow:
     """How a family of editors is taught by flow matching."""
 
-    encode: Callable[[Any, Image.Image, Image.Image, str], dict[str, Tensor]]
-    """(pipeline, source, target, instruction) -> the parts of an edit; both images of the canvas' size."""
+    encode_image: Callable[[Any, Image.Image], Tensor]
+    """(pipeline, image of the canvas' size) -> its latents."""
+    encode_prompt: Callable[[Any, Image.Image, str], dict[str, Tensor]]
+    """(pipeline, source, instruction) -> what the transformer is told beside the images."""
     predict: Callable[[Any, Tensor, Tensor, Mapping[str, Tensor], tuple[int, int], float], Tensor]
     """(transformer, points (B, N, C), times (B,), parts (B, ...), (H, W) of the points, guidance) -> the
     velocities (B, N, C)."""
@@ -46,9 +48,36 @@ class Flow:
     rests: bool = False
     """Whether some layers of the transformer have no part in its output."""
 
+    def encode_question(self, pipe: Any, source: Image.Image, instruction: str) -> dict[str, Tensor]:
+        """The parts of an edit but for what comes of it.
 
-def find_flow(name: str, index: Mapping[str, Any]) -> Flow:
+        Args:
+            pipe: the pipeline, of which the transformer is not needed.
+            source: of the canvas' size.
+            instruction: of the edit.
+        """
+        return {SOURCE: self.encode_image(pipe, source), **self.encode_prompt(pipe, source, instruction)}
+
+    def encode(
+        self, pipe: Any, source: Image.Image, target: Image.Image, instruction: str
+    ) -> dict[str, Tensor]:
+        """The parts of an edit.
+
+        Args:
+            pipe, source, instruction: as `encode_question` takes them.
+            target: what comes of it, of the canvas' size.
+        """
+        question = self.encode_question(pipe, source, instruction)
+        return question | {TARGET: self.encode_image(pipe, target)}
+
+
+def find_flow(name: str, index: Mapping[str, Any], force: bool = False) -> Flow:
     """How pipelines of the class `name` are taught, given its `model_index.json`.
+
+    Args:
+        name: of the class, without its package.
+        index: of the pipeline.
+        force: take one that was distilled to few steps, too.
 
     Raises:
         ConfigError: it isn't known, or it was distilled to few steps.
@@ -63,7 +92,7 @@ def find_flow(name: str, index: Mapping[str, Any]) -> Flow:
         raise ConfigError(
             f"editor.pipeline: a {name} can't be taught here; these can: {', '.join(sorted(known))}"
         )
-    if index.get("is_distilled"):
+    if index.get("is_distilled") and not force:
         raise ConfigError(
             "editor.weights: this model was distilled to few steps, and flow matching would undo that; take "
             "the base model that it was made from"
@@ -86,13 +115,13 @@ def shift_by_scheduler(flow: Flow, settings: Mapping[str, Any], tokens: int) -> 
     return mu if settings.get("time_shift_type") == "linear" else math.exp(mu)
 
 
-def _encode_kontext(
-    pipe: Any, source: Image.Image, target: Image.Image, instruction: str
-) -> dict[str, Tensor]:
+def _encode_kontext_image(pipe: Any, image: Image.Image) -> Tensor:
+    return _pack(pipe._encode_vae_image(_prepare(pipe, image), None))
+
+
+def _encode_kontext_prompt(pipe: Any, source: Image.Image, instruction: str) -> dict[str, Tensor]:
     prompt, pooled, _ = pipe.encode_prompt(prompt=[instruction], prompt_2=None)
-    images = {SOURCE: source, TARGET: target}
-    latents = {name: _pack(pipe._encode_vae_image(_prepare(pipe, i), None)) for name, i in images.items()}
-    return {**latents, PROMPT: prompt[0], POOLED: pooled[0]}
+    return {PROMPT: prompt[0], POOLED: pooled[0]}
 
 
 def _predict_kontext(
@@ -121,17 +150,16 @@ def _predict_kontext(
     return found[:, : points.shape[1]]
 
 
-def _encode_qwen(
-    pipe: Any, source: Image.Image, target: Image.Image, instruction: str, seen_area: int
+def _encode_qwen_image(pipe: Any, image: Image.Image) -> Tensor:
+    return _pack(pipe._encode_vae_image(_prepare(pipe, image).unsqueeze(2), None)[:, :, 0])
+
+
+def _encode_qwen_prompt(
+    pipe: Any, source: Image.Image, instruction: str, seen_area: int
 ) -> dict[str, Tensor]:
     seen = pipe.image_processor.resize(source, *choose_seen_size(source.size, seen_area))
     prompt, _ = encode_prompts(pipe, [instruction], [seen])
-    images = {SOURCE: source, TARGET: target}
-    latents = {
-        name: _pack(pipe._encode_vae_image(_prepare(pipe, image).unsqueeze(2), None)[:, :, 0])
-        for name, image in images.items()
-    }
-    return {**latents, PROMPT: prompt[0]}
+    return {PROMPT: prompt[0]}
 
 
 def _predict_qwen(
@@ -156,14 +184,13 @@ def _predict_qwen(
     return found[:, : points.shape[1]]
 
 
-def _encode_klein(pipe: Any, source: Image.Image, target: Image.Image, instruction: str) -> dict[str, Tensor]:
+def _encode_klein_image(pipe: Any, image: Image.Image) -> Tensor:
+    return pipe._encode_vae_image(_prepare(pipe, image), None)[0].permute(1, 2, 0)
+
+
+def _encode_klein_prompt(pipe: Any, source: Image.Image, instruction: str) -> dict[str, Tensor]:
     prompt, _ = pipe.encode_prompt(prompt=[instruction])
-    images = {SOURCE: source, TARGET: target}
-    latents = {
-        name: pipe._encode_vae_image(_prepare(pipe, image), None)[0].permute(1, 2, 0)
-        for name, image in images.items()
-    }
-    return {**latents, PROMPT: prompt[0]}
+    return {PROMPT: prompt[0]}
 
 
 def _predict_klein(
@@ -233,7 +260,8 @@ def _compute_klein_mu(settings: Mapping[str, Any], tokens: int) -> float:
 
 
 _KONTEXT = Flow(
-    encode=_encode_kontext,
+    encode_image=_encode_kontext_image,
+    encode_prompt=_encode_kontext_prompt,
     predict=_predict_kontext,
     compute_mu=_compute_linear_mu,
     targets=(
@@ -247,15 +275,17 @@ _KONTEXT = Flow(
     ),
 )
 _QWEN_EDIT = Flow(
-    encode=partial(_encode_qwen, seen_area=SEEN_AREA),
+    encode_image=_encode_qwen_image,
+    encode_prompt=partial(_encode_qwen_prompt, seen_area=SEEN_AREA),
     predict=_predict_qwen,
     compute_mu=_compute_linear_mu,
     targets=(*_ATTENTION, "img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2"),
     rests=True,  # the last block's text is read by nobody
 )
-_QWEN_EDIT_PLUS = replace(_QWEN_EDIT, encode=partial(_encode_qwen, seen_area=PLUS_SEEN_AREA))
+_QWEN_EDIT_PLUS = replace(_QWEN_EDIT, encode_prompt=partial(_encode_qwen_prompt, seen_area=PLUS_SEEN_AREA))
 _KLEIN = Flow(
-    encode=_encode_klein,
+    encode_image=_encode_klein_image,
+    encode_prompt=_encode_klein_prompt,
     predict=_predict_klein,
     compute_mu=_compute_klein_mu,
     targets=(*_ATTENTION, "linear_in", "linear_out", "to_qkv_mlp_proj", "to_out"),

@@ -16,7 +16,7 @@ from mira_batch.train.card import find_figures, list_figures, list_settings, nam
 from mira_batch.train.editor.encode import Encoded
 from mira_batch.train.editor.learner import LORA
 
-_LIBRARIES = ("torch", "diffusers", "transformers", "peft")
+LIBRARIES = ("torch", "diffusers", "transformers", "peft")
 _TITLES = {
     "loss": "training loss (squared error of the velocity)",
     "val_loss": "validation loss (the same, of held-out source images)",
@@ -57,7 +57,7 @@ def write_card(
         "pairs_by_size": dict(sizes.most_common()),
         "steps": metrics[-1]["step"],
         "figures": find_figures(metrics),
-        "versions": {"mira_batch": __version__, **name_libraries(_LIBRARIES)},
+        "versions": {"mira_batch": __version__, **name_libraries(LIBRARIES)},
     }
     return _write_markdown(config, metrics, result), result
 

@@ -154,8 +154,7 @@ class EncodedReader:
         self._store = store
 
     def read(self, pairs: Sequence[EncodedPair]) -> dict[str, Tensor]:
-        """A batch (B, ...) of pairs of one canvas, in float32. Prompts (B, L, D) are filled up with zeros,
-        which `mask` (B, L) hides.
+        """A batch of pairs of one canvas, as `read_parts` gives it.
 
         Args:
             pairs: which.
@@ -163,22 +162,34 @@ class EncodedReader:
         Raises:
             StoreError: the file of one is gone.
         """
+        return self.read_parts([(pair.key,) for pair in pairs])
+
+    def read_parts(self, rows_of_keys: Sequence[Sequence[str]]) -> dict[str, Tensor]:
+        """A batch (B, ...) of edits of one canvas, in float32. Prompts (B, L, D) are filled up with zeros,
+        which `mask` (B, L) hides.
+
+        Args:
+            rows_of_keys: the files that hold the parts of each.
+
+        Raises:
+            StoreError: one is gone.
+        """
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
-        rows = [self._read_one(pair) for pair in pairs]
+        rows = [{k: v for key in keys for k, v in self._read_one(key).items()} for keys in rows_of_keys]
         prompts = [row.pop(PROMPT) for row in rows]
         batch = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
         mask = pad_sequence([torch.ones(len(prompt), dtype=torch.long) for prompt in prompts], True)
         return batch | {PROMPT: pad_sequence(prompts, batch_first=True), "mask": mask}
 
-    def _read_one(self, pair: EncodedPair) -> dict[str, Tensor]:
+    def _read_one(self, key: str) -> dict[str, Tensor]:
         from safetensors.torch import load
 
-        data = self._store.get(pair.key)
+        data = self._store.get(key)
         if data is None:
             raise StoreError(
-                f"{self._store.locate(pair.key)}: is gone, and the training can't go on without it; put it "
+                f"{self._store.locate(key)}: is gone, and the training can't go on without it; put it "
                 "back, or train into a new output"
             )
         return {name: value.float() for name, value in load(data).items()}

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mira_batch.config.editor_sft import EditorLora, EditorSftConfig
+from mira_batch.config.editor_nft import EditorNftConfig
+from mira_batch.config.editor_sft import EditorLora, EditorSftConfig, TaughtEditorConfig, TimesConfig
 from mira_batch.core.errors import ConfigError, UserError
 from mira_batch.core.types import Weights
 from mira_batch.models.diffusion import (
@@ -45,8 +46,11 @@ _LEARN, _MEASURE = 1, 2
 """What noise is drawn for: another stream each."""
 
 
-def load_learner(config: EditorSftConfig, weights: Weights, flow: Flow, device: torch.device) -> Any:
-    """A module whose `transformer` learns, and whose forward pass gives the loss of a batch.
+def load_learner(
+    config: EditorSftConfig | EditorNftConfig, weights: Weights, flow: Flow, device: torch.device
+) -> Any:
+    """A module whose `transformer` learns, and whose forward pass gives the loss of a batch. Its `predict`
+    gives the velocities (B, N, C) at any points.
 
     Args:
         config: of the training.
@@ -61,29 +65,26 @@ def load_learner(config: EditorSftConfig, weights: Weights, flow: Flow, device: 
 
     full = not isinstance(config.tuning, EditorLora)
     transformer = load_transformer(Path(weights.path), "float32" if full else config.editor.dtype).to(device)
-    embeds = bool(getattr(transformer.config, "guidance_embeds", False))
-    if config.editor.guidance is not None and not embeds:
-        raise ConfigError(
-            "editor.guidance: has no effect, since this transformer is told no guidance scale; leave it out"
-        )
+    guidance = find_guidance(transformer, config.editor)
     transformer.requires_grad_(full)
     if isinstance(config.tuning, EditorLora):
         torch.manual_seed(config.seed)
         _add_adapter(transformer, config.tuning, flow)
     if config.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
-    guidance = 1.0 if config.editor.guidance is None else config.editor.guidance
 
     class Learner(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.transformer = transformer
 
+        def predict(self, parts: dict[str, Tensor], times: Tensor, points: Tensor) -> Tensor:
+            height, width = parts[TARGET].shape[1:3]
+            return flow.predict(self.transformer, points, times, parts, (height, width), guidance)
+
         def forward(self, parts: dict[str, Tensor], times: Tensor, noise: Tensor) -> dict[str, Tensor]:
-            image, (height, width) = parts[TARGET].flatten(1, 2), parts[TARGET].shape[1:3]
-            predicted = flow.predict(
-                self.transformer, interpolate(image, noise, times), times, parts, (height, width), guidance
-            )
+            image = parts[TARGET].flatten(1, 2)
+            predicted = self.predict(parts, times, interpolate(image, noise, times))
             losses = flow_matching_loss(predicted, find_velocity(image, noise))
             return {"loss": losses.mean(), "losses": losses.detach(), "predicted": predicted.detach()}
 
@@ -93,16 +94,18 @@ def load_learner(config: EditorSftConfig, weights: Weights, flow: Flow, device: 
 class NoiseSource:
     """Draws times and noise: the same for the same number, whoever draws them, and in whichever batch."""
 
-    def __init__(self, config: EditorSftConfig, weights: Weights, flow: Flow) -> None:
+    def __init__(self, times: TimesConfig, seed: int, weights: Weights, flow: Flow) -> None:
         """
         Args:
-            config: of the training.
+            times: how they are drawn.
+            seed: of the training.
             weights: the pipeline's files, of which the scheduler's settings are read.
             flow: how its family is taught.
         """
         file = Path(weights.path) / "scheduler" / "scheduler_config.json"
         self._scheduler = json.loads(file.read_text()) if file.is_file() else {}
-        self._config = config
+        self._times = times
+        self._seed = seed
         self._flow = flow
 
     def draw(self, parts: Mapping[str, Tensor], numbers: Sequence[int], learn: bool) -> tuple[Tensor, Tensor]:
@@ -117,12 +120,10 @@ class NoiseSource:
 
         target = parts[TARGET].flatten(1, 2)
         stream = _LEARN if learn else _MEASURE
-        draws = [
-            np.random.Generator(np.random.PCG64([self._config.seed, stream, number])) for number in numbers
-        ]
+        draws = [np.random.Generator(np.random.PCG64([self._seed, stream, number])) for number in numbers]
         normal = torch.tensor([draw.standard_normal() for draw in draws], dtype=torch.float32)
         noise = [draw.standard_normal(tuple(target.shape[1:]), dtype=np.float32) for draw in draws]
-        settings = self._config.times
+        settings = self._times
         if settings.shift == "scheduler":
             factor = shift_by_scheduler(self._flow, self._scheduler, target.shape[1])
         else:
@@ -146,7 +147,7 @@ def sum_losses(
     loss, count = 0.0, 0
     with hold_still(learner), torch.no_grad(), arithmetic or nullcontext():
         for batch in batches:
-            losses = learner(**_move(batch, learner))["losses"]
+            losses = learner(**move_batch(batch, learner))["losses"]
             loss += float(losses.double().sum())
             count += len(losses)
     return loss, count
@@ -171,7 +172,7 @@ def measure_sight(
     changes: list[float] = []
     with hold_still(learner), torch.no_grad(), arithmetic or nullcontext():
         for batch in batches:
-            given = _move(batch, learner)
+            given = move_batch(batch, learner)
             parts = given["parts"]
             blank = given | {"parts": parts | {SOURCE: torch.zeros_like(parts[SOURCE])}}
             seen, unseen = (learner(**each)["predicted"].double() for each in (given, blank))
@@ -209,12 +210,40 @@ def save_learned(learner: Any, config: EditorSftConfig, weights: Weights, folder
         return folder / MODEL
     from peft.utils.save_and_load import get_peft_model_state_dict
 
-    settings = transformer.peft_config["default"].to_dict()
     layers = get_peft_model_state_dict(transformer, adapter_name="default")
-    kind.save_lora_weights(
-        folder / LORA, transformer_lora_layers=layers, save_function=partial(_save_lora, settings=settings)
-    )
+    save_lora(kind, layers, transformer.peft_config["default"].to_dict(), folder / LORA)
     return folder / LORA
+
+
+def save_lora(kind: Any, layers: Mapping[str, Tensor], settings: Mapping[str, Any], folder: Path) -> None:
+    """Write an adapter as diffusers loads it: the same bytes for the same weights.
+
+    Args:
+        kind: the pipeline's class.
+        layers: its weights by name, as peft names them.
+        settings: of the adapter, as peft has them.
+        folder: where to.
+    """
+    kind.save_lora_weights(
+        folder, transformer_lora_layers=layers, save_function=partial(_save_lora, settings=settings)
+    )
+
+
+def find_guidance(transformer: Any, editor: TaughtEditorConfig) -> float:
+    """The guidance scale that a transformer is told.
+
+    Args:
+        transformer: of diffusers.
+        editor: how it is to be taught.
+
+    Raises:
+        ConfigError: one is given, and it takes none.
+    """
+    if editor.guidance is not None and not getattr(transformer.config, "guidance_embeds", False):
+        raise ConfigError(
+            "editor.guidance: has no effect, since this transformer is told no guidance scale; leave it out"
+        )
+    return 1.0 if editor.guidance is None else editor.guidance
 
 
 def _save_lora(weights: Mapping[str, Tensor], file: str, settings: Mapping[str, Any]) -> None:
@@ -253,7 +282,13 @@ def _add_adapter(transformer: Any, tuning: EditorLora, flow: Flow) -> None:
     cast_training_params(transformer, dtype=torch.float32)
 
 
-def _move(batch: Mapping[str, Any], learner: Any) -> dict[str, Any]:
+def move_batch(batch: Mapping[str, Any], learner: Any) -> dict[str, Any]:
+    """Arguments of a forward pass, where the learner is.
+
+    Args:
+        batch: tensors, or mappings of them, by name.
+        learner: of `load_learner`.
+    """
     device = next(learner.parameters()).device
     return {
         name: {key: part.to(device) for key, part in value.items()}

@@ -75,7 +75,8 @@ def _train(
     if unseen:
         note(f"{unseen:,} pairs are in no step: it ends before, or too few of their size fill no batch")
     learner = load_learner(config, weights, flow, arguments.device)
-    batches = Batches(config, encoded, EncodedReader(store), NoiseSource(config, weights, flow))
+    noise = NoiseSource(config.times, config.seed, weights, flow)
+    batches = Batches(config, encoded, EncodedReader(store), noise)
     watch = Watch(config, store, steps, note, None, stop)
     trainer = guard_trainer(_import_trainer(), learner, watch)(
         learner,

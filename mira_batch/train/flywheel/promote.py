@@ -20,7 +20,7 @@ from mira_batch.storage.run.layout import read_document
 from mira_batch.storage.stores import Store, check_create_only, open_store
 from mira_batch.storage.weights import fetch_weights
 
-_SETTINGS = ("train.json", "grpo.json")
+_SETTINGS = ("train.json", "grpo.json", "nft.json")
 """Where a training notes its settings: policy-sft, policy-grpo."""
 
 
@@ -136,7 +136,7 @@ def read_training(adapter: str, storage: StorageConfig) -> tuple[Store, dict[str
         for name in _SETTINGS:
             if (settings := read_document(store, name, "config")) is None:
                 continue
-            if settings["config"].get("job") == "editor-sft":
+            if settings["config"].get("job") in ("editor-sft", "editor-nft"):
                 raise ConfigError(
                     f"{store.uri}: taught an editor, and this is about policies; name its "
                     f"{result['learned']}/ in editor.{'loras' if result['learned'] == 'lora' else 'weights'}"

@@ -11,7 +11,7 @@ from mira_batch.config.grpo import GrpoConfig
 from mira_batch.core.prompt import prompt_version
 from mira_batch.core.version import __version__
 from mira_batch.train.card import list_settings, name_libraries
-from mira_batch.train.grpo.guards import Best
+from mira_batch.train.guards import Best
 
 _SHOWN = {
     "reward_mean": "reward",

@@ -4,47 +4,26 @@ that it is done. A call goes on in the phase that an earlier one was in."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
 from mira_batch import launch
 from mira_batch.config.grpo import GrpoConfig
-from mira_batch.config.models import JudgeConfig
 from mira_batch.core.errors import UserError
 from mira_batch.core.prompt import prompt_version
-from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.standing import NotedProgress
 from mira_batch.runtime.training import run_training
-from mira_batch.storage.stores import Store
 from mira_batch.train.grpo.groups import credit_rollouts, describe_groups, draw_records
 from mira_batch.train.grpo.record import Iteration
 from mira_batch.train.grpo.rewards import Scored, describe_rewards, reward_rollout
 from mira_batch.train.grpo.rollouts import read_rollouts, read_scores
-from mira_batch.train.grpo.slices import RecordList
 from mira_batch.train.grpo.states import choose_states, read_states
 from mira_batch.train.grpo.update import update_policy
+from mira_batch.train.iterations import Course, refuse_few
 
 
-@dataclass
-class Course:
-    """A training while it runs."""
-
-    config: GrpoConfig
-    store: Store
-    records: RecordList
-    stop: StopRequest
-    note: Callable[[str], None]
-    began: float = field(default_factory=time.monotonic)
-
-    def judge(self, judge: JudgeConfig, run: str, output: str, canaries: int = 0) -> str:
-        """Have a run judged; the directory of the evaluation."""
-        launch.run(self.config.judge_job(judge, run, output, canaries), NotedProgress(self.note), self.stop)
-        return f"{output}/run"
-
-
-def run_iteration(course: Course, number: int) -> dict[str, Any]:
+def run_iteration(course: Course[GrpoConfig], number: int) -> dict[str, Any]:
     """Make an iteration, or go on with it; its figures.
 
     Args:
@@ -73,7 +52,7 @@ def run_iteration(course: Course, number: int) -> dict[str, Any]:
     return figures
 
 
-def _reward(course: Course, files: Iteration) -> dict[str, Any]:
+def _reward(course: Course[GrpoConfig], files: Iteration) -> dict[str, Any]:
     """Rollouts and rewards; their figures."""
     config, began = course.config, time.monotonic()
     places = draw_records(course.records.count, config.seed, files.number, config.records)
@@ -98,7 +77,8 @@ def _reward(course: Course, files: Iteration) -> dict[str, Any]:
         reward_rollout(each, scores.get((each.record_id, each.rollout)), config.rewards) for each in rollouts
     ]
     figures |= describe_rewards(rollouts, rewards)
-    _refuse_few(config, figures)
+    most = config.rewards.max_left_out
+    refuse_few(figures["rollouts"], figures["rewarded"], figures["left_out"], most, "rollouts")
     advantages = credit_rollouts(rollouts, rewards, config.loss.advantage)
     figures |= describe_groups(advantages)
     if config.sentinel is not None:
@@ -114,7 +94,9 @@ def _reward(course: Course, files: Iteration) -> dict[str, Any]:
     return files.read("rewards") or figures
 
 
-def _propose(course: Course, files: Iteration, places: Sequence[int], adapter: str | None) -> dict[str, Any]:
+def _propose(
+    course: Course[GrpoConfig], files: Iteration, places: Sequence[int], adapter: str | None
+) -> dict[str, Any]:
     """One proposal after another at some of the states of the trajectories; counts of the states."""
     config, run = course.config, files.locate_run("rollouts")
     found, without = read_states(run, config.prompt.history, config.storage)
@@ -143,22 +125,7 @@ def _propose(course: Course, files: Iteration, places: Sequence[int], adapter: s
     }
 
 
-def _refuse_few(config: GrpoConfig, figures: dict[str, Any]) -> None:
-    """
-    Raises:
-        UserError: more rollouts have no reward than is allowed.
-    """
-    count, rewarded = figures["rollouts"], figures["rewarded"]
-    if not rewarded or (count - rewarded) / count > config.rewards.max_left_out:
-        kinds = ", ".join(f"{kind} {number:,}" for kind, number in figures["left_out"].items())
-        raise UserError(
-            f"{count - rewarded:,} of {count:,} rollouts have no reward ({kinds}), and rewards.max_left_out "
-            f"is {config.rewards.max_left_out:g}: see `mira-batch status` of the iteration's runs for what "
-            "failed; delete its folder once that is mended, and the same command makes it anew"
-        )
-
-
-def _tell(course: Course, number: int, figures: dict[str, Any]) -> None:
+def _tell(course: Course[GrpoConfig], number: int, figures: dict[str, Any]) -> None:
     score = figures["score_mean"]
     course.note(
         f"iteration {number + 1}: reward {figures['reward_mean']:.4f} ± {figures['reward_spread']:.4f}"

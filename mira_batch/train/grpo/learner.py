@@ -9,15 +9,16 @@ Shapes: B answers of a batch, T tokens of the longest.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mira_batch.config.grpo import GrpoConfig
-from mira_batch.core.errors import RecordError, StoreError, UserError
+from mira_batch.core.errors import RecordError, StoreError
 from mira_batch.train.encoding import SampleEncoder, add_answer, make_blank
 from mira_batch.train.grpo.rollouts import Lesson, Pictures, build_question
 from mira_batch.train.losses import PolicyLoss, policy_loss, token_logprobs
 from mira_batch.train.measure import forward_answers, hold_still
+from mira_batch.train.optimizer import choose_arithmetic, take_step
 from mira_batch.train.workers import count_workers, name_rank
 
 if TYPE_CHECKING:
@@ -137,24 +138,7 @@ class Learner:
         Raises:
             UserError: the gradients are no numbers any more.
         """
-        import torch
-        import torch.distributed as dist
-
-        weights = self.weights
-        for weight in weights:
-            if weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-            if count_workers() > 1:
-                dist.all_reduce(weight.grad)
-        norm = float(torch.nn.utils.clip_grad_norm_(weights, self._config.optimizer.max_grad_norm))
-        if norm != norm or norm == float("inf"):
-            raise UserError(
-                f"the gradient's norm is {norm}; the adapter before this iteration is kept. Lower "
-                "optimizer.learning_rate, and train into a new output"
-            )
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return norm
+        return take_step(optimizer, self.weights, self._config.optimizer.max_grad_norm)
 
     def share(self, numbers: Sequence[int]) -> list[int]:
         """This worker's part of a step's answers."""
@@ -168,7 +152,7 @@ class Learner:
         """(B, T) log-probabilities and which count, of the answers' tokens."""
         rows = [self._encode(lesson, blank) for lesson in lessons]
         batch = self._encoder.collate(rows, [lesson.name for lesson in lessons])
-        with self._arithmetic():
+        with choose_arithmetic(self._config.precision, self._device):
             logits, labels = forward_answers(self.model, batch)
         return token_logprobs(logits, labels)
 
@@ -182,13 +166,6 @@ class Learner:
         except RecordError as error:
             raise StoreError(f"{lesson.name}: {error}") from error
         return add_answer(row, lesson.tokens)
-
-    def _arithmetic(self) -> AbstractContextManager[Any]:
-        import torch
-
-        if self._config.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self._device.type, dtype=torch.bfloat16)
 
 
 def _lay(mask_B_T: Tensor, rows: Sequence[Sequence[float]]) -> Tensor:

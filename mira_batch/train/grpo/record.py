@@ -19,9 +19,7 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +27,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mira_batch.config.grpo import GrpoConfig
-from mira_batch.core.errors import StoreError
-from mira_batch.storage.stores import Store
 from mira_batch.train.advantages import Advantages
 from mira_batch.train.grpo.rewards import Reward, Rollout
+from mira_batch.train.iterations import IterationFiles
 
-SETTINGS, METRICS, RESULT = "grpo.json", "metrics.jsonl", "result.json"
+SETTINGS = "grpo.json"
 REWARDS = pa.schema(
     [
         ("record_id", pa.string()),
@@ -55,31 +52,12 @@ REWARDS = pa.schema(
 """A row of `rewards.parquet`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Iteration:
+class Iteration(IterationFiles):
     """The files of an iteration."""
-
-    store: Store
-    """Of the training."""
-    number: int
-    """From 0."""
-
-    @property
-    def folder(self) -> str:
-        """Where they are in the store."""
-        return f"iterations/{self.number:06d}"
-
-    def locate_run(self, what: str) -> str:
-        """Directory of a run: rollouts, proposals, scores or sentinel."""
-        return self.store.locate(f"{self.folder}/{what}/run")
 
     def locate_learned(self, config: GrpoConfig) -> str:
         """Directory of the run whose rows are rewarded and learned from."""
         return self.locate_run("proposals" if config.credit == "step" else "rollouts")
-
-    def locate_runs(self, what: str) -> str:
-        """The `output.uri` of that run."""
-        return self.store.locate(f"{self.folder}/{what}")
 
     def find_policy(self, first: str | None) -> str | None:
         """The adapter that makes the rollouts: of the iteration before.
@@ -90,15 +68,6 @@ class Iteration:
         if not self.number:
             return first
         return self.store.locate(f"{Iteration(self.store, self.number - 1).folder}/adapter")
-
-    def read(self, name: str) -> dict[str, Any] | None:
-        """A JSON file of the iteration: rewards, update or iteration; None where it is not there yet."""
-        found = self.store.get(f"{self.folder}/{name}.json")
-        return None if found is None else json.loads(found)
-
-    def put(self, name: str, figures: Mapping[str, Any]) -> None:
-        """Put such a file; one that is there stays."""
-        self.store.create(f"{self.folder}/{name}.json", json.dumps(figures, indent=2).encode())
 
     def put_rewards(
         self, rollouts: Sequence[Rollout], rewards: Sequence[Reward], advantages: Advantages
@@ -124,7 +93,7 @@ class Iteration:
         ]
         sink = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, REWARDS), sink)
-        self._put_anew(f"{self.folder}/rewards.parquet", sink.getvalue())
+        self.put_anew("rewards.parquet", sink.getvalue())
 
     def put_update(self, adapter: Path, optimizer: bytes, figures: Mapping[str, Any]) -> None:
         """Put what an update made. What a killed one left goes first: nobody has used it.
@@ -137,25 +106,9 @@ class Iteration:
         left = [entry.key for entry in self.store.list(f"{self.folder}/adapter")]
         self.store.delete(left)
         for file in sorted(adapter.iterdir()):
-            self._put_anew(f"{self.folder}/adapter/{file.name}", file.read_bytes())
-        self._put_anew(f"{self.folder}/optimizer.pt", optimizer)
+            self.put_anew(f"adapter/{file.name}", file.read_bytes())
+        self.put_anew("optimizer.pt", optimizer)
         self.put("update", figures)
-
-    def read_optimizer(self) -> bytes:
-        """The state of the optimiser after this iteration.
-
-        Raises:
-            StoreError: it is gone.
-        """
-        data = self.store.get(key := f"{self.folder}/optimizer.pt")
-        if data is None:
-            raise StoreError(f"{self.store.locate(key)}: is gone, and the training can't go on without it")
-        return data
-
-    def _put_anew(self, key: str, data: bytes) -> None:
-        if not self.store.create(key, data):
-            self.store.delete([key])
-            self.store.create(key, data)
 
 
 def read_advantages(files: Iteration) -> dict[tuple[int, int], float]:
@@ -164,8 +117,6 @@ def read_advantages(files: Iteration) -> dict[tuple[int, int], float]:
     Raises:
         StoreError: the rewards are gone.
     """
-    data = files.store.get(key := f"{files.folder}/rewards.parquet")
-    if data is None:
-        raise StoreError(f"{files.store.locate(key)}: is gone")
+    data = files.read_bytes("rewards.parquet")
     rows = pq.read_table(io.BytesIO(data), columns=["shard", "row", "advantage"]).to_pylist()
     return {(row["shard"], row["row"]): row["advantage"] for row in rows if row["advantage"] is not None}

@@ -3,9 +3,8 @@ those that teach something."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mira_batch.config.shared import StorageConfig
-from mira_batch.construct.pictures import Unusable, keep_exact
-from mira_batch.core.errors import RecordError, RunConflict, StoreError
+from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.types import Frame, Step
 from mira_batch.storage import schema
 from mira_batch.storage.images import OWN_RESULTS, decode
 from mira_batch.storage.run.history import read_columns, read_result_file, shard_in
-from mira_batch.storage.run.layout import result_key
-from mira_batch.storage.run.originals import open_originals
-from mira_batch.storage.run.results import result_files, take_rows, tell_unfinished
-from mira_batch.storage.run.step_images import find_step_image
-from mira_batch.storage.stores import open_arrow_filesystem, open_store
+from mira_batch.storage.run.results import result_files, tell_unfinished
 from mira_batch.train.advantages import name_group
 from mira_batch.train.grpo.rewards import Rollout, Scored, scale_axes
 from mira_batch.train.grpo.states import name_question
+from mira_batch.train.rows import read_whole_rows
 
 _SMALL = ("record_id", "instruction", "status", "stop_reason", "error_kind", "num_steps", "source_digest",
           "rollout", "branch", "prompt_version", "answers")  # fmt: skip
-_WHOLE = ("record_id", "instruction", "source", "source_digest", "rollout", "branch", "answers", "steps")
 
 
 def read_rollouts(run: str, prompt: str, storage: StorageConfig) -> list[Rollout]:
@@ -191,47 +185,13 @@ def read_lessons(
     Raises:
         StoreError: a file is damaged, or an image is gone or another one.
     """
-    store = open_store(run, storage, make=False)
-    source, originals = open_originals(store, storage)
-    fs, root = open_arrow_filesystem(run, storage)
     lessons: list[Lesson] = []
-    wanted = [schema.RESULTS.field(name) for name in _WHOLE]
-    for shard in sorted({shard for shard, _ in advantages}):
-        rows = sorted(number for at, number in advantages if at == shard)
-        for start in range(0, len(rows), 64):
-            some = rows[start : start + 64]
-            tables = read_result_file(
-                fs, run, f"{root}/{result_key(shard)}", wanted, partial(_take, rows=some), storage
-            )
-            found = [row for table in tables for row in table.to_pylist()]
-            embedded = originals.read_embedded([row["source"] for row in found])
-            for number, row in zip(some, found, strict=True):
-                try:
-                    data = originals.read(row["source"], embedded)
-                    if data is None:
-                        raise StoreError(f"{run}: {row['record_id']}: {row['source']} is gone")
-                    original = keep_exact(data, row["source"], source)
-                except (Unusable, RecordError) as error:
-                    raise StoreError(f"{run}: {row['record_id']}: {error}") from error
-                pictures.put(original.digest, original.data)
-                for step in row["steps"] or ():
-                    pictures.put(step["after"], _read_step_image(store, step))
-                lessons += _make_lessons(row, advantages[shard, number])
+    for row in read_whole_rows(run, advantages, storage):
+        pictures.put(row.original.digest, row.original.data)
+        for step, image in zip(row.columns["steps"] or (), row.after, strict=True):
+            pictures.put(step["after"], image)
+        lessons += _make_lessons(row.columns, advantages[row.place])
     return lessons
-
-
-def _take(parquet: pq.ParquetFile, rows: Sequence[int]) -> list[pa.Table]:
-    return list(take_rows(parquet, rows, _WHOLE))
-
-
-def _read_step_image(store: Any, step: Mapping[str, Any]) -> bytes:
-    image = step["image"] or {}
-    data = image.get("bytes")
-    if data is None and (key := find_step_image(image.get("path"))):
-        data = store.get(key)
-    if data is None:
-        raise StoreError(f"{store.uri}: an image of a step is gone")
-    return data
 
 
 def _make_lessons(row: Mapping[str, Any], advantage: float) -> Iterator[Lesson]:

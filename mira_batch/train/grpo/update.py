@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import tempfile
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mira_batch.config.grpo import GrpoConfig
-from mira_batch.core.errors import ConfigError, UserError
+from mira_batch.core.errors import UserError
 from mira_batch.storage.stores import open_store
 from mira_batch.storage.weights import fetch_weights
 from mira_batch.train.grpo.groups import cut_minibatches
@@ -19,6 +18,7 @@ from mira_batch.train.grpo.learner import Learner
 from mira_batch.train.grpo.record import Iteration, read_advantages
 from mira_batch.train.grpo.rollouts import Lesson, Pictures, read_lessons
 from mira_batch.train.model import load_learner, save_learned
+from mira_batch.train.optimizer import dump_optimizer, find_device, make_optimizer
 from mira_batch.train.workers import check_workers, gather, is_first
 
 
@@ -58,33 +58,11 @@ def update_policy(settings: Mapping[str, Any], note: Callable[[str], None]) -> d
         if not is_first():
             return {}
         save_learned(learner.model, processor, folder / "learned", config.model.weights)
-        state = io.BytesIO()
-        import torch
-
-        torch.save(optimizer.state_dict(), state)
         figures["seconds"] = time.monotonic() - began
-        files.put_update(folder / "learned" / "adapter", state.getvalue(), figures)
+        files.put_update(folder / "learned" / "adapter", dump_optimizer(optimizer), figures)
         return figures
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def find_device(gpus: float) -> Any:
-    """Where a worker computes: the GPU that is its own, or the CPU.
-
-    Args:
-        gpus: that each has.
-
-    Raises:
-        ConfigError: it should have one, and sees none.
-    """
-    import torch
-
-    if not gpus:
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ConfigError("workers.gpus: is 1, and this worker sees no GPU")
-    return torch.device("cuda", torch.cuda.current_device())
 
 
 def load_updater(config: GrpoConfig, files: Iteration, folder: Path) -> tuple[Learner, Any, Any]:
@@ -95,37 +73,20 @@ def load_updater(config: GrpoConfig, files: Iteration, folder: Path) -> tuple[Le
         files: of the iteration.
         folder: on this machine, for images.
     """
-    from torch.optim import AdamW
-
     device = find_device(config.workers.gpus)
     adapter = files.find_policy(config.model.adapter)
-    before = config.model.model_copy(update={"adapter": adapter})
+    begun = config.model.model_copy(update={"adapter": adapter})
     pixels = config.prompt.max_pixels
-    model, processor, _ = load_learner(before, config.tuning, pixels, config.storage, device, config.seed)
+    model, processor, _ = load_learner(begun, config.tuning, pixels, config.storage, device, config.seed)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     learner = Learner(config, model, processor, Pictures(folder / "pictures"), device)
-    learn = config.optimizer
-    shrink = 1 - files.number / config.iterations if learn.schedule == "linear" else 1.0
-    optimizer = AdamW(
-        learner.weights,
-        lr=learn.learning_rate,
-        betas=(learn.beta1, learn.beta2),
-        weight_decay=learn.weight_decay,
-    )
-    if files.number:
-        _restore(optimizer, files)
-    for group in optimizer.param_groups:
-        group["lr"] = learn.learning_rate * shrink
+    before = Iteration(files.store, files.number - 1)
+    state = before.read_bytes("optimizer.pt") if files.number else None
+    done = files.number / config.iterations
+    optimizer = make_optimizer(learner.weights, config.optimizer, done, state)
     return learner, processor, optimizer
-
-
-def _restore(optimizer: Any, files: Iteration) -> None:
-    import torch
-
-    data = Iteration(files.store, files.number - 1).read_optimizer()
-    optimizer.load_state_dict(torch.load(io.BytesIO(data), weights_only=True))
 
 
 def measure_agreement(config: GrpoConfig, learner: Learner, lessons: Sequence[Lesson]) -> dict[str, float]:

@@ -8,27 +8,17 @@ from statistics import fmean
 from typing import Any
 
 from mira_batch import launch
+from mira_batch.config.grpo import GrpoConfig
 from mira_batch.core.errors import UserError
 from mira_batch.core.prompt import prompt_version
 from mira_batch.core.types import ErrorKind, Status
 from mira_batch.runtime.standing import NotedProgress
-from mira_batch.train.grpo.iteration import Course
 from mira_batch.train.grpo.record import Iteration
 from mira_batch.train.grpo.rollouts import read_rollouts, read_scores
+from mira_batch.train.iterations import Course
 
 
-def is_due(course: Course, done: int) -> bool:
-    """Whether a validation belongs here.
-
-    Args:
-        course: the training.
-        done: iterations that are done.
-    """
-    settings = course.config.validation
-    return settings is not None and (done % settings.every == 0 or done == course.config.iterations)
-
-
-def validate(course: Course, done: int) -> dict[str, Any]:
+def validate(course: Course[GrpoConfig], done: int) -> dict[str, Any]:
     """Run the policy that so many iterations made, or take the figures that are there.
 
     Args:

@@ -31,7 +31,7 @@ def settings(**changes: Any) -> dict[str, Any]:
     [
         (
             {"edit": {"input": {"manifest": "/m", "branches": "/run"}, "editor": {"type": "pillow"}}},
-            r"edit\.input\.branches: a training makes its rollouts from the images",
+            r"edit\.input\.branches: a training begins from the images",
         ),
         ({"credit": "trajectory", "states": 4}, "states: has no effect with credit: trajectory"),
         ({"rewards": {}}, r"rewards\.judge: somebody has to score"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mira_batch.train.grpo.guards import choose_best, is_diverging
+from mira_batch.train.guards import choose_best, is_diverging
 
 
 @pytest.mark.parametrize(

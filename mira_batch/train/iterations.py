@@ -1,0 +1,264 @@
+"""A training as a sequence of batch jobs: what all of these have in common, whatever learns.
+
+An iteration makes something with the model as it is, has it judged, and learns from it. Each phase's files
+are created once, the last of them says that it is whole, and a call goes on in the phase that an earlier one
+was in. Owns the order of iterations and validations, when a training ends, and which adapter it gives; leaves
+to each training what happens in one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from mira_batch import launch
+from mira_batch.config.iterations import IterationsConfig
+from mira_batch.config.models import JudgeConfig
+from mira_batch.core.errors import ConfigError, RunConflict, StoreError, UserError
+from mira_batch.core.stop_request import StopRequest
+from mira_batch.runtime.lease import lease
+from mira_batch.runtime.standing import NotedProgress
+from mira_batch.storage.stores import Store, check_create_only, open_store
+from mira_batch.train.grpo.slices import RecordList
+from mira_batch.train.guards import Best, choose_best, is_diverging
+from mira_batch.train.record import METRICS, RESULT, claim, give_way, put_once
+
+Config = TypeVar("Config", bound=IterationsConfig)
+Figures = dict[str, Any]
+
+
+@dataclass
+class Course(Generic[Config]):
+    """A training while it runs."""
+
+    config: Config
+    store: Store
+    records: RecordList
+    stop: StopRequest
+    note: Callable[[str], None]
+    began: float = field(default_factory=time.monotonic)
+
+    def judge(self, judge: JudgeConfig, run: str, output: str, canaries: int = 0) -> str:
+        """Have a run judged; the directory of the evaluation."""
+        launch.run(self.config.judge_job(judge, run, output, canaries), NotedProgress(self.note), self.stop)
+        return f"{output}/run"
+
+
+@dataclass(frozen=True, slots=True)
+class IterationFiles:
+    """The files of an iteration."""
+
+    store: Store
+    """Of the training."""
+    number: int
+    """From 0."""
+
+    @property
+    def folder(self) -> str:
+        """Where they are in the store."""
+        return f"iterations/{self.number:06d}"
+
+    def locate_run(self, what: str) -> str:
+        """Directory of a run of the iteration, by its name."""
+        return self.store.locate(f"{self.folder}/{what}/run")
+
+    def locate_runs(self, what: str) -> str:
+        """The `output.uri` of that run."""
+        return self.store.locate(f"{self.folder}/{what}")
+
+    def read(self, name: str) -> Figures | None:
+        """A JSON file of the iteration: rewards, update or iteration; None where it is not there yet."""
+        found = self.store.get(f"{self.folder}/{name}.json")
+        return None if found is None else json.loads(found)
+
+    def put(self, name: str, figures: Mapping[str, Any]) -> None:
+        """Put such a file; one that is there stays."""
+        self.store.create(f"{self.folder}/{name}.json", json.dumps(figures, indent=2).encode())
+
+    def put_anew(self, name: str, data: bytes) -> None:
+        """Put a file of a phase that is not whole yet, in place of what a killed call left of it."""
+        if not self.store.create(key := f"{self.folder}/{name}", data):
+            self.store.delete([key])
+            self.store.create(key, data)
+
+    def read_bytes(self, name: str) -> bytes:
+        """A file of a phase that is whole.
+
+        Raises:
+            StoreError: it is gone.
+        """
+        data = self.store.get(key := f"{self.folder}/{name}")
+        if data is None:
+            raise StoreError(f"{self.store.locate(key)}: is gone, and the training can't go on without it")
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Generic[Config]):
+    """What a training by iterations does."""
+
+    settings: str
+    """The file that its settings are noted in."""
+    learned: str
+    """The folder of what an iteration learned, and of what the training gives."""
+    goes_on_by: str | None
+    """The setting by which another training goes on from that; None: there is none."""
+    iterate: Callable[[Course[Config], int], Figures | None]
+    """(training, number of the iteration, from 0) -> its figures; None: there is nothing left to learn."""
+    validate: Callable[[Course[Config], int], Figures]
+    """(training, iterations that are done) -> the figures of a validation, with `iteration` and `score`."""
+    write_card: Callable[[Config, Best, str, str, Sequence[Figures], Sequence[Figures]], tuple[str, Figures]]
+    """(config, adapter that is given, why it ended, digest of the records, figures of iterations, of
+    validations) -> the card as Markdown, and as data."""
+    check: Callable[[Course[Config]], None] | None = None
+    """Sees, before anything is made, whether the model can be taught."""
+
+
+def train_by_iterations(
+    plan: Plan[Config], config: Config, note: Callable[[str], None], stop: StopRequest | None
+) -> Figures:
+    """Make all iterations, going on from wherever an earlier call stopped.
+
+    Args:
+        plan: what a training does.
+        config: of it.
+        note: told how it goes, for people.
+        stop: by this a signal handler can end a run in order.
+
+    Returns:
+        The figures of `result.json`; of a training that is complete, those that are there.
+
+    Raises:
+        RunConflict: another driver trains here, or other settings or data were trained here.
+        UserError: settings, files or data are wrong; or as an iteration's phases.
+        RunStopped: `stop` was asked. The same call goes on.
+        ClusterLost: workers died more often than `workers.retries`.
+    """
+    if importlib.util.find_spec("peft") is None:
+        raise ConfigError("a training needs the package peft: pip install 'mira-batch[train]'")
+    store = open_store(config.output.uri, config.storage)
+    check_create_only(store)
+    if (done := store.get(RESULT)) is not None:
+        _claim(plan, store, config, {})
+        found = json.loads(done)
+        if config.iterations > found["iterations"] and found["ended"] == _tell_all(found["iterations"]):
+            more = f", with {plan.goes_on_by}: {store.locate(plan.learned)}" if plan.goes_on_by else ""
+            raise ConfigError(
+                f"iterations: is {config.iterations:,}, and this training is complete after "
+                f"{found['iterations']:,}; go on into another output.uri{more}"
+            )
+        note(f"complete already: {store.locate(plan.learned)}")
+        return found
+    with lease(store, give_way, note):
+        records = RecordList(config.edit.input, config.storage, config.output.uri)
+        if records.count < config.records:
+            raise ConfigError(
+                f"records: is {config.records}, and {config.edit.input.manifest} has {records.count} valid "
+                "ones"
+            )
+        _claim(plan, store, config, {"records": records.digest})
+        return _go_on(plan, Course(config, store, records, stop or StopRequest(), note))
+
+
+def refuse_few(made: int, judged: int, left_out: Mapping[str, int], most: float, what: str) -> None:
+    """See that enough of what an iteration made has a reward.
+
+    Args:
+        made: all of them.
+        judged: those with a reward.
+        left_out: the others, by the kind of fault.
+        most: the largest share that may be left out.
+        what: they are, in the plural.
+
+    Raises:
+        UserError: more have none than is allowed.
+    """
+    if not judged or (made - judged) / made > most:
+        kinds = ", ".join(f"{kind} {number:,}" for kind, number in left_out.items())
+        raise UserError(
+            f"{made - judged:,} of {made:,} {what} have no reward ({kinds}), and rewards.max_left_out "
+            f"is {most:g}: see `mira-batch status` of the iteration's runs for what "
+            "failed; delete its folder once that is mended, and the same command makes it anew"
+        )
+
+
+def _claim(plan: Plan[Config], store: Store, config: Config, data: Mapping[str, str]) -> None:
+    """Note what is trained here, or see that it is what was: as `claim`. Until there is a result nothing
+    rests on what an earlier call noted, and a typo can be mended."""
+    try:
+        claim(store, plan.settings, config.learning(), data, config.model_dump(mode="json"))
+    except RunConflict:
+        made = [entry.key for folder in ("iterations", "validation") for entry in store.list(folder)]
+        if store.exists(RESULT) or any("/results/" in key for key in made):
+            raise
+        store.delete([plan.settings, *made])
+        _claim(plan, store, config, data)
+
+
+def _go_on(plan: Plan[Config], course: Course[Config]) -> Figures:
+    config, iterations = course.config, list[Figures]()
+    if plan.check is not None:
+        plan.check(course)
+    validations = [plan.validate(course, 0)] if _is_due(config, 0) else []
+    ended, diverged = _tell_all(config.iterations), False
+    for number in range(config.iterations):
+        made = plan.iterate(course, number)
+        if made is None:
+            ended = f"It stopped after {number:,} iterations: all records are solved."
+            course.note(ended)
+            break
+        iterations.append(made)
+        if _is_due(config, number + 1):
+            validations.append(plan.validate(course, number + 1))
+        _write_metrics(course.store, iterations, validations)
+        if diverged := _diverges(config, iterations):
+            ended = (
+                f"It stopped after {number + 1:,} iterations: the training judge's score rose and the "
+                f"sentinel's fell {config.sentinel.patience if config.sentinel else 0} times in a row."
+            )
+            course.note(ended)
+            break
+    patience = config.sentinel.patience if config.sentinel else None
+    best = choose_best(validations, len(iterations), patience, diverged)
+    _copy_learned(course.store, best.iteration - 1, plan.learned)
+    card, result = plan.write_card(config, best, ended, course.records.digest, iterations, validations)
+    course.store.put("README.md", card.encode())
+    put_once(course.store, RESULT, json.dumps(result, indent=2).encode())
+    learned = course.store.locate(plan.learned)
+    course.note(f"done: {learned}, of iteration {best.iteration:,}: {best.why}")
+    return result
+
+
+def _is_due(config: IterationsConfig, done: int) -> bool:
+    settings = config.validation
+    return settings is not None and (done % settings.every == 0 or done == config.iterations)
+
+
+def _tell_all(iterations: int) -> str:
+    return f"All {iterations:,} iterations were made."
+
+
+def _diverges(config: IterationsConfig, iterations: Sequence[Mapping[str, Any]]) -> bool:
+    if config.sentinel is None:
+        return False
+    training, sentinel = ([each.get(name) for each in iterations] for name in ("score_mean", "sentinel_mean"))
+    return is_diverging(training, sentinel, config.sentinel.patience)
+
+
+def _write_metrics(
+    store: Store, iterations: Sequence[Mapping[str, Any]], validations: Sequence[Mapping[str, Any]]
+) -> None:
+    lines = [{"of": "iteration", **each} for each in iterations]
+    lines += [{"of": "validation", **each} for each in validations]
+    lines.sort(key=lambda line: line["iteration"])
+    store.put(METRICS, "".join(json.dumps(line) + "\n" for line in lines).encode())
+
+
+def _copy_learned(store: Store, iteration: int, learned: str) -> None:
+    folder = f"{IterationFiles(store, iteration).folder}/{learned}"
+    for entry in store.list(folder):
+        put_once(store, f"{learned}/{entry.key.rpartition('/')[2]}", store.get(entry.key) or b"")
