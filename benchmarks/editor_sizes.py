@@ -5,7 +5,7 @@ As in `sizes`: weights are counted on the models at their real sizes, without me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from benchmarks.gpu_models import REAL
+from mira_batch.config.editor_nft import EditorNftConfig
 from mira_batch.config.editor_sft import EditorLora, EditorSftConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.models.diffusion import Flow, find_flow
@@ -22,6 +23,11 @@ CONFIGS = Path(__file__).parent.parent / "configs/train"
 PATCH = 16
 """Side of the pixels of one token, of both families."""
 GB = 1e9
+JUDGED = ((1, 33e9), (2, 8.8e9))
+"""Questions about a sample, and the weights of whom they are asked: one of score_logit of a Qwen2.5-VL-32B,
+two of VIEScore of a Qwen3-VL-8B, the sentinel."""
+TEXT_TOKENS = 600
+"""Assumed, of a question without its two images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +120,11 @@ def _count(name: str, model: Any, tuning: EditorLora, flow: Flow, text: int) -> 
     )
 
 
-def describe(rate: float) -> list[str]:
+def describe(rates: Mapping[str, float]) -> list[str]:
     """The tables, as lines of markdown.
 
     Args:
-        rate: operations a second of a GPU that learns.
+        rates: operations a second of a GPU: `training`, `editing` and `reading`.
     """
     config = load_own_config(EditorSftConfig, yaml.safe_load((CONFIGS / "flux-kontext-sft.yaml").read_text()))
     assert isinstance(config.tuning, EditorLora)
@@ -129,24 +135,64 @@ def describe(rate: float) -> list[str]:
         f"{each.lora / 1e6:.0f} M, {each.count_tokens(area):,} tokens at {area:,} pixels"
         for each in denoisers
     )
-    return [told + ".", "", *_show_memory(denoisers, area), "", *_show_hours(denoisers, area, rate)]
-
-
-def _show_memory(denoisers: Sequence[Denoiser], area: int) -> list[str]:
-    names = list(denoisers[0].estimate_memory(area, 1))
-    lines = [f"| a worker that learns, GB | {' | '.join(names)} | sum |", "|---|" + "---|" * (len(names) + 1)]
+    lines = [told + ".", "", *_show_memory(denoisers, area), "", "| hours on | 1 GPU | 4 | 8 |"]
+    lines.append("|---|---|---|---|")
     for each in denoisers:
-        for batch in (1, 4):
-            parts = each.estimate_memory(area, batch)
-            cells = " | ".join(f"{value:.1f}" for value in parts.values())
-            lines.append(f"| {each.name}, `batch: {batch}` | {cells} | {sum(parts.values()):.0f} |")
+        seconds = 20_000 * each.learn(area) / rates["training"]
+        lines.append(show_hours(f"editor-sft of {each.name}: 10,000 pairs, 2 epochs", seconds))
+    for each, name in zip(denoisers, ("flux-kontext-nft.yaml", "qwen-image-edit-2509-nft.yaml"), strict=True):
+        nft = load_own_config(EditorNftConfig, yaml.safe_load((CONFIGS / name).read_text()))
+        parts = estimate_iteration(each, nft, rates)
+        share = ", ".join(f"{part} {100 * took / sum(parts.values()):.0f} %" for part, took in parts.items())
+        samples = f"{nft.records * nft.rollouts:,} samples of {nft.edit.sampler.steps} steps"
+        lines.append(
+            show_hours(f"an iteration of editor-nft of {each.name}, {samples} ({share})", sum(parts.values()))
+        )
     return lines
 
 
-def _show_hours(denoisers: Sequence[Denoiser], area: int, rate: float) -> list[str]:
-    lines = ["| hours on | 1 GPU | 4 | 8 |", "|---|---|---|---|"]
+def estimate_iteration(
+    denoiser: Denoiser, config: EditorNftConfig, rates: Mapping[str, float]
+) -> dict[str, float]:
+    """Seconds of the phases of an iteration of editor-nft on one GPU. All samples are learned from: groups
+    that are left out take less. Of a question only the reading counts.
+
+    Args:
+        denoiser: what learns.
+        config: the training's.
+        rates: as `describe` takes them.
+    """
+    samples, area = config.records * config.rollouts, config.editor.area
+    tokens = 2 * (area // 28**2) + TEXT_TOKENS
+    asked = sum(2.0 * times * weights * tokens for times, weights in JUDGED)
+    # The sampling policy's velocity, and the base model's, where drift is weighed.
+    passes = denoiser.learn(area) + (1 + (config.loss.drift_weight > 0)) * denoiser.predict(area)
+    return {
+        "samples": samples * config.edit.sampler.steps * denoiser.predict(area) / rates["editing"],
+        "judging": samples * asked / rates["reading"],
+        "update": samples * config.epochs * passes / rates["training"],
+    }
+
+
+def show_hours(name: str, seconds: float) -> str:
+    """A row of a table: hours on one, four and eight GPUs.
+
+    Args:
+        name: what takes them.
+        seconds: on one GPU.
+    """
+    return f"| {name} | " + " | ".join(f"{seconds / 3600 / gpus:.2g}" for gpus in (1, 4, 8)) + " |"
+
+
+def _show_memory(denoisers: Sequence[Denoiser], area: int) -> list[str]:
+    """Of editor-nft a worker has the sampling adapter and the moving average, too."""
+    names = list(denoisers[0].estimate_memory(area, 1))
+    lines = [f"| a worker that learns, GB | {' | '.join(names)} | sum |", "|---|" + "---|" * (len(names) + 1)]
     for each in denoisers:
-        hours = 20_000 * each.learn(area) / rate / 3600
-        cells = " | ".join(f"{hours / gpus:.2g}" for gpus in (1, 4, 8))
-        lines.append(f"| editor-sft of {each.name}: 10,000 pairs, 2 epochs | {cells} |")
+        for kind, adapters in (("sft", 1), ("nft", 3)):
+            for batch in (1, 4):
+                parts = each.estimate_memory(area, batch, adapters)
+                cells = " | ".join(f"{value:.1f}" for value in parts.values())
+                title = f"editor-{kind} of {each.name}, `batch: {batch}`"
+                lines.append(f"| {title} | {cells} | {sum(parts.values()):.0f} |")
     return lines

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from benchmarks import editor_sizes
+from benchmarks.editor_sizes import show_hours
 from benchmarks.gpu_models import REAL
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.load import load_own_config
@@ -198,7 +200,7 @@ def describe() -> str:
     lines += _show_sharded(counts, tokens)
     sample = learn(counts, tokens, pixels) / (PEAK * REACHED["training"])
     lines += ["", "| hours on | 1 GPU | 4 | 8 |", "|---|---|---|---|"]
-    lines.append(_show("policy-sft: 100,000 samples, 2 epochs", 200_000 * sample))
+    lines.append(show_hours("policy-sft: 100,000 samples, 2 epochs", 200_000 * sample))
     states = grpo.states or grpo.records
     proposals = states * grpo.rollouts
     asked = grpo.records * (EDITS + 1) + proposals
@@ -216,7 +218,7 @@ def describe() -> str:
             "update": proposals * sample,
         }
         told = ", ".join(f"{part} {100 * each / sum(parts.values()):.0f} %" for part, each in parts.items())
-        lines.append(_show(f"an iteration of policy-grpo, {name} ({told})", sum(parts.values())))
+        lines.append(show_hours(f"an iteration of policy-grpo, {name} ({told})", sum(parts.values())))
     assumed = ", ".join(f"{name} {100 * share:.0f} %" for name, share in REACHED.items())
     lines += [
         "",
@@ -240,9 +242,17 @@ def _show_sharded(counts: Counts, tokens: int) -> list[str]:
     return lines
 
 
-def _show(name: str, seconds: float) -> str:
-    return f"| {name} | " + " | ".join(f"{seconds / 3600 / gpus:.2g}" for gpus in (1, 4, 8)) + " |"
+def describe_editors() -> str:
+    """The tables of teaching an editor, as markdown."""
+    rates = {name: PEAK * share for name, share in REACHED.items()}
+    assumed = ", ".join(f"{name} {100 * share:.0f} %" for name, share in REACHED.items())
+    lines = editor_sizes.describe(rates)
+    return "\n".join(
+        [*lines, "", f"Assumed: {PEAK / 1e12:,.0f} Tflop/s (H100, bfloat16), of which {assumed}."]
+    )
 
 
 if __name__ == "__main__":
     print(describe())
+    print()
+    print(describe_editors())
