@@ -76,7 +76,7 @@ def load_learner(
         both = Weights(weights.path, f"{weights.identity} adapter={adapter.identity}")
         return _continue_adapter(model, adapter.path), processor, both
     if isinstance(tuning, LoraTuning):
-        return _add_adapter(model, tuning, config.weights), processor, weights
+        return _add_adapter(model, tuning), processor, weights
     for name, weight in model.named_parameters():
         weight.requires_grad_(tuning.vision or ".visual." not in f".{name}")
     return model, processor, weights
@@ -155,7 +155,7 @@ def save_learned(
     return ADAPTER
 
 
-def _add_adapter(model: Any, tuning: LoraTuning, base: str) -> Any:
+def _add_adapter(model: Any, tuning: LoraTuning) -> Any:
     from peft import LoraConfig, get_peft_model
 
     inside = "" if tuning.vision else r"language_model\."
@@ -172,7 +172,6 @@ def _add_adapter(model: Any, tuning: LoraTuning, base: str) -> Any:
         r=tuning.r,
         target_modules=rf".*{inside}.*\.({targets})",
         task_type="CAUSAL_LM",
-        base_model_name_or_path=base,
         **settings,
     )
     with _hush_peft():
