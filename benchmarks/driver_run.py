@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -45,6 +46,58 @@ class _Waits(Progress):
         self.waited.append(time.perf_counter() - self.sent.popleft())
 
 
+class _Workers:
+    """Threads that put into a pool what so many workers would tell."""
+
+    def __init__(self, pool: Pool, waits: _Waits, workers: int) -> None:
+        self.began = self.paced = self.cpu = 0.0
+        """When the first receipt was sent, and the first paced one; CPU seconds of the process by then."""
+        self._pool = pool
+        self._waits = waits
+        self._workers = workers
+        self._ended = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def begin(self, shards: int, rate: float, seconds: float) -> None:
+        """Tell; see `drive_simulated`."""
+        targets = (partial(self._feed, shards, rate, seconds), self._listen)
+        self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        """No heartbeat more."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _feed(self, shards: int, rate: float, seconds: float) -> None:
+        texts = [to_json(_make_receipt(worker)) for worker in range(self._workers)]
+        paced = shards - round(rate * seconds)
+        self.began = time.perf_counter()
+        for index in range(shards):
+            if index == paced:
+                while self._waits.sent:
+                    time.sleep(0.001)
+                self.paced, self.cpu = time.perf_counter(), time.process_time()
+            while index >= paced and time.perf_counter() - self.paced < (index - paced) / rate:
+                time.sleep(0.001)
+            while len(self._waits.sent) > _AHEAD:
+                time.sleep(0.001)
+            self._waits.sent.append(time.perf_counter())
+            receipt = from_json(json.loads(texts[index % self._workers]))  # as the backend has it from Ray
+            self._pool.answers.put(replace(receipt, shard=index))
+        self._pool.answers.put(None)
+
+    def _listen(self) -> None:
+        heard = pickle.dumps([_make_status(worker) for worker in range(self._workers)])
+        while not self._ended.wait(1.0):
+            self._pool.statuses = [
+                replace(status, worker=f"node-{worker}-1", silent=0.1)
+                for worker, status in enumerate(pickle.loads(heard))
+            ]
+
+
 def drive_simulated(folder: str, workers: int, shards: int, rate: float, seconds: float) -> dict[str, Any]:
     """Drive a run of so many shards: most of their receipts come as fast as they are taken, the last ones at
     their pace. Heartbeats of all workers come every second.
@@ -56,44 +109,16 @@ def drive_simulated(folder: str, workers: int, shards: int, rate: float, seconds
         rate: receipts a second, of all workers together, in the second part.
         seconds: of the second part.
 
-    Returns `receipts_per_second` of the first part, and of the second one `cores`, the CPU seconds per
-    second, and `waited`: for how long receipts waited, sorted, in seconds.
+    Returns `receipts_per_second` of the first part, and of the second one `cores`, the CPU seconds per second
+    of what was to come, `behind`: how many seconds longer it took, and `waited`: for how long receipts
+    waited, sorted, in seconds.
     """
     config = load_config(_settings(folder, workers))
     store = open_store(f"{folder}/run", config.storage)
-    todo = [
-        Shard(index, f"plan/plan-{index // 256:04d}.parquet", index % 256, RECORDS) for index in range(shards)
-    ]
+    todo = [Shard(index, f"plan/{index // 256:04d}", index % 256, RECORDS) for index in range(shards)]
     summary = RunSummary(store.uri, "run", planned=shards * RECORDS, shards=shards)
-    pool, waits, marks, ended = Pool(), _Waits(), dict[str, float](), threading.Event()
-
-    def feed() -> None:
-        texts = [to_json(_make_receipt(worker)) for worker in range(workers)]
-        paced = shards - round(rate * seconds)
-        marks["first"] = time.perf_counter()
-        for index in range(shards):
-            if index == paced:
-                while waits.sent:
-                    time.sleep(0.001)
-                marks["paced"], marks["cpu"] = time.perf_counter(), time.process_time()
-            while index >= paced and time.perf_counter() - marks["paced"] < (index - paced) / rate:
-                time.sleep(0.001)
-            while len(waits.sent) > _AHEAD:
-                time.sleep(0.001)
-            waits.sent.append(time.perf_counter())
-            receipt = from_json(json.loads(texts[index % workers]))  # as the backend has it from Ray
-            pool.answers.put(replace(receipt, shard=index))
-        pool.answers.put(None)
-
-    def listen() -> None:
-        heard = pickle.dumps([_make_status(worker) for worker in range(workers)])
-        while not ended.wait(1.0):
-            pool.statuses = [
-                replace(status, worker=f"node-{worker}-1", silent=0.1)
-                for worker, status in enumerate(pickle.loads(heard))
-            ]
-
-    threads = [threading.Thread(target=target, daemon=True) for target in (feed, listen)]
+    pool, waits = Pool(), _Waits()
+    telling = _Workers(pool, waits, workers)
     with (
         open(os.devnull, "w") as nowhere,
         Terminal(Console(file=nowhere, force_terminal=True)) as terminal,
@@ -102,20 +127,18 @@ def drive_simulated(folder: str, workers: int, shards: int, rate: float, seconds
         watch = Watchers(terminal, live, waits)
         watch.executing(summary)
         ledger = Ledger(store, "0", summary)
-        for thread in threads:
-            thread.start()
+        telling.begin(shards, rate, seconds)
         drive(config, pool, todo, ledger, watch, StopRequest())
         ledger.save()
-        took, cpu = time.perf_counter() - marks["paced"], time.process_time() - marks["cpu"]
-    ended.set()
-    for thread in threads:
-        thread.join()
+        took, cpu = time.perf_counter() - telling.paced, time.process_time() - telling.cpu
+    telling.end()
     if ledger.summary.committed != summary.planned or ledger.summary.ok != summary.planned:
         raise RuntimeError(f"receipts are lost: {ledger.summary.committed} of {summary.planned}")
     paced = round(rate * seconds)
     return {
-        "receipts_per_second": (shards - paced) / (marks["paced"] - marks["first"]),
-        "cores": cpu / took,
+        "receipts_per_second": (shards - paced) / (telling.paced - telling.began),
+        "cores": cpu / seconds,  # where others have the CPUs it takes longer, and does no less
+        "behind": took - seconds,
         "waited": sorted(waits.waited[-paced:]),
     }
 

@@ -1,9 +1,9 @@
 """Feeds a model with whatever waits, from many records at once.
 
 Each replica of a model has a thread of its own. A free replica takes the most urgent request and every
-other waiting request of the same bucket, up to the batch limit (`request_queue.py`), and never waits for a
-batch to fill: a slow record can't hold up a fast one. Requests are ordered by `priority` (the worker gives
-the oldest shard's deepest record the smallest).
+other waiting request of the same bucket, up to the batch limit (`request_queue.py` says when another bucket
+goes first), and never waits for a batch to fill: a slow record can't hold up a fast one. Requests are ordered
+by `priority` (the worker gives the oldest shard's deepest record the smallest).
 
 When a call raises, the batch is cut into halves until the request to blame is alone; only that one fails.
 A call that runs out of memory is cut the same way, and what fits is remembered for its bucket

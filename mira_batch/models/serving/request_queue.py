@@ -5,7 +5,6 @@ The micro-batcher feeds a model by it, and `benchmarks/simulate.py` works out a 
 
 from __future__ import annotations
 
-import heapq
 import itertools
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -15,6 +14,9 @@ from mira_batch.models.serving.batch_limits import BatchLimits
 
 T = TypeVar("T")
 
+PASSES = 4
+"""Calls before which the most urgent request may be passed over, so that they are full."""
+
 
 @dataclass(order=True, slots=True)
 class _Entry(Generic[T]):
@@ -22,6 +24,7 @@ class _Entry(Generic[T]):
     order: int
     bucket: Hashable = field(compare=False)
     request: T = field(compare=False)
+    passed: int = field(default=0, compare=False)
 
 
 class RequestQueue(Generic[T]):
@@ -43,27 +46,28 @@ class RequestQueue(Generic[T]):
             bucket: only requests of equal buckets share a call.
             request: whatever is to be handed out by `take`.
         """
-        heapq.heappush(self._entries, _Entry(priority, next(self._order), bucket, request))
+        self._entries.append(_Entry(priority, next(self._order), bucket, request))
 
     def take(self, is_gone: Callable[[T], bool]) -> list[T]:
-        """The most urgent request and those that may share its call, in order of urgency, up to the limit of
-        their bucket; nothing where none waits.
+        """What goes into the next call, in order of urgency; nothing where nothing waits.
+
+        That is the most urgent request with those of its bucket, up to the bucket's limit. Where these are
+        too few and another bucket fills a call, the other goes first; but no request is passed over like that
+        more than `PASSES` times.
 
         Args:
             is_gone: whether nobody waits for the answer any more; such a request is dropped.
         """
-        batch: list[_Entry[T]] = []
-        passed: list[_Entry[T]] = []
-        most = 1
-        while self._entries and len(batch) < most:
-            entry = heapq.heappop(self._entries)
-            if is_gone(entry.request):
-                continue
-            if not batch:
-                most = self._limits.limit(entry.bucket)
-            (batch if not batch or entry.bucket == batch[0].bucket else passed).append(entry)
-        for entry in passed:
-            heapq.heappush(self._entries, entry)
+        self._entries = sorted(entry for entry in self._entries if not is_gone(entry.request))
+        if not self._entries:
+            return []
+        buckets: dict[Hashable, list[_Entry[T]]] = {}
+        for entry in self._entries:
+            buckets.setdefault(entry.bucket, []).append(entry)
+        chosen = self._choose(list(buckets.values()))
+        batch = chosen[: self._limits.limit(chosen[0].bucket)]
+        taken = {entry.order for entry in batch}
+        self._entries = [entry for entry in self._entries if entry.order not in taken]
         return [entry.request for entry in batch]
 
     def clear(self) -> list[T]:
@@ -71,3 +75,16 @@ class RequestQueue(Generic[T]):
         requests = [entry.request for entry in self._entries]
         self._entries.clear()
         return requests
+
+    def _choose(self, buckets: list[list[_Entry[T]]]) -> list[_Entry[T]]:
+        """The bucket that is served, of all in the order of their most urgent requests."""
+        first, *others = buckets
+        if not self._fills(first) and first[0].passed < PASSES:
+            for bucket in others:
+                if self._fills(bucket):
+                    first[0].passed += 1
+                    return bucket
+        return first
+
+    def _fills(self, bucket: list[_Entry[T]]) -> bool:
+        return len(bucket) >= self._limits.limit(bucket[0].bucket)

@@ -175,6 +175,12 @@ def test_the_figures_have_a_row_for_each_ratio_and_name_the_model_that_limits(tm
     assert [row.rpartition(": ")[2] for row in rows] == [*["editor limits"] * 3, "policy limits"]
 
 
+def test_images_of_several_sizes_fill_batches_as_well() -> None:
+    """A bucket that fills a call goes first: 0.86 without, at 16 in flight."""
+    setting = replace(make_cell(4, 0.2, 8, StepCounts(), in_flight=16), shapes=3)
+    assert work_out(setting).steady >= 0.97
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("name", CELLS)
 def test_a_real_run_forms_batches_as_worked_out(name: str, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.receipts import Receipt, RunSummary, Tally, WorkerStatus
 from mira_batch.core.usage import Usage
-from mira_batch.runtime.admission import Admission, Hand, choose_records_in_flight
 from mira_batch.runtime.backends.ray import count_shards_in_hand
 from mira_batch.runtime.ledger import from_json, to_json
 from mira_batch.storage.run.committed import find_committed_shards
@@ -127,47 +125,6 @@ def test_a_model_that_cannot_be_built_is_the_users_error(tmp_path: Path) -> None
         ).policy}), where, "a1")  # fmt: skip
 
 
-def test_records_in_flight_are_bounded_and_the_oldest_shard_goes_first() -> None:
-    async def scenario() -> tuple[int, list[int]]:
-        gate, running, most, order, go = Admission(2), 0, 0, [], asyncio.Event()
-
-        async def record(shard: int) -> None:
-            nonlocal running, most
-            async with gate.enter((shard,)):
-                running += 1
-                most = max(most, running)
-                order.append(shard)
-                await go.wait()
-                running -= 1
-
-        tasks = [asyncio.create_task(record(shard)) for shard in (9, 9, 5, 3, 4, 3)]
-        await asyncio.sleep(0)
-        go.set()
-        await asyncio.gather(*tasks)
-        return most, order
-
-    most, order = asyncio.run(scenario())
-    assert most == 2 and order == [9, 9, 3, 3, 4, 5]
-
-
-def test_a_cancelled_record_gives_its_place_back() -> None:
-    async def scenario() -> list[str]:
-        gate, done = Admission(1), []
-
-        async def record(name: str) -> None:
-            async with gate.enter((0,)):
-                await asyncio.sleep(0.01)
-                done.append(name)
-
-        tasks = [asyncio.create_task(record(name)) for name in "abc"]
-        await asyncio.sleep(0)
-        tasks[1].cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        return done
-
-    assert asyncio.run(scenario()) == ["a", "c"]
-
-
 @given(
     in_flight=st.integers(1, 256),
     sizes=st.lists(st.integers(1, 64), min_size=1, max_size=40),
@@ -179,15 +136,6 @@ def test_count_shards_in_hand_keep_a_worker_full(in_flight: int, sizes: list[int
     least = 4 if workers > 1 else max(8, in_flight // 2)
     assert hand >= least
     assert hand == least or (hand - 1) * max(sizes) < 2 * in_flight <= hand * max(sizes)
-
-
-@pytest.mark.parametrize(
-    ("configured", "together", "expected"), [(None, 0, 16), (None, 12, 24), (None, 200, 64), (3, 200, 3)]
-)
-def test_records_in_flight_follow_from_the_models_unless_they_are_set(
-    configured: int | None, together: int, expected: int
-) -> None:
-    assert choose_records_in_flight(configured, together) == expected
 
 
 def test_a_worker_runs_as_many_records_as_its_models_ask_for(tmp_path: Path) -> None:
@@ -207,37 +155,6 @@ def test_a_worker_runs_as_many_records_as_its_models_ask_for(tmp_path: Path) -> 
         list(pool.map(worker, shards))
     worker.close()
     assert most == 24
-
-
-def test_shards_are_opened_in_order_as_their_records_are_about_to_be_needed() -> None:
-    """Large ones one at a time, small ones side by side; four records are enough."""
-
-    async def scenario() -> list[list[int]]:
-        hand, ends, opened = Hand(4), list[Callable[[], None]](), list[int]()
-        leave = asyncio.Event()
-
-        async def run_shard(shard: int, records: int) -> None:
-            async with hand.enter(shard, records) as end_record:
-                opened.append(shard)
-                ends.extend([end_record] * (records - 1))  # the last is left by the shard itself
-                await leave.wait()
-
-        tasks = [asyncio.create_task(run_shard(*one)) for one in enumerate((6, 4, 1, 1, 1))]
-        await asyncio.sleep(0)
-        tasks[2].cancel()
-        seen = [list(opened)]
-        while ends:
-            ends.pop(0)()
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            seen.append(list(opened))
-        leave.set()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        return [*seen, opened]
-
-    first, *seen = asyncio.run(scenario())
-    assert first == [0] and seen[:5] == [[0], [0], [0, 1], [0, 1], [0, 1]], "opened with three records left"
-    assert seen[5:] == [[0, 1], [0, 1, 3], [0, 1, 3, 4], [0, 1, 3, 4]], "and small ones as each record ends"
 
 
 TALLY = Tally(10, 8, 25, 3, {"editor_failed": 2}, {"policy_stop": 8}, Usage.of(editor=1.5))
@@ -287,58 +204,6 @@ def test_run_json_says_what_ran(tmp_path: Path) -> None:
     assert about["config"]["input"]["manifest"] == config.input.manifest
     assert {"python", "ray", "pyarrow", "pillow"} <= about["versions"].keys()
     assert about["manifest"][0]["path"] == config.input.manifest
-
-
-def test_who_comes_alone_runs_alone_and_nobody_overtakes() -> None:
-    async def scenario() -> list[tuple[str, int]]:
-        gate, running, seen = Admission(3), 0, []
-
-        async def record(name: str, priority: int, alone: bool = False) -> None:
-            nonlocal running
-            async with gate.enter((priority,), alone):
-                running += 1
-                seen.append((name, running))
-                for _ in range(3):
-                    await asyncio.sleep(0)
-                    assert not alone or running == 1
-                running -= 1
-
-        early = [asyncio.create_task(record(f"early-{i}", 0)) for i in range(3)]
-        await asyncio.sleep(0)
-        late = [record("alone", 1, alone=True), *(record(f"late-{i}", 2) for i in range(3))]
-        await asyncio.gather(*early, *late)
-        return seen
-
-    seen = asyncio.run(scenario())
-    assert [name for name, _ in seen] == [
-        *(f"early-{i}" for i in range(3)),
-        "alone",
-        *(f"late-{i}" for i in range(3)),
-    ]
-    assert dict(seen)["alone"] == 1
-
-
-def test_one_that_waits_alone_and_is_cancelled_lets_the_others_in() -> None:
-    async def scenario() -> list[str]:
-        gate, done, go = Admission(2), [], asyncio.Event()
-
-        async def record(name: str, alone: bool = False) -> None:
-            async with gate.enter((0,), alone):
-                done.append(name)
-                await go.wait()
-
-        tasks = [asyncio.create_task(record("first")), asyncio.create_task(record("alone", alone=True))]
-        tasks.append(asyncio.create_task(record("second")))
-        await asyncio.sleep(0)
-        tasks[1].cancel()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        before = list(done)
-        go.set()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        return before
-
-    assert asyncio.run(scenario()) == ["first", "second"]
 
 
 def test_a_heartbeat_that_nobody_answers_does_not_keep_the_process(tmp_path: Path) -> None:

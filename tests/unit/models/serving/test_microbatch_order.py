@@ -13,6 +13,7 @@ import pytest
 from mira_batch.core.errors import RecordError
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.serving.microbatch import MicroBatcher
+from mira_batch.models.serving.request_queue import PASSES
 from tests.support.models.roles import EDITOR
 from tests.unit.models.serving.microbatches import LONG, Model, batcher, batches, outcomes, run
 
@@ -52,6 +53,15 @@ def test_the_most_urgent_goes_first_and_brings_its_bucket_along() -> None:
     ranks = [(5,), (4,), (3,), (2, 9), (1,), (2, 1)]
     found = batches(requests, ranks, bucket=lambda size: size // 10, max_batch=2)
     assert found == [[13, 12], [3, 2], [1], [11]]
+
+
+def test_a_bucket_that_fills_a_call_goes_before_a_more_urgent_one_that_does_not() -> None:
+    assert batches([11, 1, 2, 12, 3], bucket=lambda size: size // 10, max_batch=3) == [[1, 2, 3], [11, 12]]
+
+
+def test_nobody_is_passed_over_more_than_so_often() -> None:
+    found = batches([12, *range(12)], bucket=lambda number: number > 11, max_batch=2)
+    assert found == [[0, 1], [2, 3], [4, 5], [6, 7], [12], [8, 9], [10, 11]] and PASSES == 4
 
 
 def test_equals_go_in_the_order_they_came() -> None:
