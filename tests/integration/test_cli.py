@@ -181,7 +181,7 @@ def test_wrong_credentials_are_one_clear_message(tmp_path: Path, s3: S3Server) -
     ("backend", "stop"),
     [
         pytest.param("ray", signal.SIGTERM, marks=pytest.mark.soak),
-        ("inline", signal.SIGINT),
+        pytest.param("inline", signal.SIGINT, marks=pytest.mark.soak),  # as in `test_stop`
         pytest.param("inline", signal.SIGTERM, marks=pytest.mark.soak),
     ],
 )

@@ -21,15 +21,18 @@ from subprocess import CompletedProcess
 
 _LIBRARIES = [
     "pandas",
-    "mira_batch.cli.commands",
-    "mira_batch.cli.runs",
+    "jinja2",
+    "typer",
+    "rich.live",
+    "rich.progress",
+    "rich.table",
     "mira_batch.edit.preflight",
     "mira_batch.edit.record",
     "mira_batch.launch",
     "mira_batch.models.embedded",
-    "mira_batch.report.write",
     "tests.support.runs.program",
 ]
+"""Nothing of `cli` and `report`: they open standard error anew when they are imported."""
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(_LIBRARIES)
 _ONE_AT_A_TIME = threading.Lock()
