@@ -18,7 +18,9 @@ help:  ## What there is
 run: .venv/.installed  ## Edit the sample catalogue with the embedded models, on a local Ray
 	@$(BIN)/mira-batch run --config configs/quickstart.yaml
 
+# Where PYTHONDONTWRITEBYTECODE is set, each of the tests' processes would compile the package again.
 test: .venv/.installed-dev check  ## Lint, types, layers, then every test
+	$(BIN)/python -m compileall -q mira_batch jobs tests/support
 	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 check: .venv/.installed-dev  ## Format, lint, types, import contract

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.blocks import blocks, commands
-from tests.docs.guides import read_figure, read_words, shell, write_files
+from tests.docs.guides import Terminal, read_figure, read_words, write_files
 from tests.support import ROOT
 from tests.support.runs.catalogue import make_catalogue
 
@@ -31,16 +31,16 @@ def make_rows(folder: Path, records: int) -> None:
     manifest.write_text("".join(rows))
 
 
-def estimate(folder: Path, command: str) -> dict[str, float | None]:
+def estimate(terminal: Terminal, folder: Path, command: str) -> dict[str, float | None]:
     """What a plan expects, of a million records."""
-    found = json.loads(shell(f"{command} --json", folder))
+    found = json.loads(terminal(f"{command} --json", folder))
     assert found["planned"] == ROWS
     spans = {name: span for name, span in found["estimate"].items() if name not in ("runs", "workers")}
     assert all(span is None or span["low"] == span["high"] for span in spans.values())
     return {name: span and span["low"] * MILLION / ROWS for name, span in spans.items()}
 
 
-def test_the_plans_of_the_guide(tmp_path: Path, text: str) -> None:
+def test_the_plans_of_the_guide(tmp_path: Path, text: str, terminal: Terminal) -> None:
     make_rows(tmp_path, ROWS)
     write_files(GUIDE, tmp_path, backend="ray")  # which plans of few rows don't start
     assumed, served = (line for line in commands(GUIDE) if line.startswith("mira-batch plan"))
@@ -48,7 +48,7 @@ def test_the_plans_of_the_guide(tmp_path: Path, text: str) -> None:
         r"^\| .+ \| ([\d.]+) \| (\d) \| ([\d,.]+) \| \$([\d,.]+) \| ([\d,.]+) \|$", *whole_lines()
     )
     assert len(table) == 5
-    base = estimate(tmp_path, assumed)
+    base = estimate(terminal, tmp_path, assumed)
     assert base["edits"] == pytest.approx(2_400_000)
     for seconds, gpus, *shown in table:
         # What this plan says of the assumption follows from the first one's figures, as the guide has it.
@@ -58,9 +58,9 @@ def test_the_plans_of_the_guide(tmp_path: Path, text: str) -> None:
         figures = (hours * factor, dollars * factor * int(gpus), hours * factor / 8)
         assert [f"{figure:,.2f}" for figure in figures] == shown, seconds
     again = assumed.replace("edit_seconds=5", "edit_seconds=4.21 --set workers.gpus=2")
-    found = estimate(tmp_path, again)
+    found = estimate(terminal, tmp_path, again)
     assert [f"{found[name]:,.2f}" for name in ("worker_hours", "dollars", "hours")] == list(table[3][2:])
-    endpoint = estimate(tmp_path, served)
+    endpoint = estimate(terminal, tmp_path, served)
     assert f"${endpoint['dollars']:,.2f}" in text and endpoint["hours"] is None
     assert "take 100 hours for 2,400,000 edits" in text and 2_400_000 / (8 * 50) / 60 == 100
     assert "80 s of one GPU, $0.06 at $2.50" in text and f"{16 * 5 * 2.5 / 3600:.2f}" == "0.06"
@@ -70,12 +70,12 @@ def whole_lines() -> tuple[str, int]:
     return (ROOT / GUIDE).read_text(), re.MULTILINE
 
 
-def test_the_figures_are_read_off_a_trial(tmp_path: Path) -> None:
+def test_the_figures_are_read_off_a_trial(tmp_path: Path, terminal: Terminal) -> None:
     make_rows(tmp_path, 12)
     write_files(GUIDE, tmp_path)
     lines = [line for line in commands(GUIDE) if not line.startswith("mira-batch plan")]
     assert len(lines) == 3
-    full = run_trial(tmp_path, lines)
+    full = run_trial(terminal, tmp_path, lines)
     found = json.loads((tmp_path / "status.json").read_text())
     spent, edits = found["spent"], found["steps"]
     assert full["edits of a record"] == pytest.approx(edits / 12, abs=0.01)
@@ -83,9 +83,8 @@ def test_the_figures_are_read_off_a_trial(tmp_path: Path) -> None:
     assert full["editor busy"] == pytest.approx(spent["editor"] / spent["worker"], abs=0.01)
     by_call = full["editor busy"] * full["edit_seconds"] * full["images in a call"]
     assert 0.09 < by_call < 1, "the seconds of a call are those of the config, on a machine that may be busy"
-    one = run_trial(
-        tmp_path, [f"{lines[0]} {ALONE}", lines[1].replace(" --json", f" {ALONE} --json"), lines[2]]
-    )
+    alone = [f"{lines[0]} {ALONE}", lines[1].replace(" --json", f" {ALONE} --json"), lines[2]]
+    one = run_trial(terminal, tmp_path, alone)
     assert one["images in a call"] == 1 < full["images in a call"] <= 4
     assert one["edit_seconds"] > full["edit_seconds"]
 
@@ -93,9 +92,9 @@ def test_the_figures_are_read_off_a_trial(tmp_path: Path) -> None:
 ALONE = "--set workers.records_in_flight=1 --set output.uri=alone"
 
 
-def run_trial(folder: Path, lines: list[str]) -> dict[str, float]:
+def run_trial(terminal: Terminal, folder: Path, lines: list[str]) -> dict[str, float]:
     """What figures.py prints."""
-    *_, printed = [shell(line, folder) for line in lines]
+    *_, printed = [terminal(line, folder) for line in lines]
     return {name.strip(): float(value) for name, value in re.findall(r"^(.+?) +([\d.]+)$", printed, re.M)}
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +20,7 @@ from mira_batch.config.models.local import QwenVLConfig
 from mira_batch.config.reference import reference
 from mira_batch.models.embedded.grammar.parse import InstructionUnclear, parse
 from tests.docs.blocks import ROOT, blocks, commands
+from tests.docs.guides import Terminal, shell, write_files
 from tests.support.runs.catalogue import make_catalogue
 
 DOCUMENTS = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
@@ -37,37 +35,21 @@ def workplace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write_files(document: str, folder: Path) -> None:
-    for block in blocks(document):
-        if block.file_name:
-            (folder / block.file_name).write_text(block.text)
-
-
-def shell(command: str, folder: Path) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-ec", command],
-        cwd=folder,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 @pytest.mark.ray
-def test_readme_commands_and_library_example(workplace: Path) -> None:
-    write_files("README.md", workplace)
+def test_readme_commands_and_library_example(workplace: Path, terminal: Terminal) -> None:
+    """The run on Ray is the program itself; what needs no Ray beside it is run in this process."""
+    write_files("README.md", workplace, backend="ray")
     lines = commands("README.md")
     assert [line for line in lines if line.startswith("make ")] == ["make run", "make test"]
+    (run_it,) = (line for line in lines if re.fullmatch(r"mira-batch run +--config catalogue.yaml", line))
     for line in lines:
         if line.startswith("make "):
             shell(f"{line} --dry-run", ROOT)
+        elif line == run_it:
+            shell(line, workplace)
         else:
-            shell(f"{line} --set backend=inline" if line.endswith("--first 8") else line, workplace)
+            inline = " --set backend=inline" if line.split()[1] in ("run", "inspect") else ""
+            terminal(f"{line}{inline}", workplace)
     (example,) = [b.text for b in blocks("README.md") if b.language == "python"]
     (workplace / "example.py").write_text(example)
     printed = shell("python example.py", workplace)
@@ -119,13 +101,12 @@ def test_the_flywheel_shows_valid_settings() -> None:
     assert policy.adapter.promoted == wheel.place and policy.adapter.is_open
 
 
-def test_the_tiny_models_example(workplace: Path) -> None:
+def test_the_tiny_models_example(workplace: Path, terminal: Terminal) -> None:
     write_files("docs/models.md", workplace)
     *_, validate, run_it = lines = commands("docs/models.md")
     assert len(lines) == 3
-    shell(lines[0], workplace)
-    shell(validate, workplace)
-    shell(f"{run_it} --set backend=inline", workplace)
+    for line in (lines[0], validate, run_it):
+        terminal(line, workplace)
     (results,) = (workplace / "tiny-edited").glob("*/results")
     assert len(read_outputs(str(results.parent), ["record_id"])) == 12
 
@@ -136,8 +117,8 @@ def find_run(output: Path) -> Path:
     return about.parent
 
 
-@pytest.mark.ray
 def test_custom_models_example(workplace: Path) -> None:
+    """In one process; workers of Ray call a factory of one's own in `test_faults_models`."""
     write_files("docs/custom-models.md", workplace)
     for line in commands("docs/custom-models.md"):
         shell(line, workplace)
@@ -148,10 +129,10 @@ def test_custom_models_example(workplace: Path) -> None:
     assert ok[0]["models"]["policy"] == "noir-policy/1 limit=40"
 
 
-def test_simulated_models_example(workplace: Path) -> None:
+def test_simulated_models_example(workplace: Path, terminal: Terminal) -> None:
     write_files("docs/simulated-models.md", workplace)
     for line in commands("docs/simulated-models.md"):
-        shell(f"{line} --set backend=inline", workplace)
+        terminal(line, workplace)
     run = find_run(workplace / "rehearsal")
     rows = {row["record_id"]: row for row in read_outputs(str(run)).to_pylist()}
     assert rows["sku-3"]["error_kind"] == "editor_failed"
@@ -159,14 +140,13 @@ def test_simulated_models_example(workplace: Path) -> None:
     assert rows["sku-0"]["status"] == "ok"
 
 
-@pytest.mark.ray
-@pytest.mark.parametrize("backend", ["inline", "ray"])
+@pytest.mark.parametrize(
+    "backend", [pytest.param("inline", marks=pytest.mark.soak), pytest.param("ray", marks=pytest.mark.ray)]
+)
 def test_a_job_in_sixty_lines(workplace: Path, backend: str) -> None:
-    write_files("docs/jobs.md", workplace)
+    write_files("docs/jobs.md", workplace, backend)
     code = (workplace / "palette.py").read_text()
     assert sum(1 for line in code.splitlines() if line.strip() and "import" not in line) <= 60
-    with open(workplace / "palette.yaml", "a") as config:
-        config.write(f"backend: {backend}\n")
     for line in commands("docs/jobs.md"):
         shell(line, workplace)
     run = find_run(workplace / "palettes")

@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
 
 from mira_batch import read_catalogue
 from tests.docs.blocks import blocks, commands
+from tests.docs.guides import Terminal
 from tests.support.runs.catalogue import make_catalogue
 
 GUIDE = "docs/nights.md"
 
 
-def test_the_guide_to_nights(tmp_path: Path) -> None:
+def test_the_guide_to_nights(tmp_path: Path, terminal: Terminal) -> None:
     manifest = make_catalogue(tmp_path / "catalogue", 12)
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     manifest.write_text("".join(json.dumps(r | {"record_id": f"sku-{i}"}) + "\n" for i, r in enumerate(rows)))
     (config,) = (block for block in blocks(GUIDE) if block.file_name)
     (tmp_path / "night.yaml").write_text(f"{config.text}backend: inline\n")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for line in commands(GUIDE):
-        done = subprocess.run(
-            ["bash", "-ec", line],
-            cwd=tmp_path,
-            env=os.environ | {"PATH": path},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        terminal(line, tmp_path)
     check_the_view(tmp_path)
 
 

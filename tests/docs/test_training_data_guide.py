@@ -6,20 +6,20 @@ import json
 from pathlib import Path
 
 from tests.docs.blocks import commands
-from tests.docs.guides import shell, write_files
+from tests.docs.guides import Terminal, write_files
 from tests.support.runs.catalogue import make_catalogue
 
 GUIDE = "docs/training-data.md"
 
 
-def test_the_guide_to_training_data(tmp_path: Path) -> None:
+def test_the_guide_to_training_data(tmp_path: Path, terminal: Terminal) -> None:
     make_catalogue(tmp_path / "catalogue", 12)
     write_files(GUIDE, tmp_path)
     config = tmp_path / "construct.yaml"  # which runs no workers
     config.write_text(config.read_text().replace("backend: inline\n", ""))
     lines = commands(GUIDE)
     said = [
-        shell(f"{line} --set backend=inline" if n == 1 else line, tmp_path) for n, line in enumerate(lines)
+        terminal(f"{line} --set backend=inline" if n == 1 else line, tmp_path) for n, line in enumerate(lines)
     ]
     assert (
         "select: chosen 12, trajectories 12" in said[2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from tests.support import ROOT
 from tests.support.models.deadly import deadly
 from tests.support.models.spoken import spoken
 from tests.support.runs.catalogue import make_catalogue, settings
-from tests.support.runs.disturbed import CLI
 from tests.support.runs.edits import verify_edits
+from tests.support.runs.program import call
 
 RECORDS, STEPS = 3, 3
 MODELS: dict[str, Any] = {
@@ -169,8 +168,7 @@ def test_a_branch_that_was_killed_goes_on_after_its_own_steps(
 ) -> None:
     given = branch(1, editor=deadly({"rec-00001/2": "kill"}, once=tmp_path))
     (tmp_path / "c.json").write_text(json.dumps(given))
-    call = [*CLI, "run", "--config", str(tmp_path / "c.json"), "--json"]
-    done = [subprocess.run(call, cwd=ROOT, timeout=120, capture_output=True) for _ in range(2)]
+    done = [call("run", "--config", tmp_path / "c.json", "--json", folder=ROOT) for _ in range(2)]
     assert [each.returncode for each in done] == [-signal.SIGKILL, 0]
     killed = {row["record_id"]: row for row in rows_of(json.loads(done[1].stdout)["run"])}
     given["output"]["uri"] = str(tmp_path / "whole")  # by now nothing kills

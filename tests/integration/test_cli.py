@@ -15,12 +15,18 @@ import yaml
 
 from mira_batch import read_outputs
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.program import call
 from tests.support.servers.s3 import S3Server, free_port
 
 CLI = [sys.executable, "-m", "mira_batch.cli"]
 
 
 def cli(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return call(*arguments, environment=os.environ | environment)
+
+
+def start_anew(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The same, by a program that is started as a user starts it."""
     return subprocess.run(
         [*CLI, *map(str, arguments)],
         capture_output=True,
@@ -51,7 +57,7 @@ def test_a_run_from_validate_to_verify(tmp_path: Path) -> None:
     none = cli("verify", "--config", config)
     assert none.returncode == 2 and "no such directory" in none.stderr, "a plan begins no run"
 
-    ran = cli("run", "--config", config)
+    ran = start_anew("run", "--config", config)
     assert ran.returncode == 0, ran.stderr
     assert "60 of 60 committed" in ran.stdout and "instruction_unclear 1" in ran.stdout
     assert "60 records planned" in ran.stderr
@@ -76,7 +82,7 @@ def test_a_profile_shows_where_the_time_of_each_worker_went(tmp_path: Path) -> N
     manifest = make_catalogue(tmp_path / "catalogue", 40)
     pool = {"min": 2, "records_in_flight": 4, "shard_size": 4}
     config = write_config(tmp_path, manifest, **models, backend="ray", workers=pool)
-    ran = cli("run", "--config", config, "--profile", "--set", "prices.gpu_hour=2")
+    ran = start_anew("run", "--config", config, "--profile", "--set", "prices.gpu_hour=2")
     assert ran.returncode == 0, ran.stderr
     assert "this call" in ran.stdout and "1,000 records" in ran.stdout and "profile.json" in ran.stdout
     summary = json.loads(cli("status", "--config", config, "--json").stdout)
@@ -141,7 +147,7 @@ def test_the_same_run_id_with_other_settings_is_refused(tmp_path: Path) -> None:
 def test_a_cluster_that_is_not_there_is_one_clear_message(tmp_path: Path) -> None:
     config = write_config(tmp_path, make_catalogue(tmp_path / "catalogue", 4), backend="ray")
     address = f"127.0.0.1:{free_port()}"
-    done = cli("run", "--config", config, RAY_ADDRESS=address)
+    done = start_anew("run", "--config", config, RAY_ADDRESS=address)
     assert done.returncode == 2 and f"RAY_ADDRESS={address}: nothing answers there" in done.stderr, (
         done.stderr
     )
@@ -175,7 +181,7 @@ def test_wrong_credentials_are_one_clear_message(tmp_path: Path, s3: S3Server) -
     ("backend", "stop"),
     [
         pytest.param("ray", signal.SIGTERM, marks=pytest.mark.soak),
-        ("inline", signal.SIGINT),
+        pytest.param("inline", signal.SIGINT, marks=pytest.mark.soak),  # as in `test_stop`
         pytest.param("inline", signal.SIGTERM, marks=pytest.mark.soak),
     ],
 )
@@ -201,7 +207,7 @@ def test_interrupted_and_run_again_it_completes(tmp_path: Path, backend: str, st
     assert 0 < before["committed"] < 40
     done = {path.stem.removeprefix("part-") for path in tmp_path.glob("out/*/results/*.parquet")}
     logged = sum(path.parts[-3] not in done for path in tmp_path.glob("out/*/state/*/*/*.step"))
-    after = json.loads(cli("run", "--config", config, "--json").stdout)
+    after = json.loads(start_anew("run", "--config", config, "--json").stdout)
     assert after["complete"] and after["already"] == before["committed"]
     assert after["resumed_steps"] == logged > 0, "each logged step is used, none is made again"
     assert not list(tmp_path.glob("out/*/state/*/*/*.step")), "the state of committed shards is deleted"

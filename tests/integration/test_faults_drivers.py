@@ -92,7 +92,7 @@ def starts() -> Iterator[Start]:
         process.communicate()
 
 
-@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
+@pytest.fixture
 def job(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     log, hold = tmp_path / "edits.log", tmp_path / "hold"
     more: dict[str, Any] = {}
@@ -115,6 +115,11 @@ def job(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 local = pytest.mark.parametrize("job", ["local"], indirect=True)
+S3 = pytest.mark.s3, pytest.mark.soak
+local_or_soak = pytest.mark.parametrize("job", ["local", pytest.param("s3", marks=S3)], indirect=True)
+s3_or_soak = pytest.mark.parametrize(
+    "job", [pytest.param("local", marks=pytest.mark.soak), pytest.param("s3", marks=S3[:1])], indirect=True
+)
 
 
 def said(process: subprocess.Popen[str]) -> str:
@@ -140,6 +145,7 @@ def test_the_second_driver_is_told_who_runs_and_leaves(job: Job, starts: Start) 
     job.check()
 
 
+@local_or_soak
 def test_a_run_that_is_taken_over_ends_in_order_and_the_other_completes_it(job: Job, starts: Start) -> None:
     job.keep(HELD)
     first = starts(job)
@@ -159,6 +165,7 @@ def test_a_run_that_is_taken_over_ends_in_order_and_the_other_completes_it(job: 
     job.check()
 
 
+@s3_or_soak
 def test_a_killed_driver_is_followed_at_once(job: Job, starts: Start) -> None:
     job.keep(HELD)
     first = starts(job)

@@ -15,10 +15,25 @@ pytestmark = [pytest.mark.faults, pytest.mark.s3]
 IN_FLIGHT = 8
 
 
-@pytest.mark.parametrize("fault", ["full", "quota", "unavailable", "reset"])
-@pytest.mark.parametrize("shard_size", [1, 8])
+SOAK = pytest.mark.soak
+
+
+# Each fault and each size once; the other half of their pairs is for `make soak`.
+@pytest.mark.parametrize(
+    ("shard_size", "fault"),
+    [
+        (1, "unavailable"),
+        (8, "full"),
+        (8, "quota"),
+        (8, "reset"),
+        pytest.param(1, "full", marks=SOAK),
+        pytest.param(1, "quota", marks=SOAK),
+        pytest.param(1, "reset", marks=SOAK),
+        pytest.param(8, "unavailable", marks=SOAK),
+    ],
+)
 def test_at_most_one_step_of_each_record_in_flight_is_lost(
-    place: Place, undisturbed: Outcome, fault: Any, shard_size: int
+    place: Place, undisturbed: Outcome, shard_size: int, fault: Any
 ) -> None:
     config = place.config(
         editor=place.counting(),

@@ -21,11 +21,10 @@ from mira_batch.launch import run as run_any
 from mira_batch.runtime import run as runner
 from mira_batch.storage.schema import IMAGE
 from tests.support import ROOT
+from tests.support.runs import program
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.servers.fault_proxy import fault_proxy
 from tests.support.servers.s3 import S3Server
-
-CLI = [sys.executable, "-m", "mira_batch.cli"]
 
 
 def inspection(manifest: Path | str, output: Path, **more: Any) -> dict[str, Any]:
@@ -123,7 +122,7 @@ def test_it_shares_an_output_with_edits_and_neither_takes_the_other_for_its_own(
 
 def test_on_the_command_line(tmp_path: Path) -> None:
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*CLI, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        return program.call(*arguments, folder=tmp_path)
 
     sample = str(ROOT / "configs" / "sample" / "manifest.jsonl")
     done = call("inspect", sample, "--set", "backend=inline", "--json")
@@ -160,9 +159,9 @@ def test_on_the_command_line(tmp_path: Path) -> None:
 
 def test_what_goes_wrong_is_one_line(tmp_path: Path) -> None:
     def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [*CLI, "inspect", *arguments, "--set", "backend=inline", "-o", str(tmp_path / "facts")]
+        words = ["inspect", *arguments, "--set", "backend=inline", "-o", str(tmp_path / "facts")]
         env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | environment
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=env)
+        return program.call(*words, folder=tmp_path, environment=env)
 
     manifest = str(make_catalogue(tmp_path / "catalogue", 12))
     ended = call(manifest, "--set", "limits.deadline=0s")

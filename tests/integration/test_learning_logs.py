@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ from tests.support.models.deadly import deadly
 from tests.support.models.spoken import silent, spoken
 from tests.support.models.tiny import trained_policy
 from tests.support.runs.catalogue import make_catalogue, settings
-from tests.support.runs.disturbed import CLI
 from tests.support.runs.edits import verify_edits
+from tests.support.runs.program import call
 
 RECORDS = 2
 JUDGE = {"model": {"type": "simulated", "low": 0.2, "high": 0.9}, "attempts": 3, "candidates": 3}
@@ -119,8 +118,7 @@ def test_a_run_that_was_killed_has_the_tokens_and_images_of_before(tmp_path: Pat
         tmp_path, LOGGED, editor=deadly({"rec-00000/1": "kill"}, once=tmp_path), run_id="killed"
     )
     (tmp_path / "c.json").write_text(json.dumps(given))
-    call = [*CLI, "run", "--config", str(tmp_path / "c.json")]
-    codes = [subprocess.run(call, cwd=ROOT, timeout=120, capture_output=True).returncode for _ in range(2)]
+    codes = [call("run", "--config", tmp_path / "c.json", folder=ROOT).returncode for _ in range(2)]
     assert codes == [-signal.SIGKILL, 0]
     killed = rows_of(str(tmp_path / "out" / "killed"))
     given["output"]["uri"] = str(tmp_path / "whole")  # by now nothing kills
