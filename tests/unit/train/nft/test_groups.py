@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mira_batch.config.editor_nft import GroupFilterConfig
@@ -39,6 +39,7 @@ def test_each_limit_can_be_switched_off(limits: dict[str, None], fates: dict[str
     assert found.samples == fates and sum(found.used) == fates["used"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.none() | st.floats(0, 1), st.integers(0, 4)), max_size=30),
     st.none() | st.floats(0, 1),
@@ -66,6 +67,7 @@ def test_all_records_have_their_turn_before_any_has_another() -> None:
     assert drawn[:12] != drawn[12:]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12), st.integers(0, 40), st.integers(1, 12), st.sets(st.integers(0, 11)))
 def test_solved_records_are_passed_over(count: int, begin: int, most: int, solved: set[int]) -> None:
     solved = {place for place in solved if place < count}
