@@ -33,7 +33,13 @@ AWAY = 8
 
 
 def draw_backoff(first: float, nth: int, doublings: int = DOUBLINGS) -> float:
-    """Seconds to wait after the nth fault in a row, n from 1: `first` doubled each time, half of it drawn."""
+    """Seconds to wait after a fault: `first` doubled for each one before it, half of it drawn.
+
+    Args:
+        first: seconds after the first.
+        nth: which fault in a row it is, from 1.
+        doublings: how often it is doubled at most.
+    """
     return first * 2.0 ** min(nth - 1, doublings) * random.uniform(0.5, 1.0)
 
 
