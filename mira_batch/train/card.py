@@ -11,6 +11,7 @@ from mira_batch.config.train import SftConfig
 from mira_batch.core.prompt import prompt_version
 from mira_batch.core.types import Weights
 from mira_batch.core.version import __version__, name_versions
+from mira_batch.train.guards import Best
 from mira_batch.train.samples import SampleSet
 
 _LIBRARIES = ("torch", "transformers", "trl", "peft")
@@ -122,15 +123,37 @@ def list_figures(metrics: Sequence[Mapping[str, Any]], titles: Mapping[str, str]
     """Rows of a card's table: the first and the last value of each figure.
 
     Args:
-        metrics: lines of metrics.jsonl.
+        metrics: lines of metrics.jsonl. A figure that one has not, or none of, is another's.
         titles: of the figures, by name.
     """
-    values = {name: [line[name] for line in metrics if name in line] for name in titles}
+    values = {name: [line[name] for line in metrics if line.get(name) is not None] for name in titles}
     return [
         f"| {title} | {values[name][0]:.4f} | {values[name][-1]:.4f} |"
         for name, title in titles.items()
         if values[name]
     ]
+
+
+def describe_choice(
+    best: Best, ended: str, iterations: Sequence[Mapping[str, Any]], validations: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Which adapter a training by iterations gives, as data.
+
+    Args:
+        best: the adapter.
+        ended: why the training ended, in words.
+        iterations: figures of each.
+        validations: figures of each.
+    """
+    by_iteration = {each["iteration"]: each for each in validations}
+    return {
+        "iteration": best.iteration,
+        "why": best.why,
+        "ended": ended,
+        "iterations": len(iterations),
+        "validation": by_iteration.get(best.iteration),
+        "validation_at_start": by_iteration.get(0),
+    }
 
 
 def list_settings(learning: Mapping[str, Any], versions: Mapping[str, str]) -> list[str]:

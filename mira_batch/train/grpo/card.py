@@ -10,7 +10,7 @@ import yaml
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.core.prompt import prompt_version
 from mira_batch.core.version import __version__
-from mira_batch.train.card import list_settings, name_libraries
+from mira_batch.train.card import describe_choice, list_figures, list_settings, name_libraries
 from mira_batch.train.guards import Best
 
 _SHOWN = {
@@ -46,17 +46,12 @@ def write_card(
     """
     result = {
         "learned": "adapter",
-        "iteration": best.iteration,
-        "why": best.why,
-        "ended": ended,
-        "iterations": len(iterations),
+        **describe_choice(best, ended, iterations, validations),
         "base": config.model.weights,
         "began_with": config.model.adapter,
         "prompt": prompt_version(config.prompt.form),
         "data": config.edit.input.manifest,
         "data_digest": digest,
-        "validation": next((each for each in validations if each["iteration"] == best.iteration), None),
-        "validation_at_start": next((each for each in validations if each["iteration"] == 0), None),
         "versions": {"mira_batch": __version__, **name_libraries()},
     }
     head = {
@@ -99,7 +94,7 @@ def _write_page(
         "",
         "| figure | of the first | of the last |",
         "|---|---|---|",
-        *_show_figures(iterations),
+        *list_figures(iterations, _SHOWN),
         "",
         f"Records: `{config.edit.input.manifest}`, snapshot `{result['data_digest']}`. All figures are in "
         "`metrics.jsonl`.",
@@ -125,12 +120,3 @@ def _show_validations(validations: Sequence[Mapping[str, Any]]) -> list[str]:
         *rows,
         "",
     ]
-
-
-def _show_figures(iterations: Sequence[Mapping[str, Any]]) -> list[str]:
-    found = []
-    for name, title in _SHOWN.items():
-        values = [each[name] for each in iterations if each.get(name) is not None]
-        if values:
-            found.append(f"| {title} | {values[0]:.4f} | {values[-1]:.4f} |")
-    return found

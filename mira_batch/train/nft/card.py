@@ -9,7 +9,7 @@ import yaml
 
 from mira_batch.config.editor_nft import EditorNftConfig
 from mira_batch.core.version import __version__
-from mira_batch.train.card import list_settings, name_libraries
+from mira_batch.train.card import describe_choice, list_figures, list_settings, name_libraries
 from mira_batch.train.editor.card import LIBRARIES
 from mira_batch.train.guards import Best
 from mira_batch.train.nft.record import LORA
@@ -53,16 +53,11 @@ def write_card(
     """
     result = {
         "learned": LORA,
-        "iteration": best.iteration,
-        "why": best.why,
-        "ended": ended,
-        "iterations": len(iterations),
+        **describe_choice(best, ended, iterations, validations),
         "base": config.editor.weights,
         "pipeline": config.editor.pipeline,
         "data": config.edit.input.manifest,
         "data_digest": digest,
-        "validation": next((each for each in validations if each["iteration"] == best.iteration), None),
-        "validation_at_start": next((each for each in validations if each["iteration"] == 0), None),
         "versions": {"mira_batch": __version__, **name_libraries(LIBRARIES)},
     }
     head = {
@@ -105,7 +100,7 @@ def _write_page(
         "",
         "| figure | of the first | of the last |",
         "|---|---|---|",
-        *_show_figures(iterations),
+        *list_figures(iterations, _SHOWN),
         "",
         "Sight is the mean change of the predicted velocity, over its norm, when the source image is "
         "blanked; at 0 the editor would be blind.",
@@ -137,12 +132,3 @@ def _show_validations(validations: Sequence[Mapping[str, Any]]) -> list[str]:
         *rows,
         "",
     ]
-
-
-def _show_figures(iterations: Sequence[Mapping[str, Any]]) -> list[str]:
-    found = []
-    for name, title in _SHOWN.items():
-        values = [each[name] for each in iterations if each.get(name) is not None]
-        if values:
-            found.append(f"| {title} | {values[0]:.4f} | {values[-1]:.4f} |")
-    return found
