@@ -44,7 +44,7 @@ def call(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
     merge: bool = False,
-    seconds: float = 120,
+    seconds: float = 300,
 ) -> CompletedProcess[str]:
     """A command, to its end, without Ray.
 
