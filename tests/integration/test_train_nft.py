@@ -103,8 +103,8 @@ def test_what_a_training_leaves(learned: Path) -> None:
         for group in {row["group"] for row in rewards}:
             rows = sorted((r for r in rewards if r["group"] == group), key=lambda row: row["reward"])
             assert len({row["reward"] for row in rows}) == SAMPLES  # each has a seed of its own
-            assert rows[0]["optimality"] < 0.5 < rows[-1]["optimality"]
-            assert sum(row["optimality"] for row in rows) == pytest.approx(SAMPLES / 2)
+            values = [row["optimality"] for row in rows]
+            assert 0 <= values[0] < 0.5 < values[-1] <= 1 and values == sorted(values)
         assert not list(files.glob("encoded/**/*.safetensors"))
     # After the first iteration the policy that samples is the one that learns; then it keeps a little.
     assert lines[0]["retention"] == 0 and lines[1]["retention"] == 0.001
@@ -146,7 +146,14 @@ def test_the_editor_of_the_edit_job_gives_the_evaluation_images_of_the_training(
     for row in rows:
         path = learned.parent / "val" / f"{row['record_id'][1:]}.png"
         image = frame_of(Image.open(path).convert("RGB"))
-        asked = EditRequest(row["record_id"], 0, row["instruction"], image, image, row["seed"])
+        asked = EditRequest(
+            record_id=row["record_id"],
+            step=0,
+            instruction=row["instruction"],
+            image=image,
+            original=image,
+            seed=row["seed"],
+        )
         (found,) = editor.apply([asked])
         assert isinstance(found, Image.Image)
         assert frame_of(found).digest == row["after"]
