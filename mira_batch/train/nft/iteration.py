@@ -160,6 +160,6 @@ def _tell(course: Course[EditorNftConfig], number: int, figures: dict[str, Any])
         f"{sum(figures['left_out'].values()):,} samples left out"
     )
     if figures.get("sentinel_judged") == 0:
-        course.note(f"iteration {number + 1}: the sentinel has judged nothing, so it does not watch the reward")
+        course.note(f"iteration {number + 1}: the sentinel has judged nothing, so it watches nothing")
     if not figures["used"]:
         course.note(f"iteration {number + 1}: no group teaches anything, so nothing is learned from it")

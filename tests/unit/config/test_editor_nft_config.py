@@ -85,7 +85,7 @@ def test_what_does_not(override: str) -> None:
 
 
 def test_the_call_of_a_judge_may_be_set_anew() -> None:
-    judge = "rewards.judge={type: score_logit, backend: {type: qwen_vl, weights: /models/judge, max_batch: %d}}"
+    judge = "rewards.judge={type: score_logit, backend: {type: qwen_vl, weights: /models/j, max_batch: %d}}"
     assert load(judge % 8).learning() == load(judge % 4).learning() != load().learning()
 
 
