@@ -55,9 +55,9 @@ class NftRewardsConfig(JudgedConfig):
 class GroupFilterConfig(Strict):
     """Which groups teach nothing. Each limit is switched off by null."""
 
-    least_spread: float | None = Field(default=0.05, ge=0, le=1)
+    least_spread: float | None = Field(default=0.05, ge=0, lt=0.5)
     """A group whose rewards have a smaller standard deviation is dropped: its differences are the judge's
-    noise."""
+    noise. Rewards in [0, 1] have one of 0.5 at most."""
     solved_above: float | None = Field(default=0.9, ge=0, lt=1)
     """A group whose mean reward is above this is dropped, and its records are drawn no more."""
 
@@ -70,7 +70,7 @@ class NftLossConfig(Strict):
     clip: float = Field(default=5.0, gt=0, le=100)
     """Where advantages are cut off, in standard deviations of all rewards. Smaller makes more of small
     differences."""
-    drift_weight: float = Field(default=1e-4, ge=0)
+    drift_weight: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
     """Weight of the squared distance from the velocity of the model without an adapter. 0 computes none."""
 
 
@@ -215,6 +215,11 @@ class EditorNftConfig(IterationsConfig):
         """Everything that decides what is learned, as plain JSON data."""
         operational = {"output", "workers", "backend", "storage", "sight_samples", "validation", "force"}
         later = {"iterations"} if self.optimizer.schedule == "constant" else set[str]()
-        found = self.model_dump(mode="json", exclude=operational | later | {"edit", "sentinel"})
+        found = self.model_dump(mode="json", exclude=operational | later | {"edit", "sentinel", "rewards"})
         edit = self.edit_job(self.edit.input, self.output.uri, None)
-        return found | {"edit": edit.pixels(), "workers": self.workers.num, "gpus": self.workers.gpus}
+        return found | {
+            "edit": edit.pixels(),
+            "rewards": {"judge": self.rewards.judge.pixels()},
+            "workers": self.workers.num,
+            "gpus": self.workers.gpus,
+        }

@@ -96,6 +96,8 @@ class IterationsConfig(Strict):
     def _runs_in_order(self) -> Self:
         if self.edit.input.branches is not None:
             raise ValueError("edit.input.branches: a training begins from the images; unset it")
+        if self.validation is not None and self.validation.input.branches is not None:
+            raise ValueError("validation.input.branches: a validation begins from the images; unset it")
         if self.backend == "inline" and self.workers.num > 1:
             raise ValueError("workers.num: inline is one worker; take backend: ray for more")
         if self.sentinel is not None and self.sentinel.judge == self.rewards.judge:

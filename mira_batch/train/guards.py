@@ -50,7 +50,11 @@ def choose_best(
     judged = [each for each in validations if each["score"] is not None and each["iteration"] > 0]
     if judged:
         best = max(judged, key=lambda each: (each["score"], -each["iteration"]))
-        return Best(best["iteration"], f"of {len(judged)} validations the best, with {best['score']:.4f}")
+        why = f"of {len(judged)} validations the best, with {best['score']:.4f}"
+        first = next((each["score"] for each in validations if each["iteration"] == 0), None)
+        if first is not None and best["score"] < first:
+            why += f", and worse than without any training ({first:.4f})"
+        return Best(best["iteration"], why)
     if diverged and patience is not None:
         # The rollouts of an iteration show the adapter of the one before it.
         return Best(max(1, done - 1 - patience), "the last one before the sentinel's scores began to fall")

@@ -164,7 +164,9 @@ def train_by_iterations(
         return _go_on(plan, Course(config, store, records, stop or StopRequest(), note))
 
 
-def refuse_few(made: int, judged: int, left_out: Mapping[str, int], most: float, what: str) -> None:
+def refuse_few(
+    made: int, judged: int, left_out: Mapping[str, int], most: float, what: str, folder: str
+) -> None:
     """See that enough of what an iteration made has a reward.
 
     Args:
@@ -173,6 +175,7 @@ def refuse_few(made: int, judged: int, left_out: Mapping[str, int], most: float,
         left_out: the others, by the kind of fault.
         most: the largest share that may be left out.
         what: they are, in the plural.
+        folder: of the iteration.
 
     Raises:
         UserError: more have none than is allowed.
@@ -181,8 +184,8 @@ def refuse_few(made: int, judged: int, left_out: Mapping[str, int], most: float,
         kinds = ", ".join(f"{kind} {number:,}" for kind, number in left_out.items())
         raise UserError(
             f"{made - judged:,} of {made:,} {what} have no reward ({kinds}), and rewards.max_left_out "
-            f"is {most:g}: see `mira-batch status` of the iteration's runs for what "
-            "failed; delete its folder once that is mended, and the same command makes it anew"
+            f"is {most:g}: see `mira-batch status` of the runs in {folder} for what failed; delete that "
+            "folder once it is mended, and the same command makes the iteration anew"
         )
 
 
@@ -210,6 +213,9 @@ def _go_on(plan: Plan[Config], course: Course[Config]) -> Figures:
         if made is None:
             ended = f"It stopped after {number:,} iterations: all records are solved."
             course.note(ended)
+            if config.validation is not None and validations[-1]["iteration"] < number:
+                validations.append(plan.validate(course, number))
+                _write_metrics(course.store, iterations, validations)
             break
         iterations.append(made)
         if _is_due(config, number + 1):
@@ -260,5 +266,7 @@ def _write_metrics(
 
 def _copy_learned(store: Store, iteration: int, learned: str) -> None:
     folder = f"{IterationFiles(store, iteration).folder}/{learned}"
-    for entry in store.list(folder):
+    if not (entries := list(store.list(folder))):
+        raise StoreError(f"{store.locate(folder)}: is gone, and the training gives what was in it")
+    for entry in entries:
         put_once(store, f"{learned}/{entry.key.rpartition('/')[2]}", store.get(entry.key) or b"")

@@ -2,7 +2,8 @@
 
 What an update needs twice or more is a file: source and prompt of a question, whose name is made of their
 digests, so that later iterations find it; and the latents of a sample, which are deleted after its update.
-The samples' pixels are what the judge saw, in 8 bits (docs/adr/0026).
+The samples' pixels are those that the editor gave, in 8 bits, on its canvas; the judge saw them at the
+source's size (docs/adr/0026).
 """
 
 from __future__ import annotations

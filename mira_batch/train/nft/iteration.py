@@ -17,7 +17,7 @@ from mira_batch.train.grpo.rollouts import read_scores
 from mira_batch.train.iterations import Course, refuse_few
 from mira_batch.train.nft.groups import Filtered, draw_unsolved, filter_groups
 from mira_batch.train.nft.record import SAMPLING, Iteration
-from mira_batch.train.nft.samples import Sample, describe_rewards, read_samples, reward_sample
+from mira_batch.train.nft.samples import Sample, describe_rewards, list_scores, read_samples, reward_sample
 from mira_batch.train.nft.sentinels import measure_diversity, measure_images
 from mira_batch.train.nft.update import update_editor
 
@@ -48,6 +48,7 @@ def run_iteration(course: Course[EditorNftConfig], number: int) -> dict[str, Any
         settings = {"config": config, "iteration": number}
         run_training(update_editor, settings, course.config.workers, course.config.backend, course.note)
         update = files.read("update") or {}
+    files.delete_encoded()  # here, since a call that was killed after its update has left them
     seconds = rewards.pop("seconds") | update.pop("seconds", {})
     figures = {"iteration": number + 1, **rewards, **update, "seconds": seconds}
     files.put("iteration", figures)
@@ -86,7 +87,8 @@ def _reward(
     figures: dict[str, Any] = {"records": len(places), "rejected": summary.rejected}
     figures |= describe_rewards(rewards)
     most = config.rewards.max_left_out
-    refuse_few(figures["samples"], figures["rewarded"], figures["left_out"], most, "samples")
+    folder = course.store.locate(files.folder)
+    refuse_few(figures["samples"], figures["rewarded"], figures["left_out"], most, "samples", folder)
     filtered = filter_groups(
         [reward.value for reward in rewards], [each.group for each in samples], config.filter
     )
@@ -95,7 +97,7 @@ def _reward(
         said, _ = read_scores(
             course.judge(config.sentinel.judge, run, files.locate_runs("sentinel")), config.storage
         )
-        values = [each.score for each in said.values() if each.score is not None]
+        values = list_scores(samples, said)
         figures |= {"sentinel_mean": fmean(values) if values else None, "sentinel_judged": len(values)}
     optimality = find_optimality(rewards, samples, filtered, config.loss.clip)
     now = _add_solved(course, samples, filtered, places, solved)
@@ -157,5 +159,7 @@ def _tell(course: Course[EditorNftConfig], number: int, figures: dict[str, Any])
         f"too little, {figures['groups_solved']:,} are solved; "
         f"{sum(figures['left_out'].values()):,} samples left out"
     )
+    if figures.get("sentinel_judged") == 0:
+        course.note(f"iteration {number + 1}: the sentinel has judged nothing, so it watches nothing")
     if not figures["used"]:
         course.note(f"iteration {number + 1}: no group teaches anything, so nothing is learned from it")

@@ -121,4 +121,7 @@ class Iteration(IterationFiles):
             self.put_anew(f"{name}/{WEIGHTS}", (folder / name / WEIGHTS).read_bytes())
         self.put_anew("optimizer.pt", optimizer)
         self.put("update", figures)
+
+    def delete_encoded(self) -> None:
+        """Delete the latents of samples, once the update is whole."""
         self.store.delete([entry.key for entry in self.store.list(f"{self.folder}/encoded")])

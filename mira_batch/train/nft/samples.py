@@ -83,6 +83,17 @@ def reward_sample(sample: Sample, scored: Scored | None) -> Reward:
     return Reward(scored.score, scored.score, None)
 
 
+def list_scores(samples: Sequence[Sample], said: Mapping[tuple[str, int], Scored]) -> list[float]:
+    """What a judge said of samples that were edited: an image that no edit was made of counts for nothing.
+
+    Args:
+        samples: of a run.
+        said: of them, by record and rollout.
+    """
+    rewards = (reward_sample(each, said.get((each.record_id, each.rollout))) for each in samples)
+    return [reward.value for reward in rewards if reward.value is not None]
+
+
 def describe_rewards(rewards: Sequence[Reward]) -> dict[str, Any]:
     """Counts and means of an iteration's rewards. Samples are those with a reward and those left out.
 
@@ -122,7 +133,7 @@ def _make_sample(row: Mapping[str, Any], shard: int, number: int) -> Sample:
         row["rollout"] or 0,
         name_group(row["source_digest"] or "", row["instruction"]),
         fault,
-        row["fidelity"] or {},
+        {} if fault else row["fidelity"] or {},
         None if image is None else _sketch(image),
         None if image is None else measure_sharpness(image.convert("L")),
     )

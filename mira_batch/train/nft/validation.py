@@ -15,7 +15,7 @@ from mira_batch.runtime.standing import NotedProgress
 from mira_batch.train.grpo.rollouts import read_scores
 from mira_batch.train.iterations import Course
 from mira_batch.train.nft.record import LORA, Iteration
-from mira_batch.train.nft.samples import read_samples
+from mira_batch.train.nft.samples import list_scores, read_samples
 from mira_batch.train.nft.sentinels import measure_images
 
 
@@ -44,11 +44,10 @@ def validate(course: Course[EditorNftConfig], done: int) -> dict[str, Any]:
     launch.run(job, NotedProgress(course.note), course.stop)
     run = f"{output}/run"
     samples = read_samples(run, config.storage)
-    edited = {(each.record_id, each.rollout) for each in samples if each.fault is None}
 
     def ask(judge: JudgeConfig, name: str) -> list[float]:
         said, _ = read_scores(course.judge(judge, run, store.locate(f"{folder}/{name}")), config.storage)
-        return [each.score for key, each in said.items() if key in edited and each.score is not None]
+        return list_scores(samples, said)
 
     scores = {"reward": ask(config.rewards.judge, "scores")}
     if config.sentinel is not None:

@@ -35,6 +35,9 @@ def load(*overrides: str) -> EditorNftConfig:
         (["sentinel.judge.type=rules"], "sentinel.judge: is that of the reward"),
         (["backend=inline", "workers.num=2"], "inline is one worker"),
         (["edit.input.branches=/runs/a"], "a training begins from the images"),
+        (["validation={input: {manifest: /v, branches: /runs/a}}"], "a validation begins from the images"),
+        (["filter.least_spread=0.5"], "filter.least_spread"),
+        (["loss.drift_weight=.inf"], "loss.drift_weight"),
         (["ema=1"], "ema"),
         (["rollouts=1"], "rollouts"),
         (["filter.solved_above=1"], "filter.solved_above"),
@@ -67,9 +70,23 @@ def test_what_decides_what_is_learned(override: str) -> None:
     assert load(override).learning() != load().learning()
 
 
-@pytest.mark.parametrize("override", ["iterations=7", "force=true", "sight_samples=2", "backend=inline"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "iterations=7",
+        "force=true",
+        "sight_samples=2",
+        "backend=inline",
+        "rewards.max_left_out=0.9",  # which the message of too many that failed names
+    ],
+)
 def test_what_does_not(override: str) -> None:
     assert load(override).learning() == load().learning()
+
+
+def test_the_call_of_a_judge_may_be_set_anew() -> None:
+    judge = "rewards.judge={type: score_logit, backend: {type: qwen_vl, weights: /models/j, max_batch: %d}}"
+    assert load(judge % 8).learning() == load(judge % 4).learning() != load().learning()
 
 
 def test_a_config_stands_for_itself_when_it_travels_to_a_worker() -> None:

@@ -33,6 +33,8 @@ def validation(iteration: int, score: float | None) -> dict[str, Any]:
 def test_the_best_is_the_earliest_of_the_best_validations() -> None:
     found = [validation(0, 0.9), validation(2, 0.4), validation(4, 0.6), validation(6, 0.6)]
     assert choose_best(found, 6, None, False).iteration == 4  # what it began with is none of its adapters
+    assert "worse than without any training (0.9000)" in choose_best(found, 6, None, False).why
+    assert "worse" not in choose_best([validation(0, 0.6), *found[1:]], 6, None, False).why
 
 
 def test_without_validations() -> None:

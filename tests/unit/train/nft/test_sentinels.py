@@ -10,7 +10,7 @@ import pytest
 from mira_batch.core.errors import UserError
 from mira_batch.train.grpo.rewards import Scored
 from mira_batch.train.iterations import refuse_few
-from mira_batch.train.nft.samples import Sample, describe_rewards, reward_sample
+from mira_batch.train.nft.samples import Sample, describe_rewards, list_scores, reward_sample
 from mira_batch.train.nft.sentinels import measure_diversity, measure_images
 
 
@@ -56,9 +56,20 @@ def test_a_failure_is_no_reward() -> None:
         "score_mean": 0.25,
         "score_spread": 0.0,
     }
-    refuse_few(4, 1, figures["left_out"], 0.75, "samples")
+    refuse_few(4, 1, figures["left_out"], 0.75, "samples", "/out/iterations/000000")
     told = (
         r"3 of 4 samples have no reward \(editor_failed 1, judge_failed 2\), and rewards.max_left_out is 0.5"
+        r".* delete that folder"
     )
     with pytest.raises(UserError, match=told):
-        refuse_few(4, 1, figures["left_out"], 0.5, "samples")
+        refuse_few(4, 1, figures["left_out"], 0.5, "samples", "/out/iterations/000000")
+
+
+def test_a_sentinel_is_not_asked_of_images_that_no_edit_was_made_of() -> None:
+    samples = [sample("a"), sample("b", fault="time_limit"), sample("c"), sample("d")]
+    said = {
+        ("a", 0): Scored(0.25, {}),
+        ("b", 0): Scored(1.0, {}),  # the untouched image
+        ("c", 0): Scored(None, {}, "judge_failed"),
+    }
+    assert list_scores(samples, said) == [0.25]

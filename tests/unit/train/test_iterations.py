@@ -1,0 +1,72 @@
+"""The order of iterations and validations, with those of a few lines in place of real ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mira_batch.config.editor_nft import EditorNftConfig
+from mira_batch.config.load import load_own_config
+from mira_batch.core.errors import StoreError
+from mira_batch.train.iterations import Course, IterationFiles, Plan, train_by_iterations
+from tests.support.runs.nft import nft_settings, write_records
+
+
+def make_config(folder: Path) -> EditorNftConfig:
+    """Of ten iterations, with a validation after each five."""
+    manifest = write_records(folder / "records", 2)
+    validation = {"input": {"manifest": str(manifest)}, "every": 5}
+    settings = nft_settings(
+        folder / "FluxKontextPipeline", manifest, folder / "out", iterations=10, validation=validation
+    )
+    return load_own_config(EditorNftConfig, settings)
+
+
+def plan_of(solved_after: int, leave: Callable[[Course[Any], int], Any]) -> Plan[EditorNftConfig]:
+    """A training of whose records none are left after so many iterations.
+
+    Args:
+        solved_after: as it says.
+        leave: what an iteration leaves.
+    """
+
+    def iterate(course: Course[EditorNftConfig], number: int) -> dict[str, Any] | None:
+        if number == solved_after:
+            return None
+        leave(course, number)
+        return {"iteration": number + 1}
+
+    def validate(_course: Course[EditorNftConfig], done: int) -> dict[str, Any]:
+        return {"iteration": done, "score": done / 10}
+
+    def write_card(_config: EditorNftConfig, best: Any, ended: str, *_: Any) -> tuple[str, dict[str, Any]]:
+        return "", {"iteration": best.iteration, "ended": ended, "iterations": solved_after}
+
+    return Plan("nft.json", "lora", None, iterate, validate, write_card)
+
+
+def leave_adapter(course: Course[Any], number: int) -> None:
+    files = IterationFiles(course.store, number)
+    course.store.create(f"{files.folder}/lora/weights", str(number).encode())
+
+
+@pytest.mark.parametrize(("solved_after", "validated"), [(7, [0, 5, 7]), (5, [0, 5])])
+def test_what_is_given_is_validated_also_where_all_records_are_solved(
+    tmp_path: Path, solved_after: int, validated: list[int]
+) -> None:
+    plan = plan_of(solved_after, leave_adapter)
+    result = train_by_iterations(plan, make_config(tmp_path), [].append, None)
+    assert result["iteration"] == solved_after and "all records are solved" in result["ended"]
+    lines = [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines if line["of"] == "validation"] == validated
+    assert (tmp_path / "out/lora/weights").read_text() == str(solved_after - 1)
+
+
+def test_a_result_without_its_adapter_is_none(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"iterations/000006/lora: is gone"):
+        train_by_iterations(plan_of(7, lambda *_: None), make_config(tmp_path), [].append, None)
+    assert not (tmp_path / "out/result.json").exists()
