@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.once import find_shared, make_once
 from tests.support.servers.s3 import S3Server, s3_server
 
 
@@ -20,14 +19,15 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Directory of the tiny models of the real classes: qwen2.5-vl, qwen3-vl, the pipelines. Written once,
-    for all workers."""
+    """Directory of the tiny models of the real classes, written once: qwen2.5-vl, qwen3-vl, the pipelines."""
     import torch
 
     from mira_batch.models.tiny import make_tiny
 
     torch.set_num_threads(1)  # models this small only wait for one another's threads
-    return make_once(find_shared(tmp_path_factory) / "tiny", make_tiny)
+    directory = tmp_path_factory.mktemp("tiny")
+    make_tiny(directory)
+    return directory
 
 
 @pytest.fixture(scope="session")

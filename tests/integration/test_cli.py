@@ -161,16 +161,16 @@ def test_wrong_credentials_are_one_clear_message(tmp_path: Path, s3: S3Server) -
         tmp_path, f"{place}/manifest.jsonl", storage={"endpoint_url": s3.endpoint, "retry_seconds": 2}
     )
     to_s3 = ("--set", f"output.uri={place}/out")
-    good = cli("run", "--config", config, *to_s3, **s3.environment)
+    good = start_anew("run", "--config", config, *to_s3, **s3.environment)
     assert good.returncode == 0, good.stderr
     wrong = s3.environment | {"AWS_SECRET_ACCESS_KEY": "wrong"}
-    bad = cli("run", "--config", config, *to_s3, **wrong)
+    bad = start_anew("run", "--config", config, *to_s3, **wrong)
     assert bad.returncode == 2 and "check the path and the credentials" in bad.stderr, bad.stderr
     local_manifest = ("--set", f"input.manifest={tmp_path / 'catalogue' / 'manifest.jsonl'}")
-    bad_output = cli("run", "--config", config, *to_s3, *local_manifest, **wrong)
+    bad_output = start_anew("run", "--config", config, *to_s3, *local_manifest, **wrong)
     assert bad_output.returncode == 2 and "check AWS_ACCESS_KEY_ID" in bad_output.stderr, bad_output.stderr
     nobody = f"storage.endpoint_url=http://127.0.0.1:{free_port()}"
-    gone = cli("run", "--config", config, *to_s3, "--set", nobody, *local_manifest, **s3.environment)
+    gone = start_anew("run", "--config", config, *to_s3, "--set", nobody, *local_manifest, **s3.environment)
     assert gone.returncode == 2 and "check storage.endpoint_url" in gone.stderr, gone.stderr
     for done in (bad, bad_output, gone):
         assert "Traceback" not in done.stderr

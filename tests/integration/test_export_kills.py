@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,10 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.export.run import export
 from mira_batch.storage.stores import open_store
 from tests.support.runs.catalogue import make_catalogue, settings
-from tests.support.runs.disturbed import CLI, until
+from tests.support.runs.disturbed import until
 from tests.support.runs.drivers import Begin
 from tests.support.runs.exports import add_up, files_of, good_rows, same_pixels
 from tests.support.runs.nights import Nights
-from tests.support.runs.program import call
 from tests.support.servers.s3 import S3Server
 
 RECORDS = 600
@@ -43,21 +43,23 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(output: Path | str, to: Path | str, form: str, *more: str) -> list[str]:
-    return ["export", str(to), "--as", form, "--catalogue", str(output), "--json", *more]
+    words = ["export", str(to), "--as", form, "--catalogue", str(output), "--json"]
+    return [sys.executable, "-m", "mira_batch.cli", *words, *more]
 
 
 def kill_in_the_middle(begin: Begin, words: list[str], is_begun: Any, **environment: str) -> None:
     """SIGKILL to the command as soon as something is written."""
-    driver = begin(*CLI, *words, **environment)
+    driver = begin(*words, **environment)
     until(is_begun, 90)
     os.kill(driver.process.pid, signal.SIGKILL)
     assert driver.process.wait(30) == -signal.SIGKILL, "it was too fast to be killed"
 
 
-def go_on(words: list[str]) -> dict[str, Any]:
-    done = call(*words)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def go_on(begin: Begin, words: list[str], **environment: str) -> dict[str, Any]:
+    driver = begin(*words, **environment)
+    answer = driver.end()
+    assert driver.process.returncode == 0, answer
+    return json.loads(answer[answer.index("{") :])
 
 
 @pytest.mark.faults
@@ -67,7 +69,7 @@ def test_a_folder_goes_on(output: Path, tmp_path: Path, begin: Begin) -> None:
     kill_in_the_middle(begin, words, lambda: len(list(to.glob("*.png"))) > 40)
     there = files_of(to)
     assert 40 < len(there) < RECORDS and f"{1:05d}/done.json" not in str(sorted(there))
-    found = go_on(words)
+    found = go_on(begin, words)
     good = good_rows(output)
     assert found["exported"] + found["already"] == len(good) and found["exported"] > 0 and add_up(found)
     images = {name.removesuffix(".png"): to / name for name in files_of(to) if name.endswith(".png")}
@@ -76,7 +78,7 @@ def test_a_folder_goes_on(output: Path, tmp_path: Path, begin: Begin) -> None:
     again = files_of(to)
     assert not [name for name in again if name.endswith(".tmp")], "nor is half a file left"
     assert all(again[name] == was for name, was in there.items() if name.endswith(".png")), "nothing anew"
-    last = go_on(words)
+    last = go_on(begin, words)
     assert last["exported"] == 0 and last["already"] == len(good) and files_of(to) == again
 
 
@@ -86,7 +88,7 @@ def test_tars_go_on(output: Path, tmp_path: Path, begin: Begin) -> None:
     words = command(output, to, "webdataset", "--shard-records", "20", "--set", "backend=inline")
     kill_in_the_middle(begin, words, lambda: len(list(to.glob("*.tar"))) > 3)
     there = files_of(to)
-    found = go_on(words)
+    found = go_on(begin, words)
     assert found["already"] >= 60 and found["exported"] > 0 and add_up(found)
     names: list[str] = []
     for path in to.glob("*.tar"):
@@ -116,7 +118,7 @@ def test_a_folder_on_s3_goes_on(
     kill_in_the_middle(begin, words, lambda: count() > 20)
     before = count()
     assert before < len(good_rows(output))
-    found = go_on(words)
+    found = go_on(begin, words)
     assert add_up(found) and found["exported"] > 0
     good = good_rows(output)
     keys = {entry.key for entry in store.list("") if entry.key.endswith(".png")}
@@ -185,9 +187,6 @@ def test_on_ray_it_goes_on(output: Path, tmp_path: Path, begin: Begin) -> None:
     to = tmp_path / "to"
     words = command(output, to, "webdataset", "--shard-records", "8", "--set", "ray_from=1")
     kill_in_the_middle(begin, words, lambda: len(list(to.glob("*.tar"))) > 4)
-    driver = begin(*CLI, *words)
-    answer = driver.end()
-    assert driver.process.returncode == 0, answer
-    found = json.loads(answer[answer.index("{") :])
+    found = go_on(begin, words)
     assert add_up(found) and found["exported"] > 0
     assert len(list(to.glob("*.tar"))) == -(-len(good_rows(output)) // 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,8 @@ from mira_batch.runtime.lease import lease
 from mira_batch.storage.catalogue.place import open_catalogue
 from mira_batch.storage.stores import open_store
 from tests.support.models.counted import counted
-from tests.support.runs.disturbed import until
+from tests.support.runs.disturbed import CLI, until
 from tests.support.runs.nights import STEPS, Nights, count_causes, in_background
-from tests.support.runs.program import call
 
 
 @pytest.fixture
@@ -185,7 +185,9 @@ def test_reprocessing_a_sample_first_and_then_the_rest(nights: Nights) -> None:
 
 def command(nights: Nights, *words: str) -> Any:
     """A command about the catalogue: its answer, and its exit code."""
-    done = call(*words, "--json", folder=nights.folder)
+    done = subprocess.run(
+        [*CLI, *words, "--json"], cwd=nights.folder, capture_output=True, text=True, timeout=120
+    )
     return json.loads(done.stdout), done.returncode
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ import pytest
 import yaml
 
 from tests.support import ROOT
-from tests.support.runs import program
 from tests.support.runs.catalogue import make_catalogue
 from tests.support.servers.s3 import S3Server
 
@@ -100,7 +100,15 @@ def command(s3: S3Server, tmp_path: Path) -> Iterator[Callable[[dict[str, Any]],
                 words += ["--config", str(file)]
             if "--config" not in words:
                 words += ["--set", f"storage.endpoint_url={s3.endpoint}"]
-            return program.call(*words, environment=clean | user.environment, merge=True)
+            return subprocess.run(
+                [sys.executable, "-m", "mira_batch.cli", *words],
+                env=clean | user.environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=120,
+                check=False,
+            )
 
         return call
 

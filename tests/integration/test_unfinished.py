@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from PIL import Image
 from mira_batch import load_config, read_catalogue, read_outputs, run
 from mira_batch.config.edit import BulkEditConfig
 from tests.support.runs.catalogue import settings
-from tests.support.runs.program import call
 
 TWO = "turn it upside down and invert it"
 INSTRUCTIONS = {"one": "mirror it", "two": TWO, "three": f"{TWO}, then blur it"}
@@ -43,7 +43,8 @@ def ends(run: str) -> dict[str, tuple[str, str, int]]:
 
 
 def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return call(*arguments)
+    command = [sys.executable, "-m", "mira_batch.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_an_edit_too_few_is_unfinished_and_as_many_as_may_be_are_enough(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from mira_batch.core.types import Weights
 from mira_batch.models.judges import ScoreLogit
 from mira_batch.models.qwen import QwenVLBackend
 from tests.support.models.tiny import noise
-from tests.support.once import make_once
 
 _CONFIG = {"type": "score_logit", "backend": {"type": "openai", "model": "none"}}
 DIGITS = ("0", "1", "2", "3", "4", "5")
@@ -21,15 +20,21 @@ DIGITS = ("0", "1", "2", "3", "4", "5")
 
 def digit_model(tiny_models: Path, kind: str = "qwen2.5-vl") -> Path:
     """Directory of a tiny model whose other tokens are all but silent; made once for each `tiny_models`."""
-    return make_once(tiny_models / f"digits-{kind}", lambda to: _write(tiny_models / kind, to))
+    directory = tiny_models / f"digits-{kind}"
+    if not directory.exists():
+        _write(tiny_models / kind, unfinished := directory.with_suffix(".unfinished"))
+        unfinished.rename(directory)
+    return directory
 
 
 def saying_model(tiny_models: Path, answer: str) -> Path:
     """Directory of a tiny Qwen2.5-VL that answers this, whatever it is asked: made once for each
     `tiny_models`."""
-    source = tiny_models / "qwen2.5-vl"
-    name = f"saying-{answer.encode().hex()}"
-    return make_once(tiny_models / name, lambda to: _write_saying(source, to, answer))
+    directory = tiny_models / f"saying-{answer.encode().hex()}"
+    if not directory.exists():
+        _write_saying(tiny_models / "qwen2.5-vl", unfinished := directory.with_suffix(".unfinished"), answer)
+        unfinished.rename(directory)
+    return directory
 
 
 def backend_of(

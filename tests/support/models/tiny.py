@@ -16,7 +16,6 @@ from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.types import Edit, Frame, Step, StopAction, Weights
 from mira_batch.models.qwen.model import collate
 from mira_batch.models.qwen.policy import QwenVLPolicy
-from tests.support.once import make_once
 
 FIRST = Edit("make it brighter")
 """What the trained policy answers while no edit has been made …"""
@@ -31,7 +30,11 @@ _STEPS, _BATCH = 60, 6
 
 def trained_policy(tiny_models: Path) -> Path:
     """Directory of a tiny Qwen2.5-VL that answers `FIRST` and `THEN`; trained once for each `tiny_models`."""
-    return make_once(tiny_models / "trained-policy", lambda to: _train(tiny_models / "qwen2.5-vl", to))
+    directory = tiny_models / "trained-policy"
+    if not directory.exists():
+        _train(tiny_models / "qwen2.5-vl", unfinished := directory.with_suffix(".unfinished"))
+        unfinished.rename(directory)
+    return directory
 
 
 def policy_of(directory: Path, seed: str = "tiny", **settings: Any) -> QwenVLPolicy:
