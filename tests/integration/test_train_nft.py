@@ -111,7 +111,7 @@ def test_what_a_training_leaves(learned: Path) -> None:
     first, second = ({k: v for k, v in read_adapters(learned).items() if f"/{n:06d}/" in k} for n in (0, 1))
     read = {Path(k).parent.name: v for k, v in first.items() if k.endswith(WEIGHTS)}
     assert read["trained"] == read["sampling"] != read["lora"]
-    assert len({v for v in second.values()}) == 4
+    assert len(set(second.values())) == 4
     assert (learned / "lora" / WEIGHTS).read_bytes() in {
         v for k, v in read_adapters(learned).items() if "/lora/" in k
     }
