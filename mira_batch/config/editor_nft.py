@@ -47,7 +47,7 @@ class NftEditConfig(RunsConfig):
 class NftRewardsConfig(JudgedConfig):
     """What a sample is worth: the judge's score."""
 
-    judge: JudgeConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+    judge: JudgeConfig  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
     """Who scores samples, by the evaluate job; in the paper the score logit of a large vision-language
     model."""
 

@@ -167,7 +167,7 @@ def test_a_complete_training_is_left_alone_and_others_are_refused(
     with pytest.raises(ConfigError, match=r"taught an editor.*name its lora/ in editor\.loras"):
         read_training(str(learned / "lora"), StorageConfig())
     with pytest.raises(RunConflict, match=r"other settings or data \(learning\.ema\)"):
-        teach(given | {"ema": 0.5})
+        teach(given | {"ema": 0.25})
     with pytest.raises(
         ConfigError, match=r"iterations: is 3, .* complete after 2; go on into another output"
     ):

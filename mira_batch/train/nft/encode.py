@@ -88,7 +88,10 @@ def encode_samples(
         if is_first():
             files.put(_INDEX, index)
         gather(None)  # nobody reads before it is there
-    return [EncodedSample(**row | {"canvas": tuple(row["canvas"])}) for row in index["samples"]]
+    return [
+        EncodedSample(row["question"], row["target"], tuple(row["canvas"]), row["optimality"])
+        for row in index["samples"]
+    ]
 
 
 def _encode_own(

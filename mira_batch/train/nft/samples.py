@@ -141,4 +141,4 @@ def _make_sample(row: Mapping[str, Any], shard: int, number: int) -> Sample:
 
 def _sketch(image: Image.Image) -> NDArray[np.float32]:
     small = image.convert("RGB").resize(_SKETCH, Image.Resampling.BOX)
-    return np.asarray(small, dtype=np.float32) / 255
+    return (np.asarray(small, dtype=np.float32) / 255).astype(np.float32)
