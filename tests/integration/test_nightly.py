@@ -21,8 +21,9 @@ from mira_batch.storage.catalogue.place import open_catalogue
 from mira_batch.storage.stores import open_store
 from tests.support import ROOT
 from tests.support.models.counted import counted
-from tests.support.runs.disturbed import CLI, until
+from tests.support.runs.disturbed import until
 from tests.support.runs.nights import STEPS, Nights, in_background
+from tests.support.runs.program import call
 
 
 @pytest.fixture
@@ -35,8 +36,9 @@ def nights(tmp_path: Path) -> Nights:
 def nightly(nights: Nights, *words: str, job: bool = False) -> subprocess.CompletedProcess[str]:
     config = nights.configure().model_dump(mode="json")
     (nights.folder / "c.yaml").write_text(yaml.safe_dump(config))
-    start = [sys.executable, str(ROOT / "jobs" / "nightly.py")] if job else [*CLI, "nightly"]
-    command = [*start, "--config", "c.yaml", *words]
+    if not job:
+        return call("nightly", "--config", "c.yaml", *words, folder=nights.folder)
+    command = [sys.executable, str(ROOT / "jobs" / "nightly.py"), "--config", "c.yaml", *words]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=nights.folder, env=env, capture_output=True, text=True, timeout=120)
 

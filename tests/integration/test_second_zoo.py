@@ -16,13 +16,12 @@ from mira_batch.edit.job import EditJob
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.preflight import check_output
 from mira_batch.storage.run.layout import result_key
+from tests.support.runs import program
 from tests.support.runs.catalogue import make_catalogue, settings
-from tests.support.runs.disturbed import CLI
 
 
 def call(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*CLI, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return program.call(*arguments, folder=folder)
 
 
 def config_in(folder: Path, records: int = 4, **more: Any) -> Path:
