@@ -137,7 +137,7 @@ class EditorNftConfig(IterationsConfig):
     """Samples of each record, which are a group."""
     epochs: int = Field(default=1, ge=1, le=64)
     """How often each sample is learned from, at another time and with other noise."""
-    minibatch: int = Field(default=144, ge=1)
+    minibatch: int = Field(default=288, ge=1)
     """Samples of a step of the optimiser, over all workers."""
     batch: int = Field(default=1, ge=1, le=4096)
     """Samples that a worker computes at once; of one size of images."""

@@ -114,6 +114,6 @@ def test_samples_and_validation_are_single_edits_of_the_editor_that_learns() -> 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs/train").glob("*-nft.yaml")), ids=lambda p: p.name)
 def test_every_shipped_config_loads(path: Path) -> None:
     config = load_own_config(EditorNftConfig, path)
-    assert config.records * config.rollouts == 2 * config.minibatch == 288
+    assert config.records * config.rollouts == config.minibatch == 288
     assert [judge.type for judge in config.judges()] == ["score_logit", "viescore"]
     assert config.edit.workers.gpus == config.workers.gpus == 1

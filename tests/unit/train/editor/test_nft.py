@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from statistics import fmean, pstdev
 
 import pytest
 import torch
 from torch import Tensor
 
-from mira_batch.train.editor.flow import find_velocity, interpolate
+from mira_batch.train.editor.flow import find_velocity, flow_matching_loss, interpolate
 from mira_batch.train.editor.nft import (
     LEAST_WEIGHT,
     blend_weights,
@@ -145,3 +146,45 @@ def test_a_moving_average_is_the_weighted_sum_of_all_weights() -> None:
         blend_weights(kept, {"a": torch.tensor([value]).double()}, 0.9)
     wanted = 0.9**3 * 1 + 0.1 * (0.9**2 * 4 + 0.9 * 2 + 7)
     assert kept["a"].item() == pytest.approx(wanted)
+
+
+def test_a_policy_that_learns_by_its_samples_draws_what_is_rewarded() -> None:
+    """A small flow of one number, of which larger is better: groups of samples, optimality, the loss, and the
+    sampling policy that follows, as an iteration has them."""
+    torch.manual_seed(0)
+    learning = torch.nn.Sequential(torch.nn.Linear(2, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1))
+    optimizer = torch.optim.Adam(learning.parameters(), 1e-2)
+
+    def predict(model: torch.nn.Module, point: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        return model(torch.cat([point.flatten(1), time[:, None]], 1))[:, None, :]
+
+    def step(loss: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    @torch.no_grad()
+    def draw(model: torch.nn.Module, count: int) -> torch.Tensor:
+        image = torch.randn(count, 1, 1)
+        for number in range(6):
+            image = image - predict(model, image, torch.full((count,), 1 - number / 6)) / 6
+        return image
+
+    for _ in range(150):
+        image, noise, time = 0.5 * torch.randn(64, 1, 1), torch.randn(64, 1, 1), torch.rand(64)
+        predicted = predict(learning, interpolate(image, noise, time), time)
+        step(flow_matching_loss(predicted, find_velocity(image, noise)).mean())
+    sampling = copy.deepcopy(learning)
+    before = draw(sampling, 500).mean()
+    for iteration in range(8):
+        image = draw(sampling, 96)
+        optimality = compute_optimality(image.flatten(), torch.arange(96) // 12)
+        for _ in range(2):
+            noise, time = torch.randn(96, 1, 1), torch.rand(96)
+            point = interpolate(image, noise, time)
+            old = predict(sampling, point, time).detach()
+            step(nft_loss(predict(learning, point, time), old, point, time, image, optimality).mean())
+        kept = dict(sampling.named_parameters())
+        with torch.no_grad():
+            blend_weights(kept, dict(learning.named_parameters()), choose_retention(iteration))
+    assert draw(sampling, 500).mean() > before + 0.5
