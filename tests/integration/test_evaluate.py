@@ -127,7 +127,7 @@ def test_of_a_run_that_is_not_whole_it_says_so(
     found = evaluate(cli, done.run, tmp_path / "part")
     assert found["evaluation"]["records"] == RECORDS - left
     (told,) = caplog.messages
-    assert told.startswith(f"{done.run}: {left} of its 40 records have no result yet, and are in no figure")
+    assert told.startswith(f"{done.run}: {left} of its 40 records have no result yet, and are left out here")
 
 
 def test_a_sample_is_the_same_each_time(cli: Commands, tmp_path: Path) -> None:

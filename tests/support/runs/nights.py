@@ -30,6 +30,8 @@ from tests.support.models.counted import counted, read_edits
 from tests.support.runs.catalogue import settings
 
 STEPS = 2
+_POLICY: dict[str, Any] = {"type": "simulated", "steps": {"exact": {"*": STEPS}}}
+_WORKERS: dict[str, Any] = {"min": 1, "max": 1, "records_in_flight": 4, "shard_size": 4}
 
 
 @dataclass
@@ -80,17 +82,24 @@ class Nights:
             f"{self.place or self.folder}/m.jsonl",
             self.output,
             storage=self.storage.model_dump(mode="json"),
-            policy={"type": "simulated", "steps": {"exact": {"*": STEPS}}},
+            policy=_POLICY,
             editor=self.editor or counted(self.log),
-            workers={"min": 1, "max": 1, "records_in_flight": 4, "shard_size": 4},
+            workers=_WORKERS,
         )
         return load_config(base | more)
 
     def run(
         self, stop_after: int | None = None, more: dict[str, Any] | None = None, **call: Any
     ) -> RunSummary:
-        """A night. With `stop_after` it is cut short once so many records are committed."""
-        job, stop = make_job(self.configure(**(more or {}))), StopRequest()
+        """A night. With `stop_after` it is cut short once so many records are committed. Then one record is
+        run at a time, and takes longer than a commit, so that others are left."""
+        slow: dict[str, Any] = {}
+        if stop_after is not None:
+            slow = {
+                "policy": _POLICY | {"service": {"seconds": 0.02}},
+                "workers": _WORKERS | {"records_in_flight": 1},
+            }
+        job, stop = make_job(self.configure(**slow | (more or {}))), StopRequest()
 
         class Watch(Progress):
             def committed(self, summary: RunSummary) -> None:
