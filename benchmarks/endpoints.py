@@ -1,6 +1,6 @@
 """How much of a served model's capacity a run takes while some calls are refused, and it is away once.
 
-The server is a real one on a socket. It answers 64 calls at once, each in half a second; one in twenty it
+The server is a real one on a socket. It answers 64 calls at once, each in a second; one in twenty it
 refuses at once with 429, and for half a minute all of them with 503. Its own notes are what is measured.
 """
 
@@ -20,7 +20,7 @@ from benchmarks.figure import Bench, Figure, at_least, at_most, reported
 from benchmarks.workload import config, manifest
 from tests.support.servers.models import Answer, Asked, failing, model_server
 
-AT_ONCE, SECONDS, REFUSED, SIDE, PRICE = 64, 0.5, 0.05, 64, 0.01
+AT_ONCE, SECONDS, REFUSED, SIDE, PRICE = 64, 1.0, 0.05, 64, 0.01
 _ANSWER = Image.new("RGB", (SIDE, SIDE), "gray")
 
 
