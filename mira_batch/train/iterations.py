@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from mira_batch import launch
 from mira_batch.config.iterations import IterationsConfig
 from mira_batch.config.models import JudgeConfig
-from mira_batch.core.errors import ConfigError, RunConflict, StoreError, UserError
+from mira_batch.core.errors import ConfigError, StoreError, UserError
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.lease import lease
 from mira_batch.runtime.standing import NotedProgress
@@ -190,16 +190,15 @@ def refuse_few(
 
 
 def _claim(plan: Plan[Config], store: Store, config: Config, data: Mapping[str, str]) -> None:
-    """Note what is trained here, or see that it is what was: as `claim`. Until there is a result nothing
-    rests on what an earlier call noted, and a typo can be mended."""
-    try:
-        claim(store, plan.settings, config.learning(), data, config.model_dump(mode="json"))
-    except RunConflict:
+    """Note what is trained here, or see that it is what was: as `claim`. Until there is a result of a run
+    nothing rests on what an earlier call noted, and a typo can be mended."""
+
+    def find_disposable() -> list[str] | None:
         made = [entry.key for folder in ("iterations", "validation") for entry in store.list(folder)]
-        if store.exists(RESULT) or any("/results/" in key for key in made):
-            raise
-        store.delete([plan.settings, *made])
-        _claim(plan, store, config, data)
+        return None if any("/results/" in key for key in made) else made
+
+    settings = config.learning(), data, config.model_dump(mode="json")
+    claim(store, plan.settings, *settings, find_disposable=find_disposable)
 
 
 def _go_on(plan: Plan[Config], course: Course[Config]) -> Figures:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import _thread
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,14 @@ def claim_output(store: Store, config: TrainingConfig, data: Mapping[str, str]) 
     Raises:
         RunConflict: it isn't; names what differs.
     """
-    try:
-        claim(store, SETTINGS, config.learning(), data, config.model_dump(mode="json"))
-    except RunConflict:
-        if store.exists(RESULT) or store.list_folders():
-            raise
-        store.delete([SETTINGS, BASE])
-        claim_output(store, config, data)
+    claim(
+        store,
+        SETTINGS,
+        config.learning(),
+        data,
+        config.model_dump(mode="json"),
+        find_disposable=lambda: None if store.list_folders() else [BASE],
+    )
 
 
 def claim(
@@ -51,6 +52,7 @@ def claim(
     data: Mapping[str, str],
     config: Mapping[str, Any],
     what: str = "training",
+    find_disposable: Callable[[], Collection[str] | None] = lambda: None,
 ) -> None:
     """Note the settings of any training in its output, or see that they are those of before.
 
@@ -61,6 +63,8 @@ def claim(
         data: digests of what it learns from.
         config: the whole config, for people.
         what: what is made there, for messages.
+        find_disposable: asked where they are others and there is no result: keys of what an earlier call left
+            and nothing rests on, which go with its settings; None: something does.
 
     Raises:
         RunConflict: they are others; names what differs. Or the result of something else is there.
@@ -71,7 +75,8 @@ def claim(
             "output.uri"
         )
     found = {"mira_batch": __version__, "learning": learning, "data": data, "config": config}
-    if store.create(key, json.dumps(found, indent=2).encode()):
+    noted = json.dumps(found, indent=2).encode()
+    if store.create(key, noted):
         return
     before = json.loads(store.get(key) or b"{}")
     learning_before, data_before = before.get("learning", {}), before.get("data", {})
@@ -81,7 +86,10 @@ def claim(
         # Validation may be switched on or off.
         *(f"data.{split}" for split, digest in data.items() if digest != data_before.get(split, digest)),
     ]
-    if differing:
+    if differing and not store.exists(RESULT) and (left := find_disposable()) is not None:
+        store.delete([key, *left])
+        store.create(key, noted)
+    elif differing:
         raise RunConflict(
             f"{store.uri}: holds a {what} of other settings or data ({', '.join(differing)}); name another "
             "output.uri, or give the settings that it was begun with"
