@@ -75,3 +75,47 @@ QUICK = Size(
     max_steps=4,
 )
 """Some three minutes: shows that the chain works, and nothing about learning."""
+
+
+@dataclass(frozen=True)
+class EditorSize:
+    """Of the half of a chain in which an editor learns."""
+
+    vae_steps: int
+    pretrain_steps: int
+    """Of the transformer and the text encoders, before anybody teaches it."""
+    pairs: int
+    sft_steps: int
+    """Of 32 pairs."""
+    iterations: int
+    """Of editor-nft."""
+    records: int
+    rollouts: int
+    training_tasks: int
+    """That iterations draw from."""
+    validation_tasks: int
+    """On which editor-nft chooses its adapter."""
+    test_tasks: int
+    verdicts: int = 4
+    """Samples of each training task that the judge learns from."""
+    judge_steps: int = 600
+    """Of 32 verdicts."""
+    sft_rate: float = 5e-4
+    nft_rate: float = 3e-4
+    nft_clip: float = 1.0
+    nft_beta: float = 1.0
+    nft_epochs: int = 2
+
+
+EDITOR = EditorSize(
+    vae_steps=1_500,
+    pretrain_steps=6_000,
+    pairs=3_000,
+    sft_steps=600,
+    iterations=40,
+    records=32,
+    rollouts=8,
+    training_tasks=1_500,
+    validation_tasks=200,
+    test_tasks=300,
+)

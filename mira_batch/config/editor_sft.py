@@ -34,6 +34,18 @@ class TaughtEditorConfig(Strict):
     guidance: float | None = Field(default=None, ge=0)
     """The guidance scale that a guidance-distilled transformer (FLUX.1 Kontext) is told while it learns; None
     tells it 1. Of other models there is none to give."""
+    max_sequence_length: int | None = Field(
+        default=None, ge=8, le=4096, exclude_if=lambda length: length is None
+    )
+    """Tokens that a prompt is filled up or cut to, as the same name under `editor.options` of the edit job
+    says. None: as many as the pipeline takes by itself, 512 of FLUX.1 Kontext and FLUX.2 Klein.
+    Qwen-Image-Edit has no such setting."""
+
+    @property
+    def prompt_options(self) -> dict[str, int]:
+        """What prompts are encoded with beside what the pipeline does by itself."""
+        length = self.max_sequence_length
+        return {} if length is None else {"max_sequence_length": length}
 
 
 class EditPairsConfig(ManifestConfig):

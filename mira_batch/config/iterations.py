@@ -98,6 +98,10 @@ class IterationsConfig(Strict):
             raise ValueError("edit.input.branches: a training begins from the images; unset it")
         if self.validation is not None and self.validation.input.branches is not None:
             raise ValueError("validation.input.branches: a validation begins from the images; unset it")
+        if self.validation is not None and self.validation.input.manifest == self.edit.input.manifest:
+            raise ValueError(
+                "validation.input.manifest: is what is trained on; give records that are held out"
+            )
         if self.backend == "inline" and self.workers.num > 1:
             raise ValueError("workers.num: inline is one worker; take backend: ray for more")
         if self.sentinel is not None and self.sentinel.judge == self.rewards.judge:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from mira_batch.core.errors import ConfigError
-from mira_batch.models.diffusion.flows import SOURCE, TARGET, find_flow, shift_by_scheduler
+from mira_batch.models.diffusion.flows import PROMPT, SOURCE, TARGET, find_flow, shift_by_scheduler
 from mira_batch.models.diffusion.loading import load_pipeline, load_transformer
 from mira_batch.models.diffusion.pipelines.batch import Batch, Settings
 from mira_batch.models.diffusion.pipelines.families import find_family, import_pipeline
@@ -21,6 +21,8 @@ from mira_batch.models.torch_support import prepare
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BASE: dict[str, Any] = {"is_distilled": False}
+FILLED = ("FluxKontextPipeline", "Flux2KleinPipeline")
+"""Whose prompts are filled up to a length."""
 
 
 def picture(seed: int) -> Image.Image:
@@ -28,10 +30,15 @@ def picture(seed: int) -> Image.Image:
     return Image.fromarray(blocks).resize((96, 64), Image.Resampling.NEAREST)
 
 
-@pytest.mark.parametrize("name", PIPELINES)
-def test_a_family_is_taught_what_its_pipeline_asks(folders: dict[str, Path], name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*((name, {}) for name in PIPELINES), *((name, {"max_sequence_length": 24}) for name in FILLED)],
+)
+def test_a_family_is_taught_what_its_pipeline_asks(
+    folders: dict[str, Path], name: str, options: dict[str, int]
+) -> None:
     prepare()
-    flow, family = find_flow(name, BASE), find_family(name, BASE)
+    flow, family = find_flow(name, BASE, options), find_family(name, BASE)
     pipe = load_pipeline(import_pipeline(f"diffusers.{name}"), folders[name], name, "float32")
     pipe.set_progress_bar_config(disable=True)
     if family.prepare:
@@ -44,8 +51,9 @@ def test_a_family_is_taught_what_its_pipeline_asks(folders: dict[str, Path], nam
     pipe.transformer.register_forward_hook(note, with_kwargs=True)
     batch = Batch([picture(0)], ["make the car red"], [torch.Generator().manual_seed(3)])
     with torch.no_grad():
-        family.call(pipe, batch, Settings(3, 1.0, " ", {}))
-        parts = flow.encode(pipe, picture(0), picture(1), "make the car red")
+        family.call(pipe, batch, Settings(3, 1.0, " ", options))
+        parts = flow.encode(pipe, picture(0), picture(1), "make the car red", options)
+    assert not options or len(parts[PROMPT]) == 24
     grid = tuple(parts[TARGET].shape[:2])
     assert grid == tuple(parts[SOURCE].shape[:2]) == (4, 6)  # 8 pixels a latent, 2 latents a token
     rows = {part: value[None] for part, value in parts.items()}
@@ -97,3 +105,5 @@ def test_what_cannot_be_taught_is_refused() -> None:
         find_flow("Step1XEditPipelineV1P2", BASE)
     with pytest.raises(ConfigError, match="was distilled to few steps"):
         find_flow("Flux2KleinPipeline", {"is_distilled": True})
+    with pytest.raises(ConfigError, match="max_sequence_length: a QwenImageEditPipeline encodes"):
+        find_flow("QwenImageEditPipeline", BASE, {"max_sequence_length": 24})

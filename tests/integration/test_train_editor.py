@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from mira_batch.train.editor.learner import load_learner
 from mira_batch.train.flywheel.promote import read_training
 from mira_batch.train.model import load_weights
 from tests.support.pairs import write_pairs
+from tests.support.runs.disturbed import CLI, until
+from tests.support.runs.drivers import Begin
 from tests.support.runs.trainings import (
     editor_settings_of,
     read_learned,
@@ -158,6 +161,28 @@ def test_cut_off_between_any_two_things_it_keeps_it_ends_with_the_same_bytes(
     assert any("going on after step 6" in text for text in notes), "never cut between its end and its result"
     assert read_learned(tmp_path / "cut", "lora") == read_learned(learned, "lora")
     assert read_metrics(tmp_path / "cut") == read_metrics(learned)
+
+
+@pytest.mark.soak
+@pytest.mark.faults
+def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(
+    folders: dict[str, Path], pairs: Path, tmp_path: Path, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    long = {"max_steps": 40, "checkpoints": {"every": 4}}
+    train_editor_here(editor_settings_of(folders[KONTEXT], pairs, tmp_path / "alone", **long))
+    given, output = editor_settings_of(folders[KONTEXT], pairs, tmp_path / "out", **long), tmp_path / "out"
+    (tmp_path / "config.json").write_text(json.dumps(given))
+    for said in ("encoding", "checkpoint at step 4\n", "checkpoint at step 16\n"):
+        driver = begin(*CLI, "train", "editor-sft", "--config", tmp_path / "config.json")
+        until(lambda: said in driver.read() or driver.process.poll() is not None, 600)  # noqa: B023
+        driver.process.send_signal(signal.SIGKILL)
+        driver.process.wait()
+        assert not (output / "result.json").exists(), driver.end()
+    notes: list[str] = []
+    train_editor_here(given, notes)
+    assert any("going on after step" in text for text in notes)
+    assert read_learned(output, "lora") == read_learned(tmp_path / "alone", "lora")
 
 
 def test_rows_that_are_no_pair_are_left_out_and_counted(folders: dict[str, Path], tmp_path: Path) -> None:

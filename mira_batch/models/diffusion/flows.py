@@ -8,7 +8,7 @@ D channels of one. The same numbers as in the family's own pipeline; the tests h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -36,8 +36,8 @@ class Flow:
 
     encode_image: Callable[[Any, Image.Image], Tensor]
     """(pipeline, image of the canvas' size) -> its latents."""
-    encode_prompt: Callable[[Any, Image.Image, str], dict[str, Tensor]]
-    """(pipeline, source, instruction) -> what the transformer is told beside the images."""
+    encode_prompt: Callable[[Any, Image.Image, str, Mapping[str, int]], dict[str, Tensor]]
+    """(pipeline, source, instruction, options) -> what the transformer is told beside the images."""
     predict: Callable[[Any, Tensor, Tensor, Mapping[str, Tensor], tuple[int, int], float], Tensor]
     """(transformer, points (B, N, C), times (B,), parts (B, ...), (H, W) of the points, guidance) -> the
     velocities (B, N, C)."""
@@ -47,40 +47,54 @@ class Flow:
     """Linear layers that a LoRA adapts unless told otherwise, by the last part of their names."""
     rests: bool = False
     """Whether some layers of the transformer have no part in its output."""
+    fills: bool = True
+    """Whether prompts are filled up or cut to `max_sequence_length`."""
 
-    def encode_question(self, pipe: Any, source: Image.Image, instruction: str) -> dict[str, Tensor]:
+    def encode_question(
+        self, pipe: Any, source: Image.Image, instruction: str, options: Mapping[str, int]
+    ) -> dict[str, Tensor]:
         """The parts of an edit but for what comes of it.
 
         Args:
             pipe: the pipeline, of which the transformer is not needed.
             source: of the canvas' size.
             instruction: of the edit.
+            options: of the prompt: `max_sequence_length`, or none.
         """
-        return {SOURCE: self.encode_image(pipe, source), **self.encode_prompt(pipe, source, instruction)}
+        prompt = self.encode_prompt(pipe, source, instruction, options)
+        return {SOURCE: self.encode_image(pipe, source), **prompt}
 
     def encode(
-        self, pipe: Any, source: Image.Image, target: Image.Image, instruction: str
+        self,
+        pipe: Any,
+        source: Image.Image,
+        target: Image.Image,
+        instruction: str,
+        options: Mapping[str, int],
     ) -> dict[str, Tensor]:
         """The parts of an edit.
 
         Args:
-            pipe, source, instruction: as `encode_question` takes them.
+            pipe, source, instruction, options: as `encode_question` takes them.
             target: what comes of it, of the canvas' size.
         """
-        question = self.encode_question(pipe, source, instruction)
+        question = self.encode_question(pipe, source, instruction, options)
         return question | {TARGET: self.encode_image(pipe, target)}
 
 
-def find_flow(name: str, index: Mapping[str, Any], force: bool = False) -> Flow:
+def find_flow(
+    name: str, index: Mapping[str, Any], options: Collection[str] = (), force: bool | None = None
+) -> Flow:
     """How pipelines of the class `name` are taught, given its `model_index.json`.
 
     Args:
         name: of the class, without its package.
         index: of the pipeline.
-        force: take one that was distilled to few steps, too.
+        options: names of those that prompts are encoded with.
+        force: take one that was distilled to few steps, too; None: nobody can ask for that.
 
     Raises:
-        ConfigError: it isn't known, or it was distilled to few steps.
+        ConfigError: it isn't known, it was distilled to few steps, or it takes no such options.
     """
     known = {
         "FluxKontextPipeline": _KONTEXT,
@@ -95,7 +109,11 @@ def find_flow(name: str, index: Mapping[str, Any], force: bool = False) -> Flow:
     if index.get("is_distilled") and not force:
         raise ConfigError(
             "editor.weights: this model was distilled to few steps, and flow matching would undo that; take "
-            "the base model that it was made from"
+            "the base model that it was made from" + (", or set force: true" if force is not None else "")
+        )
+    if options and not known[name].fills:
+        raise ConfigError(
+            f"editor.max_sequence_length: a {name} encodes a prompt at its own length; leave it out"
         )
     return known[name]
 
@@ -119,8 +137,10 @@ def _encode_kontext_image(pipe: Any, image: Image.Image) -> Tensor:
     return _pack(pipe._encode_vae_image(_prepare(pipe, image), None))
 
 
-def _encode_kontext_prompt(pipe: Any, source: Image.Image, instruction: str) -> dict[str, Tensor]:
-    prompt, pooled, _ = pipe.encode_prompt(prompt=[instruction], prompt_2=None)
+def _encode_kontext_prompt(
+    pipe: Any, source: Image.Image, instruction: str, options: Mapping[str, int]
+) -> dict[str, Tensor]:
+    prompt, pooled, _ = pipe.encode_prompt(prompt=[instruction], prompt_2=None, **options)
     return {PROMPT: prompt[0], POOLED: pooled[0]}
 
 
@@ -155,7 +175,7 @@ def _encode_qwen_image(pipe: Any, image: Image.Image) -> Tensor:
 
 
 def _encode_qwen_prompt(
-    pipe: Any, source: Image.Image, instruction: str, seen_area: int
+    pipe: Any, source: Image.Image, instruction: str, options: Mapping[str, int], *, seen_area: int
 ) -> dict[str, Tensor]:
     seen = pipe.image_processor.resize(source, *choose_seen_size(source.size, seen_area))
     prompt, _ = encode_prompts(pipe, [instruction], [seen])
@@ -188,8 +208,10 @@ def _encode_klein_image(pipe: Any, image: Image.Image) -> Tensor:
     return pipe._encode_vae_image(_prepare(pipe, image), None)[0].permute(1, 2, 0)
 
 
-def _encode_klein_prompt(pipe: Any, source: Image.Image, instruction: str) -> dict[str, Tensor]:
-    prompt, _ = pipe.encode_prompt(prompt=[instruction])
+def _encode_klein_prompt(
+    pipe: Any, source: Image.Image, instruction: str, options: Mapping[str, int]
+) -> dict[str, Tensor]:
+    prompt, _ = pipe.encode_prompt(prompt=[instruction], **options)
     return {PROMPT: prompt[0]}
 
 
@@ -281,6 +303,7 @@ _QWEN_EDIT = Flow(
     compute_mu=_compute_linear_mu,
     targets=(*_ATTENTION, "img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2"),
     rests=True,  # the last block's text is read by nobody
+    fills=False,
 )
 _QWEN_EDIT_PLUS = replace(_QWEN_EDIT, encode_prompt=partial(_encode_qwen_prompt, seen_area=PLUS_SEEN_AREA))
 _KLEIN = Flow(

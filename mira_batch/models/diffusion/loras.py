@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from mira_batch.core.types import Weights
 from mira_batch.models.diffusion.speed import find_denoiser
 
 _PEFT = "base_model.model."
+_LOADERS = ("diffusers.loaders.lora_base", "diffusers.loaders.peft")
+"""What warns of each part of a pipeline that an adapter has nothing for."""
 
 
 def add_loras(pipe: Any, loras: Sequence[Weights], configs: Sequence[AdapterConfig]) -> None:
@@ -25,9 +29,7 @@ def add_loras(pipe: Any, loras: Sequence[Weights], configs: Sequence[AdapterConf
     names = [f"lora{number}" for number in range(len(loras))]
     for number, (name, lora, config) in enumerate(zip(names, loras, configs, strict=True)):
         field = f"editor.loras.{number}"
-        with warnings.catch_warnings():
-            # Several adapters are what is wanted here.
-            warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
+        with _without_needless_warnings():
             _load(pipe, _find_file(Path(lora.path), config.file, field), name, field)
         # diffusers only warns where no weight of a file fits, and the plain model would do the edits.
         if not any(name in adapters for adapters in pipe.get_list_adapters().values()):
@@ -36,6 +38,26 @@ def add_loras(pipe: Any, loras: Sequence[Weights], configs: Sequence[AdapterConf
             )
     if names:
         pipe.set_adapters(names, adapter_weights=[config.scale for config in configs])
+
+
+@contextmanager
+def _without_needless_warnings() -> Iterator[None]:
+    """Several adapters are what is wanted, and so are some of the transformer alone: one that fits nothing at
+    all is refused."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("No LoRA keys associated to")
+
+    loggers = [logging.getLogger(name) for name in _LOADERS]
+    for logger in loggers:
+        logger.addFilter(keep)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
+            yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(keep)
 
 
 def _load(pipe: Any, file: Path, name: str, field: str) -> None:

@@ -232,7 +232,9 @@ def _encode_own(
                     continue
                 key = _name(pair, shown)
                 if not store.exists(key):
-                    store.create(key, _encode_one(pipe, flow, pair, shown, size))
+                    store.create(
+                        key, _encode_one(pipe, flow, pair, shown, size, config.editor.prompt_options)
+                    )
                 split = choose_split(shown.original.digest, config.data.split)
                 rows.append(row | {"split": split, "canvas": size, "key": key})
                 if len(rows) % _NOTED == 0:
@@ -240,11 +242,13 @@ def _encode_own(
     return rows
 
 
-def _encode_one(pipe: Any, flow: Flow, pair: Pair, shown: Shown, size: tuple[int, int]) -> bytes:
+def _encode_one(
+    pipe: Any, flow: Flow, pair: Pair, shown: Shown, size: tuple[int, int], options: Mapping[str, int]
+) -> bytes:
     from safetensors.torch import save
 
     source, target = (fit(frame.pixels, size) for frame in (shown.original, shown.candidate))
-    parts = flow.encode(pipe, source, target, pair.record.instruction)
+    parts = flow.encode(pipe, source, target, pair.record.instruction, options)
     return save({name: part.detach().cpu().contiguous() for name, part in parts.items()})
 
 

@@ -64,7 +64,8 @@ def _train(
     prepare()
     weights = fetch_weights(config.editor.weights, config.storage)
     check_pipeline_files(Path(weights.path), config.editor.pipeline)
-    flow = find_flow(config.editor.pipeline.rpartition(".")[2], read_index(Path(weights.path)))
+    name, index = config.editor.pipeline.rpartition(".")[2], read_index(Path(weights.path))
+    flow = find_flow(name, index, config.editor.prompt_options)
     if is_first():
         claim_base(store, weights.identity, "editor.weights")
     arguments = _make_arguments(config, 1, folder / "own", flow)  # which also joins the workers

@@ -105,7 +105,7 @@ def _encode_own(
     """Encode this worker's samples."""
     import torch
 
-    path, pipeline = Path(weights.path), config.editor.pipeline
+    path, pipeline, options = Path(weights.path), config.editor.pipeline, config.editor.prompt_options
     kind = import_pipeline(pipeline)
     pipe = load_pipeline(kind, path, pipeline, config.editor.dtype, transformer=None).to(device)
     family = find_family(pipeline.rpartition(".")[2], read_index(path))
@@ -119,7 +119,11 @@ def _encode_own(
             source = fit(original.pixels, size)
             instruction = row.columns["instruction"]
             question = _name("encoded", content_hash(original.digest, instruction))
-            _keep(files.store, question, lambda: flow.encode_question(pipe, source, instruction))  # noqa: B023
+            _keep(
+                files.store,
+                question,
+                lambda: flow.encode_question(pipe, source, instruction, options),  # noqa: B023
+            )
             target = _encode_target(files, flow, pipe, row, size)
             found[row.place] = EncodedSample(question, target, size, own[row.place])
     return found

@@ -36,7 +36,7 @@ class Filtered:
     used: tuple[bool, ...]
     """Which samples are learned from."""
     solved: frozenset[str]
-    """Names of the groups that are."""
+    """Names of the groups that are solved, and differ too little as well: their records are drawn no more."""
     samples: dict[str, int]
     """Samples with a reward, by the fate of their group."""
     groups: dict[str, int]
@@ -52,7 +52,8 @@ def filter_groups(
     rewards: Sequence[float | None], groups: Sequence[str], limits: GroupFilterConfig
 ) -> Filtered:
     """Which samples are learned from (Edit-R1, arXiv 2510.16888: low-variance group filtering). The spread is
-    the standard deviation of a group's rewards, without Bessel's correction.
+    the standard deviation of a group's rewards, without Bessel's correction. A group whose mean is high and
+    whose spread is not small is left out this time alone.
 
     Args:
         rewards: of each sample; None: it has none.
@@ -73,7 +74,11 @@ def filter_groups(
         reward is not None and fates[group] == Fate.USED
         for group, reward in zip(groups, rewards, strict=True)
     )
-    solved = frozenset(group for group, fate in fates.items() if fate == Fate.SOLVED)
+    solved = frozenset(
+        group
+        for group, fate in fates.items()
+        if fate == Fate.SOLVED and _differ_little(members[group], limits, otherwise=True)
+    )
     return Filtered(used, solved, samples, counts)
 
 
@@ -82,9 +87,12 @@ def _judge_group(rewards: Sequence[float], limits: GroupFilterConfig) -> Fate:
         return Fate.ALONE
     if limits.solved_above is not None and fmean(rewards) > limits.solved_above:
         return Fate.SOLVED
-    if limits.least_spread is not None and pstdev(rewards) < limits.least_spread:
-        return Fate.NARROW
-    return Fate.USED
+    return Fate.NARROW if _differ_little(rewards, limits, otherwise=False) else Fate.USED
+
+
+def _differ_little(rewards: Sequence[float], limits: GroupFilterConfig, *, otherwise: bool) -> bool:
+    """Whether the spread is below its limit; where there is none, what `otherwise` says."""
+    return otherwise if limits.least_spread is None else pstdev(rewards) < limits.least_spread
 
 
 def draw_unsolved(

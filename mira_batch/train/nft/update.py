@@ -105,7 +105,8 @@ def find_taught(config: EditorNftConfig) -> tuple[Weights, Flow]:
     weights = fetch_weights(config.editor.weights, config.storage)
     path = Path(weights.path)
     check_pipeline_files(path, config.editor.pipeline)
-    flow = find_flow(config.editor.pipeline.rpartition(".")[2], read_index(path), config.force)
+    name = config.editor.pipeline.rpartition(".")[2]
+    flow = find_flow(name, read_index(path), config.editor.prompt_options, config.force)
     return weights, flow
 
 

@@ -36,6 +36,8 @@ def load(*overrides: str) -> EditorNftConfig:
         (["backend=inline", "workers.num=2"], "inline is one worker"),
         (["edit.input.branches=/runs/a"], "a training begins from the images"),
         (["validation={input: {manifest: /v, branches: /runs/a}}"], "a validation begins from the images"),
+        (["validation={input: {manifest: /data/train.parquet}}"], "validation.input.manifest: is what is tr"),
+        (["editor.max_sequence_length=4"], "editor.max_sequence_length"),
         (["filter.least_spread=0.5"], "filter.least_spread"),
         (["loss.drift_weight=.inf"], "loss.drift_weight"),
         (["ema=1"], "ema"),
@@ -57,6 +59,7 @@ def test_what_has_no_effect_or_no_sense_is_refused(overrides: list[str], problem
         "tuning.r=8",
         "times.shift=3",
         "editor.guidance=2.5",
+        "editor.max_sequence_length=128",
         "edit.sampler.steps=4",
         "filter.least_spread=null",
         "retention.most=0.1",
@@ -117,3 +120,10 @@ def test_every_shipped_config_loads(path: Path) -> None:
     assert config.records * config.rollouts == config.minibatch == 288
     assert [judge.type for judge in config.judges()] == ["score_logit", "viescore"]
     assert config.edit.workers.gpus == config.workers.gpus == 1
+
+
+def test_prompts_of_samples_are_as_long_as_those_that_are_learned_from() -> None:
+    assert "max_sequence_length" not in load().learning()["editor"]  # trainings of before can go on
+    config = load("editor.max_sequence_length=128")
+    job = config.edit_job(config.edit.input, config.output.uri, None)
+    assert isinstance(job.editor, DiffusersConfig) and job.editor.options == {"max_sequence_length": 128}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,26 @@ def with_loras(folders: dict[str, Path], *loras: tuple[Path, float], **more: Any
     fields = [{"weights": str(path), "scale": scale, **more} for path, scale in loras]
     weights = Weights(str(folders["FluxKontextPipeline"]), "w")
     return DiffusersEditor(config(folders, loras=fields), weights, "cpu", named)
+
+
+def test_an_adapter_of_the_transformer_alone_loads_without_a_word(
+    folders: dict[str, Path], adapted: tuple[Path, Path, Image.Image]
+) -> None:
+    """diffusers warns that such an adapter has nothing for CLIP, as nearly none has."""
+    said: list[str] = []
+
+    class Noting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    logger, noting = logging.getLogger("diffusers.loaders.lora_base"), Noting()
+    logger.addHandler(noting)
+    try:
+        with_loras(folders, (adapted[0], 1.0))
+        logger.warning("of something else")
+    finally:
+        logger.removeHandler(noting)
+    assert said == ["of something else"]
 
 
 @pytest.mark.parametrize("form", [0, 1], ids=["diffusers", "peft"])

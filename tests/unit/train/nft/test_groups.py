@@ -26,6 +26,16 @@ def test_groups_by_hand() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("limits", "gone"), [({}, False), ({"least_spread": None}, True)])
+def test_good_groups_that_still_differ_are_left_out_this_time_alone(
+    limits: dict[str, None], gone: bool
+) -> None:
+    """The paper drops a prompt for good where the mean is high and the spread small."""
+    found = filter_groups([1.0, 1.0, 1.0, 0.7], [*"aaaa"], GroupFilterConfig(**limits))
+    assert not any(found.used) and found.samples["solved"] == 4
+    assert bool(found.solved) is gone
+
+
 @pytest.mark.parametrize(
     ("limits", "fates"),
     [

@@ -1,0 +1,372 @@
+"""The second half of a chain: an editor that draws learns to edit, by pairs and then by its own samples.
+
+Each stage is a job of the package, as in `chain.py`. What a Kontext brings along before anybody teaches it is
+made once, for all seeds.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+from benchmarks.learn.sizes import EditorSize
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.editor_nft import EditorNftConfig
+from mira_batch.config.editor_sft import EditorSftConfig
+from mira_batch.config.evaluate import EvaluateConfig
+from mira_batch.config.shared import StorageConfig
+from mira_batch.core.errors import UserError
+from mira_batch.core.identity import content_hash, frame_of
+from mira_batch.core.ports import JudgeRequest
+from mira_batch.launch import run
+from mira_batch.storage.run.results import read_outputs
+from mira_batch.train.grpo.rollouts import read_scores
+from mira_batch.train.world.editor_model import WORDS
+from mira_batch.train.world.editor_pairs import Pair, draw_pair
+from mira_batch.train.world.edits import say_edit
+from mira_batch.train.world.instructions import read_goal
+from mira_batch.train.world.judge_model import Verdict
+from mira_batch.train.world.manifest import write_manifest
+from mira_batch.train.world.scenes import CELL, SMALL, Scene
+from mira_batch.train.world.tasks import Split, Task, find_split
+
+PIPELINE = "diffusers.FluxKontextPipeline"
+TRUTH = {"type": "custom", "factory": "mira_batch.train.world:make_judge", "options": {"nearest": "small"}}
+SAMPLED, MEASURED = 6, 12
+"""Steps of denoising: of samples that are learned from, and of what is measured."""
+_TEST_SEED = 1
+
+
+@dataclass(frozen=True)
+class Editors:
+    """One seed's."""
+
+    folder: Path
+    """Absolute."""
+    base: Path
+    """Of what is the same for all seeds."""
+    size: EditorSize
+    seed: int
+    note: Callable[[str], None]
+
+    def pretrain(self) -> dict[str, Any]:
+        """What a Kontext brings along, unless another seed has made it."""
+        from mira_batch.train.world.editor_pretrain import pretrain_editor
+
+        if self.base.exists():
+            return {}
+        found = pretrain_editor(
+            self.base, steps=self.size.pretrain_steps, vae_steps=self.size.vae_steps, note=self.note
+        )
+        return {
+            "steps": found.steps,
+            "drawn": found.drawn,
+            "loss": found.loss,
+            "success": found.score.success,
+        }
+
+    def write_tasks(self) -> dict[str, Any]:
+        """Manifests of atomic edits: pairs, rollouts, for choosing, and for the table."""
+        size = self.size
+        wanted: tuple[tuple[str, Split, int, int], ...] = (
+            ("pairs", "train", size.pairs, 2 * self.seed),
+            ("rollouts", "train", size.training_tasks, 2 * self.seed + 1),
+            ("val", "val", size.validation_tasks, self.seed),
+            ("test", "test", size.test_tasks, _TEST_SEED),
+        )
+        return {
+            name: write_manifest(self._manifest(name), map(_make_task, draw_pairs(split, count, seed)))
+            for name, split, count, seed in wanted
+        }
+
+    def teach(self) -> dict[str, Any]:
+        """By pairs, which are results of the world's exact editor: all weights of the transformer."""
+        from mira_batch.train.editor.run import train
+
+        size, exact = self.size, {"type": "custom", "factory": "mira_batch.train.world:make_editor"}
+        pairs = self._edit("pairs", "pairs", exact | {"options": {"failures": 0.0}})
+        config = EditorSftConfig.model_validate(
+            {
+                "editor": _describe(self.base),
+                "data": {"manifest": pairs, "split": {"val_fraction": 0.05}},
+                "output": {"uri": str(self.folder / "sft")},
+                "tuning": {"type": "full"},
+                "times": {"mean": 0.5},
+                "optimizer": {"learning_rate": size.sft_rate, "beta2": 0.98},
+                "max_steps": size.sft_steps,
+                "batch": 32,
+                "validation": {"every": max(1, size.sft_steps // 4)},
+                "checkpoints": {"every": max(1, size.sft_steps // 4)},
+                "log_every": max(1, size.sft_steps // 20),
+                "seed": self.seed,
+                **_SHARED,
+            }
+        )
+        return train(config, self.note)["figures"]
+
+    def improve(self, name: str, judge: dict[str, Any], filtered: bool = True) -> dict[str, Any]:
+        """By its own samples."""
+        from mira_batch.train.nft.run import train
+
+        size = self.size
+        config = EditorNftConfig.model_validate(
+            {
+                "editor": _describe(self.folder / "sft" / "model"),
+                "edit": {
+                    "input": {"manifest": str(self._manifest("rollouts"))},
+                    "sampler": {"steps": SAMPLED, "max_batch": 64, "devices": ["cpu"]},
+                    "workers": {"records_in_flight": 128, "shard_size": 512},
+                },
+                "rewards": {"judge": judge},
+                "filter": {} if filtered else {"least_spread": None, "solved_above": None},
+                "loss": {"clip": size.nft_clip, "beta": size.nft_beta},
+                "times": {"mean": 0.5},
+                "output": {"uri": str(self.folder / name)},
+                "iterations": size.iterations,
+                "records": size.records,
+                "rollouts": size.rollouts,
+                "epochs": size.nft_epochs,
+                "minibatch": 64,
+                "batch": 64,
+                "optimizer": {"learning_rate": size.nft_rate},
+                "validation": {
+                    "input": {"manifest": str(self._manifest("val"))},
+                    "every": max(1, size.iterations // 4),
+                    "steps": MEASURED,
+                },
+                "seed": self.seed,
+                **_SHARED,
+            }
+        )
+        found = train(config, self.note)
+        return {key: found[key] for key in ("iteration", "iterations") if key in found}
+
+    def teach_judge(self, base: Path) -> dict[str, Any]:
+        """A model that looks learns to judge, by what the truth says of samples of the taught editor.
+
+        Args:
+            base: the model that it begins with, of the policy's half.
+        """
+        from mira_batch.train.world.judge_model import PROMPT, teach_judge
+
+        size, prompts = self.size, self.folder / "score_logit.py"
+        prompts.write_text(PROMPT)
+        run_of = self._edit("judged/train", "rollouts", self.find_editor("sft"), size.verdicts)
+        truth = read_truth(run_of, self._judge("judged/train-truth", run_of, TRUTH))
+        requests = read_requests(run_of, self._manifest("rollouts"))
+        verdicts = [Verdict(requests[name], score) for name, score in truth.items()]
+        loss = teach_judge(
+            self.folder / "judge", base, prompts, verdicts, self.seed, steps=size.judge_steps, note=self.note
+        )
+        run_of = self._edit("judged/test", "test", self.find_editor("sft"), 4)
+        truth = read_truth(run_of, self._judge("judged/test-truth", run_of, TRUTH))
+        said = read_truth(run_of, self._judge("judged/test-said", run_of, self.find_judge()))
+        pairs, agreed = count_agreed(truth, said)
+        return {
+            "verdicts": len(verdicts),
+            "right": fmean(verdict.score for verdict in verdicts),
+            "loss": loss,
+            "pairs": pairs,
+            "agreement": agreed / pairs if pairs else math.nan,
+        }
+
+    def find_judge(self) -> dict[str, Any]:
+        """The judge that was taught."""
+        from mira_batch.train.world.judge_model import describe_judge
+
+        return describe_judge(self.folder / "judge", self.folder / "score_logit.py")
+
+    def measure(self, name: str, tasks: str = "test") -> dict[str, Any]:
+        """An editor on held-out scenes, one edit each: the run, its evaluation by the truth, its report.
+
+        Args:
+            name: of the editor, as `find_editor` takes it.
+            tasks: which manifest.
+        """
+        made = self._edit(f"ways/{name}", tasks, self.find_editor(name))
+        judged = self._judge(f"scores/{name}", made, TRUTH)
+        return {"success": fmean(score == 1.0 for score in read_truth(made, judged).values())}
+
+    def loop(self, name: str, editor: str, policy: dict[str, Any], tasks: Path) -> dict[str, Any]:
+        """A policy and an editor together, on instructions of several clauses.
+
+        Args:
+            name: of this.
+            editor: as `find_editor` takes it.
+            policy: as an edit job takes it.
+            tasks: the manifest.
+        """
+        made = self._run(f"ways/{name}", tasks, policy, self.find_editor(editor), limits=_LOOP)
+        judged = self._judge(f"scores/{name}", made, TRUTH)
+        found, _ = read_scores(judged, StorageConfig())
+        return {"success": fmean(scored.score == 1.0 for scored in found.values()), "judged": len(found)}
+
+    def _edit(self, place: str, tasks: str, editor: dict[str, Any], rollouts: int = 1) -> str:
+        """A run of single edits: its directory."""
+        once = {"type": "passthrough"}
+        return self._run(place, self._manifest(tasks), once, editor, rollouts=rollouts)
+
+    def _run(
+        self, place: str, tasks: Path, policy: dict[str, Any], editor: dict[str, Any], **more: Any
+    ) -> str:
+        return run(
+            BulkEditConfig.model_validate(
+                {
+                    "run_id": "run",
+                    "input": {"manifest": str(tasks)},
+                    "output": {"uri": str(self.folder / place), "format": "png", "fidelity": False},
+                    "policy": policy,
+                    "editor": editor,
+                    "workers": {"records_in_flight": 128, "shard_size": 512},
+                    "backend": "inline",
+                    **more,
+                }
+            )
+        ).run
+
+    def _judge(self, place: str, run_of: str, judge: dict[str, Any]) -> str:
+        """An evaluation of a run: its directory."""
+        return run(
+            EvaluateConfig.model_validate(
+                {
+                    "run_id": "run",
+                    "input": {"manifest": run_of},
+                    "judge": judge,
+                    "output": {"uri": str(self.folder / place)},
+                    "backend": "inline",
+                }
+            )
+        ).run
+
+    def find_editor(self, name: str) -> dict[str, Any]:
+        """The editor of a stage, as an edit job takes it: `base`, `sft`, or the name of an improvement."""
+        found = _describe(self.base if name == "base" else self.folder / "sft" / "model")
+        options = {"max_sequence_length": found.pop("max_sequence_length")}
+        loras = [] if name in ("base", "sft") else [{"weights": str(self.folder / name / "lora")}]
+        return {
+            "type": "diffusers",
+            **found,
+            "steps": MEASURED,
+            "options": options,
+            "devices": ["cpu"],
+            "max_batch": 64,
+            "loras": loras,
+        }
+
+    def _manifest(self, name: str) -> Path:
+        return self.folder / "tasks" / f"{name}.parquet"
+
+
+def draw_pairs(split: Split, count: int, seed: int) -> Iterator[Pair]:
+    """So many different pairs of a part; what comes of those to learn from is of no held-out part either.
+
+    Args:
+        split: which part.
+        count: how many.
+        seed: another one draws others of the same part.
+    """
+    rng, seen = random.Random(f"learn-pairs/1 {split} {seed}"), set[tuple[Scene, str]]()
+    while len(seen) < count:
+        pair = draw_pair(rng, SMALL, split)
+        key = pair.source, say_edit(pair.edit)
+        held_out = split == "train" and find_split(*map(str, pair.target.cells)) != "train"
+        if not held_out and key not in seen:
+            seen.add(key)
+            yield pair
+
+
+Name = tuple[str, int]
+"""A record, and the number of its rollout."""
+
+
+def read_truth(run_of: str, evaluation: str) -> dict[Name, float]:
+    """The score of each sample of a run.
+
+    Args:
+        run_of: its directory, to see that none is missing.
+        evaluation: directory of the evaluation.
+
+    Raises:
+        UserError: a sample failed, or has no score.
+    """
+    found, _ = read_scores(evaluation, StorageConfig())
+    rows = read_outputs(run_of, columns=["record_id", "rollout", "status"]).to_pylist()
+    scores: dict[Name, float] = {}
+    for row in rows:
+        name = row["record_id"], row["rollout"] or 0
+        scored = found.get(name)
+        if row["status"] == "failed" or scored is None or scored.score is None:
+            raise UserError(f"{evaluation}: {name[0]} has no score; what is not known is no figure")
+        scores[name] = scored.score
+    return scores
+
+
+def read_requests(run_of: str, manifest: Path) -> dict[Name, JudgeRequest]:
+    """What a judge is asked of each sample of a run.
+
+    Args:
+        run_of: its directory.
+        manifest: its tasks.
+    """
+    tasks = {row["record_id"]: row for row in pq.read_table(manifest).to_pylist()}
+    columns = ["record_id", "rollout", "image"]
+    found: dict[Name, JudgeRequest] = {}
+    for row in read_outputs(run_of, columns=columns).to_pylist():
+        task = tasks[row["record_id"]]
+        original, candidate = (
+            frame_of(Image.open(io.BytesIO(each["image"]["bytes"])).convert("RGB")) for each in (task, row)
+        )
+        found[row["record_id"], row["rollout"] or 0] = JudgeRequest(
+            row["record_id"], task["instruction"], original, candidate, task["instruction"]
+        )
+    return found
+
+
+def count_agreed(truth: Mapping[Name, float], said: Mapping[Name, float]) -> tuple[int, float]:
+    """Pairs of samples of a record that the truth tells apart, and of how many of them the judge says the
+    same; where it says neither, half.
+
+    Args:
+        truth, said: of the same samples.
+    """
+    of: dict[str, list[Name]] = {}
+    for name in truth:
+        of.setdefault(name[0], []).append(name)
+    pairs, agreed = 0, 0.0
+    for names in of.values():
+        for one, other in combinations(names, 2):
+            if truth[one] != truth[other]:
+                better, worse = (one, other) if truth[one] > truth[other] else (other, one)
+                pairs += 1
+                agreed += 0.5 if said[better] == said[worse] else float(said[better] > said[worse])
+    return pairs, agreed
+
+
+def _make_task(pair: Pair) -> Task:
+    said = say_edit(pair.edit)
+    name = f"{type(pair.edit).__name__.lower()}-{content_hash(*map(str, pair.source.cells), said)}"
+    return Task(name, pair.source, said, (type(pair.edit).__name__.lower(),), read_goal(said, pair.source))
+
+
+def _describe(weights: Path) -> dict[str, Any]:
+    return {
+        "pipeline": PIPELINE,
+        "weights": str(weights),
+        "dtype": "float32",
+        "area": (SMALL.size * CELL) ** 2,
+        "max_sequence_length": WORDS,
+    }
+
+
+_LOOP: dict[str, Any] = {"max_steps": 8, "no_progress": None}
+_SHARED: dict[str, Any] = {"precision": "float32", "gradient_checkpointing": False, "backend": "inline"}
