@@ -80,7 +80,7 @@ class Chain:
             ("test", "test", size.test_tasks, _TEST_SEED),
         )
         return {
-            name: write_manifest(self._manifest(name), generate_tasks(split, count, seed))
+            name: write_manifest(self.find_manifest(name), generate_tasks(split, count, seed))
             for name, split, count, seed in wanted
         }
 
@@ -139,7 +139,7 @@ class Chain:
             {
                 "model": {"weights": start["weights"], "adapter": start["adapter"], "dtype": "float32"},
                 "edit": {
-                    "input": {"manifest": str(self._manifest("rollouts"))},
+                    "input": {"manifest": str(self.find_manifest("rollouts"))},
                     "editor": _custom("make_editor", failures=POOR),
                     "policy": {"max_tokens": _ANSWER, "max_batch": 64, "devices": ["cpu"]},
                     "limits": self._limits(),
@@ -155,7 +155,7 @@ class Chain:
                 "batch": 32,
                 "optimizer": {"learning_rate": size.grpo_rate, "beta2": 0.98},
                 "validation": {
-                    "input": {"manifest": str(self._manifest("val"))},
+                    "input": {"manifest": str(self.find_manifest("val"))},
                     "every": max(1, size.iterations // 5),
                 },
                 "seed": self.seed,
@@ -204,9 +204,9 @@ class Chain:
             }
             for row in works
         }
-        tasks = pq.read_table(self._manifest("test"))
+        tasks = pq.read_table(self.find_manifest("test"))
         column = pa.array([branches[name] for name in tasks["record_id"].to_pylist()], _BRANCH)
-        pq.write_table(tasks.append_column("branch", column), self._manifest("planned"))
+        pq.write_table(tasks.append_column("branch", column), self.find_manifest("planned"))
         config = self._edit_job(
             f"ways/{way.name}", "planned", {"type": "passthrough"}, way.failures, in_flight=64
         )
@@ -235,13 +235,14 @@ class Chain:
             found["adapter"] = str(self.folder / adapters[stage])
         return found
 
-    def _policy(self, way: Way) -> dict[str, Any]:
-        if way.policy == "expert":
-            return _custom("make_expert")
-        if way.policy == "none":
-            return {"type": "passthrough"}
-        found = self.find_model(way.policy)
-        policy = {
+    def describe_policy(self, stage: str) -> dict[str, Any]:
+        """The policy that a stage made, as an edit job takes it.
+
+        Args:
+            stage: as `find_model` takes it.
+        """
+        found = self.find_model(stage)
+        return {
             "type": "qwen_vl",
             "weights": found["weights"],
             "adapter": {"weights": found["adapter"]} if "adapter" in found else None,
@@ -251,6 +252,13 @@ class Chain:
             "sampling": {"max_tokens": _ANSWER},
             "max_batch": 64,
         }
+
+    def _policy(self, way: Way) -> dict[str, Any]:
+        if way.policy == "expert":
+            return _custom("make_expert")
+        if way.policy == "none":
+            return {"type": "passthrough"}
+        policy = self.describe_policy(way.policy)
         if way.looks != "at blank":
             return policy
         return {
@@ -265,7 +273,7 @@ class Chain:
         return BulkEditConfig.model_validate(
             {
                 "run_id": "run",
-                "input": {"manifest": str(self._manifest(tasks))},
+                "input": {"manifest": str(self.find_manifest(tasks))},
                 "output": {"uri": str(self.folder / place), "fidelity": False, "format": "png"},
                 "policy": policy,
                 "editor": _custom("make_editor", failures=failures),
@@ -279,7 +287,8 @@ class Chain:
         # A policy that tries again after two lost edits is right, where the editor loses a third of them.
         return {"max_steps": self.size.max_steps, "no_progress": None}
 
-    def _manifest(self, name: str) -> Path:
+    def find_manifest(self, name: str) -> Path:
+        """Where the tasks of that name are."""
         return self.folder / "tasks" / f"{name}.parquet"
 
 

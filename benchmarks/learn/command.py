@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.learn.chain import Chain
+from benchmarks.learn.editor_ways import EDITOR_WAYS, EditorWay, read_edits, sum_up_editors
+from benchmarks.learn.editors import TRUTH, Editors
 from benchmarks.learn.page import Row, write_page
 from benchmarks.learn.sizes import FULL, QUICK, Size
 from benchmarks.learn.successes import TARGETS, check_target, estimate_rate, read_solved
@@ -25,6 +27,12 @@ _SHARES = {
     "sft": 55,
     "plain": 7,
     "grpo": 45,
+    "editor-base": 40,
+    "editor-sft": 20,
+    "editor-nft": 25,
+    "editor-nft-all": 25,
+    "editor-judge": 25,
+    "editor-nft-judged": 35,
 }
 """About how long each stage takes, for the time that is left; any other takes one such part."""
 SETTINGS = "settings.json"
@@ -60,6 +68,37 @@ def list_stages(chain: Chain) -> list[Stage]:
     ]
 
 
+def list_editor_stages(chain: Chain, editors: Editors) -> list[Stage]:
+    """All that becomes of the world's Kontext, in order; the policy's half is done by then.
+
+    Args:
+        chain: of the policy.
+        editors: of the same seed.
+    """
+
+    def measure(way: EditorWay) -> dict[str, Any]:
+        if not way.loops:
+            return editors.measure(way.name)
+        return editors.loop(way.name, way.editor, chain.describe_policy("sft"), chain.find_manifest("test"))
+
+    def list_ways(*names: str) -> list[Stage]:
+        return [Stage(f"editor-way-{w.name}", partial(measure, w)) for w in EDITOR_WAYS if w.name in names]
+
+    return [
+        Stage("editor-base", editors.pretrain),
+        Stage("editor-tasks", editors.write_tasks),
+        Stage("editor-sft", editors.teach),
+        *list_ways("base", "sft", "loop-sft"),
+        Stage("editor-nft", partial(editors.improve, "nft", TRUTH)),
+        *list_ways("nft", "loop-nft"),
+        Stage("editor-nft-all", partial(editors.improve, "nft-all", TRUTH, filtered=False)),
+        *list_ways("nft-all"),
+        Stage("editor-judge", partial(editors.teach_judge, chain.folder / "base")),
+        Stage("editor-nft-judged", lambda: editors.improve("nft-judged", editors.find_judge())),
+        *list_ways("nft-judged"),
+    ]
+
+
 def main(quick: bool, seeds: int, folder: Path, note: Callable[[str], None]) -> dict[str, Any]:
     """Go through all stages of all seeds, and write table and page.
 
@@ -88,9 +127,15 @@ def learn(size: Size, seeds: int, folder: Path, note: Callable[[str], None]) -> 
     with warnings.catch_warnings():  # of libraries about the next versions of one another
         warnings.filterwarnings("ignore", category=FutureWarning, module="trl|transformers|torch|peft")
         chains = [Chain(folder / f"seed-{seed}", size, seed, note) for seed in range(seeds)]
+        editors = [
+            Editors(chain.folder / "editor", folder / "editor-base", size.editor, chain.seed, note)
+            for chain in chains
+        ]
         stages = [(chain, stage) for chain in chains for stage in list_stages(chain)]
+        for chain, own in zip(chains, editors, strict=True):
+            stages += [(chain, stage) for stage in list_editor_stages(chain, own)]
         done = list(carry_out(stages, note))
-    found = sum_up(chains, done, size)
+    found = sum_up(chains, done, size) | {"editors": sum_up_of(editors, done, size)}
     (folder / RESULTS).write_text(json.dumps(found, indent=2) + "\n")
     write_page(folder, found)
     return found
@@ -190,6 +235,25 @@ def sum_up(chains: Sequence[Chain], done: Sequence[Mapping[str, Any]], size: Siz
         "seconds": sum(each["seconds"] for each in done),
         "cpu_seconds": sum(each["cpu_seconds"] for each in done),
     }
+
+
+def sum_up_of(editors: Sequence[Editors], done: Sequence[Mapping[str, Any]], size: Size) -> dict[str, Any]:
+    """The table of editors.
+
+    Args:
+        editors: of all seeds, whole.
+        done: figures of all stages.
+        size: of each.
+    """
+
+    def read(own: Editors, way: EditorWay) -> dict[str, dict[str, float]]:
+        tasks = size.test_tasks if way.loops else size.editor.test_tasks
+        run, scores = (f"{own.folder}/{part}/{way.name}/run" for part in ("ways", "scores"))
+        return read_edits(run, scores, tasks)
+
+    seeds = [{way.name: read(own, way) for way in EDITOR_WAYS} for own in editors]
+    agreements = [each["figures"]["agreement"] for each in done if each["stage"] == "editor-judge"]
+    return sum_up_editors(seeds, agreements)
 
 
 def _add_up(counts: Iterator[Mapping[str, int]]) -> dict[str, int]:

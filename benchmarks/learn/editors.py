@@ -29,6 +29,7 @@ from mira_batch.core.errors import UserError
 from mira_batch.core.identity import content_hash, frame_of
 from mira_batch.core.ports import JudgeRequest
 from mira_batch.launch import run
+from mira_batch.report.write import Form, write_report
 from mira_batch.storage.run.results import read_outputs
 from mira_batch.train.grpo.rollouts import read_scores
 from mira_batch.train.world.editor_model import WORDS
@@ -186,53 +187,54 @@ class Editors:
 
         return describe_judge(self.folder / "judge", self.folder / "score_logit.py")
 
-    def measure(self, name: str, tasks: str = "test") -> dict[str, Any]:
+    def measure(self, name: str) -> dict[str, Any]:
         """An editor on held-out scenes, one edit each: the run, its evaluation by the truth, its report.
 
         Args:
             name: of the editor, as `find_editor` takes it.
-            tasks: which manifest.
         """
-        made = self._edit(f"ways/{name}", tasks, self.find_editor(name))
-        judged = self._judge(f"scores/{name}", made, TRUTH)
-        return {"success": fmean(score == 1.0 for score in read_truth(made, judged).values())}
+        editor = self.find_editor(name)
+        return self._measure(name, self._edit_job(f"ways/{name}", self._manifest("test"), _ONCE, editor))
 
     def loop(self, name: str, editor: str, policy: dict[str, Any], tasks: Path) -> dict[str, Any]:
-        """A policy and an editor together, on instructions of several clauses.
+        """The same of a policy and an editor together, on instructions of several clauses.
 
         Args:
-            name: of this.
+            name: of both.
             editor: as `find_editor` takes it.
             policy: as an edit job takes it.
             tasks: the manifest.
         """
-        made = self._run(f"ways/{name}", tasks, policy, self.find_editor(editor), limits=_LOOP)
-        judged = self._judge(f"scores/{name}", made, TRUTH)
+        return self._measure(
+            name, self._edit_job(f"ways/{name}", tasks, policy, self.find_editor(editor), limits=_LOOP)
+        )
+
+    def _measure(self, name: str, config: BulkEditConfig) -> dict[str, Any]:
+        summary = run(config)
+        judged = self._judge(f"scores/{name}", summary.run, TRUTH)
+        write_report(config, summary, Form(most=24, anew=True, scores=(judged,)))
         found, _ = read_scores(judged, StorageConfig())
-        return {"success": fmean(scored.score == 1.0 for scored in found.values()), "judged": len(found)}
+        return {"judged": len(found), "success": fmean(scored.score == 1.0 for scored in found.values())}
 
     def _edit(self, place: str, tasks: str, editor: dict[str, Any], rollouts: int = 1) -> str:
         """A run of single edits: its directory."""
-        once = {"type": "passthrough"}
-        return self._run(place, self._manifest(tasks), once, editor, rollouts=rollouts)
+        return run(self._edit_job(place, self._manifest(tasks), _ONCE, editor, rollouts=rollouts)).run
 
-    def _run(
+    def _edit_job(
         self, place: str, tasks: Path, policy: dict[str, Any], editor: dict[str, Any], **more: Any
-    ) -> str:
-        return run(
-            BulkEditConfig.model_validate(
-                {
-                    "run_id": "run",
-                    "input": {"manifest": str(tasks)},
-                    "output": {"uri": str(self.folder / place), "format": "png", "fidelity": False},
-                    "policy": policy,
-                    "editor": editor,
-                    "workers": {"records_in_flight": 128, "shard_size": 512},
-                    "backend": "inline",
-                    **more,
-                }
-            )
-        ).run
+    ) -> BulkEditConfig:
+        return BulkEditConfig.model_validate(
+            {
+                "run_id": "run",
+                "input": {"manifest": str(tasks)},
+                "output": {"uri": str(self.folder / place), "format": "png", "fidelity": False},
+                "policy": policy,
+                "editor": editor,
+                "workers": {"records_in_flight": 128, "shard_size": 512},
+                "backend": "inline",
+                **more,
+            }
+        )
 
     def _judge(self, place: str, run_of: str, judge: dict[str, Any]) -> str:
         """An evaluation of a run: its directory."""
@@ -368,5 +370,6 @@ def _describe(weights: Path) -> dict[str, Any]:
     }
 
 
+_ONCE = {"type": "passthrough"}
 _LOOP: dict[str, Any] = {"max_steps": 8, "no_progress": None}
 _SHARED: dict[str, Any] = {"precision": "float32", "gradient_checkpointing": False, "backend": "inline"}

@@ -67,6 +67,20 @@ def print_table(found: Mapping[str, Any]) -> Iterator[str]:
             f"{target['low']:+.3f} to {target['high']:+.3f}  {'met' if target['met'] else 'NOT MET'}"
         )
     yield ""
+    yield f"{'an editor that draws':44}{'solved':>11}  {'share':>6}  95 % interval   spared of the rest"
+    for row in found["editors"]["ways"]:
+        counted = f"{row['solved']:,}/{row['tasks']:,}"
+        yield (
+            f"{row['title']:44}{counted:>11}  {row['value']:>6.3f}  "
+            f"{row['low']:.3f} to {row['high']:.3f}  {row['spared']:.4f}"
+        )
+    yield ""
+    for target in found["editors"]["targets"]:
+        yield (
+            f"{target['title']:54}{'≥ ' + format(target['least'], '.2f'):>8}  {target['value']:>+7.3f}  "
+            f"{target['low']:+.3f} to {target['high']:+.3f}  {'met' if target['met'] else 'NOT MET'}"
+        )
+    yield ""
     minutes, cpu = found["seconds"] / 60, found["cpu_seconds"] / 60
     yield f"seeds: {found['seeds']}; {cpu:.1f} min of CPU, {minutes:.1f} min by the clock"
 

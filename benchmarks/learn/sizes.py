@@ -7,77 +7,6 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Size:
-    """Of one chain."""
-
-    pretrain_steps: int
-    """Of the base model; a fifth of them align its vision tower."""
-    demonstrations: int
-    """Tasks that the expert shows, with an editor that loses edits, and mistakes that are put right."""
-    sft_steps: int
-    """Of `batch` samples each."""
-    plain_demonstrations: int
-    """Tasks that the expert shows with an editor that loses none, for the policy that GRPO begins with."""
-    plain_steps: int
-    iterations: int
-    """Of GRPO."""
-    records: int
-    """Tasks of an iteration, and states of theirs that are asked again."""
-    rollouts: int
-    """Proposals at each state."""
-    training_tasks: int
-    """That iterations draw from."""
-    validation_tasks: int
-    """On which GRPO chooses its adapter."""
-    test_tasks: int
-    """On which everything is measured."""
-    batch: int = 24
-    """Samples of a step of demonstrations."""
-    max_steps: int = 8
-    """Edits of a record."""
-    sft_rate: float = 6e-4
-    plain_rate: float = 5e-4
-    grpo_rate: float = 2e-4
-
-    def dump(self) -> dict[str, Any]:
-        """As plain JSON data."""
-        return asdict(self)
-
-
-FULL = Size(
-    pretrain_steps=7_000,
-    demonstrations=14_000,
-    sft_steps=2_400,
-    plain_demonstrations=800,
-    plain_steps=80,
-    iterations=60,
-    records=64,
-    rollouts=8,
-    training_tasks=1_500,
-    validation_tasks=100,
-    test_tasks=300,
-    batch=32,
-)
-"""About two hours of one core: what docs/learning.md tells of the first such chain, with half as many more
-iterations."""
-QUICK = Size(
-    pretrain_steps=200,
-    demonstrations=120,
-    sft_steps=12,
-    plain_demonstrations=40,
-    plain_steps=2,
-    iterations=2,
-    records=4,
-    rollouts=4,
-    training_tasks=16,
-    validation_tasks=8,
-    test_tasks=24,
-    max_steps=4,
-)
-"""Some three minutes: shows that the chain works, and nothing about learning."""
-
-
-@dataclass(frozen=True)
 class EditorSize:
     """Of the half of a chain in which an editor learns."""
 
@@ -107,15 +36,100 @@ class EditorSize:
     nft_epochs: int = 2
 
 
-EDITOR = EditorSize(
-    vae_steps=1_500,
-    pretrain_steps=6_000,
-    pairs=3_000,
-    sft_steps=600,
-    iterations=40,
-    records=32,
+@dataclass(frozen=True)
+class Size:
+    """Of one chain."""
+
+    pretrain_steps: int
+    """Of the base model; a fifth of them align its vision tower."""
+    demonstrations: int
+    """Tasks that the expert shows, with an editor that loses edits, and mistakes that are put right."""
+    sft_steps: int
+    """Of `batch` samples each."""
+    plain_demonstrations: int
+    """Tasks that the expert shows with an editor that loses none, for the policy that GRPO begins with."""
+    plain_steps: int
+    iterations: int
+    """Of GRPO."""
+    records: int
+    """Tasks of an iteration, and states of theirs that are asked again."""
+    rollouts: int
+    """Proposals at each state."""
+    training_tasks: int
+    """That iterations draw from."""
+    validation_tasks: int
+    """On which GRPO chooses its adapter."""
+    test_tasks: int
+    """On which everything is measured."""
+    editor: EditorSize
+    """Of the half in which an editor learns."""
+    batch: int = 24
+    """Samples of a step of demonstrations."""
+    max_steps: int = 8
+    """Edits of a record."""
+    sft_rate: float = 6e-4
+    plain_rate: float = 5e-4
+    grpo_rate: float = 2e-4
+
+    def dump(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return asdict(self)
+
+
+FULL = Size(
+    pretrain_steps=7_000,
+    demonstrations=14_000,
+    sft_steps=2_400,
+    plain_demonstrations=800,
+    plain_steps=80,
+    iterations=60,
+    records=64,
     rollouts=8,
     training_tasks=1_500,
-    validation_tasks=200,
+    validation_tasks=100,
     test_tasks=300,
+    editor=EditorSize(
+        vae_steps=1_500,
+        pretrain_steps=6_000,
+        pairs=3_000,
+        sft_steps=600,
+        iterations=40,
+        records=32,
+        rollouts=8,
+        training_tasks=1_500,
+        validation_tasks=200,
+        test_tasks=300,
+    ),
+    batch=32,
 )
+"""About two hours of one core: what docs/learning.md tells of the first such chain, with half as many more
+iterations."""
+QUICK = Size(
+    pretrain_steps=200,
+    demonstrations=120,
+    sft_steps=12,
+    plain_demonstrations=40,
+    plain_steps=2,
+    iterations=2,
+    records=4,
+    rollouts=4,
+    training_tasks=16,
+    validation_tasks=8,
+    test_tasks=24,
+    editor=EditorSize(
+        vae_steps=60,
+        pretrain_steps=20,
+        pairs=80,
+        sft_steps=4,
+        iterations=1,
+        records=4,
+        rollouts=4,
+        training_tasks=16,
+        validation_tasks=8,
+        test_tasks=16,
+        verdicts=2,
+        judge_steps=40,
+    ),
+    max_steps=4,
+)
+"""Some three minutes: shows that the chain works, and nothing about learning."""

@@ -17,8 +17,8 @@ from mira_batch.storage.run.results import read_outputs
 
 OWN_FAULTS = frozenset({ErrorKind.malformed_action.value})
 """Failures that are the policy's own doing: such a task is not solved. Any other is nobody's figure."""
-Solved = Mapping[str, bool]
-"""Whether each task was solved, by its name."""
+Solved = Mapping[str, float]
+"""Whether each task was solved, 0 or 1, by its name; or another share of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def estimate_rate(seeds: Sequence[Solved]) -> Rate:
     """
     rates = [fmean(each.values()) for each in seeds]
     if len(rates) == 1:
-        found = find_wilson_interval(sum(seeds[0].values()), len(seeds[0]))
+        found = find_wilson_interval(round(sum(seeds[0].values())), len(seeds[0]))
         return Rate(rates[0], found.low, found.high)
     return _estimate_over_seeds(rates, Interval(0.0, 1.0))
 
@@ -97,6 +97,17 @@ def estimate_gain(b: Sequence[Solved], a: Sequence[Solved]) -> Rate:
         found = bootstrap_mean(list(only.values()), list(only), seed=0)
         return Rate(found.value, found.interval.low, found.interval.high)
     return _estimate_over_seeds([fmean(each.values()) for each in differences], Interval(-1.0, 1.0))
+
+
+def estimate_mean(values: Sequence[float]) -> Rate:
+    """A share that each seed has one of: their mean with Student's interval; of one seed without any.
+
+    Args:
+        values: of each seed.
+    """
+    if len(values) == 1:
+        return Rate(values[0], 0.0, 1.0)
+    return _estimate_over_seeds(values, Interval(0.0, 1.0))
 
 
 def _estimate_over_seeds(values: Sequence[float], bounds: Interval) -> Rate:

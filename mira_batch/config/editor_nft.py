@@ -59,7 +59,7 @@ class GroupFilterConfig(Strict):
     """A group whose rewards have a smaller standard deviation is dropped: its differences are the judge's
     noise. Rewards in [0, 1] have one of 0.5 at most."""
     solved_above: float | None = Field(default=0.9, ge=0, lt=1)
-    """A group whose mean reward is above this is dropped. Where its spread is below `least_spread` as well, or
+    """A group whose mean reward is above this is dropped. Where its spread is below `least_spread`, too, or
     that is null, its records are drawn no more."""
 
 

@@ -12,11 +12,14 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.learn.command import SETTINGS, Stage, carry_out, claim
+from benchmarks.learn.editor_ways import EDITOR_TARGETS, EDITOR_WAYS, sum_up_editors
+from benchmarks.learn.editors import count_agreed, draw_pairs
 from benchmarks.learn.page import print_table, write_page
 from benchmarks.learn.sizes import FULL, QUICK
 from benchmarks.learn.successes import TARGETS, Target, check_target, estimate_gain, estimate_rate
 from benchmarks.learn.ways import PAIRS, WAYS
 from mira_batch.core.errors import RunConflict
+from mira_batch.train.world.tasks import find_split
 
 
 def solve(*which: int, of: int = 10) -> dict[str, bool]:
@@ -115,6 +118,17 @@ def test_the_table_says_what_is_not_met(tmp_path: Path) -> None:
         "targets": [
             {"title": "SFT, closed loop", "least": 0.7, "met": False, "value": 0.5, "low": 0.44, "high": 0.56}
         ],
+        "editors": {
+            "ways": [
+                {
+                    "name": "nft", "title": "editor-nft", "value": 0.7, "low": 0.6, "high": 0.8, "solved": 21,
+                    "tasks": 30, "spared": 0.9876,
+                }
+            ],
+            "targets": [
+                {"title": "over editor-sft", "least": 0.0, "met": True, "value": 0.2, "low": 0.1, "high": 0.3}
+            ],
+        },
         "pairs": ["closed loop over plan"],
         "stages": [
             {"seed": 0, "stage": "base", "seconds": 60.0, "cpu_seconds": 90.0, "figures": {"loss": 0.25}}
@@ -126,4 +140,55 @@ def test_the_table_says_what_is_not_met(tmp_path: Path) -> None:
     assert "150/300" in text and "NOT MET" in text and "1.5 min of CPU" in text
     page = write_page(tmp_path, found).read_text()
     assert "not met" in page and "seed-0/ways/closed/run/report.html" in page and "loss 0.250" in page
+    assert "21/30" in text and "0.9876" in text and "+0.200" in text
+    assert "21 of 30" in page and "seed-0/editor/ways/nft/run/report.html" in page
     assert "seed-0/compared/closed%20loop%20over%20plan.html" in page or "closed loop over plan.html" in page
+
+
+def write_seed(nft: int, loop: int) -> dict[str, dict[str, dict[str, float]]]:
+    """A seed's edits: so many of ten solved by the editor of editor-nft, and in the loop with it; four by all
+    others."""
+    counts = {way.name: 4 for way in EDITOR_WAYS} | {"nft": nft, "loop-nft": loop}
+    spared = {name: 0.9 if name == "nft" else 0.8 for name in counts}
+    return {
+        name: {
+            "solved": {f"t{number}": float(number < count) for number in range(10)},
+            "spared": {f"t{number}": spared[name] for number in range(10)},
+        }
+        for name, count in counts.items()
+    }
+
+
+def test_editors_are_held_against_each_other_edit_by_edit() -> None:
+    found = sum_up_editors([write_seed(8, 4), write_seed(9, 4), write_seed(8, 5)], [0.8, 0.9, 0.7])
+    rows = {row["name"]: row for row in found["ways"]}
+    assert (rows["nft"]["solved"], rows["nft"]["tasks"]) == (25, 30)
+    assert rows["nft"]["value"] == pytest.approx(25 / 30) and rows["sft"]["value"] == pytest.approx(0.4)
+    assert rows["nft"]["spared"] == pytest.approx(0.9) and rows["sft"]["spared"] == pytest.approx(0.8)
+    told = {(target["title"], target["met"]): target["value"] for target in found["targets"]}
+    assert told["editor-nft by the truth over editor-sft", True] == pytest.approx(13 / 30)
+    assert told["what editor-nft by the truth spares more", True] == pytest.approx(0.1)
+    assert told["what editor-nft by a judge spares more", True] == pytest.approx(0.0)
+    # It gains a little, and not by more than its interval.
+    assert told["the policy with the better editor over the policy", False] == pytest.approx(1 / 30)
+    assert told["editor-nft by a score-logit judge over editor-sft", False] == 0
+    assert told["the judge says what the truth says, of pairs", True] == pytest.approx(0.8)
+
+
+def test_targets_of_editors_are_of_ways_that_are_measured() -> None:
+    names = {way.name for way in EDITOR_WAYS}
+    assert {name for target in EDITOR_TARGETS for name in (target.way, target.against)} <= names
+
+
+def test_a_judge_agrees_where_it_tells_samples_of_a_record_apart_as_the_truth_does() -> None:
+    truth = {("a", 0): 1.0, ("a", 1): 0.0, ("a", 2): 0.0, ("b", 0): 1.0, ("b", 1): 1.0, ("c", 0): 0.0}
+    said = {("a", 0): 0.6, ("a", 1): 0.2, ("a", 2): 0.6, ("b", 0): 0.1, ("b", 1): 0.9, ("c", 0): 1.0}
+    assert count_agreed(truth, said) == (2, 1.5)  # a pair as the truth, and one alike
+    assert count_agreed({("b", 0): 1.0, ("b", 1): 1.0}, said) == (0, 0.0)
+
+
+def test_no_pair_that_is_learned_from_shows_a_held_out_scene() -> None:
+    pairs = [*draw_pairs("train", 60, 0)]
+    assert all(find_split(*map(str, scene.cells)) == "train" for p in pairs for scene in (p.source, p.target))
+    assert len({(p.source, p.edit) for p in pairs}) == 60 and [*draw_pairs("train", 20, 0)] == pairs[:20]
+    assert all(find_split(*map(str, p.source.cells)) == "test" for p in draw_pairs("test", 20, 1))
