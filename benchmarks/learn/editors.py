@@ -94,8 +94,8 @@ class Editors:
         """By pairs, which are results of the world's exact editor: all weights of the transformer."""
         from mira_batch.train.editor.run import train
 
-        size, exact = self.size, {"type": "custom", "factory": "mira_batch.train.world:make_editor"}
-        pairs = self._edit("pairs", "pairs", exact | {"options": {"failures": 0.0}})
+        size, lossy = self.size, {"type": "custom", "factory": "mira_batch.train.world:make_editor"}
+        pairs = self._edit("pairs", "pairs", lossy | {"options": {"failures": size.lost}})
         config = EditorSftConfig.model_validate(
             {
                 "editor": _describe(self.base),

@@ -29,11 +29,13 @@ class EditorSize:
     """Samples of each training task that the judge learns from."""
     judge_steps: int = 600
     """Of 32 verdicts."""
+    lost: float = 0.35
+    """How many of the pairs show nothing of the edit: a teacher that loses some, as it does without a word."""
     sft_rate: float = 5e-4
-    nft_rate: float = 3e-4
+    nft_rate: float = 1e-3
     nft_clip: float = 1.0
     nft_beta: float = 1.0
-    nft_epochs: int = 2
+    nft_epochs: int = 4
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,10 @@ FULL = Size(
     test_tasks=300,
     editor=EditorSize(
         vae_steps=1_500,
-        pretrain_steps=6_000,
-        pairs=3_000,
-        sft_steps=600,
-        iterations=40,
+        pretrain_steps=3_000,
+        pairs=1_500,
+        sft_steps=400,
+        iterations=16,
         records=32,
         rollouts=8,
         training_tasks=1_500,

@@ -21,6 +21,7 @@ from mira_batch.core.ports import JudgeRequest
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.judges.score_logit import HIGHEST, ScoreLogit
 from mira_batch.models.qwen import collate, encode_prompt
+from mira_batch.models.torch_support import prepare
 from mira_batch.train.world.descent import Descent
 from mira_batch.train.world.model import check_vacant, fill_directory, save_base
 
@@ -80,6 +81,7 @@ def teach_judge(
     Raises:
         ConfigError: there is something in the directory, or there are no verdicts.
     """
+    prepare()
     import torch
     from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
