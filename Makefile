@@ -43,9 +43,10 @@ bench-gpu: .venv/.installed-dev  ## What the paper's models take on this machine
 learn: .venv/.installed-dev  ## A policy learns in the synthetic world: table and report in out/learn; QUICK=1, SEEDS=n
 	QUICK=$(QUICK) SEEDS=$(SEEDS) $(BIN)/python -m benchmarks learn
 
-soak: .venv/.installed-dev  ## The tests' further kills and counts; then disturb one run after another for MINUTES (10); SEED: as then
+soak: .venv/.installed-dev  ## The tests' further kills and counts; then disturb runs for MINUTES (10), and watch a long one; SEED: as then
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m soak
 	$(BIN)/python -m tests.soak $(or $(MINUTES),10) $(SEED)
+	$(BIN)/python -m tests.steady $(or $(MINUTES),10)
 
 clean:  ## Remove what was built and run
 	rm -rf .venv out build *.egg-info

@@ -158,18 +158,21 @@ class Editors:
         Args:
             base: the model that it begins with, of the policy's half.
         """
-        from mira_batch.train.world.judge_model import PROMPT, teach_judge
+        from mira_batch.train.world.judge_model import PROMPT, draw_verdicts, teach_judge
 
         size, prompts = self.size, self.folder / "score_logit.py"
         prompts.write_text(PROMPT)
-        run_of = self._edit("judged/train", "rollouts", self.find_editor("sft"), size.verdicts)
+        sampled = self.find_editor("sft") | {"steps": SAMPLED}
+        run_of = self._edit("judged/train", "rollouts", sampled, size.verdicts)
         truth = read_truth(run_of, self._judge("judged/train-truth", run_of, TRUTH))
         requests = read_requests(run_of, self._manifest("rollouts"))
         verdicts = [Verdict(requests[name], score) for name, score in truth.items()]
+        drawn = draw_pairs("train", len(verdicts), 2 * self.seed + 2)
+        verdicts += draw_verdicts(drawn, self.seed)
         loss = teach_judge(
             self.folder / "judge", base, prompts, verdicts, self.seed, steps=size.judge_steps, note=self.note
         )
-        run_of = self._edit("judged/test", "test", self.find_editor("sft"), 4)
+        run_of = self._edit("judged/test", "test", sampled, 4)
         truth = read_truth(run_of, self._judge("judged/test-truth", run_of, TRUTH))
         said = read_truth(run_of, self._judge("judged/test-said", run_of, self.find_judge()))
         pairs, agreed = count_agreed(truth, said)

@@ -25,12 +25,12 @@ class EditorSize:
     validation_tasks: int
     """On which editor-nft chooses its adapter."""
     test_tasks: int
-    verdicts: int = 4
+    verdicts: int = 2
     """Samples of each training task that the judge learns from."""
-    judge_steps: int = 600
+    judge_steps: int = 1_200
     """Of 32 verdicts."""
     lost: float = 0.35
-    """How many of the pairs show nothing of the edit: a teacher that loses some, as it does without a word."""
+    """How many of the pairs show nothing of the edit: its teacher loses some, without a word."""
     sft_rate: float = 5e-4
     nft_rate: float = 1e-3
     nft_clip: float = 1.0

@@ -12,6 +12,7 @@ from mira_batch.config.editor_sft import EditorLora, TaughtEditorConfig, TimesCo
 from mira_batch.config.grpo_update import GrpoOptimizerConfig
 from mira_batch.config.iterations import HeldOutConfig, IterationsConfig, JudgedConfig, RunsConfig
 from mira_batch.config.models import JudgeConfig
+from mira_batch.config.models.base import WeightsLocation
 from mira_batch.config.models.local import Device
 
 _OF_THE_LOOP = ("max_steps", "new_steps", "no_progress", "malformed_retries")
@@ -72,7 +73,8 @@ class NftLossConfig(Strict):
     """Where advantages are cut off, in standard deviations of all rewards. Smaller makes more of small
     differences."""
     drift_weight: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
-    """Weight of the squared distance from the velocity of the model without an adapter. 0 computes none."""
+    """Weight of the squared distance from the velocity of the model that the training began with. 0 computes
+    none."""
 
 
 class RetentionConfig(Strict):
@@ -119,8 +121,11 @@ class EditorNftConfig(IterationsConfig):
     """What they are worth."""
     filter: GroupFilterConfig = GroupFilterConfig()
     """Which of them teach nothing."""
+    adapter: WeightsLocation | None = Field(default=None, exclude_if=lambda place: place is None)
+    """A LoRA adapter of the transformer to go on with, as editor-sft or an earlier training gave it: its rank
+    and layers stay as they are, and `loss.drift_weight` pulls towards it. None: a new one."""
     tuning: EditorLora = EditorLora()
-    """The shape of the adapter."""
+    """The shape of a new adapter."""
     times: TimesConfig = TimesConfig()
     """How much noise there is in what is learned from."""
     loss: NftLossConfig = NftLossConfig()
@@ -154,6 +159,8 @@ class EditorNftConfig(IterationsConfig):
     def _fits(self) -> EditorNftConfig:
         if self.precision == "float32" and self.editor.dtype != "float32":
             raise ValueError("editor.dtype: precision float32 needs weights in float32, too")
+        if self.adapter is not None and "tuning" in self.model_fields_set:
+            raise ValueError("tuning: has no effect with adapter, which is gone on with as it is")
         try:
             self.edit_job(self.edit.input, self.output.uri, None)
             for judge in self.judges():

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from mira_batch import read_trajectories
 from mira_batch.config.editor_nft import EditorNftConfig
@@ -225,6 +226,44 @@ def test_what_is_solved_is_drawn_no_more_and_a_judge_that_fails_gives_no_reward(
     assert drawn["places"] == [0]
 
 
+def test_an_adapter_is_gone_on_with(learned: Path, given: dict[str, Any], tmp_path: Path) -> None:
+    """As it is: it makes the first samples, learns, and is what the model may not drift away from."""
+    import torch
+
+    begun = learned / "lora"
+    settings = {**given, "adapter": str(begun), "output": {"uri": str(tmp_path / "on")}, "iterations": 1}
+    del settings["tuning"], settings["validation"], settings["sentinel"]
+    teach(settings)
+    files = tmp_path / "on" / "iterations" / "000000"
+    about = json.loads((files / "samples" / "run" / "run.json").read_text())
+    assert [lora["weights"] for lora in about["config"]["editor"]["loras"]] == [str(begun)]
+    assert "adapter=" in json.loads((tmp_path / "on" / "base.json").read_text())["identity"]
+    (line,) = read_lines(tmp_path / "on", "iteration")
+    assert line["used"] == line["samples"] and line["drift"] > 0
+    before, after = (load_file(folder / WEIGHTS) for folder in (begun, tmp_path / "on" / "lora"))
+    assert before.keys() == after.keys()
+    apart = max(float((before[name] - after[name]).abs().max()) for name in before)
+    assert 0 < apart < max(float(part.abs().max()) for part in before.values())
+    config = load_own_config(EditorNftConfig, settings)
+    weights, flow, adapter = find_taught(config)
+    learner = NftLearner(config, weights, flow, torch.device("cpu"), None, adapter)
+    own = dict(learner.module.transformer.named_parameters())
+    for name, part in own.items():
+        if ".default." in name:
+            assert part.requires_grad
+            assert all(
+                torch.equal(part, own[name.replace(".default.", f".{o}.")]) for o in ("sampling", "begun")
+            )
+    parts = {f"transformer.{name}": part for name, part in learner.average.items()}
+    assert parts.keys() == before.keys() and all(torch.equal(parts[name], before[name]) for name in before)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ConfigError, match=r"holds no model files"):
+        teach({**settings, "adapter": str(tmp_path / "none"), "output": {"uri": str(tmp_path / "x")}})
+    save_file({"unet.a.lora_A.weight": torch.zeros(1, 1)}, tmp_path / "none" / WEIGHTS)
+    with pytest.raises(ConfigError, match=r"adapter: nothing in .* fits this transformer"):
+        NftLearner(config, weights, flow, torch.device("cpu"), None, Weights(str(tmp_path / "none"), "x"))
+
+
 @pytest.fixture
 def second(learned: Path, given: dict[str, Any], tmp_path: Path) -> tuple[NftLearner, SampleBatches]:
     """The learner of the second iteration, before its update, and its samples."""
@@ -233,7 +272,7 @@ def second(learned: Path, given: dict[str, Any], tmp_path: Path) -> tuple[NftLea
     shutil.copytree(learned, tmp_path / "out")
     (tmp_path / "out" / "iterations" / "000001" / "encoded.json").unlink()  # its files are deleted by now
     config = load_own_config(EditorNftConfig, given | {"output": {"uri": str(tmp_path / "out")}})
-    weights, flow = find_taught(config)
+    weights, flow, _ = find_taught(config)
     files = Iteration(open_store(config.output.uri, config.storage), 1)
     samples = encode_samples(config, files, weights, flow, torch.device("cpu"), print)
     learner = NftLearner(config, weights, flow, torch.device("cpu"), files.before)

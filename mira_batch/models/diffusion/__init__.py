@@ -9,6 +9,7 @@ from mira_batch.models.diffusion.canvas import choose_canvas, fit
 from mira_batch.models.diffusion.editor import DiffusersEditor
 from mira_batch.models.diffusion.flows import PROMPT, SOURCE, TARGET, Flow, find_flow, shift_by_scheduler
 from mira_batch.models.diffusion.loading import load_pipeline, load_transformer
+from mira_batch.models.diffusion.loras import find_lora_file
 from mira_batch.models.diffusion.pipelines.families import (
     check_pipeline_files,
     find_family,
@@ -26,6 +27,7 @@ __all__ = [
     "choose_canvas",
     "find_family",
     "find_flow",
+    "find_lora_file",
     "fit",
     "import_pipeline",
     "load_pipeline",

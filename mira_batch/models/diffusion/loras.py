@@ -30,7 +30,7 @@ def add_loras(pipe: Any, loras: Sequence[Weights], configs: Sequence[AdapterConf
     for number, (name, lora, config) in enumerate(zip(names, loras, configs, strict=True)):
         field = f"editor.loras.{number}"
         with _without_needless_warnings():
-            _load(pipe, _find_file(Path(lora.path), config.file, field), name, field)
+            _load(pipe, find_lora_file(Path(lora.path), config.file, field), name, field)
         # diffusers only warns where no weight of a file fits, and the plain model would do the edits.
         if not any(name in adapters for adapters in pipe.get_list_adapters().values()):
             raise ConfigError(
@@ -86,8 +86,17 @@ def _load_peft(pipe: Any, file: Path, name: str) -> None:
     find_denoiser(pipe).load_lora_adapter(weights, prefix=None, adapter_name=name, metadata=config)
 
 
-def _find_file(folder: Path, wanted: str | None, field: str) -> Path:
-    """The file of weights in an adapter's folder: the one that is wanted, else the only one."""
+def find_lora_file(folder: Path, wanted: str | None, field: str) -> Path:
+    """The file of weights in an adapter's folder.
+
+    Args:
+        folder: of this machine.
+        wanted: name of the file; None: there is one.
+        field: where the config has the folder, for errors.
+
+    Raises:
+        ConfigError: there is none, or it can't be told which.
+    """
     found = sorted(folder.glob("*.safetensors"))
     names = ", ".join(path.name for path in found) or "none"
     if wanted is not None:

@@ -16,12 +16,13 @@ import numpy as np
 
 from mira_batch.config.editor_nft import EditorNftConfig
 from mira_batch.config.editor_sft import EditorLora, EditorSftConfig, TaughtEditorConfig, TimesConfig
-from mira_batch.core.errors import ConfigError, UserError
+from mira_batch.core.errors import ConfigError, UserError, describe
 from mira_batch.core.types import Weights
 from mira_batch.models.diffusion import (
     SOURCE,
     TARGET,
     Flow,
+    find_lora_file,
     import_pipeline,
     load_pipeline,
     load_transformer,
@@ -47,7 +48,11 @@ _LEARN, _MEASURE = 1, 2
 
 
 def load_learner(
-    config: EditorSftConfig | EditorNftConfig, weights: Weights, flow: Flow, device: torch.device
+    config: EditorSftConfig | EditorNftConfig,
+    weights: Weights,
+    flow: Flow,
+    device: torch.device,
+    adapter: Weights | None = None,
 ) -> Any:
     """A module whose `transformer` learns, and whose forward pass gives the loss of a batch. Its `predict`
     gives the velocities (B, N, C) at any points.
@@ -57,6 +62,7 @@ def load_learner(
         weights: the pipeline's files.
         flow: how its family is taught.
         device: where it goes.
+        adapter: that is gone on with; None: a new one.
 
     Raises:
         ConfigError: it can't be loaded, a layer that is to learn isn't there, or guidance has no effect.
@@ -67,7 +73,9 @@ def load_learner(
     transformer = load_transformer(Path(weights.path), "float32" if full else config.editor.dtype).to(device)
     guidance = find_guidance(transformer, config.editor)
     transformer.requires_grad_(full)
-    if isinstance(config.tuning, EditorLora):
+    if adapter is not None:
+        _continue_adapter(transformer, Path(adapter.path))
+    elif isinstance(config.tuning, EditorLora):
         torch.manual_seed(config.seed)
         _add_adapter(transformer, config.tuning, flow)
     if config.gradient_checkpointing:
@@ -279,6 +287,25 @@ def _add_adapter(transformer: Any, tuning: EditorLora, flow: Flow) -> None:
         found |= named
     settings: Any = {"lora_alpha": tuning.alpha}
     transformer.add_adapter(LoraConfig(r=tuning.r, target_modules=sorted(found), **settings))
+    cast_training_params(transformer, dtype=torch.float32)
+
+
+def _continue_adapter(transformer: Any, folder: Path) -> None:
+    """Give the transformer an adapter that was learned before, to learn on."""
+    import torch
+    from diffusers.training_utils import cast_training_params
+
+    file = find_lora_file(folder, None, "adapter")
+    try:
+        transformer.load_lora_adapter(
+            str(file.parent), weight_name=file.name, adapter_name="default", local_files_only=True
+        )
+    except Exception as error:  # a boundary: adapters come in many forms
+        raise ConfigError(f"adapter: {file} can't be loaded: {describe(error)}") from error
+    if "default" not in getattr(transformer, "peft_config", {}):
+        raise ConfigError(f"adapter: nothing in {file} fits this transformer; was it trained on it?")
+    for name, weight in transformer.named_parameters():
+        weight.requires_grad_(".default." in name)
     cast_training_params(transformer, dtype=torch.float32)
 
 

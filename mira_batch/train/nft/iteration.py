@@ -75,7 +75,9 @@ def _reward(
     """Samples and rewards; their figures."""
     config, began = course.config, time.monotonic()
     source = course.records.write(places, course.store, files.folder)
-    job = config.edit_job(source, files.locate_runs("samples"), files.locate_adapter(SAMPLING))
+    job = config.edit_job(
+        source, files.locate_runs("samples"), files.locate_adapter(SAMPLING, config.adapter)
+    )
     course.note(f"iteration {files.number + 1}: {len(places):,} records, {config.rollouts} samples of each")
     summary = launch.run(job, NotedProgress(course.note), course.stop)
     made, run = time.monotonic(), files.locate_run("samples")

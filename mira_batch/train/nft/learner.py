@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-_LEARNING = "default"
+_LEARNING, _BEGUN = "default", "begun"
+"""Names of the adapter that learns, and of that which the training began with."""
 _PREFIX = "transformer."
 """What diffusers puts before the names of a transformer's weights in an adapter's file."""
 
@@ -40,6 +41,7 @@ class NftLearner:
         flow: Flow,
         device: torch.device,
         before: Iteration | None,
+        adapter: Weights | None = None,
     ) -> None:
         """
         Args:
@@ -48,18 +50,23 @@ class NftLearner:
             flow: how its family is taught.
             device: where the model goes.
             before: files of the iteration before; None: this is the first.
+            adapter: that the training began with; None: it has none.
 
         Raises:
             ConfigError: the model can't be loaded, a layer that is to learn isn't there, or guidance has no
                 effect.
             StoreError: an adapter of the iteration before is gone.
         """
-        self.module = load_learner(config, weights, flow, device)
+        self.module = load_learner(config, weights, flow, device, adapter)
         """Whose forward pass and `predict` are of the adapter that learns."""
         self.device = device
         self._config = config
         self._transformer = self.module.transformer
-        _add_second(self._transformer)
+        self._begun = adapter is not None and bool(config.loss.drift_weight)
+        for name in (SAMPLING, *([_BEGUN] if self._begun else ())):
+            _add_another(self._transformer, name)
+        if self._begun:
+            blend_weights(self._name_weights(_BEGUN), self._name_weights(_LEARNING), 0.0)
         if before is None:
             blend_weights(self._name_weights(SAMPLING), self._name_weights(_LEARNING), 0.0)
             self.average = {name: part.detach().clone() for name, part in self._layers(_LEARNING).items()}
@@ -96,9 +103,7 @@ class NftLearner:
         reference: Tensor | None = None
         with torch.no_grad():
             if settings.drift_weight:
-                self._transformer.disable_adapters()
-                reference = self._predict(parts, times, points)
-                self._transformer.enable_adapters()
+                reference = self._ask_reference(parts, times, points)
             self._transformer.set_adapter(SAMPLING)
             sampling = self._predict(parts, times, points)
         # The passes without gradient come first: of checkpointed activations a layer is computed again in the
@@ -152,6 +157,16 @@ class NftLearner:
         for name, layers in adapters.items():
             save_lora(kind, {key: part.cpu() for key, part in layers.items()}, settings, folder / name)
 
+    def _ask_reference(self, parts: dict[str, Tensor], times: Tensor, points: Tensor) -> Tensor:
+        """What the model says that the training began with."""
+        if self._begun:
+            self._transformer.set_adapter(_BEGUN)
+            return self._predict(parts, times, points)
+        self._transformer.disable_adapters()
+        found = self._predict(parts, times, points)
+        self._transformer.enable_adapters()
+        return found
+
     def _predict(self, parts: dict[str, Tensor], times: Tensor, points: Tensor) -> Tensor:
         with choose_arithmetic(self._config.precision, self.device):
             return self.module.predict(parts, times, points).float()
@@ -177,15 +192,15 @@ class NftLearner:
                 part.copy_(layers[name])
 
 
-def _add_second(transformer: Any) -> None:
-    """Add the adapter of the policy that samples, of the same shape; it is the one in use then."""
+def _add_another(transformer: Any, name: str) -> None:
+    """Add an adapter of the same shape as that which learns; it is the one in use then."""
     import torch
     from diffusers.training_utils import cast_training_params
 
     with warnings.catch_warnings():
-        # Two adapters are what is wanted here.
+        # Several adapters are what is wanted here.
         warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
-        transformer.add_adapter(copy.deepcopy(transformer.peft_config[_LEARNING]), SAMPLING)
+        transformer.add_adapter(copy.deepcopy(transformer.peft_config[_LEARNING]), name)
     cast_training_params(transformer, dtype=torch.float32)
 
 

@@ -63,9 +63,14 @@ class Iteration(IterationFiles):
         """Those of the iteration before; None: this is the first."""
         return Iteration(self.store, self.number - 1) if self.number else None
 
-    def locate_adapter(self, name: str) -> str | None:
-        """Directory of an adapter that the iteration before has left; None: it is the first."""
-        return None if self.before is None else self.store.locate(f"{self.before.folder}/{name}")
+    def locate_adapter(self, name: str, first: str | None) -> str | None:
+        """Directory of an adapter that the iteration before has left.
+
+        Args:
+            name: of its folder.
+            first: that of the first iteration; None: it has none.
+        """
+        return first if self.before is None else self.store.locate(f"{self.before.folder}/{name}")
 
     def read_solved(self) -> tuple[int, ...]:
         """Places of the records that are solved after this iteration."""

@@ -23,7 +23,7 @@ def train(
 
     Arguments, result and errors are those of `train_by_iterations`.
     """
-    plan: Plan[EditorNftConfig] = Plan(SETTINGS, LORA, None, run_iteration, validate, write_card, _check)
+    plan: Plan[EditorNftConfig] = Plan(SETTINGS, LORA, "adapter", run_iteration, validate, write_card, _check)
     return train_by_iterations(plan, config, note, stop)
 
 

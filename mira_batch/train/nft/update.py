@@ -11,7 +11,7 @@ from typing import Any
 
 from mira_batch.config.editor_nft import EditorNftConfig
 from mira_batch.core.types import Weights
-from mira_batch.models.diffusion import Flow, check_pipeline_files, find_flow, read_index
+from mira_batch.models.diffusion import Flow, check_pipeline_files, find_flow, find_lora_file, read_index
 from mira_batch.models.torch_support import prepare
 from mira_batch.storage.stores import open_store
 from mira_batch.storage.weights import fetch_weights
@@ -52,13 +52,13 @@ def update_editor(settings: Mapping[str, Any], note: Callable[[str], None]) -> d
     folder = Path(tempfile.mkdtemp(prefix="mira-batch-update-"))
     began = time.monotonic()
     try:
-        weights, flow = find_taught(config)
+        weights, flow, adapter = find_taught(config)
         if is_first():
-            claim_base(store, weights.identity, "editor.weights")
+            claim_base(store, name_begun(weights, adapter), "editor.weights or adapter")
         device = find_device(config.workers.gpus)
         samples = encode_samples(config, files, weights, flow, device, tell)
         encoded = time.monotonic()
-        learner = NftLearner(config, weights, flow, device, files.before)
+        learner = NftLearner(config, weights, flow, device, files.before, adapter)
         state = files.before.read_bytes("optimizer.pt") if files.before else None
         done = files.number / config.iterations
         optimizer = make_optimizer(learner.weights, config.optimizer, done, state)
@@ -93,8 +93,9 @@ def check_editor(settings: Mapping[str, Any], note: Callable[[str], None]) -> di
     return {}
 
 
-def find_taught(config: EditorNftConfig) -> tuple[Weights, Flow]:
-    """The pipeline that learns, and how its family is taught.
+def find_taught(config: EditorNftConfig) -> tuple[Weights, Flow, Weights | None]:
+    """The pipeline that learns, how its family is taught, and the adapter that is gone on with, if there is
+    one.
 
     Args:
         config: of the training.
@@ -107,7 +108,21 @@ def find_taught(config: EditorNftConfig) -> tuple[Weights, Flow]:
     check_pipeline_files(path, config.editor.pipeline)
     name = config.editor.pipeline.rpartition(".")[2]
     flow = find_flow(name, read_index(path), config.editor.prompt_options, config.force)
-    return weights, flow
+    if config.adapter is None:
+        return weights, flow, None
+    adapter = fetch_weights(config.adapter, config.storage)
+    find_lora_file(Path(adapter.path), None, "adapter")
+    return weights, flow, adapter
+
+
+def name_begun(weights: Weights, adapter: Weights | None) -> str:
+    """What identifies the weights that a training begins with.
+
+    Args:
+        weights: the pipeline's files.
+        adapter: those of the adapter.
+    """
+    return weights.identity if adapter is None else f"{weights.identity} adapter={adapter.identity}"
 
 
 class SampleBatches:

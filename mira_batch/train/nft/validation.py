@@ -40,7 +40,8 @@ def validate(course: Course[EditorNftConfig], done: int) -> dict[str, Any]:
     began = time.monotonic()
     course.note(f"validation after {done} iterations")
     output = store.locate(f"{folder}/records")
-    job = config.validation_job(config.validation, output, Iteration(store, done).locate_adapter(LORA))
+    adapter = Iteration(store, done).locate_adapter(LORA, config.adapter)
+    job = config.validation_job(config.validation, output, adapter)
     launch.run(job, NotedProgress(course.note), course.stop)
     run = f"{output}/run"
     samples = read_samples(run, config.storage)

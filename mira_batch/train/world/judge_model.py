@@ -1,8 +1,9 @@
 """A judge that looks: the world's Qwen2.5-VL, taught to say by one digit how far an edit is done.
 
 It is asked by the score-logit judge's own code, and learns the digit of the truth as the first token of its
-answer. What it judges are images that an editor has drawn, so it learns from such. Plain torch, on the CPU,
-in float32.
+answer: from images that an editor has drawn, and from the world's own, right ones and such as are wrong in
+each way that an editor may find. A judge that has seen too few ways to be wrong is taken in by the others.
+Plain torch, on the CPU, in float32.
 
 Shapes: B verdicts of a batch, T tokens of the longest question, D width, V tokens that there are.
 """
@@ -10,20 +11,24 @@ Shapes: B verdicts of a batch, T tokens of the longest question, D width, V toke
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mira_batch.config.models.judges import ScoreLogitConfig
 from mira_batch.core.errors import ConfigError
+from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import JudgeRequest
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.judges.score_logit import HIGHEST, ScoreLogit
 from mira_batch.models.qwen import collate, encode_prompt
 from mira_batch.models.torch_support import prepare
 from mira_batch.train.world.descent import Descent
+from mira_batch.train.world.editor_pairs import Pair, draw_edit
+from mira_batch.train.world.edits import say_edit
 from mira_batch.train.world.model import check_vacant, fill_directory, save_base
+from mira_batch.train.world.scenes import SMALL, Scene, World, render
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +49,34 @@ class Verdict:
     request: JudgeRequest
     score: float
     """In [0, 1]."""
+
+
+def draw_verdicts(pairs: Iterable[Pair], seed: int, world: World = SMALL) -> list[Verdict]:
+    """A verdict on each pair's source and edit: half of the images are right; of the others each shows
+    another edit, the right one and another, or nothing new.
+
+    Args:
+        pairs: of which sources and edits are taken.
+        seed: draws the images.
+        world: what they are made of.
+    """
+    rng = random.Random(f"world-verdicts/1 {seed}")
+    found = []
+    for pair in pairs:
+        right = rng.random() < 0.5
+        shown = pair.target if right else _spoil(rng, pair, world)
+        images = [frame_of(render(scene)) for scene in (pair.source, shown)]
+        said = say_edit(pair.edit)
+        found.append(Verdict(JudgeRequest("world", said, *images, said), float(shown == pair.target)))
+    return found
+
+
+def _spoil(rng: random.Random, pair: Pair, world: World) -> Scene:
+    """What is not asked for."""
+    before = rng.choice([pair.source, pair.target])
+    if not any(before.cells) or (before == pair.source and rng.random() < 1 / 3):
+        return pair.source
+    return draw_edit(rng, before, world).target
 
 
 def describe_judge(weights: Path, prompts: Path) -> dict[str, Any]:
