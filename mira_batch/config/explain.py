@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ _TAGS = {
     if (tag := find_tag(model))
 }
 """The values that `type` may have."""
+_FIELD = re.compile(r"(?P<field>[a-z_]\w*(?:\.[a-z_]\w*)*): (?P<rest>.+)", re.DOTALL)
 _MOST_SHOWN = 80
 """Characters shown of a value."""
 _WANTED = {
@@ -89,10 +91,20 @@ def explain(error: ValidationError, model: type[BaseModel], places: Places) -> s
         path = tuple(str(part) for part in item["loc"])
         keys = _drop_tags(path, places.lines)
         words = _describe(item, path, model)
+        below, words = _take_field(words, path, model) if item["type"] == "value_error" else ((), words)
+        keys += below
         if comment := places.comments.get(keys) if item.get("input") is None else None:
             words += f"; {comment!r} is a comment in YAML: put it in quotes if it was meant as the value"
-        problems.append(f"{places.find(keys)}: {'.'.join(keys) or 'config'}: {words}")
+        problems.append(": ".join([places.find(keys), *([".".join(keys)] if keys else []), words]))
     return "\n".join(problems)
+
+
+def _take_field(words: str, path: Path, model: type[BaseModel]) -> tuple[Path, str]:
+    """The field that words about a whole section begin with, as its path below the section, and the rest."""
+    found = _FIELD.fullmatch(words)
+    if found and (keys := tuple(found["field"].split(".")))[0] in _find_known_keys(path, model):
+        return keys, found["rest"]
+    return (), words
 
 
 def _drop_tags(path: Path, lines: Lines) -> Path:

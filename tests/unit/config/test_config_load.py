@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from mira_batch.config.load import load_config
+from mira_batch.config.load import load_config, load_own_config
 from mira_batch.config.models import CustomConfig, RulesPolicyConfig
 from mira_batch.config.models.simulated import SimulatedPolicyConfig
+from mira_batch.config.train import SftConfig
 from mira_batch.core.errors import ConfigError
 
 MINIMAL: dict[str, Any] = {"input": {"manifest": "/data/m.parquet"}, "output": {"uri": "/data/out"}}
@@ -190,9 +191,7 @@ def test_an_unlike_key_gets_the_list_of_keys() -> None:
 def test_a_limit_of_cost_that_nothing_could_reach_is_refused() -> None:
     bounded = nested("limits.max_cost", 5)
     nothing = problem(bounded)
-    assert nothing.startswith(
-        "config: config: limits.max_cost could never be reached, since nothing here has"
-    )
+    assert nothing.startswith("config: limits.max_cost could never be reached, since nothing here has")
     assert "editor.prices" in nothing and "workers.gpus and prices.gpu_hour; or leave it out" in nothing
     assert "could never be reached" in problem(bounded, "prices.gpu_hour=2"), "no GPU is asked for"
     assert "needs prices.gpu_hour" in problem(bounded, "workers.gpus=1")
@@ -321,3 +320,20 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert "can't read the config file" in problem(tmp_path)
     (tmp_path / "latin.yaml").write_bytes("input: ü".encode("latin-1"))
     assert "is not a text file in UTF-8" in problem(tmp_path / "latin.yaml")
+
+
+def test_what_a_whole_section_says_of_a_field_is_said_at_that_field(tmp_path: Path) -> None:
+    file = tmp_path / "train.yaml"
+    file.write_text(
+        "model: {weights: /m}\ndata: {uri: /d}\noutput: {uri: /o}\nepochs: 1\n\nbackend: inline\n"
+        "workers:\n  num: 2\n"
+    )
+    with pytest.raises(ConfigError) as refused:
+        load_own_config(SftConfig, file)
+    assert str(refused.value) == (
+        f"{file}:8: workers.num: 2 workers need backend: ray; inline is one process"
+    )
+    with pytest.raises(ConfigError, match=r"^config: epochs, max_steps: give one of both"):
+        load_own_config(
+            SftConfig, {"model": {"weights": "/m"}, "data": {"uri": "/d"}, "output": {"uri": "/o"}}
+        )
