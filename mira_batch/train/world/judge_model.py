@@ -45,6 +45,10 @@ class Verdict:
     score: float
     """In [0, 1]."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.score <= 1:  # the digit would be another one, counted from the end
+            raise ConfigError(f"{self.request.record_id}: a score is in [0, 1]; not {self.score}")
+
 
 def describe_judge(weights: Path, prompts: Path) -> dict[str, Any]:
     """The judge as a job's config names it.
