@@ -81,11 +81,16 @@ def read_edits(run: str, evaluation: str, tasks: int) -> dict[str, dict[str, flo
             continue
         if row["status"] == "failed" or scored is None or scored.score is None:
             why = row["error_kind"] or "the judge gave no score"
-            raise UserError(f"{run}: {name}: {why}; what is not known is no figure. Delete the run and go on")
+            raise UserError(
+                f"{run}: {name}: {why}; what is not known is no figure. Delete the run and {evaluation}, "
+                "and go on"
+            )
         found["solved"][name] = float(scored.score == 1.0)
         found["spared"][name] = 1.0 - scored.axes["collateral"]
     if len(found["solved"]) != tasks:
-        raise UserError(f"{run}: has {len(found['solved'])} of {tasks} tasks; delete the run and go on")
+        raise UserError(
+            f"{run}: has {len(found['solved'])} of {tasks} tasks; delete the run and {evaluation}, and go on"
+        )
     return found
 
 
