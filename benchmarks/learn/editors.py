@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import random
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -185,7 +184,7 @@ class Editors:
             "right": fmean(verdict.score for verdict in verdicts),
             **json.loads(told.read_text()),
             "pairs": pairs,
-            "agreement": agreed / pairs if pairs else math.nan,
+            "agreement": agreed / pairs if pairs else None,
         }
 
     def find_judge(self) -> dict[str, Any]:

@@ -203,8 +203,8 @@ def read_validation(course: Course[Any], done: int) -> Figures | None:
     data = course.store.get(key := f"{name_validation(done)}/validation.json")
     if data is None:
         return None
-    found = json.loads(data)
-    if found.get("settings", own := course.config.identify_validation()) != own:
+    found, own = json.loads(data), course.config.identify_validation()
+    if found.get("settings", own) != own:  # one of an older release has none
         raise RunConflict(
             f"{course.store.locate(key)}: was made by other settings of validation, or another judge, than "
             f"are given now, and adapters are chosen by its score; give those, or delete "

@@ -16,8 +16,9 @@ from PIL import Image
 
 from benchmarks.learn.chain import Chain
 from benchmarks.learn.command import RESULTS, learn
+from benchmarks.learn.editor_ways import EDITOR_WAYS
 from benchmarks.learn.page import PAGE, print_table
-from benchmarks.learn.sizes import Size
+from benchmarks.learn.sizes import EditorSize, Size
 from benchmarks.learn.successes import read_solved
 from benchmarks.learn.ways import WAYS
 from mira_batch import read_outputs
@@ -28,6 +29,10 @@ from mira_batch.train.world.scenes import read_scene
 TINY = Size(
     pretrain_steps=6, demonstrations=16, sft_steps=2, plain_demonstrations=16, plain_steps=1, iterations=1,
     records=2, rollouts=2, training_tasks=4, validation_tasks=2, test_tasks=6, batch=4, max_steps=2,
+    editor=EditorSize(
+        vae_steps=2, pretrain_steps=2, pairs=48, sft_steps=1, iterations=1, records=2, rollouts=2,
+        training_tasks=4, validation_tasks=2, test_tasks=4, verdicts=2, judge_steps=40,
+    ),
 )  # fmt: skip
 
 
@@ -93,7 +98,12 @@ def test_the_table_counts_what_the_runs_did(learned: tuple[Path, dict[str, Any]]
         assert f"{row['solved']} of {row['tasks']}" in page
         assert (folder / f"seed-0/ways/{row['name']}/run/report.html").exists()
     assert all((folder / f"seed-0/compared/{pair}.html").exists() for pair in found["pairs"])
-    assert len([*print_table(found)]) > len(rows)
+    editors = {row["name"]: row for row in found["editors"]["ways"]}
+    assert editors.keys() == {way.name for way in EDITOR_WAYS}
+    for name, row in editors.items():
+        assert row["tasks"] == (6 if name.startswith("loop") else 4) and 0 <= row["spared"] <= 1
+        assert (folder / f"seed-0/editor/ways/{name}/run/report.html").exists()
+    assert len([*print_table(found)]) > len(rows) + len(editors)
 
 
 @pytest.mark.soak
@@ -105,7 +115,7 @@ def test_no_stage_is_made_twice_and_a_lost_one_is_made_again(learned: tuple[Path
     (folder / "seed-0" / "stages" / "way-plan.json").unlink()
     shutil.rmtree(folder / "seed-0" / "scores" / "plan")  # as if killed between the two jobs of the stage
     assert learn(TINY, 1, folder, lines.append)["ways"] == found["ways"]
-    assert [line.split(",")[0] for line in lines if line.startswith("[")] == ["[8/17] seed 0: way-plan"]
+    assert [line.split(",")[0] for line in lines if line.startswith("[")] == ["[8/31] seed 0: way-plan"]
 
 
 @pytest.mark.soak
