@@ -2,9 +2,9 @@
 
 The models are simulated and nearly idle, so what is looked at is the framework: driver and workers, their
 resident memory, file handles and threads, every few seconds. What a run must not do is hold more the longer
-it goes on. The first third of the time is warm-up; after that memory may not rise surely (the whole 95 %
-interval of its slope above 0) by more than a hundredth an hour's share of the watch, and the count of handles
-and threads at the end may not be above all that was seen before.
+it goes on. The first third of the time is warm-up. After that memory may not rise surely, by the low end of
+the 95 % interval of its slope, by more than a fiftieth over the rest of the watch; and the fewest handles and
+threads of the last third of that may not be more than the most of its first third.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WORKERS, RATE = 2, 60
 """Records a second that are enough for any machine."""
 WARM_UP = 1 / 3
 MOST_RISE = 0.02
-"""Of the resident memory, over the watch: less is what an allocator does."""
+"""Of the resident memory, after the warm-up: less is what an allocator does."""
 BLOCKS, DRAWS = 12, 2_000
 """Readings that follow one another are alike, so the interval is of blocks of them."""
 
@@ -155,7 +155,7 @@ def watch(driver: Driver, every: float) -> list[Watched]:
                 one = found.setdefault(pid, Watched(name))
                 one.name = name  # what Ray calls a process changes when it gets something to do
                 one.look(psutil.Process(pid), time.monotonic() - began)
-    return list(found.values())
+    return [one for one in found.values() if one.at]  # not those that were gone before they were looked at
 
 
 def list_watched(driver: Driver) -> Iterable[tuple[int, str]]:
@@ -168,9 +168,9 @@ def list_watched(driver: Driver) -> Iterable[tuple[int, str]]:
 
 def report(found: Sequence[Watched], console: Console) -> int:
     """Print what was held: 1 where something rises."""
-    end = max(one.at[-1] for one in found)
+    end = max((one.at[-1] for one in found), default=0.0)
     whole = [one for one in found if one.at[-1] > 0.9 * end]
-    begin = max(one.at[0] for one in whole)  # when all were there
+    begin = max((one.at[0] for one in whole), default=0.0)  # when all were there
     warm_up = begin + (end - begin) * WARM_UP
     table = Table(title=f"the last {(end - warm_up) / 60:.1f} of {end / 60:.1f} minutes")
     for column in ("process", "MB", "MB an hour", "95 % interval", "handles", "threads", ""):

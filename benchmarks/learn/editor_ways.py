@@ -81,22 +81,28 @@ def read_edits(run: str, evaluation: str, tasks: int) -> dict[str, dict[str, flo
             continue
         if row["status"] == "failed" or scored is None or scored.score is None:
             why = row["error_kind"] or "the judge gave no score"
-            raise UserError(f"{run}: {name}: {why}; what is not known is no figure. Delete the run and go on")
+            raise UserError(
+                f"{run}: {name}: {why}; what is not known is no figure. Delete the run and {evaluation}, "
+                "and go on"
+            )
         found["solved"][name] = float(scored.score == 1.0)
         found["spared"][name] = 1.0 - scored.axes["collateral"]
     if len(found["solved"]) != tasks:
-        raise UserError(f"{run}: has {len(found['solved'])} of {tasks} tasks; delete the run and go on")
+        raise UserError(
+            f"{run}: has {len(found['solved'])} of {tasks} tasks; delete the run and {evaluation}, and go on"
+        )
     return found
 
 
 def sum_up_editors(
-    seeds: Sequence[Mapping[str, Mapping[str, Solved]]], agreements: Sequence[float]
+    seeds: Sequence[Mapping[str, Mapping[str, Solved]]], agreements: Sequence[float | None]
 ) -> dict[str, Any]:
     """The table of editors.
 
     Args:
         seeds: of each seed what `read_edits` gives, by way.
-        agreements: of each seed, the share of pairs of which its judge says what the truth says.
+        agreements: of each seed, the share of pairs of which its judge says what the truth says; None: there
+            are no pairs, and nothing is said of judges.
     """
     rows, targets = [], []
     for way in EDITOR_WAYS:
@@ -120,10 +126,11 @@ def sum_up_editors(
                 (rate.low > 0) if target.certain else (rate.value >= 0),
             )
         )
-    rate = estimate_mean(agreements)
-    targets.append(
-        _tell("the judge says what the truth says, of pairs", AGREEMENT, rate, rate.value >= AGREEMENT)
-    )
+    known = [value for value in agreements if value is not None]
+    if known and len(known) == len(agreements):
+        rate = estimate_mean(known)
+        title = "the judge says what the truth says, of pairs"
+        targets.append(_tell(title, AGREEMENT, rate, rate.value >= AGREEMENT))
     return {"ways": rows, "targets": targets}
 
 

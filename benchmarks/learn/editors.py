@@ -7,8 +7,9 @@ made once, for all seeds.
 from __future__ import annotations
 
 import io
-import math
+import json
 import random
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -19,6 +20,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from PIL import Image
 
+from benchmarks.learn.editor_ways import read_edits
 from benchmarks.learn.sizes import EditorSize
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.editor_nft import EditorNftConfig
@@ -169,9 +171,13 @@ class Editors:
         verdicts = [Verdict(requests[name], score) for name, score in truth.items()]
         drawn = draw_pairs("train", len(verdicts), 2 * self.seed + 2)
         verdicts += draw_verdicts(drawn, self.seed)
-        loss = teach_judge(
-            self.folder / "judge", base, prompts, verdicts, self.seed, steps=size.judge_steps, note=self.note
-        )
+        place, told = self.folder / "judge", self.folder / "judge.json"
+        if not told.exists():  # one that an earlier call has taught is measured as it is
+            shutil.rmtree(place, ignore_errors=True)
+            loss = teach_judge(
+                place, base, prompts, verdicts, self.seed, steps=size.judge_steps, note=self.note
+            )
+            told.write_text(json.dumps({"loss": loss}))
         run_of = self._edit("judged/test", "test", sampled, 4)
         truth = read_truth(run_of, self._judge("judged/test-truth", run_of, TRUTH))
         said = read_truth(run_of, self._judge("judged/test-said", run_of, self.find_judge()))
@@ -179,9 +185,9 @@ class Editors:
         return {
             "verdicts": len(verdicts),
             "right": fmean(verdict.score for verdict in verdicts),
-            "loss": loss,
+            **json.loads(told.read_text()),
             "pairs": pairs,
-            "agreement": agreed / pairs if pairs else math.nan,
+            "agreement": agreed / pairs if pairs else None,
         }
 
     def find_judge(self) -> dict[str, Any]:
@@ -216,8 +222,8 @@ class Editors:
         summary = run(config)
         judged = self._judge(f"scores/{name}", summary.run, TRUTH)
         write_report(config, summary, Form(most=24, anew=True, scores=(judged,)))
-        found, _ = read_scores(judged, StorageConfig())
-        return {"judged": len(found), "success": fmean(scored.score == 1.0 for scored in found.values())}
+        found = read_edits(summary.run, judged, pq.read_metadata(config.input.manifest).num_rows)
+        return {"tasks": len(found["solved"]), "success": fmean(found["solved"].values())}
 
     def _edit(self, place: str, tasks: str, editor: dict[str, Any], rollouts: int = 1) -> str:
         """A run of single edits: its directory."""

@@ -30,7 +30,7 @@ class EditorSize:
     judge_steps: int = 1_200
     """Of 32 verdicts."""
     lost: float = 0.35
-    """How many of the pairs show nothing of the edit: its teacher loses some, without a word."""
+    """How many of the pairs show nothing of the edit: their teacher loses some, without a word."""
     sft_rate: float = 5e-4
     nft_rate: float = 1e-3
     nft_clip: float = 1.0

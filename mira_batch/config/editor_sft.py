@@ -38,8 +38,8 @@ class TaughtEditorConfig(Strict):
         default=None, ge=8, le=4096, exclude_if=lambda length: length is None
     )
     """Tokens that a prompt is filled up or cut to, as the same name under `editor.options` of the edit job
-    says. None: as many as the pipeline takes by itself, 512 of FLUX.1 Kontext and FLUX.2 Klein.
-    Qwen-Image-Edit has no such setting."""
+    says. None: as many as the pipeline takes by itself, 512 of FLUX.1 Kontext, which takes no more, and of
+    FLUX.2 Klein. Qwen-Image-Edit has no such setting."""
 
     @property
     def prompt_options(self) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from typing import Any, Literal, Self
 
@@ -14,6 +15,7 @@ from mira_batch.config.models import JudgeConfig
 from mira_batch.config.prices import PricesConfig
 from mira_batch.config.shared import StorageConfig, WorkersConfig
 from mira_batch.config.train import TrainOutput, TrainWorkersConfig
+from mira_batch.core.identity import content_hash
 
 
 class RunsConfig(Strict):
@@ -22,7 +24,9 @@ class RunsConfig(Strict):
     input: InputConfig
     """The manifest of the records to train on."""
     limits: LimitsConfig = LimitsConfig()
-    """What bounds each rollout and each run."""
+    """What bounds each rollout and each run. What is of a whole run (`deadline`, `max_cost`,
+    `max_failed_fraction`) is of each run that makes rollouts, by itself: a deadline of 8h begins anew with
+    each. Evaluations and updates have none, and the training has `iterations`."""
     workers: WorkersConfig = WorkersConfig()
     """The actor pool."""
     prices: PricesConfig = PricesConfig()
@@ -35,8 +39,8 @@ class JudgedConfig(Strict):
     judge: JudgeConfig | None = None
     """Who scores results, by the evaluate job."""
     max_left_out: float = Field(default=0.5, ge=0, le=1)
-    """The training stops when a larger share of an iteration's rollouts has no reward, since the judge, the
-    editor or a worker failed."""
+    """The training stops when a larger share of an iteration's rollouts has no reward, or of a validation's
+    records no score, since the judge, the editor or a worker failed."""
 
 
 class SentinelConfig(Strict):
@@ -133,6 +137,14 @@ class IterationsConfig(Strict):
                 **self.share_settings(),
             }
         )
+
+    def identify_validation(self) -> str:
+        """A digest of what validations are of and who judges them: only scores that share it can be held
+        against each other."""
+        assert self.validation is not None
+        validation = self.validation.model_dump(mode="json", exclude={"every"})
+        judges = [judge.pixels() for judge in self.judges()]
+        return content_hash(json.dumps([validation, judges], sort_keys=True))
 
     def share_settings(self) -> dict[str, Any]:
         """What the jobs of an iteration have in common."""

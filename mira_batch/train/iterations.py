@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from mira_batch import launch
 from mira_batch.config.iterations import IterationsConfig
 from mira_batch.config.models import JudgeConfig
-from mira_batch.core.errors import ConfigError, StoreError, UserError
+from mira_batch.core.errors import ConfigError, RunConflict, StoreError, UserError
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.lease import lease
 from mira_batch.runtime.standing import NotedProgress
@@ -40,7 +39,6 @@ class Course(Generic[Config]):
     records: RecordList
     stop: StopRequest
     note: Callable[[str], None]
-    began: float = field(default_factory=time.monotonic)
 
     def judge(self, judge: JudgeConfig, run: str, output: str, canaries: int = 0) -> str:
         """Have a run judged; the directory of the evaluation."""
@@ -167,26 +165,71 @@ def train_by_iterations(
 def refuse_few(
     made: int, judged: int, left_out: Mapping[str, int], most: float, what: str, folder: str
 ) -> None:
-    """See that enough of what an iteration made has a reward.
+    """See that enough of what an iteration or a validation made was judged.
 
     Args:
         made: all of them.
-        judged: those with a reward.
+        judged: those that were.
         left_out: the others, by the kind of fault.
         most: the largest share that may be left out.
-        what: they are, in the plural.
-        folder: of the iteration.
+        what: they are, in the plural, and what the others have none of: "samples have no reward".
+        folder: of the iteration or the validation.
 
     Raises:
-        UserError: more have none than is allowed.
+        UserError: there are none, or more were not judged than is allowed.
     """
+    if not made:
+        raise UserError(f"{folder}: no record could be read; `mira-batch status` of the runs there says why")
     if not judged or (made - judged) / made > most:
         kinds = ", ".join(f"{kind} {number:,}" for kind, number in left_out.items())
         raise UserError(
-            f"{made - judged:,} of {made:,} {what} have no reward ({kinds}), and rewards.max_left_out "
+            f"{made - judged:,} of {made:,} {what} ({kinds}), and rewards.max_left_out "
             f"is {most:g}: see `mira-batch status` of the runs in {folder} for what failed; delete that "
-            "folder once it is mended, and the same command makes the iteration anew"
+            "folder once it is mended, and the same command makes it anew"
         )
+
+
+def read_validation(course: Course[Any], done: int) -> Figures | None:
+    """The figures of a validation that an earlier call made; None where there is none yet.
+
+    Args:
+        course: the training.
+        done: iterations that were done.
+
+    Raises:
+        RunConflict: it is of other records or another judge than the next ones will be, and the scores of
+            both mean different things.
+    """
+    data = course.store.get(key := f"{name_validation(done)}/validation.json")
+    if data is None:
+        return None
+    found, own = json.loads(data), course.config.identify_validation()
+    if found.get("settings", own) != own:  # one of an older release has none
+        raise RunConflict(
+            f"{course.store.locate(key)}: was made by other settings of validation, or another judge, than "
+            f"are given now, and adapters are chosen by its score; give those, or delete "
+            f"{course.store.locate('validation')}, and the same command makes all validations anew"
+        )
+    return found
+
+
+def put_validation(course: Course[Any], done: int, figures: Mapping[str, Any]) -> Figures:
+    """Keep the figures of a validation, with what they are of.
+
+    Args:
+        course: the training.
+        done: iterations that are done.
+        figures: with `iteration` and `score`.
+    """
+    found = {**figures, "settings": course.config.identify_validation()}
+    data = json.dumps(found, indent=2).encode()
+    course.store.create(f"{name_validation(done)}/validation.json", data)
+    return found
+
+
+def name_validation(done: int) -> str:
+    """The folder of the validation after so many iterations."""
+    return f"validation/{done:06d}"
 
 
 def _claim(plan: Plan[Config], store: Store, config: Config, data: Mapping[str, str]) -> None:

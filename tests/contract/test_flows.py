@@ -107,3 +107,6 @@ def test_what_cannot_be_taught_is_refused() -> None:
         find_flow("Flux2KleinPipeline", {"is_distilled": True})
     with pytest.raises(ConfigError, match="max_sequence_length: a QwenImageEditPipeline encodes"):
         find_flow("QwenImageEditPipeline", BASE, {"max_sequence_length": 24})
+    with pytest.raises(ConfigError, match="is 513, and a FluxKontextPipeline takes 512 at most"):
+        find_flow("FluxKontextPipeline", BASE, {"max_sequence_length": 513})
+    assert find_flow("Flux2KleinPipeline", BASE, {"max_sequence_length": 513}).longest == 4_096

@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmarks.learn.chain import Chain
 from benchmarks.learn.command import RESULTS, learn
-from benchmarks.learn.editor_ways import EDITOR_TARGETS
+from benchmarks.learn.editor_ways import EDITOR_TARGETS, EDITOR_WAYS
 from benchmarks.learn.page import PAGE, print_table
 from benchmarks.learn.sizes import EditorSize, Size
 from benchmarks.learn.successes import read_solved
@@ -98,12 +98,16 @@ def test_the_table_counts_what_the_runs_did(learned: tuple[Path, dict[str, Any]]
         assert f"{row['solved']} of {row['tasks']}" in page
         assert (folder / f"seed-0/ways/{row['name']}/run/report.html").exists()
     assert all((folder / f"seed-0/compared/{pair}.html").exists() for pair in found["pairs"])
-    editors = folder / "seed-0" / "editor"
-    for row in found["editors"]["ways"]:
-        outputs = read_outputs(str(editors / "ways" / row["name"] / "run"), columns=["record_id"])
-        assert len(outputs) == row["tasks"] and (editors / f"ways/{row['name']}/run/report.html").exists()
-    assert {target["title"] for target in found["editors"]["targets"]} >= {t.title for t in EDITOR_TARGETS}
-    assert len([*print_table(found)]) > len(rows)
+    editors = {row["name"]: row for row in found["editors"]["ways"]}
+    assert editors.keys() == {way.name for way in EDITOR_WAYS}
+    for name, row in editors.items():
+        assert row["tasks"] == (6 if name.startswith("loop") else 8) and 0 <= row["spared"] <= 1
+        place = folder / "seed-0" / "editor" / "ways" / name / "run"
+        assert len(read_outputs(str(place), columns=["record_id"])) == row["tasks"]
+        assert (place / "report.html").exists()
+    told = {target["title"] for target in found["editors"]["targets"]}
+    assert told >= {target.title for target in EDITOR_TARGETS}
+    assert len([*print_table(found)]) > len(rows) + len(editors)
 
 
 @pytest.mark.soak

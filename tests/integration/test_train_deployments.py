@@ -73,7 +73,8 @@ def test_the_training_by_rollouts_in_small(cluster: None, tiny_models: Path, tmp
     manifest = make_catalogue(tmp_path / "catalogue", RECORDS)
     config = read("qwen2.5-vl-7b-grpo.yaml")
     config["model"] = {"weights": str(trained_policy(tiny_models))}
-    config["edit"]["input"] = config["validation"]["input"] = {"manifest": str(manifest)}
+    config["edit"]["input"] = {"manifest": str(manifest)}
+    config["validation"]["input"] = {"manifest": str(make_catalogue(tmp_path / "held-out", RECORDS))}
     config["edit"]["editor"] |= {
         **LOCAL, "weights": str(tiny_models / "FluxKontextPipeline"), "steps": 2, "area": 4_096
     }  # fmt: skip
@@ -116,7 +117,8 @@ def test_the_training_by_an_editors_own_samples_in_small(
     config = read(name)
     config["editor"] |= {"weights": str(tiny_models / pipeline), "dtype": "float32", "area": 4_096}
     config["precision"] = "float32"
-    config["edit"]["input"] = config["validation"]["input"] = {"manifest": str(manifest)}
+    config["edit"]["input"] = {"manifest": str(manifest)}
+    config["validation"]["input"] = {"manifest": str(make_catalogue(tmp_path / "held-out", RECORDS))}
     config["edit"]["sampler"] |= {"steps": 2, "devices": ["cpu"]}
     config["edit"]["workers"] = {"min": 2, "max": 2, "records_in_flight": 4, "shard_size": 1}
     config["validation"]["steps"] = 2

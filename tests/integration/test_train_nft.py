@@ -8,7 +8,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.parquet as pq
 import pytest
@@ -24,15 +24,18 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, RunConflict, UserError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import EditRequest
+from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import Weights
 from mira_batch.models.diffusion.editor import DiffusersEditor
 from mira_batch.storage.stores import open_store
 from mira_batch.train.editor.learner import NoiseSource
 from mira_batch.train.flywheel.promote import read_training
+from mira_batch.train.iterations import Course
 from mira_batch.train.nft.encode import encode_samples
 from mira_batch.train.nft.learner import NftLearner
 from mira_batch.train.nft.record import WEIGHTS, Iteration
 from mira_batch.train.nft.update import SampleBatches, find_taught
+from mira_batch.train.nft.validation import validate
 from tests.support.runs.disturbed import CLI, until
 from tests.support.runs.drivers import Begin
 from tests.support.runs.nft import JUDGE, RECORDS, SAMPLES, nft_settings, read_adapters, teach, write_records
@@ -262,6 +265,36 @@ def test_an_adapter_is_gone_on_with(learned: Path, given: dict[str, Any], tmp_pa
     save_file({"unet.a.lora_A.weight": torch.zeros(1, 1)}, tmp_path / "none" / WEIGHTS)
     with pytest.raises(ConfigError, match=r"adapter: nothing in .* fits this transformer"):
         NftLearner(config, weights, flow, torch.device("cpu"), None, Weights(str(tmp_path / "none"), "x"))
+
+
+def test_a_validation_says_of_how_many_it_is_and_one_of_too_few_is_none(
+    folders: dict[str, Path], folder: Path, tmp_path: Path
+) -> None:
+    settings = nft_settings(
+        folders[KONTEXT],
+        folder / "train" / "records.jsonl",
+        tmp_path / "out",
+        validation={"input": {"manifest": str(folder / "val" / "records.jsonl")}, "steps": 2},
+    )
+    notes: list[str] = []
+
+    def look(most: float) -> dict[str, Any]:
+        rewards = {"judge": JUDGE | {"options": {"fails_for": "r0"}}, "max_left_out": most}
+        config = load_own_config(EditorNftConfig, settings | {"rewards": rewards})
+        store = open_store(config.output.uri, config.storage)
+        return validate(Course(config, store, cast(Any, None), StopRequest(), notes.append), 0)
+
+    with pytest.raises(
+        UserError,
+        match=r"1 of 2 held-out records have no reward score \(judge_failed 1\).*max_left_out is 0\.4"
+        r".*validation/000000 for what failed.*makes it anew",
+    ):
+        look(0.4)
+    figures = look(0.5)
+    assert (figures["records"], figures["rejected"], figures["reward_judged"]) == (2, 0, 1)
+    assert figures["reward_left_out"] == {"judge_failed": 1} and figures["score"] == figures["reward_mean"]
+    assert notes[-1].endswith(f"reward {figures['score']:.4f} of 1 of 2 records")
+    assert look(0.4) == figures  # it is there
 
 
 @pytest.fixture

@@ -1,41 +1,45 @@
-"""The watch over long runs: what it calls steady, and what not."""
+"""What the watch over a long run calls a rise, by readings made by hand."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from rich.console import Console
 
-from tests.steady import Watched, find_faults, measure_slope
+from tests.steady import WORKERS, Watched, find_faults, measure_slope, report
 
-AT = [5.0 * number for number in range(720)]  # an hour
-
-
-def draw_walk(rise: float) -> list[float]:
-    """Memory around 300 MB whose readings are like those before, and that rises so much in an hour."""
-    draw, level, found = np.random.default_rng(1), 0.0, []
-    for at in AT:
-        level = 0.8 * level + draw.normal(0, 0.5)
-        found.append(300 + level + rise * at / 3600)
-    return found
+NOISE = np.random.default_rng(0).normal(0, 1, 240)
 
 
-def test_a_slope_has_an_interval_around_it() -> None:
-    slope = measure_slope(AT, draw_walk(20))
-    assert slope.low < 20 < slope.high and slope.value == pytest.approx(20, abs=1)
-    assert slope.high - slope.low < 3
-    flat = measure_slope(AT, draw_walk(0))
-    assert flat.low < 0 < flat.high
+def watched(
+    memory: Callable[[float], float] = lambda hours: 0.0, handles: Callable[[int], int] = lambda number: 0
+) -> Watched:
+    """An hour of readings, of 200 MB and 40 handles and what is given."""
+    at = [15.0 * number for number in range(240)]
+    held = [200 + memory(second / 3600) + NOISE[number] for number, second in enumerate(at)]
+    return Watched("worker", at, held, [40 + handles(number) for number in range(240)], [9] * 240)
 
 
-@pytest.mark.parametrize(("rise", "faulty"), [(0, False), (3, False), (30, True)])
-def test_memory_may_not_rise_surely_and_by_much(rise: float, faulty: bool) -> None:
-    watched = Watched("worker", AT, draw_walk(rise), [44] * len(AT), [20] * len(AT))
-    assert bool(find_faults(watched)) is faulty
+def test_a_slope_has_an_interval_that_holds_it() -> None:
+    one = watched(lambda hours: 12 * hours)
+    slope = measure_slope(one.at, one.memory)
+    assert slope.low < 12 < slope.high and slope.high - slope.low < 3
+    flat = watched()
+    slope = measure_slope(flat.at, flat.memory)
+    assert slope.low < 0 < slope.high
 
 
-def test_handles_and_threads_may_come_and_go_but_not_grow() -> None:
-    breathing = [44 + number % 7 for number in range(len(AT))]
-    growing = [44 + number // 100 for number in range(len(AT))]
-    assert find_faults(Watched("worker", AT, draw_walk(0), breathing, breathing)) == []
-    faults = find_faults(Watched("worker", AT, draw_walk(0), growing, breathing))
-    assert faults == ["handles rise from 46 to 48"]
+def test_what_rises_is_a_fault_and_what_goes_up_and_down_is_none() -> None:
+    assert find_faults(watched()) == []
+    assert find_faults(watched(lambda hours: 2 * hours)) == []  # a hundredth
+    (fault,) = find_faults(watched(lambda hours: 20 * hours))
+    assert fault.startswith("memory rises by ")
+    assert find_faults(watched(handles=lambda number: number // 100)) == ["handles rise from 40 to 41"]
+    assert find_faults(watched(handles=lambda number: number % 7)) == []
+
+
+@pytest.mark.parametrize(("processes", "failed"), [(1 + WORKERS, 0), (WORKERS, 1), (0, 1)])
+def test_a_watch_that_saw_too_few_processes_says_nothing(processes: int, failed: int) -> None:
+    assert report([watched() for _ in range(processes)], Console(quiet=True)) == failed

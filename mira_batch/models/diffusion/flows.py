@@ -8,7 +8,7 @@ D channels of one. The same numbers as in the family's own pipeline; the tests h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -47,8 +47,9 @@ class Flow:
     """Linear layers that a LoRA adapts unless told otherwise, by the last part of their names."""
     rests: bool = False
     """Whether some layers of the transformer have no part in its output."""
-    fills: bool = True
-    """Whether prompts are filled up or cut to `max_sequence_length`."""
+    longest: int | None = None
+    """The most that `max_sequence_length`, to which prompts are filled up or cut, may be; None: they are as
+    long as they are."""
 
     def encode_question(
         self, pipe: Any, source: Image.Image, instruction: str, options: Mapping[str, int]
@@ -83,14 +84,14 @@ class Flow:
 
 
 def find_flow(
-    name: str, index: Mapping[str, Any], options: Collection[str] = (), force: bool | None = None
+    name: str, index: Mapping[str, Any], options: Mapping[str, int] = {}, force: bool | None = None
 ) -> Flow:
     """How pipelines of the class `name` are taught, given its `model_index.json`.
 
     Args:
         name: of the class, without its package.
         index: of the pipeline.
-        options: names of those that prompts are encoded with.
+        options: that prompts are encoded with: `max_sequence_length`, or none.
         force: take one that was distilled to few steps, too; None: nobody can ask for that.
 
     Raises:
@@ -111,11 +112,17 @@ def find_flow(
             "editor.weights: this model was distilled to few steps, and flow matching would undo that; take "
             "the base model that it was made from" + (", or set force: true" if force is not None else "")
         )
-    if options and not known[name].fills:
+    flow, length = known[name], options.get("max_sequence_length")
+    if length is not None and flow.longest is None:
         raise ConfigError(
             f"editor.max_sequence_length: a {name} encodes a prompt at its own length; leave it out"
         )
-    return known[name]
+    if length is not None and length > (flow.longest or 0):
+        # The edit job that is to use what was learned would refuse each record.
+        raise ConfigError(
+            f"editor.max_sequence_length: is {length}, and a {name} takes {flow.longest} at most"
+        )
+    return flow
 
 
 def shift_by_scheduler(flow: Flow, settings: Mapping[str, Any], tokens: int) -> float:
@@ -295,6 +302,7 @@ _KONTEXT = Flow(
         "proj_mlp",
         "proj_out",
     ),
+    longest=512,
 )
 _QWEN_EDIT = Flow(
     encode_image=_encode_qwen_image,
@@ -303,7 +311,6 @@ _QWEN_EDIT = Flow(
     compute_mu=_compute_linear_mu,
     targets=(*_ATTENTION, "img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2"),
     rests=True,  # the last block's text is read by nobody
-    fills=False,
 )
 _QWEN_EDIT_PLUS = replace(_QWEN_EDIT, encode_prompt=partial(_encode_qwen_prompt, seen_area=PLUS_SEEN_AREA))
 _KLEIN = Flow(
@@ -312,4 +319,5 @@ _KLEIN = Flow(
     predict=_predict_klein,
     compute_mu=_compute_klein_mu,
     targets=(*_ATTENTION, "linear_in", "linear_out", "to_qkv_mlp_proj", "to_out"),
+    longest=4_096,
 )

@@ -16,8 +16,9 @@ from mira_batch.core.types import Weights
 from mira_batch.models.diffusion.speed import find_denoiser
 
 _PEFT = "base_model.model."
-_LOADERS = ("diffusers.loaders.lora_base", "diffusers.loaders.peft")
-"""What warns of each part of a pipeline that an adapter has nothing for."""
+_TEXT_LOADER = "diffusers.loaders.lora_base"
+"""What warns of each text encoder that an adapter has nothing for. Of the transformer another one warns, and
+that is heard."""
 
 
 def add_loras(pipe: Any, loras: Sequence[Weights], configs: Sequence[AdapterConfig]) -> None:
@@ -42,22 +43,19 @@ def add_loras(pipe: Any, loras: Sequence[Weights], configs: Sequence[AdapterConf
 
 @contextmanager
 def _without_needless_warnings() -> Iterator[None]:
-    """Several adapters are what is wanted, and so are some of the transformer alone: one that fits nothing at
-    all is refused."""
+    """Several adapters are what is wanted, and so are some of the transformer alone."""
 
     def keep(record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith("No LoRA keys associated to")
 
-    loggers = [logging.getLogger(name) for name in _LOADERS]
-    for logger in loggers:
-        logger.addFilter(keep)
+    logger = logging.getLogger(_TEXT_LOADER)
+    logger.addFilter(keep)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
             yield
     finally:
-        for logger in loggers:
-            logger.removeFilter(keep)
+        logger.removeFilter(keep)
 
 
 def _load(pipe: Any, file: Path, name: str, field: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from mira_batch.config.editor_sft import EditorSftConfig
+from mira_batch.config.editor_sft import EditorSftConfig, TaughtEditorConfig
 from mira_batch.core.identity import content_hash
 from mira_batch.core.types import Weights
 from mira_batch.core.version import __version__
@@ -95,6 +95,8 @@ def _write_markdown(
         f"  pipeline: {config.editor.pipeline}",
         *use,
         f"  area: {config.editor.area}",
+        *([] if config.editor.guidance is None else [f"  guidance: {config.editor.guidance:g}"]),
+        *show_prompt_options(config.editor),
         "```",
         "",
         "## Figures",
@@ -120,3 +122,13 @@ def _write_markdown(
         "",
     ]
     return "\n".join(lines)
+
+
+def show_prompt_options(editor: TaughtEditorConfig) -> list[str]:
+    """The lines of an edit job's `editor` by which prompts are as they were in the training.
+
+    Args:
+        editor: of the training.
+    """
+    options = ", ".join(f"{name}: {value}" for name, value in editor.prompt_options.items())
+    return [f"  options: {{{options}}}"] if options else []

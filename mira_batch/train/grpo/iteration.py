@@ -79,7 +79,8 @@ def _reward(course: Course[GrpoConfig], files: Iteration) -> dict[str, Any]:
     figures |= describe_rewards(rollouts, rewards)
     most = config.rewards.max_left_out
     folder = course.store.locate(files.folder)
-    refuse_few(figures["rollouts"], figures["rewarded"], figures["left_out"], most, "rollouts", folder)
+    made, left_out = figures["rollouts"], figures["left_out"]
+    refuse_few(made, figures["rewarded"], left_out, most, "rollouts have no reward", folder)
     advantages = credit_rollouts(rollouts, rewards, config.loss.advantage)
     figures |= describe_groups(advantages)
     if config.sentinel is not None:

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from mira_batch import launch
 from mira_batch.config.grpo import GrpoConfig
-from mira_batch.core.errors import UserError
 from mira_batch.core.prompt import prompt_version
 from mira_batch.core.types import ErrorKind, Status
 from mira_batch.runtime.standing import NotedProgress
 from mira_batch.train.grpo.record import Iteration
+from mira_batch.train.grpo.rewards import Rollout, Scored
 from mira_batch.train.grpo.rollouts import read_rollouts, read_scores
-from mira_batch.train.iterations import Course
+from mira_batch.train.iterations import (
+    Course,
+    name_validation,
+    put_validation,
+    read_validation,
+    refuse_few,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What came of held-out records. Counts add up to their number."""
+
+    scores: tuple[float, ...]
+    """Of those that were judged."""
+    malformed: int
+    """Those whose answers are malformed: they are not done, and have no result that could be scored."""
+    left_out: Mapping[str, int]
+    """The others, by the kind of fault."""
 
 
 def validate(course: Course[GrpoConfig], done: int) -> dict[str, Any]:
@@ -26,45 +46,66 @@ def validate(course: Course[GrpoConfig], done: int) -> dict[str, Any]:
         done: iterations that are done.
 
     Raises:
-        UserError: nothing could be judged.
+        UserError: too few records could be judged.
+        RunConflict: as `read_validation`.
         RunStopped: it was asked to stop. The same call goes on.
     """
-    config, store, folder = course.config, course.store, f"validation/{done:06d}"
+    if (found := read_validation(course, done)) is not None:
+        return found
+    config, store, folder = course.config, course.store, name_validation(done)
     assert config.validation is not None
-    if (found := store.get(f"{folder}/validation.json")) is not None:
-        return json.loads(found)
     began = time.monotonic()
     adapter = Iteration(store, done).find_policy(config.model.adapter)
     course.note(f"validation after {done} iterations")
     output = store.locate(f"{folder}/records")
     job = config.validation_job(config.validation.input, output, adapter)
-    launch.run(job, NotedProgress(course.note), course.stop)
+    summary = launch.run(job, NotedProgress(course.note), course.stop)
     records = read_rollouts(f"{output}/run", prompt_version(config.prompt.form), config.storage)
     judge = config.sentinel.judge if config.sentinel else config.rewards.judge
-    if judge is None:
-        scores = [each.score for each in records if each.status != Status.failed and each.score is not None]
-    else:
-        said, _ = read_scores(
-            course.judge(judge, f"{output}/run", store.locate(f"{folder}/scores")), config.storage
-        )
-        scores = [each.score for each in said.values() if each.score is not None]
-    malformed = sum(each.error_kind == ErrorKind.malformed_action for each in records)
-    if not scores and not malformed:
-        raise UserError(f"{output}/run: no record could be judged; `mira-batch status` says what failed")
-    wins = sum(score >= config.validation.success for score in scores)
+    said = None
+    if judge is not None:
+        run = course.judge(judge, f"{output}/run", store.locate(f"{folder}/scores"))
+        said, _ = read_scores(run, config.storage)
+    counted = count_records(records, said)
+    judged = len(counted.scores) + counted.malformed
+    most, place = config.rewards.max_left_out, store.locate(folder)
+    refuse_few(len(records), judged, counted.left_out, most, "held-out records have no score", place)
+    wins = sum(score >= config.validation.success for score in counted.scores)
     figures = {
         "iteration": done,
         "records": len(records),
-        "judged": len(scores),
-        "malformed": malformed,
-        "left_out": len(records) - len(scores) - malformed,
-        # A record whose answers are malformed is not done, and has no result that could be scored.
-        "success": wins / (len(scores) + malformed),
-        "score": fmean([*scores, *[0.0] * malformed]),
+        "rejected": summary.rejected,
+        "judged": len(counted.scores),
+        "malformed": counted.malformed,
+        "left_out": len(records) - judged,
+        "success": wins / judged,
+        "score": fmean([*counted.scores, *[0.0] * counted.malformed]),
         "seconds": time.monotonic() - began,
     }
-    store.create(f"{folder}/validation.json", json.dumps(figures, indent=2).encode())
     course.note(
-        f"validation after {done} iterations: success {figures['success']:.4f}, score {figures['score']:.4f}"
+        f"validation after {done} iterations: success {figures['success']:.4f}, score {figures['score']:.4f} "
+        f"of {judged:,} of {len(records):,} records"
     )
-    return figures
+    return put_validation(course, done, figures)
+
+
+def count_records(records: Sequence[Rollout], said: Mapping[tuple[str, int], Scored] | None) -> Counted:
+    """What came of held-out records.
+
+    Args:
+        records: of the run.
+        said: of their results, by record and rollout; None: the judge in the loop scored them.
+    """
+    scores, malformed, left_out = list[float](), 0, Counter[str]()
+    for each in records:
+        if each.error_kind == ErrorKind.malformed_action:
+            malformed += 1
+        elif each.status == Status.failed:
+            left_out[each.error_kind or "unknown"] += 1
+        else:
+            scored = Scored(each.score, {}) if said is None else said.get((each.record_id, each.rollout))
+            if scored is None or scored.score is None:
+                left_out[(scored and scored.error_kind) or str(ErrorKind.judge_failed)] += 1
+            else:
+                scores.append(scored.score)
+    return Counted(tuple(scores), malformed, dict(sorted(left_out.items())))

@@ -10,7 +10,7 @@ import yaml
 from mira_batch.config.editor_nft import EditorNftConfig
 from mira_batch.core.version import __version__
 from mira_batch.train.card import describe_choice, list_figures, list_settings, name_libraries
-from mira_batch.train.editor.card import LIBRARIES
+from mira_batch.train.editor.card import LIBRARIES, show_prompt_options
 from mira_batch.train.guards import Best
 from mira_batch.train.nft.record import LORA
 
@@ -93,6 +93,7 @@ def _write_page(
         f"    - weights: {config.output.uri}/{LORA}",
         f"  guidance: {config.guidance:g}",
         f"  area: {config.editor.area}",
+        *show_prompt_options(config.editor),
         "```",
         "",
         *_show_validations(validations),
@@ -119,16 +120,21 @@ def _show_validations(validations: Sequence[Mapping[str, Any]]) -> list[str]:
     names = [name for name in _VALIDATED if any(each.get(name) is not None for each in validations)]
     titles = " | ".join(_VALIDATED[name] for name in names)
     rows = [
-        f"| {each['iteration']:,} | {each['records']:,} | "
-        + " | ".join("" if each[name] is None else f"{each[name]:.4f}" for name in names)
+        f"| {each['iteration']:,} | {each['records']:,} | {_count_left_out(each):,} | "
+        + " | ".join("" if each.get(name) is None else f"{each[name]:.4f}" for name in names)
         + " |"
         for each in validations
     ]
     return [
         "## Held-out records",
         "",
-        f"| iterations | records | {titles} |",
-        "|---" * (len(names) + 2) + "|",
+        f"| iterations | records | left out | {titles} |",
+        "|---" * (len(names) + 3) + "|",
         *rows,
         "",
     ]
+
+
+def _count_left_out(validation: Mapping[str, Any]) -> int:
+    """Records without the score that counts."""
+    return validation["records"] - validation.get("sentinel_judged", validation["reward_judged"])

@@ -17,7 +17,7 @@ from mira_batch.train.grpo.rollouts import read_scores
 from mira_batch.train.iterations import Course, refuse_few
 from mira_batch.train.nft.groups import Filtered, draw_unsolved, filter_groups
 from mira_batch.train.nft.record import SAMPLING, Iteration
-from mira_batch.train.nft.samples import Sample, describe_rewards, list_scores, read_samples, reward_sample
+from mira_batch.train.nft.samples import Sample, describe_rewards, list_scores, read_samples, reward_samples
 from mira_batch.train.nft.sentinels import measure_diversity, measure_images
 from mira_batch.train.nft.update import update_editor
 
@@ -85,12 +85,12 @@ def _reward(
         course.judge(config.rewards.judge, run, files.locate_runs("scores")), config.storage
     )
     samples = read_samples(run, config.storage)
-    rewards = [reward_sample(each, scores.get((each.record_id, each.rollout))) for each in samples]
+    rewards = reward_samples(samples, scores)
     figures: dict[str, Any] = {"records": len(places), "rejected": summary.rejected}
     figures |= describe_rewards(rewards)
-    most = config.rewards.max_left_out
-    folder = course.store.locate(files.folder)
-    refuse_few(figures["samples"], figures["rewarded"], figures["left_out"], most, "samples", folder)
+    most, folder = config.rewards.max_left_out, course.store.locate(files.folder)
+    made, left_out = figures["samples"], figures["left_out"]
+    refuse_few(made, figures["rewarded"], left_out, most, "samples have no reward", folder)
     filtered = filter_groups(
         [reward.value for reward in rewards], [each.group for each in samples], config.filter
     )

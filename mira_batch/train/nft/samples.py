@@ -83,15 +83,19 @@ def reward_sample(sample: Sample, scored: Scored | None) -> Reward:
     return Reward(scored.score, scored.score, None)
 
 
-def list_scores(samples: Sequence[Sample], said: Mapping[tuple[str, int], Scored]) -> list[float]:
-    """What a judge said of samples that were edited: an image that no edit was made of counts for nothing.
+def reward_samples(samples: Sequence[Sample], said: Mapping[tuple[str, int], Scored]) -> list[Reward]:
+    """What a judge said of each sample that was edited: an image that no edit was made of counts for nothing.
 
     Args:
         samples: of a run.
         said: of them, by record and rollout.
     """
-    rewards = (reward_sample(each, said.get((each.record_id, each.rollout))) for each in samples)
-    return [reward.value for reward in rewards if reward.value is not None]
+    return [reward_sample(each, said.get((each.record_id, each.rollout))) for each in samples]
+
+
+def list_scores(samples: Sequence[Sample], said: Mapping[tuple[str, int], Scored]) -> list[float]:
+    """The scores alone, of those that have one. Arguments as `reward_samples` takes them."""
+    return [reward.value for reward in reward_samples(samples, said) if reward.value is not None]
 
 
 def describe_rewards(rewards: Sequence[Reward]) -> dict[str, Any]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
-from statistics import fmean
 from typing import Any
 
 from mira_batch import launch
 from mira_batch.config.editor_nft import EditorNftConfig
 from mira_batch.config.models import JudgeConfig
-from mira_batch.core.errors import UserError
 from mira_batch.runtime.standing import NotedProgress
 from mira_batch.train.grpo.rollouts import read_scores
-from mira_batch.train.iterations import Course
+from mira_batch.train.iterations import (
+    Course,
+    name_validation,
+    put_validation,
+    read_validation,
+    refuse_few,
+)
 from mira_batch.train.nft.record import LORA, Iteration
-from mira_batch.train.nft.samples import list_scores, read_samples
+from mira_batch.train.nft.samples import describe_rewards, read_samples, reward_samples
 from mira_batch.train.nft.sentinels import measure_images
 
 
@@ -30,44 +33,38 @@ def validate(course: Course[EditorNftConfig], done: int) -> dict[str, Any]:
         With `score`, by which adapters are compared: the sentinel's, if there is one, else the reward's.
 
     Raises:
-        UserError: nothing could be judged.
+        UserError: too few records could be judged.
+        RunConflict: as `read_validation`.
         RunStopped: it was asked to stop. The same call goes on.
     """
-    config, store, folder = course.config, course.store, f"validation/{done:06d}"
+    if (found := read_validation(course, done)) is not None:
+        return found
+    config, store, folder = course.config, course.store, name_validation(done)
     assert config.validation is not None
-    if (found := store.get(f"{folder}/validation.json")) is not None:
-        return json.loads(found)
     began = time.monotonic()
     course.note(f"validation after {done} iterations")
     output = store.locate(f"{folder}/records")
     adapter = Iteration(store, done).locate_adapter(LORA, config.adapter)
     job = config.validation_job(config.validation, output, adapter)
-    launch.run(job, NotedProgress(course.note), course.stop)
+    summary = launch.run(job, NotedProgress(course.note), course.stop)
     run = f"{output}/run"
     samples = read_samples(run, config.storage)
+    figures: dict[str, Any] = {"iteration": done, "records": len(samples), "rejected": summary.rejected}
+    told: list[str] = []
 
-    def ask(judge: JudgeConfig, name: str) -> list[float]:
-        said, _ = read_scores(course.judge(judge, run, store.locate(f"{folder}/{name}")), config.storage)
-        return list_scores(samples, said)
+    def ask(judge: JudgeConfig, name: str, scores: str) -> None:
+        said, _ = read_scores(course.judge(judge, run, store.locate(f"{folder}/{scores}")), config.storage)
+        found = describe_rewards(reward_samples(samples, said))
+        judged, left_out = found["rewarded"], found["left_out"]
+        most, place = config.rewards.max_left_out, store.locate(folder)
+        refuse_few(len(samples), judged, left_out, most, f"held-out records have no {name} score", place)
+        figures[f"{name}_judged"], figures[f"{name}_left_out"] = judged, left_out
+        figures[f"{name}_mean"] = figures["score"] = found["score_mean"]
+        told.append(f"{name} {found['score_mean']:.4f} of {judged:,} of {len(samples):,} records")
 
-    scores = {"reward": ask(config.rewards.judge, "scores")}
-    if config.sentinel is not None:
-        scores["sentinel"] = ask(config.sentinel.judge, "sentinel")
-    if empty := [name for name, values in scores.items() if not values]:
-        raise UserError(
-            f"{run}: no record could be judged ({', '.join(empty)}); `mira-batch status` says what failed"
-        )
-    means = {name: fmean(values) for name, values in scores.items()}
-    figures = {
-        "iteration": done,
-        "records": len(samples),
-        **{f"{name}_judged": len(values) for name, values in scores.items()},
-        **{f"{name}_mean": mean for name, mean in means.items()},
-        "score": means.get("sentinel", means["reward"]),
-        **measure_images(samples),
-        "seconds": time.monotonic() - began,
-    }
-    store.create(f"{folder}/validation.json", json.dumps(figures, indent=2).encode())
-    told = ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
-    course.note(f"validation after {done} iterations: {told}")
-    return figures
+    ask(config.rewards.judge, "reward", "scores")
+    if config.sentinel is not None:  # asked last: its is the score that counts
+        ask(config.sentinel.judge, "sentinel", "sentinel")
+    figures |= measure_images(samples) | {"seconds": time.monotonic() - began}
+    course.note(f"validation after {done} iterations: {', '.join(told)}")
+    return put_validation(course, done, figures)

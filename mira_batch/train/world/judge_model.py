@@ -21,7 +21,7 @@ from mira_batch.core.errors import ConfigError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import JudgeRequest
 from mira_batch.core.types import ErrorKind
-from mira_batch.models.judges.score_logit import HIGHEST, ScoreLogit
+from mira_batch.models.judges import ScoreLogit
 from mira_batch.models.qwen import collate, encode_prompt
 from mira_batch.models.torch_support import prepare
 from mira_batch.train.world.descent import Descent
@@ -49,6 +49,10 @@ class Verdict:
     request: JudgeRequest
     score: float
     """In [0, 1]."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.score <= 1:  # the digit would be another one, counted from the end
+            raise ConfigError(f"{self.request.record_id}: a score is in [0, 1]; not {self.score}")
 
 
 def draw_verdicts(pairs: Iterable[Pair], seed: int, world: World = SMALL) -> list[Verdict]:
@@ -148,8 +152,8 @@ class _Asked:
         protocol = ScoreLogit(ScoreLogitConfig.model_validate(judge), "judge")
         tokenizer = processor.tokenizer
         self._pad = tokenizer.pad_token_id
-        digits = [tokenizer.encode(str(digit), add_special_tokens=False)[0] for digit in range(HIGHEST + 1)]
-        self._wanted = [digits[round(HIGHEST * verdict.score)] for verdict in verdicts]
+        digits = [tokenizer.encode(digit, add_special_tokens=False)[0] for digit in protocol.choices]
+        self._wanted = [digits[round((len(digits) - 1) * verdict.score)] for verdict in verdicts]
         self._rows: list[Mapping[str, Tensor]] = []
         for verdict in verdicts:
             (question,) = protocol.ask(verdict.request)

@@ -173,6 +173,8 @@ def test_editors_are_held_against_each_other_edit_by_edit() -> None:
     assert told["the policy with the better editor over the policy", False] == pytest.approx(1 / 30)
     assert told["editor-nft by a score-logit judge over editor-sft", False] == 0
     assert told["the judge says what the truth says, of pairs", True] == pytest.approx(0.8)
+    unknown = sum_up_editors([write_seed(8, 4), write_seed(9, 4)], [0.8, None])
+    assert len(unknown["targets"]) == len(found["targets"]) - 1
 
 
 def test_targets_of_editors_are_of_ways_that_are_measured() -> None:

@@ -5,21 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from mira_batch.config.editor_nft import EditorNftConfig
+from mira_batch.config.iterations import SentinelConfig
 from mira_batch.config.load import load_own_config
-from mira_batch.core.errors import StoreError
-from mira_batch.train.iterations import Course, IterationFiles, Plan, train_by_iterations
+from mira_batch.config.models import RulesJudgeConfig
+from mira_batch.core.errors import RunConflict, StoreError
+from mira_batch.core.stop_request import StopRequest
+from mira_batch.storage.stores import open_store
+from mira_batch.train.iterations import (
+    Course,
+    IterationFiles,
+    Plan,
+    put_validation,
+    read_validation,
+    train_by_iterations,
+)
 from tests.support.runs.nft import nft_settings, write_records
 
 
 def make_config(folder: Path) -> EditorNftConfig:
     """Of ten iterations, with a validation after each five."""
     manifest = write_records(folder / "records", 2)
-    validation = {"input": {"manifest": str(manifest)}, "every": 5}
+    held_out = write_records(folder / "held-out", 2, seed=1)
+    validation = {"input": {"manifest": str(held_out)}, "every": 5}
     settings = nft_settings(
         folder / "FluxKontextPipeline", manifest, folder / "out", iterations=10, validation=validation
     )
@@ -70,3 +82,26 @@ def test_a_result_without_its_adapter_is_none(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"iterations/000006/lora: is gone"):
         train_by_iterations(plan_of(7, lambda *_: None), make_config(tmp_path), [].append, None)
     assert not (tmp_path / "out/result.json").exists()
+
+
+def test_scores_that_mean_different_things_are_not_held_against_each_other(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    store = open_store(config.output.uri, config.storage)
+
+    def course_of(given: EditorNftConfig) -> Course[EditorNftConfig]:
+        return Course(given, store, cast(Any, None), StopRequest(), [].append)
+
+    course = course_of(config)
+    assert read_validation(course, 5) is None
+    put = put_validation(course, 5, {"iteration": 5, "score": 0.5})
+    assert read_validation(course, 5) == put and put["score"] == 0.5
+    assert config.validation is not None
+    often = config.model_copy(update={"validation": config.validation.model_copy(update={"every": 1})})
+    assert read_validation(course_of(often), 5) == put
+    watched = config.model_copy(update={"sentinel": SentinelConfig(judge=RulesJudgeConfig(type="rules"))})
+    steps = config.model_copy(update={"validation": config.validation.model_copy(update={"steps": 3})})
+    for other in (watched, steps):
+        with pytest.raises(RunConflict, match=r"000005/validation.json: was made by other.* or delete"):
+            read_validation(course_of(other), 5)
+    store.create("validation/000010/validation.json", b'{"iteration": 10, "score": 0.5}')  # of before
+    assert read_validation(course_of(watched), 10) == {"iteration": 10, "score": 0.5}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from mira_batch.models.diffusion.editor import DiffusersEditor
 from tests.support.models.pipelines import apart, build, config, request
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+LOADERS = ("diffusers.loaders.lora_base", "diffusers.loaders.peft")
+"""Loggers that warn of a text encoder, or of a transformer, that an adapter has nothing for."""
 
 
 # LoRA adapters
@@ -59,24 +63,48 @@ def with_loras(folders: dict[str, Path], *loras: tuple[Path, float], **more: Any
     return DiffusersEditor(config(folders, loras=fields), weights, "cpu", named)
 
 
-def test_an_adapter_of_the_transformer_alone_loads_without_a_word(
-    folders: dict[str, Path], adapted: tuple[Path, Path, Image.Image]
-) -> None:
-    """diffusers warns that such an adapter has nothing for CLIP, as nearly none has."""
+@contextmanager
+def hearing() -> Iterator[list[str]]:
+    """What diffusers says of adapters."""
     said: list[str] = []
 
     class Noting(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             said.append(record.getMessage())
 
-    logger, noting = logging.getLogger("diffusers.loaders.lora_base"), Noting()
-    logger.addHandler(noting)
+    loggers, noting = [logging.getLogger(name) for name in LOADERS], Noting()
+    for logger in loggers:
+        logger.addHandler(noting)
     try:
-        with_loras(folders, (adapted[0], 1.0))
-        logger.warning("of something else")
+        yield said
     finally:
-        logger.removeHandler(noting)
+        for logger in loggers:
+            logger.removeHandler(noting)
+
+
+def test_an_adapter_of_the_transformer_alone_loads_without_a_word(
+    folders: dict[str, Path], adapted: tuple[Path, Path, Image.Image]
+) -> None:
+    """diffusers warns that such an adapter has nothing for CLIP, as nearly none has."""
+    with hearing() as said:
+        with_loras(folders, (adapted[0], 1.0))
+        logging.getLogger(LOADERS[0]).warning("of something else")
     assert said == ["of something else"]
+
+
+def test_an_adapter_that_has_nothing_for_the_transformer_is_heard_of(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+
+    modules = build(folders)._pipe.text_encoder.named_modules()
+    name, layer = next((name, module) for name, module in modules if name.endswith("self_attn.q_proj"))
+    weights = {"lora_A": torch.ones(2, layer.in_features), "lora_B": torch.ones(layer.out_features, 2)}
+    file = tmp_path / "pytorch_lora_weights.safetensors"
+    save_file({f"text_encoder.{name}.{part}.weight": value for part, value in weights.items()}, file)
+    with hearing() as said:
+        with_loras(folders, (tmp_path, 1.0))
+    assert any("No LoRA keys associated to FluxTransformer2DModel" in text for text in said)
 
 
 @pytest.mark.parametrize("form", [0, 1], ids=["diffusers", "peft"])

@@ -56,13 +56,13 @@ def test_a_failure_is_no_reward() -> None:
         "score_mean": 0.25,
         "score_spread": 0.0,
     }
-    refuse_few(4, 1, figures["left_out"], 0.75, "samples", "/out/iterations/000000")
+    refuse_few(4, 1, figures["left_out"], 0.75, "samples have no reward", "/out/iterations/000000")
     told = (
         r"3 of 4 samples have no reward \(editor_failed 1, judge_failed 2\), and rewards.max_left_out is 0.5"
         r".* delete that folder"
     )
     with pytest.raises(UserError, match=told):
-        refuse_few(4, 1, figures["left_out"], 0.5, "samples", "/out/iterations/000000")
+        refuse_few(4, 1, figures["left_out"], 0.5, "samples have no reward", "/out/iterations/000000")
 
 
 def test_a_sentinel_is_not_asked_of_images_that_no_edit_was_made_of() -> None:
