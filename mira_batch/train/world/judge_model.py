@@ -69,9 +69,10 @@ def draw_verdicts(pairs: Iterable[Pair], seed: int, world: World = SMALL) -> lis
     for pair in pairs:
         right = rng.random() < 0.5
         shown = pair.target if right else _spoil(rng, pair, world)
-        images = [frame_of(render(scene)) for scene in (pair.source, shown)]
+        original, candidate = (frame_of(render(scene)) for scene in (pair.source, shown))
         said = say_edit(pair.edit)
-        found.append(Verdict(JudgeRequest("world", said, *images, said), float(shown == pair.target)))
+        request = JudgeRequest("world", said, original, candidate, said)
+        found.append(Verdict(request, float(shown == pair.target)))
     return found
 
 

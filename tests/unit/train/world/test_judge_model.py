@@ -19,16 +19,17 @@ from mira_batch.core.types import Weights
 from mira_batch.models.loader import load_models
 from mira_batch.train.world.editor_pairs import draw_pair
 from mira_batch.train.world.edits import say_edit
-from mira_batch.train.world.judge_model import PROMPT, Verdict, describe_judge, teach_judge
+from mira_batch.train.world.instructions import read_goal
+from mira_batch.train.world.judge_model import PROMPT, Verdict, describe_judge, draw_verdicts, teach_judge
 from mira_batch.train.world.model import write_base
-from mira_batch.train.world.scenes import SMALL
+from mira_batch.train.world.scenes import SMALL, read_scene
 from tests.unit.train.world.strategies import frame
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 40
 
 
-def draw_verdicts(count: int) -> list[Verdict]:
+def make_verdicts(count: int) -> list[Verdict]:
     """Edits that are done and edits of which nothing can be seen, in turn."""
     rng, found = random.Random(0), list[Verdict]()
     for number in range(count):
@@ -40,7 +41,7 @@ def draw_verdicts(count: int) -> list[Verdict]:
     return found
 
 
-VERDICTS = draw_verdicts(6)
+VERDICTS = make_verdicts(6)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_it_learns_the_digit_and_the_score_logit_judge_gives_it(
 
 def test_the_seed_fixes_the_bytes(base: Path, prompts: Path, tmp_path: Path) -> None:
     for name, seed in (("one", 0), ("again", 0), ("other", 1)):
-        teach_judge(tmp_path / name, base, prompts, draw_verdicts(34), seed, steps=2)
+        teach_judge(tmp_path / name, base, prompts, make_verdicts(34), seed, steps=2)
     assert digest(tmp_path / "one") == digest(tmp_path / "again") != digest(tmp_path / "other")
 
 
@@ -112,3 +113,23 @@ def test_what_it_cannot_learn_from_is_refused(base: Path, prompts: Path, tmp_pat
     with pytest.raises(ConfigError, match="a score is in"):
         Verdict(VERDICTS[0].request, -0.2)
     assert not (tmp_path / "new").exists()
+
+
+def test_verdicts_are_the_truth_about_right_images_and_many_ways_to_be_wrong() -> None:
+    rng = random.Random(0)
+    pairs = [draw_pair(rng, SMALL, "train") for _ in range(300)]
+    ways: dict[str, int] = {}
+    for pair, verdict in zip(pairs, draw_verdicts(pairs, 0), strict=True):
+        asked = verdict.request
+        source, shown = read_scene(asked.original.pixels), read_scene(asked.candidate.pixels)
+        assert source == pair.source and asked.instruction == asked.edit == say_edit(pair.edit)
+        assert verdict.score == (shown == read_goal(asked.instruction, source).target)
+        changed = sum(now != was for now, was in zip(shown.cells, source.cells, strict=True))
+        asked_for = shown.cells[pair.cell] == pair.target.cells[pair.cell]
+        way = "right" if verdict.score else f"{'done' if asked_for else 'not done'}, {changed} changed"
+        ways[way] = ways.get(way, 0) + 1
+    assert 120 < ways["right"] < 190
+    assert min(ways["not done, 0 changed"], ways["not done, 1 changed"], ways["done, 2 changed"]) > 15
+    assert [v.request.candidate.digest for v in draw_verdicts(pairs[:5], 0)] == [
+        v.request.candidate.digest for v in draw_verdicts(pairs, 0)[:5]
+    ]
