@@ -13,7 +13,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.learn.command import SETTINGS, Stage, carry_out, claim
 from benchmarks.learn.editor_ways import EDITOR_TARGETS, EDITOR_WAYS, sum_up_editors
-from benchmarks.learn.editors import count_agreed, draw_pairs
+from benchmarks.learn.edits import count_agreed, draw_pairs
 from benchmarks.learn.page import print_table, write_page
 from benchmarks.learn.sizes import FULL, QUICK
 from benchmarks.learn.successes import TARGETS, Target, check_target, estimate_gain, estimate_rate

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from mira_batch.config.load import load_config, load_own_config
+from mira_batch.config.load import load_config
 from mira_batch.config.models import CustomConfig, RulesPolicyConfig
 from mira_batch.config.models.simulated import SimulatedPolicyConfig
-from mira_batch.config.train import SftConfig
 from mira_batch.core.errors import ConfigError
 
 MINIMAL: dict[str, Any] = {"input": {"manifest": "/data/m.parquet"}, "output": {"uri": "/data/out"}}
@@ -320,20 +319,3 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert "can't read the config file" in problem(tmp_path)
     (tmp_path / "latin.yaml").write_bytes("input: ü".encode("latin-1"))
     assert "is not a text file in UTF-8" in problem(tmp_path / "latin.yaml")
-
-
-def test_what_a_whole_section_says_of_a_field_is_said_at_that_field(tmp_path: Path) -> None:
-    file = tmp_path / "train.yaml"
-    file.write_text(
-        "model: {weights: /m}\ndata: {uri: /d}\noutput: {uri: /o}\nepochs: 1\n\nbackend: inline\n"
-        "workers:\n  num: 2\n"
-    )
-    with pytest.raises(ConfigError) as refused:
-        load_own_config(SftConfig, file)
-    assert str(refused.value) == (
-        f"{file}:8: workers.num: 2 workers need backend: ray; inline is one process"
-    )
-    with pytest.raises(ConfigError, match=r"^config: epochs, max_steps: give one of both"):
-        load_own_config(
-            SftConfig, {"model": {"weights": "/m"}, "data": {"uri": "/d"}, "output": {"uri": "/o"}}
-        )

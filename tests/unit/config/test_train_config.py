@@ -113,3 +113,20 @@ def test_a_config_stands_for_itself_when_it_travels_to_a_worker() -> None:
 def test_every_shipped_config_loads(path: Path) -> None:
     config = load_own_config(SftConfig, path)
     assert config.step_samples == 64
+
+
+def test_what_a_whole_section_says_of_a_field_is_said_at_that_field(tmp_path: Path) -> None:
+    file = tmp_path / "train.yaml"
+    file.write_text(
+        "model: {weights: /m}\ndata: {uri: /d}\noutput: {uri: /o}\nepochs: 1\n\nbackend: inline\n"
+        "workers:\n  num: 2\n"
+    )
+    with pytest.raises(ConfigError) as refused:
+        load_own_config(SftConfig, file)
+    assert str(refused.value) == (
+        f"{file}:8: workers.num: 2 workers need backend: ray; inline is one process"
+    )
+    with pytest.raises(ConfigError, match=r"^config: epochs, max_steps: give one of both"):
+        load_own_config(
+            SftConfig, {"model": {"weights": "/m"}, "data": {"uri": "/d"}, "output": {"uri": "/o"}}
+        )
