@@ -81,7 +81,8 @@ class Editors:
         }
 
     def teach(self) -> dict[str, Any]:
-        """By pairs, which are results of the world's exact editor: all weights of the transformer."""
+        """By pairs, all weights of the transformer. They are results of the world's exact editor, which loses
+        some: an editor that learns from them fails at random, as own samples can mend."""
         from mira_batch.train.editor.run import train
 
         size, lossy = self.size, {"type": "custom", "factory": "mira_batch.train.world:make_editor"}
@@ -106,7 +107,13 @@ class Editors:
         return train(config, self.note)["figures"]
 
     def improve(self, name: str, judge: dict[str, Any], filtered: bool = True) -> dict[str, Any]:
-        """By its own samples."""
+        """By its own samples.
+
+        Args:
+            name: of what comes of it.
+            judge: whose score is the reward, as the evaluate job takes it.
+            filtered: whether groups that are alike or solved are left out.
+        """
         from mira_batch.train.nft.run import train
 
         size = self.size

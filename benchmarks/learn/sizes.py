@@ -11,20 +11,25 @@ class EditorSize:
     """Of the half of a chain in which an editor learns."""
 
     vae_steps: int
+    """Of the base's VAE."""
     pretrain_steps: int
     """Of the transformer and the text encoders, before anybody teaches it."""
     pairs: int
+    """That editor-sft learns from."""
     sft_steps: int
     """Of 32 pairs."""
     iterations: int
     """Of editor-nft."""
     records: int
+    """Edits of an iteration."""
     rollouts: int
+    """Samples of each."""
     training_tasks: int
     """That iterations draw from."""
     validation_tasks: int
     """On which editor-nft chooses its adapter."""
     test_tasks: int
+    """Edits on which everything is measured."""
     verdicts: int = 2
     """Samples of each training task that the judge learns from."""
     judge_steps: int = 1_200
