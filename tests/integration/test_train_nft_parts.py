@@ -106,3 +106,24 @@ def test_a_validation_says_of_how_many_it_is_and_one_of_too_few_is_none(
     assert figures["reward_left_out"] == {"judge_failed": 1} and figures["score"] == figures["reward_mean"]
     assert notes[-1].endswith(f"reward {figures['score']:.4f} of 1 of 2 records")
     assert look(0.4) == figures  # it is there
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["Flux2KleinPipeline", "QwenImageEditPipeline", "QwenImageEditPlusPipeline"])
+def test_other_families_learn_too(folders: dict[str, Path], folder: Path, tmp_path: Path, name: str) -> None:
+    """And the edit job loads what they learned."""
+    settings = nft_settings(
+        folders[name],
+        folder / "train" / "records.jsonl",
+        tmp_path / "out",
+        iterations=1,
+        force=True,  # the small Klein says that it was distilled
+        validation={"input": {"manifest": str(folder / "val" / "records.jsonl")}, "every": 1, "steps": 2},
+    )
+    teach(settings)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    (line,) = (line for line in lines if line["of"] == "iteration")
+    assert line["used"] == line["samples"] and line["sight"] > 0 and line["loss"] > 0
+    before, after = (line for line in lines if line["of"] == "validation")
+    assert after["reward_mean"] != before["reward_mean"]  # the adapter does something to images
+    assert after["reward_judged"] == after["records"] == 2
