@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from benchmarks.learn.successes import Rate, Solved, estimate_gain, estimate_mean, estimate_rate
+from benchmarks.learn.successes import OWN_FAULTS, Rate, Solved, estimate_gain, estimate_mean, estimate_rate
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import UserError
 from mira_batch.storage.run.results import read_outputs
@@ -76,7 +76,7 @@ def read_edits(run: str, evaluation: str, tasks: int) -> dict[str, dict[str, flo
     found: dict[str, dict[str, float]] = {"solved": {}, "spared": {}}
     for row in read_outputs(run, columns=["record_id", "status", "error_kind"]).to_pylist():
         name, scored = row["record_id"], scores.get((row["record_id"], 0))
-        if row["status"] == "failed" and row["error_kind"] == "malformed_action":
+        if row["status"] == "failed" and row["error_kind"] in OWN_FAULTS:
             found["solved"][name] = found["spared"][name] = 0.0  # the policy's own doing
             continue
         if row["status"] == "failed" or scored is None or scored.score is None:

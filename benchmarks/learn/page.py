@@ -61,11 +61,7 @@ def print_table(found: Mapping[str, Any]) -> Iterator[str]:
         )
     yield ""
     yield f"{'':54}{'target':>8}  {'is':>7}  95 % interval"
-    for target in found["targets"]:
-        yield (
-            f"{target['title']:54}{'≥ ' + format(target['least'], '.2f'):>8}  {target['value']:>+7.3f}  "
-            f"{target['low']:+.3f} to {target['high']:+.3f}  {'met' if target['met'] else 'NOT MET'}"
-        )
+    yield from map(_write_target, found["targets"])
     yield ""
     yield f"{'an editor that draws':44}{'solved':>11}  {'share':>6}  95 % interval   spared of the rest"
     for row in found["editors"]["ways"]:
@@ -75,14 +71,17 @@ def print_table(found: Mapping[str, Any]) -> Iterator[str]:
             f"{row['low']:.3f} to {row['high']:.3f}  {row['spared']:.4f}"
         )
     yield ""
-    for target in found["editors"]["targets"]:
-        yield (
-            f"{target['title']:54}{'≥ ' + format(target['least'], '.2f'):>8}  {target['value']:>+7.3f}  "
-            f"{target['low']:+.3f} to {target['high']:+.3f}  {'met' if target['met'] else 'NOT MET'}"
-        )
+    yield from map(_write_target, found["editors"]["targets"])
     yield ""
     minutes, cpu = found["seconds"] / 60, found["cpu_seconds"] / 60
     yield f"seeds: {found['seeds']}; {cpu:.1f} min of CPU, {minutes:.1f} min by the clock"
+
+
+def _write_target(target: Mapping[str, Any]) -> str:
+    return (
+        f"{target['title']:54}{'≥ ' + format(target['least'], '.2f'):>8}  {target['value']:>+7.3f}  "
+        f"{target['low']:+.3f} to {target['high']:+.3f}  {'met' if target['met'] else 'NOT MET'}"
+    )
 
 
 def write_page(folder: Path, found: Mapping[str, Any]) -> Path:
