@@ -7,11 +7,12 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import ray
+from ray._private import node as ray_node
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
 
@@ -92,7 +93,8 @@ class HeldRay:
                 # Else its core puts a handler before ours of SIGTERM, which prints a stack and aborts. Not by
                 # the environment, which workers inherit: how they crash is read from what it prints.
                 ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
-                ray.init(**self._options)
+                with _trim_node() if self._own else nullcontext():
+                    ray.init(**self._options)
             watch = _Watch(0.0 if self._own else _PATIENCE)
         except BaseException as error:  # the thread's boundary
             with suppress(Exception):
@@ -117,6 +119,23 @@ class HeldRay:
             started = set(find_children(os.getpid())) - self._before
             rays = [pid for pid in started if "/ray/" in " ".join(read_command(pid))]
             kill_with_descendants(rays + self._workers)
+
+
+@contextmanager
+def _trim_node() -> Iterator[None]:
+    """Start Ray without three processes that nobody asks anything of on one machine, for as long as one job
+    runs: the autoscaler's monitor, the reader of logs that are not passed on, and the server of the
+    dashboard and of submitted jobs. Each imports Ray for seconds, at the very time when workers do. No
+    option of `ray.init` leaves them out."""
+    node, kept = ray_node.Node, {}
+    for name in ("start_monitor", "start_log_monitor", "start_api_server"):
+        kept[name] = getattr(node, name)
+        setattr(node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(node, name, method)
 
 
 class _Watch:
