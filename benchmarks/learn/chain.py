@@ -36,8 +36,8 @@ _MISTAKES = 0.2
 editor that loses more, too: to look is learned from what went wrong."""
 _HELD_OUT = 8
 """Images of demonstrations that are held out for validation at least, about."""
-_ANSWER = 64
-"""Longest answer, in tokens; the longest right one has 30."""
+_ANSWER = 96
+"""Longest answer, in tokens; the longest right ones have some 70."""
 _BRANCH = pa.struct(
     [("work_id", pa.string()), ("steps", pa.int32()), ("edits", pa.list_(pa.string())), ("stop", pa.bool_())]
 )

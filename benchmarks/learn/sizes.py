@@ -84,12 +84,12 @@ class Size:
 
 
 FULL = Size(
-    pretrain_steps=7_000,
+    pretrain_steps=2_400,
     demonstrations=14_000,
-    sft_steps=2_400,
+    sft_steps=1_200,
     plain_demonstrations=800,
     plain_steps=80,
-    iterations=60,
+    iterations=30,
     records=64,
     rollouts=8,
     training_tasks=1_500,

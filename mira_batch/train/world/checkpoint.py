@@ -9,6 +9,9 @@ from typing import Any
 
 from mira_batch.core.errors import ConfigError
 
+_FORM = 2
+"""Of what a checkpoint holds: 1 had the state of one optimizer."""
+
 
 class Checkpoint:
     """A file that is there whole or not at all."""
@@ -20,7 +23,7 @@ class Checkpoint:
             of: what it is asked for.
         """
         self._path = directory.with_name(f"{directory.name}.checkpoint.pt")
-        self._of = dict(of)
+        self._of = {"form": _FORM, **of}
 
     def read(self) -> dict[str, Any] | None:
         """What was written last; None where nothing was.

@@ -14,11 +14,11 @@ from mira_batch.train.world.tasks import Split, find_split
 
 AT_ONCE = 16
 """Batches that are drawn together, and sorted by length."""
-_CAPTIONS = (0.6, 0.15)
+_CAPTIONS = (0.6, 0.1)
 """Share of captions among the examples, at the beginning and at the end."""
-_TWO = 0.6
+_TWO = 0.7
 """Share of examples that show two images."""
-_COMPARED = 0.7
+_COMPARED = 0.5
 """Of those that are no captions, and show two, the share that is asked to compare them."""
 
 

@@ -30,7 +30,8 @@ class Next:
     edit: AtomicEdit | None
     """None: stop."""
     thought: str
-    """Which clauses are done, and what the next edit rests on."""
+    """What stands there for each clause, in order, and so whether it is done; then what is wrong, if anything
+    is."""
     finished: bool
     """Whether the image is the target."""
 
@@ -42,16 +43,15 @@ def find_next(goal: Goal, current: Scene) -> Next:
         goal: what is asked for.
         current: the image as it is now.
     """
-    done = [
-        f"{ordinal} done"
+    stated = [
+        _state_clause(ordinal, clause, current)
         for ordinal, clause in zip(_ORDINALS, goal.clauses, strict=False)
-        if current.cells[clause.cell] == clause.value
     ]
     if current == goal.target:
-        return Next(None, ", ".join(done), True)
+        return Next(None, ", ".join(stated), True)
     for edit, reason in _list_useful(goal, current):
-        return Next(edit, ", ".join([*done, reason]), False)
-    return Next(None, ", ".join([*done, "no edit brings what is missing"]), False)
+        return Next(edit, ", ".join([*stated, *reason]), False)
+    return Next(None, ", ".join([*stated, "no edit brings what is missing"]), False)
 
 
 def make_mistake(goal: Goal, current: Scene, rng: random.Random) -> AtomicEdit | None:
@@ -90,27 +90,28 @@ def _count_edits(goal: Goal, scene: Scene) -> int | None:
     return None
 
 
-def _list_useful(goal: Goal, current: Scene) -> Iterator[tuple[AtomicEdit, str]]:
-    """Edits that bring the image nearer to the target, best first, each with what it rests on."""
-    asked = {clause.cell: (ordinal, clause) for ordinal, clause in zip(_ORDINALS, goal.clauses, strict=False)}
+def _list_useful(goal: Goal, current: Scene) -> Iterator[tuple[AtomicEdit, tuple[str, ...]]]:
+    """Edits that bring the image nearer to the target, best first, each with what it rests on beside the
+    clauses."""
+    asked = {clause.cell: clause for clause in goal.clauses}
     open_cells = [cell for cell, thing in enumerate(current.cells) if thing != goal.target.cells[cell]]
     wrong = [
         cell for cell in open_cells if cell not in asked or current.cells[cell] != goal.original.cells[cell]
     ]
     for cell in wrong:
         for edit in _list_repairs(current, cell, goal.target.cells[cell]):
-            yield edit, _describe_wrong(current.cells[cell], goal.target.cells[cell])
+            yield edit, (_describe_wrong(current.cells[cell], goal.target.cells[cell]),)
             break
-    for ordinal, clause in asked.values():
+    for clause in asked.values():
         if clause.cell not in open_cells or clause.cell in wrong:
             continue
         for edit in (clause.edit, *_list_repairs(current, clause.cell, clause.value)):
             if apply_edit(current, edit).cells[clause.cell] == clause.value:
-                yield edit, f"{ordinal} {_describe_ground(clause)}"
+                yield edit, ()
                 break
     for cell in open_cells:  # names that block one another: one has to go and come back
         if (thing := current.cells[cell]) is not None:
-            yield Remove(thing), f"{thing} is in the way"
+            yield Remove(thing), (f"{thing} is in the way",)
 
 
 def _list_repairs(current: Scene, cell: int, wanted: Thing | None) -> Iterator[AtomicEdit]:
@@ -138,13 +139,14 @@ def _describe_wrong(thing: Thing | None, wanted: Thing | None) -> str:
     return f"{thing} is wrong" if wanted is None else f"{thing} was {wanted}"
 
 
-def _describe_ground(clause: Grounded) -> str:
-    """What a clause rests on: the object that it means."""
-    match clause.clause, clause.edit:
-        case Beside(side, anchor), (Recolour(thing) | Remove(thing)):
-            return f"{side} the {anchor} is {thing}"
-        case _, Add(thing):
-            return f"no {thing}"
-        case _, (Recolour(thing) | Remove(thing)):
-            return f"{thing} is there"
-    raise AssertionError(clause)
+def _state_clause(ordinal: str, clause: Grounded, current: Scene) -> str:
+    """What says whether a clause is done, from what it means to what the image shows: each fact is named
+    before anything follows from it, since words that come first can't look at those that come later."""
+    told = ordinal
+    if isinstance(clause.clause, Beside):
+        meant = clause.edit.thing
+        told += f" {clause.clause.side} the {clause.clause.anchor} is {meant},"
+    looked_for = clause.edit.thing if clause.value is None else clause.value
+    shown = "there" if looked_for in current.cells else "missing"
+    state = "done" if current.cells[clause.cell] == clause.value else "open"
+    return f"{told} {looked_for} is {shown}: {state}"

@@ -41,9 +41,11 @@ _LAYERS, _HEADS, _VISION_HIDDEN = 3, 4, 96
 _SPREAD = 0.06
 """Standard deviation of the text model's first weights. The usual 0.02 is far too small at this width: for
 hundreds of steps nothing is learned from the image."""
-_THETA = 10.0
-"""Base of the rotary frequencies. Time, height and width take the dimensions one after another: of the usual
-10,000 the width would get frequencies of 0.003 and less, by which no cell differs from the next."""
+_THETA = 1_000.0
+"""Base of the rotary frequencies."""
+_SECTIONS = (2, 3)
+"""Rotary dimensions of time and of height, which come first; the width has the others. Of those most turn so
+slowly that a word finds its like at any distance; the first still tell a column from the next."""
 _CORPUS_TASKS = 300
 
 
@@ -137,7 +139,6 @@ def _configure(tokenizer: Any) -> Any:
     from transformers import Qwen2_5_VLConfig
 
     pairs = HIDDEN // _HEADS // 2  # of rotary dimensions: for time, height and width
-    side = 3 * pairs // 8
     text = {
         "vocab_size": count_vocabulary(tokenizer),
         "hidden_size": HIDDEN,
@@ -149,7 +150,7 @@ def _configure(tokenizer: Any) -> Any:
         "rope_parameters": {
             "rope_type": "default",
             "rope_theta": _THETA,
-            "mrope_section": [pairs - 2 * side, side, side],
+            "mrope_section": [*_SECTIONS, pairs - sum(_SECTIONS)],
         },
         "tie_word_embeddings": True,
         **find_text_ids(tokenizer),

@@ -76,7 +76,7 @@ def ask_where(first: Scene, last: Scene, world: World, rng: random.Random) -> tu
             near = [thing for thing in (*first.cells, *last.cells) if thing is not None]
             thing = rng.choice(near if near and rng.random() < 0.6 else world.things)
             asked.append(f"the {thing}")
-            answers.append(f"{thing} is there" if thing in last.cells else f"no {thing}")
+            answers.append(f"{thing} is there" if thing in last.cells else f"{thing} is missing")
     return _LOOK + " and ".join(asked), ", ".join(answers)
 
 

@@ -21,7 +21,7 @@ from mira_batch.train.world.model import build_base, save_base
 from mira_batch.train.world.scenes import render
 from mira_batch.train.world.tasks import generate_tasks
 
-_STEPS, _BATCH = 30, 6
+_STEPS, _BATCH = 50, 6
 
 
 def write_taught(directory: Path) -> Path:

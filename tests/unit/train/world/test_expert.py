@@ -20,6 +20,7 @@ SCENE = Scene(2, (RED, GREEN, None, None))
 GOAL = read_goal(
     "remove the object right of the red circle and add a blue circle below the red circle", SCENE
 )
+MEANT = "first right of the red circle is green square, "
 
 
 @given(tasks)
@@ -56,27 +57,56 @@ def test_a_done_clause_is_never_repeated_and_mistakes_are_put_right(task: Task, 
 @pytest.mark.parametrize(
     ("cells", "edit", "thought"),
     [
-        (SCENE.cells, Remove(GREEN), "first right of the red circle is green square"),
-        ((RED, None, BLUE, None), None, "first done, second done"),
+        (
+            SCENE.cells,
+            Remove(GREEN),
+            f"{MEANT}green square is there: open, second blue circle is missing: open",
+        ),
+        (
+            (RED, None, BLUE, None),
+            None,
+            f"{MEANT}green square is missing: done, second blue circle is there: done",
+        ),
         (
             (RED, GREEN, BLUE, None),
             Remove(GREEN),
-            "second done, first right of the red circle is green square",
+            f"{MEANT}green square is there: open, second blue circle is there: done",
         ),
-        ((RED, None, None, None), GOAL.clauses[1].edit, "first done, second no blue circle"),
+        (
+            (RED, None, None, None),
+            GOAL.clauses[1].edit,
+            f"{MEANT}green square is missing: done, second blue circle is missing: open",
+        ),
         (
             (Thing("yellow", "circle"), GREEN, None, None),
             Recolour(Thing("yellow", "circle"), "red"),
-            "yellow",
+            f"{MEANT}green square is there: open, second blue circle is missing: open, "
+            "yellow circle was red circle",
         ),
-        ((RED, None, None, BLUE), Remove(BLUE), "first done, blue circle is wrong"),
-        ((None, None, None, None), None, "first done, no edit brings what is missing"),
+        (
+            (RED, None, None, BLUE),
+            Remove(BLUE),
+            f"{MEANT}green square is missing: done, second blue circle is there: open, blue circle is wrong",
+        ),
+        (
+            (None, None, None, None),
+            None,
+            f"{MEANT}green square is missing: done, second blue circle is missing: open, "
+            "no edit brings what is missing",
+        ),
     ],
 )
 def test_what_it_says(cells: tuple[Thing | None, ...], edit: object, thought: str) -> None:
     step = find_next(GOAL, Scene(2, cells))
     assert step.edit == edit
-    assert thought in step.thought
+    assert step.thought == thought
+
+
+def test_it_says_of_a_new_colour_whether_it_is_there() -> None:
+    goal = read_goal("make the object right of the red circle blue", SCENE)
+    meant, blue = "first right of the red circle is green square", Thing("blue", "square")
+    assert find_next(goal, SCENE).thought == f"{meant}, blue square is missing: open"
+    assert find_next(goal, SCENE.put(1, blue)).thought == f"{meant}, blue square is there: done"
 
 
 def test_objects_whose_names_block_one_another_are_untangled() -> None:

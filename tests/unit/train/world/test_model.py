@@ -196,7 +196,7 @@ def write_and_die(self, state):
 
 if sys.argv[2] == "die":
     Checkpoint.write = write_and_die
-pretrain.pretrain_base(Path(sys.argv[1]), steps=36, note=print)
+pretrain.pretrain_base(Path(sys.argv[1]), steps=38, note=print)
 """
 
 
@@ -210,7 +210,7 @@ def test_a_killed_pretraining_is_gone_on_with_to_the_same_bytes(tmp_path: Path) 
     assert pretrain("whole", "live").returncode == 0
     assert pretrain("killed", "die").returncode == -signal.SIGKILL
     assert [path.name for path in tmp_path.glob("killed*")] == ["killed.checkpoint.pt"]
-    with pytest.raises(ConfigError, match="is of a pretraining with .*'steps': 36.* delete it"):
+    with pytest.raises(ConfigError, match="is of a pretraining with .*'steps': 38.* delete it"):
         pretrain_base(tmp_path / "killed", steps=35)
     second = pretrain("killed", "die")
     assert second.returncode == -signal.SIGKILL and "16 steps of questions are made" in second.stdout

@@ -52,7 +52,7 @@ def test_answers_are_right(world: World, rng: random.Random) -> None:
             beside = None if cell is None else first.cells[cell]
             assert side in SIDES and said == f"{question} is {beside or 'nothing'}"
         else:
-            assert said == (f"{name} is there" if thing in last.cells else f"no {name}")
+            assert said == (f"{name} is {'there' if thing in last.cells else 'missing'}")
 
 
 def test_pretraining_shows_no_held_out_scene_and_asks_all_kinds() -> None:
