@@ -7,6 +7,7 @@ advantage. Other ways to give credit differ in this file alone: they make other 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,30 @@ def credit_rollouts(rollouts: Sequence[Rollout], rewards: Sequence[Reward], scal
         rewards: of each.
         scale: what a distance from the mean is divided by.
     """
-    values = [reward.value for reward in rewards]
+    values = share_luck(rollouts, rewards)
     return measure_advantages(values, [rollout.group for rollout in rollouts], scale)
+
+
+def share_luck(rollouts: Sequence[Rollout], rewards: Sequence[Reward]) -> list[float | None]:
+    """The rewards, with the mean of them for proposals of one state that came to the same edit by answers of
+    the same kinds: what these differ by is what the editor made of it, for which no answer is to be blamed.
+
+    The mean is as good an estimate of what the edit is worth there, of less variance; without it a policy
+    that is sure of its edit learns from nothing but luck.
+
+    Args:
+        rollouts: of an iteration.
+        rewards: of each; None stays None, and counts in no mean.
+    """
+    names = [(each.group, each.proposed, each.kinds) for each in rollouts]
+    alike: dict[tuple[str, str | None, tuple[str, ...]], list[float]] = {}
+    for name, reward in zip(names, rewards, strict=True):
+        if reward.value is not None:
+            alike.setdefault(name, []).append(reward.value)
+    return [
+        fmean(alike[name]) if name[1] is not None and reward.value is not None else reward.value
+        for name, reward in zip(names, rewards, strict=True)
+    ]
 
 
 def describe_groups(advantages: Advantages) -> dict[str, Any]:

@@ -38,6 +38,9 @@ class Rollout:
     """Of all its answers."""
     score: float | None
     """Of the judge in the loop; None without one."""
+    proposed: str | None = None
+    """Of a proposal at a state the edit that it came to, and "" for STOP. None: it is a whole rollout, or no
+    answer of it could be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
-from mira_batch.core.types import Frame, Step
+from mira_batch.core.types import Frame, Status, Step
 from mira_batch.storage import schema
 from mira_batch.storage.images import OWN_RESULTS, decode
 from mira_batch.storage.run.history import read_columns, read_result_file, shard_in
@@ -80,7 +80,16 @@ def _make_rollout(row: Mapping[str, Any], shard: int, number: int) -> Rollout:
         tuple(answer["kind"] for answer in answers),
         sum(len(answer["tokens"] or ()) for answer in answers),
         score,
+        _find_proposed(row, begun),
     )
+
+
+def _find_proposed(row: Mapping[str, Any], begun: int) -> str | None:
+    """What a proposal came to: see `Rollout.proposed`."""
+    if row["branch"] is None or row["status"] == Status.failed:
+        return None
+    made = (row["steps"] or ())[begun:]
+    return made[0]["instruction"] if made else ""
 
 
 def count_begun(row: Mapping[str, Any]) -> int:

@@ -7,7 +7,13 @@ from collections import Counter
 import pytest
 
 from mira_batch.train.advantages import EPSILON
-from mira_batch.train.grpo.groups import credit_rollouts, cut_minibatches, describe_groups, draw_records
+from mira_batch.train.grpo.groups import (
+    credit_rollouts,
+    cut_minibatches,
+    describe_groups,
+    draw_records,
+    share_luck,
+)
 from mira_batch.train.grpo.rewards import Reward
 from tests.unit.train.grpo.test_rewards import rollout
 
@@ -47,3 +53,27 @@ def test_steps_are_of_nearly_the_same_size(count: int, most: int, sizes: list[in
 def test_another_epoch_has_another_order() -> None:
     first, again, second = (cut_minibatches(32, 32, 0, 1, epoch)[0].tolist() for epoch in (0, 0, 1))
     assert first == again != second
+
+
+def test_an_editors_luck_is_shared_by_those_who_asked_for_the_same() -> None:
+    """Three proposals of one edit, of which the editor lost one; a STOP; and one after a malformed answer."""
+    edit, again = ("edit",), ("malformed", "edit")
+    rollouts = [
+        *[rollout(proposed="make it red", kinds=edit) for _ in range(3)],
+        rollout(proposed="", kinds=("stop",)),
+        rollout(proposed="make it red", kinds=again),
+        rollout(proposed="make it red", kinds=edit),
+        rollout(proposed="make it red", kinds=edit, group="other"),
+    ]
+    given = [1.0, 0.0, 1.0, 0.0, 0.9, None, 0.3]
+    found = share_luck(rollouts, [Reward(value, value, None) for value in given])
+    assert found == [pytest.approx(2 / 3)] * 3 + [0.0, 0.9, None, 0.3]
+    assert sum(value for value in found if value is not None) == pytest.approx(3.2)
+
+
+def test_who_is_sure_of_an_edit_learns_nothing_of_the_editors_luck() -> None:
+    sure = [rollout(proposed="make it red", kinds=("edit",)) for _ in range(4)]
+    rewards = [Reward(value, value, None) for value in (1.0, 0.0, 0.0, 1.0)]
+    assert describe_groups(credit_rollouts(sure, rewards, "group"))["groups_alike"] == 1
+    whole = [rollout(kinds=("edit", "stop")) for _ in range(4)]  # trajectories: each is its own
+    assert describe_groups(credit_rollouts(whole, rewards, "group"))["used"] == 4
