@@ -22,11 +22,11 @@ from benchmarks.learn.ways import PAIRS, WAYS
 from mira_batch.core.errors import RunConflict
 
 _SHARES = {
-    "base": 100,
-    "show": 5,
-    "sft": 55,
+    "base": 85,
+    "show": 20,
+    "sft": 95,
     "plain": 7,
-    "grpo": 45,
+    "grpo": 130,
     "editor-base": 40,
     "editor-sft": 20,
     "editor-nft": 25,

@@ -109,8 +109,7 @@ FULL = Size(
     ),
     batch=32,
 )
-"""About two hours of one core: what docs/learning.md tells of the first such chain, with half as many more
-iterations."""
+"""About two and a half hours of one core, of which the policy takes one and a half: see docs/learning.md."""
 QUICK = Size(
     pretrain_steps=200,
     demonstrations=120,
