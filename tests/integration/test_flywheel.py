@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from mira_batch import launch, load_config, read_outputs
+from mira_batch import launch, read_outputs
 from mira_batch.cli import main
 from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.load import load_own_config
@@ -34,7 +34,7 @@ from mira_batch.train.flywheel.stages import check_apart
 from mira_batch.train.world.manifest import write_manifest
 from mira_batch.train.world.tasks import generate_tasks
 from tests.support.models import taught
-from tests.support.runs.wheel import EDITOR, WORLD, configure, night, wheel_settings
+from tests.support.runs.wheel import configure, night, show_night, wheel_settings
 
 
 def read_note(folder: Path, number: int, name: str) -> dict[str, Any]:
@@ -53,15 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Iterat
     taught.write_taught(folder / "base")
     write_manifest(folder / "train.parquet", generate_tasks("train", 8))
     write_manifest(folder / "heldout.parquet", generate_tasks("val", 7))
-    expert = {
-        "input": {"manifest": str(folder / "train.parquet")},
-        "output": {"uri": str(folder / "nights")},
-        "policy": {"type": "custom", "factory": f"{WORLD}:make_expert"},
-        "editor": EDITOR,
-        "run_id": "night",
-        "backend": "inline",
-    }
-    launch.run(load_config(expert))
+    show_night(str(folder / "train.parquet"), str(folder / "nights"))
     rows = read_outputs(str(folder / "nights/night"), ["record_id", "work_id", "result_digest"]).to_pylist()
     lines = [
         rows[0] | {"decision": "reject", "reason": "colour", "by": "ada"},

@@ -17,7 +17,7 @@ from mira_batch.train.flywheel.run import look, turn
 from mira_batch.train.world.manifest import write_manifest
 from mira_batch.train.world.tasks import generate_tasks
 from tests.support.models import taught
-from tests.support.runs.wheel import EDITOR, WORLD, night, wheel_settings
+from tests.support.runs.wheel import night, show_night, wheel_settings
 from tests.support.servers.s3 import S3Server
 
 pytestmark = [pytest.mark.s3, pytest.mark.soak, pytest.mark.usefixtures("one_thread")]
@@ -33,16 +33,7 @@ def test_a_turn_in_an_object_store(s3: S3Server, tmp_path: Path, monkeypatch: py
     write_manifest(tmp_path / "manifests/train.parquet", generate_tasks("train", 8))
     write_manifest(tmp_path / "manifests/heldout.parquet", generate_tasks("val", 7))
     s3.upload(tmp_path / "manifests", f"{prefix}/manifests")
-    expert = {
-        "input": {"manifest": f"{place}/manifests/train.parquet"},
-        "output": {"uri": f"{place}/nights"},
-        "policy": {"type": "custom", "factory": f"{WORLD}:make_expert"},
-        "editor": EDITOR,
-        "run_id": "night",
-        "backend": "inline",
-        "storage": storage,
-    }
-    launch.run(load_config(expert))
+    show_night(f"{place}/manifests/train.parquet", f"{place}/nights", storage=storage)
     given = wheel_settings(tmp_path, output={"uri": f"{place}/wheel"}, promoted=f"{place}/promoted")
     given["samples"]["sources"] = [{"type": "runs", "uri": f"{place}/nights"}]
     given["train"]["model"]["weights"] = f"{place}/base"

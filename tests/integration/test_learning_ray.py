@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from mira_batch import launch, load_config, read_counterfactual, run
+from mira_batch import load_config, read_counterfactual, run
 from mira_batch.storage.promotions import read_promotion
 from mira_batch.storage.stores import open_store
 from mira_batch.train.counterfactual.run import find_values
@@ -19,7 +19,7 @@ from mira_batch.train.world.manifest import write_manifest
 from mira_batch.train.world.tasks import generate_tasks
 from tests.support.models import taught
 from tests.support.runs import counterfactuals
-from tests.support.runs.wheel import EDITOR, WORLD, configure, wheel_settings
+from tests.support.runs.wheel import configure, show_night, wheel_settings
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.soak, pytest.mark.usefixtures("one_thread")]
 
@@ -30,15 +30,7 @@ def test_a_turn_of_the_flywheel_on_two_workers_is_that_of_one_process(tmp_path: 
     taught.write_taught(tmp_path / "base")
     write_manifest(tmp_path / "train.parquet", generate_tasks("train", 8))
     write_manifest(tmp_path / "heldout.parquet", generate_tasks("val", 7))
-    expert = {
-        "input": {"manifest": str(tmp_path / "train.parquet")},
-        "output": {"uri": str(tmp_path / "nights")},
-        "policy": {"type": "custom", "factory": f"{WORLD}:make_expert"},
-        "editor": EDITOR,
-        "run_id": "night",
-        "backend": "inline",
-    }
-    launch.run(load_config(expert))
+    show_night(str(tmp_path / "train.parquet"), str(tmp_path / "nights"))
     found, places = {}, {"inline": tmp_path / "one", "ray": tmp_path / "two"}
     for backend, place in places.items():
         given = wheel_settings(tmp_path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mira_batch import load_config
+from mira_batch import launch, load_config
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.load import load_own_config
@@ -58,6 +58,28 @@ def wheel_settings(folder: Path, **changes: Any) -> dict[str, Any]:
 def configure(folder: Path, **changes: Any) -> FlywheelConfig:
     """Its config."""
     return load_own_config(FlywheelConfig, wheel_settings(folder, **changes))
+
+
+def show_night(manifest: str, output: str, **more: Any) -> str:
+    """A night of the expert's, whose editor loses nothing: what a turn learns from.
+
+    Args:
+        manifest: of its records.
+        output: where nights lie.
+        more: settings beside these.
+
+    Returns:
+        The run's directory.
+    """
+    given = {
+        "input": {"manifest": manifest},
+        "output": {"uri": output},
+        "policy": {"type": "custom", "factory": f"{WORLD}:make_expert"},
+        "editor": EDITOR,
+        "run_id": "night",
+        "backend": "inline",
+    }
+    return launch.run(load_config(given | more)).run
 
 
 def night(folder: Path, **changes: Any) -> BulkEditConfig:
