@@ -11,6 +11,8 @@ from mira_batch.report.contents import Picture
 
 _SIZES = ((320, 80), (320, 65), (320, 50), (256, 50), (192, 50), (128, 50))
 """Longest side and quality of a thumbnail; the first that is small enough is taken."""
+_METHOD = 2
+"""Of libwebp, for thumbnails: half the time of its default, 4, for files that are a thirtieth larger."""
 _LARGE = ((1_600, 90), (1_280, 85), (1_024, 80), (768, 75), (512, 60))
 """The same of a picture of a bounded size to be looked at large."""
 _EXACT_PIXELS = 400_000
@@ -27,7 +29,7 @@ def shrink(image: Image.Image | str, most: int) -> Picture | str:
     for side, quality in _SIZES:
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         buffer = BytesIO()
-        small.save(buffer, "WEBP", quality=quality)
+        small.save(buffer, "WEBP", quality=quality, method=_METHOD)
         data = buffer.getvalue()
         if len(data) <= most:
             break

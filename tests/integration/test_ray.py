@@ -39,7 +39,7 @@ class Watch(Progress):
     def committed(self, summary: RunSummary) -> None:
         if self._kill and not self.killed:
             for process in psutil.Process().children(recursive=True):
-                if "MapWorker" in " ".join(process.cmdline()):
+                if "ShardActor" in " ".join(process.cmdline()):
                     self.killed = process.pid
                     os.kill(process.pid, signal.SIGKILL)
                     break

@@ -45,7 +45,7 @@ MOMENTS: dict[str, tuple[Callable[[Driver, Path], object], Sequence[signal.Signa
     "Ray's start": (lambda driver, _: driver.find("gcs_server"), BOTH),
     "its raylet's start": (lambda driver, _: driver.find("raylet/raylet"), BOTH),
     "the pool's start": (lambda driver, _: driver.find("ray::Board"), BOTH),
-    "the first worker": (lambda driver, _: driver.find("MapWorker"), BOTH[:1]),
+    "the first worker": (lambda driver, _: driver.find("ShardActor"), BOTH[:1]),
     "the first edit": (lambda _, folder: (folder / "edits.log").exists(), ALL[1:]),
     "the first commit": (lambda _, folder: results(folder), BOTH[:1]),
     "the last commit": (lambda _, folder: results(folder) == SHARDS, BOTH),

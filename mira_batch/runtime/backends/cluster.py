@@ -12,7 +12,6 @@ from typing import Any
 
 import ray
 from ray._private import worker as ray_worker
-from ray.data import DataContext
 from ray.exceptions import RpcError
 
 from mira_batch.config.shared import WorkersConfig
@@ -139,13 +138,7 @@ def _hush_stderr() -> Iterator[None]:
 
 
 def _quieten() -> None:
-    """Our own progress replaces Ray Data's bars and notes, and our watchdog its own, which would end a run
-    in which no shard ends for half an hour, or no node comes."""
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.execution_no_progress_timeout_s = -1
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    """Our own progress replaces Ray's notes."""
     # What happens to workers Ray prints on stdout, in the middle of a `--json` document.
     ray_worker.print_to_stdstream = _log_note
     ray_worker.listen_error_messages = _listen

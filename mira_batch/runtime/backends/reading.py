@@ -1,29 +1,38 @@
-"""Reads what a dataset gives by a thread, so that the driver can look around while nothing comes."""
+"""Has Ray Data read what a job reads, and takes its rows by a thread, so that the driver can look around
+while nothing comes. Imported only where there is much to read: Ray Data takes a second."""
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
-from ray.data import Dataset
+import ray
+from ray.data import DataContext, Dataset, ExecutionResources
 
-from mira_batch.core.errors import ClusterLost, MiraError, describe
-from mira_batch.runtime.backends.session import HeldRay
+from mira_batch.core.errors import ClusterLost
+from mira_batch.runtime.backends.session import HeldRay, explain
 
 _ENDING = 20.0
 """Most seconds that ending a dataset's run may take."""
 
 
-def read_tables(dataset: Dataset, held: HeldRay, look: Callable[[], None]) -> Iterator[pa.Table]:
-    """A dataset's tables.
+def read_parts(
+    parts: Sequence[bytes],
+    read: Callable[[pa.Table], Iterator[pa.Table]],
+    held: HeldRay,
+    look: Callable[[], None],
+) -> Iterator[pa.Table]:
+    """The tables that tasks of Ray Data make of parts, in the order of these.
 
     Args:
-        dataset: what is to be run and read.
+        parts: pickled.
+        read: makes tables of a part, which is the one row of the column `part`. Runs on any worker.
         held: the Ray it runs on.
         look: called now and then; what it raises ends the reading.
 
@@ -31,8 +40,34 @@ def read_tables(dataset: Dataset, held: HeldRay, look: Callable[[], None]) -> It
         MiraError: Ray could not go on.
         ClusterLost: Ray died.
     """
+    _quieten()
+    dataset = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))
+    dataset.context.execution_options.preserve_order = True
+    # Else Ray gathers up to 128 MB of rows before the driver sees the first: no progress, more memory.
+    dataset.context.target_max_block_size = 4 << 20
+    # On the CPUs that are there: else Ray Data asks for more, and a cluster that grows from nothing would
+    # pay for GPU nodes before it is known whether there is work for them.
+    have = ray.cluster_resources().get("CPU", 0)
+    here = ExecutionResources.for_limits(cpu=max(1, have), gpu=0)
+    dataset.context.execution_options.resource_limits = here
+    scanned = dataset.map_batches(read, batch_size=1, batch_format="pyarrow")
+    scanned.set_name("plan")
+    return _read_tables(scanned, held, look)
+
+
+def _quieten() -> None:
+    """Our own progress replaces Ray Data's bars and notes."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = -1
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _read_tables(dataset: Dataset, held: HeldRay, look: Callable[[], None]) -> Iterator[pa.Table]:
+    """A dataset's tables."""
     tables: queue.Queue[pa.Table | BaseException | None] = queue.Queue(maxsize=4)
-    closed, executors = threading.Event(), watch_executors(dataset)
+    closed, executors = threading.Event(), _watch_executors(dataset)
 
     def put(found: Any) -> None:
         while not closed.is_set():
@@ -68,25 +103,10 @@ def read_tables(dataset: Dataset, held: HeldRay, look: Callable[[], None]) -> It
     finally:
         closed.set()
         if not held.lost:
-            end_pool(executors, reading)
+            _end_reading(executors, reading)
 
 
-def explain(held: HeldRay, error: Exception, doing: str) -> MiraError:
-    """What to say of something that Ray raised, which may be the first sign that it died.
-
-    Args:
-        held: the Ray that raised it.
-        error: what it raised.
-        doing: what it could not do.
-    """
-    if lost := held.wait_lost():
-        return ClusterLost(lost)
-    failure = MiraError(f"Ray could not {doing}: {describe(error)}")
-    failure.__cause__ = error
-    return failure
-
-
-def watch_executors(dataset: Dataset) -> list[Any] | None:
+def _watch_executors(dataset: Dataset) -> list[Any] | None:
     """A list that fills with what runs the dataset, as soon as that is made; None where this Ray has no such
     thing, and only its own shutdown ends a pool.
 
@@ -106,7 +126,7 @@ def watch_executors(dataset: Dataset) -> list[Any] | None:
     return made
 
 
-def end_pool(executors: list[Any] | None, feeding: threading.Thread) -> None:
+def _end_reading(executors: list[Any] | None, feeding: threading.Thread) -> None:
     """End the workers of a pool that has shards left.
 
     Ray Data ends a pool when its iterator is let go of, but ours waits in another thread, where nothing

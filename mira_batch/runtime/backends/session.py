@@ -16,6 +16,7 @@ from ray._private import node as ray_node
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
 
+from mira_batch.core.errors import ClusterLost, MiraError, describe
 from mira_batch.core.processes import (
     find_children,
     find_process,
@@ -119,6 +120,21 @@ class HeldRay:
             started = set(find_children(os.getpid())) - self._before
             rays = [pid for pid in started if "/ray/" in " ".join(read_command(pid))]
             kill_with_descendants(rays + self._workers)
+
+
+def explain(held: HeldRay, error: Exception, doing: str) -> MiraError:
+    """What to say of something that Ray raised, which may be the first sign that it died.
+
+    Args:
+        held: the Ray that raised it.
+        error: what it raised.
+        doing: what it could not do.
+    """
+    if lost := held.wait_lost():
+        return ClusterLost(lost)
+    failure = MiraError(f"Ray could not {doing}: {describe(error)}")
+    failure.__cause__ = error
+    return failure
 
 
 @contextmanager

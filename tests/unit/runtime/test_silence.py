@@ -93,7 +93,7 @@ def test_the_kernels_oom_killer_is_named_where_it_struck_and_nothing_else_is_kno
 def test_a_dead_worker_is_one_line() -> None:
     """Two kinds of lines as Ray 2.60 writes them."""
     retry = (
-        "Task MapWorker(Map(_Actor)).submit failed. There are infinite retries remaining, so the task will "
+        "Task ShardActor.run failed. There are infinite retries remaining, so the task will "
         "be retried. Error: The actor is temporarily unavailable: RpcError: Socket closed rpc_code: 14"
     )
     death = (

@@ -22,8 +22,8 @@ from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.receipts import Receipt, RunSummary, Tally, WorkerStatus
 from mira_batch.core.usage import Usage
-from mira_batch.runtime.backends.ray import count_shards_in_hand
 from mira_batch.runtime.ledger import from_json, to_json
+from mira_batch.runtime.pool import count_shards_in_hand
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.planfile import Shard, read_plan
 from mira_batch.storage.stores.objects import Entry, Store, open_store

@@ -1,0 +1,148 @@
+"""Hands shards to workers on Ray and takes back what came of them, in a thread of the driver's."""
+
+from __future__ import annotations
+
+import json
+import math
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from mira_batch.core.receipts import Receipt
+from mira_batch.runtime.backends.actors import PackedJob, ShardActor, unpack_error
+from mira_batch.runtime.ledger import from_json
+from mira_batch.runtime.pool import Assignment, Pool, count_shards_in_hand
+from mira_batch.storage.run.planfile import Shard
+
+_ENDING = 6.0
+"""Most seconds to wait for the thread when the pool is closed."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    """An actor, and how many shards it has in hand."""
+
+    actor: Any
+    open: bool = False
+    shards: int = 0
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A call of a worker's has returned."""
+
+    worker: _Worker
+    shard: Shard | None
+    """None: it is open for shards."""
+    future: Any
+
+
+class ShardHands:
+    """The actors of a pool, and who has which shards.
+
+    A worker gets shards once it is open, so none waits in the queue of an actor that no node has room for. An
+    actor whose process dies is started again by Ray, which also repeats the calls that it had in hand. One
+    that has nothing in hand when no shard is left is let go, and its GPU with it.
+    """
+
+    def __init__(self, work: Assignment, board: Any, pool: Pool, explain: Callable[[Exception], Exception]):
+        """
+        Args:
+            work: what is to be done.
+            board: the handle of a `Board`.
+            pool: gets the receipts, and the errors.
+            explain: says of what Ray raised why the pool can't go on.
+        """
+        self._work = work
+        self._board = board
+        self._pool = pool
+        self._explain = explain
+        self._left = deque(work.shards)
+        self._each = count_shards_in_hand(work.job.config.workers, work.shards)
+        self._workers: set[_Worker] = set()
+        self._answers: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._feed, name="shards", daemon=True)
+
+    def start(self) -> None:
+        """Start the workers, as many as there are shards for, and from then on feed them."""
+        self._thread.start()
+
+    def close(self, lost: bool) -> None:
+        """End the workers that there are, in the middle of their work: a call that ends early has some.
+
+        Args:
+            lost: Ray is gone, and they with it.
+        """
+        self._closed = True
+        self._answers.put(None)
+        self._thread.join(_ENDING)  # it must be over before the next Ray starts, or it would go on with that
+        for worker in () if lost else self._workers:
+            with suppress(RayError):
+                ray.kill(worker.actor)
+        self._workers.clear()
+
+    def _feed(self) -> None:
+        try:
+            self._start_workers()
+            returned = 0
+            while returned < len(self._work.shards):
+                answer = self._answers.get()
+                if answer is None or self._closed:
+                    return
+                found = answer.future.result()
+                answer.worker.open = True
+                if answer.shard is not None:
+                    answer.worker.shards -= 1
+                    returned += 1
+                    self._deliver(found)
+                self._hand_to(answer.worker)
+            self._pool.answers.put(None)
+        except Exception as error:  # the thread's boundary: Ray raises what it likes
+            self._pool.answers.put(self._explain(error))
+
+    def _start_workers(self) -> None:
+        """All at once: those that no node has room for yet tell a cluster that grows how far it should."""
+        work, workers = self._work, self._work.job.config.workers
+        actor: Any = ShardActor
+        options = actor.options(
+            num_cpus=workers.cpus,
+            num_gpus=workers.gpus or None,
+            runtime_env=workers.runtime_env or None,
+            max_concurrency=self._each,
+            scheduling_strategy="SPREAD",
+        )
+        job = PackedJob.pack(work.job)  # no reference: Ray starts actors again long after this has returned
+        wanted = max(workers.min, math.ceil(len(work.shards) / self._each))
+        for _ in range(min(wanted, workers.most, len(work.shards))):
+            worker = _Worker(options.remote(job, work.run, work.session, self._board, work.profile))
+            self._workers.add(worker)
+            self._await(worker, None, worker.actor.open.remote())
+
+    def _hand_to(self, worker: _Worker) -> None:
+        while self._left and worker.shards < self._each:
+            shard = self._left.popleft()
+            worker.shards += 1
+            self._await(worker, shard, worker.actor.run.remote(asdict(shard)))
+        for worker in [] if self._left else [each for each in self._workers if not each.shards]:
+            self._workers.remove(worker)  # Ray ends an actor that nobody knows any more
+            if not worker.open:  # its first call still knows it
+                ray.kill(worker.actor)
+
+    def _await(self, worker: _Worker, shard: Shard | None, reference: Any) -> None:
+        reference.future().add_done_callback(lambda future: self._answers.put(_Answer(worker, shard, future)))
+
+    def _deliver(self, found: dict[str, str]) -> None:
+        if "error" in found:
+            self._pool.answers.put(unpack_error(found))
+        elif found:
+            receipt: Receipt = from_json(json.loads(found["receipt"]))
+            spans = tuple(map(tuple, json.loads(found["spans"])))
+            self._pool.answers.put(replace(receipt, spans=spans))
