@@ -188,9 +188,10 @@ class WorkersConfig(Strict):
     """The actor pool."""
 
     min: int = Field(default=1, ge=1)
-    """Workers that are always there."""
+    """Workers that the pool begins with."""
     max: int | None = Field(default=None, ge=1)
-    """Workers the pool may grow to; None means `min`."""
+    """Workers that it may grow to, once one has opened the job and as far as there are shards for them; None
+    means `min`."""
     cpus: float = Field(default=1, ge=0)
     """CPUs that Ray reserves for each worker."""
     gpus: float = Field(default=0, ge=0)

@@ -115,13 +115,14 @@ class ShardActor:
             self._broken = error
         board.end.remote(worker)
 
-    def open(self) -> None:
-        """Returns once the job is open, or it is known why it can't be."""
+    def open(self) -> dict[str, str]:
+        """Nothing, as soon as the job is open; `error` and `message` where it can't be."""
+        return pack_error(self._broken) if self._broken is not None else {}
 
     def run(self, shard: dict[str, Any]) -> dict[str, str]:
         """A shard, as JSON data -> `receipt` and `spans`, or `error` and `message`, or nothing where the run
         ends before the shard does."""
-        if self._broken is not None:
+        if self._broken is not None:  # the process before this one had opened it
             return pack_error(self._broken)
         try:
             receipt = self._worker(Shard(**shard))

@@ -47,9 +47,11 @@ class _Answer:
 class ShardHands:
     """The actors of a pool, and who has which shards.
 
-    A worker gets shards once it is open, so none waits in the queue of an actor that no node has room for. An
-    actor whose process dies is started again by Ray, which also repeats the calls that it had in hand. One
-    that has nothing in hand when no shard is left is let go, and its GPU with it.
+    The pool begins with `workers.min`. As soon as one of them has opened the job it asks for as many as there
+    are shards for, up to `workers.max`, so that a model that can't be loaded is found before a cluster grows
+    for it. A worker gets shards once it is open: none waits in the queue of an actor that no node has room
+    for. Where an actor's process dies Ray starts it again, and repeats the calls that it had in hand. A
+    worker with nothing in hand, when no shard is left, is let go, and its GPU with it.
     """
 
     def __init__(self, work: Assignment, board: Any, pool: Pool, explain: Callable[[Exception], Exception]):
@@ -66,6 +68,9 @@ class ShardHands:
         self._explain = explain
         self._left = deque(work.shards)
         self._each = count_shards_in_hand(work.job.config.workers, work.shards)
+        workers = work.job.config.workers
+        wanted = max(workers.min, math.ceil(len(work.shards) / self._each))
+        self._most = min(wanted, workers.most, len(work.shards))
         self._workers: set[_Worker] = set()
         self._answers: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
         self._closed = False
@@ -91,25 +96,26 @@ class ShardHands:
 
     def _feed(self) -> None:
         try:
-            self._start_workers()
+            self._start_workers(min(self._work.job.config.workers.min, self._most))
             returned = 0
             while returned < len(self._work.shards):
                 answer = self._answers.get()
                 if answer is None or self._closed:
                     return
-                found = answer.future.result()
-                answer.worker.open = True
-                if answer.shard is not None:
+                self._deliver(answer.future.result())
+                if answer.shard is None:
+                    answer.worker.open = True
+                    self._start_workers(self._most)
+                else:
                     answer.worker.shards -= 1
                     returned += 1
-                    self._deliver(found)
                 self._hand_to(answer.worker)
             self._pool.answers.put(None)
         except Exception as error:  # the thread's boundary: Ray raises what it likes
             self._pool.answers.put(self._explain(error))
 
-    def _start_workers(self) -> None:
-        """All at once: those that no node has room for yet tell a cluster that grows how far it should."""
+    def _start_workers(self, most: int) -> None:
+        """Have so many, but none once all shards are handed out."""
         work, workers = self._work, self._work.job.config.workers
         actor: Any = ShardActor
         options = actor.options(
@@ -120,8 +126,7 @@ class ShardHands:
             scheduling_strategy="SPREAD",
         )
         job = PackedJob.pack(work.job)  # no reference: Ray starts actors again long after this has returned
-        wanted = max(workers.min, math.ceil(len(work.shards) / self._each))
-        for _ in range(min(wanted, workers.most, len(work.shards))):
+        while self._left and len(self._workers) < most:
             worker = _Worker(options.remote(job, work.run, work.session, self._board, work.profile))
             self._workers.add(worker)
             self._await(worker, None, worker.actor.open.remote())

@@ -18,7 +18,7 @@ _TAKEN = {
     _DEATHS.AUTOSCALER_DRAIN_IDLE,
 }
 """Deaths of nodes that somebody wanted. `ActorDiedError.preempted` is read off the second; here nobody gets
-that error, since Ray Data has its actors restarted without end."""
+that error, since our actors are restarted without end."""
 
 
 def find_draining_nodes() -> Mapping[str, float]:
