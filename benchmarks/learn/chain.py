@@ -105,18 +105,18 @@ class Chain:
         return {"records": summary.committed, "samples": counts["samples"], "dropped": dropped}
 
     def teach(self, name: str) -> dict[str, Any]:
-        """A policy by demonstrations: `sft`, of the base model; or `plain`, an adapter to that, by those in
-        which no edit is lost."""
+        """The base model, by demonstrations: `sft`, by those in which edits are lost and made again; `plain`,
+        by those in which none is."""
         from mira_batch.train.run import train
 
-        size, first = self.size, name == "sft"
-        steps = size.sft_steps if first else size.plain_steps
+        size, lossy = self.size, name == "sft"
+        steps = size.sft_steps if lossy else size.plain_steps
         given: dict[str, Any] = {
-            "model": {"weights": self.find_model(None if first else "sft")["weights"]},
-            "data": {"uri": str(self.folder / "samples" / ("demonstrations" if first else "plain"))},
+            "model": self.find_model(None),
+            "data": {"uri": str(self.folder / "samples" / ("demonstrations" if lossy else "plain"))},
             "output": {"uri": str(self.folder / name)},
-            "tuning": {"type": "full"} if first else {"type": "lora", "r": 32, "alpha": 32},
-            "optimizer": {"learning_rate": size.sft_rate if first else size.plain_rate, "beta2": 0.98},
+            "tuning": {"type": "full"},
+            "optimizer": {"learning_rate": size.sft_rate, "beta2": 0.98},
             "max_steps": steps,
             "batch": size.batch,
             "validation": {"every": max(1, steps // 5), "samples": 256},
@@ -125,8 +125,6 @@ class Chain:
             "seed": self.seed,
             **_SHARED,
         }
-        if not first:
-            given["model"]["dtype"] = "float32"
         return train(SftConfig.model_validate(given), self.note)["figures"]
 
     def reinforce(self) -> dict[str, Any]:
@@ -134,10 +132,9 @@ class Chain:
         from mira_batch.train.grpo.run import train
 
         size = self.size
-        start = self.find_model("plain")
         config = GrpoConfig.model_validate(
             {
-                "model": {"weights": start["weights"], "adapter": start["adapter"], "dtype": "float32"},
+                "model": self.find_model("plain") | {"dtype": "float32"},
                 "edit": {
                     "input": {"manifest": str(self.find_manifest("rollouts"))},
                     "editor": _custom("make_editor", failures=POOR),
@@ -150,6 +147,7 @@ class Chain:
                 "iterations": size.iterations,
                 "records": size.records,
                 "rollouts": size.rollouts,
+                "draw": "surprise",
                 "epochs": 2,
                 "minibatch": 64,
                 "batch": 32,
@@ -228,11 +226,10 @@ class Chain:
 
     def find_model(self, stage: str | None) -> dict[str, Any]:
         """Weights, and the adapter, of the policy that a stage made; None: of the base."""
-        adapters = {"plain": "plain/adapter", "grpo": "grpo/adapter"}
-        weights = "base" if stage is None else "sft/model"
-        found: dict[str, Any] = {"weights": str(self.folder / weights)}
-        if stage in adapters:
-            found["adapter"] = str(self.folder / adapters[stage])
+        folders = {None: "base", "sft": "sft/model", "plain": "plain/model", "grpo": "plain/model"}
+        found: dict[str, Any] = {"weights": str(self.folder / folders[stage])}
+        if stage == "grpo":
+            found["adapter"] = str(self.folder / "grpo/adapter")
         return found
 
     def describe_policy(self, stage: str) -> dict[str, Any]:

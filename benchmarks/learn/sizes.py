@@ -54,7 +54,8 @@ class Size:
     sft_steps: int
     """Of `batch` samples each."""
     plain_demonstrations: int
-    """Tasks that the expert shows with an editor that loses none, for the policy that GRPO begins with."""
+    """Tasks that the expert shows with an editor that loses none, for the policy that GRPO begins with: so
+    are the demonstrations that people have, cut from images that somebody edited well."""
     plain_steps: int
     iterations: int
     """Of GRPO."""
@@ -75,8 +76,7 @@ class Size:
     max_steps: int = 8
     """Edits of a record."""
     sft_rate: float = 6e-4
-    plain_rate: float = 5e-4
-    grpo_rate: float = 2e-4
+    grpo_rate: float = 8e-4
 
     def dump(self) -> dict[str, Any]:
         """As plain JSON data."""
@@ -87,8 +87,8 @@ FULL = Size(
     pretrain_steps=2_400,
     demonstrations=14_000,
     sft_steps=1_200,
-    plain_demonstrations=800,
-    plain_steps=80,
+    plain_demonstrations=9_000,
+    plain_steps=800,
     iterations=30,
     records=64,
     rollouts=8,
