@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from mira_batch import load_config, run
-from mira_batch.core.errors import ConfigError
+from mira_batch.core.errors import ConfigError, UserError
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
 from mira_batch.storage.stores.objects import open_store
+from tests.support.models.counted import counted, read_edits
+from tests.support.models.odd import odd
 from tests.support.runs.catalogue import make_catalogue, settings
+from tests.support.runs.disturbed import until
 from tests.support.runs.edits import verify_edits
 
 pytestmark = pytest.mark.ray
@@ -38,11 +43,18 @@ class Watch(Progress):
 
     def committed(self, summary: RunSummary) -> None:
         if self._kill and not self.killed:
-            for process in psutil.Process().children(recursive=True):
-                if "ShardActor" in " ".join(process.cmdline()):
-                    self.killed = process.pid
-                    os.kill(process.pid, signal.SIGKILL)
-                    break
+            self.killed = find_workers()[0]
+            os.kill(self.killed, signal.SIGKILL)
+
+
+def find_workers() -> list[int]:
+    """The processes of workers."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            if "ShardActor" in " ".join(process.cmdline()):
+                found.append(process.pid)
+    return found
 
 
 @pytest.mark.soak
@@ -71,3 +83,48 @@ def test_an_error_in_a_worker_arrives_as_it_was_raised(tmp_path: Path) -> None:
     config = load_config(settings(manifest, tmp_path / "out", **(SLOW | {"policy": broken})))
     with pytest.raises(ConfigError, match="tests.contract.custom_models"):
         run(config)
+
+
+def test_a_job_that_cant_be_opened_is_found_by_the_first_worker(tmp_path: Path) -> None:
+    """Else a cluster would bring up all of its GPU nodes to say so."""
+    workers = {"min": 1, "max": 3, "records_in_flight": 2, "shard_size": 1}
+    manifest = make_catalogue(tmp_path / "catalogue", 24)
+    broken = odd("make_nothing", way="base")
+    config = load_config(settings(manifest, tmp_path / "out", backend="ray", workers=workers, **broken))
+    seen, over = set[int](), threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.1):
+            seen.update(find_workers())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        with pytest.raises(UserError, match="odd:make_nothing"):
+            run(config)
+    finally:
+        over.set()
+        looking.join()
+    assert len(seen) == 1
+
+
+def test_a_worker_without_work_is_let_go_while_another_has_some(tmp_path: Path) -> None:
+    log, hold = tmp_path / "edits.log", tmp_path / "hold"
+    hold.mkdir()
+    (hold / "rec-00003").touch()
+    workers = {"min": 2, "max": 2, "records_in_flight": 4, "shard_size": 2}
+    manifest = make_catalogue(tmp_path / "catalogue", 16)
+    models = {"policy": {"type": "simulated"}, "editor": counted(log, hold=hold, max_batch=1)}
+    config = load_config(settings(manifest, tmp_path / "out", backend="ray", workers=workers, **models))
+    summaries: list[RunSummary] = []
+    thread = threading.Thread(target=lambda: summaries.append(run(config)))
+    thread.start()
+    try:
+        until(lambda: len(find_workers()) == 2)
+        until(lambda: len(find_workers()) == 1)
+        held = read_edits(log)
+    finally:
+        (hold / "rec-00003").unlink()
+        thread.join(120)
+    assert len({record for record, _ in held.ended}) >= 8, "the other one had done its part"
+    assert summaries and summaries[0].complete

@@ -73,11 +73,12 @@ class ShardHands:
         self._most = min(wanted, workers.most, len(work.shards))
         self._workers: set[_Worker] = set()
         self._answers: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
+        self._returned = 0
         self._closed = False
         self._thread = threading.Thread(target=self._feed, name="shards", daemon=True)
 
     def start(self) -> None:
-        """Start the workers, as many as there are shards for, and from then on feed them."""
+        """Start the first workers, and from then on feed those that there are."""
         self._thread.start()
 
     def close(self, lost: bool) -> None:
@@ -89,7 +90,7 @@ class ShardHands:
         self._closed = True
         self._answers.put(None)
         self._thread.join(_ENDING)  # it must be over before the next Ray starts, or it would go on with that
-        for worker in () if lost else self._workers:
+        for worker in () if lost else list(self._workers):
             with suppress(RayError):
                 ray.kill(worker.actor)
         self._workers.clear()
@@ -97,22 +98,28 @@ class ShardHands:
     def _feed(self) -> None:
         try:
             self._start_workers(min(self._work.job.config.workers.min, self._most))
-            returned = 0
-            while returned < len(self._work.shards):
-                answer = self._answers.get()
-                if answer is None or self._closed:
-                    return
-                self._deliver(answer.future.result())
-                if answer.shard is None:
-                    answer.worker.open = True
-                    self._start_workers(self._most)
-                else:
-                    answer.worker.shards -= 1
-                    returned += 1
-                self._hand_to(answer.worker)
-            self._pool.answers.put(None)
+            while self._returned < len(self._work.shards) and not self._closed:
+                self._take_answer()
+            if not self._closed:
+                self._pool.answers.put(None)
         except Exception as error:  # the thread's boundary: Ray raises what it likes
             self._pool.answers.put(self._explain(error))
+
+    def _take_answer(self) -> None:
+        """Wait for the next answer, pass it on, and hand its worker more. A call of its own, since whoever
+        holds an answer holds its worker, too, and Ray ends no actor that somebody holds."""
+        answer = self._answers.get()
+        if answer is None:
+            return
+        self._deliver(answer.future.result())
+        worker = answer.worker
+        if answer.shard is None:
+            worker.open = True
+            self._start_workers(self._most)
+        else:
+            worker.shards -= 1
+            self._returned += 1
+        self._hand_to(worker)
 
     def _start_workers(self, most: int) -> None:
         """Have so many, but none once all shards are handed out."""
