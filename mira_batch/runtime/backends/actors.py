@@ -155,9 +155,11 @@ class PackedJob:
 
     @classmethod
     def pack(cls, job: Configured) -> PackedJob:
+        """For the way."""
         return cls(type(job), type(job.config), job.config.model_dump(mode="json"))
 
     def unpack(self) -> Any:
+        """The job, by the classes that this process has."""
         return self.job(self.config.model_validate(self.settings))
 
     def explain_opening(self, deaths: int, last: Failure | None) -> ConfigError:
