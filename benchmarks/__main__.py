@@ -38,7 +38,7 @@ from benchmarks import (
 )
 from benchmarks.acceptance_chart import draw
 from benchmarks.figure import Bench, Figure
-from benchmarks.peers import contest
+from benchmarks.peers import contest, served, torch_contest
 from mira_batch.core.errors import UserError
 
 TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
@@ -51,6 +51,8 @@ TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "judging": judging.FIGURES,
     "endpoints": endpoints.FIGURES,
     "peers": contest.FIGURES,
+    "peers-served": served.FIGURES,
+    "peers-torch": torch_contest.FIGURES,
     "overhead": overhead.FIGURES,
     "fidelity": fidelity.FIGURES,
     "resume": resume.FIGURES,

@@ -61,7 +61,7 @@ def _contest(bench: Bench) -> dict[str, dict[str, float]]:
     found = {"ours": _measured(folder / "notes-ours", folder / "out", len(rows))}
     for peer, share in shares.items():
         results = folder / "peers" / peer / "results"
-        _check(results, share)
+        check(results, share)
         found[peer] = _measured(folder / f"notes-{peer}", results, len(share))
     return found
 
@@ -109,7 +109,7 @@ def _measured(notes: Path, results: Path, records: int) -> dict[str, float]:
     }
 
 
-def _check(results: Path, rows: list[dict[str, Any]]) -> None:
+def check(results: Path, rows: list[dict[str, Any]]) -> None:
     """A peer has done all the work, and no more."""
     found = pq.read_table(results, columns=["record_id", "edits"]).to_pylist()
     made = {row["record_id"]: len(row["edits"].split("\n")) for row in found}

@@ -134,6 +134,7 @@ class ModelServer:
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=256 << 20)
+        app.router.add_get("/v1/models", _list_models)
         app.router.add_post("/v1/chat/completions", self._serve(_chat))
         app.router.add_post("/v1/images/edits", self._serve(_edit))
         app.router.add_post("/v1beta/models/{model}:generateContent", self._serve(_gemini))
@@ -177,6 +178,11 @@ class ModelServer:
             await asyncio.sleep(0.02)  # let it arrive: a reset may throw away what is on its way
         _reset(request)
         return response
+
+
+async def _list_models(_: web.Request) -> web.Response:
+    """By this clients ask whether a server is up; it isn't among what was asked."""
+    return web.json_response({"object": "list", "data": [{"id": "tiny", "object": "model"}]})
 
 
 def _reset(request: web.Request) -> None:
