@@ -26,7 +26,7 @@ from benchmarks.peers.served_model import (
     SECONDS,
     ServedModels,
 )
-from benchmarks.workload import config, photographs, records_with
+from benchmarks.workload import config, photographs, read_picture, records_with
 from mira_batch.config.models.simulated import StepCounts
 from mira_batch.models.simulated import step_count
 from tests.support.servers.models import ModelServer, model_server
@@ -173,7 +173,7 @@ def run_datatrove(work: Work) -> Outcome:
 
 
 def _read_files(output: Path) -> dict[str, Image.Image]:
-    return {path.stem: Image.open(path) for path in output.glob("*.png")}
+    return {path.stem: read_picture(path) for path in output.glob("*.png")}
 
 
 def measure(
@@ -186,7 +186,7 @@ def measure(
     """
     assert models.began is not None
     for name, image in results.items():
-        expected = Image.open(models.result(name)).convert("RGB")
+        expected = read_picture(models.result(name))
         count = step_count(name, StepCounts())
         if (models.edits.get(name), models.asked.get(name)) != (count, count + 1):
             raise RuntimeError(

@@ -14,8 +14,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
+from benchmarks.workload import read_picture
 from mira_batch.config.models.simulated import StepCounts
 from mira_batch.models.simulated import step_count
 from tests.support.servers.models import Answer, Asked, edit_json, failing, png
@@ -62,7 +61,7 @@ class ServedModels:
         self._dice = random.Random(0)
         self._policies = _Queue(POLICIES, POLICY_SECONDS)
         self._editors = _Queue(EDITORS, SECONDS)
-        self._images = [png(Image.open(path)) for path in self.photographs]
+        self._images = [png(read_picture(path)) for path in self.photographs]
         self._answers = [edit_json(image) for image in self._images]
 
     def answer(self, asked: Asked) -> Answer:

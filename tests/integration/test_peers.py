@@ -18,7 +18,7 @@ from benchmarks.peers import contest, installed, served, torch_contest
 from benchmarks.peers.served import Outcome, Work, prepare_work
 from benchmarks.peers.served_model import ServedModels
 from benchmarks.timeline import read_calls
-from benchmarks.workload import photographs
+from benchmarks.workload import photographs, read_picture
 from mira_batch.config.models.simulated import StepCounts
 from mira_batch.models.simulated import step_count
 from tests.support.servers.models import Asked
@@ -99,7 +99,7 @@ def serve(work: Work) -> tuple[ServedModels, dict[str, Image.Image]]:
     for name in work.names:
         while "<edit>" in ask(models, "chat", f"improve {name}"):
             ask(models, "edit", f"make {name} nicer")
-    return models, {name: Image.open(models.result(name)) for name in work.names}
+    return models, {name: read_picture(models.result(name)) for name in work.names}
 
 
 def measure(work: Work, models: ServedModels, results: dict[str, Image.Image]) -> Outcome:
