@@ -19,9 +19,9 @@ from mira_batch.config.models.simulated import StepCounts
 from mira_batch.models.simulated import step_count
 from tests.support.servers.models import Answer, Asked, edit_json, failing, png
 
-EDITORS, SECONDS = 16, 0.5
+EDITORS, SECONDS = 16, 1.0
 """Edits at once, and what each takes."""
-POLICIES, POLICY_SECONDS = 16, 0.1
+POLICIES, POLICY_SECONDS = 16, 0.2
 _RECORD = re.compile(r"rec-\d{6}")
 
 
