@@ -40,7 +40,11 @@ def work(tmp_path: Path) -> Work:
 
 @pytest.mark.slow
 def test_ours_and_the_scripts_do_the_same_over_endpoints(work: Work) -> None:
-    outcomes = [served.run_ours(work), served.run_script(work, "record"), served.run_script(work, "call")]
+    outcomes = [
+        served.run_ours(work, 8),
+        served.run_script(work, 8, "record"),
+        served.run_script(work, 8, "call"),
+    ]
     for outcome in outcomes:
         assert outcome.done == outcome.records == len(work.names) >= 2
         assert 0 < outcome.share < 1 and outcome.refusals == 0
