@@ -24,7 +24,6 @@ from daft import DataType, Series
 
 from benchmarks.peers.loop import Lockstep, read_image, write_image
 
-
 _NICE = 15
 """Ray's workers, ours among them, have this priority; at a higher one Daft would gain on a busy machine."""
 
