@@ -15,6 +15,11 @@ help:  ## What there is
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+# Apart from .venv: Daft wants an older pyarrow than this package. Only the peers' own processes see it.
+.venv/peers/.installed: benchmarks/peers/requirements.txt .venv/.installed-dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-warn-conflicts --upgrade --target .venv/peers -r $<
+	@touch $@
+
 run: .venv/.installed  ## Edit the sample catalogue with the embedded models, on a local Ray
 	@$(BIN)/mira-batch run --config configs/quickstart.yaml
 
@@ -29,7 +34,7 @@ check: .venv/.installed-dev  ## Format, lint, types, import contract
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: .venv/.installed-dev  ## Measure speed and memory against peers and bare loops; QUICK=1: in short
+bench: .venv/.installed-dev .venv/peers/.installed  ## Measure speed and memory against peers and bare loops; QUICK=1: in short
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks catalogue
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks batches

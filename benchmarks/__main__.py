@@ -30,7 +30,6 @@ from benchmarks import (
     judging,
     memory,
     overhead,
-    peers,
     planning,
     report,
     resume,
@@ -39,6 +38,7 @@ from benchmarks import (
 )
 from benchmarks.acceptance_chart import draw
 from benchmarks.figure import Bench, Figure
+from benchmarks.peers import contest, served, torch_contest
 from mira_batch.core.errors import UserError
 
 TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
@@ -50,7 +50,9 @@ TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "driver": driver.FIGURES,
     "judging": judging.FIGURES,
     "endpoints": endpoints.FIGURES,
-    "peers": peers.FIGURES,
+    "peers": contest.FIGURES,
+    "peers-served": served.FIGURES,
+    "peers-torch": torch_contest.FIGURES,
     "overhead": overhead.FIGURES,
     "fidelity": fidelity.FIGURES,
     "resume": resume.FIGURES,

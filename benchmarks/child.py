@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -227,10 +228,10 @@ def runs(configs: list[dict[str, Any]], workers: int) -> dict[str, Any]:
         return {"runs": [run(config) for config in configs]}
 
 
-def peers(**arguments: Any) -> dict[str, Any]:
-    from benchmarks.peer_runs import contend
-
-    return contend(run, **arguments)
+def call(function: str, **arguments: Any) -> dict[str, Any]:
+    """Any other function, named as `module:function`."""
+    module, _, name = function.partition(":")
+    return getattr(import_module(module), name)(**arguments)
 
 
 def drive(**arguments: Any) -> dict[str, Any]:
@@ -318,7 +319,7 @@ def _leave(*_: object) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _leave)
-    tasks = (plan, commit_plan, fold_catalogue, run, runs, peers, drive, resume, bare)
+    tasks = (plan, commit_plan, fold_catalogue, run, runs, call, drive, resume, bare)
     by_name = {task.__name__: task for task in tasks}
     found = by_name[sys.argv[1]](**json.loads(sys.argv[2]))
     Path(sys.argv[3]).write_text(json.dumps(found | {"peak_rss": peak_rss()}))

@@ -25,6 +25,12 @@ def photographs(folder: Path, size: int) -> list[Path]:
     return paths
 
 
+def read_picture(path: Path) -> Image.Image:
+    """In RGB, its file closed again."""
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
 def manifest(folder: Path, size: int, names: list[str]) -> Path:
     """A JSONL manifest of these record ids over the photographs in `folder`."""
     images = photographs(folder / "images", size)

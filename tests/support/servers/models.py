@@ -134,6 +134,7 @@ class ModelServer:
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=256 << 20)
+        app.router.add_get("/v1/models", _list_models)  # whether it is up
         app.router.add_post("/v1/chat/completions", self._serve(_chat))
         app.router.add_post("/v1/images/edits", self._serve(_edit))
         app.router.add_post("/v1beta/models/{model}:generateContent", self._serve(_gemini))
@@ -177,6 +178,10 @@ class ModelServer:
             await asyncio.sleep(0.02)  # let it arrive: a reset may throw away what is on its way
         _reset(request)
         return response
+
+
+async def _list_models(_: web.Request) -> web.Response:
+    return web.json_response({"object": "list", "data": [{"id": "tiny", "object": "model"}]})
 
 
 def _reset(request: web.Request) -> None:
@@ -230,15 +235,10 @@ async def _gemini(request: web.Request) -> Asked:
         "gemini",
         request.match_info["model"],
         "".join(part["text"] for part in parts if "text" in part),
-        tuple(_image(_decoded(text)) for text in data),
+        tuple(_image(base64.urlsafe_b64decode(text)) for text in data),  # as Gemini's client encodes it
         request.headers.get("x-goog-api-key", ""),
         body=body["generationConfig"],
     )
-
-
-def _decoded(text: str) -> bytes:
-    """Gemini's client sends the alphabet of URLs."""
-    return base64.urlsafe_b64decode(text)
 
 
 def _image(data: bytes) -> Image.Image:

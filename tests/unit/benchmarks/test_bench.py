@@ -14,7 +14,7 @@ from benchmarks import report
 from benchmarks.efficiency import timed_models
 from benchmarks.figure import at_least, in_table, reported
 from benchmarks.models import NotingJudge
-from benchmarks.peer_actors import Lockstep, OneAtATime, Stage, read_image, write_image
+from benchmarks.peers.loop import Lockstep, OneAtATime, Stage, read_image, write_image
 from benchmarks.store import covered, kind_of
 from benchmarks.timeline import Call, Timeline, read_calls, read_timeline
 from benchmarks.workload import photographs

@@ -17,7 +17,8 @@ from typing import Any
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 
-from benchmarks.peer_actors import Lockstep, OneAtATime, Row, Stage, read_image, write_image
+from benchmarks.child import run
+from benchmarks.peers.loop import Lockstep, OneAtATime, Row, Stage, read_image, write_image
 
 POOLS = (4, 3, 2, 2, 1, 1, 1, 1)
 """Actors of each stage: as many stages as the longest record takes edits, of which ever fewer need all."""
@@ -93,7 +94,6 @@ PEERS: dict[str, Build] = {
 
 
 def contend(
-    run: Callable[[dict[str, Any]], dict[str, Any]],
     ours: dict[str, Any],
     rows: dict[str, list[Row]],
     models: dict[str, dict[str, Any]],
@@ -104,7 +104,6 @@ def contend(
     """Our job and then each peer.
 
     Args:
-        run: runs our job from a config: `child.run`.
         ours: the config of our job.
         rows: each peer's records.
         models: each peer's settings of `NotingPolicy` and `NotingEditor`.

@@ -1,4 +1,4 @@
-"""Ours against what one would write on Ray Data: same models, same records, same number of editors."""
+"""Ours against what one would write on Ray Data or Daft: same models, same records, as many editors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.child import in_child
 from benchmarks.figure import Bench, Figure, at_least, reported
+from benchmarks.peers import installed
 from benchmarks.timeline import read_calls
 from benchmarks.workload import config, custom, manifest, records_with
 from mira_batch.config.models.simulated import StepCounts
@@ -19,7 +20,7 @@ DEVICES, BATCH, POLICY_BATCH, SECONDS, SIDE = 4, 4, 8, 0.2, 256
 _EQUAL = (
     f"{DEVICES} editors, {SECONDS:g} s a call of up to {BATCH}, each with a policy of {SECONDS / 5:g} s for "
     f"up to {POLICY_BATCH} beside it; {SIDE}² photographs decoded and encoded by the same code; from the "
-    "first editor call to the last result file, on a Ray and actors that are up"
+    "first editor call to the last result file, on actors that are up"
 )
 
 
@@ -45,7 +46,8 @@ def _contest(bench: Bench) -> dict[str, dict[str, float]]:
         shares |= {"wide_lockstep": rows, "unrolled": rows}
     models = {peer: _settings(folder / f"notes-{peer}") for peer in shares}
     in_child(
-        "peers",
+        "call",
+        function="benchmarks.peers.ray_data:contend",
         ours=job,
         rows=shares,
         models=models,
@@ -53,12 +55,29 @@ def _contest(bench: Bench) -> dict[str, dict[str, float]]:
         devices=DEVICES,
         batch=BATCH,
     )
+    if installed.find_version("daft"):
+        shares["daft"] = rows
+        _run_daft(folder, rows)
     found = {"ours": _measured(folder / "notes-ours", folder / "out", len(rows))}
     for peer, share in shares.items():
         results = folder / "peers" / peer / "results"
-        _check(results, share)
+        check(results, share)
         found[peer] = _measured(folder / f"notes-{peer}", results, len(share))
     return found
+
+
+def _run_daft(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """After the others, in a process of its own: it needs no Ray, and other packages."""
+    in_child(
+        "call",
+        variables=installed.see_peers() | {"DAFT_PROGRESS_BAR": "0"},
+        function="benchmarks.peers.daft_frame:edit_rows",
+        rows=rows,
+        models=_settings(folder / "notes-daft"),
+        output=str(folder / "peers" / "daft" / "results"),
+        devices=DEVICES,
+        batch=4 * BATCH,
+    )
 
 
 def _settings(notes: Path) -> dict[str, Any]:
@@ -90,7 +109,7 @@ def _measured(notes: Path, results: Path, records: int) -> dict[str, float]:
     }
 
 
-def _check(results: Path, rows: list[dict[str, Any]]) -> None:
+def check(results: Path, rows: list[dict[str, Any]]) -> None:
     """A peer has done all the work, and no more."""
     found = pq.read_table(results, columns=["record_id", "edits"]).to_pylist()
     made = {row["record_id"]: len(row["edits"].split("\n")) for row in found}
@@ -108,25 +127,36 @@ def _against(bench: Bench, peer: str, how: str) -> tuple[float, str]:
     return value, f"Records per second of ours ÷ {how}. {_EQUAL}. {ours['records']:g} records: {words}."
 
 
-def against_lockstep(bench: Bench) -> Figure:
-    how = (
-        f"Ray Data map_batches with an actor per editor (num_gpus=1, batch_size={BATCH}) that runs the loop "
-        "in lockstep over its batch"
-    )
-    value, method = _against(bench, "lockstep", how)
-    return at_least(1.5, "speed_against_lockstep", value, "", method)
-
-
 def against_wide_lockstep(bench: Bench) -> list[Figure]:
-    """Left out of a quick run."""
+    """The strongest on Ray Data, and so the first. Left out of a quick run."""
     if bench.quick:
         return []
     how = (
-        f"the same lockstep over batches of {4 * BATCH} records, as many as our workers have in hand, which "
-        "go to the models in parts of their size"
+        "Ray Data map_batches with an actor per editor (num_gpus=1) that runs the loop in lockstep "
+        f"over batches of {4 * BATCH} records, as many as our workers have in hand, handed to the models in "
+        "parts of their size"
     )
     value, method = _against(bench, "wide_lockstep", how)
     return [reported("speed_against_lockstep_over_16", value, "", method)]
+
+
+def against_daft(bench: Bench) -> list[Figure]:
+    """Left out where Daft is not installed."""
+    if not installed.is_there("daft", "speed_against_daft"):
+        return []
+    how = (
+        f"the same lockstep over batches of {4 * BATCH} records in a class of Daft "
+        f"{installed.find_version('daft')} (@daft.cls, a process per editor, native runner with a thread per "
+        "editor and per CPU), rows decoded and encoded in its functions"
+    )
+    value, method = _against(bench, "daft", how)
+    return [reported("speed_against_daft", value, "", method)]
+
+
+def against_lockstep(bench: Bench) -> Figure:
+    how = f"the lockstep on Ray Data over a batch as large as the editor's (num_gpus=1, batch_size={BATCH})"
+    value, method = _against(bench, "lockstep", how)
+    return at_least(1.5, "speed_against_lockstep", value, "", method)
 
 
 def against_unrolled(bench: Bench) -> list[Figure]:
@@ -152,4 +182,4 @@ def against_one_at_a_time(bench: Bench) -> Figure:
     return at_least(3, "speed_against_one_at_a_time", value, "", method)
 
 
-FIGURES = (against_lockstep, against_wide_lockstep, against_unrolled, against_one_at_a_time)
+FIGURES = (against_wide_lockstep, against_daft, against_lockstep, against_unrolled, against_one_at_a_time)
