@@ -16,8 +16,8 @@ from mira_batch.models.remote.first_token import TOP, read_first_token
 from mira_batch.models.remote.gemini_client import GeminiClient
 from mira_batch.models.remote.openai_backend import hide_key
 from mira_batch.models.remote.openai_chat import describe_sampling
-from mira_batch.models.remote.pictures import write_png
-from mira_batch.models.serving import JUDGE, MOST_TEXT, charge_errors, lay_on_white, quote
+from mira_batch.models.remote.pictures import WIRE
+from mira_batch.models.serving import JUDGE, MOST_TEXT, charge_errors, quote
 
 _WHOLE = {"STOP", "FINISH_REASON_UNSPECIFIED", ""}
 """Finish reasons of an answer that came to its end."""
@@ -91,7 +91,7 @@ class GeminiBackend:
             part
             if isinstance(part, str)
             else types.Part.from_bytes(
-                data=write_png(lay_on_white(part.pixels), self._max_pixels), mime_type="image/png"
+                data=WIRE.encode(part, self._max_pixels, opaque=True), mime_type="image/png"
             )
             for part in prompt.parts
         ]

@@ -11,7 +11,7 @@ from mira_batch.config.models.served import GeminiImagesConfig
 from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import EditRequest, Priced
 from mira_batch.models.remote.gemini_client import GeminiClient
-from mira_batch.models.remote.pictures import fit_to, open_image, write_png
+from mira_batch.models.remote.pictures import WIRE, fit_to, open_image
 from mira_batch.models.serving import EDITOR, charge_errors, quote
 
 
@@ -39,7 +39,7 @@ class GeminiImages:
         """
         from google.genai import types
 
-        png = await asyncio.to_thread(write_png, request.image.pixels)
+        png = await asyncio.to_thread(WIRE.encode, request.image)
         answer = await self._client.generate(
             [types.Part.from_bytes(data=png, mime_type="image/png"), request.instruction],
             response_modalities=["TEXT", "IMAGE"],

@@ -19,14 +19,13 @@ from mira_batch.core.ports import Priced
 from mira_batch.core.prompt import Prompt
 from mira_batch.core.thoughts import CutOff
 from mira_batch.models.remote.openai_client import open_client, price_call, take_first, turn_openai_faults
-from mira_batch.models.remote.pictures import write_data_url
+from mira_batch.models.remote.pictures import WIRE, write_data_url
 from mira_batch.models.serving import (
     MOST_TEXT,
     EndpointFault,
     Meaning,
     Role,
     charge_errors,
-    lay_on_white,
     quote,
 )
 
@@ -152,7 +151,7 @@ class OpenAIChat:
             if isinstance(part, str):
                 content.append({"type": "text", "text": part})
             else:
-                url = write_data_url(lay_on_white(part.pixels), self._max_pixels)
+                url = write_data_url(WIRE.encode(part, self._max_pixels, opaque=True))
                 content.append({"type": "image_url", "image_url": {"url": url}})
         system = [{"role": "system", "content": prompt.system}] if prompt.system else []
         return [*system, {"role": "user", "content": content}]

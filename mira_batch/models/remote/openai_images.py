@@ -15,7 +15,7 @@ from mira_batch.core.errors import RecordError
 from mira_batch.core.ports import EditRequest, Priced
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.remote.openai_client import open_client, price_call, take_first, turn_openai_faults
-from mira_batch.models.remote.pictures import fit_to, open_base64, write_png
+from mira_batch.models.remote.pictures import WIRE, fit_to, open_base64
 from mira_batch.models.serving import EDITOR, charge_errors
 
 
@@ -44,7 +44,7 @@ class OpenAIImages:
         """
         from openai import omit
 
-        png = await asyncio.to_thread(write_png, request.image.pixels)
+        png = await asyncio.to_thread(WIRE.encode, request.image)
         with turn_openai_faults(self._key):
             answer = await self._client.images.edit(
                 model=self._config.model,

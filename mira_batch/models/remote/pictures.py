@@ -6,32 +6,79 @@ import base64
 import binascii
 import io
 import math
+import threading
+from collections import OrderedDict
 
 from PIL import Image, UnidentifiedImageError
 
 from mira_batch.core.errors import RecordError, describe
 from mira_batch.core.foreign import name_content
-from mira_batch.core.types import ErrorKind
+from mira_batch.core.types import ErrorKind, Frame
+from mira_batch.models.serving import lay_on_white
 
+_KEPT_BYTES = 256 << 20
+"""Encoded images that are kept: two of a megapixel each for a hundred records in flight, about."""
 _SAME_ASPECT = 0.02
 """Endpoints round sizes to multiples of 16 or 64: shapes that differ by less than this are the same."""
 
 
-def write_png(image: Image.Image, max_pixels: int | None = None) -> bytes:
-    """An image as PNG, scaled down to `max_pixels` where it has more."""
+class Wire:
+    """Images as they go over the wire, encoded once. A policy is shown the original at every step, and what
+    an editor gets is what the policy has just seen. Calls may come from any thread."""
+
+    def __init__(self, most_bytes: int = _KEPT_BYTES) -> None:
+        """
+        Args:
+            most_bytes: of encoded images that are kept; those that were asked for longest ago go first.
+        """
+        self._most = most_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[tuple[str, bool, int | None], bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def encode(self, frame: Frame, max_pixels: int | None = None, opaque: bool = False) -> bytes:
+        """A frame as PNG, so that a model sees every pixel of a faint edit.
+
+        Args:
+            frame: which.
+            max_pixels: one that has more is scaled down to that many.
+            opaque: lay it on white where it is transparent.
+        """
+        width, height = frame.size
+        most = max_pixels if max_pixels is not None and width * height > max_pixels else None
+        key = frame.digest, opaque and frame.pixels.mode == "RGBA", most
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        data = _write_png(lay_on_white(frame.pixels) if opaque else frame.pixels, most)
+        with self._lock:
+            if key not in self._kept and len(data) <= self._most:
+                self._kept[key] = data
+                self._bytes += len(data)
+                while self._bytes > self._most:
+                    self._bytes -= len(self._kept.popitem(last=False)[1])
+        return data
+
+
+WIRE = Wire()
+"""That of this process: a policy and an editor share it."""
+
+
+def _write_png(image: Image.Image, max_pixels: int | None) -> bytes:
     from mira_batch.imaging import encode_png
 
-    width, height = image.size
-    if max_pixels is not None and width * height > max_pixels:
+    if max_pixels is not None:
+        width, height = image.size
         scale = math.sqrt(max_pixels / (width * height))
         size = max(1, int(width * scale)), max(1, int(height * scale))
         image = image.resize(size, Image.Resampling.LANCZOS)
     return encode_png(image)
 
 
-def write_data_url(image: Image.Image, max_pixels: int | None = None) -> str:
-    """An image as a data URL: PNG, so that the policy sees every pixel of a faint edit."""
-    return "data:image/png;base64," + base64.b64encode(write_png(image, max_pixels)).decode("ascii")
+def write_data_url(png: bytes) -> str:
+    """A PNG as a data URL."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def open_base64(text: str) -> Image.Image:
