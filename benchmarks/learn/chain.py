@@ -147,7 +147,6 @@ class Chain:
                 "iterations": size.iterations,
                 "records": size.records,
                 "rollouts": size.rollouts,
-                "draw": "surprise",
                 "epochs": 2,
                 "minibatch": 64,
                 "batch": 32,

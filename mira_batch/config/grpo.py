@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from mira_batch.config.base import Strict
 from mira_batch.config.edit import AcceptConfig, BulkEditConfig, InputConfig
-from mira_batch.config.grpo_update import AgreementConfig, Draw, GrpoLossConfig, GrpoOptimizerConfig
+from mira_batch.config.grpo_update import AgreementConfig, GrpoLossConfig, GrpoOptimizerConfig
 from mira_batch.config.iterations import HeldOutConfig, IterationsConfig, JudgedConfig, RunsConfig
 from mira_batch.config.models import EditorConfig
 from mira_batch.config.models.local import Device, PromptConfig
@@ -85,10 +85,6 @@ class GrpoConfig(IterationsConfig):
     states: int | None = Field(default=None, ge=1, exclude_if=lambda number: number is None)
     """With `credit: step`, states of an iteration: so many are drawn of all that the policy was asked at in
     one trajectory of each record. None: as many as `records`."""
-    draw: Draw = Field(default="even", exclude_if=lambda way: way == "even")
-    """With `credit: step`, how states are drawn. even: each is as likely as any other. surprise: in
-    proportion to how unlikely the answer was that the policy gave there, in nats. Where it is sure all
-    proposals are alike, and such a group teaches nothing."""
     rollouts: int = Field(default=8, ge=2, le=1024)
     """What a group is: proposals at each state, or with `credit: trajectory` rollouts of each record."""
     epochs: int = Field(default=1, ge=1, le=64)
@@ -115,8 +111,6 @@ class GrpoConfig(IterationsConfig):
     def _fits(self) -> GrpoConfig:
         if self.credit == "trajectory" and self.states is not None:
             raise ValueError("states: has no effect with credit: trajectory; take credit: step, or unset it")
-        if self.credit == "trajectory" and self.draw != "even":
-            raise ValueError("draw: has no effect with credit: trajectory; take credit: step, or unset it")
         if self.credit == "step" and self.edit.judge is not None and self.edit.judge.tolerance > 0:
             raise ValueError(
                 "edit.judge.tolerance: above 0 a result may be an earlier image than that of the proposal, "

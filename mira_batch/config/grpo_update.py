@@ -8,8 +8,6 @@ from pydantic import Field
 
 from mira_batch.config.base import Strict
 
-Draw = Literal["even", "surprise"]
-
 
 class GrpoLossConfig(Strict):
     """The loss, as `train/losses.py` computes it."""

@@ -106,9 +106,7 @@ def _propose(
         raise UserError(
             f"{run}: the policy was asked at no state of any record; `mira-batch status` says what failed"
         )
-    chosen, equal = choose_states(
-        found, config.states or config.records, config.draw, config.seed, files.number
-    )
+    chosen, equal = choose_states(found, config.states or config.records, config.seed, files.number)
     source = course.records.write_states(places, chosen, course.store, files.folder)
     source = source.model_copy(update={"branches": run})
     course.note(

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mira_batch.config.grpo_update import Draw
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.identity import content_hash
 from mira_batch.storage import schema
@@ -20,13 +19,8 @@ from mira_batch.storage.run.results import result_files
 from mira_batch.train.advantages import name_group
 
 _READ = ("record_id", "work_id", "instruction", "source_digest", "answers", "steps")
-_COLUMNS = ("record_id", "work_id", "instruction", "source_digest",
-            *(f"answers.list.element.{name}" for name in ("step", "logprobs")),
+_COLUMNS = ("record_id", "work_id", "instruction", "source_digest", "answers.list.element.step",
             *(f"steps.list.element.{name}" for name in ("instruction", "accepted", "after")))  # fmt: skip
-
-
-_LEAST = 1e-3
-"""Nats that a state counts at least, so that one at which the policy is sure can still be drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +34,6 @@ class AskedState:
     """That had been made."""
     question: str
     """What the policy was asked, by `name_question`: states of one name are equal."""
-    surprise: float
-    """How unlikely its answer was, in nats: the negative log-likelihood of all that it said there."""
 
     @property
     def name(self) -> str:
@@ -96,16 +88,12 @@ def find_states(row: Mapping[str, Any], history: bool) -> Iterator[AskedState]:
         row: of its result.
         history: whether the policy is told of earlier edits.
     """
-    surprises: dict[int, float] = {}
-    for answer in row["answers"] or ():
-        surprises[answer["step"]] = surprises.get(answer["step"], 0.0) - sum(answer["logprobs"])
-    for steps, surprise in sorted(surprises.items()):
-        question = name_question(row, steps, history)
-        yield AskedState(row["record_id"], row["work_id"], steps, question, surprise)
+    for steps in sorted({answer["step"] for answer in row["answers"] or ()}):
+        yield AskedState(row["record_id"], row["work_id"], steps, name_question(row, steps, history))
 
 
 def choose_states(
-    found: Sequence[AskedState], most: int, by: Draw, seed: int, iteration: int
+    found: Sequence[AskedState], most: int, seed: int, iteration: int
 ) -> tuple[list[AskedState], int]:
     """The states that are asked again, in the order of `found`; and how many were equal to one before.
 
@@ -114,8 +102,7 @@ def choose_states(
 
     Args:
         found: all of an iteration.
-        most: so many are drawn; all where there are fewer.
-        by: how (`draw` of the config).
+        most: so many are drawn, each as likely as any other; all where there are fewer.
         seed: of the training.
         iteration: from 0.
     """
@@ -123,12 +110,7 @@ def choose_states(
     for state in found:
         first.setdefault(state.question, state)
     distinct = list(first.values())
-    random = np.random.Generator(np.random.PCG64([seed, iteration, 0x57A]))
-    if by == "even":
-        order = random.permutation(len(distinct))
-    else:  # without putting back: the smallest of exponential variables that have these rates
-        rates = np.array([max(state.surprise, _LEAST) for state in distinct])
-        order = np.argsort(random.exponential(size=len(distinct)) / rates, kind="stable")
+    order = np.random.Generator(np.random.PCG64([seed, iteration, 0x57A])).permutation(len(distinct))
     return [distinct[place] for place in sorted(order[:most])], len(found) - len(distinct)
 
 

@@ -12,7 +12,7 @@ ROW: dict[str, Any] = {
     "work_id": "w",
     "instruction": "do x and y",
     "source_digest": "o",
-    "answers": [{"step": step, "logprobs": [-0.5, -0.25 * step]} for step in (0, 0, 1, 2)],
+    "answers": [{"step": step} for step in (0, 0, 1, 2)],
     "steps": [
         {"instruction": "x", "accepted": False, "after": "ox"},
         {"instruction": "y", "accepted": True, "after": "oy"},
@@ -28,7 +28,6 @@ def test_a_state_is_where_the_policy_was_asked() -> None:
         ("a#state-2", "w", 2),
     ]
     assert len({state.question for state in found}) == 3
-    assert [state.surprise for state in found] == [1.0, 0.75, 1.0], "of all attempts, malformed ones too"
     assert list(find_states(ROW | {"answers": None}, True)) == []
 
 
@@ -44,25 +43,16 @@ def test_questions_are_of_images_and_words() -> None:
 
 
 def test_equal_states_are_taken_once_and_draws_follow_the_seed() -> None:
-    found = [AskedState(name, "w", 0, name[0], 0.0) for name in ("a1", "b1", "a2", "c1", "d1", "b2")]
-    chosen, equal = choose_states(found, 9, "even", 0, 0)
+    found = [AskedState(name, "w", 0, name[0]) for name in ("a1", "b1", "a2", "c1", "d1", "b2")]
+    chosen, equal = choose_states(found, 9, 0, 0)
     assert ([state.record_id for state in chosen], equal) == (["a1", "b1", "c1", "d1"], 2)
     draws = {
-        tuple(state.record_id for state in choose_states(found, 2, "even", seed, iteration)[0])
+        tuple(state.record_id for state in choose_states(found, 2, seed, iteration)[0])
         for seed in range(8)
         for iteration in range(4)
     }
     assert draws == {tuple(f"{a}1" for a in pair) for pair in ("ab", "ac", "ad", "bc", "bd", "cd")}
-    assert choose_states(found, 2, "even", 3, 4) == choose_states(found, 2, "even", 3, 4)
-
-
-def test_states_at_which_the_policy_is_unsure_are_drawn_more_often() -> None:
-    """Of the first of two draws without putting back, each has the share of its nats."""
-    found = [AskedState(name, "w", 0, name, nats) for name, nats in (("a", 0.0), ("b", 1.0), ("c", 3.0))]
-    draws = [choose_states(found, 1, "surprise", seed, 0)[0][0].record_id for seed in range(4_000)]
-    assert abs(draws.count("c") / 4_000 - 0.75) < 0.03 and abs(draws.count("b") / 4_000 - 0.25) < 0.03
-    assert draws.count("a") < 40, "what it is sure of is rare"
-    assert len(choose_states(found, 9, "surprise", 0, 0)[0]) == 3, "and not out of reach"
+    assert choose_states(found, 2, 3, 4) == choose_states(found, 2, 3, 4)
 
 
 def test_a_proposal_counts_and_teaches_its_own_answers_alone() -> None:
