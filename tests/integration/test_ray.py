@@ -13,8 +13,10 @@ import psutil
 import pytest
 
 from mira_batch import load_config, run
+from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ConfigError, UserError
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
+from mira_batch.runtime.backends.cluster import ray_session
 from mira_batch.storage.stores.objects import open_store
 from tests.support.models.counted import counted, read_edits
 from tests.support.models.odd import odd
@@ -128,3 +130,14 @@ def test_a_worker_without_work_is_let_go_while_another_has_some(tmp_path: Path) 
         thread.join(120)
     assert len({record for record, _ in held.ended}) >= 8, "the other one had done its part"
     assert summaries and summaries[0].complete
+
+
+def test_a_worker_that_no_node_had_room_for_is_not_missed(tmp_path: Path) -> None:
+    """It waits while the other does all the work, and is let go before it ever ran."""
+    cpus = os.cpu_count() or 1
+    workers = {"min": 1, "max": 2, "cpus": cpus, "records_in_flight": 4, "shard_size": 2}
+    manifest = make_catalogue(tmp_path / "catalogue", 24)
+    quick = {"policy": {"type": "simulated"}, "editor": {"type": "simulated"}}
+    config = load_config(settings(manifest, tmp_path / "out", backend="ray", workers=workers, **quick))
+    with ray_session(WorkersConfig(max=1)):
+        assert run(config).complete

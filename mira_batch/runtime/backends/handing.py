@@ -109,7 +109,7 @@ class ShardHands:
         """Wait for the next answer, pass it on, and hand its worker more. A call of its own, since whoever
         holds an answer holds its worker, too, and Ray ends no actor that somebody holds."""
         answer = self._answers.get()
-        if answer is None:
+        if answer is None or answer.worker not in self._workers:  # it was let go before it was open
             return
         self._deliver(answer.future.result())
         worker = answer.worker
