@@ -109,7 +109,7 @@ FULL = Size(
     ),
     batch=32,
 )
-"""About two and a half hours of one core, of which the policy takes one and a half: see docs/learning.md."""
+"""Nearly three hours of one core, of which the policy takes more than one and a half: see docs/learning.md."""
 QUICK = Size(
     pretrain_steps=200,
     demonstrations=120,
