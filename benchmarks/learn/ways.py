@@ -32,7 +32,7 @@ WAYS = (
     Way("blank", "SFT, current image blanked", USUAL, "sft", "at blank"),
     Way("expert", "the expert", USUAL, "expert"),
     Way("closed-poor", "SFT, closed loop", POOR, "sft"),
-    Way("start-poor", "SFT before GRPO", POOR, "plain"),
+    Way("start-poor", "SFT without failures, before GRPO", POOR, "plain"),
     Way("grpo-poor", "GRPO", POOR, "grpo"),
     Way("expert-poor", "the expert", POOR, "expert"),
 )
