@@ -111,14 +111,17 @@ class ShardHands:
         answer = self._answers.get()
         if answer is None or answer.worker not in self._workers:  # it was let go before it was open
             return
-        self._deliver(answer.future.result())
-        worker = answer.worker
+        found, worker = answer.future.result(), answer.worker
+        if "error" in found:  # the run ends
+            self._pool.answers.put(unpack_error(found))
+            return
         if answer.shard is None:
             worker.open = True
             self._start_workers(self._most)
         else:
             worker.shards -= 1
             self._returned += 1
+            self._deliver(found)
         self._hand_to(worker)
 
     def _start_workers(self, most: int) -> None:
@@ -152,9 +155,7 @@ class ShardHands:
         reference.future().add_done_callback(lambda future: self._answers.put(_Answer(worker, shard, future)))
 
     def _deliver(self, found: dict[str, str]) -> None:
-        if "error" in found:
-            self._pool.answers.put(unpack_error(found))
-        elif found:
+        if found:  # else the run ends before the shard does
             receipt: Receipt = from_json(json.loads(found["receipt"]))
             spans = tuple(map(tuple, json.loads(found["spans"])))
             self._pool.answers.put(replace(receipt, spans=spans))
