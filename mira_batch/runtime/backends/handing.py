@@ -126,6 +126,8 @@ class ShardHands:
 
     def _start_workers(self, most: int) -> None:
         """Have so many, but none once all shards are handed out."""
+        if not self._left or len(self._workers) >= most:  # as at nearly every call
+            return
         work, workers = self._work, self._work.job.config.workers
         actor: Any = ShardActor
         options = actor.options(
@@ -136,7 +138,7 @@ class ShardHands:
             scheduling_strategy="SPREAD",
         )
         job = PackedJob.pack(work.job)  # no reference: Ray starts actors again long after this has returned
-        while self._left and len(self._workers) < most:
+        while len(self._workers) < most:
             worker = _Worker(options.remote(job, work.run, work.session, self._board, work.profile))
             self._workers.add(worker)
             self._await(worker, None, worker.actor.open.remote())

@@ -108,7 +108,7 @@ def _read_tables(dataset: Dataset, held: HeldRay, look: Callable[[], None]) -> I
 
 def _watch_executors(dataset: Dataset) -> list[Any] | None:
     """A list that fills with what runs the dataset, as soon as that is made; None where this Ray has no such
-    thing, and only its own shutdown ends a pool.
+    thing, and only its own shutdown ends them.
 
     Ray Data itself hands it out only with the first result, and a run may have to end before there is one.
     """
@@ -126,15 +126,15 @@ def _watch_executors(dataset: Dataset) -> list[Any] | None:
     return made
 
 
-def _end_reading(executors: list[Any] | None, feeding: threading.Thread) -> None:
-    """End the workers of a pool that has shards left.
+def _end_reading(executors: list[Any] | None, reading: threading.Thread) -> None:
+    """End the tasks of a reading that is not at its end.
 
-    Ray Data ends a pool when its iterator is let go of, but ours waits in another thread, where nothing
+    Ray Data ends them when its iterator is let go of, but ours waits in another thread, where nothing
     public can reach it. That thread must be over before Ray is shut down, or it would go on with the next
     Ray that it finds.
     """
     until = time.monotonic() + _ENDING
-    while executors is not None and feeding.is_alive() and time.monotonic() < until:
+    while executors is not None and reading.is_alive() and time.monotonic() < until:
         for executor in executors:  # does nothing while it is only just being set up
             executor.shutdown(force=True)
-        feeding.join(timeout=0.1)
+        reading.join(timeout=0.1)
