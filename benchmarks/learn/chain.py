@@ -269,6 +269,7 @@ class Chain:
         return BulkEditConfig.model_validate(
             {
                 "run_id": "run",
+                "seed": self.seed,
                 "input": {"manifest": str(self.find_manifest(tasks))},
                 "output": {"uri": str(self.folder / place), "fidelity": False, "format": "png"},
                 "policy": policy,

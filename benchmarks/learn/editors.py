@@ -230,6 +230,7 @@ class Editors:
         return BulkEditConfig.model_validate(
             {
                 "run_id": "run",
+                "seed": self.seed,
                 "input": {"manifest": str(tasks)},
                 "output": {"uri": str(self.folder / place), "format": "png", "fidelity": False},
                 "policy": policy,

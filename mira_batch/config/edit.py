@@ -160,6 +160,10 @@ class BulkEditConfig(JobConfig):
     """Trajectories of each record, seeded apart, as training a policy needs them (docs/learning.md). Above 1
     results have the column `rollout`, all records of the manifest are run, and the run is no part of the
     catalogue, in which a record has one result."""
+    seed: int | None = Field(default=None, ge=0, exclude_if=lambda seed: seed is None)
+    """None: a record's draws follow from its content and from all settings that change results. A number:
+    from the number and the record's id, instruction and rollout alone, so that runs of other models or
+    settings with the same number draw the same noise, and compare with less luck."""
     limits: LimitsConfig = LimitsConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     """What bounds each record and the whole run."""
 
@@ -256,7 +260,9 @@ class BulkEditConfig(JobConfig):
             "limits": self.limits.model_dump(mode="json", exclude=set(self.limits.OPERATIONAL)),
             "output": self.output.model_dump(mode="json", include={"format", "quality", "background"})
             | {name: OutputConfig.model_fields[name].default for name in _WITHOUT_EFFECT[self.output.format]}
-            | self.output.form(),  # no more than differs, so that earlier releases' names of work stay
+            | self.output.form(),
+            # No more than differs, so that earlier releases' names of work stay:
+            **({} if self.seed is None else {"seed": self.seed}),
         }
 
     @staticmethod

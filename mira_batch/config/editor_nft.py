@@ -187,13 +187,13 @@ class EditorNftConfig(IterationsConfig):
     def validation_job(
         self, validation: NftValidationConfig, output: str, adapter: str | None
     ) -> BulkEditConfig:
-        """The run on held-out records.
+        """The run on held-out records, each time from the same noise.
 
         Args:
             validation: which records, and how the editor is run.
             output, adapter: as `edit_job` takes them.
         """
-        return self._edit(validation.input, output, adapter, validation.steps)
+        return self._edit(validation.input, output, adapter, validation.steps, seed=self.seed)
 
     def _edit(
         self, source: InputConfig, output: str, adapter: str | None, steps: int, **more: Any

@@ -168,8 +168,9 @@ class GrpoConfig(IterationsConfig):
         return self._edit(source, output, adapter, 1.0, rollouts=self.rollouts, limits=limits)
 
     def validation_job(self, source: InputConfig, output: str, adapter: str | None) -> BulkEditConfig:
-        """The greedy run on held-out records; arguments as of `edit_job`."""
-        return self._edit(source, output, adapter, 0.0)
+        """The greedy run on held-out records, each time with the same draws of the editor; arguments as of
+        `edit_job`."""
+        return self._edit(source, output, adapter, 0.0, seed=self.seed)
 
     def _edit(
         self, source: InputConfig, output: str, adapter: str | None, temperature: float, **more: Any

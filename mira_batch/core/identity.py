@@ -52,6 +52,19 @@ def rollout_work_id(work: str, rollout: int) -> str:
     return content_hash(work, "rollout", str(rollout))
 
 
+def seed_source(seed: int, record_id: str, instruction: str, rollout: int | None) -> str:
+    """What a record's draws are seeded from where runs of other settings are to draw alike: nothing of the
+    settings is in it.
+
+    Args:
+        seed: of the job.
+        record_id: the record's.
+        instruction: what is asked for.
+        rollout: which of its trajectories, from 0; None where it has one.
+    """
+    return content_hash("seed", str(seed), record_id, instruction, str(rollout or 0))
+
+
 def name_rollout(record_id: str, rollout: int | None) -> str:
     """What a trajectory is called where those of a run must have names of their own.
 
@@ -68,7 +81,7 @@ def seed(work: str, draw: str, step: int, attempt: int) -> int:
     `draw` tells apart what is drawn in the same step: "policy" or "editor".
 
     Args:
-        work: the record's work_id.
+        work: the record's work_id, or its `seed_source`.
         draw: what is drawn: "policy" or "editor".
         step: index of the step, from 0.
         attempt: which try of the step, from 0.

@@ -11,6 +11,7 @@ from typing import Any
 
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import RecordError, boundary
+from mira_batch.core.identity import seed_source
 from mira_batch.core.loop import run_record
 from mira_batch.core.pixels import read_only_view
 from mira_batch.core.ports import (
@@ -149,10 +150,14 @@ class EditRunner(RecordRunner):
 
     def _make_task(self, record: PlannedRecord) -> EditTask:
         """The record as the loop takes it, with the edits that its state asks for."""
+        task, seed = _make_task(record), self._config.seed
+        if seed is not None:
+            source = seed_source(seed, record.record_id, record.instruction, record.rollout)
+            task = replace(task, seeds=source)
         state = read_state(record.metadata) if self._states is not None else None
         if state is None or not (state.edits or state.stop):
-            return _make_task(record)
-        return replace(_make_task(record), laid_down=LaidDown(state.edits, state.steps, state.stop))
+            return task
+        return replace(task, laid_down=LaidDown(state.edits, state.steps, state.stop))
 
     def _end(self, record: PlannedRecord, trajectory: Trajectory) -> RecordResult:
         """The row of a record whose image can't be opened."""

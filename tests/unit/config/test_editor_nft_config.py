@@ -111,6 +111,7 @@ def test_samples_and_validation_are_single_edits_of_the_editor_that_learns() -> 
     assert (editor.steps, editor.guidance, editor.area) == (6, 2.5, 262144)
     assert [lora.weights for lora in editor.loras] == ["/out/adapter"]
     held_out = config.validation_job(config.validation, "/out/v", None)
+    assert (job.seed, held_out.seed) == (None, config.seed)
     assert isinstance(held_out.editor, DiffusersConfig)
     assert (held_out.rollouts, held_out.editor.steps, held_out.editor.loras) == (1, 9, ())
     assert held_out.input.manifest == "/data/val.parquet"

@@ -62,6 +62,7 @@ def test_rollouts_are_drawn_and_validation_is_greedy() -> None:
     assert (sampling.temperature, sampling.top_p, job.rollouts, job.output.tokens) == (1.0, 1.0, 8, True)
     assert job.policy.adapter.weights == "/out/adapter"  # type: ignore[union-attr]
     greedy = config.validation_job(config.edit.input, "/out/v", None)
+    assert (job.seed, greedy.seed) == (None, config.seed)  # rollouts differ by adapter, validations compare
     assert (greedy.policy.sampling.temperature, greedy.rollouts) == (0.0, 1)  # type: ignore[union-attr]
 
 
