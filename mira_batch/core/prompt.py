@@ -11,6 +11,7 @@ sequence of text and frames in the order in which they are to be seen.
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,6 +56,12 @@ class Prompt:
     def frames(self) -> tuple[Frame, ...]:
         """The images alone, in order."""
         return tuple(part for part in self.parts if isinstance(part, Frame))
+
+    @property
+    def key(self) -> Hashable:
+        """Equal where all that is said and shown is equal."""
+        shown = tuple(("image", part.digest) if isinstance(part, Frame) else part for part in self.parts)
+        return self.system, shown
 
 
 def prompt_version(form: PromptForm) -> str:

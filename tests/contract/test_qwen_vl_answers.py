@@ -16,6 +16,7 @@ import pytest
 
 from mira_batch.core.actions import parse_action
 from mira_batch.core.errors import RecordError
+from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.thoughts import CutOff
 from mira_batch.models.qwen.model import collate
@@ -107,6 +108,62 @@ def test_calls_at_the_same_time_run_one_after_another(drawn: QwenVLPolicy) -> No
     assert found == dict(enumerate(expected))
     assert len(forwards) > 10
     assert sum(one != next_ for one, next_ in pairwise(forwards)) == 1
+
+
+# Proposals at one state
+
+
+def ask_again(request: PolicyRequest, times: int) -> list[PolicyRequest]:
+    return [replace(request, record_id=f"{request.record_id}-{n}", seed=100 + n) for n in range(times)]
+
+
+@pytest.fixture
+def several() -> list[PolicyRequest]:
+    """Questions of several proposals each, and some that are asked once, of many lengths, all mixed."""
+    first, second, third, fourth, _ = requests()
+    asked = [*ask_again(first, 3), *ask_again(second, 3), third, *ask_again(fourth, 2)]
+    return [asked[place] for place in (3, 0, 6, 1, 7, 4, 2, 8, 5)]
+
+
+def test_proposals_at_one_state_are_as_each_would_be_alone(
+    policy: QwenVLPolicy, several: list[PolicyRequest]
+) -> None:
+    policy.log_tokens = True
+    try:
+        together, apart = policy.propose(several), alone(policy, several)
+    finally:
+        policy.log_tokens = False
+    assert together == apart
+    for one, other in zip(together, apart, strict=True):
+        assert one.tokens.ids == other.tokens.ids
+        assert one.tokens.logprobs == pytest.approx(other.tokens.logprobs, abs=5e-5)  # float32
+
+
+def test_their_prompt_is_run_once(drawn: QwenVLPolicy, several: list[PolicyRequest]) -> None:
+    shown, run = list[int](), list[tuple[int, ...]]()
+
+    def see(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        shown.append(0 if kwargs.get("image_grid_thw") is None else len(kwargs["image_grid_thw"]))
+        run.append(tuple(kwargs["input_ids"].shape))
+
+    hook = drawn.model.register_forward_pre_hook(see, with_kwargs=True)
+    try:
+        drawn.propose(several)
+    finally:
+        hook.remove()
+    assert (run[0][0], shown[0]) == (4, 1 + 2 + 1 + 2)  # distinct prompts, and their images
+    assert set(run[1:]) == {(9, 1)} and not any(shown[1:])
+
+
+def test_questions_that_differ_in_a_pixel_or_a_word_are_not_taken_for_equal(drawn: QwenVLPolicy) -> None:
+    one = requests()[0]
+    pixels = one.current.pixels.copy()
+    pixels.putpixel((0, 0), tuple(255 - value for value in pixels.getpixel((0, 0))))
+    other = replace(one, current=frame_of(pixels), original=frame_of(pixels))
+    word = replace(one, instruction="make it darker")
+    rows = drawn._encode_all([drawn._build_prompt(each) for each in (one, other, word, one)])
+    assert rows[0] is rows[3]
+    assert len({id(row) for row in rows}) == 3
 
 
 # Answers that are not whole

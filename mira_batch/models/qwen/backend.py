@@ -72,7 +72,7 @@ class QwenVLBackend(QwenVL):
         """The model's words to each question, or the probabilities of its choices; a `RecordError` for one
         that can't be asked."""
         choices = questions[0].choices if questions else ()
-        rows = [self._encode(question.prompt, 1 if choices else None) for question in questions]
+        rows = self._encode_all([question.prompt for question in questions], 1 if choices else None)
         if not choices:
             texts = answer_rows(
                 rows, lambda good, places: self._generate(good, [questions[place].seed for place in places])

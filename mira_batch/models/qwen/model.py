@@ -11,7 +11,7 @@ Shapes: B rows, T tokens of the longest prompt, V vocabulary, P image patches of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from mira_batch.models.qwen.encode import collate, encode_prompt, write_chat
 from mira_batch.models.qwen.files import check_adapter_files, check_attention, check_qwen_files
 from mira_batch.models.qwen.load import explain_first_call, load_processor
 from mira_batch.models.qwen.loaded import LoadKey, load_weights
+from mira_batch.models.qwen.prefill import find_distinct, share_prompts
 from mira_batch.models.qwen.shared import complete_answer, find_special_tokens
 from mira_batch.models.serving import Turns, free_memory, is_out_of_memory
 from mira_batch.models.sharing import Copies
@@ -145,6 +146,19 @@ class QwenVL:
                 raise error.__cause__ from None  # of the whole call
             return error
 
+    def _encode_all(
+        self, prompts: Sequence[Prompt], longest: int | None = None
+    ) -> list[Mapping[str, Tensor] | RecordError]:
+        """As `_encode` each. Equal prompts are one row, which is encoded and run once."""
+        made: dict[Hashable, Mapping[str, Tensor]] = {}
+        rows: list[Mapping[str, Tensor] | RecordError] = []
+        for prompt in prompts:
+            row = made.get(prompt.key) or self._encode(prompt, longest)
+            if not isinstance(row, RecordError):  # an error is its record's own
+                made[prompt.key] = row
+            rows.append(row)
+        return rows
+
     def _check_length(self, tokens: int, longest: int) -> None:
         room = self.model.config.get_text_config().max_position_embeddings
         if tokens + longest > room:
@@ -195,15 +209,16 @@ class QwenVL:
 
         with self.turn, torch.inference_mode(), self._loaded.use_stream():
             pad = self.processor.tokenizer.pad_token_id
-            batch = {name: value.to(self._device) for name, value in collate(rows, pad).items()}
+            distinct, places = find_distinct(rows)
+            batch = {name: value.to(self._device) for name, value in collate(distinct, pad).items()}
             if "pixel_values" in batch:
                 batch["pixel_values"] = batch["pixel_values"].to(self.model.dtype)
-            found = self.model.generate(
-                **batch,
-                generation_config=self._configure_greedy(pad, longest, draws is None),
-                logits_processor=[] if draws is None else [draws],
-            )
-            return found.logits[0].cpu() if draws is None else found[:, batch["input_ids"].shape[1] :].cpu()
+            settings = self._configure_greedy(pad, longest, draws is None)
+            if draws is None:
+                return self.model.generate(**batch, generation_config=settings).logits[0].cpu()[places]
+            begun = share_prompts(self.model, batch, places) if len(distinct) < len(rows) else batch
+            found = self.model.generate(**begun, generation_config=settings, logits_processor=[draws])
+            return found[:, batch["input_ids"].shape[1] :].cpu()
 
     def _configure_greedy(self, pad: int, longest: int, tell_logits: bool) -> Any:
         """Take the largest score: the draw is in the scores already. What a checkpoint's own generation

@@ -68,7 +68,7 @@ class QwenVLPolicy(QwenVL):
     def propose(self, requests: Sequence[PolicyRequest]) -> Sequence[str | Exception]:
         """The model's text for each request, a `CutOff` where it reached the token limit; a `RecordError` for
         one that can't be asked."""
-        rows = [self.encode(request) for request in requests]
+        rows = self._encode_all([self._build_prompt(request) for request in requests])
         return answer_rows(
             rows,
             lambda good, places: self._generate(

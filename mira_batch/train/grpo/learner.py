@@ -8,7 +8,7 @@ Shapes: B answers of a batch, T tokens of the longest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _REFERENCE = "reference"
+_KEPT_BYTES = 2**30
+"""Most memory that encoded questions take: of two images of a megapixel each, some twenty."""
 
 
 class Learner:
@@ -44,6 +46,7 @@ class Learner:
         self.model = model
         self._config = config
         self._encoder = SampleEncoder(processor, model, config.prompt)
+        self._questions = Questions(_KEPT_BYTES)
         self._pictures = pictures
         self._device = device
 
@@ -157,15 +160,52 @@ class Learner:
         return token_logprobs(logits, labels)
 
     def _encode(self, lesson: Lesson, blank: bool) -> dict[str, Tensor]:
+        # All answers of a group are to one question, and each is looked at in every epoch.
+        asked = (lesson.instruction, lesson.original, lesson.current, lesson.history)
+        key = (*asked, lesson.attempt, lesson.problem, blank)
+        return add_answer(self._questions.take(key, lambda: self._ask(lesson, blank)), lesson.tokens)
+
+    def _ask(self, lesson: Lesson, blank: bool) -> Mapping[str, Tensor]:
         original, current = self._pictures.open(lesson.original), self._pictures.open(lesson.current)
         if blank:
             same = current.digest == original.digest
             original, current = make_blank(original, 128), make_blank(current, 128 if same else 127)
         try:
-            row = self._encoder.encode_question(build_question(lesson, original, current))
+            return self._encoder.encode_question(build_question(lesson, original, current))
         except RecordError as error:
             raise StoreError(f"{lesson.name}: {error}") from error
-        return add_answer(row, lesson.tokens)
+
+
+class Questions:
+    """Encoded questions that are asked again, within bounds of memory: those last asked stay."""
+
+    def __init__(self, most: int) -> None:
+        """
+        Args:
+            most: bytes of all that are kept.
+        """
+        self._most, self._bytes = most, 0
+        self._kept: dict[Hashable, Mapping[str, Tensor]] = {}
+
+    def take(self, key: Hashable, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        """A question, made if it is not kept; not to be changed.
+
+        Args:
+            key: all that is said and shown.
+            make: encodes it.
+        """
+        row = self._kept.pop(key, None)
+        if row is None:
+            row = make()
+            self._bytes += _count_bytes(row)
+        self._kept[key] = row  # the last asked is last
+        while self._bytes > self._most and len(self._kept) > 1:
+            self._bytes -= _count_bytes(self._kept.pop(next(iter(self._kept))))
+        return row
+
+
+def _count_bytes(row: Mapping[str, Tensor]) -> int:
+    return sum(value.nbytes for value in row.values())
 
 
 def _lay(mask_B_T: Tensor, rows: Sequence[Sequence[float]]) -> Tensor:
