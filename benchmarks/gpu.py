@@ -15,13 +15,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.gpu_models import REAL, SMALL, Sizes, write_editor, write_policy
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
         for measure in (measure_policy, measure_editor):
             for row in measure(Path(scratch), sizes, device, rate):
                 rows.append(row)
-                console.print(line(row))
+                console.print(line(row), markup=False)
     console.print(table(rows))
     if rehearse:
         return 0
@@ -118,8 +119,11 @@ def measure_policy(scratch: Path, sizes: Sizes, device: str, rate: float) -> Ite
                 PolicyRequest("r", "make the car red", noise(side, 2 * i), noise(side, 2 * i + 1), (), i)
                 for i in range(batch)
             ]
-            call = partial(policy.propose, requests)
-            yield measured("policy", side, batch, call, device, None, rate)
+            yield measured("policy", side, batch, partial(policy.propose, requests), device, None, rate)
+            if batch > 1:
+                again = [replace(requests[0], seed=number) for number in range(batch)]
+                call = partial(policy.propose, again)
+                yield measured("policy, one state", side, batch, call, device, None, rate)
     del policy, call
     shutil.rmtree(folder)  # both models at once may not fit on the disk
     free(device)
@@ -268,7 +272,7 @@ def table(rows: Sequence[Row]) -> Table:
             f"{row.seconds / row.batch:.3f}",
             "" if row.share is None else f"{row.share:.0%}",
             f"{row.memory:.1f}",
-            row.note[:40],
+            escape(row.note[:40]),
         )
     return found
 
