@@ -7,8 +7,9 @@ A call that is refused since the endpoint is busy leaves its slot to another, an
 once; every ten answers let one more in, and after a round without a refusal each does. So the window settles
 where at most one call in ten is refused, and refusals that come by chance, fewer than that, cost nothing.
 An endpoint that refuses eight calls in a row is away: all calls stop, after a pause a single one is let in,
-and so on until one is answered; then the window opens again to what it was, by one for each answer, as TCP's
-does. One that asks to be left alone is left alone.
+and so on until one is answered; then half of the window that there was opens at once and the rest by one for
+each answer, as TCP's does after a loss. One that goes away again before that has come back with less, so it is
+tried with half as much the next time. One that asks to be left alone is left alone.
 """
 
 from __future__ import annotations
@@ -82,6 +83,10 @@ class ConcurrencyLimiter:
         self._next = 0.0
         """When the pace allows the next call."""
         self._paused_until = 0.0
+        self._tries = False
+        """Whether a single call is to find out if the endpoint is there again."""
+        self._opens = False
+        """Whether it was, and the window is not yet as wide as it had been."""
         self._pauses = 0
         """Pauses in a row, without an answer between them."""
         self._last_pause = 0.0
@@ -109,8 +114,11 @@ class ConcurrencyLimiter:
         self._pauses = self._refusals = 0
         self._clean += 1
         if self._allowed < self._window:
-            self._allowed += 1
+            opened = self._window // 2 if self._tries else 0
+            self._allowed = max(self._allowed + 1, opened)
+            self._tries, self._opens = False, self._opens or self._tries
         else:
+            self._tries = self._opens = False
             self._answers += 1
             if self._answers >= ANSWERS or self._clean > self._window:
                 self._answers = 0
@@ -143,8 +151,10 @@ class ConcurrencyLimiter:
                 if asked is not None:
                     wait, self._allowed = asked, max(1, self._inside // 2)
                 else:
+                    if self._opens:
+                        self._before = max(1, self._before // 2)
                     wait, self._allowed = draw_backoff(self._first, self._pauses, BUSY_DOUBLINGS), 1
-                    self._window = self._before
+                    self._window, self._tries, self._opens = self._before, True, False
                 self._paused_until = max(self._paused_until, now + wait)
         elif asked is not None:
             self._paused_until = max(self._paused_until, now + asked)

@@ -104,7 +104,8 @@ def test_of_an_endpoint_that_is_away_one_call_is_made_after_each_pause() -> None
             if number < 19:
                 refuse(limiter)
                 inside[-1].set()
-        for number in (21, 23, 25):  # an answer leaves its slot, and opens one more
+        # The first answer opens half of the window; each further one leaves its slot, and opens one more.
+        for number in (27, 29, 31):
             limiter.record_answer()
             inside[-1].set()
             await settled(lambda number=number: len(inside) == number)
@@ -112,6 +113,34 @@ def test_of_an_endpoint_that_is_away_one_call_is_made_after_each_pause() -> None
             task.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
         limiter.close()
+
+    run(main())
+
+
+def test_an_endpoint_that_goes_away_again_is_tried_with_half_as_much() -> None:
+    async def main() -> None:
+        limiter, opened = ConcurrencyLimiter(64, first_backoff=1.0), list[int]()
+        for _ in range(7):
+            while not refuse(limiter):
+                pass
+            limiter._paused_until = 0.0
+            limiter.record_answer()
+            opened.append(limiter._allowed)
+        assert opened[:5] == [32, 16, 8, 4, 2] and max(opened[5:]) <= 2
+
+    run(main())
+
+
+def test_calls_that_fail_while_it_is_tried_do_not_lower_what_is_tried_next() -> None:
+    async def main() -> None:
+        limiter = ConcurrencyLimiter(64, first_backoff=0.0)
+        for _ in range(100):  # a long outage
+            refuse(limiter)
+        limiter.record_answer()
+        assert limiter._allowed == 32
+        for _ in range(31):
+            limiter.record_answer()
+        assert limiter._allowed == 63
 
     run(main())
 
