@@ -8,8 +8,8 @@ once; every ten answers let one more in, and after a round without a refusal eac
 where at most one call in ten is refused, and refusals that come by chance, fewer than that, cost nothing.
 An endpoint that refuses eight calls in a row is away: all calls stop, after a pause a single one is let in,
 and so on until one is answered; then half of the window that there was opens at once and the rest by one for
-each answer, as TCP's does after a loss. One that goes away again before that has come back with less, so it is
-tried with half as much the next time. One that asks to be left alone is left alone.
+each answer, as TCP's does after a loss. One that goes away again before that has come back with less, so the
+next time it is tried with half as much. One that asks to be left alone is left alone.
 """
 
 from __future__ import annotations
