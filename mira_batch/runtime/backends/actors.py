@@ -18,20 +18,12 @@ import ray
 from ray.exceptions import RayError
 
 from mira_batch.config.base import Strict
-from mira_batch.core.errors import (
-    ConfigError,
-    EndpointError,
-    EngineDead,
-    JobError,
-    ManifestError,
-    RunConflict,
-    StoreError,
-    UserError,
-)
+from mira_batch.core.errors import ConfigError, EngineDead, JobError, UserError
 from mira_batch.core.receipts import WorkerStatus
 from mira_batch.core.types import ErrorKind, Failure
 from mira_batch.runtime.attempts import ProcessEnd, Session
 from mira_batch.runtime.backends.board import Order
+from mira_batch.runtime.backends.errors import pack_error
 from mira_batch.runtime.backends.nodes import find_loss
 from mira_batch.runtime.backends.processes import LAST_WORDS, WorkerProcess, explain_exit, find_own_process
 from mira_batch.runtime.job import Configured
@@ -41,24 +33,9 @@ from mira_batch.runtime.worker import ShardWorker
 from mira_batch.storage.run.planfile import Shard
 from mira_batch.storage.stores import open_store
 
-_ERRORS = {
-    kind.__name__: kind
-    for kind in (ConfigError, ManifestError, StoreError, EndpointError, RunConflict, UserError, JobError)
-}
-"""What a worker may refuse with, by name: errors travel to the driver as data."""
 _MOST_OPENINGS = 3
 """Processes of a worker in a row that may die while they open the job, by a factory that ends its process,
 say."""
-
-
-def pack_error(error: UserError | JobError) -> dict[str, str]:
-    """An error of ours on its way to the driver."""
-    return {"error": type(error).__name__, "message": str(error)}
-
-
-def unpack_error(packed: dict[str, str]) -> UserError | JobError:
-    """The error that `pack_error` was given."""
-    return _ERRORS[packed["error"]](packed["message"])
 
 
 @ray.remote(max_restarts=-1, max_task_retries=-1)

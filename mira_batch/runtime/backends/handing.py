@@ -16,7 +16,8 @@ import ray
 from ray.exceptions import RayError
 
 from mira_batch.core.receipts import Receipt
-from mira_batch.runtime.backends.actors import PackedJob, ShardActor, unpack_error
+from mira_batch.runtime.backends.actors import PackedJob, ShardActor
+from mira_batch.runtime.backends.errors import unpack_error
 from mira_batch.runtime.ledger import from_json
 from mira_batch.runtime.pool import Assignment, Pool, count_shards_in_hand
 from mira_batch.storage.run.planfile import Shard

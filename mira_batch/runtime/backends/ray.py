@@ -17,9 +17,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ClusterLost, JobError, UserError
 from mira_batch.core.receipts import Progress
-from mira_batch.runtime.backends.actors import PackedJob, pack_error, unpack_error
+from mira_batch.runtime.backends.actors import PackedJob
 from mira_batch.runtime.backends.board import Board
 from mira_batch.runtime.backends.cluster import notes, ray_session
+from mira_batch.runtime.backends.errors import pack_error, unpack_error
 from mira_batch.runtime.backends.handing import ShardHands
 from mira_batch.runtime.backends.listener import Listener, find_patience
 from mira_batch.runtime.backends.metrics import RayMetrics

@@ -21,23 +21,11 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.config.train import TrainWorkersConfig
-from mira_batch.core.errors import (
-    ClusterLost,
-    ConfigError,
-    JobError,
-    ManifestError,
-    RunConflict,
-    StoreError,
-    UserError,
-    describe,
-)
+from mira_batch.core.errors import ClusterLost, JobError, UserError, describe
 from mira_batch.runtime.backends import TrainFunction
 from mira_batch.runtime.backends.cluster import ray_session
+from mira_batch.runtime.backends.errors import pack_error, unpack_error
 
-_ERRORS = {
-    kind.__name__: kind for kind in (ConfigError, ManifestError, StoreError, RunConflict, UserError, JobError)
-}
-"""What a worker may refuse with, by name: errors travel to the driver as data."""
 _LOOK = 0.5
 """Seconds between looks at what the workers said."""
 
@@ -48,17 +36,17 @@ class _Desk:
 
     def __init__(self) -> None:
         self._lines: list[str] = []
-        self._refusal: tuple[str, str] | None = None
+        self._refusal: dict[str, str] | None = None
 
     def note(self, text: str) -> None:
         """A line for people."""
         self._lines.append(text)
 
-    def refuse(self, kind: str, text: str) -> None:
+    def refuse(self, packed: dict[str, str]) -> None:
         """An error that no other try would mend; the first one counts."""
-        self._refusal = self._refusal or (kind, text)
+        self._refusal = self._refusal or packed
 
-    def take(self) -> tuple[list[str], tuple[str, str] | None]:
+    def take(self) -> tuple[list[str], dict[str, str] | None]:
         """The lines since the last call, and the refusal."""
         lines, self._lines = self._lines, []
         return lines, self._refusal
@@ -136,8 +124,7 @@ def _try_once(
         done.set()
         listening.join()
         if refusal := _tell(desk, note):
-            kind, text = refusal
-            raise _ERRORS[kind](text) from None
+            raise unpack_error(refusal) from None
         return error
     finally:
         done.set()
@@ -155,12 +142,11 @@ def _work(function: TrainFunction, desk: Any, settings: dict[str, Any]) -> dict[
     try:
         return function(settings, note)
     except (UserError, JobError) as error:
-        kind = next(base.__name__ for base in type(error).__mro__ if base.__name__ in _ERRORS)
-        ray.get(desk.refuse.remote(kind, str(error)))
+        ray.get(desk.refuse.remote(pack_error(error)))
         raise
 
 
-def _tell(desk: Any, note: Callable[[str], None]) -> tuple[str, str] | None:
+def _tell(desk: Any, note: Callable[[str], None]) -> dict[str, str] | None:
     lines, refusal = ray.get(desk.take.remote())
     for line in lines:
         note(line)
