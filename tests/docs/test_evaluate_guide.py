@@ -6,19 +6,19 @@ import json
 from pathlib import Path
 
 from tests.docs.blocks import commands
-from tests.docs.guides import shell, write_files
+from tests.docs.guides import Terminal, write_files
 from tests.support.runs.catalogue import make_catalogue
 
 GUIDE = "docs/evaluate.md"
 
 
-def test_the_guide_to_evaluations(tmp_path: Path) -> None:
+def test_the_guide_to_evaluations(tmp_path: Path, terminal: Terminal) -> None:
     manifest = make_catalogue(tmp_path / "catalogue", 16)
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     write_files(GUIDE, tmp_path)
     said = [
-        shell(f"{line} --set backend=inline" if "compare" not in line else line, tmp_path)
+        terminal(f"{line} --set backend=inline" if "compare" not in line else line, tmp_path)
         for line in commands(GUIDE)
     ]
     judged, (shot, first, pairs, beside, report) = said[3:6], said[6:]

@@ -18,7 +18,7 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.launch import make_job
 from mira_batch.runtime.run import plan
 from tests.docs.blocks import blocks, commands
-from tests.docs.guides import read_figure, read_words, shell, write_files
+from tests.docs.guides import Terminal, read_figure, read_words, shell, write_files
 from tests.support.runs.catalogue import SAMPLE, make_catalogue, settings
 from tests.support.servers.s3 import S3Server
 
@@ -47,14 +47,14 @@ def read_rows(file: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def test_the_guide_to_the_first_million(workplace: Path) -> None:
+def test_the_guide_to_the_first_million(workplace: Path, terminal: Terminal) -> None:
     printed: dict[str, str] = {}
     done: list[str] = []
     for line in commands(GUIDE):
         done.append(line)
         # It has no config that could name the backend.
         inline = " --set backend=inline" if line.startswith("mira-batch inspect") else ""
-        printed[line] = shell(f"{line}{inline}", workplace)
+        printed[line] = terminal(f"{line}{inline}", workplace)
         if line.startswith("python make_manifest.py"):
             assert printed[line] == f"{IMAGES} images, 100 of them in the trial\n"
             trial = [row["record_id"] for row in read_rows(workplace / "catalogue" / "trial.jsonl")]
