@@ -1,103 +1,29 @@
-"""`python -m benchmarks learn`: every stage in its order, or on from where an earlier call stopped."""
+"""`python -m benchmarks learn`: every stage in its order, or on from where an earlier call stopped.
+
+The policy and the editors of each seed are lanes of their own; as many run at once as there are CPUs.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.learn.chain import Chain
 from benchmarks.learn.editor_ways import EDITOR_WAYS, EditorWay, read_edits, sum_up_editors
-from benchmarks.learn.editors import TRUTH, Editors
+from benchmarks.learn.editors import Editors
+from benchmarks.learn.lanes import run_side_by_side
 from benchmarks.learn.page import Row, write_page
 from benchmarks.learn.sizes import FULL, QUICK, Size
+from benchmarks.learn.stages import Half, Lane
 from benchmarks.learn.successes import TARGETS, check_target, estimate_rate, read_solved
 from benchmarks.learn.ways import PAIRS, WAYS
 from mira_batch.core.errors import RunConflict
 
-_SHARES = {
-    "base": 85,
-    "show": 20,
-    "sft": 95,
-    "show-plain": 10,
-    "plain": 50,
-    "grpo": 80,
-    "editor-base": 40,
-    "editor-sft": 20,
-    "editor-nft": 25,
-    "editor-nft-all": 25,
-    "editor-judge": 25,
-    "editor-nft-judged": 35,
-}
-"""About how long each stage takes, for the time that is left; any other takes one such part."""
 SETTINGS = "settings.json"
 RESULTS = "results.json"
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of a chain that is done or not."""
-
-    name: str
-    make: Callable[[], dict[str, Any]]
-
-    @property
-    def share(self) -> float:
-        """About how long it takes, beside the others."""
-        return _SHARES.get(self.name, 1)
-
-
-def list_stages(chain: Chain) -> list[Stage]:
-    """All that a chain is, in order."""
-    return [
-        Stage("base", chain.pretrain),
-        Stage("tasks", chain.write_tasks),
-        Stage("show", partial(chain.demonstrate, "demonstrations")),
-        Stage("sft", partial(chain.teach, "sft")),
-        Stage("show-plain", partial(chain.demonstrate, "plain")),
-        Stage("plain", partial(chain.teach, "plain")),
-        *(Stage(f"way-{way.name}", partial(chain.measure, way)) for way in WAYS if way.policy != "grpo"),
-        Stage("grpo", chain.reinforce),
-        *(Stage(f"way-{way.name}", partial(chain.measure, way)) for way in WAYS if way.policy == "grpo"),
-        Stage("compare", chain.compare),
-    ]
-
-
-def list_editor_stages(chain: Chain, editors: Editors) -> list[Stage]:
-    """All that becomes of the world's Kontext, in order; the policy's half is done by then.
-
-    Args:
-        chain: of the policy.
-        editors: of the same seed.
-    """
-
-    def measure(way: EditorWay) -> dict[str, Any]:
-        if not way.loops:
-            return editors.measure(way.name)
-        return editors.loop(way.name, way.editor, chain.describe_policy("sft"), chain.find_manifest("test"))
-
-    def list_ways(*names: str) -> list[Stage]:
-        return [Stage(f"editor-way-{w.name}", partial(measure, w)) for w in EDITOR_WAYS if w.name in names]
-
-    return [
-        Stage("editor-base", editors.pretrain),
-        Stage("editor-tasks", editors.write_tasks),
-        Stage("editor-sft", editors.teach),
-        *list_ways("base", "sft", "loop-sft"),
-        Stage("editor-nft", partial(editors.improve, "nft", TRUTH)),
-        *list_ways("nft", "loop-nft"),
-        Stage("editor-nft-all", partial(editors.improve, "nft-all", TRUTH, filtered=False)),
-        *list_ways("nft-all"),
-        Stage("editor-judge", partial(editors.teach_judge, chain.folder / "base")),
-        Stage("editor-nft-judged", lambda: editors.improve("nft-judged", editors.find_judge())),
-        *list_ways("nft-judged"),
-    ]
 
 
 def main(quick: bool, seeds: int, folder: Path, note: Callable[[str], None]) -> dict[str, Any]:
@@ -125,17 +51,13 @@ def learn(size: Size, seeds: int, folder: Path, note: Callable[[str], None]) -> 
     folder.mkdir(parents=True, exist_ok=True)
     claim(folder, size)
     note(f"{size.test_tasks} held-out tasks, {seeds} of seeds; results in {folder}")
-    with warnings.catch_warnings():  # of libraries about the next versions of one another
-        warnings.filterwarnings("ignore", category=FutureWarning, module="trl|transformers|torch|peft")
-        chains = [Chain(folder / f"seed-{seed}", size, seed, note) for seed in range(seeds)]
-        editors = [
-            Editors(chain.folder / "editor", folder / "editor-base", size.editor, chain.seed, note)
-            for chain in chains
-        ]
-        stages = [(chain, stage) for chain in chains for stage in list_stages(chain)]
-        for chain, own in zip(chains, editors, strict=True):
-            stages += [(chain, stage) for stage in list_editor_stages(chain, own)]
-        done = list(carry_out(stages, note))
+    halves: tuple[Half, ...] = ("policy", "editor")
+    lanes = [Lane(size, folder, seed, half) for half in halves for seed in range(seeds)]
+    open_ = [lane for lane in lanes if not all(stage.is_done for stage in lane.list_stages(note))]
+    run_side_by_side({lane.name: lane for lane in open_}, os.cpu_count() or 1, note)
+    done = [json.loads(stage.file.read_text()) for lane in lanes for stage in lane.list_stages(note)]
+    chains = [lane.find_chain(note) for lane in lanes if lane.half == "policy"]
+    editors = [lane.find_editors(note) for lane in lanes if lane.half == "editor"]
     found = sum_up(chains, done, size) | {"editors": sum_up_of(editors, done, size)}
     (folder / RESULTS).write_text(json.dumps(found, indent=2) + "\n")
     write_page(folder, found)
@@ -153,41 +75,6 @@ def claim(folder: Path, size: Size) -> None:
         file.write_text(json.dumps(size.dump(), indent=2) + "\n")
     if json.loads(file.read_text()) != size.dump():
         raise RunConflict(f"{folder}: holds learning of another size or release; delete it, or name another")
-
-
-def carry_out(stages: Sequence[tuple[Chain, Stage]], note: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """The figures of each stage, made now or by an earlier call.
-
-    Args:
-        stages: with the chain of each, in order.
-        note: told how it goes.
-    """
-    spent = shares = 0.0
-    for number, (chain, stage) in enumerate(stages):
-        file = chain.folder / "stages" / f"{stage.name}.json"
-        if file.exists():
-            yield json.loads(file.read_text())
-            continue
-        left = sum(one.share for (of, one) in stages[number:] if not _is_done(of, one))
-        about = f", about {round(left * spent / shares / 60)} min left" if shares else ""
-        note(f"[{number + 1}/{len(stages)}] seed {chain.seed}: {stage.name}{about}")
-        began, cpu = time.monotonic(), _count_cpu()
-        figures = stage.make()
-        seconds = time.monotonic() - began
-        spent, shares = spent + seconds, shares + stage.share
-        told = {
-            "seed": chain.seed,
-            "stage": stage.name,
-            "seconds": seconds,
-            "cpu_seconds": _count_cpu() - cpu,
-            "figures": figures,
-        }
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(told, indent=2) + "\n")
-        unfinished.replace(file)
-        note(f"    {seconds:,.0f} s, {told['cpu_seconds']:,.0f} s of CPU: {json.dumps(figures)}")
-        yield told
 
 
 def sum_up(chains: Sequence[Chain], done: Sequence[Mapping[str, Any]], size: Size) -> dict[str, Any]:
@@ -263,12 +150,3 @@ def _add_up(counts: Iterator[Mapping[str, int]]) -> dict[str, int]:
         for name, count in each.items():
             total[name] = total.get(name, 0) + count
     return dict(sorted(total.items()))
-
-
-def _is_done(chain: Chain, stage: Stage) -> bool:
-    return (chain.folder / "stages" / f"{stage.name}.json").exists()
-
-
-def _count_cpu() -> float:
-    """CPU seconds of this process and of those that it waited for."""
-    return sum(os.times()[:4])
