@@ -129,7 +129,7 @@ def test_a_record_that_takes_too_long_ends_with_what_it_has(tmp_path: Path) -> N
 def test_a_long_record_delays_its_own_shard_and_no_other(tmp_path: Path) -> None:
     records, log = 48, tmp_path / "edits.log"
     manifest = make_catalogue(tmp_path / "catalogue", records)
-    steps = {"exact": {"rec-00001": 40, "*": 1}}
+    steps = {"exact": {"rec-00001": 60, "*": 1}}  # seconds longer than all others, on a busy machine too
     config = load_config(
         settings(
             manifest,
@@ -159,7 +159,7 @@ def test_a_long_record_delays_its_own_shard_and_no_other(tmp_path: Path) -> None
     began = [line.split(" ", 3)[2:] for line in log.read_text().splitlines() if line.startswith("begin")]
     last_other = max(index for index, (_, record) in enumerate(began) if record != "rec-00001")
     after = sum(record == "rec-00001" for _, record in began[last_other:])
-    print(f"{after} of its 40 steps were made after all other records' last")
+    print(f"{after} of its 60 steps were made after all other records' last")
     assert after >= 1 and read_edits(log).repeated == 0
 
 
