@@ -122,9 +122,10 @@ def measure_policy(scratch: Path, sizes: Sizes, device: str, rate: float) -> Ite
             yield measured("policy", side, batch, partial(policy.propose, requests), device, None, rate)
             if batch > 1:
                 again = [replace(requests[0], seed=number) for number in range(batch)]
-                call = partial(policy.propose, again)
-                yield measured("policy, one state", side, batch, call, device, None, rate)
-    del policy, call
+                yield measured(
+                    "policy, one state", side, batch, partial(policy.propose, again), device, None, rate
+                )
+    del policy
     shutil.rmtree(folder)  # both models at once may not fit on the disk
     free(device)
 

@@ -161,9 +161,10 @@ class BulkEditConfig(JobConfig):
     results have the column `rollout`, all records of the manifest are run, and the run is no part of the
     catalogue, in which a record has one result."""
     seed: int | None = Field(default=None, ge=0, exclude_if=lambda seed: seed is None)
-    """None: a record's draws follow from its content and from all settings that change results. A number:
-    from the number and the record's id, instruction and rollout alone, so that runs of other models or
-    settings with the same number draw the same noise, and compare with less luck."""
+    """None: a record's seeds follow from its content and from all settings that change results. A number:
+    from the number and the record's id, instruction, rollout and state alone, so that runs of other models or
+    settings with the same number draw with the same seeds, and compare with less luck (docs/evaluate.md).
+    To set or change it makes every record anew."""
     limits: LimitsConfig = LimitsConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     """What bounds each record and the whole run."""
 

@@ -144,7 +144,7 @@ class IterationsConfig(Strict):
         assert self.validation is not None
         validation = self.validation.model_dump(mode="json", exclude={"every"})
         judges = [judge.pixels() for judge in self.judges()]
-        return content_hash(json.dumps([validation, judges], sort_keys=True))
+        return content_hash(json.dumps([validation, judges, self.seed], sort_keys=True))
 
     def share_settings(self) -> dict[str, Any]:
         """What the jobs of an iteration have in common."""

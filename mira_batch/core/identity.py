@@ -52,7 +52,7 @@ def rollout_work_id(work: str, rollout: int) -> str:
     return content_hash(work, "rollout", str(rollout))
 
 
-def seed_source(seed: int, record_id: str, instruction: str, rollout: int | None) -> str:
+def seed_source(seed: int, record_id: str, instruction: str, rollout: int | None, state: str = "") -> str:
     """What a record's draws are seeded from where runs of other settings are to draw alike: nothing of the
     settings is in it.
 
@@ -61,8 +61,9 @@ def seed_source(seed: int, record_id: str, instruction: str, rollout: int | None
         record_id: the record's.
         instruction: what is asked for.
         rollout: which of its trajectories, from 0; None where it has one.
+        state: of an earlier run, that it begins with: what follows is not to repeat how that one went on.
     """
-    return content_hash("seed", str(seed), record_id, instruction, str(rollout or 0))
+    return content_hash("seed", str(seed), record_id, instruction, str(rollout or 0), state)
 
 
 def name_rollout(record_id: str, rollout: int | None) -> str:

@@ -179,7 +179,7 @@ class _Run:
                 self.original,
                 self.current,
                 tuple(s.step for s in self.steps),
-                identity.seed(self.task.seeds or self.task.work_id, "policy", step, attempt),
+                identity.seed(self.task.seed_source, "policy", step, attempt),
                 attempt,
                 problem,
             )
@@ -229,7 +229,7 @@ class _Run:
     async def _draw(self, edit: Edit, attempt: int) -> tuple[Candidate, Frame]:
         """Make the edit with one seed, and have it judged."""
         task, index = self.task, len(self.steps)
-        seed = identity.seed(task.seeds or task.work_id, "editor", index, attempt)
+        seed = identity.seed(task.seed_source, "editor", index, attempt)
         request = EditRequest(task.record_id, edit.instruction, self.current, self.original, seed, index)
         frame = await self.call("editor", self.models.edit(request))
         if self.models.score is None:

@@ -146,16 +146,20 @@ class EditTask:
     record_id: str
     """The user's own name for the record. Never used as a path."""
     work_id: str
-    """Content hash of all that decides the result; names the record's state, and seeds its draws unless
-    `seeds` does."""
+    """Content hash of all that decides the result; names the record's state."""
     instruction: str
     """The complex instruction: one or several edits as a person writes them."""
     metadata: str = "{}"
     """The record's other columns as a JSON object. Only a judge that is told to looks at them."""
     laid_down: LaidDown | None = None
     """Edits that it begins with; None: its policy names all."""
-    seeds: str | None = None
-    """What its draws are seeded from; None: its work_id."""
+    given_seed_source: str | None = None
+    """What its draws are seeded from in place of its work_id."""
+
+    @property
+    def seed_source(self) -> str:
+        """What its draws are seeded from."""
+        return self.given_seed_source or self.work_id
 
 
 @dataclass(frozen=True, slots=True)

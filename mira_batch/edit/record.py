@@ -151,10 +151,11 @@ class EditRunner(RecordRunner):
     def _make_task(self, record: PlannedRecord) -> EditTask:
         """The record as the loop takes it, with the edits that its state asks for."""
         task, seed = _make_task(record), self._config.seed
-        if seed is not None:
-            source = seed_source(seed, record.record_id, record.instruction, record.rollout)
-            task = replace(task, seeds=source)
         state = read_state(record.metadata) if self._states is not None else None
+        if seed is not None:
+            begun = "" if state is None else str(state)
+            source = seed_source(seed, record.record_id, record.instruction, record.rollout, begun)
+            task = replace(task, given_seed_source=source)
         if state is None or not (state.edits or state.stop):
             return task
         return replace(task, laid_down=LaidDown(state.edits, state.steps, state.stop))

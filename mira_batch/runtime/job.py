@@ -40,7 +40,7 @@ class PlanRow:
     record_id: str
     """The user's own name for it. Never used as a path."""
     work_id: str
-    """Content hash of all that decides the result; names the record's step state and seeds its draws."""
+    """Content hash of all that decides the result; names the record's step state."""
     shard: int
     """The number of its shard: records of the oldest go first, so that shards are committed early."""
     columns: Mapping[str, Any]

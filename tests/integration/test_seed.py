@@ -76,3 +76,25 @@ def test_a_run_without_seed_has_the_name_that_it_always_had(manifest: Path, tmp_
     find_draws(manifest, tmp_path)
     (made,) = [path for path in tmp_path.iterdir() if (path / "run.json").exists()]
     assert "seed" not in json.loads((made / "run.json").read_text())["settings"]["pixels"]
+
+
+def test_what_follows_a_state_is_not_how_its_own_run_went_on(manifest: Path, tmp_path: Path) -> None:
+    base = run(load_config(settings(manifest, tmp_path / "base", seed=7, rollouts=2, **SIMULATED)))
+    works = {
+        row["record_id"]: row["work_id"]
+        for row in read_outputs(base.run, ["record_id", "work_id", "rollout"]).to_pylist()
+        if row["rollout"] == 0
+    }
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for row in rows:
+        row["branch"] = {"work_id": works[row["record_id"]], "steps": 1}
+    branches = manifest.with_name("branches.jsonl")
+    branches.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = settings(branches, tmp_path / "more", seed=7, rollouts=2, **SIMULATED)
+    config["input"]["branches"] = base.run
+    more = run(load_config(config))
+    seeds = [
+        {row["seed"] for row in read_trajectories(done.run).to_pylist() if row["index"] == 1}
+        for done in (base, more)
+    ]
+    assert len(seeds[0]) == len(seeds[1]) == 8 and not seeds[0] & seeds[1]

@@ -9,7 +9,8 @@ Calls into one module must not meet. Of transformers 5.23.0, as it was read:
                     input_ids with images writes it; a pass without position_ids, or one that goes on from a
                     cache, reads it. `generate` of this version hands the positions from step to step itself,
                     and two threads without a lock gave the answers of one; versions before read it at every
-                    token, and would have mixed up the images of two calls.
+                    token, and would have mixed up the images of two calls. With a cache that it is given
+                    `generate` reads it, and so `share_prompts` writes it, row by row.
     _previous_max_cache_length, and the experts' implementation
                     set on the module by `generate`, with a static cache or with experts.
     a GPU's memory  of two calls at once would have to be there twice.

@@ -149,12 +149,13 @@ class QwenVL:
     def _encode_all(
         self, prompts: Sequence[Prompt], longest: int | None = None
     ) -> list[Mapping[str, Tensor] | RecordError]:
-        """As `_encode` each. Equal prompts are one row, which is encoded and run once."""
+        """As `_encode` each. Equal prompts are one row, which is encoded once, and run once where all rows of
+        the batch have images."""
         made: dict[Hashable, Mapping[str, Tensor]] = {}
         rows: list[Mapping[str, Tensor] | RecordError] = []
         for prompt in prompts:
             row = made.get(prompt.key) or self._encode(prompt, longest)
-            if not isinstance(row, RecordError):  # an error is its record's own
+            if not isinstance(row, RecordError):  # an error is its record's own, which may add to it
                 made[prompt.key] = row
             rows.append(row)
         return rows

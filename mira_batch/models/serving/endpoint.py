@@ -184,7 +184,7 @@ class Endpoint(Generic[Q, R]):
             self.last_answer = time.monotonic()
             self._note_settings_work()
             self.calls += 1
-            self._limiter.record_answer()
+            self._limiter.record_answer(began)
             return priced, took
 
     async def _call_in_time(self, request: Q) -> Priced[Any]:

@@ -109,8 +109,16 @@ class ConcurrencyLimiter:
         finally:
             self._leave()
 
-    def record_answer(self) -> None:
-        """A call was answered: the endpoint is well, and in time more may be in flight."""
+    def record_answer(self, began: float) -> None:
+        """A call was answered: the endpoint is well, and in time more may be in flight.
+
+        While a single call tries whether it is there again, one that began before says nothing of that.
+
+        Args:
+            began: when that call began (`time.monotonic()`).
+        """
+        if self._tries and began <= self._last_pause:
+            return
         self._pauses = self._refusals = 0
         self._clean += 1
         if self._allowed < self._window:
@@ -150,6 +158,7 @@ class ConcurrencyLimiter:
                 self._pauses += 1
                 if asked is not None:
                     wait, self._allowed = asked, max(1, self._inside // 2)
+                    self._tries = self._opens = False
                 else:
                     if self._opens:
                         self._before = max(1, self._before // 2)

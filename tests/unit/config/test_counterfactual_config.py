@@ -47,12 +47,13 @@ def test_the_policy_and_its_limits_are_those_of_the_run_and_the_rest_its_own() -
             "policy": {"type": "simulated"},
             "editor": {"type": "simulated"},
             "limits": {"max_steps": 5, "deadline": "8h"},
+            "seed": 7,
         }
     )
     config = load(workers={"records_in_flight": 3}, limits={"max_failed_fraction": 0.5}, judge_seconds=7)
     job = config.edit_job(base, InputConfig(manifest="/s.jsonl", branches="/runs/a"), "/out/states", 4)
     assert (job.policy, job.editor, job.limits.max_steps, job.rollouts) == (base.policy, base.editor, 5, 4)
-    assert (job.limits.deadline, job.limits.max_failed_fraction) == (None, 0.5)
+    assert (job.limits.deadline, job.limits.max_failed_fraction, job.seed) == (None, 0.5, None)
     assert (job.workers.records_in_flight, job.run_id, job.output.format) == (3, "run", "png")
     asked = config.judge_job("/out/states/run", "/out/scores")
     assert (asked.controls.asked, asked.limits.judge_seconds, asked.backend) == (False, 7, "inline")

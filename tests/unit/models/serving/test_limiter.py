@@ -34,7 +34,7 @@ def test_after_a_storm_half_as_many_calls_are_let_in_and_one_more_for_each_answe
         await settled(lambda: len(inside) == 12)
         await asyncio.sleep(0.02)
         assert len(inside) == 12
-        limiter.record_answer()
+        answer(limiter)
         await settled(lambda: len(inside) == 13)
         for task in callers:
             task.cancel()
@@ -48,13 +48,17 @@ def refuse(limiter: ConcurrencyLimiter) -> float:
     return limiter.record_busy(time.monotonic(), None)
 
 
+def answer(limiter: ConcurrencyLimiter) -> None:
+    limiter.record_answer(time.monotonic())
+
+
 def test_refusals_by_chance_stop_nobody_and_close_no_slot() -> None:
     async def main() -> None:
         limiter = ConcurrencyLimiter(64)
         for _ in range(200):
             assert refuse(limiter) == 0
             for _ in range(19):
-                limiter.record_answer()
+                answer(limiter)
         assert limiter._allowed >= 63
 
     run(main())
@@ -74,7 +78,7 @@ def test_as_many_are_let_in_as_the_endpoint_takes_at_once() -> None:
                     refuse(limiter)
                     refused[-1] += 1
             taken -= 1
-            limiter.record_answer()
+            answer(limiter)
         assert 16 <= limiter._allowed <= 17
         assert sum(refused[:200]) < 150 and sum(refused[-1000:]) <= 100
 
@@ -106,7 +110,7 @@ def test_of_an_endpoint_that_is_away_one_call_is_made_after_each_pause() -> None
                 inside[-1].set()
         # The first answer opens half of the window; each further one leaves its slot, and opens one more.
         for number in (27, 29, 31):
-            limiter.record_answer()
+            answer(limiter)
             inside[-1].set()
             await settled(lambda number=number: len(inside) == number)
         for task in callers:
@@ -124,7 +128,7 @@ def test_an_endpoint_that_goes_away_again_is_tried_with_half_as_much() -> None:
             while not refuse(limiter):
                 pass
             limiter._paused_until = 0.0
-            limiter.record_answer()
+            answer(limiter)
             opened.append(limiter._allowed)
         assert opened[:5] == [32, 16, 8, 4, 2] and max(opened[5:]) <= 2
 
@@ -136,11 +140,36 @@ def test_calls_that_fail_while_it_is_tried_do_not_lower_what_is_tried_next() -> 
         limiter = ConcurrencyLimiter(64, first_backoff=0.0)
         for _ in range(100):  # a long outage
             refuse(limiter)
-        limiter.record_answer()
+        answer(limiter)
         assert limiter._allowed == 32
         for _ in range(31):
-            limiter.record_answer()
+            answer(limiter)
         assert limiter._allowed == 63
+
+    run(main())
+
+
+def test_an_answer_to_a_call_from_before_the_outage_does_not_open_the_window() -> None:
+    async def main() -> None:
+        limiter, earlier = ConcurrencyLimiter(64, first_backoff=1.0), time.monotonic()
+        while not refuse(limiter):
+            pass
+        limiter.record_answer(earlier)
+        assert limiter._allowed == 1
+        answer(limiter)
+        assert limiter._allowed == 32
+
+    run(main())
+
+
+def test_one_that_asks_to_be_left_alone_while_it_is_tried_is_opened_call_by_call() -> None:
+    async def main() -> None:
+        limiter = ConcurrencyLimiter(64, first_backoff=1.0)
+        while not refuse(limiter):
+            pass
+        limiter.record_busy(time.monotonic(), 1.0)
+        answer(limiter)
+        assert limiter._allowed == 2
 
     run(main())
 
@@ -155,7 +184,7 @@ def test_pauses_grow_while_there_is_no_answer() -> None:
             limiter._paused_until = 0.0
         assert all(2**n / 2 <= wait <= 2**n for n, wait in enumerate(waits[: BUSY_DOUBLINGS + 1]))
         assert max(waits) <= 2**BUSY_DOUBLINGS
-        limiter.record_answer()
+        answer(limiter)
         assert refuse(limiter) == 0
 
     run(main())
