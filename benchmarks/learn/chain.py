@@ -142,7 +142,8 @@ class Chain:
                     "limits": self._limits(),
                     "workers": {"records_in_flight": 128},
                 },
-                "rewards": {"judge": _custom("make_judge"), "malformed_penalty": 0.1},
+                # Without a cost, an edit that changes nothing is worth as much as STOP where all is done.
+                "rewards": {"judge": _custom("make_judge"), "step_cost": 0.05, "malformed_penalty": 0.1},
                 "output": {"uri": str(self.folder / "grpo")},
                 "iterations": size.iterations,
                 "records": size.records,

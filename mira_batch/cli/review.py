@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,7 +14,8 @@ from mira_batch.config.base import make_absolute
 from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.launch import make_job
-from mira_batch.report.review import DEFAULT_SIZE, write_review
+from mira_batch.report.review import DEFAULT_SIZE, Review, write_review
+from mira_batch.report.training import is_training, write_training
 from mira_batch.report.write import Form, Report, write_report
 from mira_batch.runtime import run as runner
 from mira_batch.storage.run.decisions import MOST_BYTES, keep_decisions
@@ -26,7 +28,9 @@ _MOST_LISTED = 20
 
 @app.command(cls=Command)
 def report(
-    run: Annotated[str | None, typer.Argument(help="The directory of a run, in place of --config.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(help="The directory of a run or a training, in place of --config.")
+    ] = None,
     config: MaybeConfig = None,
     review: Annotated[
         bool, typer.Option("--review", help="A page to approve or reject results on, in place of the report.")
@@ -61,6 +65,8 @@ def report(
 ) -> None:
     """Write the report of a run anew, or a page on which a person reviews its results.
 
+    Of a training's directory it is the page of its figures, also while it is at work.
+
     A review without --sample or --all shows 299 results: where all are approved, at most 1 % of the run
     are bad, with 95 % confidence.
     """
@@ -70,6 +76,9 @@ def report(
         raise ConfigError("--stratify is for the sample of a --review")
     if review:
         _refuse_in_review(full, against, scores, counterfactual)
+    given = review, sample, every, full, against, scores, counterfactual
+    if run is not None and _report_training(run, set_ or (), as_json, any(given)):
+        return
     settings = load_run(run, config, set_ or ())
     if not isinstance(settings, BulkEditConfig):
         raise ConfigError("a report with pictures is of a run of the edit job; this one is of another")
@@ -85,16 +94,8 @@ def report(
         )
         _print_report(write_report(settings, runner.status(job), form), as_json)
         return
-    uri = runner.open_existing(job).uri
     size = None if every else sample if sample is not None else DEFAULT_SIZE
-    found = write_review(settings, uri, size, stratify)
-    if as_json:
-        print_json(asdict(found))
-        return
-    print_text(f"review: {found.page}")
-    if found.files:
-        out.print("        it goes together with the folder review.data beside it")
-    print_text(f"        {found.rule}")
+    _print_review(write_review(settings, runner.open_existing(job).uri, size, stratify), as_json)
 
 
 def _refuse_in_review(*given: object) -> None:
@@ -110,6 +111,35 @@ def _refuse_in_review(*given: object) -> None:
             "--counterfactual, --full, --against and --scores are for the report; a review shows all pixels "
             "anyway, and who reviews shouldn't know the scores"
         )
+
+
+def _report_training(run: str, sets: Sequence[str], as_json: bool, asks_more: bool) -> bool:
+    """Whether a directory is a training's; then its page is written.
+
+    Raises:
+        ConfigError: it is, and what only a run of edits has was asked for.
+    """
+    place, storage = make_absolute(run).rstrip("/"), read_storage(sets)
+    if not is_training(place, storage):
+        return False
+    if asks_more:
+        raise ConfigError(f"{place}: is the directory of a training; its report takes no option but --set")
+    page = write_training(place, storage)
+    if as_json:
+        print_json({"report": page})
+    else:
+        print_text(f"report: {page}")
+    return True
+
+
+def _print_review(found: Review, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(found))
+        return
+    print_text(f"review: {found.page}")
+    if found.files:
+        out.print("        it goes together with the folder review.data beside it")
+    print_text(f"        {found.rule}")
 
 
 def _print_report(found: Report, as_json: bool) -> None:

@@ -24,6 +24,7 @@ from mira_batch.report.comparison_contents import ComparisonPage
 from mira_batch.report.contents import Page
 from mira_batch.report.data import clip
 from mira_batch.report.judged import show_p
+from mira_batch.report.training_contents import TrainingPage
 
 _REPORT = ("dom", "chunks", "stage", "strip", "verdict", "credit", "filters", "viewer", "gallery")
 """Scripts of the report, in `page/`; they are one script in it."""
@@ -64,6 +65,15 @@ def render_comparison(page: ComparisonPage) -> str:
     """
     styles = "base", "stage", "report", "compare"
     return _render("compare", styles, _COMPARE, page.data, page.chunks, False, page=page)
+
+
+def render_training(page: TrainingPage) -> str:
+    """The page of a training as an HTML document.
+
+    Args:
+        page: what it shows.
+    """
+    return _render("training", ("base", "training"), (), "", "", False, page=page)
 
 
 def _render(
@@ -111,6 +121,7 @@ def load_templates() -> Environment:
         "p": show_p,
         "percent": "{:.2f}".format,
         "plain": replace_underscores,
+        "short": format_short,
         "signed": show_signed,
     }
     return environment
@@ -165,6 +176,13 @@ def split_time(seconds: float) -> tuple[str, str]:
     minutes, rest = divmod(round(seconds), 60)
     hours, left = divmod(minutes, 60)
     return (f"{hours}:{left:02d}", "h") if hours else (f"{minutes}:{rest:02d}", "min")
+
+
+def format_short(value: float) -> str:
+    """A figure of any size in a few characters: "28,430", "0.7867", "2.2e-05"."""
+    if value == int(value) or abs(value) >= 10_000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) >= 0.001 else f"{value:.2g}"
 
 
 def format_number(value: float, decimals: int = 0) -> str:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mira_batch import read_outputs
+from mira_batch.cli import main
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.core.errors import RunConflict, UserError
@@ -88,6 +89,10 @@ def test_what_a_training_leaves(folder: Path) -> None:
     assert not (out / "lease.json").exists()
     about = json.loads((out / "result.json").read_text())
     assert (about["iteration"], about["iterations"], about["prompt"]) == (2, 2, "mira-short/1")
+    assert main(["report", str(out)]) == 0
+    page = (out / "report.html").read_text()
+    assert "Taken after 2 iterations" in page and "reward mean" in page and "entropy" in page
+    assert main(["report", str(out), "--full"]) == 2
     card = (out / "README.md").read_text()
     assert "type: qwen_vl" in card and f"{folder / 'out'}/adapter" in card
 
