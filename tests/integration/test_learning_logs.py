@@ -118,8 +118,8 @@ def test_a_run_that_was_killed_has_the_tokens_and_images_of_before(tmp_path: Pat
         tmp_path, LOGGED, editor=deadly({"rec-00000/1": "kill"}, once=tmp_path), run_id="killed"
     )
     (tmp_path / "c.json").write_text(json.dumps(given))
-    codes = [call("run", "--config", tmp_path / "c.json", folder=ROOT).returncode for _ in range(2)]
-    assert codes == [-signal.SIGKILL, 0]
+    calls = [call("run", "--config", tmp_path / "c.json", folder=ROOT) for _ in range(2)]
+    assert [each.returncode for each in calls] == [-signal.SIGKILL, 0], calls[1]
     killed = rows_of(str(tmp_path / "out" / "killed"))
     given["output"]["uri"] = str(tmp_path / "whole")  # by now nothing kills
     whole = rows_of(run(load_config(given)).run)

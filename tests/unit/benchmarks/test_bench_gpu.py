@@ -27,7 +27,8 @@ def test_it_measures_policy_and_editor_through_our_own_classes(tmp_path: Path) -
     policy = list(measure_policy(tmp_path, SMALL, "cpu", rate))
     speed = {"an option that this machine lacks": {"speed": {"quantization": "int8"}}}
     *edits, option = measure_editor(tmp_path, SMALL, "cpu", rate, speed)
-    assert [(row.side, row.batch) for row in policy] == [(row.side, row.batch) for row in edits]
+    asked = [(row.what, row.side, row.batch) for row in policy]
+    assert asked == [("policy", 64, 1), ("policy", 64, 2), ("policy, one state", 64, 2)]
     assert [(row.side, row.batch) for row in edits] == [(64, 1), (64, 2)]
     assert all(row.seconds > 0 for row in [*policy, *edits])
     # No bound of the share: seconds and rate are measured at different moments, on a machine that others use.

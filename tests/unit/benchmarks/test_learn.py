@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.learn.command import SETTINGS, Stage, carry_out, claim
+from benchmarks.learn.command import SETTINGS, claim
 from benchmarks.learn.editor_ways import EDITOR_TARGETS, EDITOR_WAYS, sum_up_editors
 from benchmarks.learn.edits import count_agreed, draw_pairs
 from benchmarks.learn.page import print_table, write_page
 from benchmarks.learn.sizes import FULL, QUICK
+from benchmarks.learn.stages import Stage, carry_out
 from benchmarks.learn.successes import TARGETS, Target, check_target, estimate_gain, estimate_rate
 from benchmarks.learn.ways import PAIRS, WAYS
 from mira_batch.core.errors import RunConflict
@@ -77,17 +78,36 @@ def test_stages_are_made_once(tmp_path: Path) -> None:
 
         return do
 
-    chain: Any = SimpleNamespace(folder=tmp_path, seed=0)
-    stages = [(chain, Stage(name, make(name))) for name in "abc"]
+    stages = [Stage(name, tmp_path / "stages" / f"{name}.json", make(name)) for name in "abc"]
     lines: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        list(carry_out(stages, lines.append))
-    done = list(carry_out(stages, lines.append))
+        carry_out(stages, 0, lines.append)
+    assert [stage.is_done for stage in stages] == [True, False, False]
+    carry_out(stages, 0, lines.append)
+    done = [json.loads(stage.file.read_text()) for stage in stages]
     assert made == ["a", "broken", "b", "c"]
     assert [each["figures"]["name"] for each in done] == ["a", "b", "c"]
     assert all(each["cpu_seconds"] >= 0 and each["seconds"] >= 0 for each in done)
-    assert list(carry_out(stages, lines.append)) == done and made[-1] == "c"
+    carry_out(stages, 0, lines.append)
+    assert made[-1] == "c"
     assert any(line.startswith("[2/3]") for line in lines) and any("min left" in line for line in lines)
+
+
+def test_a_stage_waits_for_what_it_needs_of_another_lane(tmp_path: Path) -> None:
+    other, lines = tmp_path / "other.json", list[str]()
+
+    def note(text: str) -> None:
+        lines.append(text)
+        if "waits" in text:
+            other.write_text("{}")
+
+    def make() -> dict[str, Any]:
+        return {"there": other.exists()}
+
+    stage = Stage("a", tmp_path / "a.json", make, (other,))
+    carry_out([stage], 0, note)
+    assert lines[0] == "[1/1] a: waits for another lane"
+    assert json.loads(stage.file.read_text())["figures"] == {"there": True}
 
 
 def test_a_folder_is_of_one_size(tmp_path: Path) -> None:
