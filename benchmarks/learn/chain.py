@@ -142,8 +142,7 @@ class Chain:
                     "limits": self._limits(),
                     "workers": {"records_in_flight": 128},
                 },
-                # Without a cost, an edit that changes nothing is worth as much as STOP where all is done.
-                "rewards": {"judge": _custom("make_judge"), "step_cost": 0.05, "malformed_penalty": 0.1},
+                "rewards": {"judge": _custom("make_judge"), "malformed_penalty": 0.1},
                 "output": {"uri": str(self.folder / "grpo")},
                 "iterations": size.iterations,
                 "records": size.records,
@@ -154,7 +153,7 @@ class Chain:
                 "optimizer": {"learning_rate": size.grpo_rate, "beta2": 0.98},
                 "validation": {
                     "input": {"manifest": str(self.find_manifest("val"))},
-                    "every": max(1, size.iterations // 5),
+                    "every": max(1, size.iterations // 3),
                 },
                 "seed": self.seed,
                 **_SHARED,

@@ -109,7 +109,7 @@ FULL = Size(
     ),
     batch=32,
 )
-"""Nearly three hours of one core, of which the policy takes over one and a half: see docs/learning.md."""
+"""Nearly three hours of CPU, of which the policy takes over one and a half: see docs/learning.md."""
 QUICK = Size(
     pretrain_steps=200,
     demonstrations=120,
