@@ -73,7 +73,7 @@ def read_page(store: Store) -> TrainingPage:
     if not places:
         raise ConfigError(f"{store.locate(METRICS)}: has no figures yet; come back after the first {unit}")
     first, last = places[0], places[-1]
-    result = json.loads(store.get(RESULT) or b"{}")
+    result = _read_result(store)
     chosen = result.get("iteration")
     charts, constant = list[Chart](), list[tuple[str, float]]()
     for name in sorted((name for name in found if not _is_twin(name, found)), key=_rank):
@@ -108,6 +108,17 @@ def _read_lines(store: Store) -> Iterator[Mapping[str, Any]]:
         if not isinstance(line, dict) or not isinstance(line.get("iteration", line.get("step")), int):
             raise StoreError(f"{store.locate(METRICS)}: line {number} is no line of figures; it is damaged")
         yield line
+
+
+def _read_result(store: Store) -> Mapping[str, Any]:
+    """What a training that has ended says of itself; empty where it is at work."""
+    try:
+        found = json.loads(store.get(RESULT) or b"{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise StoreError(f"{store.locate(RESULT)}: is no JSON object; it is damaged")
+    return found
 
 
 def _list_figures(line: Mapping[str, Any], unit: str) -> Iterator[tuple[str, float]]:

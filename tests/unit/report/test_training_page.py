@@ -89,6 +89,13 @@ def test_no_figures_and_damaged_ones_are_told(tmp_path: Path) -> None:
             write_training(str(tmp_path), STORAGE)
 
 
+def test_a_damaged_result_is_told(tmp_path: Path) -> None:
+    keep(tmp_path, GRPO)
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(StoreError, match="result.json: is no JSON object"):
+        write_training(str(tmp_path), STORAGE)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -111,7 +118,7 @@ def test_in_a_browser_each_figure_is_a_chart_and_each_value_can_be_read(tmp_path
     )
     address = Path(write_training(str(tmp_path), STORAGE)).as_uri()
     with browse() as browser, opened(browser, address) as page:
-        assert page.locator("h1").inner_text() == "Taken after 1 iterations"
+        assert page.locator("h1").inner_text() == "Taken after 1 iteration"
         assert page.locator(".charts li").count() == 4
         assert page.locator("h2").all_inner_texts()[-1] == "<b>odd</b>"
         assert page.locator("line.chosen").count() == 4
