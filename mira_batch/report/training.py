@@ -7,6 +7,7 @@ is still at work. `templates/training.html.j2` draws it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -69,17 +70,15 @@ def read_page(store: Store) -> TrainingPage:
     for line in lines:
         for name, value in _list_figures(line, unit):
             found.setdefault(name, {})[int(line[unit])] = value
-    places = sorted({at for values in found.values() for at in values})
+    places = {at for values in found.values() for at in values}
     if not places:
         raise ConfigError(f"{store.locate(METRICS)}: has no figures yet; come back after the first {unit}")
-    first, last = places[0], places[-1]
+    first, last = min(places), max(places)
     result = _read_result(store)
     chosen = result.get("iteration")
     charts, constant = list[Chart](), list[tuple[str, float]]()
     for name in sorted((name for name in found if not _is_twin(name, found)), key=_rank):
-        lines_of = {name: found[name]} | {
-            twin: values for twin, values in found.items() if twin == f"{_HELD_OUT}{name}"
-        }
+        lines_of = {one: found[one] for one in (name, f"{_HELD_OUT}{name}") if one in found}
         values = [value for each in lines_of.values() for value in each.values()]
         if len(values) > 1 and min(values) == max(values):
             constant.append((name, values[0]))
@@ -128,11 +127,13 @@ def _list_figures(line: Mapping[str, Any], unit: str) -> Iterator[tuple[str, flo
         for part, number in inside:
             if name == unit or isinstance(number, bool) or not isinstance(number, int | float):
                 continue
+            if not math.isfinite(
+                number
+            ):  # of a training that broke down: a gap, as what there is no value of
+                continue
             whole = f"{name}.{part}" if part else name
-            if whole.startswith("val_"):
-                yield f"{_HELD_OUT}{whole.removeprefix('val_')}", float(number)
-            else:
-                yield f"{held_out}{whole}", float(number)
+            kind = _HELD_OUT if whole.startswith("val_") else held_out
+            yield f"{kind}{whole.removeprefix('val_')}", float(number)
 
 
 def _is_twin(name: str, found: Mapping[str, Any]) -> bool:

@@ -89,6 +89,13 @@ def test_no_figures_and_damaged_ones_are_told(tmp_path: Path) -> None:
             write_training(str(tmp_path), STORAGE)
 
 
+def test_what_is_no_number_is_a_gap(tmp_path: Path) -> None:
+    broken = [{"step": 30, "loss": float("nan"), "learning_rate": float("inf")}]
+    page = keep(tmp_path, [*SFT, *broken])
+    assert [dot.at for dot in page.charts[0].lines[0].dots] == [10, 20]
+    assert Path(write_training(str(tmp_path), STORAGE)).exists()
+
+
 def test_a_damaged_result_is_told(tmp_path: Path) -> None:
     keep(tmp_path, GRPO)
     (tmp_path / "result.json").write_text("{")
