@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from mira_batch.cli.app import app
+from mira_batch.storage.arrow import defer_pandas
 
 COMMANDS = (
     (
@@ -149,6 +150,7 @@ class _Listed(TyperCommand):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the command itself, which is run by it."""
         importlib.import_module(f"mira_batch.cli.{self._module}")
+        defer_pandas()
         return get_group(app).commands[info_name or ""].make_context(info_name, args, parent, **extra)
 
 

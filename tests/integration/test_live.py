@@ -101,6 +101,8 @@ def test_metrics_are_exported_and_every_query_of_ours_names_one(tmp_path: Path) 
         )
     )
     thread = threading.Thread(target=run, args=(config,))
+    # A Ray that is there, as a cluster is: one that a run starts for itself has no metrics.
+    ray.init(address="local", num_cpus=3, include_dashboard=False)
     thread.start()
     try:
         until(lambda: log.exists() and read_edits(log).ended.total() > 5)
@@ -124,6 +126,7 @@ def test_metrics_are_exported_and_every_query_of_ours_names_one(tmp_path: Path) 
     finally:
         (hold / "rec-00011").unlink()
         thread.join(120)
+        ray.shutdown()
     found = set(METRIC.findall(said))
     asked = set(METRIC.findall((ROOT / "infra" / "grafana-dashboard.json").read_text()))
     asked |= set(METRIC.findall((ROOT / "infra" / "alerts.yaml").read_text()))

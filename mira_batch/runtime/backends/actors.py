@@ -30,6 +30,7 @@ from mira_batch.runtime.job import Configured
 from mira_batch.runtime.ledger import to_json
 from mira_batch.runtime.loss import Loss
 from mira_batch.runtime.worker import ShardWorker
+from mira_batch.storage.arrow import defer_pandas
 from mira_batch.storage.run.planfile import Shard
 from mira_batch.storage.stores import open_store
 
@@ -46,6 +47,7 @@ class ShardActor:
     """
 
     def __init__(self, job: PackedJob, run: str, session: str, board: Any, profile: bool) -> None:
+        defer_pandas()
         own = find_own_process()
         self._leaving = False
 

@@ -9,11 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import ray
 from ray._private import node as ray_node
 from ray._private import ray_constants
+from ray._private import services as ray_services
+from ray._private import state as ray_state
+from ray._private import utils as ray_utils
 from ray._private import worker as ray_worker
 
 from mira_batch.core.errors import ClusterLost, MiraError, describe
@@ -139,19 +143,39 @@ def explain(held: HeldRay, error: Exception, doing: str) -> MiraError:
 
 @contextmanager
 def _trim_node() -> Iterator[None]:
-    """Start Ray without three processes that nobody asks anything of on one machine, for as long as one job
-    runs: the autoscaler's monitor, the reader of logs that are not passed on, and the server of the
-    dashboard and of submitted jobs. Each imports Ray for seconds, at the very time when workers do. No
-    option of `ray.init` leaves them out."""
-    node, kept = ray_node.Node, {}
-    for name in ("start_monitor", "start_log_monitor", "start_api_server"):
-        kept[name] = getattr(node, name)
-        setattr(node, name, lambda *_, **__: None)
+    """Start Ray without what nobody asks anything of on one machine, for as long as one job runs.
+
+    Left out are the autoscaler's monitor, the reader of logs that are not passed on, and the server of the
+    dashboard and of submitted jobs; of the dashboard's agent, which Ray insists on, all but its core, as
+    where Ray is installed without the dashboard's packages. Each imports for seconds, at the very time when
+    workers do. No option of `ray.init` leaves them out.
+    """
+    trimmed: list[tuple[Any, str, Callable[..., Any]]] = [
+        (ray_node.Node, "start_monitor", lambda *_, **__: None),
+        (ray_node.Node, "start_log_monitor", lambda *_, **__: None),
+        (ray_node.Node, "start_api_server", lambda *_, **__: None),
+        (ray_utils, "get_dashboard_dependency_error", lambda: ImportError("not wanted")),
+        (ray_services, "get_node", partial(_find_node, ray_services.get_node)),
+    ]
+    kept = [getattr(owner, name) for owner, name, _ in trimmed]
+    for owner, name, other in trimmed:
+        setattr(owner, name, other)
     try:
         yield
     finally:
-        for name, method in kept.items():
-            setattr(node, name, method)
+        for (owner, name, _), own in zip(trimmed, kept, strict=True):
+            setattr(owner, name, own)
+
+
+def _find_node(find: Callable[[str, str], dict[str, Any]], gcs: str, node: str) -> dict[str, Any]:
+    """What `find` finds, as soon as it is there: by itself it looks once a second, and a raylet takes about
+    that long to register."""
+    state = ray_state.GlobalState()
+    state._initialize_global_state(ray_services._get_gcs_client_options(gcs))
+    end = time.monotonic() + _STARTING / 3
+    while time.monotonic() < end and all(each["NodeID"] != node for each in state.node_table()):
+        time.sleep(0.02)
+    return find(gcs, node)
 
 
 class _Watch:
