@@ -1,8 +1,8 @@
 """`python -m benchmarks [topic …]`: measure, print the tables, write results.json and the document.
 
-Without topics it measures all but those that have tables of their own (`ALONE`), each written when it is run
-alone. A run of some other topics only prints: figures are comparable only within one run. So does one with
-QUICK=1 in the environment, but for results.json.
+Without topics it measures those of the main table. Others have tables of their own (`ALONE`), each written
+when it is run alone. A run of some other topics only prints: figures are comparable only within one run. So
+does one with QUICK=1 in the environment, but for results.json.
 
 `python -m benchmarks learn` is another kind of measurement, of what a policy learns: see `benchmarks/learn`.
 """
@@ -42,31 +42,32 @@ from benchmarks.figure import Bench, Figure
 from benchmarks.peers import contest, served, torch_contest
 from mira_batch.core.errors import UserError
 
-TOPICS: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
+MAIN: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "planning": planning.FIGURES,
-    "catalogue": catalogue.FIGURES,
     "memory": memory.FIGURES,
     "efficiency": efficiency.FIGURES,
+    "peers": contest.FIGURES,
+    "overhead": overhead.FIGURES,
+    "resume": resume.FIGURES,
+    "store": store.FIGURES,
+}
+"""Topics of the main table: less than ten minutes."""
+ALONE: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "batches": formation.FIGURES,
-    "driver": driver.FIGURES,
+    "workers": efficiency.WORKERS_FIGURES,
     "judging": judging.FIGURES,
     "endpoints": endpoints.FIGURES,
-    "peers": contest.FIGURES,
     "peers-served": served.FIGURES,
     "peers-torch": torch_contest.FIGURES,
     "proposals": proposals.FIGURES,
-    "overhead": overhead.FIGURES,
     "fidelity": fidelity.FIGURES,
-    "resume": resume.FIGURES,
-    "store": store.FIGURES,
+    "driver": driver.FIGURES,
+    "catalogue": catalogue.FIGURES,
     "scale": scale.FIGURES,
     "acceptance": acceptance.FIGURES,
 }
-
-
-ALONE = ("catalogue", "batches", "driver", "scale", "acceptance")
-"""Topics with a table of their own: `catalogue` and `scale` take as long as all others together, `batches` is
-worked out and not measured, `driver` has workers that only tell, and `acceptance` says nothing of speed."""
+"""Topics with a table of their own, which is written when such a topic is run alone."""
+TOPICS = MAIN | ALONE
 
 
 def main(arguments: list[str]) -> int:
@@ -77,7 +78,7 @@ def main(arguments: list[str]) -> int:
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # what is measured in a child is ended with it
     console = Console(width=None if sys.stdout.isatty() else 160)
-    chosen = arguments or [topic for topic in TOPICS if topic not in ALONE]
+    chosen = arguments or list(MAIN)
     before, started = report.machine(), time.monotonic()
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="mira-batch-bench-") as scratch:

@@ -19,6 +19,9 @@ from benchmarks.workload import config, custom, manifest, records_with
 WORKERS, SECONDS = 4, 0.2
 """The headline run."""
 BATCH, POLICY_BATCH, SIDE = 4, 8, 64
+HEADLINE = (WORKERS, SECONDS)
+ASIDE = ((1, 0.2), (1, 1.0), (16, 1.0))
+"""The cells that figures of the main table are of."""
 MATRIX = tuple((workers, seconds) for workers in (1, 4, 16) for seconds in (0.05, 0.2, 1.0))
 TABLE = "Efficiency by workers and seconds of an editor's call"
 
@@ -57,19 +60,22 @@ def _headline(bench: Bench) -> Timeline:
 
 
 @cache
-def _matrix(bench: Bench) -> dict[tuple[int, float], Timeline]:
-    """All other cells one after the other on one Ray, which is up before the first; and the headline's, which
-    is the only one of a quick run."""
-    if bench.quick:
-        return {(WORKERS, SECONDS): _headline(bench)}
-    cells = [cell for cell in MATRIX if cell != (WORKERS, SECONDS)]
-    folders = {cell: bench.folder / f"efficiency-{_name(*cell)}" for cell in cells}
+def _cells(bench: Bench, cells: tuple[tuple[int, float], ...]) -> dict[tuple[int, float], Timeline]:
+    """Cells one after the other on one Ray, which is up before the first."""
+    folders = {cell: bench.folder / f"efficiency-{len(cells)}-{_name(*cell)}" for cell in cells}
     jobs = [_job(folders[cell], *cell, work=_work(*cell), together=cell[0]) for cell in cells]
     found = in_child("runs", configs=jobs, workers=max(workers for workers, _ in cells))["runs"]
-    lines = {(WORKERS, SECONDS): _headline(bench)}
-    for (workers, seconds), run in zip(cells, found, strict=True):
-        notes = folders[workers, seconds] / "notes"
-        lines[workers, seconds] = read_timeline(notes, run, workers, BATCH, seconds)
+    return {
+        (workers, seconds): read_timeline(folders[workers, seconds] / "notes", run, workers, BATCH, seconds)
+        for (workers, seconds), run in zip(cells, found, strict=True)
+    }
+
+
+def _matrix(bench: Bench) -> dict[tuple[int, float], Timeline]:
+    """All cells, the headline's a run by itself: the only one of a quick benchmark."""
+    lines = {HEADLINE: _headline(bench)}
+    if not bench.quick:
+        lines |= _cells(bench, tuple(cell for cell in MATRIX if cell != HEADLINE))
     return dict(sorted(lines.items()))
 
 
@@ -78,7 +84,9 @@ def _work(workers: int, seconds: float) -> float:
 
     Sixteen workers with quick edits want more than two CPUs have, and take several times that.
     """
-    if seconds >= 1 or workers == 1:
+    if workers == 1:
+        return 30
+    if seconds >= 1:
         return 12
     return 2.5 if workers >= 16 else 5
 
@@ -168,11 +176,28 @@ def tail_share(bench: Bench) -> Figure:
     )
 
 
-def scaling(bench: Bench) -> list[Figure]:
-    """Left out of a quick run: 16 workers take too long to start."""
+def one_worker(bench: Bench) -> list[Figure]:
+    """Of one GPU with one worker, which is what most have. Left out of a quick run, as is `scaling`."""
     if bench.quick:
         return []
-    one, sixteen = (_matrix(bench)[workers, 1.0].steady() for workers in (1, 16))
+    line = _cells(bench, ASIDE)[1, 0.2]
+    window = line.steady()
+    figure = at_least(
+        0.97,
+        "efficiency_steady_one_worker",
+        window.efficiency,
+        "",
+        f"{_setting(line)}: bare editor time ÷ wall in the steady state, on a Ray that is up: "
+        f"{window.edits:,} edits, mean batch {window.mean_batch:.2f}, mean call {window.mean_call:.4f} s.",
+    )
+    return [figure]
+
+
+def scaling(bench: Bench) -> list[Figure]:
+    """Sixteen workers, who take long to start, against one."""
+    if bench.quick:
+        return []
+    one, sixteen = (_cells(bench, ASIDE)[workers, 1.0].steady() for workers in (1, 16))
     figure = at_least(
         15,
         "scaling_16_to_1",
@@ -236,6 +261,7 @@ FIGURES = (
     working_efficiency,
     startup_seconds,
     tail_share,
+    one_worker,
     scaling,
-    matrix,
 )
+WORKERS_FIGURES = (matrix,)

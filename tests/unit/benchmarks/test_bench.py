@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import report
+from benchmarks.__main__ import ALONE
 from benchmarks.efficiency import timed_models
 from benchmarks.figure import at_least, in_table, reported
 from benchmarks.models import NotingJudge
@@ -132,3 +134,14 @@ def test_results_and_document_hold_every_figure(tmp_path: Path, monkeypatch: pyt
     assert "| `speed` | 4 | ≥ 3 | yes | A race. |" in text
     assert "**Where it went**\n\n| | idle |\n|---|--:|\n| 1 x 1 s | 0.25 |" in text
     assert len(report.tables(figures, machine)) == 2
+
+
+def test_every_topic_with_a_table_of_its_own_has_its_place_and_its_command() -> None:
+    """A table without a place would be appended to the page's end, out of sight."""
+    page = report.DOCUMENT.read_text()
+    for name in ("bench", *ALONE):
+        assert page.count(f"<!-- {name}: begin -->") == page.count(f"<!-- {name}: end -->") == 1, name
+    commands = (report.DOCUMENT.parents[1] / "Makefile").read_text()
+    (listed,) = re.findall(r"for topic in (.+); do", commands)
+    more = set(listed.split())
+    assert more == ALONE.keys() - {"batches", "scale", "acceptance"}
