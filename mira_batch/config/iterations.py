@@ -61,6 +61,9 @@ class HeldOutConfig(Strict):
     """The manifest of the held-out records."""
     every: int = Field(default=10, ge=1)
     """Iterations between runs."""
+    patience: int | None = Field(default=None, ge=1, exclude_if=lambda number: number is None)
+    """The training stops when so many runs in a row scored less than the best before them. None: it makes
+    all its iterations."""
 
 
 class IterationsConfig(Strict):
@@ -142,7 +145,7 @@ class IterationsConfig(Strict):
         """A digest of what validations are of and who judges them: only scores that share it can be held
         against each other."""
         assert self.validation is not None
-        validation = self.validation.model_dump(mode="json", exclude={"every"})
+        validation = self.validation.model_dump(mode="json", exclude={"every", "patience"})
         judges = [judge.pixels() for judge in self.judges()]
         return content_hash(json.dumps([validation, judges, self.seed], sort_keys=True))
 

@@ -36,6 +36,18 @@ def is_diverging(training: Sequence[float | None], sentinel: Sequence[float | No
     )
 
 
+def is_past_best(validations: Sequence[Mapping[str, Any]], patience: int) -> bool:
+    """Whether the last validations, so many, all scored less than the best of those before them.
+
+    Args:
+        validations: the figures of each, in order: `score` counts, where there is one.
+        patience: how many in a row.
+    """
+    scores = [each["score"] for each in validations if each["score"] is not None]
+    before, last = scores[:-patience], scores[-patience:]
+    return bool(before) and max(last) < max(before)
+
+
 def choose_best(
     validations: Sequence[Mapping[str, Any]], done: int, patience: int | None, diverged: bool
 ) -> Best:

@@ -23,7 +23,7 @@ from mira_batch.runtime.lease import lease
 from mira_batch.runtime.standing import NotedProgress
 from mira_batch.storage.stores import Store, check_create_only, open_store
 from mira_batch.train.grpo.slices import RecordList
-from mira_batch.train.guards import Best, choose_best, is_diverging
+from mira_batch.train.guards import Best, choose_best, is_diverging, is_past_best
 from mira_batch.train.record import METRICS, RESULT, claim, give_way, put_once
 
 Config = TypeVar("Config", bound=IterationsConfig)
@@ -263,12 +263,9 @@ def _go_on(plan: Plan[Config], course: Course[Config]) -> Figures:
         if _is_due(config, number + 1):
             validations.append(plan.validate(course, number + 1))
         _write_metrics(course.store, iterations, validations)
-        if diverged := _diverges(config, iterations):
-            ended = (
-                f"It stopped after {number + 1:,} iterations: the training judge's score rose and the "
-                f"sentinel's fell {config.sentinel.patience if config.sentinel else 0} times in a row."
-            )
-            course.note(ended)
+        early, diverged = _find_end(config, iterations, validations)
+        if early is not None:
+            course.note(ended := early)
             break
     patience = config.sentinel.patience if config.sentinel else None
     best = choose_best(validations, len(iterations), patience, diverged)
@@ -290,11 +287,24 @@ def _tell_all(iterations: int) -> str:
     return f"All {iterations:,} iterations were made."
 
 
-def _diverges(config: IterationsConfig, iterations: Sequence[Mapping[str, Any]]) -> bool:
-    if config.sentinel is None:
-        return False
-    training, sentinel = ([each.get(name) for each in iterations] for name in ("score_mean", "sentinel_mean"))
-    return is_diverging(training, sentinel, config.sentinel.patience)
+def _find_end(
+    config: IterationsConfig,
+    iterations: Sequence[Mapping[str, Any]],
+    validations: Sequence[Mapping[str, Any]],
+) -> tuple[str | None, bool]:
+    """Why a training ends here, if it does, though iterations are left; and whether its judges diverge."""
+    begun, sentinel = f"It stopped after {len(iterations):,} iterations: ", config.sentinel
+    if sentinel is not None:
+        training, watching = (
+            [each.get(name) for each in iterations] for name in ("score_mean", "sentinel_mean")
+        )
+        if is_diverging(training, watching, sentinel.patience):
+            times = f"{sentinel.patience} times in a row"
+            return f"{begun}the training judge's score rose and the sentinel's fell {times}.", True
+    patience = config.validation.patience if config.validation else None
+    if patience is not None and is_past_best(validations, patience):
+        return f"{begun}{patience} validations in a row scored less than the best before them.", False
+    return None, False
 
 
 def _write_metrics(

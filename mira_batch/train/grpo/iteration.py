@@ -46,6 +46,7 @@ def run_iteration(course: Course[GrpoConfig], number: int) -> dict[str, Any]:
         own = course.config
         run_training(update_policy, settings, own.workers, own.backend, course.note)
         update = files.read("update") or {}
+        _tell_update(course, files.number, rewards, update)
     seconds = rewards.pop("seconds") | {"update": update.pop("seconds", None)}
     figures = {"iteration": number + 1, **rewards, **update, "seconds": seconds}
     files.put("iteration", figures)
@@ -137,3 +138,19 @@ def _tell(course: Course[GrpoConfig], number: int, figures: dict[str, Any]) -> N
     )
     if not figures["used"]:
         course.note(f"iteration {number + 1}: no group differs in its rewards, so nothing is learned from it")
+
+
+def _tell_update(
+    course: Course[GrpoConfig], number: int, rewards: dict[str, Any], update: dict[str, Any]
+) -> None:
+    """What shows first that a policy comes apart: its entropy rises, and it stops no more."""
+    answers = rewards["answers"]
+    learned = (
+        f"entropy {update['entropy']:.3f} nats a token, {100 * update['clip_fraction']:.1f} % clipped; "
+        if "entropy" in update
+        else ""
+    )
+    course.note(
+        f"iteration {number + 1}: {learned}of {answers:,} answers {rewards['answers_stop']:,} STOP, "
+        f"{rewards['answers_malformed']:,} malformed"
+    )

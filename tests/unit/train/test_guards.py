@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mira_batch.train.guards import choose_best, is_diverging
+from mira_batch.train.guards import choose_best, is_diverging, is_past_best
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,24 @@ def test_divergence(training: list[Any], sentinel: list[Any], patience: int, div
 
 def validation(iteration: int, score: float | None) -> dict[str, Any]:
     return {"iteration": iteration, "score": score}
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "past"),
+    [
+        ([0.4, 0.6, 0.5, 0.3], 2, True),
+        ([0.4, 0.6, 0.5, 0.3], 3, False),  # the best is one of the last three
+        ([0.4, 0.6, 0.5, 0.6], 2, False),  # as good as the best
+        ([0.6, 0.5], 1, True),  # before any training it was better
+        ([0.6, 0.5], 2, False),
+        ([0.6, None, 0.5, None, 0.4], 2, True),  # one that nobody scored is none
+        ([None, 0.5], 1, False),
+        ([], 1, False),
+    ],
+)
+def test_past_the_best(scores: list[float | None], patience: int, past: bool) -> None:
+    found = [validation(2 * number, score) for number, score in enumerate(scores)]
+    assert is_past_best(found, patience) is past
 
 
 def test_the_best_is_the_earliest_of_the_best_validations() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,12 +38,15 @@ def make_config(folder: Path) -> EditorNftConfig:
     return load_own_config(EditorNftConfig, settings)
 
 
-def plan_of(solved_after: int, leave: Callable[[Course[Any], int], Any]) -> Plan[EditorNftConfig]:
+def plan_of(
+    solved_after: int, leave: Callable[[Course[Any], int], Any], scores: Sequence[float] = ()
+) -> Plan[EditorNftConfig]:
     """A training of whose records none are left after so many iterations.
 
     Args:
         solved_after: as it says.
         leave: what an iteration leaves.
+        scores: of validations, by how many iterations are done; left out, they rise.
     """
 
     def iterate(course: Course[EditorNftConfig], number: int) -> dict[str, Any] | None:
@@ -53,7 +56,7 @@ def plan_of(solved_after: int, leave: Callable[[Course[Any], int], Any]) -> Plan
         return {"iteration": number + 1}
 
     def validate(_course: Course[EditorNftConfig], done: int) -> dict[str, Any]:
-        return {"iteration": done, "score": done / 10}
+        return {"iteration": done, "score": scores[done] if scores else done / 10}
 
     def write_card(_config: EditorNftConfig, best: Any, ended: str, *_: Any) -> tuple[str, dict[str, Any]]:
         return "", {"iteration": best.iteration, "ended": ended, "iterations": solved_after}
@@ -78,6 +81,23 @@ def test_what_is_given_is_validated_also_where_all_records_are_solved(
     assert (tmp_path / "out/lora/weights").read_text() == str(solved_after - 1)
 
 
+def test_a_training_that_comes_apart_ends_with_its_best_adapter(tmp_path: Path) -> None:
+    """By its own patience, and the same command leaves it at that."""
+    config = make_config(tmp_path)
+    assert config.validation is not None
+    watched = config.validation.model_copy(update={"every": 1, "patience": 2})
+    config = config.model_copy(update={"validation": watched})
+    scores = [0.3, 0.5, 0.4, 0.7, 0.6, 0.2, 0.9]
+    plan, said = plan_of(10, leave_adapter, scores), list[str]()
+    result = train_by_iterations(plan, config, said.append, None)
+    assert "It stopped after 5 iterations: 2 validations in a row scored less" in result["ended"]
+    assert result["ended"] in said and result["iteration"] == 3
+    assert (tmp_path / "out/lora/weights").read_text() == "2"
+    assert not (tmp_path / "out/iterations/000005").exists()
+    assert train_by_iterations(plan, config, said.append, None) == result
+    assert said[-1].startswith("complete already")
+
+
 def test_a_result_without_its_adapter_is_none(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"iterations/000006/lora: is gone"):
         train_by_iterations(plan_of(7, lambda *_: None), make_config(tmp_path), [].append, None)
@@ -96,7 +116,9 @@ def test_scores_that_mean_different_things_are_not_held_against_each_other(tmp_p
     put = put_validation(course, 5, {"iteration": 5, "score": 0.5})
     assert read_validation(course, 5) == put and put["score"] == 0.5
     assert config.validation is not None
-    often = config.model_copy(update={"validation": config.validation.model_copy(update={"every": 1})})
+    often = config.model_copy(
+        update={"validation": config.validation.model_copy(update={"every": 1, "patience": 3})}
+    )
     assert read_validation(course_of(often), 5) == put
     watched = config.model_copy(update={"sentinel": SentinelConfig(judge=RulesJudgeConfig(type="rules"))})
     steps = config.model_copy(update={"validation": config.validation.model_copy(update={"steps": 3})})
