@@ -16,8 +16,9 @@ from mira_batch.core.errors import ConfigError, StoreError
 from mira_batch.report.render import render_training
 from mira_batch.report.training_contents import Chart, Dot, Line, TrainingPage
 from mira_batch.storage.stores import Store, open_store
+from mira_batch.storage.training import METRICS, RESULT
 
-METRICS, RESULT, PAGE = "metrics.jsonl", "result.json", "report.html"
+_PAGE = "report.html"
 _HELD_OUT = "held out: "
 _FIRST = (
     "success", "score", "reward_mean", "loss", "token_accuracy", "entropy", "answers_stop",
@@ -34,7 +35,7 @@ def is_training(place: str, storage: StorageConfig) -> bool:
         place: an absolute path or a URI.
         storage: how it is reached.
     """
-    return open_store(place, storage, make=False).get(METRICS) is not None
+    return open_store(place, storage, make=False).exists(METRICS)
 
 
 def write_training(place: str, storage: StorageConfig) -> str:
@@ -50,8 +51,8 @@ def write_training(place: str, storage: StorageConfig) -> str:
     """
     store = open_store(place, storage, make=False)
     page = read_page(store)
-    store.put(PAGE, render_training(page).encode())
-    return store.locate(PAGE)
+    store.put(_PAGE, render_training(page).encode())
+    return store.locate(_PAGE)
 
 
 def read_page(store: Store) -> TrainingPage:
@@ -127,9 +128,7 @@ def _list_figures(line: Mapping[str, Any], unit: str) -> Iterator[tuple[str, flo
         for part, number in inside:
             if name == unit or isinstance(number, bool) or not isinstance(number, int | float):
                 continue
-            if not math.isfinite(
-                number
-            ):  # of a training that broke down: a gap, as what there is no value of
+            if not math.isfinite(number):  # of a training that broke down: a gap, as where there is none
                 continue
             whole = f"{name}.{part}" if part else name
             kind = _HELD_OUT if whole.startswith("val_") else held_out

@@ -22,9 +22,10 @@ from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.lease import lease
 from mira_batch.runtime.standing import NotedProgress
 from mira_batch.storage.stores import Store, check_create_only, open_store
+from mira_batch.storage.training import METRICS, RESULT
 from mira_batch.train.grpo.slices import RecordList
 from mira_batch.train.guards import Best, choose_best, is_diverging, is_past_best
-from mira_batch.train.record import METRICS, RESULT, claim, give_way, put_once
+from mira_batch.train.record import claim, give_way, put_once
 
 Config = TypeVar("Config", bound=IterationsConfig)
 Figures = dict[str, Any]

@@ -19,8 +19,9 @@ from mira_batch.config.train import TrainingConfig
 from mira_batch.core.errors import RunConflict
 from mira_batch.core.version import __version__
 from mira_batch.storage.stores import Store
+from mira_batch.storage.training import METRICS, RESULT
 
-SETTINGS, BASE, METRICS, RESULT = "train.json", "base.json", "metrics.jsonl", "result.json"
+SETTINGS, BASE = "train.json", "base.json"
 
 
 def claim_output(store: Store, config: TrainingConfig, data: Mapping[str, str]) -> None:

@@ -11,9 +11,10 @@ from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, RunConflict
 from mira_batch.storage.stores import open_store
+from mira_batch.storage.training import RESULT
 from mira_batch.train.grpo.record import SETTINGS
 from mira_batch.train.grpo.run import train
-from mira_batch.train.record import RESULT, claim
+from mira_batch.train.record import claim
 
 
 def configure(output: Path, **changes: object) -> GrpoConfig:
