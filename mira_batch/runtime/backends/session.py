@@ -175,6 +175,7 @@ def _find_node(find: Callable[[str, str], dict[str, Any]], gcs: str, node: str) 
     end = time.monotonic() + _STARTING / 3
     while time.monotonic() < end and all(each["NodeID"] != node for each in state.node_table()):
         time.sleep(0.02)
+    state.disconnect()
     return find(gcs, node)
 
 
