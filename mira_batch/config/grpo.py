@@ -85,6 +85,9 @@ class GrpoConfig(IterationsConfig):
     states: int | None = Field(default=None, ge=1, exclude_if=lambda number: number is None)
     """With `credit: step`, states of an iteration: so many are drawn of all that the policy was asked at in
     one trajectory of each record. None: as many as `records`."""
+    choose: Literal["chance", "doubt"] = Field(default="chance", exclude_if=lambda by: by == "chance")
+    """How these are drawn. chance: each as likely as any other. doubt: with weights of 1 - p, p of the answer
+    that was given there; where the policy is sure, all proposals are alike and teach nothing."""
     rollouts: int = Field(default=8, ge=2, le=1024)
     """What a group is: proposals at each state, or with `credit: trajectory` rollouts of each record."""
     epochs: int = Field(default=1, ge=1, le=64)
@@ -111,6 +114,8 @@ class GrpoConfig(IterationsConfig):
     def _fits(self) -> GrpoConfig:
         if self.credit == "trajectory" and self.states is not None:
             raise ValueError("states: has no effect with credit: trajectory; take credit: step, or unset it")
+        if self.credit == "trajectory" and self.choose != "chance":
+            raise ValueError("choose: has no effect with credit: trajectory; take credit: step, or unset it")
         if self.credit == "step" and self.edit.judge is not None and self.edit.judge.tolerance > 0:
             raise ValueError(
                 "edit.judge.tolerance: above 0 a result may be an earlier image than that of the proposal, "

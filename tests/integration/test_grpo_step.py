@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 
 import pyarrow.parquet as pq
 import pytest
@@ -32,6 +34,7 @@ def test_steps_are_credited_by_proposals_at_their_states(folder: Path, tmp_path:
         "output": {"uri": str(tmp_path / "out")},
         "credit": "step",
         "states": 5,
+        "choose": "doubt",
         "iterations": 1,
     }
     learn(folder, **changes)
@@ -44,6 +47,13 @@ def test_steps_are_credited_by_proposals_at_their_states(folder: Path, tmp_path:
     trunks = {row["work_id"]: row for row in read_outputs(str(files / "rollouts" / "run")).to_pylist()}
     asked = {(work, answer["step"]) for work, row in trunks.items() for answer in row["answers"]}
     assert len(trunks) == RECORDS and line["states_found"] == len(asked)
+    doubts = [
+        1 - math.exp(sum(answer["logprobs"]))
+        for row in trunks.values()
+        for answer in row["answers"]
+        if answer["attempt"] == 0
+    ]
+    assert len(doubts) == len(asked) and line["states_doubt"] == pytest.approx(fmean(doubts))
     rows = read_outputs(str(files / "proposals" / "run"), list(schema.RESULTS.names)).to_pylist()
     rewards = {
         (r["record_id"], r["rollout"]): r for r in pq.read_table(files / "rewards.parquet").to_pylist()

@@ -107,7 +107,8 @@ def _propose(
         raise UserError(
             f"{run}: the policy was asked at no state of any record; `mira-batch status` says what failed"
         )
-    chosen, equal = choose_states(found, config.states or config.records, config.seed, files.number)
+    most = config.states or config.records
+    chosen, equal = choose_states(found, most, config.choose, config.seed, files.number)
     source = course.records.write_states(places, chosen, course.store, files.folder)
     source = source.model_copy(update={"branches": run})
     course.note(
@@ -122,6 +123,7 @@ def _propose(
     return {
         "states": len(chosen),
         "states_found": len(found),
+        "states_doubt": fmean(state.doubt for state in found),
         "states_equal": equal,
         "records_without_state": without,
         "states_rejected": summary.rejected,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +20,14 @@ from mira_batch.storage.run.results import result_files
 from mira_batch.train.advantages import name_group
 
 _READ = ("record_id", "work_id", "instruction", "source_digest", "answers", "steps")
-_COLUMNS = ("record_id", "work_id", "instruction", "source_digest", "answers.list.element.step",
+_COLUMNS = ("record_id", "work_id", "instruction", "source_digest", 
+            *(f"answers.list.element.{name}" for name in ("step", "attempt", "logprobs")),
             *(f"steps.list.element.{name}" for name in ("instruction", "accepted", "after")))  # fmt: skip
+
+Choice = Literal["chance", "doubt"]
+"""How states are drawn."""
+_LEAST_DOUBT = 0.01
+"""A policy that is sure may be surely wrong: such states are asked now and then, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,8 @@ class AskedState:
     """That had been made."""
     question: str
     """What the policy was asked, by `name_question`: states of one name are equal."""
+    doubt: float = 1.0
+    """The chance that it answers otherwise when it is asked again: 1 - p of its first answer."""
 
     @property
     def name(self) -> str:
@@ -88,12 +97,16 @@ def find_states(row: Mapping[str, Any], history: bool) -> Iterator[AskedState]:
         row: of its result.
         history: whether the policy is told of earlier edits.
     """
-    for steps in sorted({answer["step"] for answer in row["answers"] or ()}):
-        yield AskedState(row["record_id"], row["work_id"], steps, name_question(row, steps, history))
+    answers = row["answers"] or ()
+    first = {answer["step"]: answer for answer in reversed(answers)}
+    for steps in sorted(first):
+        told = first[steps]["logprobs"]
+        doubt = 1.0 if told is None else -math.expm1(sum(told))
+        yield AskedState(row["record_id"], row["work_id"], steps, name_question(row, steps, history), doubt)
 
 
 def choose_states(
-    found: Sequence[AskedState], most: int, seed: int, iteration: int
+    found: Sequence[AskedState], most: int, by: Choice, seed: int, iteration: int
 ) -> tuple[list[AskedState], int]:
     """The states that are asked again, in the order of `found`; and how many were equal to one before.
 
@@ -102,7 +115,8 @@ def choose_states(
 
     Args:
         found: all of an iteration.
-        most: so many are drawn, each as likely as any other; all where there are fewer.
+        most: so many are drawn, one after another; all where there are fewer.
+        by: chance: each as likely as any other; doubt: the likelier, the more it is in doubt.
         seed: of the training.
         iteration: from 0.
     """
@@ -110,8 +124,14 @@ def choose_states(
     for state in found:
         first.setdefault(state.question, state)
     distinct = list(first.values())
-    order = np.random.Generator(np.random.PCG64([seed, iteration, 0x57A])).permutation(len(distinct))
-    return [distinct[place] for place in sorted(order[:most])], len(found) - len(distinct)
+    random = np.random.Generator(np.random.PCG64([seed, iteration, 0x57A]))
+    if by == "chance":
+        places = random.permutation(len(distinct))[:most]
+    else:
+        weights = np.array([max(state.doubt, _LEAST_DOUBT) for state in distinct])
+        number = min(most, len(distinct))
+        places = random.choice(len(distinct), number, replace=False, p=weights / weights.sum())
+    return [distinct[place] for place in sorted(places)], len(found) - len(distinct)
 
 
 def _read(parquet: pq.ParquetFile) -> pa.Table:

@@ -34,6 +34,7 @@ def settings(**changes: Any) -> dict[str, Any]:
             r"edit\.input\.branches: a training begins from the images",
         ),
         ({"credit": "trajectory", "states": 4}, "states: has no effect with credit: trajectory"),
+        ({"credit": "trajectory", "choose": "doubt"}, "choose: has no effect with credit: trajectory"),
         ({"rewards": {}}, r"rewards\.judge: somebody has to score"),
         ({"rewards": {"judge": JUDGE, "weights": {"score": 0}}}, r"rewards\.weights: all are 0"),
         ({"sentinel": {"judge": JUDGE}}, r"sentinel\.judge: is that of the reward"),
@@ -104,6 +105,8 @@ def test_what_decides_what_is_learned() -> None:
     same = load_own_config(GrpoConfig, settings(iterations=7, agreement={"mean": 0.1})).learning()
     assert learning == same
     assert load_own_config(GrpoConfig, settings(epochs=2)).learning() != learning
+    assert load_own_config(GrpoConfig, settings(choose="doubt")).learning() != learning
+    assert "choose" not in learning, "trainings of before it was there go on"
     shrinking = settings(optimizer={"schedule": "linear"})
     longer = shrinking | {"iterations": 7}
     assert load_own_config(GrpoConfig, shrinking).learning() != load_own_config(GrpoConfig, longer).learning()

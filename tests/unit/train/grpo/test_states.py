@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from typing import Any
+
+import pytest
 
 from mira_batch.train.grpo.rollouts import _make_lessons, _make_rollout
 from mira_batch.train.grpo.states import AskedState, choose_states, find_states, name_question
@@ -12,7 +16,10 @@ ROW: dict[str, Any] = {
     "work_id": "w",
     "instruction": "do x and y",
     "source_digest": "o",
-    "answers": [{"step": step} for step in (0, 0, 1, 2)],
+    "answers": [
+        {"step": step, "attempt": attempt, "logprobs": logprobs}
+        for step, attempt, logprobs in ((0, 0, [-0.5, -0.25]), (0, 1, [-9.0]), (1, 0, [0.0]), (2, 0, None))
+    ],
     "steps": [
         {"instruction": "x", "accepted": False, "after": "ox"},
         {"instruction": "y", "accepted": True, "after": "oy"},
@@ -28,6 +35,8 @@ def test_a_state_is_where_the_policy_was_asked() -> None:
         ("a#state-2", "w", 2),
     ]
     assert len({state.question for state in found}) == 3
+    # Of the first answer at each; of one that came without its log-probabilities nothing is sure.
+    assert [state.doubt for state in found] == [pytest.approx(1 - math.exp(-0.75)), 0.0, 1.0]
     assert list(find_states(ROW | {"answers": None}, True)) == []
 
 
@@ -44,15 +53,27 @@ def test_questions_are_of_images_and_words() -> None:
 
 def test_equal_states_are_taken_once_and_draws_follow_the_seed() -> None:
     found = [AskedState(name, "w", 0, name[0]) for name in ("a1", "b1", "a2", "c1", "d1", "b2")]
-    chosen, equal = choose_states(found, 9, 0, 0)
+    chosen, equal = choose_states(found, 9, "chance", 0, 0)
     assert ([state.record_id for state in chosen], equal) == (["a1", "b1", "c1", "d1"], 2)
     draws = {
-        tuple(state.record_id for state in choose_states(found, 2, seed, iteration)[0])
+        tuple(state.record_id for state in choose_states(found, 2, "chance", seed, iteration)[0])
         for seed in range(8)
         for iteration in range(4)
     }
     assert draws == {tuple(f"{a}1" for a in pair) for pair in ("ab", "ac", "ad", "bc", "bd", "cd")}
-    assert choose_states(found, 2, 3, 4) == choose_states(found, 2, 3, 4)
+    assert choose_states(found, 2, "chance", 3, 4) == choose_states(found, 2, "chance", 3, 4)
+
+
+def test_by_doubt_the_states_are_asked_that_another_answer_is_likely_at() -> None:
+    doubts = [0.0, 0.9, 0.001, 0.5, 0.0, 0.1]
+    found = [AskedState(f"r{place}", "w", 0, f"q{place}", doubt) for place, doubt in enumerate(doubts)]
+    drawn = [choose_states(found, 2, "doubt", seed, 0)[0] for seed in range(400)]
+    times = Counter(state.record_id for states in drawn for state in states)
+    assert all(len({state.record_id for state in states}) == 2 for states in drawn)
+    assert times["r1"] > times["r3"] > times["r5"] > max(times["r0"], times["r2"], times["r4"])
+    assert times["r0"] and times["r2"] and times["r4"], "who is sure may be surely wrong"
+    whole, _ = choose_states(found, 9, "doubt", 0, 0)
+    assert whole == found
 
 
 def test_a_proposal_counts_and_teaches_its_own_answers_alone() -> None:
