@@ -161,19 +161,3 @@ def test_a_long_record_delays_its_own_shard_and_no_other(tmp_path: Path) -> None
     after = sum(record == "rec-00001" for _, record in began[last_other:])
     print(f"{after} of its 60 steps were made after all other records' last")
     assert after >= 1 and read_edits(log).repeated == 0
-
-
-def test_a_shard_may_take_longer_than_ray_data_is_patient(tmp_path: Path) -> None:
-    """Ray Data gives a pipeline up in which no task ends for half an hour; a shard may well take longer."""
-    from ray.data import DataContext
-
-    context = DataContext.get_current()
-    earlier, context.execution_no_progress_timeout_s = context.execution_no_progress_timeout_s, 2
-    try:
-        manifest = make_catalogue(tmp_path / "catalogue", 2)
-        slow = {"type": "simulated", "service": {"seconds": 3.0}}
-        models = {"policy": {"type": "simulated", "steps": {"exact": {"*": 1}}}, "editor": slow}
-        config = load_config(settings(manifest, tmp_path / "out", backend="ray", **models))
-        assert run(config).complete
-    finally:
-        context.execution_no_progress_timeout_s = earlier
