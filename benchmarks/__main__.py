@@ -80,12 +80,17 @@ def main(arguments: list[str]) -> int:
     console = Console(width=None if sys.stdout.isatty() else 160)
     chosen = arguments or list(MAIN)
     before, started = report.machine(), time.monotonic()
-    figures: list[Figure] = []
+    figures, failed = list[Figure](), list[str]()
     with tempfile.TemporaryDirectory(prefix="mira-batch-bench-") as scratch:
         bench = Bench(Path(scratch), quick=_is_set("QUICK"))
         for measure in (measure for topic in chosen for measure in TOPICS[topic]):
-            with console.status(measure.__name__.replace("_", " ")):
-                found = measure(bench)
+            try:
+                with console.status(measure.__name__.replace("_", " ")):
+                    found = measure(bench)
+            except Exception:  # the others are measured all the same: a run takes ten minutes
+                console.print_exception()
+                failed.append(measure.__name__)
+                continue
             found = [found] if isinstance(found, Figure) else found
             figures += found
             for figure in found:
@@ -101,6 +106,9 @@ def main(arguments: list[str]) -> int:
         console.print(table)
     if chart := draw(figures, acceptance.MAIN):
         console.print(chart, highlight=False)
+    if failed:
+        print(f"failed, so that nothing is written: {', '.join(failed)}", file=sys.stderr)
+        return 1
     if not arguments:
         report.write_results(figures, machine)
     if (not arguments or (len(arguments) == 1 and arguments[0] in ALONE)) and not bench.quick:

@@ -49,7 +49,7 @@ def _nearly_done(folder: Path, records: int) -> dict[str, Any]:
     writer = PlanWriter(store, loaded.workers.shard_size, loaded.workers.most)
     for first in range(0, records, CHUNK):
         writer.add(pa.table(_plan_columns(range(first, first + CHUNK), image), schema=schema.PLAN))
-    plan = writer.finish(schema.REJECTS.empty_table(), skipped=0)
+    plan = writer.finish(schema.REJECTS.empty_table())
     empty = Path(store.locate(result_key(0)))
     assert store.create(result_key(0), edit_results([]))
     done = round(0.99 * len(plan.sizes))
@@ -65,17 +65,14 @@ def _nearly_done(folder: Path, records: int) -> dict[str, Any]:
 
 def _plan_columns(numbers: range, image: Path) -> dict[str, list[Any]]:
     names = [f"sku-{i:07d}" for i in numbers]
-    nothing = [None] * len(names)
-    return {
+    given = {
         "record_id": names,
         "work_id": [content_hash(name) for name in names],
         "instruction": ["make it nicer"] * len(names),
         "image_uri": [str(image)] * len(names),
-        "image_file": nothing,
-        "image_row_group": nothing,
-        "image_row": nothing,
         "metadata": ["{}"] * len(names),
     }
+    return {name: given.get(name, [None] * len(names)) for name in schema.PLAN.names}
 
 
 @cache
