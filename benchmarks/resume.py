@@ -28,7 +28,7 @@ _UNTOLD = 100
 """Shards committed since the last sum."""
 
 
-def _nearly_done(folder: Path, records: int) -> dict[str, Any]:
+def plan_nearly_done(folder: Path, records: int) -> dict[str, Any]:
     """A run of so many records, planned as the planner plans, of whose shards 99 % are committed.
 
     Only the names of result files count on resume, so each is a link to one file without a row; and the sum
@@ -48,7 +48,9 @@ def _nearly_done(folder: Path, records: int) -> dict[str, Any]:
     store = open_edit_run(loaded, list_files(loaded.input, loaded.storage))
     writer = PlanWriter(store, loaded.workers.shard_size, loaded.workers.most)
     for first in range(0, records, CHUNK):
-        writer.add(pa.table(_plan_columns(range(first, first + CHUNK), image), schema=schema.PLAN))
+        writer.add(
+            pa.table(_plan_columns(range(first, min(first + CHUNK, records)), image), schema=schema.PLAN)
+        )
     plan = writer.finish(schema.REJECTS.empty_table())
     empty = Path(store.locate(result_key(0)))
     assert store.create(result_key(0), edit_results([]))
@@ -78,7 +80,7 @@ def _plan_columns(numbers: range, image: Path) -> dict[str, list[Any]]:
 @cache
 def _resumed(bench: Bench) -> dict[str, Any]:
     folder = bench.folder / "resume"
-    settings = _nearly_done(folder, bench.size(1_000_000, 100_000))
+    settings = plan_nearly_done(folder, bench.size(1_000_000, 100_000))
     found = in_child("resume", config=settings)
     lines = [line for path in (folder / "notes").iterdir() for line in path.read_text().splitlines()]
     notes = [json.loads(line) for line in lines]

@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +30,7 @@ from mira_batch.storage.run.layout import (
     read_document,
     result_key,
 )
-from mira_batch.storage.run.planfile import read_plan, read_plan_file, read_shard
+from mira_batch.storage.run.planfile import PlanReader, read_plan, read_plan_file
 from mira_batch.storage.run.planwriter import write_plan_of
 from mira_batch.storage.run.result_file import results_file
 from mira_batch.storage.run.results import result_files, take_rows
@@ -81,8 +81,8 @@ def copy_rows(
         number += 1
     target = open_store(catalogue.output.locate(copy), catalogue.storage)
     shards = {shard.index: shard for shard in standing.shards()}
-    plan_file = lru_cache(maxsize=2)(partial(read_plan_file, source))
-    plan_fields = pq.read_schema(pa.BufferReader(plan_file(standing.files[0])))
+    plan = PlanReader(source)
+    plan_fields = pq.read_schema(pa.BufferReader(read_plan_file(source, standing.files[0])))
     places: dict[tuple[int, int], tuple[int, int]] = {}
     plans: list[pa.Table] = []
     for shard, group in enumerate(_group(_read_rows(source, rows, fields, catalogue))):
@@ -91,7 +91,7 @@ def copy_rows(
         data = results_file(table.to_pylist(), fields, {FOOTER: to_json(_make_receipt(table))})
         target.put(result_key(shard), data)
         _check_copy(target, result_key(shard), table)
-        planned = [read_shard(source, shards[old], plan_file) for old in sorted({old for old, _, _ in group})]
+        planned = [plan.read(shards[old]) for old in sorted({old for old, _, _ in group})]
         by_record = {row["record_id"]: row for part in planned for row in part}
         plans.append(
             pa.Table.from_pylist([by_record[n] for n in table["record_id"].to_pylist()], plan_fields)
@@ -100,7 +100,7 @@ def copy_rows(
         if (data := source.get(key)) is not None:  # else it was lost before
             target.put(key, data)
     for key in standing.pointers:
-        target.put(key, plan_file(key))
+        target.put(key, read_plan_file(source, key))
     more = {"number": run.plan, "pointers": standing.pointers, "digest": standing.digest}
     write_plan_of(target, plans, more)
     if (models := source.get(MODELS)) is not None:

@@ -19,7 +19,6 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -40,7 +39,7 @@ from mira_batch.runtime.shard import Rows, ShardRun
 from mira_batch.runtime.trace import Trace
 from mira_batch.storage.run.identities import check_identities
 from mira_batch.storage.run.layout import result_key
-from mira_batch.storage.run.planfile import Shard, read_plan_file, read_shard
+from mira_batch.storage.run.planfile import PlanReader, Shard
 from mira_batch.storage.run.result_file import explain_misfit, results_file
 from mira_batch.storage.stores import Store
 
@@ -94,7 +93,7 @@ class ShardWorker:
             readers=readers,
         )
         self._readers = readers
-        self._plan_file = lru_cache(maxsize=2)(partial(read_plan_file, self._context.store))
+        self._plan = PlanReader(self._context.store)
         self._loop = asyncio.new_event_loop()
         self._writers = ThreadPoolExecutor(_count_writers(job.config), thread_name_prefix="write")
         self._loop.set_default_executor(self._writers)
@@ -248,7 +247,7 @@ class ShardWorker:
         store = self._context.store
         if store.exists(result_key(shard.index)):
             return None
-        plan = read_shard(store, shard, self._plan_file)
+        plan = self._plan.read(shard)
         rows = [PlanRow(row["record_id"], row["work_id"], shard.index, row) for row in plan]
         work = ShardRun(
             shard.index,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +21,7 @@ from mira_batch.storage.catalogue.place import Catalogue
 from mira_batch.storage.catalogue.snapshot import FoldedRun, Snapshot
 from mira_batch.storage.run.committed import find_ranges
 from mira_batch.storage.run.history import read_columns, shard_in
-from mira_batch.storage.run.planfile import read_plan_file, read_pointers, read_shard
+from mira_batch.storage.run.planfile import PlanReader, read_pointers
 from mira_batch.storage.stores import Store
 
 BUCKET_RECORDS = 50_000
@@ -32,6 +31,7 @@ _FROM_RESULTS = (
     "record_id", "work_id", "instruction", "status", "stop_reason", "error_kind",
     "source_digest", "result_digest", "num_steps", "cost", "models", "fidelity",
 )  # fmt: skip
+_PARTS = ("image_part", "instruction_part")
 
 
 def fold(
@@ -168,10 +168,10 @@ def _read_results(
     """Each shard's rows as updates, but for those that are done."""
     names = [name for name in _FROM_RESULTS if name in fields.names]
     shards = {shard.index: shard for shard in run.plan.shards()} if run.plan is not None else {}
-    plan_file = lru_cache(maxsize=2)(partial(read_plan_file, run.store))
+    plan = PlanReader(run.store, ("work_id", *_PARTS))
     for file, table in read_columns(run.store.uri, names, fields, storage, on_damaged, leave_out=done):
         index = shard_in(file)
-        planned = read_shard(run.store, shards[index], plan_file) if index in shards else []
+        planned = plan.read(shards[index]) if index in shards else []
         yield index, _spool_results(run, index, table, planned)
 
 
@@ -180,7 +180,7 @@ def _spool_results(run: Run, shard: int, table: pa.Table, planned: Sequence[Mapp
     parts = {row["work_id"]: row for row in planned}
     works = table["work_id"].to_pylist()
     columns: dict[str, Any] = {name: table[name] for name in table.column_names if name in SPOOLED.names}
-    for name in ("image_part", "instruction_part"):
+    for name in _PARTS:
         columns[name] = [parts.get(work, {}).get(name) for work in works]
     if "models" in columns:
         columns["models"] = [json.dumps(models) for models in table["models"].to_pylist()]

@@ -7,8 +7,10 @@ died half-way, or a second one that planned at the same time, can never mix two 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +23,8 @@ from mira_batch.storage.run import layout
 from mira_batch.storage.stores import Store, shorten_error
 
 SHARDS_PER_FILE = 256
+_OPEN_FILES = 2
+"""Of a plan, at once: shards are read in their order, more or less."""
 _NAMED = re.compile(r"(?:plan|pointers)-\d+-([0-9a-f]{8})\.parquet$")
 
 
@@ -139,22 +143,47 @@ def _check_plan_file(key: str, data: bytes) -> bytes:
     return data
 
 
-def read_shard(
-    store: Store, shard: Shard, read: Callable[[str], bytes] | None = None
-) -> list[dict[str, Any]]:
-    """The plan rows of one shard.
+class PlanReader:
+    """Reads shards of a plan. A file of it stays open for its next shards: to open one takes milliseconds,
+    since all of its row groups are listed, and it has many. Threads may share a reader."""
+
+    def __init__(self, store: Store, columns: Sequence[str] | None = None) -> None:
+        """Nothing is read yet.
+
+        Args:
+            store: the run's directory.
+            columns: those that are wanted; a plan of an earlier release may lack some. None: all.
+        """
+        self._store = store
+        self._columns = None if columns is None else list(columns)
+        self._open = lru_cache(maxsize=_OPEN_FILES)(self._open_file)
+        self._lock = threading.Lock()
+
+    def read(self, shard: Shard) -> list[dict[str, Any]]:
+        """The plan rows of a shard.
+
+        Raises:
+            StoreError: the plan file is gone or damaged.
+        """
+        with self._lock:
+            rows = self._open(shard.file).read_row_group(shard.row_group, self._columns, use_threads=False)
+        return rows.to_pylist()
+
+    def _open_file(self, key: str) -> pq.ParquetFile:
+        return pq.ParquetFile(pa.BufferReader(read_plan_file(self._store, key)))
+
+
+def read_shard(store: Store, shard: Shard) -> list[dict[str, Any]]:
+    """The plan rows of one shard; of several take a `PlanReader`.
 
     Args:
         store: the run's directory.
         shard: which.
-        read: `read_plan_file` of this store, cached: many shards share a plan file. None reads it now.
 
     Raises:
         StoreError: the plan file is gone or damaged.
     """
-    data = read(shard.file) if read else read_plan_file(store, shard.file)
-    with pq.ParquetFile(pa.BufferReader(data)) as file:
-        return file.read_row_group(shard.row_group).to_pylist()
+    return PlanReader(store).read(shard)
 
 
 def read_pointers(store: Store, key: str) -> pa.Table:

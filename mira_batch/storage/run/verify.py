@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from mira_batch.core.types import Status
 from mira_batch.storage import schema
 from mira_batch.storage.run import layout
-from mira_batch.storage.run.planfile import read_plan, read_shard
+from mira_batch.storage.run.planfile import PlanReader, read_plan
 from mira_batch.storage.run.results import columns_to_read, tell_unfinished
 from mira_batch.storage.stores import Store, shorten_error
 
@@ -87,6 +87,7 @@ def verify(
     for key in sorted(keys - expected.keys()):
         verdict.problems.append(f"{key}: is not part of the plan; move it elsewhere")
     seen: set[str] = set()
+    works = PlanReader(store, ("work_id",))
     with ThreadPoolExecutor(_THREADS) as pool:
         for key, shard in expected.items():
             if len(verdict.problems) > _MOST_PROBLEMS:
@@ -98,7 +99,7 @@ def verify(
             if isinstance(file, str):
                 verdict.problems.append(file)
                 continue
-            planned = {row["work_id"] for row in read_shard(store, shard)}
+            planned = {row["work_id"] for row in works.read(shard)}
             _check_records(key, file, planned, seen, verdict)
             for found in pool.map(lambda row: check_row(store, row), _read_rows(file)):
                 verdict.images += found.images

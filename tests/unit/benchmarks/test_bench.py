@@ -13,10 +13,12 @@ from PIL import Image
 
 from benchmarks import report
 from benchmarks.__main__ import ALONE
+from benchmarks.child import in_child
 from benchmarks.efficiency import timed_models
 from benchmarks.figure import at_least, in_table, reported
 from benchmarks.models import NotingJudge
 from benchmarks.peers.loop import Lockstep, OneAtATime, Stage, read_image, write_image
+from benchmarks.resume import plan_nearly_done
 from benchmarks.store import covered, kind_of
 from benchmarks.timeline import Call, Timeline, read_calls, read_timeline
 from benchmarks.workload import photographs
@@ -145,3 +147,11 @@ def test_every_topic_with_a_table_of_its_own_has_its_place_and_its_command() -> 
     (listed,) = re.findall(r"for topic in (.+); do", commands)
     more = set(listed.split())
     assert more == ALONE.keys() - {"batches", "scale", "acceptance"}
+
+
+def test_a_run_that_is_nearly_done_goes_on(tmp_path: Path) -> None:
+    """Its plan and commits are written by the benchmark, as a run writes them."""
+    settings = plan_nearly_done(tmp_path, 2_000) | {"backend": "inline"}
+    found = in_child("resume", config=settings)
+    assert found["planned"] == 2_000 and 1_900 < found["already"] < 2_000
+    assert any((tmp_path / "notes").iterdir()), "it has edited"

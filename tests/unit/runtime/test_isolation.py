@@ -50,7 +50,7 @@ def attempts(store: Store, shard: int) -> AttemptLog:
 
 
 def work_of(store: Store, shard: Shard) -> str:
-    (row,) = read_shard(store, shard, store.get)
+    (row,) = read_shard(store, shard)
     return row["work_id"]
 
 
@@ -80,7 +80,7 @@ def test_who_was_tried_before_goes_first(tmp_path: Path) -> None:
     config, store, shards = planned(
         tmp_path, 24, editor=counting(log, 0), workers={"shard_size": 4, "records_in_flight": 4}
     )
-    plan = read_shard(store, shards[0], store.get)
+    plan = read_shard(store, shards[0])
     tried = plan[2]
     attempts(store, 0).begin(tried["work_id"], 0)
     worker = open_worker(config, store.uri, SESSION)
