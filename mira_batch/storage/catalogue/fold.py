@@ -32,6 +32,8 @@ _FROM_RESULTS = (
     "source_digest", "result_digest", "num_steps", "cost", "models", "fidelity",
 )  # fmt: skip
 _PARTS = ("image_part", "instruction_part")
+_TOGETHER = 4_096
+"""Rows of results that are laid out at once: a shard has some tens, and a table takes milliseconds."""
 
 
 def fold(
@@ -152,9 +154,9 @@ def _read_updates(
             for key in run.plan.pointers:
                 yield _spool_pointers(run, read_pointers(run.store, key))
         done = set(known.expand())
-        for shard, table in _read_results(run, catalogue.storage, fields, done, on_damaged):
+        for shards, table in _read_results(run, catalogue.storage, fields, done, on_damaged):
             yield table
-            done.add(shard)
+            done.update(shards)
         runs[run.name] = replace(known, folded=tuple(find_ranges(done)))
 
 
@@ -164,18 +166,27 @@ def _read_results(
     fields: pa.Schema,
     done: Collection[int],
     on_damaged: Callable[[StoreError], None],
-) -> Iterator[tuple[int, pa.Table]]:
-    """Each shard's rows as updates, but for those that are done."""
+) -> Iterator[tuple[list[int], pa.Table]]:
+    """The rows of some shards after the others, as updates, but for those that are done."""
     names = [name for name in _FROM_RESULTS if name in fields.names]
     shards = {shard.index: shard for shard in run.plan.shards()} if run.plan is not None else {}
     plan = PlanReader(run.store, ("work_id", *_PARTS))
+    together, planned, rows = dict[int, pa.Table](), list[Mapping[str, Any]](), 0
     for file, table in read_columns(run.store.uri, names, fields, storage, on_damaged, leave_out=done):
         index = shard_in(file)
-        planned = plan.read(shards[index]) if index in shards else []
-        yield index, _spool_results(run, index, table, planned)
+        planned += plan.read(shards[index]) if index in shards else []
+        together[index] = table
+        if (rows := rows + table.num_rows) >= _TOGETHER:
+            yield list(together), _spool_results(run, together, planned)
+            together, planned, rows = {}, [], 0
+    if together:
+        yield list(together), _spool_results(run, together, planned)
 
 
-def _spool_results(run: Run, shard: int, table: pa.Table, planned: Sequence[Mapping[str, Any]]) -> pa.Table:
+def _spool_results(
+    run: Run, shards: Mapping[int, pa.Table], planned: Sequence[Mapping[str, Any]]
+) -> pa.Table:
+    table = pa.concat_tables(shards.values(), promote_options="default")
     rows = table.num_rows
     parts = {row["work_id"]: row for row in planned}
     works = table["work_id"].to_pylist()
@@ -190,8 +201,8 @@ def _spool_results(run: Run, shard: int, table: pa.Table, planned: Sequence[Mapp
     columns |= {
         "made_as": table["work_id"],
         "run": [run.name] * rows,
-        "shard": [shard] * rows,
-        "row": list(range(rows)),
+        "shard": [shard for shard, part in shards.items() for _ in range(part.num_rows)],
+        "row": [row for part in shards.values() for row in range(part.num_rows)],
         "plan": [run.number] * rows,
         "source": [run.source] * rows,
         "digest": digest_records(table["record_id"].to_pylist()),
