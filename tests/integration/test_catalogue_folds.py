@@ -7,17 +7,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.runtime.forget import Retention, forget
 from mira_batch.storage import schema
+from mira_batch.storage.catalogue import fold as folding
 from mira_batch.storage.catalogue.check import check_catalogue
-from mira_batch.storage.catalogue.fold import fold
+from mira_batch.storage.catalogue.fold import fold, read_run
 from mira_batch.storage.catalogue.place import Catalogue, open_catalogue
 from mira_batch.storage.catalogue.snapshot import list_numbers
 from mira_batch.storage.catalogue.trajectory import find_trajectory
+from mira_batch.storage.stores import open_store
 from tests.support.runs.nights import Nights
 
 AGAIN = {"select": {"where": "true", "again": True}}
@@ -54,6 +57,23 @@ def test_where_a_run_is_deleted_by_hand_earlier_results_stand_again(nights: Nigh
     assert nights.plan().planned == 0
     assert nights.run().run_id in ("", first.run_id) and nights.owners() == {first.run_id}
     assert find_problems(nights) == []
+
+
+def test_rows_are_the_same_however_many_shards_are_laid_out_together(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(nights.run().run, StorageConfig())
+
+    def read() -> list[pa.Table]:
+        return list(read_run(store, "edit", StorageConfig(), schema.RESULTS, pytest.fail))
+
+    (whole,) = read()
+    monkeypatch.setattr(folding, "_TOGETHER", 1)
+    parts = read()
+    assert len(parts) == len(set(whole["shard"].to_pylist())) > 1
+    assert pa.concat_tables(parts).equals(whole) and whole.num_rows == 4
+    places = list(zip(whole["shard"].to_pylist(), whole["row"].to_pylist(), strict=True))
+    assert places == sorted(set(places)) and whole["image_part"].null_count == 0
 
 
 def test_where_all_runs_are_deleted_by_hand_nothing_is_left(nights: Nights) -> None:

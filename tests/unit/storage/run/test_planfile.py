@@ -14,6 +14,7 @@ from mira_batch.storage.run.planfile import (
     SHARDS_PER_FILE,
     LeftOut,
     Plan,
+    PlanReader,
     Shard,
     read_plan,
     read_rejects,
@@ -152,3 +153,18 @@ def test_result_keys() -> None:
     others = ("part-00007.parquet", "results/part-7.parquet", "results/part-00007.parquet.tmp")
     others += ("results/x/part-00007.parquet", "results/part-0000a.parquet", "results/notes.txt")
     assert [layout.shard_of(other) for other in others] == [None] * len(others)
+
+
+def test_a_reader_opens_a_file_of_the_plan_once_for_all_of_its_shards(store: Store, tmp_path: Path) -> None:
+    plan = write(store, records=3_200, most=4, workers=1, by=500)
+    shards = [shard for shard in plan.shards() if shard.file == plan.files[0]]
+    reader, parts = PlanReader(store), PlanReader(store, ("work_id", "image_part", "of no release"))
+    whole = [read_shard(store, shard) for shard in shards]
+    assert reader.read(shards[0]) == whole[0]
+    wanted = [[{key: row[key] for key in ("work_id", "image_part")} for row in rows] for rows in whole]
+    assert parts.read(shards[-1]) == wanted[-1]
+    (tmp_path / plan.files[0]).unlink()
+    assert [reader.read(shard) for shard in shards] == whole
+    assert [parts.read(shard) for shard in reversed(shards)] == wanted[::-1]
+    with pytest.raises(StoreError, match="this plan file is missing"):
+        PlanReader(store).read(shards[0])
