@@ -53,14 +53,14 @@ def plan_nearly_done(folder: Path, records: int) -> dict[str, Any]:
         )
     plan = writer.finish(schema.REJECTS.empty_table())
     empty = Path(store.locate(result_key(0)))
-    assert store.create(result_key(0), edit_results([]))
+    assert store.create(result_key(0), nothing := edit_results([]))
     done = round(0.99 * len(plan.sizes))
     ledger = Ledger(store, "0", RunSummary(store.uri, store.name))
     for index, size in enumerate(plan.sizes[:done]):
         if index:
             os.link(empty, store.locate(result_key(index)))
         if index < done - _UNTOLD:
-            ledger.add(Receipt(index, Tally(size, size)), size)
+            ledger.add(Receipt(index, Tally(size, size), written=len(nothing)), size)
     ledger.save()
     return settings
 

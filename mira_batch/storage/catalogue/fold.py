@@ -174,9 +174,10 @@ def _read_results(
     together, planned, rows = dict[int, pa.Table](), list[Mapping[str, Any]](), 0
     for file, table in read_columns(run.store.uri, names, fields, storage, on_damaged, leave_out=done):
         index = shard_in(file)
-        planned += plan.read(shards[index]) if index in shards else []
+        own = plan.read(shards[index]) if index in shards else []
+        planned += own
         together[index] = table
-        if (rows := rows + table.num_rows) >= _TOGETHER:
+        if (rows := rows + max(table.num_rows, len(own))) >= _TOGETHER:
             yield list(together), _spool_results(run, together, planned)
             together, planned, rows = {}, [], 0
     if together:
