@@ -1,6 +1,6 @@
 """The benchmark's peers do the whole work and no more, and what they made is looked at.
 
-Those whose packages are not installed are skipped; `make bench` installs them.
+Those whose packages are not installed are skipped; `make bench-more` installs them.
 """
 
 from __future__ import annotations
