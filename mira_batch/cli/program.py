@@ -11,7 +11,6 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 from mira_batch.cli.app import app
-from mira_batch.storage.arrow import defer_pandas
 
 COMMANDS = (
     (
@@ -150,6 +149,8 @@ class _Listed(TyperCommand):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the command itself, which is run by it."""
         importlib.import_module(f"mira_batch.cli.{self._module}")
+        from mira_batch.storage.arrow import defer_pandas  # help needs nothing of storage
+
         defer_pandas()
         return get_group(app).commands[info_name or ""].make_context(info_name, args, parent, **extra)
 
