@@ -82,7 +82,7 @@ def copy_rows(
     target = open_store(catalogue.output.locate(copy), catalogue.storage)
     shards = {shard.index: shard for shard in standing.shards()}
     plan = PlanReader(source)
-    plan_fields = pq.read_schema(pa.BufferReader(read_plan_file(source, standing.files[0])))
+    plan_fields = plan.read_schema(standing.files[0])
     places: dict[tuple[int, int], tuple[int, int]] = {}
     plans: list[pa.Table] = []
     for shard, group in enumerate(_group(_read_rows(source, rows, fields, catalogue))):

@@ -169,6 +169,18 @@ class PlanReader:
             rows = self._open(shard.file).read_row_group(shard.row_group, self._columns, use_threads=False)
         return rows.to_pylist()
 
+    def read_schema(self, key: str) -> pa.Schema:
+        """The columns that a plan file has.
+
+        Args:
+            key: of the plan file.
+
+        Raises:
+            StoreError: the plan file is gone or damaged.
+        """
+        with self._lock:
+            return self._open(key).schema_arrow
+
     def _open_file(self, key: str) -> pq.ParquetFile:
         return pq.ParquetFile(pa.BufferReader(read_plan_file(self._store, key)))
 

@@ -20,8 +20,8 @@ from mira_batch.storage.run.results import result_files
 from mira_batch.train.advantages import name_group
 
 _READ = ("record_id", "work_id", "instruction", "source_digest", "answers", "steps")
-_COLUMNS = ("record_id", "work_id", "instruction", "source_digest", 
-            *(f"answers.list.element.{name}" for name in ("step", "attempt", "logprobs")),
+_COLUMNS = ("record_id", "work_id", "instruction", "source_digest",
+            *(f"answers.list.element.{name}" for name in ("step", "logprobs")),
             *(f"steps.list.element.{name}" for name in ("instruction", "accepted", "after")))  # fmt: skip
 
 Choice = Literal["chance", "doubt"]
