@@ -180,7 +180,7 @@ def run(config: dict[str, Any], step_state: bool = True, profile: bool = False) 
         def executing(self, summary: RunSummary) -> None:
             marks["executing"], marks["executing_cpu"] = time.time(), time.process_time()
 
-        def heartbeat(self, statuses: Sequence[WorkerStatus]) -> None:
+        def heartbeat(self, workers: Sequence[WorkerStatus]) -> None:
             cpu_samples.append((time.time(), _busy_cpu()))
 
         def committed(self, summary: RunSummary) -> None:

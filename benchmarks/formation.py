@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 from benchmarks.figure import Bench, Figure, at_least, in_table, reported
 from benchmarks.simulate import Model, Setting, simulate
@@ -28,7 +29,7 @@ STEPS = {
     "3 edits each": StepCounts(exact={"*": 3}),
     "1 to 24 edits, 6 on average": StepCounts(mean=6, max=24),
 }
-IO = {"read": 0.005, "log": 0.005, "write": 0.004, "commit": 0.005}
+IO: dict[str, Any] = {"read": 0.005, "log": 0.005, "write": 0.004, "commit": 0.005}
 """Seconds, as measured on this machine with 64² images; half as much to half as much again."""
 TABLE = "Batches of one worker, worked out"
 SHAPES = (1, 2, 3, 6)

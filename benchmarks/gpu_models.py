@@ -175,8 +175,8 @@ def write_editor(directory: Path, sizes: Sizes, device: str) -> None:
         pipe = FluxKontextPipeline(
             scheduler=diffusion.build_scheduler(),
             vae=AutoencoderKL(
-                down_block_types=("DownEncoderBlock2D",) * 4,
-                up_block_types=("UpDecoderBlock2D",) * 4,
+                down_block_types=("DownEncoderBlock2D",) * 4,  # pyright: ignore[reportArgumentType]
+                up_block_types=("UpDecoderBlock2D",) * 4,  # pyright: ignore[reportArgumentType]
                 scaling_factor=0.3611,
                 shift_factor=0.1159,
                 norm_num_groups=min(32, sizes.vae["block_out_channels"][0]),

@@ -78,8 +78,8 @@ def count_weights(tuning: LoraTuning) -> Counts:
         denoiser = FluxTransformer2DModel(**REAL.transformer)
         vae = AutoencoderKL(
             **REAL.vae,
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
+            down_block_types=("DownEncoderBlock2D",) * 4,  # pyright: ignore[reportArgumentType]
+            up_block_types=("UpDecoderBlock2D",) * 4,  # pyright: ignore[reportArgumentType]
         )
         encoders = (
             T5EncoderModel(T5Config(**REAL.t5, feed_forward_proj="gated-gelu")),
@@ -95,7 +95,7 @@ def count_weights(tuning: LoraTuning) -> Counts:
         lora=sum(
             tuning.r * (module.in_features + module.out_features)
             for name, module in policy.model.language_model.named_modules()
-            if name.rpartition(".")[2] in tuning.targets
+            if isinstance(module, torch.nn.Linear) and name.rpartition(".")[2] in tuning.targets
         ),
         denoiser=count(denoiser),
         encoders=sum(count(each) for each in encoders),

@@ -88,9 +88,11 @@ def sum_up(chains: Sequence[Chain], done: Sequence[Mapping[str, Any]], size: Siz
     found = {
         way.name: [
             read_solved(
-                *(str(c.folder / part / way.name / "run") for part in ("ways", "scores")), size.test_tasks
+                str(chain.folder / "ways" / way.name / "run"),
+                str(chain.folder / "scores" / way.name / "run"),
+                size.test_tasks,
             )
-            for c in chains
+            for chain in chains
         ]
         for way in WAYS
     }

@@ -45,5 +45,5 @@ def make_blind(policy: dict[str, Any]) -> BlindPolicy:
     """
     config = QwenVLConfig.model_validate(policy)
     storage = StorageConfig()
-    adapter = fetch_weights(config.adapter.weights, storage) if config.adapter else None
+    adapter = fetch_weights(config.adapter.place, storage) if config.adapter else None
     return BlindPolicy(QwenVLPolicy(config, fetch_weights(config.weights, storage), "cpu", adapter))

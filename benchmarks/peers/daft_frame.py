@@ -48,7 +48,7 @@ def edit_rows(
     name, words = daft.col("record_id"), daft.col("instruction")
     frame = daft.from_pylist(rows).with_column("pixels", _decode(daft.col("image")))
     frame = frame.select(name, loop.edit(name, words, daft.col("pixels")))
-    frame = frame.select(name, daft.col("edits"), _encode(daft.col("pixels")).alias("result"))
+    frame = frame.select(name, daft.col("edits"), _encode(daft.col("pixels")).alias("result"))  # pyright: ignore[reportAttributeAccessIssue]
     frame.write_parquet(output)
     return {"ended": time.time()}
 

@@ -48,7 +48,7 @@ def edit_rows(
             width=side,
             max_area=side * side,
             _auto_resize=False,
-        ).images
+        ).images  # pyright: ignore[reportAttributeAccessIssue]
         for row, image in zip(part, images, strict=True):
             image.save(folder / f"{row['record_id']}.png")
     return {"wall": time.time() - began, "cpu": time.process_time() - cpu}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -188,7 +189,7 @@ def _read_files(output: Path) -> dict[str, Image.Image]:
 
 
 def measure(
-    work: Work, models: ServedModels, results: dict[str, Image.Image], files: list[Path], cpu: float
+    work: Work, models: ServedModels, results: Mapping[str, Image.Image], files: list[Path], cpu: float
 ) -> Outcome:
     """What was done, once it is seen that the results are right and that no call was made twice or left out.
 
