@@ -34,7 +34,7 @@ check: .venv/.installed-dev  ## Format, lint, types, import contract
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: .venv/.installed-dev .venv/peers/.installed  ## Measure speed and memory against peers and bare loops, in ten minutes; QUICK=1: in short
+bench: .venv/.installed-dev .venv/peers/.installed  ## Measure speed and memory against peers and bare loops, in a quarter of an hour; QUICK=1: in short
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks batches
 
@@ -44,7 +44,7 @@ bench-more: .venv/.installed-dev .venv/peers/.installed  ## Measure all else: ju
 		QUICK=$(QUICK) $(BIN)/python -m benchmarks $$topic || failed="$$failed $$topic"; done; \
 		test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
-bench-scale: .venv/.installed-dev  ## Plan and fold a catalogue of ten million records: some twenty minutes
+bench-scale: .venv/.installed-dev  ## Plan and fold a catalogue of ten million records: half an hour
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks scale
 
 bench-gpu: .venv/.installed-dev  ## What the paper's models take on this machine's GPU, with random weights

@@ -51,7 +51,7 @@ MAIN: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "resume": resume.FIGURES,
     "store": store.FIGURES,
 }
-"""Topics of the main table: less than ten minutes."""
+"""Topics of the main table."""
 ALONE: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "batches": formation.FIGURES,
     "workers": efficiency.WORKERS_FIGURES,

@@ -45,8 +45,8 @@ Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
 def results_dataset(run: str, storage: StorageConfig | None = None) -> ds.FileSystemDataset:
     """The committed results of a run of any job as a pyarrow dataset, for scans with bounded memory.
 
-    Rows are as they stand in the files: of a run of release 0.1 those of unfinished records have the status
-    `ok`, and `stop_reason` tells them apart. The other readers tell it.
+    Rows are as they stand in the files: in a run from before there was the status `unfinished`, such records
+    have the status `ok`, and `stop_reason` tells them apart. The other readers tell it.
 
     Args:
         run: the run's directory (`<output>/<run_id>`), or the `results` directory in it.
