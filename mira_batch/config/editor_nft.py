@@ -228,6 +228,7 @@ class EditorNftConfig(IterationsConfig):
         edit = self.edit_job(self.edit.input, self.output.uri, None)
         return found | {
             "edit": edit.pixels(),
+            "input": self.identify_input(),
             "rewards": {"judge": self.rewards.judge.pixels()},
             "workers": self.workers.num,
             "gpus": self.workers.gpus,

@@ -209,4 +209,9 @@ class GrpoConfig(IterationsConfig):
         later = {"iterations"} if self.optimizer.schedule == "constant" else set[str]()
         found = self.model_dump(mode="json", exclude=operational | later | {"edit", "sentinel", "canaries"})
         edit = self.edit_job(self.edit.input, self.output.uri, None)
-        return found | {"edit": edit.pixels(), "workers": self.workers.num, "gpus": self.workers.gpus}
+        return found | {
+            "edit": edit.pixels(),
+            "input": self.identify_input(),
+            "workers": self.workers.num,
+            "gpus": self.workers.gpus,
+        }

@@ -149,6 +149,11 @@ class IterationsConfig(Strict):
         judges = [judge.pixels() for judge in self.judges()]
         return content_hash(json.dumps([validation, judges, self.seed], sort_keys=True))
 
+    def identify_input(self) -> dict[str, Any]:
+        """How the rows of the manifest are read, as far as it decides which records they are."""
+        decides = {"columns", "encoding", "allow", "max_bytes", "max_pixels"}
+        return self.edit.input.model_dump(mode="json", include=decides)
+
     def share_settings(self) -> dict[str, Any]:
         """What the jobs of an iteration have in common."""
         edit = self.edit

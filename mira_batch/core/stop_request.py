@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from mira_batch.core.types import RunEnd
 
@@ -14,7 +14,12 @@ class StopRequest:
     `ask` only appends, so that it may be called from a signal handler and from several threads at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outer: StopRequest | None = None) -> None:
+        """
+        Args:
+            outer: what is asked of that is asked of this as well.
+        """
+        self._outer = outer
         self._reasons: list[tuple[RunEnd, str]] = []
         self.heeded = False
         """Whether a run now heeds it, having steps in hand to finish. Until then there is nothing to lose,
@@ -29,24 +34,36 @@ class StopRequest:
         """
         before, self.heeded = self.heeded, True
         try:
-            yield
+            with nullcontext() if self._outer is None else self._outer.heeding():
+                yield
         finally:
             self.heeded = before
+
+    def nest(self) -> StopRequest:
+        """One for a run that is a part of something: this one ends it, its own limits end nothing else."""
+        return StopRequest(self)
 
     @property
     def asked(self) -> bool:
         """Whether the run is to end."""
-        return bool(self._reasons)
+        return self._find() is not None
 
     @property
     def end(self) -> RunEnd | None:
         """Why the run is to end; None while it isn't."""
-        return self._reasons[0][0] if self._reasons else None
+        found = self._find()
+        return None if found is None else found[0]
 
     @property
     def words(self) -> str:
         """The same for people."""
-        return self._reasons[0][1] if self._reasons else ""
+        found = self._find()
+        return "" if found is None else found[1]
+
+    def _find(self) -> tuple[RunEnd, str] | None:
+        if self._reasons:
+            return self._reasons[0]
+        return None if self._outer is None else self._outer._find()
 
     def interrupt(self, words: str) -> None:
         """`ask` on behalf of a signal."""

@@ -17,7 +17,9 @@ from typing import Any, Generic, TypeVar
 from mira_batch import launch
 from mira_batch.config.iterations import IterationsConfig
 from mira_batch.config.models import JudgeConfig
-from mira_batch.core.errors import ConfigError, RunConflict, StoreError, UserError
+from mira_batch.config.shared import JobConfig
+from mira_batch.core.errors import ConfigError, StoreError, UserError
+from mira_batch.core.receipts import RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.lease import lease
 from mira_batch.runtime.standing import NotedProgress
@@ -41,9 +43,13 @@ class Course(Generic[Config]):
     stop: StopRequest
     note: Callable[[str], None]
 
+    def run(self, job: JobConfig) -> RunSummary:
+        """Run a job. Its own limits end it alone, `stop` ends it, too."""
+        return launch.run(job, NotedProgress(self.note), self.stop.nest())
+
     def judge(self, judge: JudgeConfig, run: str, output: str, canaries: int = 0) -> str:
         """Have a run judged; the directory of the evaluation."""
-        launch.run(self.config.judge_job(judge, run, output, canaries), NotedProgress(self.note), self.stop)
+        self.run(self.config.judge_job(judge, run, output, canaries))
         return f"{output}/run"
 
 
@@ -188,49 +194,6 @@ def refuse_few(
             f"is {most:g}: see `mira-batch status` of the runs in {folder} for what failed; delete that "
             "folder once it is mended, and the same command makes it anew"
         )
-
-
-def read_validation(course: Course[Any], done: int) -> Figures | None:
-    """The figures of a validation that an earlier call made; None where there is none yet.
-
-    Args:
-        course: the training.
-        done: iterations that were done.
-
-    Raises:
-        RunConflict: it is of other records or another judge than the next ones will be, and the scores of
-            both mean different things.
-    """
-    data = course.store.get(key := f"{name_validation(done)}/validation.json")
-    if data is None:
-        return None
-    found, own = json.loads(data), course.config.identify_validation()
-    if found.get("settings", own) != own:  # one of an older release has none
-        raise RunConflict(
-            f"{course.store.locate(key)}: was made by other settings of validation, or another judge, than "
-            f"are given now, and adapters are chosen by its score; give those, or delete "
-            f"{course.store.locate('validation')}, and the same command makes all validations anew"
-        )
-    return found
-
-
-def put_validation(course: Course[Any], done: int, figures: Mapping[str, Any]) -> Figures:
-    """Keep the figures of a validation, with what they are of.
-
-    Args:
-        course: the training.
-        done: iterations that are done.
-        figures: with `iteration` and `score`.
-    """
-    found = {**figures, "settings": course.config.identify_validation()}
-    data = json.dumps(found, indent=2).encode()
-    course.store.create(f"{name_validation(done)}/validation.json", data)
-    return found
-
-
-def name_validation(done: int) -> str:
-    """The folder of the validation after so many iterations."""
-    return f"validation/{done:06d}"
 
 
 def _claim(plan: Plan[Config], store: Store, config: Config, data: Mapping[str, str]) -> None:

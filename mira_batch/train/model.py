@@ -24,6 +24,7 @@ from mira_batch.models.qwen import (
 )
 from mira_batch.models.torch_support import prepare
 from mira_batch.storage.weights import fetch_weights
+from mira_batch.train.record import name_begun
 from mira_batch.train.sharding import release, take_part
 
 if TYPE_CHECKING:
@@ -31,6 +32,17 @@ if TYPE_CHECKING:
 
 ADAPTER, MODEL = "adapter", "model"
 """Folder of what a training gives: LoRA weights alone, or a whole model."""
+
+
+def name_base(config: TrainedModelConfig, storage: StorageConfig) -> str:
+    """What tells the files that a training begins with from others: the model's, and its adapter's.
+
+    Args:
+        config: names them.
+        storage: how an object store is reached.
+    """
+    adapter = None if config.adapter is None else fetch_weights(config.adapter, storage)
+    return name_begun(fetch_weights(config.weights, storage), adapter)
 
 
 def load_learner(
@@ -73,7 +85,7 @@ def load_learner(
     torch.manual_seed(seed)
     if config.adapter is not None:
         adapter = fetch_weights(config.adapter, storage)
-        both = Weights(weights.path, f"{weights.identity} adapter={adapter.identity}")
+        both = Weights(weights.path, name_begun(weights, adapter))
         return _continue_adapter(model, adapter.path), processor, both
     if isinstance(tuning, LoraTuning):
         return _add_adapter(model, tuning), processor, weights

@@ -17,6 +17,7 @@ from typing import Any
 
 from mira_batch.config.train import TrainingConfig
 from mira_batch.core.errors import RunConflict
+from mira_batch.core.types import Weights
 from mira_batch.core.version import __version__
 from mira_batch.storage.stores import Store
 from mira_batch.storage.training import METRICS, RESULT
@@ -82,8 +83,13 @@ def claim(
     before = json.loads(store.get(key) or b"{}")
     learning_before, data_before = before.get("learning", {}), before.get("data", {})
     names = sorted(learning.keys() | learning_before.keys())
+    missing = {"input"} - learning_before.keys()  # which earlier releases did not note
     differing = [
-        *(f"learning.{name}" for name in names if learning.get(name) != learning_before.get(name)),
+        *(
+            f"learning.{name}"
+            for name in names
+            if learning.get(name) != learning_before.get(name) and name not in missing
+        ),
         # Validation may be switched on or off.
         *(f"data.{split}" for split, digest in data.items() if digest != data_before.get(split, digest)),
     ]
@@ -114,6 +120,16 @@ def claim_base(store: Store, identity: str, setting: str) -> None:
             f"{store.uri}: was begun from other weights than lie in {setting} now; put those back, or name "
             "another output.uri"
         )
+
+
+def name_begun(weights: Weights, adapter: Weights | None) -> str:
+    """What identifies the weights that a training begins with.
+
+    Args:
+        weights: the model's files.
+        adapter: those of the adapter.
+    """
+    return weights.identity if adapter is None else f"{weights.identity} adapter={adapter.identity}"
 
 
 def read_result(store: Store) -> dict[str, Any] | None:

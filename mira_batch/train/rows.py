@@ -73,6 +73,11 @@ def read_whole_rows(
                     original = keep_exact(data, row["source"], source)
                 except (Unusable, RecordError) as error:
                     raise StoreError(f"{run}: {row['record_id']}: {error}") from error
+                if original.digest != row["source_digest"]:
+                    raise StoreError(
+                        f"{run}: {row['record_id']}: {row['source']} is another image than the run saw; put "
+                        "that back"
+                    )
                 after = tuple(_read_step_image(store, step) for step in row["steps"] or ())
                 yield WholeRow((shard, number), row, original, after)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -30,6 +31,9 @@ def check_the_view(folder: Path) -> None:
     """The rows that SQL sees are those that `read_catalogue` gives."""
     (view,) = (block.text for block in blocks(GUIDE) if block.language == "sql")
     numbers = sorted(path.parent.name for path in (folder / "nights" / "catalogue").glob("*/snapshot.json"))
+    last = folder / "nights" / "catalogue" / numbers[-1]
+    bucket = next(last.glob("bucket-*.parquet"))
+    shutil.copy(bucket, last / "bucket-000-00000000.parquet")  # as a driver leaves that is killed in a fold
     statement = view.replace("nights/", f"{folder}/nights/").replace("00007", numbers[-1])
     with duckdb.connect() as connection:
         connection.execute(statement)

@@ -146,6 +146,29 @@ def test_a_typo_is_mended_in_the_config_alone(vacated: Path) -> None:
         learn(vacated, seed=1)
 
 
+def test_other_base_weights_and_another_way_to_read_the_manifest_are_refused(vacated: Path) -> None:
+    shutil.copytree(vacated / "alone", vacated / "out")
+    (vacated / "out" / "result.json").unlink()
+    files = vacated / "out" / "iterations" / "000001"
+    for name in ("update.json", "iteration.json"):
+        (files / name).unlink()
+    edit = settings(vacated)["edit"]
+    other = edit | {"input": edit["input"] | {"max_pixels": 1_000_000}}
+    with pytest.raises(RunConflict, match=r"other settings or data \(learning.input\)"):
+        learn(vacated, edit=other)
+    config = vacated / "base" / "config.json"
+    before = config.read_text()
+    config.write_text(before + " ")  # as good as another: nobody knows what it means
+    try:
+        with pytest.raises(RunConflict, match=r"other weights than lie in model.weights or model.adapter"):
+            learn(vacated)
+    finally:
+        config.write_text(before)
+    assert not (files / "update.json").exists()
+    assert learn(vacated)["iterations"] == 2
+    assert read_adapters(vacated / "out") == read_adapters(vacated / "alone")
+
+
 def test_rollouts_of_another_policy_are_refused(vacated: Path) -> None:
     """The log-probabilities tell: here those of the rollouts are made another's."""
     shutil.copytree(vacated / "alone", vacated / "out")

@@ -97,6 +97,8 @@ def test_what_a_training_leaves(learned: Path) -> None:
         )
         assert line["sight"] > 0 and line["diversity"] > 0 and line["sharpness"] > 0
         assert line["sentinel_judged"] == line["samples"]
+        assert line["seconds"].keys() >= {"samples", "rewards"}
+        assert all(0 <= seconds < 3600 for seconds in line["seconds"].values())
         files = learned / "iterations" / f"{number:06d}"
         rewards = pq.read_table(files / "rewards.parquet").to_pylist()
         assert len({(row["record_id"], row["rollout"]) for row in rewards}) == line["samples"]

@@ -18,6 +18,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.config import LoggingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.config.train import TrainWorkersConfig
@@ -93,7 +94,9 @@ def _try_once(
     note: Callable[[str], None],
 ) -> dict[str, Any] | TrainingFailedError:
     """What the first worker returned, or how workers died."""
-    desk: Any = _Desk.remote()
+    # On the driver's own node, so that no lost node takes it along.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    desk: Any = _Desk.options(scheduling_strategy=here).remote()
     folder = tempfile.mkdtemp(prefix="mira-batch-ray-train-")
     trainer = TorchTrainer(
         partial(_work, function, desk),

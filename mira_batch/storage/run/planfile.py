@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -212,14 +212,36 @@ def read_pointers(store: Store, key: str) -> pa.Table:
 
 
 def read_rejects(store: Store) -> list[dict[str, Any]]:
-    """The manifest rows that could not be used."""
-    return store.read(layout.REJECTS, lambda data: pq.read_table(pa.BufferReader(data)).to_pylist()) or []
+    """The manifest rows that could not be used.
+
+    Raises:
+        DamagedFile: what is noted of them can't be read.
+    """
+    return _read_rejects(store, lambda table: table.to_pylist())
 
 
 def count_rejects(store: Store) -> dict[str, int]:
-    """How many manifest rows could not be used, by reason."""
+    """How many manifest rows could not be used, by reason.
 
-    def count(data: bytes) -> list[dict[str, Any]]:
-        return pq.read_table(pa.BufferReader(data), columns=["reason"])["reason"].value_counts().to_pylist()
+    Raises:
+        DamagedFile: what is noted of them can't be read.
+    """
+    counts = _read_rejects(store, lambda table: table["reason"].value_counts().to_pylist(), ["reason"])
+    return {each["values"]: each["counts"] for each in counts}
 
-    return {each["values"]: each["counts"] for each in store.read(layout.REJECTS, count) or ()}
+
+def _read_rejects(
+    store: Store,
+    read: Callable[[pa.Table], list[dict[str, Any]]],
+    columns: list[str] | None = None,
+) -> list[dict[str, Any]]:
+    def parse(data: bytes) -> list[dict[str, Any]]:
+        return read(pq.read_table(pa.BufferReader(data), columns=columns))
+
+    try:
+        return store.read(layout.REJECTS, parse) or []
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise layout.DamagedFile(
+            f"{store.locate(layout.REJECTS)}: is damaged ({shorten_error(error)}); restore it, or leave this "
+            "run and choose another run_id or output.uri"
+        ) from error

@@ -146,10 +146,10 @@ class _Call:
         run, scores = store.locate(f"{name}/run"), store.locate(f"{name}-scores/run")
         self.note(f"{words}: {run}")
         job = config.edit_job(self.base, source, store.locate(name), number)
-        launch.run(job, NotedProgress(self.note), self.stop)
+        launch.run(job, NotedProgress(self.note), self.stop.nest())
         self.note(f"the ends of that are judged: {scores}")
         judging = config.judge_job(run, store.locate(f"{name}-scores"))
-        launch.run(judging, NotedProgress(self.note), self.stop)
+        launch.run(judging, NotedProgress(self.note), self.stop.nest())
         found, _ = read_scores(scores, config.storage)
         return read_ends(run, found, number, config.storage)
 

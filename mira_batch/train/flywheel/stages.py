@@ -128,10 +128,10 @@ def try_candidate(course: Course, adapter: str) -> dict[str, Any]:
 
 def _try(course: Course, adapter: str | None) -> dict[str, Any]:
     config = course.config
-    run = launch.run(config.edit_job(adapter), NotedProgress(course.note), course.stop)
+    run = launch.run(config.edit_job(adapter), NotedProgress(course.note), course.stop.nest())
     if run.unread:
         raise StoreError(f"{run.run}: results can't be read; `mira-batch verify {run.run}` names them")
-    judged = launch.run(config.evaluate_job(run.run), NotedProgress(course.note), course.stop)
+    judged = launch.run(config.evaluate_job(run.run), NotedProgress(course.note), course.stop.nest())
     about = read_run(open_store(run.run, config.storage, make=False))
     return {
         "run": run.run,

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from mira_batch import launch
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.core.errors import UserError
 from mira_batch.core.prompt import prompt_version
-from mira_batch.runtime.standing import NotedProgress
 from mira_batch.runtime.training import run_training
 from mira_batch.train.grpo.groups import credit_rollouts, describe_groups, draw_records
 from mira_batch.train.grpo.record import Iteration
@@ -62,7 +60,7 @@ def _reward(course: Course[GrpoConfig], files: Iteration) -> dict[str, Any]:
     job = config.edit_job(source, files.locate_runs("rollouts"), adapter)
     each = "a trajectory" if job.rollouts == 1 else f"{job.rollouts} rollouts"
     course.note(f"iteration {files.number + 1}: {config.records:,} records, {each} of each")
-    summary = launch.run(job, NotedProgress(course.note), course.stop)
+    summary = course.run(job)
     scores: dict[tuple[str, int], Scored] = {}
     figures: dict[str, Any] = {"rejected": summary.rejected}
     if config.credit == "step":
@@ -115,11 +113,7 @@ def _propose(
         f"iteration {files.number + 1}: {len(chosen):,} of {len(found):,} states, "
         f"{config.rollouts} proposals at each"
     )
-    summary = launch.run(
-        config.proposals_job(source, files.locate_runs("proposals"), adapter),
-        NotedProgress(course.note),
-        course.stop,
-    )
+    summary = course.run(config.proposals_job(source, files.locate_runs("proposals"), adapter))
     return {
         "states": len(chosen),
         "states_found": len(found),

@@ -18,13 +18,23 @@ import pyarrow.parquet as pq
 
 from mira_batch.config.edit import InputConfig
 from mira_batch.config.shared import Columns, StorageConfig
-from mira_batch.core.errors import ManifestError
+from mira_batch.core.errors import ManifestError, RunConflict
 from mira_batch.core.identity import content_hash
 from mira_batch.storage.manifest import Embedded, OriginalReader, Record, find_manifest, read_split
 from mira_batch.storage.schema import IMAGE
+from mira_batch.storage.source import Source
 from mira_batch.storage.stores import Store
 from mira_batch.train.columns import list_keys, name_columns
 from mira_batch.train.grpo.states import AskedState
+
+
+def digest_files(found: Source) -> str:
+    """What tells a manifest from others: its files' places and versions.
+
+    Args:
+        found: from `find_manifest`.
+    """
+    return content_hash(*(part for file in found.files for part in file))
 
 
 class RecordList:
@@ -45,7 +55,7 @@ class RecordList:
         self._storage, self._output = storage, output
         found = find_manifest(source, storage, output)
         self._files = [path for path, _ in found.files]
-        self.digest = content_hash(*(part for file in found.files for part in file))
+        self.digest = digest_files(found)
         """Of its files' places and versions."""
         self.count = sum(1 for _ in self._scan())
         """How many there are."""
@@ -53,7 +63,11 @@ class RecordList:
             raise ManifestError(f"{source.manifest}: has no valid record; `mira-batch plan` says why")
 
     def read(self, places: Sequence[int]) -> list[Record]:
-        """Records in the order of these places."""
+        """Records in the order of these places.
+
+        Raises:
+            RunConflict: the manifest has changed since it was counted.
+        """
         wanted = {place: number for number, place in enumerate(places)}
         found = [(wanted[k], record) for k, record in enumerate(self._scan()) if k in wanted]
         return [record for _, record in sorted(found, key=lambda pair: pair[0])]
@@ -112,8 +126,14 @@ class RecordList:
         return InputConfig(manifest=store.locate(key), columns=columns, allow=self.source.allowed, **kept)
 
     def _scan(self) -> Iterator[Record]:
+        found = find_manifest(self.source, self._storage, self._output)
+        if digest_files(found) != self.digest:  # places would be those of other records
+            raise RunConflict(
+                f"{self.source.manifest}: is another than the training began with; put that back, or name "
+                "another output.uri"
+            )
         seen: set[bytes] = set()
-        for split in find_manifest(self.source, self._storage, self._output).split():
+        for split in found.split():
             for row in read_split(split, self.source, self._storage):
                 if isinstance(row, Record):
                     name = bytes.fromhex(content_hash(row.record_id))

@@ -17,8 +17,9 @@ from mira_batch.train.grpo.groups import cut_minibatches
 from mira_batch.train.grpo.learner import Learner
 from mira_batch.train.grpo.record import Iteration, read_advantages
 from mira_batch.train.grpo.rollouts import Lesson, Pictures, read_lessons
-from mira_batch.train.model import load_learner, save_learned
+from mira_batch.train.model import load_learner, name_base, save_learned
 from mira_batch.train.optimizer import dump_optimizer, find_device, make_optimizer
+from mira_batch.train.record import claim_base
 from mira_batch.train.workers import check_workers, gather, is_first
 
 
@@ -78,6 +79,8 @@ def load_updater(config: GrpoConfig, files: Iteration, folder: Path) -> tuple[Le
     begun = config.model.model_copy(update={"adapter": adapter})
     pixels = config.prompt.max_pixels
     model, processor, _ = load_learner(begun, config.tuning, pixels, config.storage, device, config.seed)
+    if is_first():
+        claim_base(files.store, name_base(config.model, config.storage), "model.weights or model.adapter")
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()

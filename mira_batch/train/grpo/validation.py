@@ -9,21 +9,14 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from mira_batch import launch
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.core.prompt import prompt_version
 from mira_batch.core.types import ErrorKind, Status
-from mira_batch.runtime.standing import NotedProgress
 from mira_batch.train.grpo.record import Iteration
 from mira_batch.train.grpo.rewards import Rollout, Scored
 from mira_batch.train.grpo.rollouts import read_rollouts, read_scores
-from mira_batch.train.iterations import (
-    Course,
-    name_validation,
-    put_validation,
-    read_validation,
-    refuse_few,
-)
+from mira_batch.train.iterations import Course, refuse_few
+from mira_batch.train.validations import name_validation, put_validation, read_validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +52,7 @@ def validate(course: Course[GrpoConfig], done: int) -> dict[str, Any]:
     course.note(f"validation after {done} iterations")
     output = store.locate(f"{folder}/records")
     job = config.validation_job(config.validation.input, output, adapter)
-    summary = launch.run(job, NotedProgress(course.note), course.stop)
+    summary = course.run(job)
     records = read_rollouts(f"{output}/run", prompt_version(config.prompt.form), config.storage)
     judge = config.sentinel.judge if config.sentinel else config.rewards.judge
     said = None

@@ -8,9 +8,7 @@ from collections.abc import Collection, Sequence
 from statistics import fmean
 from typing import Any
 
-from mira_batch import launch
 from mira_batch.config.editor_nft import EditorNftConfig
-from mira_batch.runtime.standing import NotedProgress
 from mira_batch.runtime.training import run_training
 from mira_batch.train.grpo.rewards import Reward
 from mira_batch.train.grpo.rollouts import read_scores
@@ -79,8 +77,8 @@ def _reward(
         source, files.locate_runs("samples"), files.locate_adapter(SAMPLING, config.adapter)
     )
     course.note(f"iteration {files.number + 1}: {len(places):,} records, {config.rollouts} samples of each")
-    summary = launch.run(job, NotedProgress(course.note), course.stop)
-    made, run = time.monotonic(), files.locate_run("samples")
+    summary = course.run(job)
+    rolled, run = time.monotonic(), files.locate_run("samples")
     scores, _ = read_scores(
         course.judge(config.rewards.judge, run, files.locate_runs("scores")), config.storage
     )
@@ -105,7 +103,7 @@ def _reward(
     now = _add_solved(course, samples, filtered, places, solved)
     figures["records_solved"] = len(now)
     files.put_rewards(samples, rewards, optimality, now)
-    figures["seconds"] = {"samples": made - began, "rewards": time.monotonic() - made}
+    figures["seconds"] = {"samples": rolled - began, "rewards": time.monotonic() - rolled}
     files.put("rewards", figures)
     _tell(course, files.number, figures)
     return files.read("rewards") or figures

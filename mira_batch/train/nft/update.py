@@ -22,7 +22,7 @@ from mira_batch.train.nft.encode import EncodedSample, encode_samples
 from mira_batch.train.nft.learner import NftLearner
 from mira_batch.train.nft.record import Iteration
 from mira_batch.train.optimizer import choose_arithmetic, dump_optimizer, find_device, make_optimizer
-from mira_batch.train.record import claim_base
+from mira_batch.train.record import claim_base, name_begun
 from mira_batch.train.workers import check_workers, count_workers, gather, ignore, is_first, name_rank
 
 _EPOCHS = 64
@@ -113,16 +113,6 @@ def find_taught(config: EditorNftConfig) -> tuple[Weights, Flow, Weights | None]
     adapter = fetch_weights(config.adapter, config.storage)
     find_lora_file(Path(adapter.path), None, "adapter")
     return weights, flow, adapter
-
-
-def name_begun(weights: Weights, adapter: Weights | None) -> str:
-    """What identifies the weights that a training begins with.
-
-    Args:
-        weights: the pipeline's files.
-        adapter: those of the adapter.
-    """
-    return weights.identity if adapter is None else f"{weights.identity} adapter={adapter.identity}"
 
 
 class SampleBatches:

@@ -5,21 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from mira_batch import launch
 from mira_batch.config.editor_nft import EditorNftConfig
 from mira_batch.config.models import JudgeConfig
-from mira_batch.runtime.standing import NotedProgress
 from mira_batch.train.grpo.rollouts import read_scores
-from mira_batch.train.iterations import (
-    Course,
-    name_validation,
-    put_validation,
-    read_validation,
-    refuse_few,
-)
+from mira_batch.train.iterations import Course, refuse_few
 from mira_batch.train.nft.record import LORA, Iteration
 from mira_batch.train.nft.samples import describe_rewards, read_samples, reward_samples
 from mira_batch.train.nft.sentinels import measure_images
+from mira_batch.train.validations import name_validation, put_validation, read_validation
 
 
 def validate(course: Course[EditorNftConfig], done: int) -> dict[str, Any]:
@@ -46,7 +39,7 @@ def validate(course: Course[EditorNftConfig], done: int) -> dict[str, Any]:
     output = store.locate(f"{folder}/records")
     adapter = Iteration(store, done).locate_adapter(LORA, config.adapter)
     job = config.validation_job(config.validation, output, adapter)
-    summary = launch.run(job, NotedProgress(course.note), course.stop)
+    summary = course.run(job)
     run = f"{output}/run"
     samples = read_samples(run, config.storage)
     figures: dict[str, Any] = {"iteration": done, "records": len(samples), "rejected": summary.rejected}

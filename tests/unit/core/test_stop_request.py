@@ -41,3 +41,18 @@ def test_a_signal_in_the_middle_of_asking_mixes_nothing_up(line: int) -> None:
     finally:
         sys.settrace(before)
     assert (stop.end, stop.words) in [(RunEnd.interrupted, "Ctrl-C"), (RunEnd.deadline, "it is late")]
+
+
+def test_a_part_has_reasons_of_its_own_and_those_of_the_whole() -> None:
+    """A run inside a training: its own limits end it alone, and a signal ends both."""
+    whole = StopRequest()
+    part, next_part = whole.nest(), whole.nest()
+    part.ask(RunEnd.max_cost, "it has cost $2")
+    assert (part.asked, part.end, part.words) == (True, RunEnd.max_cost, "it has cost $2")
+    assert not whole.asked and not next_part.asked
+    with next_part.heeding():
+        assert whole.heeded and next_part.heeded and not part.heeded
+        whole.interrupt("Ctrl-C")
+    assert not whole.heeded
+    assert (next_part.end, next_part.words) == (RunEnd.interrupted, "Ctrl-C")
+    assert part.end == RunEnd.max_cost, "the first reason stands"

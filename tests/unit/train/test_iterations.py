@@ -20,10 +20,9 @@ from mira_batch.train.iterations import (
     Course,
     IterationFiles,
     Plan,
-    put_validation,
-    read_validation,
     train_by_iterations,
 )
+from mira_batch.train.validations import put_validation, read_validation
 from tests.support.runs.nft import nft_settings, write_records
 
 
@@ -127,3 +126,8 @@ def test_scores_that_mean_different_things_are_not_held_against_each_other(tmp_p
             read_validation(course_of(other), 5)
     store.create("validation/000010/validation.json", b'{"iteration": 10, "score": 0.5}')  # of before
     assert read_validation(course_of(watched), 10) == {"iteration": 10, "score": 0.5}
+    held_out = Path(config.validation.input.manifest)
+    held_out.write_text(held_out.read_text().replace('"record_id"', ' "record_id"', 1))
+    with pytest.raises(RunConflict, match=r"was made by other records"):
+        read_validation(course, 5)
+    assert read_validation(course, 10) == {"iteration": 10, "score": 0.5}

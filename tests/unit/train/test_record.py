@@ -10,7 +10,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.config.train import SftConfig
 from mira_batch.core.errors import RunConflict
 from mira_batch.storage.stores import open_store
-from mira_batch.train.record import claim_base, claim_output, put_once
+from mira_batch.train.record import claim, claim_base, claim_output, put_once
 
 CONFIG = SftConfig.model_validate(
     {"model": {"weights": "/m"}, "data": {"uri": "/d"}, "output": {"uri": "/o"}, "epochs": 1}
@@ -62,3 +62,12 @@ def test_a_file_is_put_once(tmp_path: Path) -> None:
     with pytest.raises(RunConflict, match="is there with other bytes"):
         put_once(store, "adapter/a", b"2")
     assert store.get("adapter/a") == b"1"
+
+
+def test_what_an_earlier_release_did_not_note_is_not_held_against_it(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path), StorageConfig())
+    claim(store, "grpo.json", {"seed": 1}, {}, {})
+    claim(store, "grpo.json", {"seed": 1, "input": {"max_pixels": 9}}, {}, {})
+    claim(store, "nft.json", {"seed": 1, "input": {"max_pixels": 9}}, {}, {})
+    with pytest.raises(RunConflict, match=r"\(learning\.input\)"):
+        claim(store, "nft.json", {"seed": 1, "input": {"max_pixels": 8}}, {}, {})

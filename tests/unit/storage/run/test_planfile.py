@@ -16,6 +16,7 @@ from mira_batch.storage.run.planfile import (
     Plan,
     PlanReader,
     Shard,
+    count_rejects,
     read_plan,
     read_rejects,
     read_shard,
@@ -168,3 +169,11 @@ def test_a_reader_opens_a_file_of_the_plan_once_for_all_of_its_shards(store: Sto
     assert [parts.read(shard) for shard in reversed(shards)] == wanted[::-1]
     with pytest.raises(StoreError, match="this plan file is missing"):
         PlanReader(store).read(shards[0])
+
+
+def test_a_damaged_list_of_rejects_is_named(store: Store) -> None:
+    assert read_rejects(store) == [] and count_rejects(store) == {}
+    store.put(layout.REJECTS, b"PAR1 and then nothing")
+    for read in (read_rejects, count_rejects):
+        with pytest.raises(layout.DamagedFile, match=r"rejects.parquet: is damaged .*; restore it, or leave"):
+            read(store)

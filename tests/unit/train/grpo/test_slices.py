@@ -9,7 +9,7 @@ import pytest
 
 from mira_batch.config.edit import InputConfig
 from mira_batch.config.shared import StorageConfig
-from mira_batch.core.errors import ManifestError
+from mira_batch.core.errors import ManifestError, RunConflict
 from mira_batch.storage.manifest import Embedded, find_manifest, read_split
 from mira_batch.storage.stores import open_store
 from mira_batch.train.grpo.slices import RecordList
@@ -91,3 +91,17 @@ def test_nothing_valid(tmp_path: Path) -> None:
     (tmp_path / "all.jsonl").write_text('{"record_id": "a", "image": "a.png", "instruction": ""}\n')
     with pytest.raises(ManifestError, match="no valid record"):
         RecordList(InputConfig(manifest=str(tmp_path / "all.jsonl")), STORAGE, str(tmp_path / "out"))
+
+
+def test_a_manifest_that_was_replaced_is_not_read_by_the_places_of_the_old_one(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "all.parquet", generate_tasks("train", 6))
+    records = RecordList(InputConfig(manifest=str(tmp_path / "all.parquet")), STORAGE, str(tmp_path / "out"))
+    store = open_store(str(tmp_path / "out"), STORAGE)
+    records.write((4, 1), store, "iterations/0")
+    (tmp_path / "all.parquet").unlink()
+    write_manifest(tmp_path / "all.parquet", generate_tasks("train", 5, 1))
+    with pytest.raises(RunConflict, match=r"all.parquet: is another than the training began with"):
+        records.write((0, 3), store, "iterations/1")
+    states = [AskedState("a", "f" * 32, 0, "q")]
+    with pytest.raises(RunConflict, match="is another than the training began with"):
+        records.write_states((4, 1), states, store, "iterations/0")

@@ -1,0 +1,62 @@
+"""Validations of a training by iterations: what is kept of them, and what tells one kind from another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mira_batch.core.errors import RunConflict
+from mira_batch.storage.manifest import find_manifest
+from mira_batch.train.grpo.slices import digest_files
+from mira_batch.train.iterations import Course, Figures
+
+
+def read_validation(course: Course[Any], done: int) -> Figures | None:
+    """The figures of a validation that an earlier call made; None where there is none yet.
+
+    Args:
+        course: the training.
+        done: iterations that were done.
+
+    Raises:
+        RunConflict: it is of other records or another judge than the next ones will be, and the scores of
+            both mean different things.
+    """
+    data = course.store.get(key := f"{name_validation(done)}/validation.json")
+    if data is None:
+        return None
+    found, own = json.loads(data), _identify(course)
+    if any(found.get(name, value) != value for name, value in own.items()):  # older releases put fewer
+        raise RunConflict(
+            f"{course.store.locate(key)}: was made by other records or settings of validation, or another "
+            f"judge, than are given now, and adapters are chosen by its score; give those, or delete "
+            f"{course.store.locate('validation')}, and the same command makes all validations anew"
+        )
+    return found
+
+
+def put_validation(course: Course[Any], done: int, figures: Mapping[str, Any]) -> Figures:
+    """Keep the figures of a validation, with what they are of.
+
+    Args:
+        course: the training.
+        done: iterations that are done.
+        figures: with `iteration` and `score`.
+    """
+    found = {**figures, **_identify(course)}
+    data = json.dumps(found, indent=2).encode()
+    course.store.create(f"{name_validation(done)}/validation.json", data)
+    return found
+
+
+def name_validation(done: int) -> str:
+    """The folder of the validation after so many iterations."""
+    return f"validation/{done:06d}"
+
+
+def _identify(course: Course[Any]) -> dict[str, str]:
+    """What a validation is of: settings and judges, and the files of the held-out records."""
+    config = course.config
+    held_out = find_manifest(config.validation.input, config.storage, config.output.uri)
+    return {"settings": config.identify_validation(), "manifest": digest_files(held_out)}
