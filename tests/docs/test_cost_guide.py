@@ -109,9 +109,9 @@ FIGURES = {
     "scale_second_driver_mb": ("497 MB", 1, 0),
     "scale_second_worker_mb": ("348 MB", 1, 0),
     "scale_fold_seconds_per_million": ("170 s", 10, 0),
-    "plan_1m_after_1_driver_mb": ("470 MB", 1, 0),
-    "plan_1m_after_30_driver_mb": ("459 MB", 1, 0),
-    "fold_1m_seconds": ("20 s", 1, 0),
+    "plan_1m_after_1_driver_mb": ("448 MB", 1, 0),
+    "plan_1m_after_30_driver_mb": ("481 MB", 1, 0),
+    "fold_1m_seconds": ("25 s", 1, 0),
     "efficiency_steady": ("99.6 %", 100, 1),
     "efficiency_end_to_end": ("88 %", 100, 0),
 }
