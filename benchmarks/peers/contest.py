@@ -133,8 +133,7 @@ def against_wide_lockstep(bench: Bench) -> list[Figure]:
         return []
     how = (
         "Ray Data map_batches with an actor per editor (num_gpus=1) that runs the loop in lockstep "
-        f"over batches of {4 * BATCH} records, as many as our workers have in hand, handed to the models in "
-        "parts of their size"
+        f"over batches of {4 * BATCH} records, handed to the models in parts of their size"
     )
     value, method = _against(bench, "wide_lockstep", how)
     return [reported("speed_against_lockstep_over_16", value, "", method)]

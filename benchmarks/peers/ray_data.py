@@ -44,7 +44,7 @@ def lockstep(rows: Dataset, models: dict[str, Any], hardware: Hardware) -> Datas
 
 
 def wide_lockstep(rows: Dataset, models: dict[str, Any], hardware: Hardware) -> Dataset:
-    """(a) with as many records in hand as our workers have, handed to the models in parts of their size."""
+    """(a) with four batches of records in hand, handed to the models in parts of their size."""
     return _lockstep(rows, models, hardware.devices, 4 * hardware.batch)
 
 
