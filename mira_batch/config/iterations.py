@@ -150,9 +150,9 @@ class IterationsConfig(Strict):
         return content_hash(json.dumps([validation, judges, self.seed], sort_keys=True))
 
     def identify_input(self) -> dict[str, Any]:
-        """How the rows of the manifest are read, as far as it decides which records they are."""
-        decides = {"columns", "encoding", "allow", "max_bytes", "max_pixels"}
-        return self.edit.input.model_dump(mode="json", include=decides)
+        """How the rows of the manifest are read, as far as that decides which records they are. Bounds of
+        images don't: they may be raised for those that failed by them."""
+        return self.edit.input.model_dump(mode="json", include={"columns", "encoding"})
 
     def share_settings(self) -> dict[str, Any]:
         """What the jobs of an iteration have in common."""

@@ -12,6 +12,7 @@ import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from mira_batch import launch
@@ -23,11 +24,12 @@ from mira_batch.core.receipts import RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.lease import lease
 from mira_batch.runtime.standing import NotedProgress
+from mira_batch.storage.manifest import find_manifest
 from mira_batch.storage.stores import Store, check_create_only, open_store
 from mira_batch.storage.training import METRICS, RESULT
-from mira_batch.train.grpo.slices import RecordList
+from mira_batch.train.grpo.slices import RecordList, digest_files
 from mira_batch.train.guards import Best, choose_best, is_diverging, is_past_best
-from mira_batch.train.record import claim, give_way, put_once
+from mira_batch.train.record import BASE, claim, give_way, put_once
 
 Config = TypeVar("Config", bound=IterationsConfig)
 Figures = dict[str, Any]
@@ -42,6 +44,17 @@ class Course(Generic[Config]):
     records: RecordList
     stop: StopRequest
     note: Callable[[str], None]
+
+    @cached_property
+    def held_out(self) -> str:
+        """What tells the manifest of the held-out records from others, as this call found it first."""
+        return self.find_held_out()
+
+    def find_held_out(self) -> str:
+        """The same, as it is now."""
+        config = self.config
+        assert config.validation is not None
+        return digest_files(find_manifest(config.validation.input, config.storage, config.output.uri))
 
     def run(self, job: JobConfig) -> RunSummary:
         """Run a job. Its own limits end it alone, `stop` ends it, too."""
@@ -202,7 +215,7 @@ def _claim(plan: Plan[Config], store: Store, config: Config, data: Mapping[str, 
 
     def find_disposable() -> list[str] | None:
         made = [entry.key for folder in ("iterations", "validation") for entry in store.list(folder)]
-        return None if any("/results/" in key for key in made) else made
+        return None if any("/results/" in key for key in made) else [*made, BASE]
 
     settings = config.learning(), data, config.model_dump(mode="json")
     claim(store, plan.settings, *settings, find_disposable=find_disposable)

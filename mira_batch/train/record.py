@@ -103,23 +103,38 @@ def claim(
         )
 
 
-def claim_base(store: Store, identity: str, setting: str) -> None:
+def claim_base(store: Store, identity: str, setting: str, iteration: str | None = None) -> None:
     """Note which files the training begins from, or see that they are those that it began from.
 
     Args:
         store: of the training.
         identity: of the base model's files, and of the adapter's.
         setting: that names them.
+        iteration: the folder of what others would have made by now, which is to go; None: there is none.
 
     Raises:
         RunConflict: others lie in their place.
     """
     own = json.dumps({"identity": identity}).encode()
     if not store.create(BASE, own) and store.get(BASE) != own:
+        made = f", delete {store.locate(iteration)}, which the others made," if iteration else ""
         raise RunConflict(
-            f"{store.uri}: was begun from other weights than lie in {setting} now; put those back, or name "
-            "another output.uri"
+            f"{store.uri}: was begun from other weights than lie in {setting} now; put those back{made} or "
+            "name another output.uri"
         )
+
+
+def claim_base_of(store: Store, identity: str, setting: str, number: int, folder: str) -> None:
+    """As `claim_base`, before an update. Until the first one is whole nothing rests on the weights.
+
+    Args:
+        store, identity, setting: as of `claim_base`.
+        number: of the iteration, from 0.
+        folder: of the iteration.
+    """
+    if number == 0:
+        store.delete([BASE])
+    claim_base(store, identity, setting, folder)
 
 
 def name_begun(weights: Weights, adapter: Weights | None) -> str:

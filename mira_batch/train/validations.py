@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from mira_batch.core.errors import RunConflict
-from mira_batch.storage.manifest import find_manifest
-from mira_batch.train.grpo.slices import digest_files
 from mira_batch.train.iterations import Course, Figures
 
 
@@ -25,9 +23,13 @@ def read_validation(course: Course[Any], done: int) -> Figures | None:
     """
     data = course.store.get(key := f"{name_validation(done)}/validation.json")
     if data is None:
+        _ = course.held_out  # as it is before the records run
         return None
-    found, own = json.loads(data), _identify(course)
-    if any(found.get(name, value) != value for name, value in own.items()):  # older releases put fewer
+    found, settings = json.loads(data), course.config.identify_validation()
+    # Earlier releases put neither.
+    if found.get("settings", settings) != settings or (
+        "manifest" in found and found["manifest"] != course.held_out
+    ):
         raise RunConflict(
             f"{course.store.locate(key)}: was made by other records or settings of validation, or another "
             f"judge, than are given now, and adapters are chosen by its score; give those, or delete "
@@ -43,8 +45,16 @@ def put_validation(course: Course[Any], done: int, figures: Mapping[str, Any]) -
         course: the training.
         done: iterations that are done.
         figures: with `iteration` and `score`.
+
+    Raises:
+        RunConflict: the manifest of the held-out records has changed since this call began.
     """
-    found = {**figures, **_identify(course)}
+    if course.find_held_out() != course.held_out:
+        raise RunConflict(
+            f"{course.config.validation.input.manifest}: has changed since the training's first look at it; "
+            f"put that back, and delete {course.store.locate(name_validation(done))}"
+        )
+    found = {**figures, "settings": course.config.identify_validation(), "manifest": course.held_out}
     data = json.dumps(found, indent=2).encode()
     course.store.create(f"{name_validation(done)}/validation.json", data)
     return found
@@ -53,10 +63,3 @@ def put_validation(course: Course[Any], done: int, figures: Mapping[str, Any]) -
 def name_validation(done: int) -> str:
     """The folder of the validation after so many iterations."""
     return f"validation/{done:06d}"
-
-
-def _identify(course: Course[Any]) -> dict[str, str]:
-    """What a validation is of: settings and judges, and the files of the held-out records."""
-    config = course.config
-    held_out = find_manifest(config.validation.input, config.storage, config.output.uri)
-    return {"settings": config.identify_validation(), "manifest": digest_files(held_out)}

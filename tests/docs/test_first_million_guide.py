@@ -85,7 +85,7 @@ def check_the_results(folder: Path, counted: str, exported: str) -> None:
     table = read_catalogue(str(folder / "edited"), ["record_id", "status", "image"])
     good = [row for row in table.to_pylist() if row["status"] == "ok"]
     for row in good:
-        assert (folder / "files" / f"{row['record_id']}.png").read_bytes() == row["image"]["bytes"]
+        assert (folder / "files" / row["record_id"]).read_bytes() == row["image"]["bytes"]
     (statement,) = (block.text for block in blocks(GUIDE) if block.language == "sql")
     with duckdb.connect() as connection:
         rows = connection.execute(statement.replace("'edited/", f"'{folder}/edited/")).fetchall()

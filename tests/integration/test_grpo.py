@@ -153,7 +153,7 @@ def test_other_base_weights_and_another_way_to_read_the_manifest_are_refused(vac
     for name in ("update.json", "iteration.json"):
         (files / name).unlink()
     edit = settings(vacated)["edit"]
-    other = edit | {"input": edit["input"] | {"max_pixels": 1_000_000}}
+    other = edit | {"input": edit["input"] | {"encoding": "latin-1"}}
     with pytest.raises(RunConflict, match=r"other settings or data \(learning.input\)"):
         learn(vacated, edit=other)
     config = vacated / "base" / "config.json"

@@ -19,7 +19,7 @@ from mira_batch.train.grpo.record import Iteration, read_advantages
 from mira_batch.train.grpo.rollouts import Lesson, Pictures, read_lessons
 from mira_batch.train.model import load_learner, name_base, save_learned
 from mira_batch.train.optimizer import dump_optimizer, find_device, make_optimizer
-from mira_batch.train.record import claim_base
+from mira_batch.train.record import claim_base_of
 from mira_batch.train.workers import check_workers, gather, is_first
 
 
@@ -80,7 +80,11 @@ def load_updater(config: GrpoConfig, files: Iteration, folder: Path) -> tuple[Le
     pixels = config.prompt.max_pixels
     model, processor, _ = load_learner(begun, config.tuning, pixels, config.storage, device, config.seed)
     if is_first():
-        claim_base(files.store, name_base(config.model, config.storage), "model.weights or model.adapter")
+        # Beyond the first iteration the adapter is read only as the reference of a divergence.
+        reference = config.model.adapter if config.loss.kl_weight else None
+        base = name_base(config.model.model_copy(update={"adapter": reference}), config.storage)
+        setting = "model.weights or model.adapter" if reference else "model.weights"
+        claim_base_of(files.store, base, setting, files.number, files.folder)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()

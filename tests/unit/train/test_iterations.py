@@ -129,5 +129,10 @@ def test_scores_that_mean_different_things_are_not_held_against_each_other(tmp_p
     held_out = Path(config.validation.input.manifest)
     held_out.write_text(held_out.read_text().replace('"record_id"', ' "record_id"', 1))
     with pytest.raises(RunConflict, match=r"was made by other records"):
-        read_validation(course, 5)
-    assert read_validation(course, 10) == {"iteration": 10, "score": 0.5}
+        read_validation(course_of(config), 5)
+    assert read_validation(course_of(config), 10) == {"iteration": 10, "score": 0.5}
+    with pytest.raises(
+        RunConflict, match=r"has changed since the training's first look at it; put that back"
+    ):
+        put_validation(course, 15, {"iteration": 15, "score": 0.6})
+    assert not store.exists("validation/000015/validation.json")
