@@ -160,7 +160,7 @@ def test_other_base_weights_and_another_way_to_read_the_manifest_are_refused(vac
     before = config.read_text()
     config.write_text(before + " ")  # as good as another: nobody knows what it means
     try:
-        with pytest.raises(RunConflict, match=r"other weights than lie in model.weights or model.adapter"):
+        with pytest.raises(RunConflict, match=r"model\.weights now; put those back, delete .*000001, which"):
             learn(vacated)
     finally:
         config.write_text(before)
