@@ -29,7 +29,7 @@ from mira_batch.storage.stores import Store, check_create_only, open_store
 from mira_batch.storage.training import METRICS, RESULT
 from mira_batch.train.grpo.slices import RecordList, digest_files
 from mira_batch.train.guards import Best, choose_best, is_diverging, is_past_best
-from mira_batch.train.record import BASE, claim, give_way, put_once
+from mira_batch.train.record import BASE, claim, claim_base, give_way, put_once
 
 Config = TypeVar("Config", bound=IterationsConfig)
 Figures = dict[str, Any]
@@ -102,6 +102,13 @@ class IterationFiles:
         if not self.store.create(key := f"{self.folder}/{name}", data):
             self.store.delete([key])
             self.store.create(key, data)
+
+    def claim_base(self, identity: str, setting: str) -> None:
+        """As `record.claim_base`, before the update. Until the first one is whole nothing rests on the
+        weights."""
+        if self.number == 0:
+            self.store.delete([BASE])
+        claim_base(self.store, identity, setting, self.folder)
 
     def read_bytes(self, name: str) -> bytes:
         """A file of a phase that is whole.

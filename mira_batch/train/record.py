@@ -124,19 +124,6 @@ def claim_base(store: Store, identity: str, setting: str, iteration: str | None 
         )
 
 
-def claim_base_of(store: Store, identity: str, setting: str, number: int, folder: str) -> None:
-    """As `claim_base`, before an update. Until the first one is whole nothing rests on the weights.
-
-    Args:
-        store, identity, setting: as of `claim_base`.
-        number: of the iteration, from 0.
-        folder: of the iteration.
-    """
-    if number == 0:
-        store.delete([BASE])
-    claim_base(store, identity, setting, folder)
-
-
 def name_begun(weights: Weights, adapter: Weights | None) -> str:
     """What identifies the weights that a training begins with.
 

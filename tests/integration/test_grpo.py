@@ -58,6 +58,16 @@ def vacated(folder: Path) -> Iterator[Path]:
     (folder / "alone").rename(folder / "out")
 
 
+def leave_before_the_last_update(vacated: Path) -> Path:
+    """That training in `out`, as if it had been ended before its last update; the iteration's folder."""
+    shutil.copytree(vacated / "alone", vacated / "out")
+    (vacated / "out" / "result.json").unlink()
+    files = vacated / "out" / "iterations" / "000001"
+    for name in ("update.json", "iteration.json"):
+        (files / name).unlink()
+    return files
+
+
 def test_what_a_training_leaves(folder: Path) -> None:
     out = folder / "out"
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -147,11 +157,7 @@ def test_a_typo_is_mended_in_the_config_alone(vacated: Path) -> None:
 
 
 def test_other_base_weights_and_another_way_to_read_the_manifest_are_refused(vacated: Path) -> None:
-    shutil.copytree(vacated / "alone", vacated / "out")
-    (vacated / "out" / "result.json").unlink()
-    files = vacated / "out" / "iterations" / "000001"
-    for name in ("update.json", "iteration.json"):
-        (files / name).unlink()
+    files = leave_before_the_last_update(vacated)
     edit = settings(vacated)["edit"]
     other = edit | {"input": edit["input"] | {"encoding": "latin-1"}}
     with pytest.raises(RunConflict, match=r"other settings or data \(learning.input\)"):
@@ -171,11 +177,7 @@ def test_other_base_weights_and_another_way_to_read_the_manifest_are_refused(vac
 
 def test_rollouts_of_another_policy_are_refused(vacated: Path) -> None:
     """The log-probabilities tell: here those of the rollouts are made another's."""
-    shutil.copytree(vacated / "alone", vacated / "out")
-    (vacated / "out" / "result.json").unlink()
-    files = vacated / "out" / "iterations" / "000001"
-    for name in ("update.json", "iteration.json"):
-        (files / name).unlink()
+    files = leave_before_the_last_update(vacated)
     for path in files.glob("rollouts/run/results/*.parquet"):
         table = pq.read_table(path)
         rows = table.to_pylist()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import ray
 from ray._private.state import state as ray_state
 from ray.core.generated import common_pb2
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mira_batch.runtime.loss import Loss
 
@@ -26,6 +27,12 @@ def find_draining_nodes() -> Mapping[str, float]:
     where nobody said."""
     draining = ray_state.get_draining_nodes()
     return {node: deadline / 1000 if deadline else math.inf for node, deadline in draining.items()}
+
+
+def stay_here() -> NodeAffinitySchedulingStrategy:
+    """Where an actor is put that the driver can't do without: on the driver's own node, so that no lost node
+    takes it along."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
 
 
 def is_up(node: str) -> bool:

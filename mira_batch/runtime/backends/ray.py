@@ -11,8 +11,6 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ClusterLost, JobError, UserError
@@ -24,6 +22,7 @@ from mira_batch.runtime.backends.errors import pack_error, unpack_error
 from mira_batch.runtime.backends.handing import ShardHands
 from mira_batch.runtime.backends.listener import Listener, find_patience
 from mira_batch.runtime.backends.metrics import RayMetrics
+from mira_batch.runtime.backends.nodes import stay_here
 from mira_batch.runtime.backends.session import HeldRay, explain
 from mira_batch.runtime.pool import Assignment, Pool
 from mira_batch.runtime.scan import ReadPart, W
@@ -90,9 +89,7 @@ class RayBackend:
         """A pool of actors on the Ray that this process is connected to."""
         pool, held = Pool(), self._held
         held.on_lost = lambda: pool.answers.put(ClusterLost(held.lost))
-        # On the driver's own node, so that no lost node takes it along.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        board: Any = Board.options(scheduling_strategy=here).remote()
+        board: Any = Board.options(scheduling_strategy=stay_here()).remote()
         hands = ShardHands(work, board, pool, partial(explain, held, doing="go on with the pool"))
         closed = threading.Event()
         patience = find_patience(work.job.config.limits.longest_call)

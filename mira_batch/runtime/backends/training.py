@@ -18,7 +18,6 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.config import LoggingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.config.train import TrainWorkersConfig
@@ -26,6 +25,7 @@ from mira_batch.core.errors import ClusterLost, JobError, UserError, describe
 from mira_batch.runtime.backends import TrainFunction
 from mira_batch.runtime.backends.cluster import ray_session
 from mira_batch.runtime.backends.errors import pack_error, unpack_error
+from mira_batch.runtime.backends.nodes import stay_here
 
 _LOOK = 0.5
 """Seconds between looks at what the workers said."""
@@ -94,9 +94,7 @@ def _try_once(
     note: Callable[[str], None],
 ) -> dict[str, Any] | TrainingFailedError:
     """What the first worker returned, or how workers died."""
-    # On the driver's own node, so that no lost node takes it along.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    desk: Any = _Desk.options(scheduling_strategy=here).remote()
+    desk: Any = _Desk.options(scheduling_strategy=stay_here()).remote()
     folder = tempfile.mkdtemp(prefix="mira-batch-ray-train-")
     trainer = TorchTrainer(
         partial(_work, function, desk),

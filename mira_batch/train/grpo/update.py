@@ -19,7 +19,6 @@ from mira_batch.train.grpo.record import Iteration, read_advantages
 from mira_batch.train.grpo.rollouts import Lesson, Pictures, read_lessons
 from mira_batch.train.model import load_learner, name_base, save_learned
 from mira_batch.train.optimizer import dump_optimizer, find_device, make_optimizer
-from mira_batch.train.record import claim_base_of
 from mira_batch.train.workers import check_workers, gather, is_first
 
 
@@ -84,7 +83,7 @@ def load_updater(config: GrpoConfig, files: Iteration, folder: Path) -> tuple[Le
         reference = config.model.adapter if config.loss.kl_weight else None
         base = name_base(config.model.model_copy(update={"adapter": reference}), config.storage)
         setting = "model.weights or model.adapter" if reference else "model.weights"
-        claim_base_of(files.store, base, setting, files.number, files.folder)
+        files.claim_base(base, setting)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()

@@ -22,7 +22,7 @@ from mira_batch.train.nft.encode import EncodedSample, encode_samples
 from mira_batch.train.nft.learner import NftLearner
 from mira_batch.train.nft.record import Iteration
 from mira_batch.train.optimizer import choose_arithmetic, dump_optimizer, find_device, make_optimizer
-from mira_batch.train.record import claim_base_of, name_begun
+from mira_batch.train.record import name_begun
 from mira_batch.train.workers import check_workers, count_workers, gather, ignore, is_first, name_rank
 
 _EPOCHS = 64
@@ -54,8 +54,7 @@ def update_editor(settings: Mapping[str, Any], note: Callable[[str], None]) -> d
     try:
         weights, flow, adapter = find_taught(config)
         if is_first():
-            base, setting = name_begun(weights, adapter), "editor.weights or adapter"
-            claim_base_of(store, base, setting, files.number, files.folder)
+            files.claim_base(name_begun(weights, adapter), "editor.weights or adapter")
         device = find_device(config.workers.gpus)
         samples = encode_samples(config, files, weights, flow, device, tell)
         encoded = time.monotonic()
