@@ -13,6 +13,7 @@ from mira_batch.config.train import FullTuning, SftConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.storage.stores import Store
+from mira_batch.train.batches import StepBatches
 from mira_batch.train.card import write_card
 from mira_batch.train.checkpoints import fetch_newest
 from mira_batch.train.encoding import SampleEncoder
@@ -86,12 +87,9 @@ def _train(
         claim_base(store, weights.identity, "model.weights or model.adapter")
     encoder = SampleEncoder(processor, model, config.prompt)
     reader = SampleReader(train, config.storage, config.data.window)
-
-    def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        return _encode(encoder, reader.read([row["place"] for row in rows]))
-
+    batches = StepBatches(config, encoder, reader, order)
     watch = Watch(config, store, steps, note, None, stop)
-    trainer = make_trainer(config, model, processor, order.tolist(), collate, watch, folder / "own")
+    trainer = make_trainer(config, model, processor, len(order), batches.collate, watch, folder / "own")
     arithmetic = trainer.compute_loss_context_manager
     if config.validation is not None:
         watch.validate = _make_validation(config, encoder, trainer.model, arithmetic)

@@ -5,7 +5,7 @@ What of it is the same whatever learns is in `steps.py`; here is what a policy's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ def make_trainer(
     config: SftConfig,
     model: Any,
     processor: Any,
-    order: Sequence[int],
+    samples: int,
     collate: Callable[[list[dict[str, Any]]], dict[str, Any]],
     watch: Watch,
     folder: Path,
@@ -31,9 +31,8 @@ def make_trainer(
         config: of the training.
         model: from `load_learner`.
         processor: of the model.
-        order: places of samples in the order in which they are learned from, all epochs of them, in whole
-            steps.
-        collate: makes a batch of rows that hold a `place` each.
+        samples: how many are learned from, all epochs of them, in whole steps.
+        collate: makes a batch of rows that hold the `number` of a sample each, in the order of the training.
         watch: what goes on beside.
         folder: for the trainer's own files on this machine.
     """
@@ -57,10 +56,13 @@ def make_trainer(
     trainer = kind(
         model,
         args=make_arguments(config, watch.steps, folder),
-        train_dataset=datasets.Dataset.from_dict({"place": list(order)}),
+        train_dataset=datasets.Dataset.from_dict({"number": range(samples)}),
         data_collator=collate,
         processing_class=processor,
     )
+    # TRL's loss divides by the answer tokens of the whole step, if it is told how many there are. They are
+    # counted only for models that take the count themselves, which a Qwen-VL doesn't (transformers 5.23.0).
+    trainer.model_accepts_loss_kwargs = True
     if sharded:
         share_on_cpus(trainer)
     watch_trainer(trainer, watch)

@@ -16,7 +16,7 @@ from mira_batch.core.errors import ConfigError, RunConflict, UserError
 from mira_batch.core.types import Weights
 from mira_batch.models.qwen.policy import QwenVLPolicy
 from mira_batch.train.encoding import build_request
-from tests.support.runs.trainings import read_learned, read_metrics, settings_of, train_here
+from tests.support.runs.trainings import read_gradients, read_learned, read_metrics, settings_of, train_here
 from tests.support.samples import make_sample, write_samples
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -53,6 +53,24 @@ def test_what_is_learned_lowers_the_loss(learned: Path) -> None:
     assert [line["step"] for line in metrics if "loss" in line] == [2, 4, 6]
     assert [line["samples"] for line in metrics if "loss" in line] == [4, 8, 12]
     assert all(line["sight"] > 0 for line in metrics if "sight" in line)
+
+
+def test_a_step_teaches_the_same_however_it_is_divided(tiny_models: Path, data: Path, tmp_path: Path) -> None:
+    """Answers have different lengths, and each of their tokens counts alike."""
+    step: dict[str, Any] = {"max_steps": 1, "validation": None, "checkpoints": {"every": 1}, "log_every": 1}
+    still = {"tuning": {"type": "lora", "r": 4, "alpha": 8}, "optimizer": {"max_grad_norm": 1e9}}
+    found = []
+    for batch in (8, 2, 1):
+        output = tmp_path / str(batch)
+        divided = {"batch": batch, "accumulate": 8 // batch}
+        train_here(settings_of(tiny_models / "qwen2.5-vl", data, output, **step | still | divided))
+        gradients = torch.cat([gradient.flatten() for gradient in read_gradients(output)])
+        found.append((gradients, next(line["loss"] for line in read_metrics(output) if "loss" in line)))
+    (whole, loss), *parts = found
+    assert float(whole.abs().max()) > 0.1
+    for gradient, told in parts:
+        assert torch.allclose(gradient, whole, rtol=0, atol=1e-5)
+        assert told == pytest.approx(loss)
 
 
 def test_the_adapter_is_what_the_policy_of_the_edit_job_loads(learned: Path, tiny_models: Path) -> None:

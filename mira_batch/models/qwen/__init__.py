@@ -12,11 +12,13 @@ from mira_batch.models.qwen.load import load_model, load_processor
 from mira_batch.models.qwen.model import find_end_tokens
 from mira_batch.models.qwen.policy import QwenVLPolicy
 from mira_batch.models.qwen.vllm_policy import VllmPolicy
+from mira_batch.models.qwen.windows import batch_windows
 
 __all__ = [
     "QwenVLBackend",
     "QwenVLPolicy",
     "VllmPolicy",
+    "batch_windows",
     "check_adapter_files",
     "check_attention",
     "check_qwen_files",

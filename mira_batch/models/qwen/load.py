@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mira_batch.config.models.local import QwenWeightsConfig
 from mira_batch.core.errors import ConfigError, RecordError, describe
+from mira_batch.models.qwen.windows import batch_windows
 from mira_batch.models.serving import is_engine_dead, is_out_of_memory
 from mira_batch.models.torch_support import find_dtype
 
@@ -84,6 +85,8 @@ def load_model(config: QwenWeightsConfig, path: str, device: torch.device, field
             f"{field}.weights: {path} lacks {len(missing)} weights of its model, {missing[0]} among them; "
             "the files are of another model or incomplete, so fetch them again"
         )
+    if config.attention == "sdpa":
+        batch_windows(model)
     return model
 
 

@@ -175,6 +175,7 @@ def _learn(
     for epoch in range(config.epochs):
         for numbers in cut_minibatches(len(lessons), config.minibatch, config.seed, iteration, epoch):
             own = learner.share(numbers.tolist())
+            own.sort(key=lambda number: len(lessons[number].tokens))  # so that little of a batch is filling
             tokens = sum(len(lessons[number].tokens) for number in numbers)
             told = None if reference is None else [reference[number] for number in own]
             for result, count in learner.backward(

@@ -19,6 +19,7 @@ from mira_batch.core.errors import ConfigError
 from mira_batch.core.ports import PolicyRequest
 from mira_batch.core.prompt import Prompt, build_prompt
 from mira_batch.core.types import Edit, Frame, Step, StopAction
+from mira_batch.models.qwen import batch_windows
 from mira_batch.models.tiny import (
     CHAT_TEMPLATE,
     count_vocabulary,
@@ -132,6 +133,7 @@ def build_base(seed: int = 0, world: World = SMALL) -> tuple[Any, Any]:
                 spread = weight[0].numel() ** -0.5 if "visual" in name else _SPREAD
                 torch.nn.init.normal_(weight, std=spread)
     set_ends(model, tokenizer)
+    batch_windows(model)
     return model, processor
 
 

@@ -6,13 +6,18 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from mira_batch.config.editor_sft import EditorSftConfig
+from mira_batch.config.shared import StorageConfig
 from mira_batch.config.train import SftConfig
+from mira_batch.storage.stores import open_store
+from mira_batch.train.checkpoints import fetch
 from mira_batch.train.editor.run import train as train_editor
 from mira_batch.train.run import train
 from tests.support import ROOT
@@ -57,6 +62,14 @@ def start_training(settings: dict[str, Any], file: Path) -> subprocess.Popen[str
 def read_metrics(output: Path) -> list[dict[str, Any]]:
     """Lines of its metrics.jsonl."""
     return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+def read_gradients(output: Path) -> list[torch.Tensor]:
+    """Those of the first step: AdamW's mean of gradients is then a tenth of them (1 - beta1)."""
+    with tempfile.TemporaryDirectory() as folder:
+        assert fetch(open_store(str(output), StorageConfig()), 1, Path(folder)) is not None
+        state = torch.load(Path(folder) / "optimizer.pt", weights_only=True)["state"]
+    return [state[number]["exp_avg"] / 0.1 for number in sorted(state)]
 
 
 def read_learned(output: Path, folder: str = "adapter") -> dict[str, bytes]:
