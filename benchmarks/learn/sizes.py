@@ -71,8 +71,8 @@ class Size:
     """On which everything is measured."""
     editor: EditorSize
     """Of the half in which an editor learns."""
-    batch: int = 24
-    """Samples of a step of demonstrations."""
+    batch: int = 8
+    """Samples of a step of demonstrations. With 32 it took twice as many samples to come to the same loss."""
     max_steps: int = 8
     """Edits of a record."""
     sft_rate: float = 6e-4
@@ -85,10 +85,10 @@ class Size:
 
 FULL = Size(
     pretrain_steps=2_400,
-    demonstrations=14_000,
-    sft_steps=1_200,
-    plain_demonstrations=9_000,
-    plain_steps=800,
+    demonstrations=7_500,
+    sft_steps=2_400,
+    plain_demonstrations=5_000,
+    plain_steps=1_600,
     iterations=24,
     records=64,
     rollouts=8,
@@ -107,7 +107,6 @@ FULL = Size(
         validation_tasks=200,
         test_tasks=300,
     ),
-    batch=32,
 )
 """Nearly three hours of CPU, of which the policy takes over one and a half: see docs/learning.md."""
 QUICK = Size(

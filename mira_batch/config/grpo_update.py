@@ -27,6 +27,9 @@ class GrpoLossConfig(Strict):
     advantage: Literal["group", "batch", "none"] = "group"
     """What a reward's distance from its group's mean is divided by: the group's spread, that of all rewards
     of the iteration, or nothing."""
+    negative_weight: float = Field(default=1.0, ge=0, le=1, exclude_if=lambda weight: weight == 1)
+    """Factor of the advantages below 0. Less than 1 holds a policy together that would come apart: what did
+    worse is made less likely, and what becomes likelier for it nobody has judged."""
 
 
 class GrpoOptimizerConfig(Strict):

@@ -9,6 +9,8 @@ Sources, each named at what is taken from it:
     DAPO      arXiv 2503.14476, equations 8 and 12: asymmetric clip, loss over all tokens of the batch
     Dr. GRPO  arXiv 2503.20783, section 3.2: no length and no spread in the normalisation
     GSPO      arXiv 2507.18071, equations 5 and 7: one ratio per sequence, the geometric mean of its tokens'
+    AsymRE    arXiv 2506.20520: what did worse than the mean counts for less. It lowers the baseline; here the
+              advantages below 0 have a factor, so that groups still decide which these are
 """
 
 from __future__ import annotations
@@ -184,6 +186,7 @@ def policy_loss(
     constant: float | None = None,
     reference_B_T: Tensor | None = None,
     kl_weight: float = 0.0,
+    negative_weight: float = 1.0,
     tokens: float | None = None,
     sequences: float | None = None,
 ) -> PolicyLoss:
@@ -201,6 +204,7 @@ def policy_loss(
         constant: dr_grpo's.
         reference_B_T: log-probabilities of the reference, where `kl_weight` is above 0.
         kl_weight: factor of the divergence from the reference.
+        negative_weight: factor of the advantages below 0.
         tokens: of the whole batch, as in `normalise_loss`.
         sequences: of the whole batch, as in `normalise_loss`.
 
@@ -212,7 +216,8 @@ def policy_loss(
     if (reference_B_T is None) != (kl_weight == 0):
         raise ValueError("kl_weight: above 0 it needs a reference, and a reference has no effect without it")
     ratio = measure_ratio(logprobs_B_T, old_B_T, mask_B_T, level)
-    spread = advantages if advantages.dim() == 2 else advantages[:, None].expand_as(ratio)
+    weighted = torch.where(advantages < 0, negative_weight * advantages, advantages)
+    spread = weighted if weighted.dim() == 2 else weighted[:, None].expand_as(ratio)
     losses, held = clip_surrogate(ratio, spread, low, high)
     kl = None
     if reference_B_T is not None:

@@ -128,6 +128,7 @@ class Learner:
                 constant=self._config.edit.policy.max_tokens if loss.normalisation == "dr_grpo" else None,
                 reference_B_T=None if told is None else _lay(mask, told),
                 kl_weight=loss.kl_weight,
+                negative_weight=loss.negative_weight,
                 tokens=tokens,
                 sequences=answers,
             )

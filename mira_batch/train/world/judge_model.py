@@ -22,7 +22,7 @@ from mira_batch.core.identity import frame_of
 from mira_batch.core.ports import JudgeRequest
 from mira_batch.core.types import ErrorKind
 from mira_batch.models.judges import ScoreLogit
-from mira_batch.models.qwen import collate, encode_prompt
+from mira_batch.models.qwen import batch_windows, collate, encode_prompt
 from mira_batch.models.torch_support import prepare
 from mira_batch.train.world.descent import Descent
 from mira_batch.train.world.editor_pairs import Pair, draw_edit
@@ -128,6 +128,7 @@ def teach_judge(
     check_vacant(directory)
     processor = AutoProcessor.from_pretrained(base)
     model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(base, dtype=torch.float32).train()
+    batch_windows(model)
     asked = _Asked(processor, describe_judge(directory, prompts), verdicts)
     descent = Descent([*model.parameters()], _RATE, steps)
     rng = random.Random(f"world-judge/1 {seed}")

@@ -106,7 +106,8 @@ def test_what_decides_what_is_learned() -> None:
     assert learning == same
     assert load_own_config(GrpoConfig, settings(epochs=2)).learning() != learning
     assert load_own_config(GrpoConfig, settings(choose="doubt")).learning() != learning
-    assert "choose" not in learning, "trainings of before it was there go on"
+    assert load_own_config(GrpoConfig, settings(loss={"negative_weight": 0.5})).learning() != learning
+    assert "choose" not in learning and "negative_weight" not in learning["loss"], "older trainings go on"
     shrinking = settings(optimizer={"schedule": "linear"})
     longer = shrinking | {"iterations": 7}
     assert load_own_config(GrpoConfig, shrinking).learning() != load_own_config(GrpoConfig, longer).learning()

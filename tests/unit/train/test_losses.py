@@ -141,6 +141,22 @@ def test_the_whole_by_hand() -> None:
     assert found.clipped == pytest.approx(2 / 3)
 
 
+def test_what_did_worse_may_count_for_less() -> None:
+    new, old = (
+        torch.log(torch.tensor([[0.2, 0.9], [0.4, 0.5]])),
+        torch.log(torch.tensor([[0.1, 0.6], [0.5, 0.1]])),
+    )
+
+    def find(advantages: Tensor, weight: float) -> float:
+        return float(policy_loss(new, old, advantages, MASK, negative_weight=weight).loss)
+
+    # As by hand above, without the divergence; the answer below the mean counts a quarter, or not at all.
+    assert find(torch.tensor([1.0, -1.0]), 1.0) == pytest.approx((-1.28 - 1.28 + 0.8) / 3)
+    assert find(torch.tensor([1.0, -1.0]), 0.25) == pytest.approx((-1.28 - 1.28 + 0.2) / 3)
+    assert find(torch.tensor([[1.0, 1.0], [-1.0, -1.0]]), 0.0) == pytest.approx((-1.28 - 1.28) / 3)
+    assert find(torch.tensor([1.0, 1.0]), 0.25) == find(torch.tensor([1.0, 1.0]), 1.0)
+
+
 def test_a_reference_and_its_weight_come_together() -> None:
     zeros = torch.zeros(2, 2)
     with pytest.raises(ValueError, match="kl_weight"):
