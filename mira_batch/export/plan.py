@@ -33,7 +33,7 @@ _MOST_NAMED = 5
 _RECORDS = pa.schema([*schema.CHOSEN, ("digest", pa.binary(16))])
 _KNOWN = pa.schema(
     [(name, pa.string()) for name in ("record_id", "work_id", "result_digest")]
-    + [("made", pa.bool_()), ("digest", pa.binary(16))]
+    + [("made", pa.bool_()), ("there", pa.bool_()), ("digest", pa.binary(16))]
 )
 _NAMES = pa.schema(
     [("name", pa.string()), ("of", pa.string()), ("kind", pa.int8()), ("digest", pa.binary(16))]
@@ -49,6 +49,8 @@ class Comparison:
 
     already: int = 0
     """Rows that the destination has."""
+    taken_away: int = 0
+    """Rows that it had, and whose files somebody has taken away since."""
     planned: int = 0
     """Rows that a plan has that was begun: with it they are made."""
     new: int = 0
@@ -119,13 +121,17 @@ class Planner:
         return self._rows.read()
 
     def _read_ledger(self) -> Iterator[pa.Table]:
-        """All rows of the plans there are, and whether each is made."""
+        """All rows of the plans there are; whether each is made, and whether its file is there."""
         for plan in self._to.plans:
             for part in range(len(plan.sizes)):
                 self._look()
                 rows = read_part(self._to.store, plan.number, part, self._config.storage)
-                made = plan.done or part in plan.made
-                yield rows.append_column("made", pa.array([made] * rows.num_rows))
+                made = [plan.done or part in plan.made] * rows.num_rows
+                if self._config.form == "folder":
+                    there = [name in self._to.sizes for name in rows["name"].to_pylist()]
+                else:
+                    there = [part in plan.made] * rows.num_rows
+                yield rows.append_column("made", pa.array(made)).append_column("there", pa.array(there))
 
     def _find_new(self, choice: Choice, new: BucketSpool) -> None:
         with BucketSpool(BUCKETS, _RECORDS) as chosen, BucketSpool(BUCKETS, _KNOWN) as known:
@@ -158,8 +164,10 @@ class Planner:
                 self.found.new += 1
             elif any(known[name] != row[name] for name in told):
                 changed.append(repr(row["record_id"]))
-            elif known["made"]:
+            elif known["made"] and known["there"]:
                 self.found.already += 1
+            elif known["made"]:
+                self.found.taken_away += 1
             else:
                 self.found.planned += 1
         return pa.array(flags, pa.bool_())

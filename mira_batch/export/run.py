@@ -31,8 +31,8 @@ from mira_batch.storage.stores import Store, open_store
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What became of each record. `exported`, `already` and the counts of those left out add up to
-    `records`."""
+    """What became of each record. `exported`, `already`, `taken_away` and the counts of those left out add up
+    to `records`."""
 
     destination: str
     """Where to."""
@@ -44,6 +44,8 @@ class ExportSummary:
     """Written by this call; in a dry run, those that would be."""
     already: int = 0
     """There before."""
+    taken_away: int = 0
+    """Exported before; their files are no longer there, and are not made again."""
     left_over: int = 0
     """Written as well, since an export that was cut short had begun with them; not chosen now."""
     other_format: int = 0
@@ -62,6 +64,7 @@ class ExportSummary:
             "records": counts.records,
             "exported": self.exported,
             "already": self.already,
+            "taken_away": self.taken_away,
             "not_selected": counts.not_selected,
             "gone": counts.gone,
             "not_ok": counts.not_ok,
@@ -149,6 +152,7 @@ def _export_files(
             choice.counts,
             exported=found.new + found.planned,
             already=found.already,
+            taken_away=found.taken_away,
             left_over=_count_left(to.plans) - found.planned,
             other_format=found.other_format,
             dry=dry,
@@ -170,15 +174,21 @@ def _export_files(
 
 def _refuse_runs(destination: str, choice: Choice) -> None:
     """Refuse the directory of all runs, and what belongs to one of them or to their catalogue."""
-    output = choice.output.rstrip("/")
-    if destination == output:
+    output = _resolve(choice.output)
+    resolved = _resolve(destination)
+    if resolved == output:
         raise ConfigError(f"{destination}: is the directory of all runs; export into one of its own")
-    if destination.startswith(f"{output}/"):
-        first, _, below = destination[len(output) + 1 :].partition("/")
+    if resolved.startswith(f"{output}/"):
+        first, _, below = resolved[len(output) + 1 :].partition("/")
         if first == "catalogue" or (below and first in choice.runs):
             raise ConfigError(
                 f"{destination}: belongs to {output}/{first}; export into a directory of its own"
             )
+
+
+def _resolve(location: str) -> str:
+    """A local path without links; a URI as it is."""
+    return location.rstrip("/") if is_remote(location) else os.path.realpath(location)
 
 
 def _look_at(config: ExportConfig) -> Destination:

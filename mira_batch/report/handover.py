@@ -33,6 +33,7 @@ def describe_export(found: dict[str, Any]) -> list[str]:
     lines = [f"{found['exported']:,} of {found['records']:,} records {would}exported{size}"]
     words = {
         "already": "there already",
+        "taken_away": "exported before and taken away since; another destination gets them again",
         "not_selected": "not selected",
         "gone": "gone from the manifest",
         "not_ok": "not ok",

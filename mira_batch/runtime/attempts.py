@@ -114,6 +114,8 @@ class AttemptLog:
         self._isolated = False
         self._tries: dict[str, set[int]] = defaultdict(set)
         self._ends: dict[str, set[int]] = defaultdict(set)
+        self._open: dict[str, int] = {}
+        """Tries of this attempt that are in hand, by record."""
 
     def open(self, names: Iterable[str]) -> None:
         """Take in what is there (keys below the shard's state) and note this attempt."""
@@ -138,6 +140,12 @@ class AttemptLog:
     def leave(self) -> None:
         """Note that this attempt is given up in order: who goes on need not suspect anything."""
         self._note("", "left", self._current)
+
+    def let_go(self) -> None:
+        """The same where tries are in hand: they are broken off by us, should they not come to their end."""
+        self.leave()
+        for work, number in list(self._open.items()):
+            self.withdraw(work, number)
 
     @property
     def isolated(self) -> bool:
@@ -193,15 +201,18 @@ class AttemptLog:
         """
         number = max(self._tries[work], default=0) + 1
         self._tries[work].add(number)
+        self._open[work] = number
         self._note(work, "try", number, {"step": step, "process": self._session.process, "row": row})
         return number
 
     def end(self, work: str, number: int) -> None:
-        """Note that a try came to its end, whatever its outcome."""
-        self._note(work, "end", number)
+        """Note that a try came to its end, whatever its outcome; of one that was withdrawn nothing is."""
+        if self._open.pop(work, None) == number:
+            self._note(work, "end", number)
 
     def withdraw(self, work: str, number: int) -> None:
         """A try was broken off by us: it says nothing of its record."""
+        self._open.pop(work, None)
         self._tries[work].discard(number)
         self._store.delete([self._name_key(work, "try", number)])
 
@@ -213,8 +224,9 @@ class AttemptLog:
             number: of the try.
             death: why, and what this makes of the record where one try is proof enough.
         """
-        note = {"message": str(death), "kind": death.kind, "suspicion": death.suspicion}
-        self._note(work, "cause", number, note)
+        if self._open.pop(work, None) == number:
+            note = {"message": str(death), "kind": death.kind, "suspicion": death.suspicion}
+            self._note(work, "cause", number, note)
 
     def _find_isolation(self) -> bool:
         """Whether a worker that never let go of this shard may have died of one of its records."""

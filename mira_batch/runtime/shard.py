@@ -65,6 +65,12 @@ class ShardRun:
         with suppress(StoreError):
             self._attempts.leave()
 
+    def let_go(self) -> None:
+        """Say that the run is to end, while its records are still in hand: should the process be ended before
+        they are, that is none of their doing. Blocks."""
+        with suppress(StoreError):
+            self._attempts.let_go()
+
     async def run(self) -> Rows | None:
         """The rows of all records in the plan's order; None when the run ends before the last did."""
         # Whoever is first in a process can't blame the others for what it lacks there.

@@ -81,6 +81,7 @@ class ShardWorker:
         self._in_hand = 0
         self._handed_back = 0
         self._shards: set[ShardRun] = set()
+        self._let_go: set[ShardRun] = set()
         self._load = 0.0
         self._told = Usage()
         self._trace = Trace() if profile else None
@@ -159,8 +160,13 @@ class ShardWorker:
         return self._await(self._run_shard(shard))
 
     def stop(self) -> None:
-        """Begin no step more; those in hand are finished and logged, and their shards not committed."""
+        """Begin no step more; those in hand are finished and logged, and their shards not committed. Blocks
+        for a note of each shard in hand: who is impatient may end the process before its steps are."""
         self._context.stop.ask(RunEnd.interrupted, "the driver ends the run")
+        for shard in list(self._shards):
+            if shard not in self._let_go:
+                self._let_go.add(shard)
+                shard.let_go()
 
     def close(self) -> None:
         """End the models' threads and the event loop. What is being written is written to its end."""

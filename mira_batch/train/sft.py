@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mira_batch.train.checkpoints import fetch_newest
 from mira_batch.train.encoding import SampleEncoder
 from mira_batch.train.measure import AnswerScores, measure_sight, score_answers
 from mira_batch.train.model import load_learner, save_learned
+from mira_batch.train.optimizer import choose_arithmetic
 from mira_batch.train.record import claim_base, publish
 from mira_batch.train.samples import SampleReader, SampleSet, draw_places, find_samples, order_samples
 from mira_batch.train.sharding import gather_weights
@@ -90,7 +92,7 @@ def _train(
     batches = StepBatches(config, encoder, reader, order)
     watch = Watch(config, store, steps, note, None, stop)
     trainer = make_trainer(config, model, processor, len(order), batches.collate, watch, folder / "own")
-    arithmetic = trainer.compute_loss_context_manager
+    arithmetic = partial(choose_arithmetic, config.precision, device)
     if config.validation is not None:
         watch.validate = _make_validation(config, encoder, trainer.model, arithmetic)
     looked_at = reader.read(draw_places(len(train), config.sight_samples, config.seed))

@@ -132,6 +132,11 @@ def guard_trainer(kind: Any, model: Any, watch: Watch, part: str = "") -> Any:
                 raise UserError(_explain_divergence(float(loss), self.state.global_step, watch.store))
             return loss
 
+        # transformers leaves out norms by their names, and knows not all of them (5.23.0).
+        def get_decay_parameter_names(self, model: Any) -> list[str]:
+            wide = {name for name, weight in model.named_parameters() if weight.dim() >= 2}
+            return [name for name in super().get_decay_parameter_names(model) if name in wide]
+
         # In its own checkpoints of a whole Qwen2.5-VL transformers gives weights other names than it looks
         # for when it goes on, and would begin from the base weights again, with a warning (5.23.0).
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:

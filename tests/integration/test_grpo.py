@@ -249,10 +249,14 @@ def test_gradients_of_shares_add_up(folder: Path, tmp_path: Path) -> None:
 def test_judge_in_the_loop_sentinel_and_validation(folder: Path, tmp_path: Path) -> None:
     truth = {"type": "custom", "factory": f"{WORLD}:make_judge"}
     edit = settings(folder)["edit"] | {"judge": {"model": truth, "attempts": 1}}
+    taught = tmp_path / "taught"  # with dropout, as policy-sft may teach one
+    shutil.copytree(folder / "out" / "adapter", taught)
+    about = json.loads((taught / "adapter_config.json").read_text())
+    (taught / "adapter_config.json").write_text(json.dumps(about | {"lora_dropout": 0.5}))
     result = learn(
         folder,
         output={"uri": str(tmp_path / "out")},
-        model=settings(folder)["model"] | {"adapter": str(folder / "out" / "adapter")},
+        model=settings(folder)["model"] | {"adapter": str(taught)},
         tuning=None,
         edit=edit,
         rewards={"malformed_penalty": 0.25},
@@ -268,6 +272,7 @@ def test_judge_in_the_loop_sentinel_and_validation(folder: Path, tmp_path: Path)
     assert line["sentinel_mean"] == pytest.approx(line["score_mean"])  # the same truth, by two ways
     if line["used"]:  # the place of a training decides its draws, and few may all have the same reward
         assert line["kl"] < 1e-6  # of one step from the reference, which is the adapter that it began with
+        assert line["ratio"] == pytest.approx(1) and line["clip_fraction"] == 0
     begun, ended = result["validation_at_start"], result["validation"]
     assert (begun["iteration"], ended["iteration"]) == (0, 1)
     for found in (begun, ended):

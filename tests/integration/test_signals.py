@@ -19,6 +19,7 @@ from mira_batch.config.edit import BulkEditConfig
 from mira_batch.core.processes import is_running
 from mira_batch.edit.job import EditJob
 from mira_batch.runtime import run as runner
+from tests.support.models.counted import counted
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.disturbed import CLI, config_file, until
 from tests.support.runs.drivers import Begin, Driver, check_goes_on, make_ray_job
@@ -137,6 +138,27 @@ def test_an_answer_in_json_says_that_it_was_interrupted(
     check_interrupted(driver)
     assert json.loads((tmp_path / "answer.json").read_text())["error"].startswith("interrupted; ")
     check_goes_on(tmp_path, job, RECORDS)
+
+
+def test_records_are_not_blamed_for_a_second_signal(tmp_path: Path, begin: Begin) -> None:
+    """However often somebody can't wait for the end of the step in hand."""
+    hold = tmp_path / "hold"
+    hold.mkdir()
+    (hold / "slow").touch()
+    (tmp_path / "edits.log").touch()
+    editor = counted(tmp_path / "edits.log", max_batch=1, hold=hold, slow=60)
+    manifest = make_catalogue(tmp_path / "catalogue", 1)
+    file, job = config_file(tmp_path, settings(manifest, tmp_path / "out", editor=editor, backend="inline"))
+    for turn in range(3):
+        driver = begin(*CLI, "run", "--config", file)
+        until(lambda turn=turn: (tmp_path / "edits.log").read_text().count("begin") > turn)
+        driver.process.send_signal(signal.SIGINT)
+        driver.await_moment(lambda one: "finishing the steps in hand" in one.read())
+        until(lambda turn=turn: len(list(tmp_path.glob("out/*/state/*/left-*"))) > turn)
+        driver.process.send_signal(signal.SIGINT)
+        assert "without a word" not in driver.end() and driver.process.returncode == 130
+    (hold / "slow").unlink()
+    check_goes_on(tmp_path, job, 1)
 
 
 def test_so_it_does_after_a_second_signal(tmp_path: Path, job: BulkEditConfig, begin: Begin) -> None:

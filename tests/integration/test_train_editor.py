@@ -59,6 +59,17 @@ def learned(folders: dict[str, Path], pairs: Path, tmp_path_factory: pytest.Temp
     return output
 
 
+def test_mixed_precision_teaches_too(folders: dict[str, Path], pairs: Path, tmp_path: Path) -> None:
+    """The weights of the default, bfloat16, beside inputs and an adapter in float32."""
+    settings = editor_settings_of(
+        folders[KONTEXT], pairs, tmp_path / "out", precision="bfloat16", max_steps=2
+    )
+    settings["editor"]["dtype"] = "bfloat16"
+    assert train_editor_here(settings)["steps"] == 2
+    (*_, metrics) = (line for line in read_metrics(tmp_path / "out") if "val_loss" in line)
+    assert metrics["step"] == 2 and metrics["val_loss"] > 0
+
+
 def load(weights: Path, lora: Path | None = None) -> DiffusersEditor:
     config = DiffusersConfig(
         type="diffusers",

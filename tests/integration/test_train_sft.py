@@ -73,6 +73,26 @@ def test_a_step_teaches_the_same_however_it_is_divided(tiny_models: Path, data: 
         assert told == pytest.approx(loss)
 
 
+@pytest.mark.parametrize("tuning", [{"type": "lora", "r": 4}, {"type": "full", "vision": True}])
+def test_mixed_precision_is_measured_as_it_learns(
+    tiny_models: Path, data: Path, tmp_path: Path, tuning: dict[str, Any]
+) -> None:
+    """Before the first step as after: nothing is learned at a rate of next to nothing."""
+    settings = settings_of(
+        *(tiny_models / "qwen2.5-vl", data, tmp_path / "out"),
+        **{"precision": "bfloat16", "tuning": tuning, "optimizer": {"learning_rate": 1e-12}, "max_steps": 1},
+    )
+    if tuning["type"] == "lora":
+        settings["model"]["dtype"] = "bfloat16"
+    else:
+        del settings["model"]["dtype"]
+    train_here(settings)
+    metrics = read_metrics(tmp_path / "out")
+    for name in ("sight", "val_loss"):
+        first, last = (line[name] for line in metrics if name in line)
+        assert first == last > 0
+
+
 def test_the_adapter_is_what_the_policy_of_the_edit_job_loads(learned: Path, tiny_models: Path) -> None:
     from mira_batch.config.models.local import PromptConfig
     from mira_batch.train.encoding import SampleEncoder

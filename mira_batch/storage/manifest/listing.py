@@ -19,6 +19,7 @@ from mira_batch.core.errors import ManifestError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.text import clean_text
 from mira_batch.storage.manifest.encodings import UTF8, find_mark
+from mira_batch.storage.manifest.made import leave_out_made
 from mira_batch.storage.manifest.metadata import is_encodable
 from mira_batch.storage.manifest.parquet import (
     explain_read_errors,
@@ -63,7 +64,8 @@ def list_files(source: ManifestConfig, storage: StorageConfig, output: str = "")
     Args:
         source: names the manifest: a file, a directory or a glob.
         storage: how an object store is reached.
-        output: `output.uri`: where it lies in the manifest's directory, results are no part of the manifest.
+        output: `output.uri`: results that lie among the manifest's files are no part of it; neither are
+            files of an export that lies in the manifest's directory.
 
     Raises:
         ManifestError: there are none, or the location can't be read.
@@ -71,9 +73,7 @@ def list_files(source: ManifestConfig, storage: StorageConfig, output: str = "")
     """
     location = source.manifest
     try:
-        found = find_files(location, storage)
-        if output.startswith(f"{location}/"):
-            found = [file for file in found if not file.location.startswith(f"{output}/")]
+        found = leave_out_made(find_files(location, storage), location, output, storage)
     except read_errors() as error:
         raise ManifestError(
             f"{location}: the manifest can't be listed; check the path and the credentials "

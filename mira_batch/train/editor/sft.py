@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from mira_batch.train.editor.learner import (
     sum_losses,
 )
 from mira_batch.train.editor.pairs import find_pairs
+from mira_batch.train.optimizer import choose_arithmetic
 from mira_batch.train.record import claim_base, publish
 from mira_batch.train.samples import draw_places
 from mira_batch.train.steps import (
@@ -87,7 +89,7 @@ def _train(
     )
     trainer.loss_is_scaled_for_ga = False  # ours is a mean, whatever the step is made of
     watch_trainer(trainer, watch)
-    arithmetic = trainer.compute_loss_context_manager
+    arithmetic = partial(choose_arithmetic, config.precision, arguments.device)
     looked_at = _draw(encoded.train, config.sight_samples, config.seed)
     if config.validation is not None:
         drawn = _draw(encoded.val, config.validation.samples, config.seed)

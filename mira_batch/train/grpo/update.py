@@ -73,11 +73,16 @@ def load_updater(config: GrpoConfig, files: Iteration, folder: Path) -> tuple[Le
         files: of the iteration.
         folder: on this machine, for images.
     """
+    import torch
+
     device = find_device(config.workers.gpus)
     adapter = files.find_policy(config.model.adapter)
     begun = config.model.model_copy(update={"adapter": adapter})
     pixels = config.prompt.max_pixels
     model, processor, _ = load_learner(begun, config.tuning, pixels, config.storage, device, config.seed)
+    for layer in model.modules():  # an adapter that was taught with dropout brings it along
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0  # or trainer and rollout were two policies; eval() would end checkpointing, too
     if is_first():
         # Beyond the first iteration the adapter is read only as the reference of a divergence.
         reference = config.model.adapter if config.loss.kl_weight else None

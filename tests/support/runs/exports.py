@@ -14,7 +14,7 @@ from PIL import Image
 from mira_batch import read_catalogue
 from mira_batch.config.shared import StorageConfig
 
-LEFT_OUT = ("not_selected", "gone", "not_ok", "not_approved")
+LEFT_OUT = ("taken_away", "not_selected", "gone", "not_ok", "not_approved")
 
 
 def good_rows(output: Path | str, storage: StorageConfig | None = None) -> dict[str, dict[str, Any]]:

@@ -98,6 +98,27 @@ def test_tries_that_ended_count_for_nothing_nor_what_was_before_them(store: Stor
     assert find(store) is None
 
 
+def test_tries_that_the_run_lets_go_of_count_for_nothing(store: Store) -> None:
+    """The run is to end, and its process is ended before the step is."""
+    for _ in range(3):
+        tries = opened(store)
+        tries.begin("w", 0)
+        tries.let_go()
+    later = opened(store)
+    assert not later.isolated and find(store) is None
+
+
+def test_a_try_that_was_let_go_may_come_to_its_end_all_the_same(store: Store) -> None:
+    tries = opened(store)
+    number = tries.begin("w", 0)
+    tries.let_go()
+    tries.end("w", number)
+    tries.explain("w", number, EngineDead("out of memory", CRASH))
+    die(store, 0)
+    assert opened(store).is_suspect("w"), "the next try of that number has neither end nor cause yet"
+    assert find(store) is None
+
+
 def test_a_process_that_says_whose_fault_it_is_needs_one_try(store: Store) -> None:
     tries = opened(store)
     tries.explain("w", tries.begin("w", 2), EngineDead("an editor call took too long", TIMEOUT))

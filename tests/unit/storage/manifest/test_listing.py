@@ -82,6 +82,42 @@ def test_a_glob_takes_what_it_matches(tmp_path: Path) -> None:
     assert [r.record_id for r in records(config(tmp_path / "*.jsonl"))] == ["r0", "r1", "r2"]
 
 
+@pytest.mark.parametrize("manifest", ["", "/**/*.parquet", "-linked"])
+def test_results_among_its_files_are_no_part_of_it(tmp_path: Path, manifest: str) -> None:
+    """However the location covers them, and however the output is named."""
+    folder, out = tmp_path / "in", tmp_path / "in" / "out"
+    write_parquet(folder / "m.parquet")
+    write_parquet(out / "run-1" / "results" / "00000.parquet")
+    (tmp_path / "in-linked").symlink_to(folder)
+    (tmp_path / "out-linked").symlink_to(out)
+    location = f"{folder}{manifest}"
+    for output in (out, tmp_path / "out-linked"):
+        files = list_files(config(Path(location)), StorageConfig(), str(output))
+        assert [Path(file.path).name for file in files] == ["m.parquet"]
+    (named,) = list_files(config(out / "run-1" / "results"), StorageConfig(), str(out))
+    assert named.path.endswith("00000.parquet"), "who names results means them"
+
+
+def test_an_export_in_its_directory_is_no_part_of_it(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "m.parquet")
+    write_parquet(tmp_path / "data" / "train-00001-00000.parquet")  # somebody else's, of such a name
+    handed = tmp_path / "handed" / "hf"
+    write_parquet(handed / "data" / "train-00001-00000.parquet")
+    (handed / ".mira-batch").mkdir()
+    (handed / ".mira-batch" / "export.json").write_text("{}")
+    files = list_files(config(tmp_path), StorageConfig(), str(tmp_path / "out"))
+    assert [str(Path(file.path).relative_to(tmp_path)) for file in files] == [
+        "data/train-00001-00000.parquet",
+        "m.parquet",
+    ]
+    assert len(list_files(config(handed), StorageConfig())) == 1, "who names an export means it"
+
+
+def write_parquet(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(ROWS), path)
+
+
 def test_a_manifest_is_known_by_its_content_and_not_by_its_time(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "m.jsonl")
     before = list_files(config(tmp_path / "m.jsonl"), LOCAL)
