@@ -150,6 +150,7 @@ class Chain:
                 "epochs": 2,
                 "minibatch": 64,
                 "batch": 32,
+                "loss": {"negative_weight": size.grpo_negative_weight},
                 "optimizer": {"learning_rate": size.grpo_rate, "beta2": 0.98},
                 "validation": {
                     "input": {"manifest": str(self.find_manifest("val"))},

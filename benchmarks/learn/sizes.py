@@ -77,6 +77,8 @@ class Size:
     """Edits of a record."""
     sft_rate: float = 6e-4
     grpo_rate: float = 8e-4
+    grpo_negative_weight: float = 0.3
+    """With 1 a training that goes on comes apart: docs/learning.md."""
 
     def dump(self) -> dict[str, Any]:
         """As plain JSON data."""

@@ -11,17 +11,20 @@ import pytest
 import yaml
 
 from mira_batch.config.editor_nft import EditorNftConfig
+from mira_batch.config.editor_sft import EditorSftConfig
 from mira_batch.config.grpo import GrpoConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.config.train import SftConfig
 from mira_batch.runtime.backends.cluster import ray_session
+from mira_batch.train.editor.run import train as train_editor
 from mira_batch.train.grpo.run import train as train_grpo
 from mira_batch.train.nft.run import train as train_nft
 from mira_batch.train.run import train as train_sft
 from tests.support import ROOT
 from tests.support.models.judging import digit_model, saying_model
 from tests.support.models.tiny import trained_policy
+from tests.support.pairs import write_pairs
 from tests.support.runs.catalogue import make_catalogue
 from tests.support.samples import write_samples
 
@@ -65,6 +68,20 @@ def test_the_training_by_demonstrations_in_small(
     result = train_sft(load_own_config(SftConfig, config), print)
     assert result["steps"] == 40 // (2 * 8)
     assert (tmp_path / "sft" / learned).exists()
+
+
+def test_the_training_of_an_editor_by_pairs_in_small(
+    cluster: None, tiny_models: Path, tmp_path: Path
+) -> None:
+    config = read("flux-kontext-sft.yaml")
+    config["editor"] |= {"weights": str(tiny_models / "FluxKontextPipeline"), "area": 64 * 64}
+    config["data"] = {"manifest": str(write_pairs(tmp_path / "pairs")), "split": {"val_fraction": 0.3}}
+    config["output"]["uri"] = str(tmp_path / "sft")
+    config["workers"] = {**config["workers"], **WORKERS, "gpus": 0}
+    config |= {"accumulate": 1, "epochs": 1}
+    result = train_editor(load_own_config(EditorSftConfig, config), print)
+    assert result["steps"] and result["figures"]["val_loss"] > 0
+    assert (tmp_path / "sft/lora/pytorch_lora_weights.safetensors").exists()
 
 
 def test_the_training_by_rollouts_in_small(cluster: None, tiny_models: Path, tmp_path: Path) -> None:
@@ -115,8 +132,7 @@ def test_the_training_by_an_editors_own_samples_in_small(
     that limit is off."""
     manifest = make_catalogue(tmp_path / "catalogue", RECORDS)
     config = read(name)
-    config["editor"] |= {"weights": str(tiny_models / pipeline), "dtype": "float32", "area": 4_096}
-    config["precision"] = "float32"
+    config["editor"] |= {"weights": str(tiny_models / pipeline), "area": 4_096}
     config["edit"]["input"] = {"manifest": str(manifest)}
     config["validation"]["input"] = {"manifest": str(make_catalogue(tmp_path / "held-out", RECORDS))}
     config["edit"]["sampler"] |= {"steps": 2, "devices": ["cpu"]}

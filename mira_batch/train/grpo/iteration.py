@@ -140,12 +140,9 @@ def _tell_update(
     course: Course[GrpoConfig], number: int, rewards: dict[str, Any], update: dict[str, Any]
 ) -> None:
     """What shows first that a policy comes apart: its entropy rises, and it stops no more."""
-    answers = rewards["answers"]
-    learned = (
-        f"entropy {update['entropy']:.3f} nats a token, {100 * update['clip_fraction']:.1f} % clipped; "
-        if "entropy" in update
-        else ""
-    )
+    answers, entropy = rewards["answers"], rewards.get("entropy")  # which earlier releases did not note there
+    learned = "" if entropy is None else f"entropy {entropy:.3f} nats a token, "
+    learned += f"{100 * update['clip_fraction']:.1f} % clipped; " if "clip_fraction" in update else ""
     course.note(
         f"iteration {number + 1}: {learned}of {answers:,} answers {rewards['answers_stop']:,} STOP, "
         f"{rewards['answers_malformed']:,} malformed"

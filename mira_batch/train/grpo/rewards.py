@@ -41,6 +41,8 @@ class Rollout:
     proposed: str | None = None
     """Of a proposal at a state the edit that it came to, and "" for STOP. None: it is a whole rollout, or no
     answer of it could be read."""
+    surprise: float = 0.0
+    """Of all tokens of its answers together, in nats: how unlikely they were, as they were drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ def describe_rewards(rollouts: Sequence[Rollout], rewards: Sequence[Reward]) -> 
     values = [reward.value for reward in rewards if reward.value is not None]
     scores = [reward.score for reward in rewards if reward.score is not None]
     kinds = [kind for rollout in rollouts for kind in rollout.kinds]
+    tokens = sum(rollout.tokens for rollout in rollouts)
     left_out: dict[str, int] = {}
     for reward in rewards:
         if reward.left_out is not None:
@@ -155,5 +158,7 @@ def describe_rewards(rollouts: Sequence[Rollout], rewards: Sequence[Reward]) -> 
         "answers": len(kinds),
         "answers_malformed": kinds.count("malformed"),
         "answers_stop": kinds.count("stop"),
-        "tokens": sum(rollout.tokens for rollout in rollouts),
+        "tokens": tokens,
+        # The mean surprise of what was drawn: an estimate, without bias, of the entropy of a token there.
+        "entropy": sum(rollout.surprise for rollout in rollouts) / tokens if tokens else None,
     }

@@ -81,6 +81,7 @@ def _make_rollout(row: Mapping[str, Any], shard: int, number: int) -> Rollout:
         sum(len(answer["tokens"] or ()) for answer in answers),
         score,
         _find_proposed(row, begun),
+        -sum(sum(answer["logprobs"] or ()) for answer in answers),
     )
 
 

@@ -192,15 +192,12 @@ def _learn(
             if note is not None:
                 note(f"iteration {iteration + 1}: step {len(norms)}, gradient norm {norms[-1]:.4f}")
     clipped, ratio, kl, count = (sum(part) for part in zip(*gather(sums), strict=True))
-    drawn = [value for lesson in lessons for value in lesson.logprobs]
     return {
         "steps": len(norms),
         "clip_fraction": clipped / count,
         "ratio": ratio / count,
         "kl": kl / count if reference is not None else None,
-        # The mean surprise of what was drawn: an estimate, without bias, of the entropy of a token.
-        "entropy": -sum(drawn) / len(drawn),
-        "tokens_used": len(drawn),
+        "tokens_used": sum(len(lesson.logprobs) for lesson in lessons),
         "grad_norm": sum(norms) / len(norms),
         "learning_rate": optimizer.param_groups[0]["lr"],
     }

@@ -8,7 +8,15 @@ import pytest
 
 from mira_batch.config.grpo import RewardsConfig
 from mira_batch.core.errors import ConfigError
-from mira_batch.train.grpo.rewards import Rollout, Scored, describe_rewards, reward_rollout, scale_axes
+from mira_batch.core.types import ErrorKind
+from mira_batch.train.grpo.rewards import (
+    Reward,
+    Rollout,
+    Scored,
+    describe_rewards,
+    reward_rollout,
+    scale_axes,
+)
 
 JUDGE = {"type": "custom", "factory": "mira_batch.train.world:make_judge"}
 
@@ -99,3 +107,11 @@ def test_counts_add_up() -> None:
     assert found["reward_spread"] == pytest.approx((1 / 6) ** 0.5)
     assert found["score_mean"] == pytest.approx(0.75)  # of those that were judged
     assert (found["answers"], found["answers_malformed"], found["answers_stop"]) == (9, 3, 2)
+
+
+def test_entropy_is_of_all_that_was_drawn() -> None:
+    """A group that teaches nothing, since the policy was sure, counts as one that does."""
+    rollouts = [rollout(tokens=30, surprise=0.3), rollout(tokens=10, surprise=7.7)]
+    none = Reward(None, None, ErrorKind.judge_failed)
+    assert describe_rewards(rollouts, [none, none])["entropy"] == pytest.approx(0.2)
+    assert describe_rewards([rollout(tokens=0)], [none])["entropy"] is None
