@@ -111,7 +111,10 @@ def write_report(config: BulkEditConfig, summary: RunSummary, form: Form | None 
         if credited is not None:
             charts.insert(0, credited.make_chart())
     except (pa.ArrowException, *read_errors()) as error:
-        raise StoreError(f"{summary.results}: can't be read: {describe(error)[:300]}") from error
+        raise StoreError(
+            f"{summary.results}: can't be read: {describe(error)[:300]}; `mira-batch verify` says which file "
+            "is damaged, and what to do"
+        ) from error
     said = [scored.scoring for scored in scorings]
     dumped = list(dump_charts([*charts, *(chart for each in said for chart in each.charts)]))
     data = {"records": gallery.rows, "charts": dumped, "per": _PER_CHUNK}

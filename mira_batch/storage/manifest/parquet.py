@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -101,7 +102,12 @@ def explain_read_errors(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except (*read_errors(), EOFError, zlib.error, pa.ArrowException) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        fix = "it is cut off or damaged, so copy it again"
+        if "Not a gzipped file" in str(error):
+            fix = "compress it, or drop .gz from its name"
+        raise ManifestError(f"{path}: can't be read to its end: {shorten_error(error)}; {fix}") from error
+    except (*read_errors(), pa.ArrowException) as error:
         raise ManifestError(f"{path}: can't be read to its end: {shorten_error(error)}") from error
 
 
