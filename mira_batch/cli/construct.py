@@ -102,5 +102,7 @@ def export_samples(
     for name, count in found["counts"].items():
         if name.startswith("dropped."):
             print_text(f"  without {name.split('.', 1)[1].replace('_', ' ')}: {count:,}")
+    if found.get("warning"):
+        print_text(f"warning: {found['warning']}")
     if found["prompt_version"]:
         print_text(f"prompt {found['prompt_version']}: ask the policy with no other")

@@ -12,7 +12,7 @@ from mira_batch.config.models.local import SamplingConfig
 from mira_batch.config.models.served import ServedConfig
 from mira_batch.config.shared import StorageConfig
 
-CONSTRUCT_VERSION = 1
+CONSTRUCT_VERSION = 2
 """Raised when this package's code would make other samples of the same sources."""
 
 
@@ -211,8 +211,8 @@ class ConstructOutput(Strict):
     """Where it all goes."""
 
     uri: Location
-    """A directory of its own: `sessions/`, `merged/`, `paraphrased/`, `candidates/`, `selected/`, `samples/`
-    and the data card."""
+    """A directory of its own: `sessions/`, `merged/`, `paraphrased/`, `candidates/`, `selected/`,
+    `best_scores/`, `samples/` and the data card."""
 
 
 class ConstructConfig(Strict):

@@ -66,7 +66,8 @@ class FlywheelConfig(Strict):
     --gate` takes it: the low end of the difference's interval counts."""
     max_unscored: float = Field(default=0.02, ge=0, le=1)
     """It is not promoted either where it leaves more held-out records without a score than the current policy
-    does, by more than this share of them: since they failed, say. Scores alone don't show that."""
+    does, by more than this share of them: since they failed, say, or since `evaluate.input` leaves out its
+    results of them alone. Scores alone don't show that."""
     min_samples: int = Field(default=1, ge=1)
     """A turn with fewer samples to train on ends without a training."""
     backend: Literal["ray", "inline"] = "ray"
@@ -123,6 +124,17 @@ class FlywheelConfig(Strict):
         if not edit.enters_catalogue or edit.select is not None:
             raise ValueError(
                 "edit: has one try at each held-out record; leave out rollouts, branches and select"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tries_both_on_the_same(self) -> FlywheelConfig:
+        judged = self.evaluate.input
+        narrow = judged.where != "true" or set(judged.statuses) != {"ok", "unfinished"}
+        if self.evaluate.sample is not None and narrow:
+            raise ValueError(
+                "evaluate.sample: is drawn from what evaluate.input.where and statuses leave, and so hides "
+                "records that the candidate fails on; leave out the sample, or these"
             )
         return self
 

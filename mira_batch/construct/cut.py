@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import groupby
 from typing import Any
 
 from mira_batch.config.construct import ConstructConfig
+from mira_batch.construct.best_scores import BestScores, read_selected
 from mira_batch.construct.candidates import demonstrate
 from mira_batch.construct.demonstration import Demonstration, Fault, find_faults, find_path, relabel
-from mira_batch.construct.runs import Chosen, RunReader
+from mira_batch.construct.runs import RunReader
 from mira_batch.construct.samples import HINDSIGHT, TRAJECTORY, choose_split, cut_samples
 from mira_batch.construct.scratch import Seen
 from mira_batch.construct.select import RELABEL
@@ -33,14 +33,15 @@ class SampleCutter:
     step of a demonstration and one for its end, of which each is a sample (`samples`) or `dropped.<why>`.
     """
 
-    def __init__(self, store: Store, config: ConstructConfig, seen: Seen) -> None:
+    def __init__(self, store: Store, config: ConstructConfig, seen: Seen, best: BestScores) -> None:
         """
         Args:
             store: the output.
             config: the job's.
             seen: the names of all samples so far.
+            best: the score of each sample that has one, over all trajectories.
         """
-        self._store, self._config, self._seen = store, config, seen
+        self._store, self._config, self._seen, self._best = store, config, seen, best
         self._open = lru_cache(maxsize=4)(lambda run: RunReader(run, config.storage))
 
     def take_done(self, files: Sequence[str]) -> None:
@@ -88,18 +89,17 @@ class SampleCutter:
                 elif not self._seen.add(row["sample_id"]):
                     counts["dropped.duplicate"] += 1
                 else:
+                    # Whichever trajectory comes first: equal samples are worth what the best of theirs is.
+                    if (best := self._best.find(row["sample_id"])) is not None:
+                        row["score"] = best
                     row["split"] = choose_split(row["source_digest"], self._config.split)
                     counts["samples"] += 1
                     counts[name_cell(row)] += 1
                     writer.add(row["split"], row, _weigh(row))
 
     def _read_runs(self, file: str, counts: Counts) -> Iterator[tuple[str, Demonstration]]:
-        rows = read_part(self._store, file).to_pylist()
-        for (run, shard), some in groupby(rows, key=lambda row: (row["run"], row["shard"])):
-            group = list(some)
-            names = ("shard", "row", "record_id", "work_id", "score", "dataset", "licence")
-            uses = {row["row"]: row["use"] for row in group}
-            chosen = [Chosen(*(row[name] for name in names)) for row in group]
+        for run, shard, rows, chosen in read_selected(self._store, file):
+            uses = {row["row"]: row["use"] for row in rows}
             reader = self._open(run)
             for each, found in reader.read(shard, chosen):
                 counts["trajectories"] += 1

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from mira_batch.config.construct import ConstructConfig, RunsConfig
+from mira_batch.construct.best_scores import BEST_SCORES, FOLDER, BestScores, score_samples
 from mira_batch.construct.candidates import CANDIDATES, list_candidates
 from mira_batch.construct.card import write_card
 from mira_batch.construct.cut import SampleCutter
@@ -175,6 +176,8 @@ def _select(call: _Call) -> dict[str, Any]:
 
 
 def _cut(call: _Call) -> dict[str, Any]:
+    if (done := read_marker(call.store, "samples")) is not None:
+        return done
     files = list(_need(call.store, "select", "samples")["files"])
     units = [Unit(f"r{number:06d}", file) for number, file in enumerate(files)]
     if call.config.samples.sessions:
@@ -182,11 +185,24 @@ def _cut(call: _Call) -> dict[str, Any]:
         pairs = _pair_with_sessions(call.store, worded)
         units += [Unit(f"s{unit.name}", unit.read) for unit in pairs]
         files += worded
+    scored = _score_samples(call)
     with open_scratch() as database:
-        cutter = SampleCutter(call.store, call.config, Seen(database))
+        best = BestScores(database)
+        best.load(call.store, scored)
+        cutter = SampleCutter(call.store, call.config, Seen(database), best)
         config = call.config.samples
         stage = Stage("samples", SAMPLES, cutter.cut, cutter.take_done, config.part_rows, config.part_bytes)
         return call.carry_out(stage, units, files)
+
+
+def _score_samples(call: _Call) -> Sequence[str]:
+    """The files that say what samples are worth, made before the first of these; none where nobody scored."""
+    if not any(isinstance(source, RunsConfig) and source.scores != "none" for source in call.config.sources):
+        return []
+    files = _need(call.store, "select", "samples")["files"]
+    units = [Unit(f"{number:06d}", file) for number, file in enumerate(files)]
+    work = partial(score_samples, store=call.store, config=call.config)
+    return call.carry_out(Stage(FOLDER, BEST_SCORES, work), units, files)["files"]
 
 
 def list_samples(store: Store, split: str) -> Iterator[str]:

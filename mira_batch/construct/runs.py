@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,7 +24,7 @@ from mira_batch.storage.run.decisions import APPROVE, REJECT
 from mira_batch.storage.run.history import read_result_file, shard_in
 from mira_batch.storage.run.layout import RUN, read_edit_run, result_key
 from mira_batch.storage.run.originals import open_originals
-from mira_batch.storage.run.results import result_files, take_rows, tell_unfinished
+from mira_batch.storage.run.results import find_groups, result_files, take_rows, tell_unfinished
 from mira_batch.storage.run.step_images import find_step_image
 from mira_batch.storage.stores import Store, open_arrow_filesystem, open_store
 
@@ -33,7 +32,12 @@ _SMALL = ("record_id", "work_id", "instruction", "status", "stop_reason", "num_s
           "result_digest", "metadata")  # fmt: skip
 _OF_STEPS = ("accepted", "score")
 _WHOLE = (*_SMALL, "source", "final_thought", "steps")
+_OF_DEEDS = ("instruction", "before", "after", "accepted", "score")
+_LIGHT = ("record_id", "work_id", "instruction", "stop_reason", "source_digest",
+          *(f"steps.list.element.{name}" for name in _OF_DEEDS))  # fmt: skip
 _ROLLOUT = "rollout"
+_Take = Callable[..., list[pa.Table]]
+"""Takes rows out of a result file, by their `numbers`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ def check_source(source: RunsConfig, storage: StorageConfig) -> None:
 
 
 def find_rows(source: RunsConfig, storage: StorageConfig) -> Iterator[FoundRow]:
-    """Every row of a run, or of a catalogue those that are current, with what people said of them.
+    """Every row of a run, each rollout by itself; or of a catalogue those that are current. With what people
+    said of them.
 
     Args:
         source: where they are.
@@ -79,7 +84,7 @@ def find_rows(source: RunsConfig, storage: StorageConfig) -> Iterator[FoundRow]:
         StoreError: one is damaged.
     """
     one_run = open_store(source.uri, storage, make=False).exists(RUN)
-    found = find_standing_rows(source.uri, one_run, storage)
+    found = find_standing_rows(source.uri, one_run, storage, rollouts=one_run)
     more = None if source.decisions is None else read_verdicts(source.decisions, storage, "decisions")
     verdicts = read_verdicts_of_runs(found.runs.values(), more) if source.asks_people else {}
     wanted: dict[str, dict[int, set[int]]] | None = None
@@ -180,27 +185,50 @@ class RunReader:
         Raises:
             StoreError: it is gone, damaged, or has other rows there.
         """
+        for some, found in self._read_rows(shard, chosen, _take):
+            embedded = self._originals.read_embedded([row["source"] for row in found])
+            for each, row in zip(some, found, strict=True):
+                yield each, self._make(each, row, embedded)
+
+    def read_without_images(
+        self, shard: int, chosen: Sequence[Chosen]
+    ) -> Iterator[tuple[Chosen, Demonstration]]:
+        """The same rows, but with pictures that are no more than the digests of their pixels: enough to name
+        samples by, and a small part of the bytes. An original that is gone is not noticed.
+
+        Args:
+            shard, chosen: as of `read`.
+
+        Raises:
+            StoreError: as `read`.
+        """
+        for some, found in self._read_rows(shard, chosen, _take_light):
+            for each, row in zip(some, found, strict=True):
+                deeds = tuple(_make_deed(step, Picture(b"", step["after"])) for step in row["steps"] or [])
+                yield each, self._assemble(each, row, Picture(b"", row["source_digest"]), deeds)
+
+    def _read_rows(
+        self, shard: int, chosen: Sequence[Chosen], take: _Take
+    ) -> Iterator[tuple[Sequence[Chosen], Sequence[Mapping[str, Any]]]]:
+        """Rows of a result file, some at a time, with what was chosen."""
         key = result_key(shard)
         rows = sorted(chosen, key=lambda each: each.row)
-        numbers = [each.row for each in rows]
         wanted = [schema.RESULTS.field(name) for name in _WHOLE]
         # One row group is in memory at a time; read_result_file reads the file again where one is damaged.
         for start in range(0, len(rows), 64):
-            some = numbers[start : start + 64]
-            take = partial(_take, numbers=some)
+            some = rows[start : start + 64]
+            read = partial(take, numbers=[each.row for each in some])
             tables = read_result_file(
-                self._fs, self.store.uri, f"{self._root}/{key}", wanted, take, self._storage
+                self._fs, self.store.uri, f"{self._root}/{key}", wanted, read, self._storage
             )
             found = [row for table in tables for row in table.to_pylist()]
-            sources = [row["source"] for row in found]
-            embedded = self._originals.read_embedded(sources)
-            for each, row in zip(rows[start : start + 64], found, strict=True):
+            for each, row in zip(some, found, strict=True):
                 if (row["record_id"], row["work_id"]) != (each.record_id, each.work_id):
                     raise StoreError(
                         f"{self.store.locate(key)}: has other records than when they were selected; choose "
                         "another output.uri"
                     )
-                yield each, self._make(each, row, embedded)
+            yield some, found
 
     def _make(
         self, chosen: Chosen, row: Mapping[str, Any], embedded: Mapping[str, bytes]
@@ -217,8 +245,11 @@ class RunReader:
             return "original_gone"
         if original.digest != row["source_digest"]:
             return "original_changed"
-        steps = row["steps"] or []
-        deeds = tuple(self._read_step(step) for step in steps)
+        return self._assemble(chosen, row, original, tuple(map(self._read_step, row["steps"] or [])))
+
+    def _assemble(
+        self, chosen: Chosen, row: Mapping[str, Any], original: Picture, deeds: tuple[Deed, ...]
+    ) -> Demonstration:
         origin = Origin(chosen.dataset, chosen.licence, chosen.record_id, self.store.name, chosen.work_id)
         return Demonstration(
             origin,
@@ -226,9 +257,9 @@ class RunReader:
             original,
             deeds,
             stopped=row["stop_reason"] in {reason.value for reason in FINISHED},
-            final_thought=row["final_thought"] or "",
+            final_thought=row.get("final_thought") or "",
             score=chosen.score,
-            has_judge=any(step["score"] is not None for step in steps),
+            has_judge=any(deed.score is not None for deed in deeds),
         )
 
     def _read_step(self, step: Mapping[str, Any]) -> Deed:
@@ -236,15 +267,7 @@ class RunReader:
         data = image.get("bytes")
         if data is None and (key := find_step_image(image.get("path"))):
             data = self.store.get(key)
-        return Deed(
-            step["instruction"],
-            step["before"],
-            step["after"],
-            None if data is None else Picture(data, step["after"]),
-            step["thought"] or "",
-            step["accepted"],
-            step["score"],
-        )
+        return _make_deed(step, None if data is None else Picture(data, step["after"]))
 
     @property
     def is_lossy(self) -> bool:
@@ -255,8 +278,25 @@ class RunReader:
         )
 
 
+def _make_deed(step: Mapping[str, Any], picture: Picture | None) -> Deed:
+    return Deed(
+        step["instruction"],
+        step["before"],
+        step["after"],
+        picture,
+        step.get("thought") or "",
+        step["accepted"],
+        step["score"],
+    )
+
+
 def _take(parquet: pq.ParquetFile, numbers: Sequence[int]) -> list[pa.Table]:
     return list(take_rows(parquet, numbers, _WHOLE))
+
+
+def _take_light(parquet: pq.ParquetFile, numbers: Sequence[int]) -> list[pa.Table]:
+    groups = find_groups(parquet, numbers)
+    return [parquet.read_row_group(group, columns=[*_LIGHT]).take(inside) for group, inside in groups]
 
 
 def name_origin(source: RunsConfig, metadata: str | None) -> tuple[str, str | None]:
@@ -274,53 +314,3 @@ def name_origin(source: RunsConfig, metadata: str | None) -> tuple[str, str | No
         or (dataset if isinstance(dataset, str) and dataset else source.uri.rstrip("/").rpartition("/")[2]),
         source.licence or (licence if isinstance(licence, str) and licence else None),
     )
-
-
-def load_scores(uri: str, storage: StorageConfig, database: sqlite3.Connection) -> None:
-    """Put the scores of an evaluation into a table `scores` of (name, score), by what was judged.
-
-    Args:
-        uri: the evaluation's directory.
-        storage: how it is reached.
-        database: of `scratch.open_scratch`.
-
-    Raises:
-        ConfigError: it is no evaluation, or compared pairs.
-        StoreError: it is damaged.
-    """
-    from mira_batch.storage.run.history import read_columns
-    from mira_batch.storage.run.layout import job_of, read_run
-
-    about = read_run(open_store(uri, storage, make=False))
-    if job_of(about) != "evaluate":
-        raise ConfigError(f"scores: {uri}: is a run of the job {job_of(about)}; give that of an evaluate job")
-    if about["settings"].get("input", {}).get("against"):
-        raise ConfigError(
-            f"scores: {uri}: compared results pair by pair; give one that scored each by itself"
-        )
-    columns = ("judged", "instruction", "source_digest", "result_digest", "score")
-    database.execute("CREATE TABLE scores (name TEXT PRIMARY KEY, score REAL) WITHOUT ROWID")
-
-    def fail(error: StoreError) -> None:
-        raise error
-
-    for _, table in read_columns(uri, columns, schema.SCORES, storage, fail):
-        rows = [
-            (name_judged(row["source_digest"], row["instruction"], row["result_digest"]), row["score"])
-            for row in table.to_pylist()
-            if row["judged"] == "result" and row["score"] is not None and row["result_digest"]
-        ]
-        database.execute("BEGIN")
-        database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
-        database.execute("COMMIT")
-
-
-def name_judged(source: str | None, instruction: str, result: str | None) -> str:
-    """What a judge was shown and asked: equal pictures under equal instructions have one score, whatever the
-    record and the rollout are called.
-
-    Args:
-        source, result: digests of the pixels.
-        instruction: of the record.
-    """
-    return f"{source}\n{result}\n{instruction}"

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from mira_batch.config.construct import ConstructConfig, RunsConfig
-from mira_batch.construct.runs import FoundRow, find_rows, load_scores, name_judged, name_origin
+from mira_batch.construct.evaluated import load_scores, name_judged
+from mira_batch.construct.runs import FoundRow, find_rows, name_origin
 from mira_batch.construct.scratch import open_scratch
 from mira_batch.construct.stages import Counts, PartWriter, Unit
 from mira_batch.core.errors import ConfigError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations, permutations
 
 _REFERS = re.compile(
@@ -28,6 +28,7 @@ change what they mean."""
 _SMALL = frozenset(
     [
         "a",
+        "s",  # of a possessive
         "an",
         "the",
         "of",
@@ -74,7 +75,39 @@ _SMALL = frozenset(
         "move",
     ]
 )
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_WORD = re.compile(r"[^\W_ʹʻʼ]+")
+_PLURALS = (
+    ("s", ("",)),  # dogs
+    ("es", ("", "is")),  # boxes, oases
+    ("sses", ("s",)),  # busses
+    ("zzes", ("z",)),  # quizzes
+    ("ies", ("y",)),  # puppies
+    ("ves", ("f", "fe")),  # leaves, knives
+    ("ices", ("ix", "ex")),  # matrices
+    ("i", ("us",)),  # cacti
+    ("ae", ("a",)),  # larvae
+    ("a", ("um", "on")),  # strata, phenomena
+    ("x", ("",)),  # gateaux
+)
+"""Endings of plurals, and what stands in their place in a singular."""
+_IRREGULAR = {
+    "men": "man",  # and so women, firemen
+    "people": "person",
+    "children": "child",
+    "feet": "foot",
+    "teeth": "tooth",
+    "geese": "goose",
+    "mice": "mouse",
+    "lice": "louse",
+    "dice": "die",
+    "oxen": "ox",
+}
+"""Plurals that follow no rule, also at the end of a longer word, and their singulars."""
+_PEOPLE = frozenset(
+    ["person", "human", "man", "woman", "child", "boy", "girl", "kid", "baby", "toddler", "teenager",
+     "adult", "lady", "gentleman", "guy", "crowd", "family", "couple"]
+)  # fmt: skip
+"""Who may be among others of these: "the people" may well be the woman."""
 
 
 def normalise(text: str) -> str:
@@ -92,7 +125,7 @@ def are_independent(instructions: Sequence[str]) -> bool:
     """Whether edits surely can be made in any order, by their words alone; errs on the side of no.
 
     None may refer back, name a place or speak of the whole picture, and no two may share a word other than
-    small ones and verbs of editing: they could be about the same thing.
+    small ones and verbs of editing, in the singular or the plural: they could be about the same thing.
     """
     if any(refers_back(text) or _PLACE.search(text) for text in instructions):
         return False
@@ -101,8 +134,24 @@ def are_independent(instructions: Sequence[str]) -> bool:
 
 
 def _find_stems(text: str) -> frozenset[str]:
+    """What its words may be forms of; of a compound and a possessive its parts: "t-shirt", "dog's"."""
     found = (word for word in _WORD.findall(normalise(text)) if word not in _SMALL)
-    return frozenset(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in found)
+    return frozenset(stem for word in found for stem in _list_stems(word))
+
+
+def _list_stems(word: str) -> Iterator[str]:
+    """A word, and all that it may be the plural of. One too many does no harm: "gas" is no "ga", but then
+    nothing else is either."""
+    singulars = {word}
+    for end, replacements in _PLURALS:
+        if len(word) > len(end) and word.endswith(end):
+            singulars.update(word.removesuffix(end) + replacement for replacement in replacements)
+    for end, singular in _IRREGULAR.items():
+        if word.endswith(end):
+            singulars.add(word.removesuffix(end) + singular)
+    yield from singulars
+    if singulars & _PEOPLE:
+        yield "person"
 
 
 def merge(instructions: Sequence[str]) -> str:

@@ -27,6 +27,8 @@ from mira_batch.evaluate.statistics import (
 )
 from mira_batch.evaluate.summary import SEED
 
+EFFORT = {"steps": "num_steps", "seconds": "edit_seconds", "cost": "edit_cost"}
+"""Figures beside scores, and the columns that they are of."""
 _MOST_REGRESSIONS = 10
 _MOST_NAMED = 5
 _MINUS = "\u2212"
@@ -96,7 +98,7 @@ class Comparison:
     groups: Mapping[str, Line]
     """The overall score by group."""
     effort: Sequence[Line]
-    """Edits, seconds and dollars of a record, where both know them."""
+    """Edits, seconds and dollars of a record, where both know them; no dollars is a figure, too."""
     no_result: Failures
     judge_failed: Failures
     worst: Sequence[Regression]
@@ -107,6 +109,11 @@ class Comparison:
     def dump(self) -> dict[str, Any]:
         """As JSON data."""
         return asdict(self)
+
+    @property
+    def shown_effort(self) -> Sequence[Line]:
+        """What of the effort is worth a line: no cost where nothing costs money."""
+        return [line for line in self.effort if line.name != "cost" or line.a or line.b]
 
     def find_line(self, name: str) -> Line | None:
         """The figure of this name."""
@@ -144,9 +151,7 @@ def compare(a: Scores, b: Scores, pairs_of_both: Scores | None = None) -> Compar
         for group in scored.a.distinct("group")
     }
     effort = [
-        line
-        for name, column in (("steps", "num_steps"), ("seconds", "edit_seconds"), ("cost", "edit_cost"))
-        if (line := _compare_column(pairs, name, column)) is not None
+        line for name, column in EFFORT.items() if (line := _compare_column(pairs, name, column)) is not None
     ]
     no_result = pairs.a.without_result, pairs.b.without_result
     judge_failed = (~(rows.scored | rows.without_result) for rows in (pairs.a, pairs.b))
@@ -191,7 +196,7 @@ def _refuse_unlike(a: Scores, b: Scores) -> None:
 def _compare_column(pairs: Pairs, name: str, column: str) -> Line | None:
     a, b = pairs.a.numbers(column), pairs.b.numbers(column)
     known = ~(np.isnan(a) | np.isnan(b))
-    if not known.any() or (name == "cost" and not (a[known].any() or b[known].any())):
+    if not known.any():
         return None
     return _compare(pairs, name, (a, b))
 

@@ -179,7 +179,7 @@ def _list_worst(found: Comparison, links: Mapping[str, Sequence[str]]) -> Iterat
 
 
 def _tabulate_lines(found: Comparison) -> Table:
-    table = _tabulate([(line.name, line) for line in (*found.scores, *found.effort)], "")
+    table = _tabulate([(line.name, line) for line in (*found.scores, *found.shown_effort)], "")
     for name, failures in (("no result", found.no_result), ("judge failed", found.judge_failed)):
         if failures.a or failures.b:
             _add_failures(table, name, failures, found.paired)

@@ -230,7 +230,7 @@ def lay_effort(found: Comparison) -> list[Pair]:
     """What both came to and took: the overall score, then edits, seconds and dollars of a record."""
     lines = [line for line in found.scores if line.name == OVERALL and line.records]
     pairs = [_lay_pair("overall score", line, "{:.3f}".format, 1.0) for line in lines]
-    for line in found.effort:
+    for line in found.shown_effort:
         most = max(line.a, line.b)
         name = {"steps": "edits", "seconds": "time", "cost": "cost"}[line.name]
         pairs.append(_lay_pair(f"{name} of a record", line, _UNITS[line.name], most))

@@ -34,7 +34,9 @@ SAMPLES = add_features(
             # Where it is from:
             ("source_digest", pa.string()),  # of the original's pixels: samples are split by it
             ("current_digest", pa.string()),
-            ("score", pa.float64()),  # of its trajectory's result, in [0, 1]; null where nobody judged it
+            # In [0, 1]: of the results of all trajectories that contain question and answer the best; null
+            # where nobody judged one. Construct's version 1 wrote that of the trajectory that was read first.
+            ("score", pa.float64()),
             ("dataset", pa.string()),  # name of the collection that it came from
             ("licence", pa.string()),  # of that collection; null where nobody said
             ("record_id", pa.string()),  # there, or in the run

@@ -124,7 +124,7 @@ def test_a_call_killed_after_any_of_its_writes_goes_on_and_ends_alike(
     edited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a kill leaves is a beginning of the files in the order of their creation: each such is tried."""
-    small = {"samples": {"part_rows": 3}}
+    small = {"samples": {"part_rows": 3}, "source": {"scores": "run"}}
     whole = tmp_path / "d"
     made: list[Path] = []
     create = Store.create

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from mira_batch.construct.formats.folder import Folder
 from mira_batch.construct.formats.pairs import COLUMNS, find_pairs
 from mira_batch.construct.formats.words import Asked, Row, ask, name_state
 from mira_batch.construct.scratch import Seen, open_scratch
-from mira_batch.construct.stages import create_same, read_marker, read_part
+from mira_batch.construct.stages import ABOUT, create_same, read_marker, read_part
 from mira_batch.core.errors import ConfigError, RunConflict
 from mira_batch.core.prompt import PromptForm, prompt_version
 from mira_batch.core.version import __version__
@@ -38,6 +38,10 @@ _LINES = {
 }
 _WORDLESS = ("verl-omni", "edit-r1")
 """Formats that hold no prompt."""
+_SCORED = ("trl-dpo", "steps")
+"""Formats that rest on scores."""
+_BEST_SCORES_SINCE = 2
+"""The version of construct that gives a sample the best score of all trajectories that contain it."""
 FORMATS = (*_TABLES, *_LINES)
 EXPORT = "export.json"
 _PART_ROWS, _PART_BYTES = 2_000, 128_000_000
@@ -68,7 +72,8 @@ def export_samples(
         look: called for each file; what it raises ends the export.
 
     Returns:
-        What `export.json` says: counts, files, the prompt's version, snapshot and licences of the samples.
+        What `export.json` says: counts, files, the prompt's version, snapshot and licences of the samples,
+        and a warning where an earlier release's scores may be wrong.
 
     Raises:
         ConfigError: there are no samples, or none that the format can be made of; it says why.
@@ -92,6 +97,7 @@ def export_samples(
         "prompt_version": None if form in _WORDLESS else prompt_version(prompt),
         "margin": margin if form == "trl-dpo" else None,
         "licences": card.get("licences"),
+        "warning": _warn_of_scores(form, source, marker),
     }
     target = open_store(destination, storage)
     if (standing := read_document(target, EXPORT)) is not None:
@@ -111,6 +117,20 @@ def export_samples(
     about |= {"rows": dict(folder.rows), "counts": dict(sorted(counts.items())), "files": folder.files}
     create_same(target, EXPORT, json.dumps(about, indent=2, ensure_ascii=False).encode())
     return about
+
+
+def _warn_of_scores(form: str, source: Store, marker: Mapping[str, Any]) -> str | None:
+    """What is wrong with the scores of samples that an earlier release made, where the format rests on them:
+    which of its trajectories a sample has the score of was left to the order of the files."""
+    settings = (read_document(source, ABOUT) or {}).get("settings", {})
+    scored = any(each.get("scores", "none") != "none" for each in settings.get("sources", []))
+    is_early = settings.get("version", 1) < _BEST_SCORES_SINCE
+    if form not in _SCORED or not is_early or not scored or not marker["counts"].get("dropped.duplicate"):
+        return None
+    return (
+        f"{source.uri}: was made by an earlier release, which gave equal samples the score of whichever "
+        "trajectory came first, not of the best; construct anew, at another output.uri, for right ones"
+    )
 
 
 class _Reader:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from mira_batch import launch
@@ -13,7 +14,7 @@ from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.construct.run import construct, list_samples
 from mira_batch.core.errors import ConfigError, RunConflict, StoreError, UserError
 from mira_batch.core.stop_request import StopRequest
-from mira_batch.evaluate.compare import Comparison, compare
+from mira_batch.evaluate.compare import EFFORT, Comparison, compare
 from mira_batch.evaluate.gate import parse_gate
 from mira_batch.evaluate.scores import Scores, read_scores
 from mira_batch.runtime.standing import NotedProgress
@@ -25,8 +26,6 @@ from mira_batch.storage.weights import fetch_weights
 from mira_batch.train.flywheel.record import CANDIDATE, COMPARISON, CURRENT, DATA, TRAINED, Turn
 
 _MOST_NAMED = 5
-_EFFORT = ("steps", "seconds", "cost")
-"""Figures of a comparison beside scores."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def try_current(course: Course, adapter: str | None, samples: str) -> dict[str, 
         course.note(f"held-out records: the current policy, {adapter or 'the base model'}")
         found = _try(course, adapter)
         check_apart(course.config, found["run"], samples)
-        _check_names(course.config, read_scores(found["evaluation"], course.config.storage))
+        check_names(course.config, read_scores(found["evaluation"], course.config.storage))
         return found
 
     return course.take(CURRENT, make)
@@ -200,9 +199,18 @@ def _raise_error(error: StoreError) -> None:
     raise error
 
 
-def _check_names(config: FlywheelConfig, scores: Scores) -> None:
-    """Names that no comparison will have are refused before a training, not after it."""
-    known = [*scores.scales, *_EFFORT]
+def check_names(config: FlywheelConfig, scores: Scores) -> None:
+    """Refuse names that no comparison will have before a training, not after it.
+
+    Args:
+        config: the flywheel's.
+        scores: of the current policy.
+
+    Raises:
+        ConfigError: the gate names a figure that there isn't.
+    """
+    effort = [name for name, column in EFFORT.items() if not np.isnan(scores.results.numbers(column)).all()]
+    known = [*scores.scales, *effort]
     for text in config.gate:
         if (gate := parse_gate(text)).name not in known and scores.results.scored.any():
             raise ConfigError(f"gate: {text}: there is no figure {gate.name!r}; there are {', '.join(known)}")
@@ -279,17 +287,27 @@ def check_gate(text: str, found: Comparison) -> dict[str, Any]:
 
 
 def check_unscored(found: Comparison, most: float) -> dict[str, Any]:
-    """Whether the candidate leaves hardly more records without a score, as it is noted.
+    """Whether the candidate leaves hardly more records without a score, as it is noted. A record that only
+    one of both evaluations has counts as one without a score in the other.
 
     Args:
         found: the comparison of the current policy with it.
         most: largest share of the records that it may leave more.
     """
-    current, candidate = (getattr(found.no_result, of) + getattr(found.judge_failed, of) for of in ("a", "b"))
-    more = (candidate - current) / found.paired
-    passed = more <= most
+    records = found.paired + found.only_a + found.only_b
+    # What one evaluation lacks has no score there: `statuses` or `where` left the result out.
+    current, candidate = (
+        getattr(found.no_result, of) + getattr(found.judge_failed, of) + lacks
+        for of, lacks in (("a", found.only_b), ("b", found.only_a))
+    )
+    passed = (candidate - current) / records <= most
     why = (
-        f"without a score: {current:,} of {found.paired:,} by the current policy, {candidate:,} by the "
+        f"without a score: {current:,} of {records:,} by the current policy, {candidate:,} by the "
         f"candidate: {'passed' if passed else 'not passed'}, {100 * most:.3g} % more of them are allowed"
     )
+    if found.only_a or found.only_b:
+        why += (
+            f"; evaluate.input left {found.only_b:,} of these out of the judging of the current policy, and "
+            f"{found.only_a:,} of the candidate's"
+        )
     return {"gate": "max_unscored", "passed": passed, "why": why}

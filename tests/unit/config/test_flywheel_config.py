@@ -76,6 +76,14 @@ def test_a_missing_decision_means_what_is_set() -> None:
             "edit.policy.prompt: is another than train.prompt",
         ),
         ({"edit": {"policy": {"type": "rules"}}}, "edit.policy.type: is rules, and what is trained is"),
+        (
+            {"evaluate": {"judge": {"type": "rules"}, "sample": 9, "input": {"statuses": ["ok"]}}},
+            "evaluate.sample: is drawn from what evaluate.input.where and statuses leave",
+        ),
+        (
+            {"evaluate": {"judge": {"type": "rules"}, "sample": 9, "input": {"where": "num_steps > 1"}}},
+            "evaluate.sample: is drawn from what evaluate.input.where and statuses leave",
+        ),
         ({"edit": {"rollouts": 4}}, "edit: has one try at each held-out record"),
         (
             {"samples": {"sources": [{"type": "runs", "uri": "x", "approved_only": True}]}},

@@ -177,6 +177,29 @@ def test_words() -> None:
         (["give the dog a hat", "make the picture brighter"], False),  # the whole picture
         (["give the dog a hat", "remove the cup on the left"], False),  # a place
         (["give the dog a hat", "turn"], False),  # says nothing
+        (["remove the bus", "paint the glasses green"], True),
+        (["Add a dog", "Make the dog's collar red"], False),
+        (["Add a dog", "Make the dog’s collar red"], False),
+        (["Add a dog", "Make the dogʼs collar red"], False),
+        (["Add a dog", "Make the dogs' collars red"], False),
+        (["Add a box", "Paint the boxes red"], False),
+        (["Add a bus", "Paint the buses red"], False),
+        (["Add a quiz", "Paint the quizzes red"], False),
+        (["Add a puppy", "Give the puppies hats"], False),
+        (["Remove the woman", "Paint women's hats blue"], False),
+        (["Remove the fireman", "Give the firemen hats"], False),
+        (["Remove the person", "Give the people hats"], False),
+        (["Remove the woman", "Give the people hats"], False),
+        (["Add a child", "Paint the children's faces"], False),
+        (["Add a foot", "Paint the feet green"], False),
+        (["Remove the tooth", "Paint the teeth white"], False),
+        (["Add a goose", "Paint the geese white"], False),
+        (["Add a mouse", "Paint the mice white"], False),
+        (["Add a leaf", "Paint the leaves yellow"], False),
+        (["Add a knife", "Paint the knives yellow"], False),
+        (["Add a cactus", "Paint the cacti yellow"], False),
+        (["Add a t-shirt", "Paint the shirts yellow"], False),
+        (["Paint the shirts yellow", "Add a t-shirt"], False),
     ],
 )
 def test_independence_errs_on_the_side_of_no(edits: list[str], independent: bool) -> None:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import pytest
+from rich.table import Table
 
 from mira_batch.core.errors import ConfigError
 from mira_batch.evaluate.compare import compare
 from mira_batch.evaluate.gate import parse_gate
 from mira_batch.evaluate.scores import Scores
 from mira_batch.report.judged import describe_comparison
+from mira_batch.report.plots import lay_effort
 from tests.unit.evaluate.rows import make_row, make_scores
 
 
 def say(a: Scores, b: Scores) -> str:
     return "\n".join(str(part) for part in describe_comparison(compare(a, b)))
+
+
+def show_rows(a: Scores, b: Scores) -> list[str]:
+    """The names of the table's rows."""
+    (table,) = (part for part in describe_comparison(compare(a, b)) if isinstance(part, Table))
+    return [str(cell) for cell in table.columns[0].cells]
 
 
 def test_records_of_one_original_are_compared_and_it_is_said_that_there_is_no_interval() -> None:
@@ -63,3 +71,22 @@ def test_two_originals_are_too_few_to_say_who_is_better() -> None:
     assert found.verdict == "B is +0.400 overall; how sure that is can't be told."
     with pytest.raises(ConfigError, match="no interval: All values come from 5 clusters"):
         parse_gate("overall>=0").check(found)
+
+
+def test_what_costs_nothing_has_a_cost_that_can_be_gated_and_no_line() -> None:
+    free, dear, unknown = (
+        make_scores("x", [make_row(f"r{i}", 0.5, edit_cost=cost) for i in range(8)])
+        for cost in (0.0, 0.25, None)
+    )
+    passed, why = parse_gate("cost<=0").check(compare(free, free))
+    assert passed and why.startswith("gate cost<=0: passed")
+    assert not parse_gate("cost<=0").check(compare(free, dear))[0]
+    assert [show_rows(free, free), show_rows(free, dear)] == [
+        ["overall", "steps", "seconds"],
+        ["overall", "steps", "seconds", "cost"],
+    ]
+    assert [pair.label for pair in lay_effort(compare(free, free))] == [
+        "overall score", "edits of a record", "time of a record"
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="there is no figure 'cost'"):
+        parse_gate("cost<=0").check(compare(free, unknown))
