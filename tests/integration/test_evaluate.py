@@ -92,7 +92,7 @@ def test_a_repeat_is_drawn_anew_and_all_else_as_ever(
 ) -> None:
     """A judge that draws says the same again where it is asked with the same seed."""
     done = edit(tmp_path, "out")
-    server.script = lambda asked: Answer(json.dumps({"reason": "", "score": asked.body["seed"] % 101 / 100}))
+    server.script = lambda asked: Answer(json.dumps({"reason": "", "score": asked.body["seed"] % 101 / 10}))
     judge = {"type": "openai", "model": "tiny", "base_url": server.url, "sampling": {"temperature": 0.7}}
     config = tmp_path / "judge.json"
     config.write_text(json.dumps({"job": "evaluate", "judge": judge}))
@@ -105,7 +105,8 @@ def test_a_repeat_is_drawn_anew_and_all_else_as_ever(
     assert found["evaluation"]["agreement"]["icc"] < 0.9
     asked = content_hash(again[0]["instruction"], again[0]["source_digest"], again[0]["result_digest"])
     drawn = [seed(asked, "judge", 0, draw) % 2**31 % 101 / 100 for draw in (0, 1)]
-    assert [rows[again[0]["of"]]["score"], again[0]["score"]] == drawn, "results are drawn as ever"
+    scores = [rows[again[0]["of"]]["score"], again[0]["score"]]
+    assert scores == pytest.approx(drawn), "results are drawn as ever"
 
 
 def test_a_catalogue_is_judged_and_only_what_is_new_the_next_time(cli: Commands, tmp_path: Path) -> None:
