@@ -14,7 +14,7 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -139,6 +139,8 @@ def note_night(
         if not summary.complete:  # what it has not come to is as it was
             left = Counter(left) | Counter(standing.left)
         standing = Standing(summary.run_id, problem or known, dict(left))
+    elif summary is not None and summary.run_id and not summary.planned:
+        standing = replace(standing, run=summary.run_id)  # it has nothing to run: what is left is as it was
     last_good = next((night.newest_good for night in earlier if night.newest_good), "")
     records = find_newest(catalogue.store).records
     night = Night(

@@ -49,8 +49,15 @@ def get_interrupts(context: typer.Context) -> Interrupts:
 
 
 def print_json(data: Any) -> None:
-    """The answer as one JSON document."""
-    out.file.write(json.dumps(data, indent=2) + "\n")
+    """The answer as one JSON document.
+
+    Args:
+        data: plain data. JSON has no NaN: what has no value is None, or left out.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    out.file.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
     out.file.flush()
 
 

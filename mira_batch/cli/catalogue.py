@@ -135,14 +135,23 @@ def list_(output: Output, job: JobName = "edit", set_: Sets = None, as_json: Jso
 
 @catalogue.command(cls=Command)
 def rebuild(output: Output, job: JobName = "edit", set_: Sets = None, as_json: Json = False) -> None:
-    """Make the catalogue anew from the runs, where it was lost or is in doubt."""
+    """Make the catalogue anew from the runs, where it was lost or is in doubt.
+
+    What is damaged is left out and named, and the exit status is 1.
+    """
     opened = _open(output, job, set_, write=True)
-    with Terminal(err) as progress:
-        made = fold(opened, RESULTS_OF[job], lambda error: progress.note(f"{error}; left out"), anew=True)
+    damaged: dict[str, None] = {}  # a fold that was overtaken begins again, and meets the same
+    made = fold(opened, RESULTS_OF[job], lambda error: damaged.setdefault(str(error)), anew=True)
     if as_json:
-        print_json({"snapshot": made.number, "records": made.records, "runs": len(made.runs)})
+        found = {"snapshot": made.number, "records": made.records, "runs": len(made.runs)}
+        print_json(found | {"left_out": list(damaged)})
     else:
         out.print(f"snapshot {made.number}: {made.records:,} records of {len(made.runs):,} runs")
+        for problem in damaged:
+            out.print("[red]✗ left out:[/]", end=" ")
+            print_text(problem)
+    if damaged:
+        raise typer.Exit(1)
 
 
 @catalogue.command("verify", cls=Command)

@@ -50,7 +50,10 @@ def show(
     record: Annotated[str, typer.Argument(help="A record_id.")],
     rollout: Rollout = None,
     images: Annotated[
-        Path | None, typer.Option("--images", metavar="DIR", help="Write the images into this directory.")
+        Path | None,
+        typer.Option(
+            "--images", metavar="DIR", help="Write the images into this directory; none is overwritten."
+        ),
     ] = None,
     set_: Sets = None,
     as_json: Json = False,

@@ -9,7 +9,7 @@ orders tells that from a preference for an image.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from mira_batch.core.types import Frame
@@ -43,10 +43,12 @@ class PairRequest:
     """The result that is shown first."""
     second: Frame
     """The one that is shown second."""
+    draw: int = 0
+    """Which asking of the same question, from 0, as in `core.ports.JudgeRequest`."""
 
     def swap(self) -> PairRequest:
         """The same two in the other order."""
-        return PairRequest(self.record_id, self.instruction, self.original, self.second, self.first)
+        return replace(self, first=self.second, second=self.first)
 
 
 @dataclass(frozen=True, slots=True)

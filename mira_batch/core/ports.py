@@ -100,6 +100,9 @@ class JudgeRequest:
     """The atomic edit that gave the candidate."""
     metadata: Mapping[str, object] = field(default_factory=dict)
     """The record's other columns; a judge that is told to finds the kind of its task there."""
+    draw: int = 0
+    """Which asking of the same question, from 0. Whoever draws must draw each anew: an evaluation asks some
+    again, and an answer that was drawn alike would say nothing of how far the judge can be relied on."""
 
 
 class Policy(Protocol):

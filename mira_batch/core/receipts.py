@@ -219,13 +219,13 @@ class RunSummary:
 
     @property
     def results(self) -> str:
-        """Where the result files are."""
-        return f"{self.run}/results"
+        """Where the result files are; empty where there is no run."""
+        return f"{self.run}/results" if self.run else ""
 
     @property
     def complete(self) -> bool:
-        """Whether every planned record is committed."""
-        return self.committed == self.planned
+        """Whether there is a plan (those of earlier releases have no digest), and all of it is committed."""
+        return any((self.plan, self.planned, self.rejected, self.skipped)) and self.committed == self.planned
 
     @property
     def unread(self) -> int:

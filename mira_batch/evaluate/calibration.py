@@ -275,9 +275,15 @@ def estimate_pass_rate(
         )
     odds = math.log(value / (1 - value))
     reach = NormalDist().inv_cdf((1 + confidence) / 2) * error / (value * (1 - value))
-    low, high = (1 / (1 + math.exp(-side)) for side in (odds - reach, odds + reach))
+    low, high = (_find_share(side) for side in (odds - reach, odds + reach))
     alone = find_wilson_interval(int(taken.sum()), n, confidence)
     return PassRate(value, Interval(low, high), weight, alone, n, rest)
+
+
+def _find_share(odds: float) -> float:
+    """The share of these log-odds. Only exponents below 0 are raised: far from 0 the others overflow."""
+    away = math.exp(-abs(odds))
+    return (1.0 if odds >= 0 else away) / (1 + away)
 
 
 def _read_decisions(scores: ArrayLike, good: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:

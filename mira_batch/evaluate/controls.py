@@ -57,6 +57,8 @@ def draw(
 ) -> Asked:
     """Choose records at random, the same ones each time: those of the least digests.
 
+    More is asked only of records whose controls' names no other record has.
+
     Args:
         records: all that may be judged, and whether each has what can be asked about otherwise.
         sample: how many are; None: all.
@@ -64,7 +66,13 @@ def draw(
         canary_kinds: which canaries.
     """
     sampled = records if sample is None else dict.fromkeys(nsmallest(sample, records, key=_digest))
-    able = [record for record in sampled if records[record]]
+    kinds = (REPEAT, *canary_kinds)
+    able = [
+        record
+        for record in sampled
+        # A row of that name is the record's own: two rows of one name would be taken for one twice.
+        if records[record] and not any(name_judging(record, kind) in records for kind in kinds)
+    ]
     asked_more = nsmallest(max(controls.repeats, controls.canaries), able, key=_digest)
     return Asked(
         None if sample is None else frozenset(sampled),

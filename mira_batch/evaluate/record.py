@@ -14,7 +14,7 @@ from mira_batch.core.ports import Judgement, JudgeRequest, Timed
 from mira_batch.core.receipts import Tally
 from mira_batch.core.types import ErrorKind, Failure, Status
 from mira_batch.core.usage import Usage
-from mira_batch.evaluate.controls import SAME
+from mira_batch.evaluate.controls import REPEAT, SAME
 from mira_batch.evaluate.images import Shown, ShownImages
 from mira_batch.models.clients import ModelClients
 from mira_batch.runtime.job import OnCall, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
@@ -133,7 +133,9 @@ def _make_request(
     record: PlannedRecord, about: Mapping[str, Any], shown: Shown
 ) -> JudgeRequest | PairRequest:
     asked = record.instruction
+    # Drawn with the same seeds a judge would only say the same again.
+    again = int(about["judged"] == REPEAT)
     if shown.against is not None:
-        return PairRequest(about["of"], asked, shown.original, shown.against, shown.candidate)
+        return PairRequest(about["of"], asked, shown.original, shown.against, shown.candidate, again)
     metadata = json.loads(about["metadata"] or "{}")
-    return JudgeRequest(about["of"], asked, shown.original, shown.candidate, asked, metadata)
+    return JudgeRequest(about["of"], asked, shown.original, shown.candidate, asked, metadata, again)

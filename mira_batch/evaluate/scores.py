@@ -138,13 +138,13 @@ class Scores:
     @property
     def identity(self) -> dict[str, Any]:
         """What must be the same of two evaluations whose scores are compared, by name. Of one that scored
-        nothing the protocol is not known: the list is empty."""
+        nothing the protocol is not known: the list is empty. Nor has a pair of equal pixels any."""
         both = [self.results, self.controls]
         scored = [rows.where(rows.scored) for rows in both]
         judged = scored if any(map(len, scored)) else both
         names = {
             "judge": sorted({text for rows in judged for text in rows.distinct("judge")}),
-            "protocol": sorted({text for rows in scored for text in rows.distinct("protocol")}),
+            "protocol": sorted({text for rows in scored for text in rows.distinct("protocol") if text}),
         }
         said = self.about["settings"].get("scores", {})
         return names | {"version": said.get("version"), "settings of the judge": said.get("judge")}

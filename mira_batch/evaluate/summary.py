@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mira_batch.evaluate.controls import CANARIES, REPEAT
-from mira_batch.evaluate.scores import OVERALL, Bools, Judgings, Scores
+from mira_batch.evaluate.scores import OVERALL, Judgings, Scores
 from mira_batch.evaluate.statistics import (
     Interval,
     SelfAgreement,
@@ -68,7 +68,7 @@ class Evaluation:
     means: Mapping[str, Mean]
     """By name: overall and each axis."""
     groups: Mapping[str, Mapping[str, Mean]]
-    """The same by group."""
+    """The same by group; each without the axes that none of its records has."""
     group_key: str | None
     """What they are values of; None: no groups were asked for."""
     ungrouped: int
@@ -112,7 +112,7 @@ def summarise(scores: Scores) -> Evaluation:
         errors=count_texts(rows, "error_kind"),
         means={name: average(judged, name) for name in names},
         groups={
-            group: {name: average(judged, name, judged.equal("group", group)) for name in names}
+            group: _average_group(judged.where(judged.equal("group", group)), names)
             for group in judged.distinct("group")
         },
         group_key=(key := scores.about["settings"].get("group")),
@@ -140,22 +140,26 @@ def add_up(scores: Scores, column: str) -> float:
     return sum(float(np.nansum(rows.numbers(column))) for rows in (scores.results, scores.controls))
 
 
-def average(rows: Judgings, name: str, among: Bools | bool = True) -> Mean:
+def average(rows: Judgings, name: str) -> Mean:
     """The mean of a score over the rows that have it.
 
     Args:
         rows: with at least one such.
         name: of the score.
-        among: which of the rows.
     """
-    having = ~np.isnan(rows.values[name]) & among
+    having = ~np.isnan(rows.values[name])
     values, clusters = rows.values[name][having], rows.clusters[having]
-    value = float(np.mean(values)) if len(values) else float("nan")
+    value = float(np.mean(values))
     try:
         found = bootstrap_mean(values, clusters, seed=SEED)
     except StatisticsError as error:
         return Mean(value, None, len(values), len(np.unique(clusters)), str(error))
     return Mean(found.value, found.interval, found.items, found.clusters)
+
+
+def _average_group(rows: Judgings, names: Sequence[str]) -> dict[str, Mean]:
+    """The means of a group. An axis may be that of another kind of edit: of no values there is no mean."""
+    return {name: average(rows, name) for name in names if not np.isnan(rows.values[name]).all()}
 
 
 def _measure_agreement(scores: Scores) -> tuple[SelfAgreement | None, int, str]:

@@ -92,7 +92,7 @@ def _tabulate_groups(found: Evaluation) -> Table:
         table.add_column(_show_name(name), justify="right")
     for group, means in found.groups.items():
         overall = means[OVERALL]
-        values = (f"{means[name].value:.3f}" if means[name].records else "–" for name in axes)
+        values = (f"{means[name].value:.3f}" if name in means else "–" for name in axes)
         cells = f"{overall.records:,}", f"{overall.value:.3f}", _show_interval(overall.interval)
         table.add_row(show_text(group), *cells, *values)
     return table

@@ -35,7 +35,7 @@ def describe_night(
         lines.append(
             ("records", f"{night.committed:,} of {night.planned:,}: {ends}{f' ({kinds})' if kinds else ''}")
         )
-    if summary is not None and summary.causes and (night.run or not summary.run):  # else of an earlier night
+    if summary is not None and summary.causes and _is_tonights(night, earlier, summary):
         lines.append(("why", ", ".join(list_causes(summary))))
     lines.append(("catalogue", f"{night.records:,} records, {_age(night)}"))
     if night.cost:
@@ -51,6 +51,14 @@ def describe_night(
         lines.append(("report", report))
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:<{width}}  {show_text(text)}" for name, text in lines)
+
+
+def _is_tonights(night: Night, earlier: Sequence[Night], summary: RunSummary) -> bool:
+    """Whether a plan was made tonight. Where nothing has changed it is that of the newest run, which a night
+    before has told. A plan with nothing to run may be tonight's too: records were lost, say."""
+    if night.run or not summary.run:
+        return True
+    return not summary.planned and not (earlier and earlier[0].standing.run == summary.run_id)
 
 
 def _number(figure: Drift, value: float) -> str:

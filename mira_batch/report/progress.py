@@ -141,7 +141,7 @@ def summary_table(summary: RunSummary, report: str = "") -> Table:
         table.add_row("records", f"{summary.committed:,} of {summary.planned:,} committed{before}")
     else:
         nothing = "none of its own: nothing was left to make, and its plan tells the catalogue what stands"
-        table.add_row("records", nothing if summary.plan else "not planned yet")
+        table.add_row("records", nothing if summary.complete else "not planned yet")
     if summary.planned and summary.complete and not here and summary.wall:
         table.add_row("", "nothing to do: every record is committed")
     if summary.committed:

@@ -123,7 +123,7 @@ def test_a_catalogue_that_was_lost_is_made_anew_where_it_was(cli: Commands) -> N
     shutil.rmtree(lost)
     assert cli.json("catalogue", "list", out) == [] and not lost.exists(), "who only reads makes nothing"
     made = cli.json("catalogue", "rebuild", out)
-    assert made == {"snapshot": 1, "records": 12, "runs": 2}
+    assert made == {"snapshot": 1, "records": 12, "runs": 2, "left_out": []}
     assert [entry["number"] for entry in cli.json("catalogue", "list", out)] == [1]
     shutil.rmtree(lost)
     assert len(cli.json("forget", out)["deleted"]) == 1
@@ -132,6 +132,21 @@ def test_a_catalogue_that_was_lost_is_made_anew_where_it_was(cli: Commands) -> N
     )
     assert cli.json("catalogue", "verify", out)["whole"]
     assert cli.json("verify", "--config", cli.config, "--catalogue") == cli.json("catalogue", "verify", out)
+
+
+def test_a_catalogue_that_is_made_anew_says_what_it_leaves_out(cli: Commands) -> None:
+    run, out = cli.run(), cli.nights.output
+    shutil.rmtree(Path(out, "catalogue"))
+    damaged = sorted((run / "results").iterdir())[0]
+    lost = pq.read_metadata(damaged).num_rows
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    made = cli.json("catalogue", "rebuild", out, code=1)
+    (told,) = made.pop("left_out")
+    assert made == {"snapshot": 1, "records": 12 - lost, "runs": 1}
+    assert str(damaged.relative_to(out)) in told
+    shutil.rmtree(Path(out, "catalogue"))
+    text = cli.text("catalogue", "rebuild", out, code=1)
+    assert f"snapshot 1: {12 - lost:,} records of 1 runs" in text and f"left out: {told}" in text
 
 
 def test_a_directory_without_runs_is_no_empty_catalogue(cli: Commands, tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ import pytest
 from PIL import Image
 
 from mira_batch import load_config, run
+from mira_batch.core.identity import content_hash, seed
 from mira_batch.core.receipts import RunSummary
 from tests.support.runs.catalogue import make_catalogue, settings
 from tests.support.runs.commands import EMBEDDED, Commands
 from tests.support.runs.nights import Nights
+from tests.support.servers.models import Answer, ModelServer
 
 RECORDS = 40
 ONE = 17
@@ -83,6 +85,28 @@ def test_canaries_and_repeats_are_judged_beside_the_results(cli: Commands, tmp_p
     again = evaluate(cli, done.run, tmp_path / "scores2", "--set", controls, judge="fidelity")
     blind = {canary["kind"]: canary for canary in again["evaluation"]["canaries"]}
     assert blind["original"]["as_good"] == 3, "and one that doesn't know the instruction is"
+
+
+def test_a_repeat_is_drawn_anew_and_all_else_as_ever(
+    cli: Commands, tmp_path: Path, server: ModelServer
+) -> None:
+    """A judge that draws says the same again where it is asked with the same seed."""
+    done = edit(tmp_path, "out")
+    server.script = lambda asked: Answer(json.dumps({"reason": "", "score": asked.body["seed"] % 101 / 10}))
+    judge = {"type": "openai", "model": "tiny", "base_url": server.url, "sampling": {"temperature": 0.7}}
+    config = tmp_path / "judge.json"
+    config.write_text(json.dumps({"job": "evaluate", "judge": judge}))
+    controls = ("--set", "controls={repeats: 12, canaries: 0}", "--set", "backend=inline")
+    found = cli.json("evaluate", done.run, "-c", config, "-o", tmp_path / "scores", *controls)
+    rows = rows_of(found)
+    again = [row for row in rows.values() if row["judged"] == "repeat"]
+    differing = [row for row in again if row["score"] != rows[row["of"]]["score"]]
+    assert len(again) == 12 and len(differing) >= 10
+    assert found["evaluation"]["agreement"]["icc"] < 0.9
+    asked = content_hash(again[0]["instruction"], again[0]["source_digest"], again[0]["result_digest"])
+    drawn = [seed(asked, "judge", 0, draw) % 2**31 % 101 / 100 for draw in (0, 1)]
+    scores = [rows[again[0]["of"]]["score"], again[0]["score"]]
+    assert scores == pytest.approx(drawn), "results are drawn as ever"
 
 
 def test_a_catalogue_is_judged_and_only_what_is_new_the_next_time(cli: Commands, tmp_path: Path) -> None:
@@ -169,6 +193,21 @@ def test_pairs_of_a_manifest_are_judged_and_a_row_without_original_is_a_reject(
     assert "input.where: is for results of runs" in error["error"]
     error = cli.json(*bad, "--set", "input.statuses=[ok]", "--set", "backend=inline", code=2)
     assert "input.statuses: is for results of runs" in error["error"]
+
+
+def test_a_record_that_is_named_like_a_control_is_judged(cli: Commands, tmp_path: Path) -> None:
+    """One with its name would be taken for the same record twice."""
+    for name, colour in (("before", "red"), ("after", "blue")):
+        Image.new("RGB", (32, 32), colour).save(tmp_path / f"{name}.png")
+    names = ["p0", "p0#repeat", "p0#black", "p1"]
+    row = {"image": "after.png", "original": "before.png", "instruction": "rotate it by 180"}
+    lines = (json.dumps(row | {"record_id": name}) for name in names)
+    (tmp_path / "pairs.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    found = evaluate(cli, tmp_path / "pairs.jsonl", tmp_path / "scores")
+    rows = rows_of(found)
+    assert not found["rejected"] and found["evaluation"]["records"] == 4
+    assert [rows[name]["judged"] for name in names] == ["result"] * 4
+    assert {row["of"] for row in rows.values() if row["judged"] == "repeat"} == {*names} - {"p0"}
 
 
 def test_two_runs_are_compared_pair_by_pair(cli: Commands, tmp_path: Path) -> None:

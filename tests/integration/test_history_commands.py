@@ -31,12 +31,12 @@ def first(lines: str) -> str:
 def test_a_record_is_shown_step_by_step(cli: Commands, tmp_path: Path) -> None:
     run, out = cli.run(), cli.nights.output
     for where in (out, str(run)):
-        shown = cli.text("show", where, "rec-0000", "--images", tmp_path / "pictures")
+        shown = cli.text("show", where, "rec-0000", "--images", tmp_path / f"from-{Path(where).name}")
         assert first(shown) == f"rec-0000 {TWO}" and "ok  policy_stop" in shown
         assert "1  make the image sepia" in shown and "2  rotate the image 90 degrees clockwise" in shown
         assert f"in   {run}" in shown and "result.png" in shown
     sizes = {}
-    for path in (tmp_path / "pictures").iterdir():
+    for path in (tmp_path / f"from-{run.name}").iterdir():
         with Image.open(path) as image:
             sizes[path.name] = image.size
     assert sizes == {"step-01.png": (12, 8), "step-02.png": (8, 12), "result.png": (8, 12)}
@@ -45,6 +45,24 @@ def test_a_record_is_shown_step_by_step(cli: Commands, tmp_path: Path) -> None:
     assert [step["index"] for step in found["steps"]] == [0, 1] and "image" not in found["steps"][0]
     failed = cli.text("show", out, "rec-0003", "--images", tmp_path / "none")
     assert "failed  image_unreadable: " in failed and not list((tmp_path / "none").iterdir())
+
+
+def test_pictures_of_two_trajectories_are_never_mixed(cli: Commands, tmp_path: Path) -> None:
+    cli.nights.rows["rec-0001"]["instruction"] = "make it sepia"
+    cli.run()
+    out, pictures = cli.nights.output, tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "notes.txt").write_text("mine")
+    cli.text("show", out, "rec-0000", "--images", pictures)
+    before = {path: path.read_bytes() for path in pictures.iterdir()}
+    assert len(before) == 4
+    for record in ("rec-0001", "rec-0000", "rec-0003"):
+        error = cli.json("show", out, record, "--images", pictures, code=2)["error"]
+        assert error.startswith(f"{pictures}: has result.png already") and "name another folder" in error
+        assert {path: path.read_bytes() for path in pictures.iterdir()} == before
+    (pictures / "result.png").unlink()
+    error = cli.json("show", out, "rec-0001", "--images", pictures, code=2)["error"]
+    assert "has step-01.png already" in error and not (pictures / "result.png").exists()
 
 
 def test_what_cannot_be_shown_is_said(cli: Commands, tmp_path: Path) -> None:

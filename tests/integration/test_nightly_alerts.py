@@ -105,3 +105,11 @@ def test_a_night_with_nothing_to_do_does_not_say_why_an_earlier_one_ran(nights: 
     assert "3 new" in nightly(nights, "--set", "run_id=monday").stdout
     again = nightly(nights, "--set", "run_id=monday").stdout
     assert "nothing to do" in again and "new" not in again.replace("newest", "")
+
+
+def test_a_night_that_has_nothing_to_do_since_records_are_gone_says_so_once(nights: Nights) -> None:
+    nightly(nights, "--set", "run_id=monday")
+    del nights.rows["rec-0001"], nights.rows["rec-0002"]
+    lost = nightly(nights, "--set", "run_id=tuesday").stdout
+    assert "nothing to do" in lost and "1 unchanged" in lost and "2 gone from the manifest" in lost
+    assert "gone" not in nightly(nights, "--set", "run_id=tuesday").stdout, "it was told"

@@ -208,7 +208,10 @@ def test_a_catalogue_is_made_anew_from_its_runs(nights: Nights) -> None:
     assert code == 1 and "is damaged" in verdict["problems"][0] and "rebuild" in verdict["problems"][0]
     with pytest.raises(StoreError, match="mira-batch catalogue rebuild"):
         nights.run()
-    assert command(nights, "catalogue", "rebuild", "out") == ({"snapshot": 2, "records": 20, "runs": 2}, 0)
+    assert command(nights, "catalogue", "rebuild", "out") == (
+        {"snapshot": 2, "records": 20, "runs": 2, "left_out": []},
+        0,
+    )
     assert command(nights, "catalogue", "verify", "out")[0]["whole"] and nights.current() == before
     assert nights.plan().planned == 0 and nights.again == STEPS
 

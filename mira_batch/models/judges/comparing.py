@@ -79,7 +79,8 @@ class AgainstOriginal(Over):
             RecordError: comparing failed in one of the orders.
         """
         original = request.original
-        pair = PairRequest(request.record_id, request.instruction, original, original, request.candidate)
+        asked = request.instruction
+        pair = PairRequest(request.record_id, asked, original, original, request.candidate, request.draw)
         timed = await self._pairs.submit(pair, priority)
         found = timed.value
         judgement = replace(
@@ -112,7 +113,7 @@ class ByScores(Over):
         """
         began, asked = time.perf_counter(), request.instruction
         requests = (
-            JudgeRequest(request.record_id, asked, request.original, frame, asked)
+            JudgeRequest(request.record_id, asked, request.original, frame, asked, draw=request.draw)
             for frame in (request.first, request.second)
         )
         found = await gather_answers(self._judge.submit(each, priority) for each in requests)

@@ -6,6 +6,8 @@ several passes.
     average_last:   overall = mean of sqrt(SC * PQ)
     average_first:  overall = sqrt(mean of SC * mean of PQ)
 
+Where the same is asked again its passes are drawn with the seeds that follow.
+
 The original has two readings of average_first: `batch_evaluate` as here, and `evaluate` with prompt following
 in the place of SC, by which over-editing costs nothing. Its batches show PQ both images, and give 12.5 to
 what they can't read; here PQ sees the edited image alone, as in `evaluate`, and the judging fails.
@@ -61,8 +63,9 @@ class EditScore:
         candidate = show_candidate(request, self._config.resize)
         edit = (*self._show(request.original, candidate), self._texts.write_sc(request.instruction))
         image = (*self._show(candidate), self._texts.write_pq())
+        first = self._config.seed + request.draw * self._config.passes  # of another draw, those that follow
         return [
-            Question(Prompt("", parts), self._config.seed + index)
+            Question(Prompt("", parts), first + index)
             for index in range(self._config.passes)
             for parts in (edit, image)
         ]

@@ -67,7 +67,7 @@ class Pairwise:
         )
         digests = (frame.digest for frame in (request.original, request.first, request.second))
         asked = content_hash(request.instruction, *digests)
-        return [Question(Prompt("", parts), seed(asked, "judge", 0, 0))]
+        return [Question(Prompt("", parts), seed(asked, "judge", 0, request.draw))]
 
     def read(self, request: PairRequest, answers: Sequence[Answer]) -> Preference:
         """The winner, and why."""

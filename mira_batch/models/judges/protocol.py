@@ -55,13 +55,14 @@ class JudgeProtocol(Protocol[Q, R]):
 
 
 def draw_seed(request: JudgeRequest) -> int:
-    """The seed of a request's questions: the same instruction and images are asked about alike.
+    """The seed of a request's questions: the same instruction and images are asked about alike, but for
+    another draw.
 
     Args:
         request: what is judged.
     """
     shown = content_hash(request.instruction, request.original.digest, request.candidate.digest)
-    return seed(shown, "judge", 0, 0)
+    return seed(shown, "judge", 0, request.draw)
 
 
 def show_candidate(request: JudgeRequest, resize: str) -> Frame:

@@ -17,7 +17,8 @@ from mira_batch.models.serving import JUDGE, charge_errors, quote
 
 
 class OpenAIJudge:
-    """A `core.ports.ServedJudge`. The same images and instruction are asked about with the same seed."""
+    """A `core.ports.ServedJudge`. The same images and instruction are asked about with the same seed, but for
+    another draw."""
 
     def __init__(self, config: OpenAIJudgeConfig) -> None:
         """
@@ -41,7 +42,7 @@ class OpenAIJudge:
         """
         asked = content_hash(request.instruction, request.original.digest, request.candidate.digest)
         prompt = build_judge_prompt(request, self._shown.guidance)
-        answer = await self._chat.ask(prompt, seed(asked, "judge", 0, 0))
+        answer = await self._chat.ask(prompt, seed(asked, "judge", 0, request.draw))
         judgement = parse_judgement(answer.value)
         if isinstance(judgement, MalformedJudgement):
             start = quote(answer.value, self._chat.key) or "nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from mira_batch.storage.run.step_images import find_step_image
 from mira_batch.storage.stores import Store, open_store
 
 _ENDINGS = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpg"), (b"RIFF", "webp"))
+_WRITTEN = re.compile(r"(step-\d+|result)\.\w+")
+"""Names of the files that images are written to."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,21 @@ class FoundTrajectory:
     def write_images(self, folder: Path) -> list[Path]:
         """Write the images as files, and say which.
 
+        Args:
+            folder: where they go; made if it is not there.
+
         Raises:
-            UserError: the folder can't be written.
+            UserError: the folder can't be written, or has such files already: those of two trajectories
+                would be taken for one. Nothing is written then.
         """
         written = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if there := sorted(path.name for path in folder.iterdir() if _WRITTEN.fullmatch(path.name)):
+                raise UserError(
+                    f"{folder}: has {there[0]} already, and nothing is overwritten; name another folder, or "
+                    "delete its step-* and result.* files"
+                )
             for name, data in self.images():
                 ending = next((ending for start, ending in _ENDINGS if data.startswith(start)), "bin")
                 written.append(folder / f"{name}.{ending}")

@@ -153,6 +153,23 @@ def test_a_pass_rate_by_the_papers_formula() -> None:
     assert found.interval.width == pytest.approx(2 * 1.96 * error, rel=0.03)
 
 
+def test_an_estimate_next_to_0_or_1_has_an_interval() -> None:
+    """Its log-odds lie too far out for a plain exponential."""
+    good = np.arange(60) < 6
+    scores = np.where(good, 0.9, 0.1) + np.tile([-0.05, 0.05], 30)
+    low, high, rate = -1.0, float(scores.mean()), 1.0  # of the other scores: an estimate below 0, and above
+    while rate > 1e-6:
+        try:
+            middle = (low + high) / 2
+            rate, high = estimate_pass_rate(scores, good, np.full(1000, middle)).value, middle
+        except StatisticsError:
+            low = middle
+    for taken, expected in ((good, rate), (~good, 1 - rate)):
+        found = estimate_pass_rate(scores, taken, np.full(1000, high))
+        assert found.value == pytest.approx(expected, abs=1e-12)
+        assert (found.interval.low, found.interval.high) == (0.0, 1.0)
+
+
 def test_a_judges_bias_is_measured_and_taken_off() -> None:
     good = RNG.random(3300) < 0.7
     scores = np.clip(np.where(good, 0.95, 0.75) + RNG.normal(0, 0.05, 3300), 0, 1)  # it likes all

@@ -5,13 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mira_batch.evaluate.preferences import estimate_share
+from mira_batch.evaluate.preferences import estimate_share, summarise_pairs
 from mira_batch.evaluate.statistics import (
     StatisticsError,
     bootstrap_mean,
     find_exact_interval,
     find_wilson_interval,
 )
+from tests.unit.evaluate.rows import make_row, make_scores
+
+
+@pytest.mark.parametrize("none", [None, ""])
+def test_pairs_that_nobody_was_asked_about_have_no_protocol_to_tell(none: str | None) -> None:
+    """Those of equal pixels; some rows have an empty text."""
+    equal = make_row("a", 0.5, protocol=none, result_digest="x", against_digest="x")
+    rows = [equal, make_row("b", 1.0, protocol="pw")]
+    scores = make_scores("pairs", rows, input={"against": "a", "manifest": "b"})
+    assert summarise_pairs(scores).protocol == "pw" and scores.identity["protocol"] == ["pw"]
 
 
 def test_pairs_of_an_original_each_without_ties_have_wilsons_interval() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from mira_batch import load_config, run
 from mira_batch.config.load import load_job_config
@@ -81,6 +84,28 @@ def test_records_without_the_key_of_groups_are_counted_and_it_is_said(evaluation
     assert (list(found.groups), found.ungrouped) == (["x"], 1)
     text = "\n".join(str(part) for part in describe_evaluation(found))
     assert "in no group, since their metadata have no 'kind': 1 judged" in text
+
+
+def test_a_group_leaves_out_axes_that_none_of_its_records_has(evaluation: Path) -> None:
+    """Kinds of edits are scored by axes of their own; and JSON has no NaN."""
+    rows = [
+        {"of": "a", "score": 0.7, "group": "x", "axes": [axis("SC", 5, 10)]},
+        {"of": "b", "score": 0.4, "group": "y", "axes": [axis("PQ", 4, 10)]},
+    ]
+    found = summarise(read_rows(evaluation, *rows))
+    assert {group: [*means] for group, means in found.groups.items()} == {
+        "x": [OVERALL, "SC"], "y": [OVERALL, "PQ"],
+    }  # fmt: skip
+    assert found.groups["y"]["PQ"].value == 4.0 and list(found.means) == [OVERALL, "SC", "PQ"]
+    json.dumps(found.dump(), allow_nan=False)
+    table = next(part for part in describe_evaluation(found) if "by group" in _show(part))
+    assert "–" in _show(table) and "nan" not in _show(table)
+
+
+def _show(part: Any) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(part)
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_canary_is_held_against_results_that_have_a_score(evaluation: Path) -> None:

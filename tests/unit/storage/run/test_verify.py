@@ -118,6 +118,14 @@ def test_a_run_that_is_not_planned(config: BulkEditConfig) -> None:
     assert problems(store) == [f"{store.uri}/plan/plan.json: the run is not planned yet; run it again"]
 
 
+def test_a_run_whose_plan_is_lost_is_not_one_that_was_never_planned(store: Store) -> None:
+    count = len(list(store.list("results")))
+    store.delete(["plan/plan.json"])
+    (told,) = problems(store)
+    assert told.startswith(f"{store.uri}/plan/plan.json: the plan is lost, and {count} result files are ther")
+    assert "put plan/ back from a copy" in told and "run it again" not in told
+
+
 def test_a_missing_part(store: Store) -> None:
     store.delete([PART])
     verdict = verify_edits(store)
