@@ -216,21 +216,24 @@ def test_two_runs_are_compared_pair_by_pair(cli: Commands, tmp_path: Path) -> No
     a, b = (
         evaluate(cli, done.run, tmp_path / f"scores-{k}", *group) for k, done in enumerate((short, whole))
     )
-    found = cli.json("compare", a["run"], b["run"], "--gate", "overall>=0.1", "--gate", "steps<=5")
+    gates = ("overall>=0.1", "steps<=5", "cost<=0")
+    found = cli.json("compare", a["run"], b["run"], *(w for gate in gates for w in ("--gate", gate)))
     assert (found["paired"], found["scored"], found["only_a"], found["only_b"]) == (40, 38, 0, 0)
     overall, edits = found["scores"]
     assert overall["name"] == "overall" and overall["a"] < overall["b"] == 1.0
     assert overall["interval"]["low"] > 0 and overall["p"] < 0.01
     assert overall["wins"]["win"] + overall["wins"]["tie"] == 38 and not overall["wins"]["loss"]
-    assert edits["name"] == "edits" and {line["name"] for line in found["effort"]} == {"steps", "seconds"}
+    assert edits["name"] == "edits"
+    assert {line["name"] for line in found["effort"]} == {"steps", "seconds", "cost"}
     assert found["no_result"]["a"] == found["no_result"]["b"] == 2
     assert found["verdict"].startswith("B is better (+0.") and not found["worst"]
-    assert [gate["passed"] for gate in found["gates"]] == [True, True]
+    assert [gate["passed"] for gate in found["gates"]] == [True, True, True]
     back = cli.json("compare", b["run"], a["run"], "--gate", "overall>=-0.05", code=1)
     assert back["verdict"].startswith("B is worse") and back["worst"][0]["a"] == 1.0
     assert not back["gates"][0]["passed"]
     text = cli.text("compare", a["run"], b["run"])
     assert "40 records of both, 38 scored in both" in text and "verdict: B is better" in text
+    assert "seconds" in text and "cost" not in text  # nothing costs money here
 
 
 def test_scores_that_do_not_compare_are_refused(cli: Commands, tmp_path: Path) -> None:
