@@ -110,7 +110,7 @@ FULL = Size(
         test_tasks=300,
     ),
 )
-"""Nearly three hours of CPU, of which the policy takes over one and a half: see docs/learning.md."""
+"""Nearly two hours of CPU, of which the policy takes one: see docs/learning.md."""
 QUICK = Size(
     pretrain_steps=200,
     demonstrations=120,

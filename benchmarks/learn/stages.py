@@ -20,10 +20,10 @@ from benchmarks.learn.ways import WAYS
 
 _SHARES = {
     "base": 85,
-    "show": 20,
-    "sft": 95,
-    "show-plain": 10,
-    "plain": 50,
+    "show": 8,
+    "sft": 50,
+    "show-plain": 5,
+    "plain": 30,
     "grpo": 80,
     "editor-base": 40,
     "editor-sft": 20,
