@@ -43,27 +43,6 @@ def export(cli: Commands, to: Path | str, form: str, *more: str | Path, code: in
     return cli.json("export", to, "--as", form, "--catalogue", cli.nights.output, *more, code=code)
 
 
-@pytest.mark.parametrize("form", ["folder", "webdataset", "hf", "csv"])
-def test_what_was_taken_away_is_told_and_not_made_again(cli: Commands, tmp_path: Path, form: str) -> None:
-    to = tmp_path / "to"
-    assert export(cli, to, form)["exported"] == 8
-    (file, *others) = sorted(
-        path for path in to.rglob("*") if path.is_file() and ".mira-batch" not in path.parts
-    )
-    file.unlink()
-    found = export(cli, to, form)
-    assert found["exported"] == 0 and add_up(found)
-    assert found["taken_away"] == (1 if form == "folder" else 8) and found["already"] == len(others)
-    assert not file.exists()
-    assert "taken away since" in cli.text("export", to, "--as", form, "--catalogue", cli.nights.output)
-
-
-def test_a_link_to_the_runs_is_no_destination(cli: Commands, nights: Nights, tmp_path: Path) -> None:
-    (tmp_path / "linked").symlink_to(nights.output)
-    cli.text("export", tmp_path / "linked", "--as", "csv", "--catalogue", nights.output, code=2)
-    assert not list(Path(nights.output).glob("*.csv"))
-
-
 def test_a_folder_has_the_names_of_the_sources(cli: Commands, nights: Nights, tmp_path: Path) -> None:
     good = good_rows(nights.output)
     to = tmp_path / "to"
