@@ -25,10 +25,10 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.export.names import OWN
 from mira_batch.storage import schema
+from mira_batch.storage.manifest import EXPORT
 from mira_batch.storage.run.layout import RUN, read_document
 from mira_batch.storage.stores import Store, open_arrow_filesystem, read_errors, shorten_error
 
-_ABOUT = f"{OWN}/export.json"
 _OUTPUT = b"mira_batch.output"
 _PLAN = re.compile(rf"{re.escape(OWN)}/(\d{{5,}})/plan\.parquet")
 _SHARDS = {"webdataset": "edited-{}.tar", "hf": "data/train-{}.parquet", "csv": "records-{}.csv"}
@@ -90,7 +90,7 @@ def check_destination(config: ExportConfig, store: Store) -> None:
     """
     if store.exists(RUN):
         raise RunConflict(f"{store.uri}: is the directory of a run; export into one of its own")
-    about = read_document(store, _ABOUT, *FORMATS)
+    about = read_document(store, EXPORT, *FORMATS)
     if about is None:
         return
     now = describe(config)
@@ -181,7 +181,7 @@ def create_plans(
         RunConflict: another export has begun here meanwhile.
         StoreError: the store can't be used.
     """
-    store.create(_ABOUT, json.dumps(describe(config), indent=2).encode())
+    store.create(EXPORT, json.dumps(describe(config), indent=2).encode())
     check_destination(config, store)
     rows = _PART_ROWS.get(config.form, config.shard_records)
     for number, table in enumerate(_cut(tables, max(1, _PLAN_ROWS // rows) * rows), start=last + 1):

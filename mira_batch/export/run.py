@@ -26,7 +26,7 @@ from mira_batch.export.tables import commit, open_table
 from mira_batch.export.writers import WRITTEN, Export, Part, write_part
 from mira_batch.runtime.backends import Backend, make_backend
 from mira_batch.storage import schema
-from mira_batch.storage.stores import Store, open_store
+from mira_batch.storage.stores import Store, open_store, resolve_links
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,8 @@ def _export_files(
 
 def _refuse_runs(destination: str, choice: Choice) -> None:
     """Refuse the directory of all runs, and what belongs to one of them or to their catalogue."""
-    output = _resolve(choice.output)
-    resolved = _resolve(destination)
+    output = resolve_links(choice.output)
+    resolved = resolve_links(destination)
     if resolved == output:
         raise ConfigError(f"{destination}: is the directory of all runs; export into one of its own")
     if resolved.startswith(f"{output}/"):
@@ -184,11 +184,6 @@ def _refuse_runs(destination: str, choice: Choice) -> None:
             raise ConfigError(
                 f"{destination}: belongs to {output}/{first}; export into a directory of its own"
             )
-
-
-def _resolve(location: str) -> str:
-    """A local path without links; a URI as it is."""
-    return location.rstrip("/") if is_remote(location) else os.path.realpath(location)
 
 
 def _look_at(config: ExportConfig) -> Destination:

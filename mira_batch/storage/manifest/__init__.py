@@ -16,6 +16,7 @@ from mira_batch.storage.manifest.listing import (
     list_files,
     split_manifest,
 )
+from mira_batch.storage.manifest.made import EXPORT
 from mira_batch.storage.manifest.originals import OriginalReader
 from mira_batch.storage.manifest.planned import PlannedRecord, State, read_state
 from mira_batch.storage.manifest.preflight import make_manifest_checks
@@ -24,6 +25,7 @@ from mira_batch.storage.manifest.scan import SCAN, identify_images, scan_split
 from mira_batch.storage.manifest.splits import Split, number_lines, read_split
 
 __all__ = [
+    "EXPORT",
     "SCAN",
     "SPLIT_BYTES",
     "Embedded",

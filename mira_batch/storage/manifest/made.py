@@ -3,13 +3,12 @@ again, and again."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
+from functools import cache
 
-from mira_batch.config.base import is_remote
 from mira_batch.config.shared import StorageConfig
-from mira_batch.storage.stores import FileInfo, file_exists
+from mira_batch.storage.stores import FileInfo, file_exists, resolve_links
 
 EXPORT = ".mira-batch/export.json"
 """Lies in the directory of every export."""
@@ -34,22 +33,14 @@ def leave_out_made(
     """
     kept = list(found)
     if output:
-        root, begins = _resolve(output), _resolve(_WILD.split(location, maxsplit=1)[0])
+        root, begins = resolve_links(output), resolve_links(_WILD.split(location, maxsplit=1)[0])
         if not f"{begins}/".startswith(f"{root}/"):
-            kept = [file for file in kept if not _resolve(file.location).startswith(f"{root}/")]
-    exports: dict[str, bool] = {}
-    for file in kept:
-        if (match := _EXPORTED.fullmatch(file.location)) and match[1] not in exports:
-            below = match[1].startswith(f"{location.rstrip('/')}/")
-            exports[match[1]] = below and file_exists(f"{match[1]}/{EXPORT}", storage)
-    return [file for file in kept if not _is_below(file.location, exports)]
+            kept = [file for file in kept if not resolve_links(file.location).startswith(f"{root}/")]
 
+    @cache
+    def is_export(folder: str) -> bool:
+        below = folder.startswith(f"{location.rstrip('/')}/")
+        return below and file_exists(f"{folder}/{EXPORT}", storage)
 
-def _is_below(location: str, exports: dict[str, bool]) -> bool:
-    match = _EXPORTED.fullmatch(location)
-    return match is not None and exports[match[1]]
-
-
-def _resolve(location: str) -> str:
-    """A local path without links; a URI as it is."""
-    return location.rstrip("/") if is_remote(location) else os.path.realpath(location)
+    folders = [_EXPORTED.fullmatch(file.location) for file in kept]
+    return [file for file, match in zip(kept, folders, strict=True) if not (match and is_export(match[1]))]

@@ -32,7 +32,7 @@ from mira_batch.storage.stores.filesystems import (
     find_endpoint,
     open_arrow_filesystem,
 )
-from mira_batch.storage.stores.listings import FileInfo, find_files, list_files_below
+from mira_batch.storage.stores.listings import FileInfo, find_files, list_files_below, resolve_links
 from mira_batch.storage.stores.objects import Entry, Store, open_store
 from mira_batch.storage.stores.rereads import read_surely
 from mira_batch.storage.stores.versions import list_versions
@@ -64,5 +64,6 @@ __all__ = [
     "read_range",
     "read_surely",
     "read_version",
+    "resolve_links",
     "shorten_error",
 ]

@@ -32,6 +32,15 @@ class FileInfo:
     """What tells that it changed: its ETag, or its size and time where there is none."""
 
 
+def resolve_links(location: str) -> str:
+    """What tells a place from others however it is written: a local path without links, and a URI as it is.
+
+    Args:
+        location: of a file or directory, which need not exist.
+    """
+    return location.rstrip("/") if is_remote(location) else os.path.realpath(location)
+
+
 def find_files(location: str, config: StorageConfig) -> list[FileInfo]:
     """The files that a location stands for, sorted by path.
 
