@@ -19,7 +19,7 @@ from mira_batch.export.choose import choose
 from mira_batch.export.rows import read_each_file, spool_by_file
 from mira_batch.export.run import export as export_results
 from mira_batch.storage.schema import CHOSEN
-from tests.support.runs.commands import EMBEDDED, Commands
+from tests.support.runs.commands import Commands, run_first_night
 from tests.support.runs.exports import add_up, decide, files_of, good_rows, same_pixels, visible
 from tests.support.runs.nights import Nights
 
@@ -34,9 +34,7 @@ def nights(tmp_path: Path) -> Nights:
 
 @pytest.fixture
 def cli(nights: Nights, capfd: pytest.CaptureFixture[str]) -> Commands:
-    found = Commands(nights, capfd, **EMBEDDED)
-    found.run()
-    return found
+    return run_first_night(nights, capfd)
 
 
 def export(cli: Commands, to: Path | str, form: str, *more: str | Path, code: int = 0) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.runs.commands import EMBEDDED, Commands
+from tests.support.runs.commands import Commands, run_first_night
 from tests.support.runs.exports import add_up
 from tests.support.runs.nights import Nights
 
@@ -20,9 +20,7 @@ def nights(tmp_path: Path) -> Nights:
 
 @pytest.fixture
 def cli(nights: Nights, capfd: pytest.CaptureFixture[str]) -> Commands:
-    found = Commands(nights, capfd, **EMBEDDED)
-    found.run()
-    return found
+    return run_first_night(nights, capfd)
 
 
 @pytest.mark.parametrize("form", ["folder", "webdataset", "hf", "csv"])

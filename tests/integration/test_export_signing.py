@@ -18,7 +18,7 @@ from PIL import Image
 from mira_batch import read_outputs
 from mira_batch.core.source_type import ENHANCED, VOCABULARY
 from tests.support.certificates import key_pem, make_certificate
-from tests.support.runs.commands import EMBEDDED, Commands
+from tests.support.runs.commands import Commands, run_first_night
 from tests.support.runs.exports import files_of, good_rows, same_pixels, visible
 from tests.support.runs.nights import Nights
 from tests.support.sources import COPYRIGHT, read_dpi, read_exif, read_xmp, rich_jpeg
@@ -46,9 +46,7 @@ def nights(tmp_path: Path) -> Nights:
 
 @pytest.fixture
 def cli(nights: Nights, capfd: pytest.CaptureFixture[str]) -> Commands:
-    found = Commands(nights, capfd, **EMBEDDED)
-    found.run()
-    return found
+    return run_first_night(nights, capfd)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from pyiceberg.catalog import load_catalog
 
 from mira_batch.storage.schema import TABLE
-from tests.support.runs.commands import EMBEDDED, Commands
+from tests.support.runs.commands import Commands, run_first_night
 from tests.support.runs.exports import add_up, files_of, good_rows, same_pixels
 from tests.support.runs.nights import Nights
 
@@ -31,9 +31,7 @@ def nights(tmp_path: Path) -> Nights:
 
 @pytest.fixture
 def cli(nights: Nights, capfd: pytest.CaptureFixture[str]) -> Commands:
-    found = Commands(nights, capfd, **EMBEDDED)
-    found.run()
-    return found
+    return run_first_night(nights, capfd)
 
 
 @pytest.fixture

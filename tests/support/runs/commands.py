@@ -45,3 +45,10 @@ class Commands:
     def json(self, *words: str | Path, code: int = 0) -> Any:
         """What it prints for programs."""
         return json.loads(self.text(*words, "--json", code=code))
+
+
+def run_first_night(nights: Nights, capfd: pytest.CaptureFixture[str]) -> Commands:
+    """A command line over nights of which the first is made, by models that edit for real."""
+    found = Commands(nights, capfd, **EMBEDDED)
+    found.run()
+    return found
