@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -12,7 +11,8 @@ from obstore.store import ObjectStore, from_url
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.stores.faults import shorten_store_error
-from mira_batch.storage.stores.filesystems import find_endpoint
+from mira_batch.storage.stores.filesystems import find_endpoint, find_region
+from mira_batch.storage.stores.profiles import find_profile
 
 
 def open_client(uri: str, config: StorageConfig) -> ObjectStore:
@@ -38,9 +38,10 @@ def open_client(uri: str, config: StorageConfig) -> ObjectStore:
         "retry_config": {"max_retries": 0},  # `Patience` does that, by one clock for all calls
     }
     if uri.startswith("s3"):
-        region = config.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        options["region"] = region or "us-east-1"
+        profile = find_profile()
+        options["region"] = find_region(config, profile) or "us-east-1"
         options |= {"endpoint": host} if host else {}
+        options |= {"credential_provider": profile} if profile else {}
     # It reads a URL: a `#`, `?` or `%` of the key must be written as one, or it would end or change the key.
     url = f"{uri.partition('://')[0]}://{bucket}/{quote(key)}"
     try:

@@ -15,6 +15,7 @@ from mira_batch.config.base import is_remote
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError, describe
 from mira_batch.storage.stores.faults import read_errors
+from mira_batch.storage.stores.profiles import Profile, find_profile
 
 _KNOWN = ("file", "memory")
 """Schemes beside S3 and HTTP whose file systems raise what `read_errors()` names."""
@@ -133,11 +134,15 @@ def open_arrow_filesystem(location: str, config: StorageConfig) -> tuple[ArrowFi
         return pafs.LocalFileSystem(), path
     if "s3" not in protocols:
         return pafs.PyFileSystem(pafs.FSSpecHandler(fs)), path
-    host = find_endpoint(config)
+    host, profile = find_endpoint(config), find_profile()
+    key = profile() if profile else None
     s3 = pafs.S3FileSystem(
+        access_key=key and key["access_key_id"],
+        secret_key=key and key["secret_access_key"],
+        session_token=key and key.get("token"),
         endpoint_override=host,
         scheme="http" if host and host.startswith("http://") else "https",
-        region=config.region,
+        region=find_region(config, profile),
         request_timeout=config.timeout_seconds,
     )
     return s3, path
@@ -150,4 +155,14 @@ def find_endpoint(config: StorageConfig) -> str | None:
         or os.environ.get("AWS_ENDPOINT_URL_S3")
         or os.environ.get("AWS_ENDPOINT_URL")
         or None
+    )
+
+
+def find_region(config: StorageConfig, profile: Profile | None) -> str | None:
+    """The region of S3: from the config, else from the usual variables, else from a profile."""
+    return (
+        config.region
+        or os.environ.get("AWS_REGION")
+        or os.environ.get("AWS_DEFAULT_REGION")
+        or (profile.region if profile else None)
     )
