@@ -15,9 +15,10 @@ That is RGB, or RGBA where the image has transparency, 8 bits a channel, upright
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
 
 from mira_batch.core.pixels import has_alpha, read_only_view
 from mira_batch.imaging.srgb import SRGB
@@ -32,6 +33,17 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 """TIFF tags."""
 _STRIP = "embed the right one, or convert the image to sRGB and remove it"
 _INEXACT = ("F", "I", "LAB", "HSV")
+_TURN = Image.Transpose
+_UPRIGHT = {
+    2: _TURN.FLIP_LEFT_RIGHT,
+    3: _TURN.ROTATE_180,
+    4: _TURN.FLIP_TOP_BOTTOM,
+    5: _TURN.TRANSPOSE,
+    6: _TURN.ROTATE_270,
+    7: _TURN.TRANSVERSE,
+    8: _TURN.ROTATE_90,
+}
+"""What puts an image upright, by its EXIF orientation."""
 
 
 class UnfitImage(ValueError):
@@ -57,7 +69,7 @@ def to_srgb(image: Image.Image, data: bytes = b"") -> Image.Image:
     profile = image.info.get("icc_profile")
     if profile is None and "icc_profile" in image.info:
         raise UnfitImage(f"its ICC profile is broken: it can't be unpacked; {_STRIP}")
-    image = ImageOps.exif_transpose(image)
+    image = _turn_upright(image)
     if image.mode in _INEXACT:
         raise UnfitImage(f"pixel mode {image.mode} has no exact form in 8-bit RGB; convert it first")
     if image.mode == "CMYK" and not profile:
@@ -113,6 +125,25 @@ def _scale_to_8_bits(image: Image.Image, data: bytes) -> Image.Image:
         gray.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
     gray.info = {k: v for k, v in image.info.items() if k != "transparency"}
     return gray
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    """A copy, upright by its EXIF. Pillow's own way writes that anew, and fails on any odd value in it."""
+    orientation = _read_orientation(image)
+    if orientation is None:  # asked again, Pillow gives what it had read before it failed
+        orientation = _read_orientation(image)
+    turn = _UPRIGHT.get(orientation)
+    return image.copy() if turn is None else image.transpose(turn)
+
+
+def _read_orientation(image: Image.Image) -> Any:
+    """By EXIF, 1 where it doesn't say; None where it can't be read."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except MemoryError:
+        raise
+    except Exception:  # the boundary of foreign data: readers raise anything
+        return None
 
 
 def _is_gray(profile: bytes) -> bool:
