@@ -154,6 +154,18 @@ def test_a_palette_becomes_its_colours() -> None:
     assert same(shown(encoded(image, "GIF")), image.convert("RGB"))
 
 
+def test_a_tiff_whose_palette_has_8_bits_is_not_black() -> None:
+    image = corners().quantize(4)
+    colours = np.array(image.getpalette()).reshape(-1, 3)
+    data = encoded(image, "TIFF")
+    padded = np.zeros((256, 3), int)
+    padded[: len(colours)] = colours
+    map_of = struct.Struct("<768H")
+    usual = map_of.pack(*padded.T.ravel() * 256)
+    assert usual in data
+    assert same(shown(data.replace(usual, map_of.pack(*padded.T.ravel()))), image.convert("RGB"))
+
+
 def test_a_palette_with_transparency_keeps_it() -> None:
     colours = chunk(b"PLTE", bytes([255, 0, 0, 0, 255, 0, 0, 0, 255]))
     data = png(3, 1, 8, 3, [bytes([0, 1, 2])], colours, chunk(b"tRNS", bytes([0, 128])))
