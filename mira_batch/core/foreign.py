@@ -91,7 +91,8 @@ def name_content(data: bytes, heic: bool = False) -> tuple[str, str] | None:
         return "a video (AVI)" if data[8:11] == b"AVI" else "a sound", "name an image instead"
     for start, what in _KNOWN:
         if data.startswith(start):
-            return f"{what} by its first bytes, but damaged", "copy or export it again"
+            how = "but damaged, or of a kind that isn't read"
+            return f"{what} by its first bytes, {how}", "copy or export it again, with 8 bits a channel"
     return _name_text(data)
 
 

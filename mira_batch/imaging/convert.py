@@ -4,20 +4,21 @@ That is RGB, or RGBA where the image has transparency, 8 bits a channel, upright
 
     EXIF orientation       applied
     gray, bilevel          become RGB
-    palette                becomes RGB, or RGBA where it has transparency
+    palette                becomes RGB, or RGBA where it has transparency; a TIFF's may have 8 bits a channel
     16 bits, gray          rounded to 8
     16 bits per channel    cut to the upper 8 where there are several channels: Pillow gives no more of them
     ICC profile            converted to sRGB, gray ones too
     CMYK                   converted through its ICC profile; refused without one (its colours are unknown)
-    12 and 32 bits, floating point, Lab, several frames    refused, with the reason
+    12 and 32 bits, floating point, Lab, several frames, planes of 16 bits    refused, with the reason
 """
 
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
 
 from mira_batch.core.pixels import has_alpha, read_only_view
 from mira_batch.imaging.srgb import SRGB
@@ -28,10 +29,21 @@ _PROBE = Image.fromarray(
     np.stack([np.stack([_LEVELS * r, _LEVELS * g, _LEVELS * b], -1) for r, g, b in np.ndindex(2, 2, 2)])
 )
 """Ramps from black to each primary, secondary and white."""
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+_BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC, _PLANES, _COLOUR_MAP = 258, 259, 262, 284, 320
 """TIFF tags."""
 _STRIP = "embed the right one, or convert the image to sRGB and remove it"
 _INEXACT = ("F", "I", "LAB", "HSV")
+_TURN = Image.Transpose
+_UPRIGHT = {
+    2: _TURN.FLIP_LEFT_RIGHT,
+    3: _TURN.ROTATE_180,
+    4: _TURN.FLIP_TOP_BOTTOM,
+    5: _TURN.TRANSPOSE,
+    6: _TURN.ROTATE_270,
+    7: _TURN.TRANSVERSE,
+    8: _TURN.ROTATE_90,
+}
+"""What puts an image upright, by its EXIF orientation."""
 
 
 class UnfitImage(ValueError):
@@ -57,7 +69,7 @@ def to_srgb(image: Image.Image, data: bytes = b"") -> Image.Image:
     profile = image.info.get("icc_profile")
     if profile is None and "icc_profile" in image.info:
         raise UnfitImage(f"its ICC profile is broken: it can't be unpacked; {_STRIP}")
-    image = ImageOps.exif_transpose(image)
+    image = _turn_upright(image)
     if image.mode in _INEXACT:
         raise UnfitImage(f"pixel mode {image.mode} has no exact form in 8-bit RGB; convert it first")
     if image.mode == "CMYK" and not profile:
@@ -100,11 +112,18 @@ def _scale_to_8_bits(image: Image.Image, data: bytes) -> Image.Image:
         image.info["transparency"] = key * 255 // (2**depth - 1)
     if depth == 16 and image.mode == "RGB" and key is not None:
         raise UnfitImage("has a transparent colour of 16 bits; give it an alpha channel instead")
+    tags = getattr(image, "tag_v2", {})
+    bits, in_planes = tags.get(_BITS_PER_SAMPLE, (16,)), tags.get(_PLANES) == 2
+    if in_planes and len(bits) > 1 and bits[0] == 16 and tags.get(_COMPRESSION) == 1:
+        # Pillow takes each byte for a pixel
+        raise UnfitImage("has 16 bits in uncompressed planes; save it interleaved or compressed")
+    if image.mode == "P" and 0 < max(colours := tags.get(_COLOUR_MAP, (0,))) < 256:
+        image = image.copy()  # an old writer's map of 8 bits, of which Pillow takes the upper ones, all black
+        image.putpalette(np.reshape(colours, (3, -1)).T.astype(np.uint8).tobytes())
     if not image.mode.startswith("I;16"):
         return image
-    tags = getattr(image, "tag_v2", {})
-    if tags.get(_BITS_PER_SAMPLE, (16,)) != (16,):
-        raise UnfitImage(f"has {tags[_BITS_PER_SAMPLE][0]} bits per pixel; convert it to 8 or 16 first")
+    if bits != (16,):
+        raise UnfitImage(f"has {bits[0]} bits per pixel; convert it to 8 or 16 first")
     values = np.asarray(image).astype(np.int32)
     if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow undoes at 8 bits only
         values = 65535 - values
@@ -113,6 +132,25 @@ def _scale_to_8_bits(image: Image.Image, data: bytes) -> Image.Image:
         gray.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
     gray.info = {k: v for k, v in image.info.items() if k != "transparency"}
     return gray
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    """A copy, upright by its EXIF. Pillow's own way writes that anew, and fails on any odd value in it."""
+    orientation = _read_orientation(image)
+    if orientation is None:  # asked again, Pillow gives what it had read before it failed
+        orientation = _read_orientation(image)
+    turn = _UPRIGHT.get(orientation)
+    return image.copy() if turn is None else image.transpose(turn)
+
+
+def _read_orientation(image: Image.Image) -> Any:
+    """By EXIF, 1 where it doesn't say; None where it can't be read."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except MemoryError:
+        raise
+    except Exception:  # the boundary of foreign data: readers raise anything
+        return None
 
 
 def _is_gray(profile: bytes) -> bool:

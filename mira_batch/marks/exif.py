@@ -6,6 +6,7 @@ colour space, a small picture), nor the maker's note, whose pointers hold in tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from PIL import ExifTags, Image
@@ -27,6 +28,14 @@ _LEFT_OUT = (
 )  # fmt: skip
 """Of the directory of the shot."""
 _SRGB = 1
+
+
+class _Text(str):
+    """Text that Pillow has read as Latin-1, whatever its encoding, and would write as ASCII."""
+
+    def encode(self, encoding: str = "", errors: str = "") -> bytes:
+        """The bytes that it was read from."""
+        return super().encode("latin-1", "replace")
 
 
 def read_rights(exif: Image.Exif) -> Rights:
@@ -64,13 +73,11 @@ def carry_over(exif: Image.Exif) -> bytes:
     """
     kept = Image.Exif()
     kept.endian = "<"
-    for tag in _KEPT:
-        if tag in exif:
-            kept[tag] = exif[tag]
-    shot = {tag: value for tag, value in exif.get_ifd(_IFD.Exif).items() if tag not in _LEFT_OUT}
+    kept.update(_as_read({tag: exif[tag] for tag in _KEPT if tag in exif}))
+    shot = _as_read({tag: value for tag, value in exif.get_ifd(_IFD.Exif).items() if tag not in _LEFT_OUT})
     if shot:
         kept.get_ifd(_IFD.Exif).update(shot)
-    if place := exif.get_ifd(_IFD.GPSInfo):
+    if place := _as_read(exif.get_ifd(_IFD.GPSInfo)):
         kept.get_ifd(_IFD.GPSInfo).update(place)
     return kept.tobytes() if len(kept) or shot or place else b""
 
@@ -87,7 +94,9 @@ def write_exif(rights: Rights, dpi: tuple[float, float] | None, carried: bytes =
     exif.endian = "<"
     if carried:
         exif.load(carried)
-        exif.get_ifd(_IFD.Exif)[_BASE.ColorSpace] = _SRGB
+        shot = exif.get_ifd(_IFD.Exif)
+        shot.update(_as_read(shot) | {_BASE.ColorSpace: _SRGB})
+        exif.update(_as_read(exif))
     texts = ((_BASE.ImageDescription, rights.description), (_BASE.Artist, rights.artist))
     for tag, text in (*texts, (_BASE.Copyright, rights.copyright)):
         if text:
@@ -95,3 +104,8 @@ def write_exif(rights: Rights, dpi: tuple[float, float] | None, carried: bytes =
     if dpi is not None:
         exif.update(zip(_RESOLUTION, (*dpi, _INCH), strict=True))
     return exif.tobytes() if len(exif) else b""
+
+
+def _as_read(values: Mapping[int, Any]) -> dict[int, Any]:
+    """The values of a directory, its texts such that they are written as they were read."""
+    return {tag: _Text(value) if isinstance(value, str) else value for tag, value in values.items()}

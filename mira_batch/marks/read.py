@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from mira_batch.core.source_type import find_generative
 from mira_batch.marks import exif as exif_marks
@@ -48,7 +49,7 @@ def read_marks(image: Image.Image, data: bytes, keep: bool = False) -> Marks:
         names_c2pa = _attempt(lambda: xmp.names_c2pa(rdf), names_c2pa)
     rights = rights.over(_attempt(lambda: iptc.read_rights(image), Rights()))
     return Marks(
-        dpi=_attempt(lambda: _find_dpi(image, found), None),
+        dpi=_attempt(lambda: _find_dpi(image, found, data), None),
         rights=rights.over(_attempt(lambda: exif_marks.read_rights(found), Rights())),
         source_type=source_type or (find_generative(manifest) if manifest else ""),
         has_c2pa=manifest is not None or names_c2pa,
@@ -79,7 +80,7 @@ def find_depth(image: Image.Image, data: bytes) -> int:
     return _DEPTHS.get(image.mode, 8)
 
 
-def _find_dpi(image: Image.Image, exif: Image.Exif) -> tuple[float, float] | None:
+def _find_dpi(image: Image.Image, exif: Image.Exif, data: bytes) -> tuple[float, float] | None:
     given: Any = image.info.get("dpi") or exif_marks.read_dpi(exif)
     if given is None:
         return None
@@ -87,6 +88,8 @@ def _find_dpi(image: Image.Image, exif: Image.Exif) -> tuple[float, float] | Non
     if not (_LEAST_DPI <= x <= _MOST_DPI and _LEAST_DPI <= y <= _MOST_DPI):
         return None
     turned = image.info.get("original_orientation") or exif.get(ExifTags.Base.Orientation)  # HEIC's is undone
+    if x != y and image.format == "TIFF":  # so is TIFF's, once it is loaded
+        turned = TiffImagePlugin.TiffImageFile(io.BytesIO(data)).tag_v2.get(ExifTags.Base.Orientation)
     return (y, x) if turned in _SIDEWAYS else (x, y)
 
 

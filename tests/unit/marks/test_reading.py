@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mira_batch.config.edit import InputConfig
 from mira_batch.core.errors import RecordError
@@ -115,6 +115,26 @@ def test_centimetres_are_inches() -> None:
     exif = Image.Exif()
     exif[282], exif[283], exif[296] = 118.11, 118.11, 3
     assert marks_of(encoded(corners(), "WEBP", exif=exif)).dpi == (300, 300)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_a_resolution_is_turned_with_the_picture(form: str) -> None:
+    exif = Image.Exif()
+    exif[274], exif[282], exif[283], exif[296] = 6, 300.0, 150.0, 2
+    options = {} if form == "WEBP" else {"dpi": (300, 150)}
+    assert marks_of(encoded(corners(), form, exif=exif, **options)).dpi == (150, 300)
+
+
+def test_letters_beyond_ascii_are_kept_in_exif() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.HostComputer] = "Ren##s"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.CameraOwnerName] = "Ren##"
+    source = encoded(corners(), "JPEG", exif=exif).replace(b"Ren##", "René".encode())
+    labels = make_labels(marks_of(source, keep=True), "keep", "")
+    kept = Image.Exif()
+    kept.load(labels.exif)
+    found = kept[ExifTags.Base.HostComputer], kept.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.CameraOwnerName]
+    assert [text.encode("latin-1").decode() for text in found] == ["Renés", "René"]
 
 
 def test_xml_that_grows_or_is_none_says_nothing() -> None:

@@ -55,6 +55,36 @@ def test_exif_orientation_is_applied(form: str, orientation: int) -> None:
     assert np.abs(np.asarray(image).astype(int) - np.asarray(upright)).max() <= (30 if form == "JPEG" else 0)
 
 
+def exif_of(*entries: tuple[int, int, bytes]) -> bytes:
+    """EXIF of values of at most four bytes: tag, type and value of each."""
+    body = b"".join(struct.pack("<HHI", tag, kind, 1) + value.ljust(4, b"\0") for tag, kind, value in entries)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + body + bytes(4)
+
+
+QUARTER = 0x112, 3, b"\6\0"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        (0x128, 10, b"\x08\0\0\0"),  # a unit of resolution that is a fraction
+        (0x11A, 2, b"72\0"),  # a resolution that is text
+        (0x132, 11, b"\0\0\x80?"),  # a date that is a number
+        (0x8769, 8, b"\xff\xff"),  # a directory before the file
+    ],
+)
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG"])
+def test_an_odd_value_in_exif_spoils_no_image_that_is_turned(form: str, odd: tuple[int, int, bytes]) -> None:
+    exif = exif_of(*sorted([QUARTER, odd]))
+    assert shown(encoded(Image.new("RGB", (32, 16)), form, exif=exif)).size == (16, 32)
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG"])
+def test_exif_that_is_none_spoils_no_image(form: str) -> None:
+    for junk in (b"junkjunk", b"II", b"II*\0"):
+        assert shown(encoded(Image.new("RGB", (32, 16)), form, exif=b"Exif\0\0" + junk)).size == (32, 16)
+
+
 def test_orientation_and_alpha_and_16_bits_go_together() -> None:
     exif = Image.Exif()
     exif[0x112] = 6
@@ -122,6 +152,18 @@ def test_a_palette_becomes_its_colours() -> None:
     image = corners().quantize(8)
     assert same(shown(encoded(image, "PNG")), image.convert("RGB"))
     assert same(shown(encoded(image, "GIF")), image.convert("RGB"))
+
+
+def test_a_tiff_whose_palette_has_8_bits_is_not_black() -> None:
+    image = corners().quantize(4)
+    colours = np.array(image.getpalette()).reshape(-1, 3)
+    data = encoded(image, "TIFF")
+    padded = np.zeros((256, 3), int)
+    padded[: len(colours)] = colours
+    map_of = struct.Struct("<768H")
+    usual = map_of.pack(*padded.T.ravel() * 256)
+    assert usual in data
+    assert same(shown(data.replace(usual, map_of.pack(*padded.T.ravel()))), image.convert("RGB"))
 
 
 def test_a_palette_with_transparency_keeps_it() -> None:

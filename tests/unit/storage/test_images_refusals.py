@@ -6,6 +6,7 @@ import os
 import struct
 import zlib
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,6 +37,28 @@ def test_depths_without_an_exact_form_are_refused() -> None:
     assert "pixel mode I " in unreadable(encoded(Image.new("I", (2, 2), 200), "TIFF")), "whatever the values"
     assert "pixel mode LAB" in unreadable(encoded(Image.new("LAB", (2, 2)), "TIFF"))
     assert "12 bits per pixel" in unreadable(tiff(2, 1, 12, 1, b"\xff\xff\xff"))
+
+
+def in_planes(bits: int) -> bytes:
+    """A TIFF of 2 x 1 pixels of RGB, uncompressed, each colour in a strip of its own."""
+    size = bits // 4
+    lists = struct.pack("<3H3I3I", bits, bits, bits, *(8 + size * i for i in range(3)), size, size, size)
+    at = 8 + 3 * size
+    tags = [(256, 3, 1, 2), (257, 3, 1, 1), (258, 3, 3, at), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 3, at + 6), (277, 3, 1, 3), (278, 3, 1, 1), (279, 4, 3, at + 18), (284, 3, 1, 2)]
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    pixels = b"".join(bytes([level]) * size for level in (200, 100, 50))
+    return b"II*\0" + struct.pack("<I", at + len(lists)) + pixels + lists + directory
+
+
+def test_uncompressed_planes_of_16_bits_are_refused() -> None:
+    """Pillow would take each byte for a pixel."""
+    assert np.asarray(shown(in_planes(8)))[0].tolist() == [[200, 100, 50]] * 2
+    assert "16 bits in uncompressed planes; save it" in unreadable(in_planes(16))
+
+
+def test_a_kind_of_tiff_that_is_not_read_is_not_only_called_damaged() -> None:
+    assert "damaged, or of a kind that isn't read; copy" in unreadable(tiff(2, 1, 32, 0, bytes(8)))
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
