@@ -26,6 +26,7 @@ from tests.contract.served_models import (
     once,
     patiently,
 )
+from tests.support.pictures import encoded
 from tests.support.servers.models import Answer, ModelServer, chat_json, edit_json, failing, png
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -107,6 +108,7 @@ def test_a_fault_told_in_a_good_answer_is_a_fault(server: ModelServer) -> None:
 
 NOT_AN_IMAGE, A_PAGE = (base64.b64encode(data).decode() for data in (b"\x00\x01no", b"<html>log in</html>"))
 HUGE = png(Image.new("1", (9_000, 10_000)))
+NOISE = Image.effect_noise((200, 300), 60).convert("RGB")
 
 
 @every_editor
@@ -129,6 +131,34 @@ def test_an_image_that_is_none_fails_the_record(
     # Gemini's client refuses what is no base64 together with all that the answer says of its use.
     unknown = served is GEMINI_IMAGES and encoded == "no base64!"
     assert error.cost == (0 if unknown else pytest.approx(served.cost))
+
+
+def cut_jpeg() -> bytes:
+    data = encoded(NOISE, "JPEG")
+    return data[: len(data) // 2] + b"\xff\xd9"
+
+
+def zeroed_png() -> bytes:
+    data = encoded(NOISE, "PNG")
+    return data[: len(data) // 2] + bytes(len(data) - len(data) // 2)
+
+
+@every_editor
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(zeroed_png(), "the checksum of its chunk IDAT"), (cut_jpeg(), "its data end before the picture does")],
+    ids=["png", "jpeg"],
+)
+def test_an_image_of_which_a_part_is_missing_fails_the_record(
+    served: Served, server: ModelServer, data: bytes, words: str
+) -> None:
+    """Pillow fills it up with black or gray, and says nothing."""
+    answer = base64.b64encode(data).decode()
+    server.script = lambda asked: Answer(answer)
+    (error,), _ = patiently(served, server)
+    assert isinstance(error, RecordError) and error.kind is ErrorKind.editor_failed
+    assert words in str(error)
+    assert error.cost == pytest.approx(served.cost)
 
 
 def test_an_image_behind_a_url_is_not_fetched(server: ModelServer) -> None:
