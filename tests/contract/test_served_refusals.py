@@ -106,6 +106,40 @@ def test_a_fault_told_in_a_good_answer_is_a_fault(server: ModelServer) -> None:
     assert isinstance(error_of(POLICY_SERVED, server, lambda asked: blocked), RecordError)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": {"code": "429", "message": "upstream is busy"}},
+        {"error": "upstream is busy"},
+    ],
+)
+def test_a_fault_that_a_good_answer_tells_in_another_form_is_waited_out(
+    answer: dict[str, Any], server: ModelServer
+) -> None:
+    server.script = first(Answer(answer))
+    (found,), retries = patiently(POLICY_SERVED, server)
+    assert (found.value, retries) == ("<edit>invert the colors</edit>", 1)
+    assert found.usage.cost == pytest.approx(POLICY_SERVED.cost)
+
+
+@pytest.mark.parametrize("choice", [None, {}, {"message": None}, {"message": "<edit>brighten</edit>"}])
+def test_an_answer_without_a_message_is_charged_and_asked_for_again(
+    choice: dict[str, Any] | None, server: ModelServer
+) -> None:
+    server.script = first(Answer({**chat_json(""), "choices": [choice]}))
+    (found,), retries = patiently(POLICY_SERVED, server)
+    assert (found.value, retries) == ("<edit>invert the colors</edit>", 1)
+    assert found.usage.cost == pytest.approx(2 * POLICY_SERVED.cost)
+
+
+@pytest.mark.parametrize("count", [None, "1000", -1, float("nan"), float("inf"), [1000]])
+def test_a_use_that_is_no_count_costs_what_the_call_does(count: Any, server: ModelServer) -> None:
+    usage = {"prompt_tokens": count, "completion_tokens": count}
+    server.script = lambda asked: Answer({**chat_json("<stop>done</stop>"), "usage": usage})
+    answer = once(POLICY_SERVED, server)
+    assert (answer.value, answer.cost) == ("<stop>done</stop>", 0.5)
+
+
 NOT_AN_IMAGE, A_PAGE = (base64.b64encode(data).decode() for data in (b"\x00\x01no", b"<html>log in</html>"))
 HUGE = png(Image.new("1", (9_000, 10_000)))
 NOISE = Image.effect_noise((200, 300), 60).convert("RGB")
