@@ -143,6 +143,7 @@ def test_a_use_that_is_no_count_costs_what_the_call_does(count: Any, server: Mod
 NOT_AN_IMAGE, A_PAGE = (base64.b64encode(data).decode() for data in (b"\x00\x01no", b"<html>log in</html>"))
 HUGE = png(Image.new("1", (9_000, 10_000)))
 NOISE = Image.effect_noise((200, 300), 60).convert("RGB")
+A_GIF = base64.b64encode(encoded(NOISE, "GIF")).decode()
 
 
 @every_editor
@@ -153,8 +154,9 @@ NOISE = Image.effect_noise((200, 300), 60).convert("RGB")
         (NOT_AN_IMAGE, "is no PNG, JPEG or WEBP: it begins with b'\\x00\\x01no'"),
         (A_PAGE, "the endpoint's image is HTML ('<html>log in</html>')"),
         (HUGE, "exceeds limit of 89478485 pixels"),
+        (A_GIF, "the endpoint's image is of the format GIF; PNG, JPEG and WEBP are taken"),
     ],
-    ids=["base64", "no-image", "page", "huge"],
+    ids=["base64", "no-image", "page", "huge", "gif"],
 )
 def test_an_image_that_is_none_fails_the_record(
     served: Served, server: ModelServer, encoded: str, words: str
