@@ -21,11 +21,10 @@ from mira_batch.core.errors import RecordError, StoreError, describe
 from mira_batch.core.foreign import is_page, name_content
 from mira_batch.core.pixels import MOST_PIXELS
 from mira_batch.core.types import ErrorKind
-from mira_batch.imaging import UnfitImage, refuse_frames, to_srgb
+from mira_batch.imaging import UnfitImage, load_whole, refuse_frames, to_srgb
+from mira_batch.imaging.png_data import drop_texts, find_foreign_colours
 from mira_batch.marks import Marks, read_marks
 from mira_batch.storage.heif import can_read_heif, find_coded_colours
-from mira_batch.storage.jpeg import is_cut_short, lacks_scans
-from mira_batch.storage.png import check_pixels, drop_texts, find_foreign_colours, lacks_rows
 from mira_batch.storage.spelling import list_spellings
 from mira_batch.storage.stores import (
     describe_read_error,
@@ -46,10 +45,6 @@ OWN_RESULTS = ManifestConfig(manifest="/", max_bytes=2_000_000_000, max_pixels=M
 """Bounds for results of ours, which were within their run's own when they were made."""
 _SUBFILE, _DNG = 254, 50706
 """TIFF tags."""
-_FORGIVING = ("WEBP", "AVIF", "HEIF")
-"""Formats whose decoders make a picture of whatever they are given."""
-_HOLE = 1024
-"""Zero bytes at the end by which a file counts as half written."""
 _AGAIN = "copy or export it again"
 
 
@@ -244,18 +239,12 @@ def _decode(
             raise RecordError(ErrorKind.image_too_large, f"{what}; {_advise_size(width * height)}")
         _refuse_raw(image)
         refuse_frames(image)
-        if image.format == "PNG":
-            check_pixels(data)
         if colours := _find_colours(image, data):
             raise UnfitImage(f"has {colours} and no ICC profile; convert it to sRGB, or embed a profile")
-        image.load()
-        is_jpeg = image.format in ("JPEG", "MPO")
-        if is_jpeg and lacks_scans(data):
-            raise UnfitImage(f"is damaged: it lacks some of its scans, and so detail or colour; {_AGAIN}")
-        if image.format in _FORGIVING and not data[-_HOLE:].strip(b"\0"):
-            raise UnfitImage(f"is damaged: its end is nothing but zeros, as of a file half written; {_AGAIN}")
-        if is_cut_short(data, image) if is_jpeg else image.format == "PNG" and lacks_rows(data, image):
-            raise UnfitImage(f"is damaged: its data end before the picture does; {_AGAIN}")
+        try:
+            load_whole(image, data)
+        except UnfitImage as error:
+            raise UnfitImage(f"{error}; {_AGAIN}") from error
         found = read(image)
         return to_srgb(image, data), found
     except (RecordError, MemoryError):

@@ -56,6 +56,17 @@ def test_passing_faults_are_waited_out(served: Served, server: ModelServer, faul
     assert (retries, len(server.asked)) == (2, 3)
 
 
+@every_chat
+def test_a_request_that_is_larger_than_a_minutes_limit_fails_its_record(
+    served: Served, server: ModelServer
+) -> None:
+    """OpenAI says 429 of it, as of a request that comes too soon."""
+    words = "Request too large for tiny on tokens per min (TPM): Limit 30000, Requested 45000."
+    error = error_of(served, server, lambda asked: failing(429, words, "rate_limit_exceeded"))
+    assert isinstance(error, RecordError) and "Requested 45000" in str(error)
+    assert len(server.asked) == 1
+
+
 @every_model
 def test_a_hung_call_is_made_again_and_its_connection_let_go(served: Served, server: ModelServer) -> None:
     server.script = first(Answer(how="hang"))
@@ -80,6 +91,7 @@ def test_a_long_wait_asked_for_is_not_begun(served: Served, server: ModelServer)
         fault = failing(429, "later", Retry_After="3600")
     error = error_of(served, server, lambda asked: fault)
     assert isinstance(error, EndpointError) and "later" in str(error)
+    assert "asks for a pause of 3600 s, more than 600 s (retry_seconds)" in str(error)
     assert len(server.asked) == 1
 
 

@@ -26,6 +26,7 @@ from tests.contract.served_models import (
     once,
     patiently,
 )
+from tests.support.pictures import encoded
 from tests.support.servers.models import Answer, ModelServer, chat_json, edit_json, failing, png
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -105,8 +106,44 @@ def test_a_fault_told_in_a_good_answer_is_a_fault(server: ModelServer) -> None:
     assert isinstance(error_of(POLICY_SERVED, server, lambda asked: blocked), RecordError)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": {"code": "429", "message": "upstream is busy"}},
+        {"error": "upstream is busy"},
+    ],
+)
+def test_a_fault_that_a_good_answer_tells_in_another_form_is_waited_out(
+    answer: dict[str, Any], server: ModelServer
+) -> None:
+    server.script = first(Answer(answer))
+    (found,), retries = patiently(POLICY_SERVED, server)
+    assert (found.value, retries) == ("<edit>invert the colors</edit>", 1)
+    assert found.usage.cost == pytest.approx(POLICY_SERVED.cost)
+
+
+@pytest.mark.parametrize("choice", [None, {}, {"message": None}, {"message": "<edit>brighten</edit>"}])
+def test_an_answer_without_a_message_is_charged_and_asked_for_again(
+    choice: dict[str, Any] | None, server: ModelServer
+) -> None:
+    server.script = first(Answer({**chat_json(""), "choices": [choice]}))
+    (found,), retries = patiently(POLICY_SERVED, server)
+    assert (found.value, retries) == ("<edit>invert the colors</edit>", 1)
+    assert found.usage.cost == pytest.approx(2 * POLICY_SERVED.cost)
+
+
+@pytest.mark.parametrize("count", [None, "1000", -1, float("nan"), float("inf"), [1000]])
+def test_a_use_that_is_no_count_costs_what_the_call_does(count: Any, server: ModelServer) -> None:
+    usage = {"prompt_tokens": count, "completion_tokens": count}
+    server.script = lambda asked: Answer({**chat_json("<stop>done</stop>"), "usage": usage})
+    answer = once(POLICY_SERVED, server)
+    assert (answer.value, answer.cost) == ("<stop>done</stop>", 0.5)
+
+
 NOT_AN_IMAGE, A_PAGE = (base64.b64encode(data).decode() for data in (b"\x00\x01no", b"<html>log in</html>"))
 HUGE = png(Image.new("1", (9_000, 10_000)))
+NOISE = Image.effect_noise((200, 300), 60).convert("RGB")
+A_GIF = base64.b64encode(encoded(NOISE, "GIF")).decode()
 
 
 @every_editor
@@ -117,8 +154,9 @@ HUGE = png(Image.new("1", (9_000, 10_000)))
         (NOT_AN_IMAGE, "is no PNG, JPEG or WEBP: it begins with b'\\x00\\x01no'"),
         (A_PAGE, "the endpoint's image is HTML ('<html>log in</html>')"),
         (HUGE, "exceeds limit of 89478485 pixels"),
+        (A_GIF, "the endpoint's image is of the format GIF; PNG, JPEG and WEBP are taken"),
     ],
-    ids=["base64", "no-image", "page", "huge"],
+    ids=["base64", "no-image", "page", "huge", "gif"],
 )
 def test_an_image_that_is_none_fails_the_record(
     served: Served, server: ModelServer, encoded: str, words: str
@@ -129,6 +167,34 @@ def test_an_image_that_is_none_fails_the_record(
     # Gemini's client refuses what is no base64 together with all that the answer says of its use.
     unknown = served is GEMINI_IMAGES and encoded == "no base64!"
     assert error.cost == (0 if unknown else pytest.approx(served.cost))
+
+
+def cut_jpeg() -> bytes:
+    data = encoded(NOISE, "JPEG")
+    return data[: len(data) // 2] + b"\xff\xd9"
+
+
+def zeroed_png() -> bytes:
+    data = encoded(NOISE, "PNG")
+    return data[: len(data) // 2] + bytes(len(data) - len(data) // 2)
+
+
+@every_editor
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(zeroed_png(), "the checksum of its chunk IDAT"), (cut_jpeg(), "its data end before the picture does")],
+    ids=["png", "jpeg"],
+)
+def test_an_image_of_which_a_part_is_missing_fails_the_record(
+    served: Served, server: ModelServer, data: bytes, words: str
+) -> None:
+    """Pillow fills it up with black or gray, and says nothing."""
+    answer = base64.b64encode(data).decode()
+    server.script = lambda asked: Answer(answer)
+    (error,), _ = patiently(served, server)
+    assert isinstance(error, RecordError) and error.kind is ErrorKind.editor_failed
+    assert words in str(error)
+    assert error.cost == pytest.approx(served.cost)
 
 
 def test_an_image_behind_a_url_is_not_fetched(server: ModelServer) -> None:

@@ -114,7 +114,11 @@ class OpenAIChat:
             )
         usage = getattr(completion, "usage", None)
         cost = price_call(self._config.prices, usage, "prompt_tokens", ("completion_tokens",))
-        return take_first(completion, "choices", self.key, cost), cost
+        choice = take_first(completion, "choices", self.key, cost)
+        if not hasattr(getattr(choice, "message", None), "content"):
+            with charge_errors(cost):
+                raise EndpointFault(Meaning.broken, "the answer has no message")
+        return choice, cost
 
     async def close(self) -> None:
         """Close the connections."""
@@ -130,7 +134,7 @@ class OpenAIChat:
         """
         refusal = getattr(choice.message, "refusal", None)
         if refusal or choice.finish_reason == "content_filter":
-            words = quote(refusal or "its content filter", self.key)
+            words = quote(str(refusal or "its content filter"), self.key)
             raise RecordError(self._role.refused, f"the endpoint refused to answer: {words}")
 
     def _read(self, choice: Any, log_tokens: bool) -> str:

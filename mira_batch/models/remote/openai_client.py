@@ -8,7 +8,9 @@ time-outs are `endpoint.py`'s.
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,8 @@ from mira_batch.models.serving import (
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+_NEVER = "Request too large"
+"""How OpenAI begins a 429 of a request that has more tokens than the limit of a whole minute."""
 VENDOR = "https://api.openai.com/v1"
 KEY = "OPENAI_API_KEY"
 
@@ -64,7 +68,8 @@ def read_key(config: ServedConfig, field: str, usual: str) -> str | None:
     """The endpoint's key, from the variable that the config names or else from the usual one; None without.
 
     Raises:
-        ConfigError: it isn't set, although the config names it or the endpoint is the vendor's own.
+        ConfigError: it isn't set, although the config names it or the endpoint is the vendor's own; or it
+            can't be sent, so that every record would fail of it.
     """
     name = config.api_key_env or usual
     key = os.environ.get(name, "").strip() or None
@@ -72,6 +77,11 @@ def read_key(config: ServedConfig, field: str, usual: str) -> str | None:
         raise ConfigError(
             f"{field}.api_key_env: the environment variable {name} is not set on this worker; set it to the "
             f"key for model {config.model}, or name another variable"
+        )
+    if key is not None and not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            f"{field}.api_key_env: the environment variable {name} on this worker holds what no key does: a "
+            "line break, a typographic quotation mark or a character that isn't seen; set it to the key alone"
         )
     return key
 
@@ -86,10 +96,16 @@ def price_call(prices: Prices, usage: Any, taken: str, given: tuple[str, ...], i
         given: those that count tokens of output.
         images: how many it made.
     """
-    tokens_in = getattr(usage, taken, None) or 0
-    tokens_out = sum(getattr(usage, name, None) or 0 for name in given)
+    tokens_in = _count_tokens(usage, taken)
+    tokens_out = sum(_count_tokens(usage, name) for name in given)
     tokens = tokens_in * prices.million_input_tokens + tokens_out * prices.million_output_tokens
     return prices.call + tokens / 1e6 + images * prices.image
+
+
+def _count_tokens(usage: Any, name: str) -> float:
+    """What an endpoint says of a call's use; 0 where it says nothing, or what is no count."""
+    count = getattr(usage, name, None)
+    return count if isinstance(count, int | float) and 0 <= count < math.inf else 0
 
 
 @contextmanager
@@ -110,6 +126,8 @@ def turn_openai_faults(key: str | None, unsupported: str = "") -> Iterator[None]
     except openai.APIStatusError as error:
         words = quote(_quote_error(error), key)
         meaning = classify_status(error.status_code, error.code, error.type)
+        if meaning is Meaning.busy and words.startswith(_NEVER):
+            meaning = Meaning.request
         if unsupported and not UNSUPPORTED.isdisjoint((error.code, error.type)):
             words = f"{words} ({unsupported})"
         after = parse_retry_after(error.response.headers.get("retry-after"))
@@ -141,9 +159,12 @@ def take_first(answer: Any, field: str, key: str | None, cost: float) -> Any:
         words = f"the answer is no JSON (is base_url right?): {quote(answer[:1000], key)}"
         raise EndpointFault(Meaning.broken, words)
     failed = (getattr(answer, "model_extra", None) or {}).get("error")
-    if isinstance(failed, dict):
-        status, code = failed.get("code"), failed.get("type")
-        meaning = classify_status(status, code) if isinstance(status, int) else Meaning.request
+    if isinstance(failed, str) and failed:
+        raise EndpointFault(Meaning.broken, quote(failed, key))
+    if isinstance(failed, dict) and failed:
+        code = str(failed.get("code"))
+        status = int(code) if re.fullmatch("[1-5][0-9][0-9]", code) else 400
+        meaning = classify_status(status, code, failed.get("type"))
         raise EndpointFault(meaning, quote(str(failed.get("message") or failed), key))
     found = getattr(answer, field, None)
     if not isinstance(found, list) or not found:

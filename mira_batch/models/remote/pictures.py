@@ -18,6 +18,8 @@ from mira_batch.models.serving import lay_on_white
 
 _KEPT_BYTES = 256 << 20
 """Encoded images that are kept: two of a megapixel each for a hundred records in flight, about."""
+_TAKEN, _OTHERS = ("PNG", "JPEG", "WEBP"), ("GIF", "AVIF", "BMP", "TIFF")
+"""Formats of images that endpoints answer with, and others that are known."""
 _SAME_ASPECT = 0.02
 """Endpoints round sizes to multiples of 16 or 64: shapes that differ by less than this are the same."""
 
@@ -103,15 +105,26 @@ def open_image(data: bytes) -> Image.Image:
         RecordError: it isn't one that can be read, or is far too large.
     """
     try:
-        return Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
+        return Image.open(io.BytesIO(data), formats=_TAKEN)
     except MemoryError:
         raise
     except UnidentifiedImageError:
-        content = name_content(data)
-        what = f"is {content[0]}" if content else f"is no PNG, JPEG or WEBP: it begins with {data[:12]!r}"
+        if form := _find_other_format(data):
+            what = f"is of the format {form}; PNG, JPEG and WEBP are taken"
+        else:
+            content = name_content(data)
+            what = f"is {content[0]}" if content else f"is no PNG, JPEG or WEBP: it begins with {data[:12]!r}"
     except Exception as error:  # the boundary of foreign bytes: decoders raise anything on them
         what = f"can't be read: {describe(error)}"
     raise RecordError(ErrorKind.editor_failed, f"the endpoint's image {what}")
+
+
+def _find_other_format(data: bytes) -> str | None:
+    """The format of an image that is whole but not taken, so that nobody is told that it is damaged."""
+    try:
+        return Image.open(io.BytesIO(data), formats=_OTHERS).format
+    except Exception:  # the boundary of foreign bytes
+        return None
 
 
 def fit_to(image: Image.Image, original: Image.Image) -> Image.Image:

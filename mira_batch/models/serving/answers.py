@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
@@ -65,7 +66,7 @@ def check_frame(image: Any, max_pixels: int) -> Frame:
     """
     from PIL.Image import Image
 
-    from mira_batch.imaging import UnfitImage, refuse_frames, to_srgb
+    from mira_batch.imaging import UnfitImage, load_whole, refuse_frames, to_srgb
 
     if not isinstance(image, Image):
         raise RecordError(
@@ -75,8 +76,12 @@ def check_frame(image: Any, max_pixels: int) -> Frame:
         raise RecordError(ErrorKind.editor_failed, problem)
     try:
         refuse_frames(image)
-        image.load()
-        return frame_of(to_srgb(image))
+        data = _find_encoded(image)
+        if data:
+            load_whole(image, data)
+        else:
+            image.load()
+        return frame_of(to_srgb(image, data))
     except MemoryError:
         raise
     except UnfitImage as error:
@@ -84,6 +89,12 @@ def check_frame(image: Any, max_pixels: int) -> Frame:
     except Exception as error:  # the boundary of foreign bytes: decoders raise anything on them
         words = f"the editor's image can't be decoded: {describe(error)}"
         raise RecordError(ErrorKind.editor_failed, words) from error
+
+
+def _find_encoded(image: Any) -> bytes:
+    """What an image of an endpoint, which isn't decoded yet, was opened from; empty of any other."""
+    opened = getattr(image, "fp", None)
+    return opened.getvalue() if isinstance(opened, io.BytesIO) else b""
 
 
 def _describe_type(value: Any) -> str:

@@ -5,14 +5,15 @@ batched: each request is a call of its own, and a batching server puts those in 
 begun in the order of urgency (`limiter.py`). What a fault means is decided by the adapters
 (`faults.py`); here is decided what follows:
 
-    busy, broken        the call is made again, with back-off, its slot given to others meanwhile
-    request             fails this record
-    settings            fails this record where others are answered, else ends the run
-    key, quota          end the run, since every record would fail
+    busy, gateway, broken    the call is made again, with back-off, its slot given to others meanwhile
+    request                  fails this record
+    settings                 fails this record where others are answered, else ends the run
+    key, quota               end the run, since every record would fail
 
-A request whose calls keep breaking while others are answered is itself to blame, and fails. When nothing at
-all is answered for `retry_seconds`, the endpoint is down, and that ends the run, which can be resumed. What
-answers of no use were charged is booked with the request's outcome.
+A request whose calls keep breaking while others are answered is itself to blame, and fails; so is one that a
+gateway gives up for `retry_seconds`, others being answered all the while. When nothing at all is answered for
+`retry_seconds`, the endpoint is down, and that ends the run, which can be resumed. What answers of no use
+were charged is booked with the request's outcome.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ R = TypeVar("R")
 
 BLAME = 8
 """A request whose calls broke so often, while others were answered, is to blame for it."""
+_BUSY = (Meaning.busy, Meaning.gateway)
+"""Everybody should wait."""
 REFUSALS = 100
 """So many refusals for what may be a setting, and as many as may be in flight, without an answer between them
 are the endpoint's: the model was withdrawn, or the key suspended."""
@@ -166,7 +169,7 @@ class Endpoint(Generic[Q, R]):
             except EndpointFault as fault:
                 patience.note_fault(fault, self.calls)
                 self._refusals += fault.meaning is Meaning.settings
-                if fault.meaning is Meaning.busy:
+                if fault.meaning in _BUSY:
                     patience.pause = self._limiter.record_busy(began, fault.retry_after)
                 raise
             except RecordError as error:
@@ -238,11 +241,13 @@ class Endpoint(Generic[Q, R]):
                     "quota or wait for the next period, then the same command goes on"
                 )
             case _ if patience.is_to_blame(self.calls):
-                words = f"{patience.broken} calls failed while others were answered; the last: {fault}"
+                words = f"{patience.failed} calls failed while others were answered; the last: {fault}"
                 return RecordError(self.role.failed, words)
             case _:
+                asked, most = fault.retry_after or 0.0, config.retry_seconds
+                said = f"asks for a pause of {asked:g} s, more than" if asked > most else "gave no answer for"
                 self._end = EndpointError(
-                    f"{name} gave no answer for {config.retry_seconds:g} s (retry_seconds): {fault}. "
+                    f"{name} {said} {most:g} s (retry_seconds): {fault}. "
                     "Nothing is lost: when it is back, the same command goes on"
                 )
         return self._end
@@ -259,9 +264,16 @@ class _Patience:
         """When the first call failed."""
         self._answered = 0
         """Calls of others that were answered until then."""
+        self._answered_last = 0
+        """The same until the last one failed."""
+        self._waited = 0.0  # since the first, and until the next try
         self._last: EndpointFault | None = None
         self.broken = 0
         """Calls that broke."""
+        self.failed = 0
+        """These, and those that a gateway gave up."""
+        self._given_up = 0
+        """Calls that a gateway gave up, and after which others were answered before the next."""
         self._refused = 0
         """Calls that were refused since the endpoint was busy."""
         self.spent = 0.0
@@ -273,16 +285,20 @@ class _Patience:
         """A call failed; so many of others have been answered by now."""
         if self._since is None:
             self._since, self._answered = time.monotonic(), answered
+        elif self._last is not None and self._last.meaning is Meaning.gateway:
+            self._given_up += answered > self._answered_last
+        self._answered_last = answered
         self._last = fault
+        self.failed += fault.meaning is not Meaning.busy
         self.pause = 0.0
         self.broken += fault.meaning is Meaning.broken
-        self._refused += fault.meaning is Meaning.busy
+        self._refused += fault.meaning in _BUSY
         self.spent += fault.cost
 
     def wait(self, _: RetryCallState) -> float:
         """Seconds until the next try."""
         assert self._last is not None
-        if self._last.meaning is Meaning.busy:
+        if self._last.meaning in _BUSY:
             return self.pause or draw_backoff(self._first, self._refused, BUSY_DOUBLINGS)
         if self._last.retry_after is not None:
             return self._last.retry_after
@@ -290,15 +306,25 @@ class _Patience:
 
     def is_over(self, state: RetryCallState) -> bool:
         """Whether no further try is made: the request is to blame, or the endpoint is down."""
+        assert self._since is not None
+        now = time.monotonic()
+        self._waited = now - self._since + state.upcoming_sleep
         if self.is_to_blame(self._endpoint.calls):
             return True
-        assert self._since is not None
-        dead_for = time.monotonic() - max(self._since, self._endpoint.last_answer)
+        dead_for = now - max(self._since, self._endpoint.last_answer)
         return dead_for + state.upcoming_sleep >= self._seconds
 
     def is_to_blame(self, answered: int) -> bool:
+        """Whether it is this request: its calls break, or a gateway gives them up, and others are answered. Of
+        an endpoint that is away that isn't so: nobody is answered between one such word and the next.
+
+        Args:
+            answered: calls of others by now.
+        """
+        if self._given_up >= BLAME and self._waited >= self._seconds:
+            return True
         return self.broken >= BLAME and answered > self._answered
 
 
 def _is_passing(error: BaseException) -> bool:
-    return isinstance(error, EndpointFault) and error.meaning in (Meaning.busy, Meaning.broken)
+    return isinstance(error, EndpointFault) and error.meaning in (*_BUSY, Meaning.broken)

@@ -27,6 +27,8 @@ class Meaning(StrEnum):
 
     busy = "busy"
     """The endpoint can't take calls now: everybody should wait."""
+    gateway = "gateway"
+    """What stands before the endpoint got nothing from it: it is away, or this request takes it too long."""
     broken = "broken"
     """This call failed and may succeed when it is made again."""
     request = "request"
@@ -40,7 +42,8 @@ class Meaning(StrEnum):
     """What was paid for is used up."""
 
 
-_BUSY = {429, 502, 503, 504, 529}
+_BUSY = {429, 503, 529}
+_GATEWAY = {502, 504}
 _BROKEN = {408, 409, 425}
 _KEY = {401, 407}
 _SETTINGS = {403, 404, 405, 410}
@@ -68,8 +71,9 @@ class EndpointFault(Exception):
         """US dollars that the call was charged all the same; see `charge_errors`."""
 
 
-def classify_status(status: int, *codes: str | None) -> Meaning:
-    """What an HTTP status means, together with the codes that the body gives for it."""
+def classify_status(status: int, *said: object) -> Meaning:
+    """What an HTTP status means, together with the codes that the body gives for it, whatever these are."""
+    codes = {code for code in said if isinstance(code, str)}
     if status == 402 or not _QUOTA_CODES.isdisjoint(codes):
         return Meaning.quota
     if status in _KEY or not _KEY_CODES.isdisjoint(codes):
@@ -78,6 +82,8 @@ def classify_status(status: int, *codes: str | None) -> Meaning:
         return Meaning.settings
     if status in _BUSY:
         return Meaning.busy
+    if status in _GATEWAY:
+        return Meaning.gateway
     if status in _BROKEN or status >= 500:
         return Meaning.broken
     return Meaning.request if status >= 400 else Meaning.broken

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 
+from mira_batch.imaging.png_data import drop_texts
 from mira_batch.inspect.facts import read_header
-from mira_batch.storage.png import drop_texts
 from tests.support.pictures import chunk, corners, encoded, matrix_profile, png, tiff
 from tests.unit.storage.decoded import shown, unreadable
 
@@ -47,6 +47,16 @@ def test_a_jpeg_that_ends_properly_but_too_early_is_refused(form: dict[str, Any]
     data = encoded(NOISE.convert(mode), "JPEG", **form)
     for part in (0.6, 0.8, 0.95):
         assert "is damaged: " in unreadable(data[: int(part * len(data))] + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "AVIF"])
+def test_half_a_file_is_refused_also_where_a_model_s_code_has_pillow_take_it(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As scripts that train models have it."""
+    data = encoded(NOISE, form)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    assert "damaged" in unreadable(data[: len(data) // 2])
 
 
 def test_a_camera_file_whose_picture_is_cut_short_is_refused() -> None:

@@ -16,6 +16,8 @@ from mira_batch.models.serving.endpoint import BLAME, _Patience
 from mira_batch.models.serving.faults import EndpointFault, Meaning
 from tests.unit.models.serving.endpoints import BROKEN, BUSY, Model, endpoint, outcomes, run, settled
 
+UNREACHED = EndpointFault(Meaning.gateway, "HTTP 504: no answer in time")
+
 
 def test_passing_faults_are_waited_out() -> None:
     async def main() -> None:
@@ -118,6 +120,33 @@ def test_a_busy_endpoint_never_blames_a_request_and_is_not_down_while_it_answers
         found, _ = await asyncio.gather(served.submit(1, (1,)), others())
         assert found.value == 10
         assert model.begun.count(1) == 31
+
+    run(main())
+
+
+def test_a_request_that_a_gateway_gives_up_while_others_are_answered_is_to_blame() -> None:
+    async def main() -> None:
+        model = Model(_1=[UNREACHED] * 1000)
+        served = endpoint(model, concurrency=1, retry_seconds=0.5)
+        poison = asyncio.create_task(served.submit(1, (1,)))
+        while not poison.done():
+            await served.submit(0)
+        with pytest.raises(RecordError, match="calls failed while others were answered; the last: HTTP 504"):
+            await poison
+        assert model.begun.count(1) > BLAME
+
+    run(main())
+
+
+def test_an_endpoint_that_goes_away_behind_its_gateway_blames_nobody() -> None:
+    async def main() -> None:
+        model = Model(_1=[UNREACHED] * 10_000)
+        served = endpoint(model, retry_seconds=0.2)
+        last = asyncio.create_task(served.submit(1))
+        await settled(lambda: len(model.begun) >= 1 and not model.inside)
+        await outcomes(served, [2, 3])
+        with pytest.raises(EndpointError, match="gave no answer for 0.2 s"):
+            await last
 
     run(main())
 

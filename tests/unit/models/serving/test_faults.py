@@ -29,12 +29,18 @@ from mira_batch.models.serving.faults import Meaning, classify_status, parse_ret
         (429, "rate_limit_exceeded", Meaning.busy),
         (429, "insufficient_quota", Meaning.quota),
         (500, None, Meaning.broken),
+        (502, None, Meaning.gateway),
         (503, None, Meaning.busy),
+        (504, None, Meaning.gateway),
         (529, None, Meaning.busy),
     ],
 )
 def test_what_statuses_mean(status: int, code: str | None, meaning: Meaning) -> None:
     assert classify_status(status, code) is meaning
+
+
+def test_a_code_of_another_form_says_nothing() -> None:
+    assert classify_status(429, {"reason": "tokens"}, 429, None) is Meaning.busy
 
 
 def test_keys_are_never_quoted() -> None:
