@@ -17,7 +17,7 @@ from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.runtime.backends import Backend, make_backend
 from mira_batch.runtime.busy import IfRunning, find_busy
-from mira_batch.runtime.drive import drive, watch_deadline
+from mira_batch.runtime.drive import check_cost, drive, watch_deadline
 from mira_batch.runtime.estimate import estimate
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.known import look_at, peek_catalogue, read_catalogue
@@ -104,6 +104,8 @@ def run(
             todo, summary = look_at_run(job.config, store, found)
             delete_state(store, keep={shard.index for shard in todo})
         watch.executing(summary)
+        if todo:  # no model is loaded for a run that has cost all that it may
+            check_cost(summary, job.config.limits, stop)
         if todo and stop.end is None:
             todo, summary = call.work(store, found, todo, summary, profile)
         with phases.phase("fold"):
@@ -114,7 +116,8 @@ def run(
     if todo and stop.end is not None:
         summary = replace(summary, ended=stop.end)
         counts = f"{summary.committed:,} of {summary.planned:,} records are committed"
-        words = f"{stop.words}; nothing is lost: {counts}, and the same command goes on"
+        onward = "a higher limit" if stop.end is RunEnd.max_cost else "the same command"
+        words = f"{stop.words}; nothing is lost: {counts}, and {onward} goes on"
         raise RunStopped(stop.end, words, summary)
     return summary
 
