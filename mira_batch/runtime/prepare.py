@@ -24,7 +24,7 @@ from mira_batch.storage.catalogue.snapshot import find_leftovers, reuse_name
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.layout import RunSpec
-from mira_batch.storage.run.planfile import Plan, read_plan
+from mira_batch.storage.run.planfile import Plan, find_plan
 from mira_batch.storage.source import Source
 from mira_batch.storage.stores import Store, check_create_only, open_store
 
@@ -124,7 +124,7 @@ def prepare(job: Job) -> Prepared:
     if spec is None:
         return Prepared(_find_free(first, left), source, source.split())
     store = layout.find_run(spec)
-    plan = None if store is None else read_plan(store)
+    plan = None if store is None else find_plan(store)
     if store is None or plan is None:  # whoever began it got no further
         return Prepared(spec, source, source.split())
     follows = spec.run_id is None and job.config.output.skip_done and job.config.enters_catalogue
@@ -245,7 +245,7 @@ def _begin(
             return found
         reuse_name(known.catalogue.store, run.spec.name)
         store = around.hold(run.spec)
-        if (plan := read_plan(store)) is None:  # else another driver was faster
+        if (plan := find_plan(store)) is None:  # else another driver was faster
             check_create_only(store)
             plan = write_plan(job, found, store, known)
         return store, plan

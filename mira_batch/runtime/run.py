@@ -43,7 +43,7 @@ from mira_batch.storage.run.calls import note_call
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.layout import RunSpec
-from mira_batch.storage.run.planfile import Plan, Shard, read_plan, read_rejects
+from mira_batch.storage.run.planfile import Plan, Shard, find_plan, read_plan, read_rejects
 from mira_batch.storage.run.verify import Verdict
 from mira_batch.storage.run.verify import verify as verify_run
 from mira_batch.storage.schema import REJECTS
@@ -235,9 +235,10 @@ def status(job: Job) -> RunSummary:
 
     Raises:
         RunConflict: there is no such run.
+        StoreError: its plan is lost.
     """
     store = open_existing(job)
-    found, claim = read_plan(store), read_claim(store)
+    found, claim = find_plan(store), read_claim(store)
     summary = look_at_run(job.config, store, found)[1] if found else RunSummary(store.uri, store.name)
     return replace(summary, driver=str(claim) if claim else "")
 

@@ -1,0 +1,86 @@
+"""Files of a run are gone between one call and the next: its plan, or results that the catalogue has."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mira_batch import load_config, read_catalogue, run
+from mira_batch.cli import main
+from mira_batch.config.edit import BulkEditConfig
+from mira_batch.core.errors import RunConflict, RunStopped, StoreError
+from mira_batch.core.receipts import Progress, RunSummary
+from mira_batch.core.stop_request import StopRequest
+from mira_batch.core.types import RunEnd
+from mira_batch.edit.job import EditJob
+from mira_batch.runtime import run as runner
+from tests.support.runs.catalogue import make_catalogue, settings
+
+RECORDS = 12
+
+
+class StopAt(Progress):
+    """Ends a run when so many records are committed."""
+
+    def __init__(self, committed: int) -> None:
+        self.stop = StopRequest()
+        self._committed = committed
+
+    def committed(self, summary: RunSummary) -> None:
+        if summary.committed >= self._committed:
+            self.stop.ask(RunEnd.interrupted, "the test ends it")
+
+
+def configure(tmp_path: Path, records: int = RECORDS) -> BulkEditConfig:
+    shutil.rmtree(tmp_path / "catalogue", ignore_errors=True)
+    base = settings(
+        make_catalogue(tmp_path / "catalogue", records),
+        tmp_path / "out",
+        policy={"type": "simulated", "steps": {"exact": {"*": 1}}},
+        editor={"type": "simulated", "max_batch": 1, "service": {"seconds": 0.05}},
+        workers={"records_in_flight": 1, "shard_size": 2},
+        input={"manifest": str(tmp_path / "catalogue" / "manifest.jsonl"), "identity": "uri"},
+    )
+    return load_config(base)
+
+
+def read_names(config: BulkEditConfig) -> list[str]:
+    return sorted(read_catalogue(config.output.uri, ["record_id"])["record_id"].to_pylist())
+
+
+def test_a_run_whose_plan_is_lost_is_not_planned_anew_beside_its_results(tmp_path: Path) -> None:
+    config = configure(tmp_path)
+    early = StopAt(4)
+    with pytest.raises(RunStopped) as ended:
+        run(config, early, early.stop)
+    where = Path(ended.value.summary.run)
+    (where / "plan").rename(tmp_path / "plan")
+    for call in (runner.run, runner.plan, runner.status):
+        with pytest.raises(StoreError, match="the plan is lost, and .* result files? .* there"):
+            call(EditJob(config))
+    (tmp_path / "plan").rename(where / "plan")
+    assert run(config).complete and len(read_names(config)) == RECORDS
+
+    (where / "plan").rename(tmp_path / "plan")
+    where.rename(tmp_path / "away")
+    assert run(config).committed == RECORDS, "what only that run had is made again"
+    assert len(read_names(config)) == RECORDS
+
+
+def test_results_that_are_gone_are_made_again_once_the_catalogue_is_made_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configure(tmp_path)
+    first = Path(run(config).run)
+    config = configure(tmp_path, RECORDS + 1)
+    assert run(config).committed == 1
+    (first / "results/part-00000.parquet").unlink()
+    with pytest.raises(RunConflict, match="its files have changed since this run was planned"):
+        run(load_config(first / "run.json"))
+    with pytest.raises(StoreError, match=f"is gone, .*`mira-batch catalogue rebuild {config.output.uri}`"):
+        read_names(config)
+    assert main(["catalogue", "rebuild", config.output.uri]) == 0, capsys.readouterr().err
+    assert run(config).committed == 2
+    assert len(read_names(config)) == RECORDS + 1
