@@ -215,7 +215,7 @@ def plan(
         reader = Reader(job, prepared, backend, stop, stack)
         around = Surroundings(reader, watch, partial(check_end, stop, prepared.spec), _refuse)
         others = find_busy(look_at(prepared.spec), prepared.spec.name, watch.note)
-        known = stack.enter_context(peek_catalogue(job, prepared.spec, watch))
+        known = stack.enter_context(peek_catalogue(job, prepared.spec, watch, prepared.gone > 0))
         with look(job, prepared, around, others, known) as found:
             summary = describe_plan(job.config, found, begins=find_shown(job, prepared, found) is None)
             expected = estimate(job.config, prepared.spec, summary.planned, known, assumed or {})

@@ -10,6 +10,7 @@ import pytest
 from mira_batch import load_config, read_catalogue, run
 from mira_batch.cli import main
 from mira_batch.config.edit import BulkEditConfig
+from mira_batch.config.shared import SelectConfig
 from mira_batch.core.errors import RunConflict, RunStopped, StoreError
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
@@ -67,6 +68,25 @@ def test_a_run_whose_plan_is_lost_is_not_planned_anew_beside_its_results(tmp_pat
     where.rename(tmp_path / "away")
     assert run(config).committed == RECORDS, "what only that run had is made again"
     assert len(read_names(config)) == RECORDS
+
+
+def test_what_is_made_in_place_of_results_that_are_gone_is_what_the_catalogue_has(tmp_path: Path) -> None:
+    config = configure(tmp_path)
+    first = Path(run(config).run)
+    (first / "results/part-00000.parquet").unlink()
+    images = tmp_path / "catalogue" / "images"
+    images.rename(tmp_path / "images")
+    assert run(config).failed == 2, "as their images are gone by now, too"
+    (tmp_path / "images").rename(images)
+    assert run(config.model_copy(update={"select": SelectConfig()})).ok == 2, "what failed is made again"
+
+    (first / "results/part-00001.parquet").unlink()
+    grown = configure(tmp_path, RECORDS + 1)
+    assert run(grown).committed == 1
+    config = configure(tmp_path)
+    assert runner.plan(EditJob(config)).planned == 2
+    assert run(config).committed == 2, "in a further run, since another has come in between"
+    assert read_names(config) == sorted(f"rec-{i:05d}" for i in range(RECORDS + 1))
 
 
 def test_results_that_are_gone_are_made_again_once_the_catalogue_is_made_anew(
