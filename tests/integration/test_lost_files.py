@@ -61,13 +61,25 @@ def test_a_run_whose_plan_is_lost_is_not_planned_anew_beside_its_results(tmp_pat
     for call in (runner.run, runner.plan, runner.status):
         with pytest.raises(StoreError, match="the plan is lost, and .* result files? .* there"):
             call(EditJob(config))
+    other = run(config.model_copy(update={"run_id": "other"}))
+    assert other.committed == RECORDS - 4 and len(read_names(config)) == RECORDS
     (tmp_path / "plan").rename(where / "plan")
-    assert run(config).complete and len(read_names(config)) == RECORDS
+    assert run(config.model_copy(update={"run_id": where.name})).complete
 
-    (where / "plan").rename(tmp_path / "plan")
-    where.rename(tmp_path / "away")
-    assert run(config).committed == RECORDS, "what only that run had is made again"
-    assert len(read_names(config)) == RECORDS
+
+class DeleteFirst(Progress):
+    """Deletes the first result file, once there are some."""
+
+    def committed(self, summary: RunSummary) -> None:
+        if summary.committed >= 4:
+            Path(summary.run, "results/part-00000.parquet").unlink(missing_ok=True)
+
+
+def test_a_run_whose_results_vanish_while_it_runs_does_not_end_well(tmp_path: Path) -> None:
+    config = configure(tmp_path)
+    with pytest.raises(StoreError, match="1 result file of it can't be seen any more, 10 of 12 records are"):
+        run(config, DeleteFirst())
+    assert run(config).complete and len(read_names(config)) == RECORDS
 
 
 def test_what_is_made_in_place_of_results_that_are_gone_is_what_the_catalogue_has(tmp_path: Path) -> None:
