@@ -76,8 +76,7 @@ def run(
 
     Raises:
         UserError: the config, manifest or store can't be used, another driver is at work on the run, or its
-            plan is not the one that was approved.
-        StoreError: the store failed for good, or result files have vanished meanwhile.
+            plan is not the one that was approved; or result files have vanished meanwhile.
         RunStopped: the run ended early and in order: `stop`, a deadline, too many failures, taken over. It
             carries the summary.
         ClusterLost: Ray died; what was done is kept.
@@ -115,18 +114,22 @@ def run(
     if profile:
         phases.write(store)
     if todo:
-        counts = f"{summary.committed:,} of {summary.planned:,} records are committed"
-        if stop.end is None:  # each of them was committed
-            files = "1 result file" if len(todo) == 1 else f"{len(todo):,} result files"
-            raise StoreError(
-                f"{store.uri}: {files} of it can't be seen any more, {counts}; look at what deletes files "
-                "there, or at a network disk that shows them late, and run the same command again"
-            )
-        summary = replace(summary, ended=stop.end)
-        onward = "a higher limit" if stop.end is RunEnd.max_cost else "the same command"
-        words = f"{stop.words}; nothing is lost: {counts}, and {onward} goes on"
-        raise RunStopped(stop.end, words, summary)
+        raise _explain_left(len(todo), summary, stop)
     return summary
+
+
+def _explain_left(shards: int, summary: RunSummary, stop: StopRequest) -> StoreError | RunStopped:
+    """Why so many shards are left at the end of a call."""
+    counts = f"{summary.committed:,} of {summary.planned:,} records are committed"
+    if stop.end is None:  # each of them was committed
+        files = "1 result file" if shards == 1 else f"{shards:,} result files"
+        return StoreError(
+            f"{summary.run}: {files} of it can't be seen any more, {counts}; look at what deletes files "
+            "there, or at a network disk that shows them late, and run the same command again"
+        )
+    onward = "a higher limit" if stop.end is RunEnd.max_cost else "the same command"
+    words = f"{stop.words}; nothing is lost: {counts}, and {onward} goes on"
+    return RunStopped(stop.end, words, replace(summary, ended=stop.end))
 
 
 @dataclass(frozen=True, slots=True)
