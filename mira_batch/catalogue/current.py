@@ -73,7 +73,10 @@ def read_catalogue(
         by_shard = {shard_in(file): file for file in files}
         for shard, rows in sorted(places[run].items()):
             if shard not in by_shard:
-                raise StoreError(f"{where}/{result_key(shard)}: is gone, and {len(rows)} records need it")
+                raise StoreError(
+                    f"{where}/{result_key(shard)}: is gone, and {len(rows)} records need it; put it back, or "
+                    f"call `mira-batch catalogue rebuild {output_uri}`: the next run then makes them again"
+                )
             take = partial(_take, rows=sorted(rows), whole=whole)
             tables += read_result_file(fs, where, by_shard[shard], list(whole), take, storage)
     return pa.concat_tables(tables)

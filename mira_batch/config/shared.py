@@ -136,7 +136,8 @@ class RunLimits(Strict):
     max_cost: float | None = Field(default=None, gt=0)
     """US dollars for which the run ends in order, to be resumed with a higher limit: its GPUs by
     `prices.gpu_hour`, and what endpoints charge by the `prices` of their models, over all calls of the run.
-    It is looked at whenever a shard is committed, and refused where nothing has a price. None sets none."""
+    It is looked at when a call begins and whenever a shard is committed, and refused where nothing has a
+    price. None sets none."""
     grace_seconds: float = Field(default=25.0, ge=0)
     """When a run is told to end (a signal, a deadline), how long the steps in hand may take to be
     finished and logged. Kubernetes leaves a pod 30 seconds by default."""

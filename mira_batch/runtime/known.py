@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from mira_batch.runtime.job import Job
 from mira_batch.runtime.plan import Known
 from mira_batch.storage.catalogue.fold import fold
 from mira_batch.storage.catalogue.place import Catalogue, look_at_catalogue, open_catalogue
-from mira_batch.storage.catalogue.snapshot import Snapshot
+from mira_batch.storage.catalogue.snapshot import Snapshot, find_newest
 from mira_batch.storage.run.layout import RunSpec
 from mira_batch.storage.stores import open_store
 
@@ -28,7 +28,23 @@ def look_at(spec: RunSpec) -> Catalogue:
     return look_at_catalogue(spec.output, spec.job, spec.storage)
 
 
-def read_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Known:
+def count_gone(spec: RunSpec, committed: Container[int]) -> int:
+    """How many result files of a run the catalogue has the rows of, though they are there no more.
+
+    Args:
+        spec: the run.
+        committed: its shards that have a result file.
+
+    Raises:
+        StoreError: the store can't be used, or the newest snapshot is damaged.
+    """
+    known = find_newest(look_at(spec).store).runs.get(spec.name)
+    if known is None:
+        return 0
+    return sum(shard not in committed for shard in set(known.expand()).difference(known.expand_left_out()))
+
+
+def read_catalogue(job: Job, spec: RunSpec, watch: Progress, anew: bool = False) -> Known:
     """The catalogue of this job, with all in it that runs have committed by now. To a run that is no part
     of it, it is empty.
 
@@ -36,6 +52,7 @@ def read_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Known:
         job: the job.
         spec: a run of it.
         watch: told of what is damaged and left out.
+        anew: make it anew from its runs.
 
     Raises:
         StoreError: the store can't be used, or the newest snapshot is damaged.
@@ -43,16 +60,16 @@ def read_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Known:
     catalogue = open_catalogue_of(spec)
     if not job.config.enters_catalogue:
         return Known(catalogue, Snapshot(0))
-    return Known(catalogue, fold(catalogue, job.result_schema, _tell(watch)))
+    return Known(catalogue, fold(catalogue, job.result_schema, _tell(watch), anew))
 
 
 @contextmanager
-def peek_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Iterator[Known]:
+def peek_catalogue(job: Job, spec: RunSpec, watch: Progress, anew: bool = False) -> Iterator[Known]:
     """The same, and nothing is written into it: what isn't in its newest snapshot yet is put together on the
     local disk, where it is as long as the body runs.
 
     Args:
-        job, spec, watch: as of `read_catalogue`.
+        job, spec, watch, anew: as of `read_catalogue`.
 
     Raises:
         StoreError: as `read_catalogue`.
@@ -63,7 +80,7 @@ def peek_catalogue(job: Job, spec: RunSpec, watch: Progress) -> Iterator[Known]:
         return
     with tempfile.TemporaryDirectory(prefix="mira-batch-") as folder:
         own = open_store(folder, spec.storage)
-        found = fold(catalogue, job.result_schema, _tell(watch), into=own)
+        found = fold(catalogue, job.result_schema, _tell(watch), anew, into=own)
         written = any(True for _ in own.list(""))
         yield Known(replace(catalogue, store=own) if written else catalogue, found)
 

@@ -16,7 +16,7 @@ from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.core.receipts import Progress
 from mira_batch.runtime.busy import BusyRun, IfRunning, await_idle, find_busy, read_works
 from mira_batch.runtime.job import Job
-from mira_batch.runtime.known import look_at, open_catalogue_of, read_catalogue
+from mira_batch.runtime.known import count_gone, look_at, open_catalogue_of, read_catalogue
 from mira_batch.runtime.lease import lease, read_claim
 from mira_batch.runtime.plan import Comparison, Known, compare, write_plan
 from mira_batch.storage.catalogue.place import Catalogue, is_overtaken
@@ -24,7 +24,7 @@ from mira_batch.storage.catalogue.snapshot import find_leftovers, reuse_name
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.layout import RunSpec
-from mira_batch.storage.run.planfile import Plan, read_plan
+from mira_batch.storage.run.planfile import Plan, find_plan
 from mira_batch.storage.source import Source
 from mira_batch.storage.stores import Store, check_create_only, open_store
 
@@ -103,6 +103,8 @@ class Prepared:
     """
     overtaken: bool = False
     """Another plan has come since, and may want what this one has still to make."""
+    gone: int = 0
+    """Result files of the newest run that the catalogue has, and that are there no more."""
 
 
 def prepare(job: Job) -> Prepared:
@@ -124,16 +126,18 @@ def prepare(job: Job) -> Prepared:
     if spec is None:
         return Prepared(_find_free(first, left), source, source.split())
     store = layout.find_run(spec)
-    plan = None if store is None else read_plan(store)
+    plan = None if store is None else find_plan(store)
     if store is None or plan is None:  # whoever began it got no further
         return Prepared(spec, source, source.split())
     follows = spec.run_id is None and job.config.output.skip_done and job.config.enters_catalogue
-    complete = find_committed_shards(store).keys() >= set(range(len(plan.sizes)))
+    committed = find_committed_shards(store).keys()
+    gone = count_gone(spec, committed) if job.config.enters_catalogue else 0
+    complete = committed >= set(range(len(plan.sizes)))
     overtaken = not complete and is_overtaken(look_at(spec), plan.number, layout.hash_form(spec.settings))
     if not follows or not (complete or overtaken):
-        return Prepared(spec, source, [], (store, plan))
+        return Prepared(spec, source, [], (store, plan), gone=gone)
     further = _find_free(replace(spec, number=spec.number + 1), left)
-    return Prepared(further, source, source.split(), (store, plan), overtaken)
+    return Prepared(further, source, source.split(), (store, plan), overtaken, gone)
 
 
 def _find_free(spec: RunSpec, left: Container[str]) -> RunSpec:
@@ -231,6 +235,12 @@ def begin(
 def _begin(
     job: Job, run: Prepared, around: Surroundings, approved: str, busy: Sequence[BusyRun]
 ) -> tuple[Store, Plan] | Comparison:
+    if run.standing is not None and run.gone:  # what is made in their place may come out otherwise
+        where, files = run.standing[0].uri, "1 result file" if run.gone == 1 else f"{run.gone:,} result files"
+        around.watch.note(
+            f"{where}: lacks {files} by now that the catalogue has; that is made anew from its runs"
+        )
+        read_catalogue(job, run.spec, around.watch, anew=True)
     if not run.splits:
         assert run.standing is not None
         _check_approved(approved, run.standing[1].digest)
@@ -245,7 +255,7 @@ def _begin(
             return found
         reuse_name(known.catalogue.store, run.spec.name)
         store = around.hold(run.spec)
-        if (plan := read_plan(store)) is None:  # else another driver was faster
+        if (plan := find_plan(store)) is None:  # else another driver was faster
             check_create_only(store)
             plan = write_plan(job, found, store, known)
         return store, plan

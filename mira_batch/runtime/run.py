@@ -17,7 +17,7 @@ from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
 from mira_batch.runtime.backends import Backend, make_backend
 from mira_batch.runtime.busy import IfRunning, find_busy
-from mira_batch.runtime.drive import drive, watch_deadline
+from mira_batch.runtime.drive import check_cost, drive, watch_deadline
 from mira_batch.runtime.estimate import estimate
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.known import look_at, peek_catalogue, read_catalogue
@@ -43,7 +43,7 @@ from mira_batch.storage.run.calls import note_call
 from mira_batch.storage.run.clean import Cleaned, delete_leftovers, delete_state
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.layout import RunSpec
-from mira_batch.storage.run.planfile import Plan, Shard, read_plan, read_rejects
+from mira_batch.storage.run.planfile import Plan, Shard, find_plan, read_plan, read_rejects
 from mira_batch.storage.run.verify import Verdict
 from mira_batch.storage.run.verify import verify as verify_run
 from mira_batch.storage.schema import REJECTS
@@ -76,7 +76,7 @@ def run(
 
     Raises:
         UserError: the config, manifest or store can't be used, another driver is at work on the run, or its
-            plan is not the one that was approved.
+            plan is not the one that was approved; or result files have vanished meanwhile.
         RunStopped: the run ended early and in order: `stop`, a deadline, too many failures, taken over. It
             carries the summary.
         ClusterLost: Ray died; what was done is kept.
@@ -104,6 +104,8 @@ def run(
             todo, summary = look_at_run(job.config, store, found)
             delete_state(store, keep={shard.index for shard in todo})
         watch.executing(summary)
+        if todo:  # no model is loaded for a run that has cost all that it may
+            check_cost(summary, job.config.limits, stop)
         if todo and stop.end is None:
             todo, summary = call.work(store, found, todo, summary, profile)
         with phases.phase("fold"):
@@ -111,12 +113,23 @@ def run(
     summary = replace(summary, wall=time.monotonic() - started)
     if profile:
         phases.write(store)
-    if todo and stop.end is not None:
-        summary = replace(summary, ended=stop.end)
-        counts = f"{summary.committed:,} of {summary.planned:,} records are committed"
-        words = f"{stop.words}; nothing is lost: {counts}, and the same command goes on"
-        raise RunStopped(stop.end, words, summary)
+    if todo:
+        raise _explain_left(len(todo), summary, stop)
     return summary
+
+
+def _explain_left(shards: int, summary: RunSummary, stop: StopRequest) -> StoreError | RunStopped:
+    """Why so many shards are left at the end of a call."""
+    counts = f"{summary.committed:,} of {summary.planned:,} records are committed"
+    if stop.end is None:  # each of them was committed
+        files = "1 result file" if shards == 1 else f"{shards:,} result files"
+        return StoreError(
+            f"{summary.run}: {files} of it can't be seen any more, {counts}; look at what deletes files "
+            "there, or at a network disk that shows them late, and run the same command again"
+        )
+    onward = "a higher limit" if stop.end is RunEnd.max_cost else "the same command"
+    words = f"{stop.words}; nothing is lost: {counts}, and {onward} goes on"
+    return RunStopped(stop.end, words, replace(summary, ended=stop.end))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +225,7 @@ def plan(
         reader = Reader(job, prepared, backend, stop, stack)
         around = Surroundings(reader, watch, partial(check_end, stop, prepared.spec), _refuse)
         others = find_busy(look_at(prepared.spec), prepared.spec.name, watch.note)
-        known = stack.enter_context(peek_catalogue(job, prepared.spec, watch))
+        known = stack.enter_context(peek_catalogue(job, prepared.spec, watch, prepared.gone > 0))
         with look(job, prepared, around, others, known) as found:
             summary = describe_plan(job.config, found, begins=find_shown(job, prepared, found) is None)
             expected = estimate(job.config, prepared.spec, summary.planned, known, assumed or {})
@@ -232,9 +245,10 @@ def status(job: Job) -> RunSummary:
 
     Raises:
         RunConflict: there is no such run.
+        StoreError: its plan is lost.
     """
     store = open_existing(job)
-    found, claim = read_plan(store), read_claim(store)
+    found, claim = find_plan(store), read_claim(store)
     summary = look_at_run(job.config, store, found)[1] if found else RunSummary(store.uri, store.name)
     return replace(summary, driver=str(claim) if claim else "")
 

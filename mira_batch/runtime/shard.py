@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from mira_batch.core.errors import EngineDead, JobError, StoreError, job_boundary
+from mira_batch.core.errors import EngineDead, JobError, StoreError, describe, job_boundary
 from mira_batch.core.receipts import Receipt, Tally
+from mira_batch.core.types import Status
 from mira_batch.runtime.admission import Admission, gather_or_cancel
 from mira_batch.runtime.attempts import AttemptLog, Session
 from mira_batch.runtime.job import Job, PlanRow, RecordPostponed, RecordResult, RecordRunner, WorkerContext
@@ -110,6 +111,12 @@ class ShardRun:
                 if self._context.stop.asked:
                     return None
                 raise JobError(f"{self._name(row)}: was postponed, but the run is not ending") from None
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # The job's own. Passed on it would count as ours, and end the shard without a word.
+                raise JobError(f"{self._name(row)}: {describe(error)}") from error
             finally:
                 self._context.activity.leave(row.name)
             self.tally += result.tally
@@ -134,8 +141,12 @@ class ShardRun:
                     f"{self._name(row)}: its row says {name} {result.row[name]!r}, not {planned!r}"
                 )
         tally = result.tally
-        if tally.records != 1 or sorted((tally.ok, tally.unfinished, tally.failed)) != [0, 0, 1]:
+        counts = {Status.ok: tally.ok, Status.unfinished: tally.unfinished, Status.failed: tally.failed}
+        if tally.records != 1 or sorted(counts.values()) != [0, 0, 1]:
             raise JobError(f"{self._name(row)}: its tally must count one record: ok, unfinished or failed")
+        status, (counted,) = result.row.get("status"), (name for name, count in counts.items() if count)
+        if status != counted:  # what is counted now is the one, what all later runs go by the other
+            raise JobError(f"{self._name(row)}: its row says status {status!r}, its tally {str(counted)!r}")
 
     def _name(self, row: PlanRow) -> str:
         return f"job {self._job.config.job}: record {row.name!r}"

@@ -185,13 +185,14 @@ class ShardWorker:
     async def _open(self) -> RecordRunner:
         with job_boundary(f"job {self._job.config.job}: can't be opened"):
             runner = await self._job.open(self._context)
+            identities, together = runner.identities, runner.requests_together
         try:
-            await asyncio.to_thread(check_identities, self._context.store, runner.identities)
+            await asyncio.to_thread(check_identities, self._context.store, identities)
         except UserError:
             await runner.close()
             raise
         configured = self._job.config.workers.records_in_flight
-        in_flight = choose_records_in_flight(configured, runner.requests_together)
+        in_flight = choose_records_in_flight(configured, together)
         self._admission = Admission(in_flight)
         self._hand = Hand(2 * in_flight)  # so that a shard's last records don't idle the models
         return runner

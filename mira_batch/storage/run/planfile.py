@@ -20,6 +20,7 @@ from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import content_hash
 from mira_batch.core.receipts import CauseCount
 from mira_batch.storage.run import layout
+from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.stores import Store, shorten_error
 
 SHARDS_PER_FILE = 256
@@ -110,6 +111,32 @@ def read_plan(store: Store) -> Plan | None:
         tuple(found.get("pointers", ())),
         {name: CauseCount(**cause) for name, cause in found.get("causes", {}).items()},
         found.get("digest", ""),
+    )
+
+
+def find_plan(store: Store) -> Plan | None:
+    """`read_plan`, for who would make a plan where there is none.
+
+    Raises:
+        StoreError: its marker is damaged, or it is lost: results are there. One that is made anew may cut
+            other shards, which would count as committed by files that hold other records.
+    """
+    plan = read_plan(store)
+    if plan is None and (lost := explain_lost_plan(store)):
+        raise StoreError(lost)
+    return plan
+
+
+def explain_lost_plan(store: Store) -> str | None:
+    """What to do about a run without a plan that has results; None where it has none."""
+    results = len(find_committed_shards(store))
+    if not results:
+        return None
+    files = "1 result file is" if results == 1 else f"{results:,} result files are"
+    return (
+        f"{store.locate(layout.PLAN)}: the plan is lost, and {files} there that can be held against nothing; "
+        "put plan/ back from a copy, or run anew with another run_id. A plan that is made again here may "
+        "divide records otherwise"
     )
 
 

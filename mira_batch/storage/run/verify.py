@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 from mira_batch.core.types import Status
 from mira_batch.storage import schema
 from mira_batch.storage.run import layout
-from mira_batch.storage.run.committed import find_committed_shards
-from mira_batch.storage.run.planfile import PlanReader, read_plan
+from mira_batch.storage.run.planfile import PlanReader, explain_lost_plan, read_plan
 from mira_batch.storage.run.results import columns_to_read, tell_unfinished
 from mira_batch.storage.stores import Store, shorten_error
 
@@ -80,7 +79,8 @@ def verify(
     verdict = Verdict()
     plan = read_plan(store)
     if plan is None:
-        verdict.problems.append(_tell_no_plan(store, len(find_committed_shards(store))))
+        unplanned = f"{store.locate(layout.PLAN)}: the run is not planned yet; run it again"
+        verdict.problems.append(explain_lost_plan(store) or unplanned)
         return verdict
     verdict.planned = plan.records
     keys = {entry.key for entry in store.list("results")}
@@ -107,17 +107,6 @@ def verify(
                 verdict.steps += found.steps
                 verdict.problems += [f"{key}: {problem}" for problem in found.problems]
     return verdict
-
-
-def _tell_no_plan(store: Store, results: int) -> str:
-    where = store.locate(layout.PLAN)
-    if not results:
-        return f"{where}: the run is not planned yet; run it again"
-    files = "1 result file is" if results == 1 else f"{results:,} result files are"
-    return (
-        f"{where}: the plan is lost, and {files} there that can be held against nothing; put plan/ back from "
-        "a copy, or run anew with another run_id. A plan that is made again here may divide records otherwise"
-    )
 
 
 class _DamagedPages(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -82,6 +83,12 @@ class FaultyRunner(RecordRunner):
             return FAULTS[self._fault](fine)
         return RecordResult(fine, Tally(records=1, ok=1))
 
+    @property
+    def identities(self) -> Mapping[str, str | None]:
+        if self._fault == "identities":
+            raise ZeroDivisionError("no")
+        return {}
+
     async def close(self) -> None:
         if self._fault == "close":
             raise ZeroDivisionError("no")
@@ -104,6 +111,9 @@ FAULTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "another": lambda row: ok(row | {"record_id": "rec-00004"}),
     "type": lambda row: ok(row | {"more": {"a": 1}}),
     "tally": lambda row: RecordResult(row, Tally(ok=1)),
+    "status": lambda row: ok(row | {"status": "failed"}),
+    "word": lambda row: ok(row | {"status": "done"}),
+    "cancel": lambda row: raise_it(asyncio.CancelledError("by its own")),
 }
 
 
@@ -125,7 +135,11 @@ def faulty(tmp_path: Path, fault: str, **more: Any) -> FaultyJob:
         ("another", "record 'rec-00003': its row says record_id 'rec-00004', not 'rec-00003'"),
         ("type", "record 'rec-00003': more is no string"),
         ("tally", "record 'rec-00003': its tally must count one record"),
+        ("status", "record 'rec-00003': its row says status 'failed', its tally 'ok'"),
+        ("word", "record 'rec-00003': its row says status 'done', its tally 'ok'"),
+        ("cancel", "record 'rec-00003': CancelledError: by its own"),
         ("open", "can't be opened: ZeroDivisionError: no"),
+        ("identities", "can't be opened: ZeroDivisionError: no"),
         ("scan", "scan of Split("),
         ("work", "gave a work_id that is not 32 hex digits"),
     ],
