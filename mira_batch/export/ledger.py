@@ -102,6 +102,19 @@ def check_destination(config: ExportConfig, store: Store) -> None:
         )
 
 
+def mark_destination(config: ExportConfig, store: Store) -> None:
+    """Note what a destination is, if that is not noted yet: by it its files are told from a manifest's.
+
+    Args:
+        config: the export's.
+        store: the destination.
+
+    Raises:
+        StoreError: the store can't be used.
+    """
+    store.create(EXPORT, json.dumps(describe(config), indent=2).encode())
+
+
 def describe(config: ExportConfig) -> dict[str, Any]:
     """What all exports into one destination share, as JSON data."""
     return config.model_dump(mode="json", include=set(FORMATS)) | {"signed": config.signing is not None}
@@ -181,7 +194,7 @@ def create_plans(
         RunConflict: another export has begun here meanwhile.
         StoreError: the store can't be used.
     """
-    store.create(EXPORT, json.dumps(describe(config), indent=2).encode())
+    mark_destination(config, store)
     check_destination(config, store)
     rows = _PART_ROWS.get(config.form, config.shard_records)
     for number, table in enumerate(_cut(tables, max(1, _PLAN_ROWS // rows) * rows), start=last + 1):

@@ -17,7 +17,14 @@ from mira_batch.core.errors import ConfigError, RunStopped
 from mira_batch.core.receipts import RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.export.choose import Choice, Counts, choose
-from mira_batch.export.ledger import Plan, check_destination, create_plans, finish_plan, read_plans
+from mira_batch.export.ledger import (
+    Plan,
+    check_destination,
+    create_plans,
+    finish_plan,
+    mark_destination,
+    read_plans,
+)
 from mira_batch.export.plan import Destination, Planner
 from mira_batch.export.rows import read_each_file, spool_by_file
 from mira_batch.export.signing import check_key
@@ -250,6 +257,8 @@ def _export_table(
         )
         if not (dry or same):
             commit(table, config, _read_rows(config, choice, spool, look, told), state)
+        if not dry and config.form != "iceberg":  # whose files lie where its catalogue says
+            mark_destination(config, open_store(config.destination, config.storage))
         return summary
 
 

@@ -50,6 +50,21 @@ def test_a_plan_says_why_and_writes_nothing(nights: Nights) -> None:
     assert nights.edits == 20 * STEPS
 
 
+def test_what_a_manifest_under_another_name_loses_is_gone(nights: Nights) -> None:
+    nights.run()
+    (nights.folder / "renamed.jsonl").symlink_to("m.jsonl")
+    renamed = {"input": {"manifest": f"{nights.folder}/renamed.jsonl"}}
+    assert count_causes(nights.plan(**renamed)) == {"unchanged": 20}
+    assert nights.run(more=renamed).planned == 0 and nights.edits == 20 * STEPS
+    del nights.rows["rec-0005"]
+    found = nights.plan(**renamed)
+    assert count_causes(found) == {"unchanged": 19, "gone": 1} and found.causes["gone"].example == "rec-0005"
+    runs = nights.runs()
+    nights.run(more=renamed)
+    assert count_causes(nights.plan(**renamed)) == {"unchanged": 19}, "it is noted once"
+    assert len(nights.runs()) == len(runs) + 1
+
+
 def test_another_plan_than_the_approved_one_is_refused(nights: Nights) -> None:
     approved = nights.plan().plan
     nights.add(1)

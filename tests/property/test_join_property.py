@@ -67,7 +67,7 @@ def expect(rows: list[Any], known: list[dict[str, Any]]) -> tuple[list[str], set
         seen.add(record)
         if same is not None and same["status"] == "ok" and same["run"] == "alike":
             causes.append("unchanged")
-            if same is not wanted or same["gone"]:
+            if same is not wanted or same["gone"] or same["source"] != "here":
                 pointers.add((record, same["work_id"]))
         elif same is not None:
             causes.append({"ok": "repeated"}.get(same["status"], same["status"]))

@@ -142,10 +142,11 @@ def join(
     causes[~usable] = Cause.rejected
     causes[usable & ~_find_firsts(of_keys, usable)] = Cause.duplicate
     stands = causes == Cause.unchanged
-    gone = known["gone"].is_valid().to_numpy()
-    moved = keys.filter(pa.array(stands & ((same != wanted) | _pick(gone, same))))
+    gone, own = known["gone"].is_valid().to_numpy(), _equals(known["source"], source)
+    # What stands by a manifest of another name is this one's from now on, so that it can be missed in it.
+    moved = keys.filter(pa.array(stands & ((same != wanted) | _pick(gone | ~own, same))))
     lost = newest[of_known] == np.arange(known.num_rows)
-    lost &= _equals(known["source"], source) & ~gone & ~np.isin(of_known, of_keys)
+    lost &= own & ~gone & ~np.isin(of_known, of_keys)
     lost &= whole and selection is None
     pointers = [moved.drop_columns(["number", "digest"]), known.filter(pa.array(lost)).select(["record_id"])]
     columns = pa.concat_tables([schema.POINTERS.empty_table(), *pointers], promote_options="default")

@@ -65,7 +65,7 @@ def list_files(source: ManifestConfig, storage: StorageConfig, output: str = "")
         source: names the manifest: a file, a directory or a glob.
         storage: how an object store is reached.
         output: `output.uri`: results that lie among the manifest's files are no part of it; neither are
-            files of an export that lies in the manifest's directory.
+            exports.
 
     Raises:
         ManifestError: there are none, or the location can't be read.

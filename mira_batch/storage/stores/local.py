@@ -14,6 +14,8 @@ from pathlib import Path
 
 _STEM = 255 - len(f"..{'0' * 16}.tmp")
 """Bytes of its name that a temporary file has in its own, since file systems take no more than 255."""
+_TRIES = 8
+"""Where a clean-up takes what is being written."""
 _TEMPORARY = re.compile(r"(^|/)\.[^/]+\.[0-9a-f]{16}\.tmp$")
 
 
@@ -38,27 +40,38 @@ def write_file(
     """
     folder, name = os.path.split(path)
     stem = name if len(name) <= _STEM // 4 else os.fsencode(name)[:_STEM].decode(errors="ignore")
-    temporary = f"{folder}/.{stem}.{secrets.token_hex(8)}.tmp"
-    try:
-        file = _open_new(temporary, folder)
+    for left in reversed(range(_TRIES)):
+        temporary = f"{folder}/.{stem}.{secrets.token_hex(8)}.tmp"
         try:
-            rest = memoryview(data)
-            while rest:  # one call writes 2 GB at most
-                rest = rest[os.write(file, rest) :]
-            if durable:
-                os.fsync(file)
+            _write_whole(temporary, folder, data, durable)
+            try:
+                publish(temporary, str(path))
+            except FileExistsError:
+                return False
+            break
+        except FileNotFoundError:
+            # Another process may have taken it for what a killed one has left. Of a folder that is gone
+            # nobody wants a file.
+            if not left or not os.path.isdir(folder):
+                raise
         finally:
-            os.close(file)
-        try:
-            publish(temporary, str(path))
-        except FileExistsError:
-            return False
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
     if durable:
         _sync_folder(folder)
     return True
+
+
+def _write_whole(path: str, folder: str, data: bytes | memoryview, durable: bool) -> None:
+    file = _open_new(path, folder)
+    try:
+        rest = memoryview(data)
+        while rest:  # one call writes 2 GB at most
+            rest = rest[os.write(file, rest) :]
+        if durable:
+            os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _sync_folder(folder: str) -> None:
@@ -70,9 +83,9 @@ def _sync_folder(folder: str) -> None:
             os.close(directory)
 
 
-def _open_new(path: str, folder: str, tries: int = 8) -> int:
+def _open_new(path: str, folder: str) -> int:
     """Open a new file; make its directory if need be, again if a clean-up takes the empty one in between."""
-    for left in reversed(range(tries)):
+    for left in reversed(range(_TRIES)):
         try:
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:

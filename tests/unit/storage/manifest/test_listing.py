@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mira_batch.config.shared import StorageConfig
+from mira_batch.core.errors import ManifestError
 from mira_batch.storage.manifest import listing
 from mira_batch.storage.manifest.listing import ManifestFile, list_files
 from tests.support.servers.s3 import S3Server
@@ -98,19 +99,30 @@ def test_results_among_its_files_are_no_part_of_it(tmp_path: Path, manifest: str
     assert named.path.endswith("00000.parquet"), "who names results means them"
 
 
-def test_an_export_in_its_directory_is_no_part_of_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("manifest", ["", "/**/*.parquet", "/*/../**"])
+def test_an_export_among_its_files_is_no_part_of_it(tmp_path: Path, manifest: str) -> None:
     write_parquet(tmp_path / "m.parquet")
     write_parquet(tmp_path / "data" / "train-00001-00000.parquet")  # somebody else's, of such a name
     handed = tmp_path / "handed" / "hf"
     write_parquet(handed / "data" / "train-00001-00000.parquet")
+    write_parquet(handed / ".mira-batch" / "00001" / "plan.parquet")
+    (handed / ".mira-batch" / "export.json").write_text("{}")
+    files = list_files(config(f"{tmp_path}{manifest}"), StorageConfig(), str(tmp_path / "out"))
+    found = {str(Path(file.path).resolve().relative_to(tmp_path)) for file in files}
+    assert found == {"data/train-00001-00000.parquet", "m.parquet"}
+
+
+@pytest.mark.parametrize(
+    "manifest", ["", "/data/*.parquet", "/*/*.parquet", "/data/train-00001-00000.parquet"]
+)
+def test_who_names_an_export_means_it(tmp_path: Path, manifest: str) -> None:
+    handed = tmp_path / "handed" / "hf"
+    write_parquet(handed / "data" / "train-00001-00000.parquet")
     (handed / ".mira-batch").mkdir()
     (handed / ".mira-batch" / "export.json").write_text("{}")
-    files = list_files(config(tmp_path), StorageConfig(), str(tmp_path / "out"))
-    assert [str(Path(file.path).relative_to(tmp_path)) for file in files] == [
-        "data/train-00001-00000.parquet",
-        "m.parquet",
-    ]
-    assert len(list_files(config(handed), StorageConfig())) == 1, "who names an export means it"
+    assert len(list_files(config(f"{handed}{manifest}"), StorageConfig())) == 1
+    with pytest.raises(ManifestError, match="holds nothing but results and exports"):
+        list_files(config(tmp_path), StorageConfig())
 
 
 def write_parquet(path: Path) -> None:

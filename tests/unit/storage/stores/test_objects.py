@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.stores.check import check_create_only
 from mira_batch.storage.stores.faults import explain_store_error
+from mira_batch.storage.stores.local import delete_temporaries, write_file
 from mira_batch.storage.stores.objects import Entry, Store, open_store
 from tests.support import ROOT
 from tests.support.servers.s3 import S3Server
@@ -170,6 +172,25 @@ def test_a_local_store_that_cannot_be_written_says_why(tmp_path: Path) -> None:
     for action in (lambda: store.create("results/a", b""), lambda: store.put("results/a", b"")):
         with pytest.raises(StoreError, match="results/a: (File exists|Not a directory)"):
             action()
+
+
+@pytest.mark.parametrize("publish", [os.link, os.replace])
+def test_what_a_clean_up_takes_while_it_is_written_is_written_again(
+    tmp_path: Path, publish: Callable[[str, str], None]
+) -> None:
+    taken: list[str] = []
+
+    def publish_late(temporary: str, path: str) -> None:
+        if len(taken) < 2:
+            taken.extend(delete_temporaries(tmp_path, folders=False))
+        publish(temporary, path)
+
+    assert write_file(tmp_path / "made", b"whole", publish_late)
+    assert len(taken) == 2 and [file.name for file in tmp_path.iterdir()] == ["made"]
+    assert (tmp_path / "made").read_bytes() == b"whole"
+    if publish is os.link:
+        taken.clear()
+        assert not write_file(tmp_path / "made", b"another", publish_late), "the first one stands"
 
 
 def test_local_writes_leave_no_temporary_files(tmp_path: Path) -> None:
