@@ -12,7 +12,7 @@ from mira_batch.config.models.local import SamplingConfig
 from mira_batch.config.models.served import ServedConfig
 from mira_batch.config.shared import StorageConfig
 
-CONSTRUCT_VERSION = 2
+CONSTRUCT_VERSION = 3
 """Raised when this package's code would make other samples of the same sources."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -109,7 +110,7 @@ def demonstrate(
         demonstration = _make(row, session, sorted(named), config)
         yield demonstration, TRAJECTORY
         if config.samples.hindsight != "never" and session["session_id"] != last and session["chain"]:
-            for count in range(1, len(turns)):
+            for count in range(1, min(len(turns), _find_idle(demonstration))):
                 path = list(range(count))
                 goal = merge([turns[index]["instruction"] for index in path])
                 yield relabel(demonstration, path, goal), HINDSIGHT
@@ -136,4 +137,12 @@ def _make(
         )
         before = turn["digest"]
     origin = Origin(session["dataset"], session["licence"], session["session_id"])
-    return Demonstration(origin, row["instruction"], original, tuple(deeds), stopped=True)
+    found = Demonstration(origin, row["instruction"], original, tuple(deeds), stopped=True)
+    return replace(found, stopped=_find_idle(found) > len(deeds))
+
+
+def _find_idle(demonstration: Demonstration) -> int:
+    """The turn, from 1, that left the image as it was; one more than there are where none did. From there on
+    no image shows all that was asked for, so nowhere is it time to stop."""
+    deeds = demonstration.deeds
+    return next((n for n, deed in enumerate(deeds, 1) if deed.before == deed.after), len(deeds) + 1)

@@ -189,6 +189,8 @@ def test_each_data_set_in_its_own_layout(
         (own, "s.jsonl", '"licence"', '"license"', "line 1: license is unknown"),
         (own, "s.jsonl", '"b"', '"a"', "line 2: the session 'a' was there before"),
         (own, "s.jsonl", '"0.png"', '"../0.png"', "leads out of"),
+        (own, "s.jsonl", "a hat to the cat", "a \\ud83d hat", r"line 2: holds \\ud83d, half of a character"),
+        (imgedit, "a.json", "Add a red hat", "Add a \\ud83d", r"a.json: holds \\ud83d, half of a character"),
     ],
 )
 def test_another_layout_is_refused_with_its_place(
@@ -225,6 +227,25 @@ def test_the_first_turns_are_what_their_own_instruction_asks_for(tmp_path: Path)
         "Add a red hat to the dog, then paint the fence white.",
     }
     assert {row["kind"] for row in rows} == {"start", "continue", "stop"}
+
+
+def test_where_a_turn_shows_nothing_it_is_not_time_to_stop(tmp_path: Path) -> None:
+    """Its image is that of the turn before: a picture that was taken twice, say."""
+    source = own(tmp_path)
+    (tmp_path / "2.png").write_bytes((tmp_path / "1.png").read_bytes())
+    text = (tmp_path / "s.jsonl").read_text()
+    (tmp_path / "s.jsonl").write_text(text, encoding="utf-8-sig")  # as editors on Windows save it
+    found = construct(configure(source, tmp_path / "d", samples={"hindsight": "sessions"}))
+    rows = [row for row in read_samples(tmp_path / "d") if row["record_id"].endswith("/a")]
+    made = {(row["origin"], row["edit"]) for row in rows}
+    assert made == {
+        ("trajectory", TURNS[0]),
+        ("recovery", TURNS[2]),
+        ("hindsight", TURNS[0]),
+        ("hindsight", None),  # all that its own instruction asks for is there
+    }
+    counts = found["samples"]["counts"]
+    assert counts["dropped.unchanged"] == counts["dropped.unfinished"] == 1
 
 
 def test_the_grammar_keeps_every_edit(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from mira_batch.storage.stores import open_store
 from mira_batch.train.grpo.learner import Learner
 from mira_batch.train.grpo.record import Iteration, read_advantages
 from mira_batch.train.grpo.rollouts import Lesson, Pictures, read_lessons, read_rollouts
-from mira_batch.train.grpo.update import load_updater, measure_sight
+from mira_batch.train.grpo.update import load_updater, measure_sight, update_policy
 from tests.support.runs.disturbed import CLI, until
 from tests.support.runs.drivers import Begin
 from tests.support.runs.grpo import (
@@ -37,6 +37,7 @@ from tests.support.runs.grpo import (
     settings,
     write_world,
 )
+from tests.support.runs.updates import read_update, update_again
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +245,25 @@ def test_gradients_of_shares_add_up(folder: Path, tmp_path: Path) -> None:
     assert largest > 1e-4  # how large hangs on what the place of the training had it draw
     for whole, sum_ in zip(one, two, strict=True):
         torch.testing.assert_close(whole, sum_, rtol=0, atol=min(1e-5, 1e-3 * largest))
+
+
+@pytest.mark.slow
+def test_an_update_by_two_workers_is_that_of_one(folder: Path, tmp_path: Path) -> None:
+    """All of it, in steps of odd numbers of answers and in other batches: weights, AdamW's means, figures."""
+    import torch
+
+    small = {"optimizer": {"learning_rate": 1e-5, "max_grad_norm": 0.5}, "minibatch": 7}  # norms are cut
+    files = [
+        update_again(update_policy, folder / "out", tmp_path / str(n), settings(folder, **small, batch=b), n)
+        for n, b in ((1, 100), (2, 3))
+    ]
+    one, two = map(read_update, files)
+    for name, part in one.items():
+        torch.testing.assert_close(two[name], part, rtol=0, atol=1e-6)
+    alone, together = (json.loads((each / "update.json").read_text()) for each in files)
+    assert alone["steps"] > 1 and alone["kl"] > 0 and alone["grad_norm"] > 0.5
+    for name in alone.keys() - {"seconds", "agreement_mean", "agreement_most"}:  # of rounding alone
+        assert together[name] == pytest.approx(alone[name], rel=1e-4)
 
 
 def test_judge_in_the_loop_sentinel_and_validation(folder: Path, tmp_path: Path) -> None:

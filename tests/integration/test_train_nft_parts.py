@@ -19,9 +19,10 @@ from mira_batch.storage.stores import open_store
 from mira_batch.train.iterations import Course
 from mira_batch.train.nft.learner import NftLearner
 from mira_batch.train.nft.record import WEIGHTS
-from mira_batch.train.nft.update import find_taught
+from mira_batch.train.nft.update import find_taught, update_editor
 from mira_batch.train.nft.validation import validate
 from tests.support.runs.nft import JUDGE, nft_settings, teach, write_records
+from tests.support.runs.updates import read_update, update_again
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 KONTEXT = "FluxKontextPipeline"
@@ -76,6 +77,36 @@ def test_an_adapter_is_gone_on_with(folders: dict[str, Path], folder: Path, tmp_
     save_file({"unet.a.lora_A.weight": torch.zeros(1, 1)}, tmp_path / "none" / WEIGHTS)
     with pytest.raises(ConfigError, match=r"adapter: nothing in .* fits this transformer"):
         NftLearner(config, weights, flow, torch.device("cpu"), None, Weights(str(tmp_path / "none"), "x"))
+
+
+@pytest.mark.slow
+def test_an_update_by_two_workers_is_that_of_one(
+    folders: dict[str, Path], folder: Path, tmp_path: Path
+) -> None:
+    """All of it, in steps of three samples of two sizes: weights, AdamW's means, figures."""
+    import torch
+
+    settings = nft_settings(
+        folders[KONTEXT],
+        folder / "train" / "records.jsonl",
+        tmp_path / "out",
+        iterations=1,
+        rollouts=3,
+        minibatch=4,
+        loss={"clip": 1.0, "drift_weight": 0.1},
+        optimizer={"learning_rate": 1e-4, "max_grad_norm": 0.05},
+    )
+    teach(settings)
+    again = update_again(update_editor, tmp_path / "out", tmp_path / "two", settings | {"batch": 1}, 2)
+    files = (tmp_path / "out" / "iterations" / again.name, again)
+    one, two = map(read_update, files)
+    assert {name.partition("/")[0] for name in one} >= {"trained", "sampling", "lora"}
+    for name, part in one.items():
+        torch.testing.assert_close(two[name], part, rtol=0, atol=1e-6)
+    alone, together = (json.loads((each / "update.json").read_text()) for each in files)
+    assert alone["steps"] == 6 and alone["drift"] > 0 and alone["grad_norm"] > 0.05
+    for name in alone.keys() - {"seconds"}:
+        assert together[name] == pytest.approx(alone[name], rel=1e-4)
 
 
 def test_a_validation_says_of_how_many_it_is_and_one_of_too_few_is_none(

@@ -67,10 +67,10 @@ def read_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The rows of a file of JSON lines, each after where it stands.
 
     Raises:
-        DataSetError: it can't be read, or a line is no JSON object.
+        DataSetError: it can't be read, or a line is no JSON object, or no file could hold its texts.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
@@ -82,9 +82,27 @@ def read_lines(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                     ) from error
                 if not isinstance(row, dict):
                     raise DataSetError(f"{path}: line {number}: is no JSON object")
+                if "\\u" in line:
+                    need_unicode(f"{path}: line {number}", row)
                 yield f"{path}: line {number}", row
     except (OSError, UnicodeDecodeError) as error:
         raise DataSetError(f"{path}: can't be read: {shorten_error(error)}") from error
+
+
+def need_unicode(place: str, row: object) -> None:
+    """See that a JSON document has no half of a character, which nothing could be written with.
+
+    Raises:
+        DataSetError: it has.
+    """
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise DataSetError(
+            f"{place}: holds \\u{ord(half):x}, half of a character (a lone surrogate, as a text that was cut "
+            "leaves it); take it out"
+        ) from None
 
 
 def need(place: str, row: Mapping[str, Any], names: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from mira_batch.construct.readers.found import (
     locate,
     need,
     need_text,
+    need_unicode,
     read_file,
     read_lines,
 )
@@ -52,6 +53,7 @@ def _read_rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield from read_lines(file)
         return
     found = read_json(file)
+    need_unicode(str(file), found)
     for row in found if isinstance(found, list) else [found]:
         if not isinstance(row, Mapping):
             raise DataSetError(f"{file}: holds a {type(row).__name__}, no session")
