@@ -56,6 +56,8 @@ def _mark(value: Any) -> Any:
 
 _NO_NAME = re.compile("[\0\ud800-\udfff]")
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_SLASH_LOST = re.compile(r"^(s3|gs|gcs|az|abfss?|https?):/?(?!/)", re.IGNORECASE)
+"""How a URI begins that lacks a slash: taken for a path, results would go to a folder of that name here."""
 _FILE = re.compile(r"^file:(?://(?P<host>[^/]*))?(?P<path>/.*)?$", re.IGNORECASE | re.DOTALL)
 _VARIABLE = re.compile(r"\$(?P<literal>\$)?(?:(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[^}]*)\})", re.ASCII)
 SETTLED = "settled"
@@ -110,6 +112,11 @@ def make_absolute(location: str) -> str:
         scheme, _, rest = location.partition("://")
         location = f"{scheme.lower()}://{rest}"
         return location.rstrip("/") if location.count("/") > 2 else location
+    if lost := _SLASH_LOST.match(location):
+        uri = f"{lost[1].lower()}://{location[lost.end() :]}"
+        raise ValueError(
+            f"{location}: a slash is missing; write {uri}; a folder of that name is ./{location}"
+        )
     path = read_file_uri(location)
     if path is None:
         path = os.path.expanduser(location)
