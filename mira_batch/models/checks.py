@@ -61,7 +61,7 @@ def check_model(config: Any, field: str = "judge.model") -> str:
         return f"{config.kind} by {check_model(config.backend)}"
     module, extra = _PACKAGES.get(config.type, ("", ""))
     if module and not _is_installed(module):
-        raise ConfigError(f"type {config.type} needs a package: pip install mira-batch[{extra}]")
+        raise ConfigError(f"type {config.type} needs a package: pip install 'mira-batch[{extra}]'")
     if not isinstance(config, CustomConfig):
         return config.type
     factory = import_factory(config.factory)
