@@ -66,14 +66,12 @@ def read_key(config: ServedConfig, field: str, usual: str) -> str | None:
     Raises:
         ConfigError: it isn't set, although the config names it or the endpoint is the vendor's own.
     """
-    name = config.api_key_env or usual
-    key = os.environ.get(name, "").strip() or None
-    if key is None and (config.api_key_env or config.base_url is None):
+    if name := config.find_missing_key(usual):
         raise ConfigError(
             f"{field}.api_key_env: the environment variable {name} is not set on this worker; set it to the "
             f"key for model {config.model}, or name another variable"
         )
-    return key
+    return os.environ.get(config.api_key_env or usual, "").strip() or None
 
 
 def price_call(prices: Prices, usage: Any, taken: str, given: tuple[str, ...], images: int = 0) -> float:
