@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
 
+from mira_batch.core.errors import ConfigError
 from mira_batch.core.text import clean_text
 
 
@@ -56,10 +57,16 @@ def _mark(value: Any) -> Any:
 
 _NO_NAME = re.compile("[\0\ud800-\udfff]")
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_SLASH_LOST = re.compile(r"^(s3|gs|gcs|az|abfss?|https?):/?(?!/)", re.IGNORECASE)
+"""How a URI begins that lacks a slash: taken for a path, results would go to a folder of that name here."""
 _FILE = re.compile(r"^file:(?://(?P<host>[^/]*))?(?P<path>/.*)?$", re.IGNORECASE | re.DOTALL)
 _VARIABLE = re.compile(r"\$(?P<literal>\$)?(?:(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[^}]*)\})", re.ASCII)
 SETTLED = "settled"
 """In a validation's context: texts in which `$` stands for itself, as in the config of a `run.json`."""
+
+
+class LocationError(ConfigError, ValueError):
+    """A text names no place. A ValueError as well, so that a config names the field that it is in."""
 
 
 def is_remote(location: str) -> bool:
@@ -71,25 +78,25 @@ def read_file_uri(location: str) -> str | None:
     """The path that a file URI stands for (RFC 8089), percent-decoded; None for anything else.
 
     Raises:
-        ValueError: it names another machine, or no path that a file can have.
+        LocationError: it names another machine, or no path that a file can have.
     """
     found = _FILE.match(location)
     if found is None or (found["host"] is None and found["path"] is None):
         return None  # `file:name` is a name
     host = found["host"] or ""
     if host.lower() not in ("", "localhost"):
-        raise ValueError(
+        raise LocationError(
             f"a file URI reaches this machine only, and this one names {host.rpartition('@')[2]!r}; write "
             "file:///folder/name, or a path without file://"
         )
     if not found["path"]:
-        raise ValueError(f"{location}: names no path; write file:///folder/name")
+        raise LocationError(f"{location}: names no path; write file:///folder/name")
     try:
         path = unquote_to_bytes(found["path"]).decode()
     except UnicodeDecodeError:
-        raise ValueError(f"{location}: its %xx are not UTF-8; write the path without file://") from None
+        raise LocationError(f"{location}: its %xx are not UTF-8; write the path without file://") from None
     if "\0" in path:
-        raise ValueError(f"{location}: no path can hold a NUL (%00)")
+        raise LocationError(f"{location}: no path can hold a NUL (%00)")
     return path
 
 
@@ -98,28 +105,35 @@ def make_absolute(location: str) -> str:
     in `s3://bucket/a#1?%20` each character is part of the name.
 
     Raises:
-        ValueError: it is empty, holds a password, or is no path of this machine.
+        LocationError: it is empty, holds a password, or is no path of this machine.
     """
     if not location.strip():
-        raise ValueError("is empty; the working directory is .")
+        raise LocationError("a location is empty; the working directory is .")
     if _NO_NAME.search(location):
-        raise ValueError(f"{clean_text(location)!r} holds a character that no file's name can have")
+        raise LocationError(f"{clean_text(location)!r} holds a character that no file's name can have")
     if is_remote(location):
         if re.match(r"^[^:]+://[^/]*:[^/]*@", location):
-            raise ValueError("must not hold a password; credentials belong into the environment")
+            raise LocationError(
+                "a location must not hold a password; credentials belong into the environment"
+            )
         scheme, _, rest = location.partition("://")
         location = f"{scheme.lower()}://{rest}"
         return location.rstrip("/") if location.count("/") > 2 else location
+    if lost := _SLASH_LOST.match(location):
+        uri = f"{lost[1].lower()}://{location[lost.end() :]}"
+        raise LocationError(
+            f"{location}: a slash is missing; write {uri}; a folder of that name is ./{location}"
+        )
     path = read_file_uri(location)
     if path is None:
         path = os.path.expanduser(location)
         if path.startswith("~"):
             name = path.split("/")[0]
-            raise ValueError(f"{location}: there is no user for {name}; a folder of that name is ./{name}")
+            raise LocationError(f"{location}: there is no user for {name}; a folder of that name is ./{name}")
     try:
         return os.path.abspath(path)
     except FileNotFoundError:  # of a relative one
-        raise ValueError(f"{location}: the working directory is gone; give an absolute path") from None
+        raise LocationError(f"{location}: the working directory is gone; give an absolute path") from None
 
 
 def expand_variables(text: str) -> str:

@@ -16,7 +16,7 @@ _AGAIN = "copy or export it again"
 _BRANDS = {
     b"heic heix heim heis hevc hevx mif1 msf1": (
         "HEIC, the format of phones",
-        f"pip install mira-batch[heic], or {_CONVERT}",
+        f"pip install 'mira-batch[heic]', or {_CONVERT}",
     ),
     b"avif avis": ("AVIF, but damaged", _AGAIN),
     b"crx": ("a camera's raw file (CR3)", _DEVELOP),

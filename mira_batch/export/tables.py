@@ -96,7 +96,7 @@ def _import(module: str, package: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            f"--as {extra} needs the package {package}: pip install mira-batch[{extra}]"
+            f"--as {extra} needs the package {package}: pip install 'mira-batch[{extra}]'"
         ) from error
 
 

@@ -123,7 +123,7 @@ def sign_image(
     try:
         import c2pa
     except ImportError as error:
-        raise ConfigError("signing needs a package: pip install mira-batch[c2pa]") from error
+        raise ConfigError("signing needs a package: pip install 'mira-batch[c2pa]'") from error
     try:
         with (
             c2pa.Context(c2pa.Settings.from_dict(_SETTINGS)) as context,

@@ -22,24 +22,26 @@ from mira_batch.config.models.local import (
     VllmConfig,
     name_device,
 )
+from mira_batch.config.models.served import ServedConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.models.custom import import_factory
 from mira_batch.models.registry import build_protocol
 
 _PACKAGES = {
-    "openai": ("openai", "openai"),
-    "openai_images": ("openai", "openai"),
-    "gemini_images": ("google.genai", "gemini"),
-    "gemini": ("google.genai", "gemini"),
+    "openai": ("openai", "openai", "OPENAI_API_KEY"),
+    "openai_images": ("openai", "openai", "OPENAI_API_KEY"),
+    "gemini_images": ("google.genai", "gemini", "GEMINI_API_KEY"),
+    "gemini": ("google.genai", "gemini", "GEMINI_API_KEY"),
 }
-"""What a type needs besides the package's own requirements: module, and the extra that brings it. vLLM is
-looked for in the workers alone, which may have it where the driver has not."""
+"""What a type needs besides the package's own requirements: module, the extra that brings it, and the
+variable that usually holds the key. vLLM is looked for in the workers alone, which may have it where the
+driver has not."""
 
 
 def check_model(config: Any, field: str = "judge.model") -> str:
     """Check what can be checked of a model's config without loading it: that its package is installed, that
     a custom factory can be imported and takes its options, and that a judge's prompts can be read. Says in
-    words what was checked.
+    words what was checked, and of a served model whether its key is missing here.
 
     Args:
         config: of a policy, an editor or a judge.
@@ -59,9 +61,11 @@ def check_model(config: Any, field: str = "judge.model") -> str:
         if not isinstance(config, PairwiseConfig):
             build_protocol(config, field)  # type: ignore[arg-type]
         return f"{config.kind} by {check_model(config.backend)}"
-    module, extra = _PACKAGES.get(config.type, ("", ""))
+    module, extra, variable = _PACKAGES.get(config.type, ("", "", ""))
     if module and not _is_installed(module):
-        raise ConfigError(f"type {config.type} needs a package: pip install mira-batch[{extra}]")
+        raise ConfigError(f"type {config.type} needs a package: pip install 'mira-batch[{extra}]'")
+    if isinstance(config, ServedConfig) and (name := config.find_missing_key(variable)):
+        return f"{config.type} (the key in {name} is not set here; every worker needs it)"
     if not isinstance(config, CustomConfig):
         return config.type
     factory = import_factory(config.factory)

@@ -32,5 +32,5 @@ def import_extra(module: str, needed_by: str, package: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            f"{needed_by} needs the {package} package on every worker: pip install mira-batch[{extra}]"
+            f"{needed_by} needs the {package} package on every worker: pip install 'mira-batch[{extra}]'"
         ) from error

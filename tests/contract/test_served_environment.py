@@ -64,5 +64,5 @@ def test_a_missing_package_is_named(
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delattr("google.genai", raising=False)
     extra = "gemini" if served is GEMINI_IMAGES else "openai"
-    with pytest.raises(ConfigError, match=rf"pip install mira-batch\[{extra}\]"):
+    with pytest.raises(ConfigError, match=rf"pip install 'mira-batch\[{extra}\]'"):
         once(served, server)

@@ -189,4 +189,4 @@ def test_a_missing_package_names_its_extra(form: str, module: str, cli: Commands
     )
     words = ["export", "a.b", "--as", form, "--catalogue", cli.nights.output]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and f"pip install mira-batch[{form}]" in done.stderr
+    assert done.returncode == 2 and f"pip install 'mira-batch[{form}]'" in done.stderr

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -272,6 +273,17 @@ def test_the_image_holds_what_it_needs_and_does_not_run_as_root() -> None:
     assert all("-c constraints.txt" in line for line in text.splitlines() if "pip install" in line)
     assert re.findall(r"^USER (.+)$", text, re.MULTILINE)[-1] == "1000"
     assert f"-t mira-batch:{mira_batch.__version__} " in text
+
+
+@pytest.mark.parametrize(("extras", "installed"), [("", "."), ("openai,gcs", ".[openai,gcs]")])
+def test_the_image_takes_the_extras_that_it_is_built_with(extras: str, installed: str) -> None:
+    text = (INFRA / "Dockerfile").read_text()
+    default, command = re.search(r'^ARG EXTRAS=(".*")\nRUN (pip install .*)$', text, re.MULTILINE).groups()
+    script = f"pip() {{ shift $(($# - 1)); printf '%s' \"$1\"; }}; {command}"
+    said = subprocess.run(
+        ["sh", "-ec", script], env={"EXTRAS": extras}, capture_output=True, text=True, check=True
+    )
+    assert (default, said.stdout) == ('""', installed)
 
 
 @pytest.mark.parametrize("name", ["cluster.yaml", "aws.yaml"])

@@ -144,7 +144,7 @@ class QwenVLConfig(QwenWeightsConfig):
 
 
 class VllmConfig(TorchConfig):
-    """A Qwen-VL policy run by vLLM in the worker. Needs the extra: `pip install mira-batch[vllm]`."""
+    """A Qwen-VL policy run by vLLM in the worker. Needs the extra: `pip install 'mira-batch[vllm]'`."""
 
     OPERATIONAL: ClassVar[frozenset[str]] = TorchConfig.OPERATIONAL | {"gpu_memory_fraction"}
 

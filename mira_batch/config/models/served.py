@@ -3,6 +3,7 @@ APIs."""
 
 from __future__ import annotations
 
+import os
 import re
 from typing import ClassVar, Literal
 
@@ -64,6 +65,16 @@ class ServedConfig(ModelConfig):
     def charges(self) -> bool:
         """Whether any of its prices is set."""
         return any(self.prices.model_dump().values())
+
+    def find_missing_key(self, usual: str) -> str | None:
+        """The environment variable that must hold a key and, in this process, doesn't.
+
+        Args:
+            usual: the variable of the vendor's client, which its own endpoint needs.
+        """
+        name = self.api_key_env or usual
+        wanted = self.api_key_env is not None or self.base_url is None
+        return name if wanted and not os.environ.get(name, "").strip() else None
 
     @field_validator("base_url")
     @classmethod

@@ -61,7 +61,7 @@ def check_speed(config: DiffusersConfig, family: Family, device: torch.device) -
     if speed.quantization != "none" and importlib.util.find_spec("torchao") is None:
         raise ConfigError(
             f"editor.speed.quantization: {speed.quantization} needs torchao: pip install "
-            "mira-batch[quantization], or leave it at none"
+            "'mira-batch[quantization]', or leave it at none"
         )
 
 

@@ -119,7 +119,7 @@ def check_vllm(device: str) -> None:
         ConfigError: it isn't, or it's not the first GPU.
     """
     if importlib.util.find_spec("vllm") is None:
-        raise ConfigError("policy.type: vllm needs the package vLLM: pip install mira-batch[vllm]")
+        raise ConfigError("policy.type: vllm needs the package vLLM: pip install 'mira-batch[vllm]'")
     if device not in ("auto", "cuda", "cuda:0"):
         raise ConfigError(
             f"policy.devices: vLLM runs on the first GPU that the worker sees, not on {device}; name cuda:0, "

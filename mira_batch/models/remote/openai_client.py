@@ -71,13 +71,13 @@ def read_key(config: ServedConfig, field: str, usual: str) -> str | None:
         ConfigError: it isn't set, although the config names it or the endpoint is the vendor's own; or it
             can't be sent, so that every record would fail of it.
     """
-    name = config.api_key_env or usual
-    key = os.environ.get(name, "").strip() or None
-    if key is None and (config.api_key_env or config.base_url is None):
+    if missing := config.find_missing_key(usual):
         raise ConfigError(
-            f"{field}.api_key_env: the environment variable {name} is not set on this worker; set it to the "
+            f"{field}.api_key_env: the environment variable {missing} is not set on this worker; set it to the "
             f"key for model {config.model}, or name another variable"
         )
+    name = config.api_key_env or usual
+    key = os.environ.get(name, "").strip() or None
     if key is not None and not (key.isascii() and key.isprintable()):
         raise ConfigError(
             f"{field}.api_key_env: the environment variable {name} on this worker holds what no key does: a "

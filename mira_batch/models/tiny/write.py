@@ -35,11 +35,16 @@ def claim(directory: Path) -> None:
     """Make `directory`, and mark it as one of ours before anything is written to it.
 
     Raises:
-        ConfigError: it is a file, or holds something that was not made here.
+        ConfigError: it is a file, can't be written, or holds something that was not made here.
     """
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"{directory} is a file; name a directory for the tiny models")
     if directory.is_dir() and any(directory.iterdir()) and not (directory / MARKER).is_file():
         raise ConfigError(f"{directory} holds other files; name a new or empty directory for the tiny models")
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / MARKER).write_text("Written by mira_batch.models.tiny; may be written again.\n")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / MARKER).write_text("Written by mira_batch.models.tiny; may be written again.\n")
+    except OSError as error:
+        raise ConfigError(
+            f"{directory}: can't be written ({error.strerror}); name another directory"
+        ) from None

@@ -30,8 +30,16 @@ CREDENTIALS = {
 _FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"}
 _REFUSED = (
     "the store refused the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where there is "
-    "one, AWS_SESSION_TOKEN, and their rights on this bucket, then run the same command again"
+    "one, AWS_SESSION_TOKEN, or the profile, and their rights on this bucket, then run the same command again"
 )
+_IDENTITY = re.compile(r"/latest/(?:api/token|meta-data/)|/computeMetadata/|/metadata/identity/")
+"""Where clients that were given no credentials ask for the identity of the machine."""
+_VARIABLES = {
+    "S3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    "GCS": "GOOGLE_APPLICATION_CREDENTIALS",
+    "MicrosoftAzure": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+"""What holds the credentials, by the names that obstore has for stores."""
 _BUSY = {408, 429, 500, 502, 503, 504}
 _STATUS = re.compile(r"status code: (\d{3})")
 _BACK_OFF = wait_random_exponential(multiplier=0.2, max=5)
@@ -226,6 +234,9 @@ def explain_refusal(error: BaseException) -> str | None:
 def explain_store_error(error: Exception) -> str:
     """What to do about an error of obstore's or of a local disk, followed by the error's own words."""
     text, words = str(error), shorten_store_error(error)
+    if _IDENTITY.search(text):
+        variables = next((names for store, names in _VARIABLES.items() if store in words), "its variables")
+        return f"no credentials are set, and this machine's identity gives none; set {variables} ({words})"
     found = re.search(r"<Code>(\w+)</Code>", text)
     code = found[1] if found else ""
     if code == "NoSuchBucket":
@@ -237,6 +248,9 @@ def explain_store_error(error: Exception) -> str:
     nameless = "performing HEAD" in text and "status code: 400" in text
     if denied or code == "AccessDenied" or code in CREDENTIALS or nameless:
         return f"{_REFUSED} ({words})"
+    if region := re.search(r"<Region>([\w-]+)</Region>|incorrectly configured region", text):
+        right = region[1] or "its own"
+        return f"the bucket is in another region; set AWS_REGION or storage.region to {right} ({words})"
     if isinstance(error, OSError):
         return explain_disk_error(error) or error.strerror or words
     if re.search(r"status code: (429|5\d\d)", text):
@@ -250,8 +264,7 @@ def explain_store_error(error: Exception) -> str:
 
 
 def explain_disk_error(error: OSError) -> str | None:
-    """What to do about an error of a local disk, followed by the system's words; None for one that says so
-    itself."""
+    """What to do about an error of a local disk, in its own words too; None for one that says so itself."""
     cure = _DISK.get(error.errno or 0)
     return f"{cure} ({error.strerror})" if cure else None
 

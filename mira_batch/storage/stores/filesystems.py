@@ -19,6 +19,8 @@ from mira_batch.storage.stores.profiles import Profile, find_profile
 
 _KNOWN = ("file", "memory")
 """Schemes beside S3 and HTTP whose file systems raise what `read_errors()` names."""
+_EXTRAS = {"gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
+"""Schemes that need more than the package's own requirements, and the extra that brings it."""
 CONNECTIONS = 32
 """Most requests of one file system at once."""
 
@@ -42,6 +44,10 @@ def open_filesystem(
     scheme = location.split("://", 1)[0].lower() if is_remote(location) else "file"
     try:
         fs = _open_scheme(scheme, location, config, once)
+    except ImportError as error:
+        extra = _EXTRAS.get(scheme)
+        remedy = f"it needs a package: pip install 'mira-batch[{extra}]'" if extra else describe(error)
+        raise StoreError(f"{location}: can't use this scheme: {remedy}") from error
     except Exception as error:  # fsspec's own say what they need in classes of their own
         raise StoreError(f"{location}: can't use this scheme: {describe(error)}") from error
     return fs, str(fs._strip_protocol(location))

@@ -22,7 +22,7 @@ class OddS3:
     """Whether If-None-Match is honoured."""
     faults: list[str] = field(default_factory=list)
     """What goes wrong with the next PUTs, one each: "lose" carries it out and drops the answer; "busy"
-    answers 503, "conflict" 409, "denied" 403."""
+    answers 503, "conflict" 409, "denied" 403, "region" 400 with the right one, "redirect" a bare 301."""
     get_faults: list[str] = field(default_factory=list)
     """The same for GETs of objects: "busy" answers 503, "cut" breaks off in mid-body."""
     gets: int = 0
@@ -68,8 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _error(self, status: int, code: str) -> None:
-        self._answer(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode())
+    def _error(self, status: int, code: str, more: str = "") -> None:
+        self._answer(status, f"<Error><Code>{code}</Code><Message>{code}</Message>{more}</Error>".encode())
 
     def do_PUT(self) -> None:
         data = self.rfile.read(int(self.headers["Content-Length"]))
@@ -78,6 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
             fault = self.store.faults.pop(0) if self.store.faults else None
             refused = {"busy": (503, "SlowDown"), "denied": (403, "AccessDenied")}
             refused["conflict"] = (409, "ConditionalRequestConflict")
+            refused["region"] = (400, "AuthorizationHeaderMalformed", "<Region>eu-west-2</Region>")
+            refused["redirect"] = (301, "PermanentRedirect")
             if fault in refused:
                 return self._error(*refused[fault])
             only_new = self.headers.get("If-None-Match") == "*" and self.store.create_only

@@ -122,5 +122,5 @@ def test_what_cannot_sign_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ConfigError, match="can't be signed: .*check key and certificates"):
         sign_image(result_of("png"), "png", "mug", SOURCE, EDITS, SigningKey("es256", CERTIFICATE, "junk"))
     monkeypatch.setitem(sys.modules, "c2pa", None)
-    with pytest.raises(ConfigError, match=r"pip install mira-batch\[c2pa\]"):
+    with pytest.raises(ConfigError, match=r"pip install 'mira-batch\[c2pa\]'"):
         sign_image(result_of("png"), "png", "mug", SOURCE, EDITS, IN_A_FILE)

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from mira_batch.config.models import CustomConfig, PillowEditorConfig, RulesPolicyConfig
+from mira_batch.config.models import (
+    CustomConfig,
+    OpenAIPolicyConfig,
+    PillowEditorConfig,
+    RulesPolicyConfig,
+)
 from mira_batch.config.models.simulated import (
     SimulatedEditorConfig,
     SimulatedJudgeConfig,
@@ -196,6 +201,18 @@ def test_options_that_fit_pass() -> None:
     check_model(custom("a_model", anything="goes"))
     check_model(custom("Fussy"))
     check_model(custom("builtins:dict", any=1))  # written in C, without a signature to look at
+
+
+def test_a_key_that_is_missing_here_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not refused: the workers may have it where this process has not."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    served = {"type": "openai", "model": "m"}
+    assert "the key in OPENAI_API_KEY is not set here" in check_model(OpenAIPolicyConfig(**served))
+    named = OpenAIPolicyConfig(**served, base_url="http://127.0.0.1:1/v1", api_key_env="OUR_KEY")
+    assert "the key in OUR_KEY is not set here" in check_model(named)
+    monkeypatch.setenv("OUR_KEY", "k")
+    keyless = OpenAIPolicyConfig(**served, base_url="http://127.0.0.1:1/v1")
+    assert [check_model(named), check_model(keyless)] == ["openai", "openai"]
 
 
 def test_there_is_nothing_to_check_of_what_is_shipped() -> None:

@@ -89,4 +89,4 @@ def test_without_the_extra_the_record_says_so() -> None:
     data = encoded(corners(), "HEIF")
     done = subprocess.run([sys.executable, "-c", code], input=data, cwd=ROOT, capture_output=True, check=True)
     said = done.stdout.decode()
-    assert "AVIF): it is HEIC, the format of phones; pip install mira-batch[heic], or convert it" in said
+    assert "AVIF): it is HEIC, the format of phones; pip install 'mira-batch[heic]', or convert it" in said

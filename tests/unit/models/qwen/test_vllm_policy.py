@@ -43,7 +43,7 @@ REQUEST = PolicyRequest("r", "make it blue", RED, GLASS, (), seed=7)
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
 def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"pip install mira-batch\[vllm\]"):
+    with pytest.raises(ConfigError, match=r"pip install 'mira-batch\[vllm\]'"):
         VllmPolicy(CONFIG, Weights(str(tmp_path), "x"), "auto")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 from typing import Any
 
 import aiohttp
@@ -62,3 +63,13 @@ def test_what_may_pass_keeps_its_class(name: str, kind: type[Exception], words: 
 def test_one_that_can_not_be_made_says_so() -> None:
     with pytest.raises(StoreError, match=r"^needy://x/a: can't use this scheme: .*host"):
         open_filesystem("needy://x/a", StorageConfig())
+
+
+@pytest.mark.parametrize(
+    ("uri", "package", "extra"), [("gs://x/a", "gcsfs", "gcs"), ("az://x/a", "adlfs", "azure")]
+)
+def test_one_whose_package_is_missing_names_the_extra(uri: str, package: str, extra: str) -> None:
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(StoreError, match=rf"^{uri}: can't use .*: pip install 'mira-batch\[{extra}\]'$"):
+        open_filesystem(uri, StorageConfig())

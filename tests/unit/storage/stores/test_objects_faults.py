@@ -169,6 +169,26 @@ def test_a_denied_put_says_what_to_check(odd: OddS3) -> None:
     assert_one_line(error.value, "s3://bucket/run/part: the store refused the credentials")
 
 
+@pytest.mark.parametrize(("fault", "region"), [("region", "eu-west-2"), ("redirect", "its own")])
+def test_a_bucket_of_another_region_says_what_to_set(odd: OddS3, fault: str, region: str) -> None:
+    odd.faults = [fault]
+    with pytest.raises(StoreError) as error:
+        store_on(odd).create("part", b"ours")
+    assert_one_line(error.value, "s3://bucket/run/part: the bucket is in another region; set AWS_REGION ")
+    assert f" or storage.region to {region} (" in str(error.value)
+
+
+def test_whoever_set_no_credentials_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    store = open_store("s3://bucket/x", StorageConfig(timeout_seconds=1, retry_seconds=0.2))
+    for action in (lambda: store.get("a"), lambda: check_create_only(store)):
+        with pytest.raises(StoreError, match="no credentials are set, .*; set AWS_ACCESS_KEY_ID") as error:
+            action()
+        assert_one_line(error.value, "s3://bucket/x/")
+
+
 @pytest.mark.s3
 def test_the_answer_to_a_refused_head_names_no_code_and_is_understood(proxied: FaultProxy) -> None:
     proxied.add("expired")
