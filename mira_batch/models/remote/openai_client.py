@@ -73,8 +73,8 @@ def read_key(config: ServedConfig, field: str, usual: str) -> str | None:
     """
     if missing := config.find_missing_key(usual):
         raise ConfigError(
-            f"{field}.api_key_env: the environment variable {missing} is not set on this worker; set it to the "
-            f"key for model {config.model}, or name another variable"
+            f"{field}.api_key_env: the environment variable {missing} is not set on this worker; set it to "
+            f"the key for model {config.model}, or name another variable"
         )
     name = config.api_key_env or usual
     key = os.environ.get(name, "").strip() or None
