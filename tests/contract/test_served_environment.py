@@ -22,6 +22,17 @@ def test_a_missing_key_is_named(served: Served, server: ModelServer) -> None:
 
 
 @every_model
+@pytest.mark.parametrize("key", ["sk-\u201cabc\u201d", "sk-ab\nc", "sk-\u200babc"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_quoted(
+    served: Served, key: str, server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_KEY", key)
+    with pytest.raises(ConfigError, match=r"api_key_env: .* SECRET_KEY .* holds what no key does") as refused:
+        once(served, server)
+    assert key not in str(refused.value) and server.asked == []
+
+
+@every_model
 def test_an_endpoint_of_ones_own_needs_no_key(served: Served, server: ModelServer) -> None:
     once(served, server, api_key_env=None)
     assert server.asked[0].key == "none"

@@ -91,6 +91,7 @@ def test_a_long_wait_asked_for_is_not_begun(served: Served, server: ModelServer)
         fault = failing(429, "later", Retry_After="3600")
     error = error_of(served, server, lambda asked: fault)
     assert isinstance(error, EndpointError) and "later" in str(error)
+    assert "asks for a pause of 3600 s, more than 600 s (retry_seconds)" in str(error)
     assert len(server.asked) == 1
 
 

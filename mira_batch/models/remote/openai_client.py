@@ -68,7 +68,8 @@ def read_key(config: ServedConfig, field: str, usual: str) -> str | None:
     """The endpoint's key, from the variable that the config names or else from the usual one; None without.
 
     Raises:
-        ConfigError: it isn't set, although the config names it or the endpoint is the vendor's own.
+        ConfigError: it isn't set, although the config names it or the endpoint is the vendor's own; or it
+            can't be sent, so that every record would fail of it.
     """
     name = config.api_key_env or usual
     key = os.environ.get(name, "").strip() or None
@@ -76,6 +77,11 @@ def read_key(config: ServedConfig, field: str, usual: str) -> str | None:
         raise ConfigError(
             f"{field}.api_key_env: the environment variable {name} is not set on this worker; set it to the "
             f"key for model {config.model}, or name another variable"
+        )
+    if key is not None and not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            f"{field}.api_key_env: the environment variable {name} on this worker holds what no key does: a "
+            "line break, a typographic quotation mark or a character that isn't seen; set it to the key alone"
         )
     return key
 

@@ -5,11 +5,10 @@ batched: each request is a call of its own, and a batching server puts those in 
 begun in the order of urgency (`limiter.py`). What a fault means is decided by the adapters
 (`faults.py`); here is decided what follows:
 
-    busy, gateway       the call is made again, with back-off, its slot given to others meanwhile
-    broken              the same
-    request             fails this record
-    settings            fails this record where others are answered, else ends the run
-    key, quota          end the run, since every record would fail
+    busy, gateway, broken    the call is made again, with back-off, its slot given to others meanwhile
+    request                  fails this record
+    settings                 fails this record where others are answered, else ends the run
+    key, quota               end the run, since every record would fail
 
 A request whose calls keep breaking while others are answered is itself to blame, and fails; so is one that a
 gateway gives up for `retry_seconds`, others being answered all the while. When nothing at all is answered for
@@ -245,8 +244,10 @@ class Endpoint(Generic[Q, R]):
                 words = f"{patience.failed} calls failed while others were answered; the last: {fault}"
                 return RecordError(self.role.failed, words)
             case _:
+                asked, most = fault.retry_after or 0.0, config.retry_seconds
+                said = f"asks for a pause of {asked:g} s, more than" if asked > most else "gave no answer for"
                 self._end = EndpointError(
-                    f"{name} gave no answer for {config.retry_seconds:g} s (retry_seconds): {fault}. "
+                    f"{name} {said} {most:g} s (retry_seconds): {fault}. "
                     "Nothing is lost: when it is back, the same command goes on"
                 )
         return self._end
@@ -314,9 +315,8 @@ class _Patience:
         return dead_for + state.upcoming_sleep >= self._seconds
 
     def is_to_blame(self, answered: int) -> bool:
-        """Whether it is this request: its calls break, or a gateway gives them up, and others are answered.
-
-        An endpoint that goes away is no such case: nobody is answered between one such word and the next.
+        """Whether it is this request: its calls break, or a gateway gives them up, others being answered. Of
+        an endpoint that is away that isn't so: nobody is answered between one such word and the next.
 
         Args:
             answered: calls of others by now.
