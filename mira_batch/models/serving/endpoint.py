@@ -315,8 +315,8 @@ class _Patience:
         return dead_for + state.upcoming_sleep >= self._seconds
 
     def is_to_blame(self, answered: int) -> bool:
-        """Whether it is this request: its calls break, or a gateway gives them up, and others are answered.
-        Of an endpoint that is away that isn't so: nobody is answered between one such word and the next.
+        """Whether it is this request: its calls break, or a gateway gives them up, others being answered. Of
+        an endpoint that is away that isn't so: nobody is answered between one such word and the next.
 
         Args:
             answered: calls of others by now.

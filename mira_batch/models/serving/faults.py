@@ -7,8 +7,10 @@ Each adapter (`openai_client.py`, `gemini_images.py`) turns the exceptions of it
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 from mira_batch.core.errors import RecordError
@@ -100,11 +102,17 @@ def charge_errors(cost: float) -> Iterator[None]:
 
 
 def parse_retry_after(header: str | None) -> float | None:
-    """Seconds of a Retry-After header; None where there is none, or a date."""
-    try:
-        seconds = float(header) if header else -1.0
-    except ValueError:
+    """Seconds of a Retry-After header, from now where it is a date; None where there is none."""
+    if not header:
         return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            until = parsedate_to_datetime(header)
+        except ValueError:
+            return None
+        seconds = max(0.0, until.timestamp() - time.time())
     return seconds if 0 <= seconds < 1e6 else None
 
 

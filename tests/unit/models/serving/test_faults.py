@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from email.utils import formatdate
+
 import pytest
 
 from mira_batch.models.serving.faults import Meaning, classify_status, parse_retry_after, quote
@@ -50,8 +53,9 @@ def test_keys_are_never_quoted() -> None:
     assert quote("half \ud83d and \udce9", None) == r"half \ud83d and \xe9"
 
 
-def test_retry_after_is_read_in_seconds() -> None:
+def test_retry_after_is_read_in_seconds_or_as_a_date() -> None:
     assert [parse_retry_after(text) for text in ("2", "0", "1.5")] == [2.0, 0.0, 1.5]
-    assert [parse_retry_after(text) for text in (None, "", "-1", "nan", "inf", "Wed, 21 Oct 2026")] == [
-        None
-    ] * 6
+    assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    seconds = parse_retry_after(formatdate(time.time() + 3600, usegmt=True))
+    assert seconds is not None and 3000 < seconds <= 3600
+    assert [parse_retry_after(text) for text in (None, "", "-1", "nan", "inf", "tomorrow")] == [None] * 6
