@@ -5,9 +5,18 @@ Owns the one conversion to what an edit works on, and the facts of a result agai
 that others have encoded, and how many there may be, to those who read them.
 """
 
-from mira_batch.imaging.convert import UnfitImage, refuse_frames, to_srgb
+from mira_batch.imaging.convert import UnfitImage, find_orientation, refuse_frames, to_srgb
 from mira_batch.imaging.fidelity import Fidelity, measure_fidelity
 from mira_batch.imaging.png import encode_png
 from mira_batch.imaging.srgb import SRGB
 
-__all__ = ["SRGB", "Fidelity", "UnfitImage", "encode_png", "measure_fidelity", "refuse_frames", "to_srgb"]
+__all__ = [
+    "SRGB",
+    "Fidelity",
+    "UnfitImage",
+    "encode_png",
+    "find_orientation",
+    "measure_fidelity",
+    "refuse_frames",
+    "to_srgb",
+]

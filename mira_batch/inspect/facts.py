@@ -6,10 +6,11 @@ import io
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image, ImageCms
 
 from mira_batch.config.shared import ManifestConfig
 from mira_batch.core.identity import content_hash, frame_of
+from mira_batch.imaging import find_orientation
 from mira_batch.marks import find_depth
 from mira_batch.storage.images import decode, open_image
 
@@ -35,7 +36,7 @@ def read_header(data: bytes) -> dict[str, Any]:
     try:
         image = open_image(data)
         facts |= {"format": image.format, "mode": image.mode, "depth": find_depth(image, data)}
-        facts["exif_orientation"] = image.getexif().get(ExifTags.Base.Orientation, 1)
+        facts["exif_orientation"] = find_orientation(image)
         if profile := image.info.get("icc_profile"):
             facts["icc_profile"] = _describe_profile(profile)
         facts["frames"] = getattr(image, "n_frames", 1)

@@ -59,6 +59,13 @@ def test_profile_orientation_and_frames() -> None:
     assert read_header(broken)["icc_profile"] == "unreadable"
 
 
+def test_exif_that_is_none_hides_no_other_fact() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = encoded(Image.new("RGB", (3, 2)), exif=b"Exif\0\0junkjunk", icc_profile=profile)
+    found = read_header(data)
+    assert (found["frames"], found["exif_orientation"]) == (1, 1) and "sRGB" in found["icc_profile"]
+
+
 @pytest.mark.parametrize("data", [b"", b"no image", encoded(Image.new("RGB", (9, 9)))[:40]])
 def test_of_what_is_no_image_there_are_bytes_and_a_digest(data: bytes) -> None:
     found = read_header(data)
