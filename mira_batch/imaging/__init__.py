@@ -5,7 +5,7 @@ Owns the one conversion to what an edit works on, whether an encoded image is wh
 against its source. Leaves where bytes come from, and how many there may be, to those who read them.
 """
 
-from mira_batch.imaging.convert import UnfitImage, refuse_frames, to_srgb
+from mira_batch.imaging.convert import UnfitImage, find_orientation, refuse_frames, to_srgb
 from mira_batch.imaging.fidelity import Fidelity, measure_fidelity
 from mira_batch.imaging.png import encode_png
 from mira_batch.imaging.srgb import SRGB
@@ -16,6 +16,7 @@ __all__ = [
     "Fidelity",
     "UnfitImage",
     "encode_png",
+    "find_orientation",
     "load_whole",
     "measure_fidelity",
     "refuse_frames",

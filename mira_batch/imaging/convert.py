@@ -15,10 +15,11 @@ That is RGB, or RGBA where the image has transparency, 8 bits a channel, upright
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from mira_batch.core.pixels import has_alpha, read_only_view
 from mira_batch.imaging.srgb import SRGB
@@ -44,6 +45,8 @@ _UPRIGHT = {
     8: _TURN.ROTATE_90,
 }
 """What puts an image upright, by its EXIF orientation."""
+_SHORT = 3
+"""EXIF's type of a number of 16 bits."""
 
 
 class UnfitImage(ValueError):
@@ -69,7 +72,8 @@ def to_srgb(image: Image.Image, data: bytes = b"") -> Image.Image:
     profile = image.info.get("icc_profile")
     if profile is None and "icc_profile" in image.info:
         raise UnfitImage(f"its ICC profile is broken: it can't be unpacked; {_STRIP}")
-    image = _turn_upright(image)
+    turn = _UPRIGHT.get(find_orientation(image))  # Pillow's own way fails on any odd value in EXIF
+    image = image.copy() if turn is None else image.transpose(turn)
     if image.mode in _INEXACT:
         raise UnfitImage(f"pixel mode {image.mode} has no exact form in 8-bit RGB; convert it first")
     if image.mode == "CMYK" and not profile:
@@ -134,23 +138,38 @@ def _scale_to_8_bits(image: Image.Image, data: bytes) -> Image.Image:
     return gray
 
 
-def _turn_upright(image: Image.Image) -> Image.Image:
-    """A copy, upright by its EXIF. Pillow's own way writes that anew, and fails on any odd value in it."""
-    orientation = _read_orientation(image)
-    if orientation is None:  # asked again, Pillow gives what it had read before it failed
-        orientation = _read_orientation(image)
-    turn = _UPRIGHT.get(orientation)
-    return image.copy() if turn is None else image.transpose(turn)
+def find_orientation(image: Image.Image) -> Any:
+    """By EXIF, and whatever that says: 1 to 8, if it is honest; 1 where it says nothing or can't be read.
+
+    Args:
+        image: as it was opened; a TIFF that is loaded is upright already.
+    """
+    for _ in range(2):  # asked again, Pillow gives what it had read before it failed
+        try:
+            found = image.getexif().get(ExifTags.Base.Orientation)
+            if found is None and isinstance(image, ImageFile.ImageFile):
+                found = _find_entry(image.info.get("exif", b""))
+            return 1 if found is None else found
+        except MemoryError:
+            raise
+        except Exception:  # the boundary of foreign data: readers raise anything
+            continue
+    return 1
 
 
-def _read_orientation(image: Image.Image) -> Any:
-    """By EXIF, 1 where it doesn't say; None where it can't be read."""
-    try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except MemoryError:
-        raise
-    except Exception:  # the boundary of foreign data: readers raise anything
+def _find_entry(exif: bytes) -> int | None:
+    """The orientation, which is in its entry. Pillow reads none after one that points out of the file."""
+    data = exif.removeprefix(b"Exif\0\0")
+    if not data:
         return None
+    order = ">" if data.startswith(b"MM") else "<"
+    (start,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, start)
+    for at in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", data, at)
+        if (tag, kind) == (ExifTags.Base.Orientation, _SHORT):
+            return value
+    return None
 
 
 def _is_gray(profile: bytes) -> bool:

@@ -6,10 +6,12 @@ import io
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image, ImageCms
 
 from mira_batch.config.shared import ManifestConfig
 from mira_batch.core.identity import content_hash, frame_of
+from mira_batch.core.pixels import MOST_PIXELS
+from mira_batch.imaging import find_orientation
 from mira_batch.marks import find_depth
 from mira_batch.storage.images import decode, open_image
 
@@ -21,11 +23,12 @@ NEAR_WHITE = 250
 """Least value of red, green and blue of a pixel that counts as white."""
 
 
-def read_header(data: bytes) -> dict[str, Any]:
-    """What an image file says of itself, without decoding it.
+def read_header(data: bytes, most_pixels: int = MOST_PIXELS) -> dict[str, Any]:
+    """What an image file says of itself.
 
     Args:
         data: the encoded image.
+        most_pixels: of an image with more nothing is decoded, as may be needed to find a PNG's EXIF.
 
     Returns:
         Those of `format`, `mode`, `depth` (bits per channel), `frames`, `icc_profile` (its description) and
@@ -35,7 +38,8 @@ def read_header(data: bytes) -> dict[str, Any]:
     try:
         image = open_image(data)
         facts |= {"format": image.format, "mode": image.mode, "depth": find_depth(image, data)}
-        facts["exif_orientation"] = image.getexif().get(ExifTags.Base.Orientation, 1)
+        if image.width * image.height <= most_pixels:
+            facts["exif_orientation"] = find_orientation(image)
         if profile := image.info.get("icc_profile"):
             facts["icc_profile"] = _describe_profile(profile)
         facts["frames"] = getattr(image, "n_frames", 1)

@@ -143,7 +143,7 @@ class InspectRunner(RecordRunner):
             RecordError: they can't.
         """
         facts.clear()
-        facts |= read_header(data)
+        facts |= read_header(data, self._config.input.max_pixels)
         facts |= measure_pixels(data, name, self._config.input)
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from mira_batch.core.source_type import find_generative
+from mira_batch.imaging import find_orientation
 from mira_batch.marks import exif as exif_marks
 from mira_batch.marks import iptc, xmp
 from mira_batch.marks.c2pa_box import find_c2pa
@@ -87,7 +88,7 @@ def _find_dpi(image: Image.Image, exif: Image.Exif, data: bytes) -> tuple[float,
     x, y = (_snap(float(value)) for value in given)
     if not (_LEAST_DPI <= x <= _MOST_DPI and _LEAST_DPI <= y <= _MOST_DPI):
         return None
-    turned = image.info.get("original_orientation") or exif.get(ExifTags.Base.Orientation)  # HEIC's is undone
+    turned = image.info.get("original_orientation") or find_orientation(image)  # HEIC's is undone
     if x != y and image.format == "TIFF":  # so is TIFF's, once it is loaded
         turned = TiffImagePlugin.TiffImageFile(io.BytesIO(data)).tag_v2.get(ExifTags.Base.Orientation)
     return (y, x) if turned in _SIDEWAYS else (x, y)

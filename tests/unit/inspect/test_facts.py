@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from mira_batch.config.shared import ManifestConfig
 from mira_batch.core.errors import RecordError
@@ -57,6 +57,29 @@ def test_profile_orientation_and_frames() -> None:
     assert "exif_orientation" not in read_header(encoded(frames[0], "JPEG", exif=exif))
     broken = encoded(frames[0], "JPEG", icc_profile=b"no profile at all")
     assert read_header(broken)["icc_profile"] == "unreadable"
+
+
+def test_nothing_is_decoded_of_an_image_with_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow looks for a PNG's EXIF behind its pixels too, and decodes these on the way."""
+    data, loaded = encoded(Image.new("RGB", (30, 20))), list[tuple[int, int]]()
+    load = PngImagePlugin.PngImageFile.load
+
+    def note(image: PngImagePlugin.PngImageFile) -> object:
+        loaded.append(image.size)
+        return load(image)
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", note)
+    assert read_header(data, 30 * 20)["exif_orientation"] == 1 and loaded
+    loaded.clear()
+    found = read_header(data, 30 * 20 - 1)
+    assert "exif_orientation" not in found and found["frames"] == 1 and not loaded
+
+
+def test_exif_that_is_none_hides_no_other_fact() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = encoded(Image.new("RGB", (3, 2)), exif=b"Exif\0\0junkjunk", icc_profile=profile)
+    found = read_header(data)
+    assert (found["frames"], found["exif_orientation"]) == (1, 1) and "sRGB" in found["icc_profile"]
 
 
 @pytest.mark.parametrize("data", [b"", b"no image", encoded(Image.new("RGB", (9, 9)))[:40]])

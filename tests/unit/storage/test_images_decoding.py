@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mira_batch.inspect.facts import read_header
 from tests.support.pictures import chunk, corners, encoded, png, tiff
 from tests.unit.storage.decoded import LEVELS, LOSSLESS, pixels, same, shown, unreadable
 
@@ -83,6 +84,15 @@ def test_an_odd_value_in_exif_spoils_no_image_that_is_turned(form: str, odd: tup
 def test_exif_that_is_none_spoils_no_image(form: str) -> None:
     for junk in (b"junkjunk", b"II", b"II*\0"):
         assert shown(encoded(Image.new("RGB", (32, 16)), form, exif=b"Exif\0\0" + junk)).size == (32, 16)
+
+
+@pytest.mark.filterwarnings("ignore:Truncated File Read")
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG"])
+def test_an_orientation_counts_after_a_value_that_lies_out_of_the_file(form: str) -> None:
+    maker = 0x10F, 12, b"\xff\xff\xff\xff"
+    data = encoded(Image.new("RGB", (32, 16)), form, exif=exif_of(maker, QUARTER))
+    assert shown(data).size == (16, 32)
+    assert read_header(data)["exif_orientation"] == 6
 
 
 def test_orientation_and_alpha_and_16_bits_go_together() -> None:
