@@ -22,7 +22,16 @@ from tests.support.servers.s3 import S3Server
 pytestmark = [pytest.mark.s3, pytest.mark.slow]
 POLICY: dict[str, Any] = json.loads((ROOT / "infra" / "s3-policy.json").read_text())
 PLACE = "s3://catalogue"
-COMMANDS = ("validate", "plan", "run", "status", "verify", "clean")
+COMMANDS = (
+    "validate",
+    "plan",
+    "run",
+    "status",
+    "verify",
+    "clean",
+    "report",
+    "report --config {config} --review",
+)
 READING = (
     "plan --config {config}",
     "explain --config {config} rec-00000",
@@ -75,7 +84,14 @@ def command(s3: S3Server, tmp_path: Path) -> Iterator[Callable[[dict[str, Any]],
     text = "".join(f"{json.dumps(row)}\n" for row in rows)
     s3.client().put_object(Bucket=s3.bucket, Key="manifests/spring.jsonl", Body=text.encode())
     own = secrets.token_hex(4)
-    for left in ("live.json", "plan/plan-of-a-killed-driver.parquet", "state/00000/of-a-slow-worker/0.step"):
+    page = "0123456789ab/strips-0.js"
+    for left in (
+        "live.json",
+        "plan/plan-of-a-killed-driver.parquet",
+        "state/00000/of-a-slow-worker/0.step",
+        f"report.data/{page}",
+        f"review.data/{page}",
+    ):
         s3.client().put_object(Bucket=s3.bucket, Key=f"edited/{own}/run/{left}", Body=b"")
     config = {
         "input": {"manifest": f"{PLACE}/manifests", "allow": [f"{PLACE}/images"]},
@@ -127,9 +143,11 @@ def test_what_it_grants_is_needed(
     action: str, resource: str, command: Callable[[dict[str, Any]], Command]
 ) -> None:
     call = command(without(action, resource))
-    done = call("run")
-    if done.returncode == 0:  # what a run leaves behind shows only in `clean`
-        done = call("clean")
+    # What a run leaves behind shows only in `clean`, and what an earlier page did only when it is made anew.
+    for name in ("run", "clean", "report", "report --config {config} --review"):
+        done = call(name)
+        if done.returncode != 0:
+            break
     words = ("Forbidden", "AccessDenied", "access denied", "not authorized", "image_unreadable 12")
     refused = done.returncode != 0 and any(word in done.stdout for word in words)
     assert refused or "taking the run over" in done.stdout, done.stdout  # from who could not let go of it
