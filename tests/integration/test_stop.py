@@ -47,7 +47,6 @@ HELD = "rec-00004"
 """The record whose edit a test keeps from ending."""
 LATE = "rec-00015"
 """Another; by the time it begins, the first shard is as good as committed."""
-on_ray = pytest.param("ray", marks=pytest.mark.ray)
 
 
 @dataclass(frozen=True)
@@ -127,18 +126,22 @@ def end(process: subprocess.Popen[str], seconds: float = 60) -> str:
 # Told to end
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
-@pytest.mark.parametrize("backend", ["inline", on_ray])
+@pytest.mark.parametrize(
+    ("backend", "number"),
+    [
+        ("inline", signal.SIGINT),
+        pytest.param("inline", signal.SIGTERM, marks=pytest.mark.soak),
+        pytest.param("ray", signal.SIGINT, marks=[pytest.mark.ray, pytest.mark.soak]),
+        pytest.param("ray", signal.SIGTERM, marks=pytest.mark.ray),
+    ],
+)
 def test_a_signal_ends_a_run_in_order_and_no_step_is_made_twice(
     job: Job, started: list[subprocess.Popen[str]], backend: str, number: signal.Signals
 ) -> None:
-    """SIGINT goes to the whole process group, as a terminal's Ctrl-C does: Ray's processes get it too."""
+    """It goes to the whole process group, as a terminal's Ctrl-C does and what `timeout` sends."""
     process = begin(job, started, f"backend={backend}", group=True)
     until(lambda: job.committed >= 2 or process.poll() is not None)
-    if number is signal.SIGINT:
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
+    os.killpg(process.pid, number)
     words = end(process)
     assert process.returncode == 130, words
     assert f"interrupted: {number.name} received; nothing is lost: " in words

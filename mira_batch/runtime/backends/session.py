@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -98,7 +99,7 @@ class HeldRay:
                 # Else its core puts a handler before ours of SIGTERM, which prints a stack and aborts. Not by
                 # the environment, which workers inherit: how they crash is read from what it prints.
                 ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
-                with _trim_node() if self._own else nullcontext():
+                with _adapt_node() if self._own else nullcontext():
                     ray.init(**self._options)
             watch = _Watch(0.0 if self._own else _PATIENCE)
         except BaseException as error:  # the thread's boundary
@@ -142,28 +143,34 @@ def explain(held: HeldRay, error: Exception, doing: str) -> MiraError:
 
 
 @contextmanager
-def _trim_node() -> Iterator[None]:
-    """Start Ray without what nobody asks anything of on one machine, for as long as one job runs.
+def _adapt_node() -> Iterator[None]:
+    """Start Ray as one job on one machine needs it: without what nobody asks anything of.
 
     Left out are the autoscaler's monitor, the reader of logs that are not passed on, and the server of the
     dashboard and of submitted jobs; of the dashboard's agent, which Ray insists on, all but its core, as
     where Ray is installed without the dashboard's packages. Each imports for seconds, at the very time when
     workers do. No option of `ray.init` leaves them out.
+
+    On Linux its processes are in groups of their own, so that a signal for all of ours (of `timeout`, of a
+    terminal that is closed) leaves them to end the run in order. Elsewhere Ray ends them by our group.
     """
-    trimmed: list[tuple[Any, str, Callable[..., Any]]] = [
+    adapted: list[tuple[Any, str, Callable[..., Any]]] = [
         (ray_node.Node, "start_monitor", lambda *_, **__: None),
         (ray_node.Node, "start_log_monitor", lambda *_, **__: None),
         (ray_node.Node, "start_api_server", lambda *_, **__: None),
         (ray_utils, "get_dashboard_dependency_error", lambda: ImportError("not wanted")),
         (ray_services, "get_node", partial(_find_node, ray_services.get_node)),
     ]
-    kept = [getattr(owner, name) for owner, name, _ in trimmed]
-    for owner, name, other in trimmed:
+    if sys.platform == "linux":
+        own_group = partial(ray_services.ConsolePopen, process_group=0)
+        adapted.append((ray_services, "ConsolePopen", own_group))
+    kept = [getattr(owner, name) for owner, name, _ in adapted]
+    for owner, name, other in adapted:
         setattr(owner, name, other)
     try:
         yield
     finally:
-        for (owner, name, _), own in zip(trimmed, kept, strict=True):
+        for (owner, name, _), own in zip(adapted, kept, strict=True):
             setattr(owner, name, own)
 
 

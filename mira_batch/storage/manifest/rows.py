@@ -90,6 +90,7 @@ def _check_line(value: str) -> str:
     return value
 
 
+_DATA_URI = "is a data URI; name a file or a URL, or put the image's bytes into a Parquet manifest"
 _BREAKS = frozenset("\n\r\v\f\x85\u2028\u2029")
 _Text = Annotated[str, AfterValidator(_check_text)]
 _Id = Annotated[
@@ -138,6 +139,8 @@ def validate_row(
     values["image"] = image
     known = values["record_id"]
     record_id = str(known) if isinstance(known, str | int) and is_encodable(str(known)) else None
+    if isinstance(image, str) and image[:5].lower() == "data:":
+        return Reject(where, record_id, columns.image, _DATA_URI)
     try:
         valid = model.model_validate({k: v for k, v in values.items() if v is not None}, strict=True)
     except ValidationError as error:
