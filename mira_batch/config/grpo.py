@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from mira_batch.config.base import Strict
 from mira_batch.config.edit import AcceptConfig, BulkEditConfig, InputConfig
 from mira_batch.config.grpo_update import AgreementConfig, GrpoLossConfig, GrpoOptimizerConfig
 from mira_batch.config.iterations import HeldOutConfig, IterationsConfig, JudgedConfig, RunsConfig
-from mira_batch.config.models import EditorConfig
+from mira_batch.config.models import EditorConfig, JudgeConfig
 from mira_batch.config.models.local import Device, PromptConfig
 from mira_batch.config.train import LoraTuning, TrainedModelConfig
 
 SCORE = "score"
 """The name of a judge's score beside its axes."""
+_JUDGE: TypeAdapter[JudgeConfig] = TypeAdapter(JudgeConfig)
 
 
 class SamplerConfig(Strict):
@@ -215,3 +218,18 @@ class GrpoConfig(IterationsConfig):
             "workers": self.workers.num,
             "gpus": self.workers.gpus,
         }
+
+    @staticmethod
+    def keep_decisive(learning: Mapping[str, Any]) -> dict[str, Any]:
+        """The same without how the judge is reached and how many rollouts may be left out: neither decides
+        what is learned, though both are noted.
+
+        Args:
+            learning: of `learning`, now or as a training has noted it.
+        """
+        rewards = {**learning.get("rewards", {})}
+        rewards.pop("max_left_out", None)
+        if (judge := rewards.get("judge")) is not None:
+            with suppress(ValidationError):  # noted by another release, say: then all of it has to be alike
+                rewards["judge"] = _JUDGE.validate_python(judge).pixels()
+        return {**learning, "rewards": rewards}

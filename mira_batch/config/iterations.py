@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -167,3 +168,12 @@ class IterationsConfig(Strict):
     @abstractmethod
     def learning(self) -> dict[str, Any]:
         """Everything that decides what is learned, as plain JSON data."""
+
+    @staticmethod
+    def keep_decisive(learning: Mapping[str, Any]) -> dict[str, Any]:
+        """The same without what is noted in it and decides nothing.
+
+        Args:
+            learning: of `learning`, now or as a training has noted it.
+        """
+        return dict(learning)

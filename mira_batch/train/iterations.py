@@ -225,7 +225,8 @@ def _claim(plan: Plan[Config], store: Store, config: Config, data: Mapping[str, 
         return None if any("/results/" in key for key in made) else [*made, BASE]
 
     settings = config.learning(), data, config.model_dump(mode="json")
-    claim(store, plan.settings, *settings, find_disposable=find_disposable)
+    keep = config.keep_decisive
+    claim(store, plan.settings, *settings, find_disposable=find_disposable, keep_decisive=keep)
 
 
 def _go_on(plan: Plan[Config], course: Course[Config]) -> Figures:

@@ -55,6 +55,7 @@ def claim(
     config: Mapping[str, Any],
     what: str = "training",
     find_disposable: Callable[[], Collection[str] | None] = lambda: None,
+    keep_decisive: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
 ) -> None:
     """Note the settings of any training in its output, or see that they are those of before.
 
@@ -67,6 +68,7 @@ def claim(
         what: what is made there, for messages.
         find_disposable: asked where they are others and there is no result: keys of what an earlier call left
             and nothing rests on, which go with its settings; None: something does.
+        keep_decisive: leaves out of noted settings what may change after all.
 
     Raises:
         RunConflict: they are others; names what differs. Or the result of something else is there.
@@ -82,6 +84,7 @@ def claim(
         return
     before = json.loads(store.get(key) or b"{}")
     learning_before, data_before = before.get("learning", {}), before.get("data", {})
+    learning, learning_before = keep_decisive(learning), keep_decisive(learning_before)
     names = sorted(learning.keys() | learning_before.keys())
     missing = {"input"} - learning_before.keys()  # which earlier releases did not note
     differing = [

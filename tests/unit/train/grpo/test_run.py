@@ -40,6 +40,22 @@ def test_a_complete_training_of_other_settings_is_refused(tmp_path: Path) -> Non
         train(configure(tmp_path, epochs=2), print)
 
 
+def test_how_a_judge_is_reached_may_change_and_so_may_how_much_is_left_out(tmp_path: Path) -> None:
+    """Days into a training its judge moves to another server, or fails more often than was thought."""
+    served = {"type": "openai", "model": "judge-7b", "base_url": "http://one.internal:8000/v1"}
+    judge = {"type": "score_logit", "backend": served}
+    moved = {**judge, "backend": served | {"base_url": "http://two.internal:8000/v1"}}
+    other = {**judge, "backend": served | {"model": "judge-32b"}}
+    store, config = open_store(str(tmp_path), StorageConfig()), configure(tmp_path, rewards={"judge": judge})
+    claim(store, SETTINGS, config.learning(), {"records": "a"}, config.model_dump(mode="json"))
+    result = {"iteration": 90, "iterations": 100, "ended": "All 100 iterations were made."}
+    store.put(RESULT, json.dumps(result).encode())
+    assert train(configure(tmp_path, rewards={"judge": moved, "max_left_out": 0.7}), print) == result
+    for rewards in ({"judge": other}, {"judge": judge, "step_cost": 0.1}):
+        with pytest.raises(RunConflict, match=r"other settings or data \(learning\.rewards\)"):
+            train(configure(tmp_path, rewards=rewards), print)
+
+
 def test_a_result_of_something_else_is_not_taken_for_its_own(tmp_path: Path) -> None:
     open_store(str(tmp_path), StorageConfig()).put(RESULT, b"{}")
     with pytest.raises(RunConflict, match="holds the result of something else"):
