@@ -30,14 +30,10 @@ def test_bytes_are_an_image_only_where_they_can_be_read_again() -> None:
     assert check(row) == Reject("here", "r", "image", "embedded bytes need a Parquet manifest")
 
 
-@pytest.mark.parametrize(
-    "uri", ["data:image/png;base64,iVBORw0KGgo=", "DATA:image/png;base64," + "A" * 9_000]
-)
+@pytest.mark.parametrize("uri", ["data:image/png;base64,iVBO=", "DATA:image/png;base64," + "A" * 5_000])
 def test_a_data_uri_is_no_name_of_a_file(uri: str) -> None:
     found = check({"record_id": "r", "image": uri, "instruction": "x"})
-    assert isinstance(found, Reject) and found.reason.startswith(
-        "is a data URI; name a file or a URL, or put"
-    )
+    assert isinstance(found, Reject) and found.reason.startswith("is a data URI; name a file or a URL")
 
 
 def test_a_reject_speaks_of_the_users_own_columns() -> None:
