@@ -124,7 +124,7 @@ def list_editor_stages(chain: Chain, editors: Editors) -> list[Stage]:
         chain: of the policy; its base, its tasks and what SFT makes of it are needed here.
         editors: of the same seed.
     """
-    sft = (_place(chain, "sft"),)
+    base, sft = _place(chain, "base"), _place(chain, "sft")
     first = chain.folder.parent / "seed-0" / "stages" / "editor-base.json"
 
     def measure(way: EditorWay) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def list_editor_stages(chain: Chain, editors: Editors) -> list[Stage]:
     def list_ways(*names: str) -> list[Stage]:
         ways = [way for way in EDITOR_WAYS if way.name in names]
         return [
-            _stage(chain, f"editor-way-{way.name}", partial(measure, way), *(sft if way.loops else ()))
+            _stage(chain, f"editor-way-{way.name}", partial(measure, way), *((sft,) if way.loops else ()))
             for way in ways
         ]
 
@@ -143,14 +143,15 @@ def list_editor_stages(chain: Chain, editors: Editors) -> list[Stage]:
         _stage(chain, "editor-base", editors.pretrain, *((first,) if chain.seed else ())),
         _stage(chain, "editor-tasks", editors.write_tasks),
         _stage(chain, "editor-sft", editors.teach),
-        *list_ways("base", "sft", "loop-sft"),
+        *list_ways("base", "sft"),
         _stage(chain, "editor-nft", partial(editors.improve, "nft", TRUTH)),
-        *list_ways("nft", "loop-nft"),
+        *list_ways("nft"),
         _stage(chain, "editor-nft-all", partial(editors.improve, "nft-all", TRUTH, filtered=False)),
         *list_ways("nft-all"),
-        _stage(chain, "editor-judge", partial(editors.teach_judge, chain.folder / "base"), *sft),
+        _stage(chain, "editor-judge", partial(editors.teach_judge, chain.folder / "base"), base),
         _stage(chain, "editor-nft-judged", lambda: editors.improve("nft-judged", editors.find_judge())),
         *list_ways("nft-judged"),
+        *list_ways("loop-sft", "loop-nft"),  # last, since they wait for the policy
     ]
 
 

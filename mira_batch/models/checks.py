@@ -61,13 +61,14 @@ def check_model(config: Any, field: str = "judge.model") -> str:
         if not isinstance(config, PairwiseConfig):
             build_protocol(config, field)  # type: ignore[arg-type]
         return f"{config.kind} by {check_model(config.backend)}"
-    module, extra, variable = _PACKAGES.get(config.type, ("", "", ""))
+    kind: str = config.type
+    module, extra, variable = _PACKAGES.get(kind, ("", "", ""))
     if module and not _is_installed(module):
-        raise ConfigError(f"type {config.type} needs a package: pip install 'mira-batch[{extra}]'")
+        raise ConfigError(f"type {kind} needs a package: pip install 'mira-batch[{extra}]'")
     if isinstance(config, ServedConfig) and (name := config.find_missing_key(variable)):
-        return f"{config.type} (the key in {name} is not set here; every worker needs it)"
+        return f"{kind} (the key in {name} is not set here; every worker needs it)"
     if not isinstance(config, CustomConfig):
-        return config.type
+        return kind
     factory = import_factory(config.factory)
     try:
         signature = inspect.signature(factory)
