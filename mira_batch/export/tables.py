@@ -19,7 +19,7 @@ from mira_batch.config.export import ExportConfig
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, RunConflict, StoreError, describe
 from mira_batch.storage import schema
-from mira_batch.storage.stores import find_endpoint, open_store
+from mira_batch.storage.stores import find_endpoint, find_profile, find_region, open_store
 
 STATE = "mira-batch.state"
 """What a commit says of the state that it wrote: a digest."""
@@ -154,10 +154,18 @@ class _Delta:
 
 
 def _find_options(storage: StorageConfig) -> dict[str, str]:
-    """What deltalake is to be told of an S3 store; credentials it finds as we do, in the environment."""
-    host = find_endpoint(storage)
-    region = storage.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    """What deltalake and Lance are to be told of an S3 store. Keys in the environment they find as we do."""
+    profile = find_profile()
+    host, region = find_endpoint(storage, profile), find_region(storage, profile)
     options = {"AWS_REGION": region or "us-east-1", "timeout": f"{storage.timeout_seconds:g}s"}
+    if profile is not None:
+        key = profile()
+        options |= {
+            "AWS_ACCESS_KEY_ID": key["access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": key["secret_access_key"],
+        }
+        if token := key.get("token"):
+            options["AWS_SESSION_TOKEN"] = token
     if host:
         options |= {"AWS_ENDPOINT_URL": host, "AWS_ALLOW_HTTP": str(host.startswith("http://")).lower()}
     return options

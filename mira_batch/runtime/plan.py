@@ -29,7 +29,7 @@ from mira_batch.storage.catalogue.merge import Numbers
 from mira_batch.storage.catalogue.place import Catalogue, take_number
 from mira_batch.storage.catalogue.select import make_selection
 from mira_batch.storage.catalogue.snapshot import Snapshot
-from mira_batch.storage.run.layout import RunSpec, find_changed_settings, hash_form, read_run
+from mira_batch.storage.run.layout import RunSpec, find_changed_settings, hash_form, name_source, read_run
 from mira_batch.storage.run.planfile import LeftOut, Plan, SkippedBy
 from mira_batch.storage.run.planwriter import PlanWriter
 from mira_batch.storage.run.rollouts import expand_rollouts
@@ -137,10 +137,11 @@ def compare(
             raise ManifestError(f"{spec.source}: the manifest is empty: it has no rows")
         tally = stack.enter_context(_Comparing(read))
         alike, done, whole = known.find_alike(spec), config.output.done_statuses, config.first is None
+        source = name_source(spec.settings)
         for bucket in range(count):
             table = read_part(known.catalogue.store, known.snapshot, bucket, count)
             named = keys.read(bucket)
-            tally.add(named, join(named, table, done, alike, spec.source, selection, busy, whole))
+            tally.add(named, join(named, table, done, alike, source, selection, busy, whole))
         if (tally.causes == Cause.rejected).all():
             (first,) = next(_find_rejects(next(rows.read()), tally.causes)).slice(0, 1).to_pylist()
             raise ManifestError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from mira_batch.config.inspect import InspectConfig
 from mira_batch.core.errors import ConfigError, RunConflict, StoreError
+from mira_batch.edit.job import EditJob
 from mira_batch.launch import make_job
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.busy import IfRunning, keep_idle
@@ -63,6 +65,20 @@ def test_what_a_manifest_under_another_name_loses_is_gone(nights: Nights) -> Non
     nights.run(more=renamed)
     assert count_causes(nights.plan(**renamed)) == {"unchanged": 19}, "it is noted once"
     assert len(nights.runs()) == len(runs) + 1
+
+
+class _ShelfJob(EditJob):
+    """A job of somebody's own, whose settings call what it reads something else than a manifest."""
+
+    def settings(self) -> Mapping[str, Any]:
+        settings = dict(super().settings())
+        return settings | {"input": {"shelf": settings["input"]["manifest"]}}
+
+
+def test_a_job_that_names_no_manifest_begins_no_run_for_nothing(nights: Nights) -> None:
+    for _ in range(3):
+        runner.run(_ShelfJob(nights.configure()))
+    assert len(nights.runs()) == 1
 
 
 def test_another_plan_than_the_approved_one_is_refused(nights: Nights) -> None:

@@ -35,7 +35,8 @@ def sign_in(folder: Path, server: S3Server, how: str) -> None:
     keys = f"aws_access_key_id = {server.access_key}\naws_secret_access_key = {server.secret_key}\n"
     if how == "keys":
         (home / "credentials").write_text(f"[default]\naws_access_key_id = x\n\n[editors]\n{keys}")
-        (home / "config").write_text("[profile editors]\nregion = us-east-1\n")
+        place = f"region = us-east-1\nendpoint_url = {server.endpoint}\n"
+        (home / "config").write_text(f"[profile editors]\n{place}")
         return
     program = folder / "give_keys.py"
     given = {
@@ -55,7 +56,8 @@ def test_a_profile_reads_and_writes(tmp_path: Path, s3: S3Server, how: str) -> N
     sign_in(tmp_path, s3, how)
     place = f"s3://{s3.bucket}/profile-{how.replace(' ', '-')}"
     s3.upload(make_catalogue(tmp_path / "catalogue", 4).parent, place.rpartition("/")[2])
-    config = settings(f"{place}/manifest.jsonl", f"{place}/out", storage={"endpoint_url": s3.endpoint})
+    storage = {} if how == "keys" else {"endpoint_url": s3.endpoint}  # else the profile has it
+    config = settings(f"{place}/manifest.jsonl", f"{place}/out", storage=storage)
     (tmp_path / "config.json").write_text(json.dumps(config))
     given = ["--config", str(tmp_path / "config.json")]
     done = start(["run", *given, "--json"], tmp_path, AWS_PROFILE="editors")
@@ -63,6 +65,14 @@ def test_a_profile_reads_and_writes(tmp_path: Path, s3: S3Server, how: str) -> N
     assert json.loads(done.stdout)["committed"] == 4
     whole = start(["verify", *given, "--json"], tmp_path, AWS_PROFILE="editors")  # by Arrow
     assert whole.returncode == 0, whole.stderr
+    for form in ("csv", "delta", "lance"):  # whose libraries have clients of their own
+        given_out = [f"{place}/{form}", "--as", form, "--catalogue", f"{place}/out", "--json"]
+        more = [word for name in storage for word in ("--set", f"storage.{name}={storage[name]}")]
+        handed = start(
+            ["export", *given_out, "--set", "backend=inline", *more], tmp_path, AWS_PROFILE="editors"
+        )
+        assert handed.returncode == 0, handed.stderr
+        assert json.loads(handed.stdout)["exported"] == 4
     here = ["--set", f"input.manifest={tmp_path / 'catalogue' / 'manifest.jsonl'}"]
     for more in ([], here):  # by s3fs, and by obstore
         nobody = start(["run", *given, *more], tmp_path, AWS_PROFILE="nobody")

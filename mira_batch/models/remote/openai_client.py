@@ -83,11 +83,6 @@ def read_key(config: ServedConfig, field: str, usual: str) -> str | None:
             f"{field}.api_key_env: the environment variable {name} on this worker holds what no key does: a "
             "line break, a typographic quotation mark or a character that isn't seen; set it to the key alone"
         )
-    if key is not None and not (key.isascii() and key.isprintable()):
-        raise ConfigError(
-            f"{field}.api_key_env: the environment variable {name} on this worker holds what no key does: a "
-            "line break, a typographic quotation mark or a character that isn't seen; set it to the key alone"
-        )
     return key
 
 

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
@@ -102,7 +103,8 @@ def charge_errors(cost: float) -> Iterator[None]:
 
 
 def parse_retry_after(header: str | None) -> float | None:
-    """Seconds of a Retry-After header, from now where it is a date; None where there is none."""
+    """Seconds of a Retry-After header, from now where it is a date; None where there is none, or where that
+    is past: by another clock than ours, and so it says nothing."""
     if not header:
         return None
     try:
@@ -112,7 +114,9 @@ def parse_retry_after(header: str | None) -> float | None:
             until = parsedate_to_datetime(header)
         except ValueError:
             return None
-        seconds = max(0.0, until.timestamp() - time.time())
+        if until.tzinfo is None:  # an old form, which is of UTC as well
+            until = until.replace(tzinfo=UTC)
+        seconds = until.timestamp() - time.time()
     return seconds if 0 <= seconds < 1e6 else None
 
 

@@ -109,7 +109,8 @@ def join(
         known: the rows of the catalogue (schema `SNAPSHOT`).
         done: the statuses with which a row needs no further run.
         runs: names of the runs whose rows have the form that is wanted.
-        source: the manifest, by which the records are known that it has lost.
+        source: the manifest, by which the records are known that it has lost; empty: nobody knows it, and
+            nothing is said of records that are not there.
         selection: of which records it is; None: of all. Nothing is said of others, and of none that it is
             gone.
         busy: work_ids that other runs have in hand.
@@ -147,7 +148,7 @@ def join(
     moved = keys.filter(pa.array(stands & ((same != wanted) | _pick(gone | ~own, same))))
     lost = newest[of_known] == np.arange(known.num_rows)
     lost &= own & ~gone & ~np.isin(of_known, of_keys)
-    lost &= whole and selection is None
+    lost &= whole and selection is None and source != ""
     pointers = [moved.drop_columns(["number", "digest"]), known.filter(pa.array(lost)).select(["record_id"])]
     columns = pa.concat_tables([schema.POINTERS.empty_table(), *pointers], promote_options="default")
     made_by = known["models"].take(pa.array(same[stands])).to_pylist()

@@ -147,7 +147,7 @@ def look_at_run(store: Store, job: str) -> tuple[Run, str] | None:
     about = store.read(layout.RUN, lambda data: layout.parse_run(data, store.locate(layout.RUN)))
     if about is None or layout.job_of(about) != job:
         return None
-    source = about["settings"].get("input", {}).get("manifest", "")
+    source = layout.name_source(about["settings"])
     form = layout.hash_form(about["settings"])
     plan, committed = read_plan(store), frozenset(find_committed_shards(store))
     copy_of = str(about.get(layout.COPY_OF, ""))

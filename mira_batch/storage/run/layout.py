@@ -215,6 +215,11 @@ def job_of(run: Mapping[str, Any]) -> str:
     return run.get("job", "edit")
 
 
+def name_source(settings: Mapping[str, Any]) -> str:
+    """The manifest that a run is over, by its settings; empty of a job that names it otherwise."""
+    return settings.get("input", {}).get("manifest", "")
+
+
 def hash_form(settings: Mapping[str, Any]) -> str:
     """Hash of a run's settings but for what it read: of what decides what it makes of a record, and in which
     form.

@@ -30,10 +30,12 @@ from mira_batch.storage.stores.filesystems import (
     CONNECTIONS,
     ArrowFileSystem,
     find_endpoint,
+    find_region,
     open_arrow_filesystem,
 )
 from mira_batch.storage.stores.listings import FileInfo, find_files, list_files_below, resolve_links
 from mira_batch.storage.stores.objects import Entry, Store, open_store
+from mira_batch.storage.stores.profiles import find_profile
 from mira_batch.storage.stores.rereads import read_surely
 from mira_batch.storage.stores.versions import list_versions
 
@@ -53,6 +55,8 @@ __all__ = [
     "file_exists",
     "find_endpoint",
     "find_files",
+    "find_profile",
+    "find_region",
     "find_size",
     "list_files_below",
     "list_versions",

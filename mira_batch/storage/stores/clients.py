@@ -28,7 +28,8 @@ def open_client(uri: str, config: StorageConfig) -> ObjectStore:
     bucket, _, key = uri.partition("://")[2].partition("/")
     if any(part in ("", ".", "..") for part in key.split("/")) and key:
         raise StoreError(f"{uri}: no part of its key may be empty, '.' or '..'")
-    host = find_endpoint(config) if uri.startswith("s3") else None
+    profile = find_profile() if uri.startswith("s3") else None
+    host = find_endpoint(config, profile) if uri.startswith("s3") else None
     options: dict[str, object] = {
         "client_options": {
             "timeout": timedelta(seconds=config.timeout_seconds),
@@ -38,7 +39,6 @@ def open_client(uri: str, config: StorageConfig) -> ObjectStore:
         "retry_config": {"max_retries": 0},  # `Patience` does that, by one clock for all calls
     }
     if uri.startswith("s3"):
-        profile = find_profile()
         options["region"] = find_region(config, profile) or "us-east-1"
         options |= {"endpoint": host} if host else {}
         options |= {"credential_provider": profile} if profile else {}

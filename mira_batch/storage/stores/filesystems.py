@@ -103,7 +103,7 @@ def _open_scheme(scheme: str, location: str, config: StorageConfig, once: bool) 
         },
         "client_kwargs": {"region_name": config.region} if config.region else {},
     }
-    if host := find_endpoint(config):
+    if host := find_endpoint(config):  # that of a profile it finds itself
         options["endpoint_url"] = host
     fs: Any = fsspec.filesystem("s3", **options)
     fs.split_path = partial(_split_s3_path, fs)
@@ -140,7 +140,8 @@ def open_arrow_filesystem(location: str, config: StorageConfig) -> tuple[ArrowFi
         return pafs.LocalFileSystem(), path
     if "s3" not in protocols:
         return pafs.PyFileSystem(pafs.FSSpecHandler(fs)), path
-    host, profile = find_endpoint(config), find_profile()
+    profile = find_profile()
+    host = find_endpoint(config, profile)
     key = profile() if profile else None
     s3 = pafs.S3FileSystem(
         access_key=key and key["access_key_id"],
@@ -154,13 +155,14 @@ def open_arrow_filesystem(location: str, config: StorageConfig) -> tuple[ArrowFi
     return s3, path
 
 
-def find_endpoint(config: StorageConfig) -> str | None:
-    """The S3 endpoint: from the config, else from the usual variables, else None for AWS itself."""
+def find_endpoint(config: StorageConfig, profile: Profile | None = None) -> str | None:
+    """The S3 endpoint: from the config, else from the usual variables, else from a profile, else None for AWS
+    itself."""
     return (
         config.endpoint_url
         or os.environ.get("AWS_ENDPOINT_URL_S3")
         or os.environ.get("AWS_ENDPOINT_URL")
-        or None
+        or (profile.endpoint if profile else None)
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mira_batch.core.errors import StoreError, describe
@@ -40,6 +41,8 @@ class Profile:
     credentials: Any
     """botocore's, which renew themselves."""
     region: str | None
+    endpoint: str | None
+    """Of S3, where it isn't AWS's own."""
 
     def __call__(self) -> S3Credential:
         """What obstore asks its provider for."""
@@ -54,7 +57,8 @@ class Profile:
 
 def find_profile() -> Profile | None:
     """The profile that `AWS_PROFILE` names, else `default`. None where keys are set in the environment, or
-    where no such profile leads to any. No request is made, but for what the profile itself asks.
+    where no such profile leads to any. No request is made, but for what the profile itself asks: once, as
+    long as its files stay as they are.
 
     Raises:
         StoreError: the profile that is named isn't there, or can't be used.
@@ -63,18 +67,25 @@ def find_profile() -> Profile | None:
         return None
     named = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
     files = [os.path.expanduser(os.environ.get(name) or usual) for name, usual in _FILES.items()]
-    if not named and not any(os.path.exists(file) for file in files):
-        return None
+    stamps = tuple((file, os.stat(file).st_mtime_ns) for file in files if os.path.exists(file))
+    return _open_profile(named, stamps) if named or stamps else None
+
+
+@lru_cache(maxsize=1)
+def _open_profile(named: str | None, _: tuple[tuple[str, int], ...]) -> Profile | None:
+    from botocore.configprovider import ConfiguredEndpointProvider
     from botocore.exceptions import BotoCoreError
     from botocore.session import Session
 
     session = Session(profile=named)
     try:
-        if _SOURCES.isdisjoint(session.get_scoped_config()):
+        settings = session.get_scoped_config()
+        if _SOURCES.isdisjoint(settings):
             return None
         credentials = session.get_credentials()
         if credentials is not None:
             credentials.get_frozen_credentials()
+        endpoint = ConfiguredEndpointProvider(session.full_config, settings, "s3").provide()
     except (BotoCoreError, ValueError) as error:
         raise StoreError(f"AWS profile {named or 'default'}: {describe(error)}") from error
-    return credentials and Profile(credentials, session.get_config_variable("region"))
+    return credentials and Profile(credentials, session.get_config_variable("region"), endpoint)

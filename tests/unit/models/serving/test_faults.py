@@ -53,9 +53,15 @@ def test_keys_are_never_quoted() -> None:
     assert quote("half \ud83d and \udce9", None) == r"half \ud83d and \xe9"
 
 
-def test_retry_after_is_read_in_seconds_or_as_a_date() -> None:
+def test_retry_after_is_read_in_seconds_or_as_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [parse_retry_after(text) for text in ("2", "0", "1.5")] == [2.0, 0.0, 1.5]
-    assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") is None, "clocks differ: it says nothing"
     seconds = parse_retry_after(formatdate(time.time() + 3600, usegmt=True))
     assert seconds is not None and 3000 < seconds <= 3600
+    old_form = time.strftime("%a %b %d %H:%M:%S %Y", time.gmtime(time.time() + 3600))  # of UTC, unsaid
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        assert 3500 < (parse_retry_after(old_form) or 0.0) < 3700
+    time.tzset()
     assert [parse_retry_after(text) for text in (None, "", "-1", "nan", "inf", "tomorrow")] == [None] * 6
