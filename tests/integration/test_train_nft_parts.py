@@ -80,6 +80,7 @@ def test_an_adapter_is_gone_on_with(folders: dict[str, Path], folder: Path, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_an_update_by_two_workers_is_that_of_one(
     folders: dict[str, Path], folder: Path, tmp_path: Path
 ) -> None:
