@@ -223,12 +223,12 @@ class WorkersConfig(Strict):
 
 
 class StorageConfig(Strict):
-    """How object stores are reached. Credentials come from the environment or the cloud identity."""
+    """How object stores are reached. Keys come from the environment, a profile or the cloud identity."""
 
     endpoint_url: Expanded | None = None
-    """Endpoint of an S3-compatible store; None uses AWS_ENDPOINT_URL or AWS itself."""
+    """Endpoint of an S3-compatible store; None uses AWS_ENDPOINT_URL, that of a profile, or AWS itself."""
     region: str | None = None
-    """Region; None uses AWS_REGION or AWS_DEFAULT_REGION."""
+    """Region; None uses AWS_REGION, AWS_DEFAULT_REGION or that of a profile."""
     timeout_seconds: float = Field(default=30.0, gt=0)
     """Longest a request may take."""
     retry_seconds: float = Field(default=60.0, ge=0)
