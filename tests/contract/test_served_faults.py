@@ -27,7 +27,14 @@ from tests.contract.served_models import (
     patiently,
     run,
 )
-from tests.support.servers.models import Answer, ModelServer, failing, gemini_error, obliging
+from tests.support.servers.models import (
+    Answer,
+    ModelServer,
+    failing,
+    gemini_error,
+    model_server,
+    obliging,
+)
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -114,6 +121,19 @@ def test_a_refusal_of_every_call_ends_the_run(served: Served, server: ModelServe
     for part in ("tiny", "127.0.0.1", "SECRET_KEY", f"HTTP {status}", "Incorrect API key provided: ***"):
         assert part in str(error)
     assert len(server.asked) == 1
+
+
+@every_model
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_a_redirect_is_not_followed(served: Served, server: ModelServer, status: int) -> None:
+    with model_server() as another:
+        elsewhere = another.gemini_url if served is GEMINI_IMAGES else another.url
+        moved = Answer("moved", status, {"Location": elsewhere}, content_type="text/plain")
+        error = error_of(served, server, lambda asked: moved)
+        assert isinstance(error, ConfigError)
+        assert f"HTTP {status}: the endpoint redirects to {elsewhere}, which is not followed" in str(error)
+        assert "name its own address as base_url" in str(error)
+        assert len(server.asked) == 1 and another.asked == []
 
 
 def after_an_answer(served: Served, server: ModelServer, fault: Answer) -> list[Any]:

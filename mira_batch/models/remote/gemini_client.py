@@ -22,6 +22,7 @@ from mira_batch.models.serving import (
     Meaning,
     Role,
     classify_status,
+    describe_redirect,
     parse_retry_after,
     quote,
 )
@@ -56,6 +57,7 @@ class GeminiClient:
             base_url=config.base_url or VENDOR,
             api_version="v1beta",
             aiohttp_client=self._session,
+            async_client_args={"allow_redirects": False},
             # Without it the client repeats calls that were reset after up to ten seconds.
             retry_options=types.HttpRetryOptions(attempts=1),
         )
@@ -155,5 +157,6 @@ def _read_fault(error: Any, key: str | None) -> EndpointFault:
     asked = re.search(r'"retryDelay": "([\d.]+)s"', details)
     headers = getattr(error.response, "headers", None) or {}
     after = parse_retry_after(asked[1] if asked else headers.get("Retry-After"))
-    words = error.message or error.status or details
+    redirect = describe_redirect(error.code, headers.get("Location"))
+    words = redirect or error.message or error.status or details
     return EndpointFault(meaning, f"HTTP {error.code}: {quote(str(words), key)}", after)

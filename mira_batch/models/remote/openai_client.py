@@ -24,6 +24,7 @@ from mira_batch.models.serving import (
     Meaning,
     charge_errors,
     classify_status,
+    describe_redirect,
     parse_retry_after,
     quote,
 )
@@ -55,7 +56,8 @@ def open_client(config: ServedConfig, field: str) -> tuple[AsyncOpenAI, str | No
         base_url=config.base_url or VENDOR,
         max_retries=0,
         timeout=None,
-        http_client=openai.DefaultAioHttpClient(timeout=None),  # half the CPU of a call of its usual one
+        # Half the CPU of a call of its usual one.
+        http_client=openai.DefaultAioHttpClient(timeout=None, follow_redirects=False),
         # Here again, since OPENAI_CUSTOM_HEADERS may hold another.
         default_headers={"Authorization": f"Bearer {key or 'none'}"},
     )
@@ -124,13 +126,15 @@ def turn_openai_faults(key: str | None, unsupported: str = "") -> Iterator[None]
     try:
         yield
     except openai.APIStatusError as error:
-        words = quote(_quote_error(error), key)
+        headers = error.response.headers
+        redirect = describe_redirect(error.status_code, headers.get("location"))
+        words = quote(redirect or _quote_error(error), key)
         meaning = classify_status(error.status_code, error.code, error.type)
         if meaning is Meaning.busy and words.startswith(_NEVER):
             meaning = Meaning.request
         if unsupported and not UNSUPPORTED.isdisjoint((error.code, error.type)):
             words = f"{words} ({unsupported})"
-        after = parse_retry_after(error.response.headers.get("retry-after"))
+        after = parse_retry_after(headers.get("retry-after"))
         raise EndpointFault(meaning, f"HTTP {error.status_code}: {words}", after) from None
     except openai.APIConnectionError as error:
         cause = error.__cause__ or error

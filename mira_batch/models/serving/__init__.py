@@ -18,6 +18,7 @@ from mira_batch.models.serving.faults import (
     Meaning,
     charge_errors,
     classify_status,
+    describe_redirect,
     parse_retry_after,
     quote,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "charge_errors",
     "check_frame",
     "classify_status",
+    "describe_redirect",
     "free_memory",
     "guard_images",
     "is_engine_dead",

@@ -81,7 +81,7 @@ def classify_status(status: int, *said: object) -> Meaning:
         return Meaning.quota
     if status in _KEY or not _KEY_CODES.isdisjoint(codes):
         return Meaning.key
-    if status in _SETTINGS or not _SETTINGS_CODES.isdisjoint(codes):
+    if status in _SETTINGS or 300 <= status < 400 or not _SETTINGS_CODES.isdisjoint(codes):
         return Meaning.settings
     if status in _BUSY:
         return Meaning.busy
@@ -90,6 +90,20 @@ def classify_status(status: int, *said: object) -> Meaning:
     if status in _BROKEN or status >= 500:
         return Meaning.broken
     return Meaning.request if status >= 400 else Meaning.broken
+
+
+def describe_redirect(status: int, to: str | None) -> str | None:
+    """What to say of an answer that is a redirect, None of any other. None is followed: key, image and
+    instruction would go to a host that nobody named.
+
+    Args:
+        status: HTTP's.
+        to: where the answer says that it leads.
+    """
+    if not 300 <= status < 400:
+        return None
+    where = f"to {to}" if to else "without saying where to"
+    return f"the endpoint redirects {where}, which is not followed; name its own address as base_url"
 
 
 @contextmanager
