@@ -57,7 +57,7 @@ def _mark(value: Any) -> Any:
 
 _NO_NAME = re.compile("[\0\ud800-\udfff]")
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_SLASH_LOST = re.compile(r"^(s3|gs|gcs|az|abfss?|https?):/?(?!/)", re.IGNORECASE)
+_SLASH_LOST = re.compile(r"^(s3a?|gs|gcs|az|abfss?|https?):/?(?!/)", re.IGNORECASE)
 """How a URI begins that lacks a slash: taken for a path, results would go to a folder of that name here."""
 _FILE = re.compile(r"^file:(?://(?P<host>[^/]*))?(?P<path>/.*)?$", re.IGNORECASE | re.DOTALL)
 _VARIABLE = re.compile(r"\$(?P<literal>\$)?(?:(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[^}]*)\})", re.ASCII)

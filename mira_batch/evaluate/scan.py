@@ -104,22 +104,33 @@ def _scan_pairs(
     name, base = config.input.columns.original, split.part.path.rsplit("/", 1)[0]
     judged = [row for row in rows if split.asked.kinds(row["record_id"])]
     columns = [json.loads(row["metadata"]) for row in judged]
-    named = [resolve_image(o, base) for each in columns if (o := each.get(name)) and isinstance(o, str)]
-    versions = identify_images(set(named), config.input, config.storage)
+    originals = [_find_original(each.get(name), base) for each in columns]
+    named = {source for source, problem in originals if not problem}
+    versions = identify_images(named, config.input, config.storage)
     for k, (row, metadata) in enumerate(zip(judged, columns, strict=True)):
-        original = metadata.get(name)
-        if not isinstance(original, str) or not original:
-            yield row | make_reject(name, "is missing or no text; it is where the original image is")
+        source, problem = originals[k]
+        if problem:
+            yield row | make_reject(name, problem)
             continue
         about = {
-            "source": resolve_image(original, base),
+            "source": source,
             "group": find_group(metadata, config.group),
             "metadata": row["metadata"],
         }
         for kind in split.asked.kinds(row["record_id"]):
             other = (k + 1) % len(judged)
-            if kind == OTHER and columns[other].get(name) == original:
+            if kind == OTHER and originals[other] == originals[k]:
                 continue
             shown = PlannedRecord.from_row(judged[other] if kind == OTHER else row).image
-            content = f"{row['image_part']}\n{versions.get(about['source'])}"
+            content = f"{row['image_part']}\n{versions.get(source)}"
             yield make_plan_row(row, shown, content, kind, about, fingerprint) | {"where": row["where"]}
+
+
+def _find_original(named: Any, base: str) -> tuple[str, str]:
+    """Where a row's original is, and what is wrong with it, if anything."""
+    if not isinstance(named, str) or not named:
+        return "", "is missing or no text; it is where the original image is"
+    try:
+        return resolve_image(named, base), ""
+    except ValueError as error:
+        return "", str(error)

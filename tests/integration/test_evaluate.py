@@ -175,11 +175,13 @@ def test_pairs_of_a_manifest_are_judged_and_a_row_without_original_is_a_reject(
         "original": "before.png",
         "instruction": "rotate it by 180",
     }
-    rows = [row, row | {"record_id": "b", "image": "after.png"}, {**row, "record_id": "c", "original": None}]
+    rows = [row, row | {"record_id": "b", "image": "after.png"}]
+    bad = (None, "data:image/png;base64,iVBO", "file://another-host/a.png")
+    rows += [row | {"record_id": f"bad-{k}", "original": original} for k, original in enumerate(bad)]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     none = ("--set", "controls={repeats: 0, canaries: 0}")
     found = evaluate(cli, tmp_path / "pairs.jsonl", tmp_path / "scores", *none)
-    assert (found["planned"], found["rejected"]) == (2, 1)
+    assert (found["planned"], found["rejected"]) == (2, 3)
     assert {name: row["score"] for name, row in rows_of(found).items()} == {"a": 1.0, "b": 0.0}
     more = (*none, "--set", "output.skip_done=true", "--set")
     assert (

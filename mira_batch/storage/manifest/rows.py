@@ -139,7 +139,7 @@ def validate_row(
     values["image"] = image
     known = values["record_id"]
     record_id = str(known) if isinstance(known, str | int) and is_encodable(str(known)) else None
-    if isinstance(image, str) and image[:5].lower() == "data:":
+    if isinstance(image, str) and _is_data(image):  # before it is found too long
         return Reject(where, record_id, columns.image, _DATA_URI)
     try:
         valid = model.model_validate({k: v for k, v in values.items() if v is not None}, strict=True)
@@ -191,6 +191,10 @@ def _explain_problem(problem: Any) -> str:
             return f"should be text, found {type(problem['input']).__name__} {found!r}"
 
 
+def _is_data(uri: str) -> bool:
+    return uri[:5].lower() == "data:"
+
+
 def resolve_image(uri: str, base: str) -> str:
     """An image's absolute location; a relative one starts at its manifest file's directory, and a file URI
     becomes the path that it stands for.
@@ -202,8 +206,10 @@ def resolve_image(uri: str, base: str) -> str:
         base: directory of the manifest file, a path or URI.
 
     Raises:
-        ValueError: a file URI that no file of this machine can have.
+        ValueError: a data URI, or a file URI that no file of this machine can have.
     """
+    if _is_data(uri):
+        raise ValueError(_DATA_URI)
     if is_remote(uri) or "::" in uri:
         return uri
     if (path := read_file_uri(uri)) is not None:

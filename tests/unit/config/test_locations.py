@@ -69,9 +69,12 @@ def test_a_key_is_taken_as_it_is() -> None:
     assert make_absolute("/data/50%25#?") == "/data/50%25#?"
 
 
-@pytest.mark.parametrize("location", ["s3:/bucket/out", "S3:bucket/out"])
+@pytest.mark.parametrize("location", ["s3:/bucket/out", "S3:bucket/out", "s3a:/bucket/out"])
 def test_a_uri_without_its_slashes_is_no_folder_right_here(location: str) -> None:
-    with pytest.raises(ConfigError, match=f"^config: output.uri: {location}: .*write s3://bucket/out; "):
+    scheme = location.split(":")[0].lower()
+    with pytest.raises(
+        ConfigError, match=f"^config: output.uri: {location}: .*write {scheme}://bucket/out; "
+    ):
         output(location)
     assert output(f"./{location}") == os.path.abspath(location)
 
