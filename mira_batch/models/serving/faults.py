@@ -49,7 +49,8 @@ _BUSY = {429, 503, 529}
 _GATEWAY = {502, 504}
 _BROKEN = {408, 409, 425}
 _KEY = {401, 407}
-_SETTINGS = {403, 404, 405, 410}
+_REDIRECTS = range(300, 400)
+_SETTINGS = {403, 404, 405, 410, *_REDIRECTS}
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _KEY_CODES = {"API_KEY_INVALID", "invalid_api_key"}
 UNSUPPORTED = {"unsupported_parameter", "unsupported_value"}
@@ -81,7 +82,7 @@ def classify_status(status: int, *said: object) -> Meaning:
         return Meaning.quota
     if status in _KEY or not _KEY_CODES.isdisjoint(codes):
         return Meaning.key
-    if status in _SETTINGS or 300 <= status < 400 or not _SETTINGS_CODES.isdisjoint(codes):
+    if status in _SETTINGS or not _SETTINGS_CODES.isdisjoint(codes):
         return Meaning.settings
     if status in _BUSY:
         return Meaning.busy
@@ -100,7 +101,7 @@ def describe_redirect(status: int, to: str | None) -> str | None:
         status: HTTP's.
         to: where the answer says that it leads.
     """
-    if not 300 <= status < 400:
+    if status not in _REDIRECTS:
         return None
     where = f"to {to}" if to else "without saying where to"
     return f"the endpoint redirects {where}, which is not followed; name its own address as base_url"
