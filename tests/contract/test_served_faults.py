@@ -128,10 +128,13 @@ def test_a_refusal_of_every_call_ends_the_run(served: Served, server: ModelServe
 def test_a_redirect_is_not_followed(served: Served, server: ModelServer, status: int) -> None:
     with model_server() as another:
         elsewhere = another.gemini_url if served is GEMINI_IMAGES else another.url
-        moved = Answer("moved", status, {"Location": elsewhere}, content_type="text/plain")
+        address = f"{elsewhere.replace('//', '//ann:secret@')}?token=secret#secret"
+        moved = Answer("moved", status, {"Location": address}, content_type="text/plain")
         error = error_of(served, server, lambda asked: moved)
         assert isinstance(error, ConfigError)
-        assert f"HTTP {status}: the endpoint redirects to {elsewhere}, which is not followed" in str(error)
+        shown = elsewhere.replace("//", "//***@")
+        assert f"HTTP {status}: the endpoint redirects to {shown}, which is not followed" in str(error)
+        assert "secret" not in str(error)
         assert "name its own address as base_url" in str(error)
         assert len(server.asked) == 1 and another.asked == []
 

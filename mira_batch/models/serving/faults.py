@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 from mira_batch.core.errors import RecordError
-from mira_batch.core.text import clean_text
+from mira_batch.core.text import clean_text, hide_passwords
 
 MOST_WORDS = 300
 """Characters of an endpoint's own words that an error quotes."""
@@ -99,11 +99,13 @@ def describe_redirect(status: int, to: str | None) -> str | None:
 
     Args:
         status: HTTP's.
-        to: where the answer says that it leads.
+        to: where the answer says that it leads; host and path of it are told, since a user, a query or a
+            fragment may hold a token.
     """
     if status not in _REDIRECTS:
         return None
-    where = f"to {to}" if to else "without saying where to"
+    shown = hide_passwords(re.split("[?#]", to, maxsplit=1)[0]) if to else ""
+    where = f"to {shown}" if shown else "without saying where to"
     return f"the endpoint redirects {where}, which is not followed; name its own address as base_url"
 
 
