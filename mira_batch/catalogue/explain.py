@@ -15,7 +15,7 @@ from mira_batch.runtime.busy import find_busy, read_works
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.known import peek_catalogue
 from mira_batch.runtime.plan import Known
-from mira_batch.runtime.prepare import make_spec
+from mira_batch.runtime.prepare import find_source, make_spec
 from mira_batch.runtime.scan import digest_pixels, scan_split
 from mira_batch.storage.catalogue.bucketfiles import read_part
 from mira_batch.storage.catalogue.buckets import digest_records, find_buckets
@@ -69,7 +69,7 @@ def explain(job: Job, record_id: str, progress: Progress | None = None) -> Expla
         raise ConfigError(
             "explain is about the catalogue, of which a run with rollouts or input.branches is no part"
         )
-    watch, source = progress or Progress(), job.find_source()
+    watch, source = progress or Progress(), find_source(job)
     spec = make_spec(job, source.files, source.location)
     with peek_catalogue(job, spec, watch) as known:
         return _explain(job, spec, known, source, record_id, watch)

@@ -47,7 +47,7 @@ Takeover = Annotated[
 First = Annotated[
     int | None,
     typer.Option(
-        "--first", metavar="N", help="Only the first N rows of the manifest, in a run of their own."
+        "--first", metavar="N", min=1, help="Only the first N rows of the manifest, in a run of their own."
     ),
 ]
 Run = Annotated[str | None, typer.Argument(help="The directory of a run, in place of --config.")]

@@ -81,15 +81,16 @@ def sum_receipts(store: Store, committed: Mapping[int, int]) -> Receipt:
     found, left = Receipt(), set(committed)
     for entry in store.list(RECEIPTS):
         try:
-            document = read_document(store, entry.key) or {}
-        except DamagedFile:  # it only spares reading the shards
-            continue
-        shards = {i for first, last in document.get("shards", []) for i in range(first, last + 1)}
-        if shards and shards <= left:
+            document = read_document(store, entry.key, "shards", "total")
+            if document is None:
+                continue
+            shards = {i for first, last in document["shards"] for i in range(first, last + 1)}
             total = from_json(document["total"])
-            if total.written == sum(committed[shard] for shard in shards):
-                left -= shards
-                found += total
+        except (DamagedFile, *_DAMAGE):  # it only spares reading the shards
+            continue
+        if shards and shards <= left and total.written == sum(committed[shard] for shard in shards):
+            left -= shards
+            found += total
     with ThreadPoolExecutor(_THREADS) as pool:
         for receipt in pool.map(lambda shard: read_receipt(store, shard), sorted(left)):
             found += receipt

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mira_batch.config.base import is_remote
-from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import ConfigError, MiraError
+from mira_batch.config.shared import JobConfig, SelectConfig
+from mira_batch.core.errors import ConfigError, MiraError, job_boundary
 from mira_batch.runtime.job import Job
+from mira_batch.storage.catalogue.where import parse_where
 from mira_batch.storage.stores import check_create_only, open_store
 
 
@@ -24,9 +25,11 @@ class Finding:
 
 def validate(job: Job) -> Iterator[Finding]:
     """Check the job, the store and the workers; a check that fails doesn't stop the next."""
+    select = job.config.select
     return run_checks(
         [
             *job.checks(),
+            *([("select", lambda: _check_select(select))] if select is not None else []),
             ("output", lambda: _check_store(job.config)),
             ("workers", lambda: _describe_workers(job.config)),
         ]
@@ -37,9 +40,12 @@ def run_checks(checks: Sequence[tuple[str, Callable[[], str]]]) -> Iterator[Find
     """Each check's finding: what it returns, or what it raises."""
     for what, check in checks:
         try:
-            yield Finding(what, True, check())
+            with job_boundary("the check failed"):
+                detail = check()
         except MiraError as error:
             yield Finding(what, False, str(error))
+        else:
+            yield Finding(what, True, detail)
 
 
 def check_output(uri: str) -> None:
@@ -58,6 +64,11 @@ def check_output(uri: str) -> None:
         raise ConfigError(
             f"output.uri: {uri}: a web server takes no runs; give a path, or an object store such as s3://"
         )
+
+
+def _check_select(select: SelectConfig) -> str:
+    parse_where(select.where)
+    return f"select.where: {select.where}"
 
 
 def _check_store(config: JobConfig) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from mira_batch.config.shared import JobConfig
-from mira_batch.core.errors import RunConflict
+from mira_batch.core.errors import RunConflict, job_boundary
 from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.core.receipts import Progress
 from mira_batch.runtime.busy import BusyRun, IfRunning, await_idle, find_busy, read_works
@@ -50,13 +50,24 @@ def open_existing(job: Job) -> Store:
     if job.config.run_id:  # then it needs no look at what it reads
         spec = make_spec(job, [], "")
     else:
-        source = job.find_source()
+        source = find_source(job)
         spec = make_spec(job, source.files, source.location)
     store = open_store((layout.find_newest(spec) or spec).uri, job.config.storage, make=False)
     standing = layout.job_of(layout.read_run(store))
     if standing != job.config.job:
         raise RunConflict(f"{store.uri}: is a run of the job {standing}, not of {job.config.job}")
     return store
+
+
+def find_source(job: Job) -> Source:
+    """`job.find_source`, whose faults are named.
+
+    Raises:
+        UserError: there is nothing to read.
+        JobError: the job raised something else.
+    """
+    with job_boundary(f"job {job.config.job}: find_source"):
+        return job.find_source()
 
 
 def make_spec(job: Job, files: Sequence[tuple[str, str]], source: str) -> RunSpec:
@@ -66,7 +77,12 @@ def make_spec(job: Job, files: Sequence[tuple[str, str]], source: str) -> RunSpe
         job: the job.
         files: path and version of each file that it reads.
         source: where they are, as the user wrote it.
+
+    Raises:
+        JobError: the job's settings can't be had.
     """
+    with job_boundary(f"job {job.config.job}: settings"):
+        settings, pixels = job.settings(), fingerprint(job.fingerprint_fields())
     contents = content_hash(*(part for file in files for part in file))
     name, dated = job.config.run_id, "{date}" in (job.config.run_id or "")
     day = name.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}") if name and dated else ""
@@ -75,8 +91,8 @@ def make_spec(job: Job, files: Sequence[tuple[str, str]], source: str) -> RunSpe
         output=job.config.output.uri,
         source=source,
         files=files,
-        fingerprint=fingerprint(job.fingerprint_fields()),
-        settings={**job.settings(), "manifest_content": contents} | _name_choice(job.config),
+        fingerprint=pixels,
+        settings={**settings, "manifest_content": contents} | _name_choice(job.config),
         config=job.config.model_dump(mode="json"),
         storage=job.config.storage,
         run_id=None if dated else name,
@@ -117,7 +133,7 @@ def prepare(job: Job) -> Prepared:
     Raises:
         UserError: the manifest or store can't be used, or the run was begun with other settings.
     """
-    source = job.find_source()
+    source = find_source(job)
     first = make_spec(job, source.files, source.location)
     left = find_leftovers(look_at(first))
     spec = layout.find_newest(first, but=left)

@@ -11,7 +11,7 @@ from functools import partial
 
 import pyarrow as pa
 
-from mira_batch.core.errors import RunConflict, RunStopped, StoreError
+from mira_batch.core.errors import RunConflict, RunStopped, StoreError, job_boundary
 from mira_batch.core.receipts import Progress, RunSummary
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
@@ -84,7 +84,8 @@ def run(
     """
     started, phases = time.monotonic(), Profile()
     watch, stop = progress or Progress(), stop or StopRequest()
-    job.check()
+    with job_boundary(f"job {job.config.job}: check"):
+        job.check()
     check_output(job.config.output.uri)
     with phases.phase("open"):
         prepared = prepare(job)

@@ -210,6 +210,14 @@ def test_its_sums_are_taken_for_what_they_are(old: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("shape", ['{"shards": 3, "total": {}}', '{"shards": [[0, 0]], "total": []}', "{}"])
+def test_a_sum_of_another_shape_is_left_aside(old: Path, shape: str) -> None:
+    [file] = old.glob("receipts/*.json")
+    file.write_text(shape)
+    summary = run(load_config(CONFIG))
+    assert summary.steps == DONE["steps"]
+
+
 def test_its_files_can_be_read(old: Path) -> None:
     assert outcome(str(old)) == as_read(COMMITTED)
     catalogue = read_catalogue(str(old.parent), columns=["record_id", "work_id", "status", "result_digest"])

@@ -308,11 +308,14 @@ def parse_document(data: bytes, where: str, *keys: str) -> dict[str, Any]:
     if missing := [] if problem else [key for key in keys if key not in document]:
         problem = f"it lacks {', '.join(missing)}"
     if problem:
-        raise DamagedFile(
-            f"{where}: is damaged ({problem}); restore it, or leave this run and choose another run_id or "
-            "output.uri"
-        )
+        raise DamagedFile(describe_damage(where, problem))
     return document
+
+
+def describe_damage(where: str, problem: str) -> str:
+    """What to say of a run's document that is damaged, and what to do."""
+    cure = "restore it, or leave this run and choose another run_id or output.uri"
+    return f"{where}: is damaged ({problem}); {cure}"
 
 
 def _find_differences(old: Any, new: Any, path: str = "") -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
 from mira_batch.core.errors import StoreError
 from mira_batch.core.identity import content_hash
@@ -70,6 +71,9 @@ class Plan:
             yield Shard(index, self.files[index // SHARDS_PER_FILE], index % SHARDS_PER_FILE, size)
 
 
+_PLAN = TypeAdapter(Plan)
+
+
 @dataclass(frozen=True, slots=True)
 class SkippedBy:
     """Records left out because models of these identities have done them in an earlier run."""
@@ -102,16 +106,12 @@ def read_plan(store: Store) -> Plan | None:
     found = layout.read_document(store, layout.PLAN, "files", "sizes", "rejected", "skipped")
     if found is None:
         return None
-    return Plan(
-        tuple(found["files"]),
-        tuple(found["sizes"]),
-        found["rejected"],
-        found["skipped"],
-        found.get("number", 0),
-        tuple(found.get("pointers", ())),
-        {name: CauseCount(**cause) for name, cause in found.get("causes", {}).items()},
-        found.get("digest", ""),
-    )
+    try:
+        return _PLAN.validate_python(found)
+    except ValidationError as error:
+        wrong = (".".join(map(str, each["loc"])) for each in error.errors(include_url=False))
+        problem = f"it is no plan: {', '.join(wrong)}"
+        raise layout.DamagedFile(layout.describe_damage(store.locate(layout.PLAN), problem)) from None
 
 
 def find_plan(store: Store) -> Plan | None:

@@ -17,6 +17,7 @@ from mira_batch.core.identity import fingerprint
 from mira_batch.core.receipts import Tally
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.job import PlanRow, RecordPostponed, RecordResult, RecordRunner
+from mira_batch.runtime.preflight import validate
 from mira_batch.storage import schema
 from mira_batch.storage.manifest import find_manifest, scan_split
 from mira_batch.storage.run.results import read_outputs
@@ -45,19 +46,21 @@ class FaultyJob:
         return {"faulty": 1}
 
     def settings(self) -> dict[str, Any]:
+        self._fail_at("settings")
         return {"input": self.config.input.model_dump(mode="json"), **self.fingerprint_fields()}
 
-    def check(self) -> None: ...
+    def check(self) -> None:
+        self._fail_at("check")
 
     def checks(self) -> list[Any]:
-        return []
+        return [("shelves", lambda: self._fail_at("checks") or "they stand")]
 
     def find_source(self) -> Any:
+        self._fail_at("find_source")
         return find_manifest(self.config.input, self.config.storage)
 
     def scan(self, split: Any) -> Any:
-        if self.config.fault == "scan":
-            raise ZeroDivisionError("no")
+        self._fail_at("scan")
         for table in scan_split(split, self.config.input, self.config.storage, fingerprint({"faulty": 1})):
             if self.config.fault == "work":
                 works = pa.array([f"w-{name}" for name in table["record_id"].to_pylist()])
@@ -65,12 +68,15 @@ class FaultyJob:
             yield table
 
     async def open(self, context: Any) -> RecordRunner:
-        if self.config.fault == "open":
-            raise ZeroDivisionError("no")
+        self._fail_at("open")
         return FaultyRunner(self.config.fault)
 
     def check_row(self, store: Any, row: Mapping[str, Any]) -> RowCheck:
         return RowCheck()
+
+    def _fail_at(self, place: str) -> None:
+        if self.config.fault == place:
+            raise ZeroDivisionError("no")
 
 
 class FaultyRunner(RecordRunner):
@@ -138,6 +144,9 @@ def faulty(tmp_path: Path, fault: str, **more: Any) -> FaultyJob:
         ("status", "record 'rec-00003': its row says status 'failed', its tally 'ok'"),
         ("word", "record 'rec-00003': its row says status 'done', its tally 'ok'"),
         ("cancel", "record 'rec-00003': CancelledError: by its own"),
+        ("check", "check: ZeroDivisionError: no"),
+        ("settings", "settings: ZeroDivisionError: no"),
+        ("find_source", "find_source: ZeroDivisionError: no"),
         ("open", "can't be opened: ZeroDivisionError: no"),
         ("identities", "can't be opened: ZeroDivisionError: no"),
         ("scan", "scan of Split("),
@@ -151,6 +160,23 @@ def test_what_a_job_does_wrong_is_named(tmp_path: Path, fault: str, says: str) -
     mended = runner.run(faulty(tmp_path, ""))
     assert mended.complete and mended.ok == 12
     assert read_outputs(mended.run, ["record_id"]).num_rows == 12
+
+
+def test_a_check_of_its_own_that_fails_is_a_finding(tmp_path: Path) -> None:
+    fine, bad = (list(validate(faulty(tmp_path, fault))) for fault in ("", "checks"))
+    assert [finding.ok for finding in fine] == [True] * 3
+    assert [finding.ok for finding in bad] == [False, True, True]
+    assert bad[0].what == "shelves" and bad[0].detail == "the check failed: ZeroDivisionError: no"
+
+
+def test_a_selection_is_checked_beforehand(tmp_path: Path) -> None:
+    selections = ({"where": "status = 'failed'"}, {"where": "colour = 'red'"})
+    said = [
+        next(finding for finding in validate(faulty(tmp_path, "", select=select)) if finding.what == "select")
+        for select in selections
+    ]
+    assert [finding.ok for finding in said] == [True, False]
+    assert "colour" in said[1].detail
 
 
 def test_a_job_that_can_t_let_go_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,13 @@ def test_a_lost_or_damaged_plan_file_is_named(store: Store) -> None:
 
 def test_a_damaged_marker_is_named(store: Store) -> None:
     write(store, records=10, most=8, workers=1)
-    for damage, problem in ((b"{", "JSONDecodeError"), (b"[]", "it holds a list"), (b"{}", "it lacks files")):
+    shapeless = json.dumps({"files": 3, "sizes": ["many"], "rejected": 0, "skipped": 0}).encode()
+    for damage, problem in (
+        (b"{", "JSONDecodeError"),
+        (b"[]", "it holds a list"),
+        (b"{}", "it lacks files"),
+        (shapeless, "it is no plan: files, sizes.0"),
+    ):
         store.put(layout.PLAN, damage)
         with pytest.raises(
             StoreError, match=rf"plan/plan\.json: is damaged \({problem}.*; restore it, or leave"
