@@ -7,9 +7,11 @@ A call that is refused since the endpoint is busy leaves its slot to another, an
 once; every ten answers let one more in, and after a round without a refusal each does. So the window settles
 where at most one call in ten is refused, and refusals that come by chance, fewer than that, cost nothing.
 An endpoint that refuses eight calls in a row is away: all calls stop, after a pause a single one is let in,
-and so on until one is answered; then half of the window that there was opens at once and the rest by one for
-each answer, as TCP's does after a loss. One that goes away again before that has come back with less, so the
-next time it is tried with half as much. One that asks to be left alone is left alone.
+and so on until one is taken. One that is out twice as long as any refusal took has been taken: from then on
+four more are let in every time that as much goes by again, until most of four are refused. So the window is
+open long before a model that takes half a minute has answered. The first answer opens half of it at once, and
+each further one lets one more in. One that goes away again before that has come back with less, so the next
+time it is tried with half as much. One that asks to be left alone is left alone.
 """
 
 from __future__ import annotations
@@ -25,12 +27,16 @@ from dataclasses import dataclass, field
 
 DOUBLINGS = 5
 """Back-off after calls that broke doubles so often: from 1 s to 32 s."""
-BUSY_DOUBLINGS = 2
-"""After calls that were refused, to 4 s: one call at a time hurts nobody, and finds soon that all is well."""
+BUSY_DOUBLINGS = 1
+"""After calls that were refused, to 2 s: one call at a time hurts nobody, and finds soon that all is well."""
 ANSWERS = 10
 """So many answers widen the window by a call."""
 AWAY = 8
 """An endpoint that refuses so many calls without an answer between them is away."""
+FURTHER = AWAY // 2
+"""So many calls more are let in at a time after one that was taken: were all refused, it wouldn't be away."""
+_SOONEST = 0.05
+"""Seconds before a call counts as taken, where refusals come sooner than half of that."""
 
 
 def draw_backoff(first: float, nth: int, doublings: int = DOUBLINGS) -> float:
@@ -48,8 +54,8 @@ def draw_backoff(first: float, nth: int, doublings: int = DOUBLINGS) -> float:
 class _Waiting:
     priority: tuple[int, ...]
     order: int
-    slot: asyncio.Future[None] = field(compare=False)
-    """Done when it is given."""
+    slot: asyncio.Future[float] = field(compare=False)
+    """When it was given (`time.monotonic()`)."""
 
 
 class ConcurrencyLimiter:
@@ -77,7 +83,11 @@ class ConcurrencyLimiter:
         """Answers since the last refusal."""
         self._refusals = 0
         """Since the last answer."""
+        self._slowest = 0.0
+        """Seconds of the slowest of them."""
         self._inside = 0
+        self._earlier = 0
+        """Of these the calls that were in flight when the endpoint went away: they hold up no trial."""
         self._waiting: list[_Waiting] = []
         self._order = itertools.count()
         self._next = 0.0
@@ -91,23 +101,25 @@ class ConcurrencyLimiter:
         """Pauses in a row, without an answer between them."""
         self._last_pause = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._taken: asyncio.TimerHandle | None = None
+        """When those let in last count as taken."""
 
     @asynccontextmanager
     async def acquire(self, priority: tuple[int, ...]) -> AsyncIterator[float]:
         """Wait for a slot, and hold it inside the block. Yields when it was given (`time.monotonic()`)."""
-        slot = asyncio.get_running_loop().create_future()
+        slot: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, _Waiting(priority, next(self._order), slot))
         self._admit()
         try:
-            await slot
+            given = await slot
         except asyncio.CancelledError:
             if slot.done() and not slot.cancelled():  # given, but its task was cancelled before it ran
-                self._leave()
+                self._leave(slot.result())
             raise
         try:
-            yield time.monotonic()
+            yield given
         finally:
-            self._leave()
+            self._leave(given)
 
     def record_answer(self, began: float) -> None:
         """A call was answered: the endpoint is well, and in time more may be in flight.
@@ -120,6 +132,7 @@ class ConcurrencyLimiter:
         if self._tries and began <= self._last_pause:
             return
         self._pauses = self._refusals = 0
+        self._slowest = 0.0
         self._clean += 1
         if self._allowed < self._window:
             opened = self._window // 2 if self._tries else 0
@@ -148,6 +161,7 @@ class ConcurrencyLimiter:
         now = time.monotonic()
         if began > self._last_pause:
             self._refusals += 1
+            self._slowest = max(self._slowest, now - began)
             if self._clean >= AWAY:
                 self._before = self._window
             self._clean = 0
@@ -156,14 +170,16 @@ class ConcurrencyLimiter:
             if asked is not None or self._refusals >= AWAY:
                 self._last_pause = now
                 self._pauses += 1
+                self._await_taken(False)
                 if asked is not None:
-                    wait, self._allowed = asked, max(1, self._inside // 2)
+                    wait, self._allowed, self._earlier = asked, max(1, self._inside // 2), 0
                     self._tries = self._opens = False
                 else:
                     if self._opens:
                         self._before = max(1, self._before // 2)
                     wait, self._allowed = draw_backoff(self._first, self._pauses, BUSY_DOUBLINGS), 1
                     self._window, self._tries, self._opens = self._before, True, False
+                    self._earlier = self._inside
                 self._paused_until = max(self._paused_until, now + wait)
         elif asked is not None:
             self._paused_until = max(self._paused_until, now + asked)
@@ -173,10 +189,34 @@ class ConcurrencyLimiter:
         """Give no slot any more."""
         if self._timer is not None:
             self._timer.cancel()
+        self._await_taken(False)
         self._waiting.clear()
 
-    def _leave(self) -> None:
+    def _await_taken(self, again: bool) -> None:
+        """Come back when those let in last would have been refused by now; where not `again`, don't."""
+        if self._taken is not None:
+            self._taken.cancel()
+        wait = max(2.0 * self._slowest, _SOONEST)
+        self._taken = asyncio.get_running_loop().call_later(wait, self._let_further_in) if again else None
+
+    def _let_further_in(self) -> None:
+        """Calls are out for longer than a refusal takes: the endpoint is there again, and may take more."""
+        self._taken = None
+        if not self._tries:  # an answer has opened the window
+            return
+        if self._opens and 4 * self._refusals >= 3 * FURTHER:
+            self._window = self._allowed  # it takes no more than these
+            return
+        self._opens, self._refusals = True, 0
+        if self._allowed < self._window:
+            self._allowed = min(self._window, self._allowed + FURTHER)
+            self._await_taken(True)
+            self._admit()
+
+    def _leave(self, given: float) -> None:
         self._inside -= 1
+        if self._earlier and given <= self._last_pause:
+            self._earlier -= 1
         self._admit()
 
     def _admit(self) -> None:
@@ -184,7 +224,7 @@ class ConcurrencyLimiter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting and self._inside < self._allowed:
+        while self._waiting and self._inside < min(self._window, self._earlier + self._allowed):
             if self._waiting[0].slot.done():  # cancelled while it waited
                 heapq.heappop(self._waiting)
                 continue
@@ -195,4 +235,6 @@ class ConcurrencyLimiter:
                 return
             self._next = max(self._next, now) + self._every
             self._inside += 1
-            heapq.heappop(self._waiting).slot.set_result(None)
+            if self._tries and self._allowed == 1:
+                self._await_taken(True)
+            heapq.heappop(self._waiting).slot.set_result(now)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
+import mira_batch.models.serving.limiter as limiter_module
 from mira_batch.models.serving.limiter import (
     AWAY,
     BUSY_DOUBLINGS,
@@ -85,7 +88,11 @@ def test_as_many_are_let_in_as_the_endpoint_takes_at_once() -> None:
     run(main())
 
 
-def test_of_an_endpoint_that_is_away_one_call_is_made_after_each_pause() -> None:
+def test_of_an_endpoint_that_is_away_one_call_is_made_after_each_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limiter_module, "_SOONEST", 60.0)  # so that none counts as taken
+
     async def main() -> None:
         limiter = ConcurrencyLimiter(16, first_backoff=0.001)
         inside: list[asyncio.Event] = []
@@ -117,6 +124,96 @@ def test_of_an_endpoint_that_is_away_one_call_is_made_after_each_pause() -> None
             task.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
         limiter.close()
+
+    run(main())
+
+
+class Endpoint:
+    """Takes so many calls at once and refuses what comes beyond these at once, or all while it is away."""
+
+    def __init__(self, limiter: ConcurrencyLimiter, takes: int, callers: int) -> None:
+        self.takes, self.away, self.inside, self.most = takes, False, 0, 0
+        self.refused = 0
+        self.answers = asyncio.Event()
+        self._limiter = limiter
+        self._callers = [asyncio.create_task(self._call()) for _ in range(callers)]
+
+    async def _call(self) -> None:
+        while True:
+            async with self._limiter.acquire(()) as began:
+                if self.away or self.inside >= self.takes:
+                    self.refused += 1
+                    pause = self._limiter.record_busy(began, None)
+                else:
+                    self.inside += 1
+                    self.most = max(self.most, self.inside)
+                    await self.answers.wait()
+                    self.inside -= 1
+                    self._limiter.record_answer(began)
+                    return
+            await asyncio.sleep(pause or 0.01)
+
+    async def close(self) -> None:
+        for task in self._callers:
+            task.cancel()
+        await asyncio.gather(*self._callers, return_exceptions=True)
+        self._limiter.close()
+
+
+def test_a_call_that_is_taken_opens_the_window_before_it_is_answered() -> None:
+    async def main() -> None:
+        limiter = ConcurrencyLimiter(16, first_backoff=0.01)
+        endpoint = Endpoint(limiter, takes=16, callers=40)
+        endpoint.away = True
+        await settled(lambda: endpoint.refused >= 10)
+        assert limiter._allowed == 1
+        endpoint.away = False
+        await settled(lambda: endpoint.inside == 16)
+        assert not endpoint.answers.is_set()
+        await endpoint.close()
+
+    run(main())
+
+
+def test_what_came_back_with_less_is_not_flooded() -> None:
+    async def main() -> None:
+        limiter = ConcurrencyLimiter(64, first_backoff=0.01)
+        endpoint = Endpoint(limiter, takes=64, callers=200)
+        endpoint.away = True
+        await settled(lambda: endpoint.refused >= 10)
+        endpoint.away, endpoint.takes, endpoint.refused = False, 10, 0
+        await settled(lambda: limiter._taken is None and endpoint.inside == 10)
+        assert limiter._window == limiter._allowed <= 10
+        assert endpoint.refused < AWAY, "so it doesn't seem to be away again"
+        await endpoint.close()
+
+    run(main())
+
+
+def test_an_endpoint_that_refuses_slowly_is_waited_for_as_long() -> None:
+    async def main() -> None:
+        limiter, now = ConcurrencyLimiter(16, first_backoff=0.0), time.monotonic()
+        limiter._last_pause = now - 100.0
+        for _ in range(AWAY):
+            limiter.record_busy(now - 30.0, None)
+        async with limiter.acquire(()):
+            assert limiter._taken is not None
+            waits = limiter._taken.when() - asyncio.get_running_loop().time()
+            assert 59.0 < waits <= 60.1
+        limiter.close()
+
+    run(main())
+
+
+def test_calls_still_in_flight_from_before_hold_up_no_trial() -> None:
+    async def main() -> None:
+        limiter = ConcurrencyLimiter(32, first_backoff=0.01)
+        endpoint = Endpoint(limiter, takes=5, callers=60)
+        await settled(lambda: endpoint.inside == 5 and limiter._pauses > 1)  # 5 at work, others refused
+        endpoint.takes = 8
+        await settled(lambda: endpoint.inside == 8)
+        assert endpoint.most == 8 and not endpoint.answers.is_set()
+        await endpoint.close()
 
     run(main())
 
