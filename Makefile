@@ -34,7 +34,7 @@ check: .venv/.installed-dev  ## Format, lint, types, import contract
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: .venv/.installed-dev .venv/peers/.installed  ## Measure speed and memory against peers and bare loops, in a quarter of an hour; QUICK=1: in short
+bench: .venv/.installed-dev .venv/peers/.installed  ## Measure speed and memory against peers and bare loops, in ten minutes; QUICK=1: in short
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks batches
 
