@@ -84,10 +84,8 @@ def _work(workers: int, seconds: float) -> float:
 
     Sixteen workers with quick edits want more than two CPUs have, and take several times that.
     """
-    if workers == 1:
+    if workers == 1 or seconds >= 1:
         return 30
-    if seconds >= 1:
-        return 12
     return 2.5 if workers >= 16 else 5
 
 
