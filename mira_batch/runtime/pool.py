@@ -85,10 +85,9 @@ def count_shards_in_hand(workers: WorkersConfig, shards: Sequence[Shard]) -> int
     """How many shards are handed to a worker at once. It opens them as their records are about to be needed.
 
     Enough whole shards for twice the records in flight, so that a shard's last records don't idle the
-    models, and at least four, so that the single-record shards at the end still fill a batch. More would
-    let the first workers hoard shards that the others then lack. A worker that has no others beside it gets
-    half as many as it has records in flight, or eight: each of four small shards would soon wait for its
-    longest record, while those that follow lie in the plan.
+    models, and at least four. More would let the first workers hoard shards that the others then lack. A
+    worker that has no others beside it gets half as many as it has records in flight, or eight: each of four
+    small shards would soon wait for its longest record, while those that follow lie in the plan.
     """
     alone = workers.most == 1
     in_flight = workers.records_in_flight or (MOST if alone else FEWEST)

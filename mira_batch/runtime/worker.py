@@ -193,6 +193,7 @@ class ShardWorker:
             raise
         configured = self._job.config.workers.records_in_flight
         in_flight = choose_records_in_flight(configured, together)
+        self.records_in_flight = in_flight
         self._admission = Admission(in_flight)
         self._hand = Hand(2 * in_flight)  # so that a shard's last records don't idle the models
         return runner

@@ -33,15 +33,18 @@ SLOW = {
 
 
 class Watch(Progress):
-    """Notes how many workers live, and kills one of them once when told to."""
+    """Notes how many workers live and the most shards that one has in hand, and kills one of them once when
+    told to."""
 
     def __init__(self, kill: bool = False) -> None:
         self.workers: list[int] = []
+        self.shards = 0
         self.killed = 0
         self._kill = kill
 
     def heartbeat(self, statuses: Sequence[WorkerStatus]) -> None:
         self.workers.append(len(statuses))
+        self.shards = max(self.shards, *(status.shards for status in statuses), 0)
 
     def committed(self, summary: RunSummary) -> None:
         if self._kill and not self.killed:
@@ -66,6 +69,17 @@ def test_the_pool_grows_to_its_maximum(tmp_path: Path) -> None:
     watch = Watch()
     summary = run(load_config(settings(manifest, tmp_path / "out", workers=workers, **SLOW)), watch)
     assert summary.complete and max(watch.workers) == 2
+
+
+def test_the_last_shards_still_fill_the_batches(tmp_path: Path) -> None:
+    """They have a record each, so four of them, which are enough of large ones, would be four records."""
+    workers = {"min": 2, "records_in_flight": 16, "shard_size": 8, "cpus": 0.5}
+    slow = {"editor": {"type": "simulated", "service": {"seconds": 0.5}, "max_batch": 4}}
+    manifest = make_catalogue(tmp_path / "catalogue", 60)
+    watch = Watch()
+    summary = run(load_config(settings(manifest, tmp_path / "out", workers=workers, **SLOW | slow)), watch)
+    assert summary.complete
+    assert watch.shards > 4
 
 
 @pytest.mark.soak

@@ -95,8 +95,11 @@ class ShardActor:
         board.end.remote(worker)
 
     def open(self) -> dict[str, str]:
-        """Nothing, as soon as the job is open; `error` and `message` where it can't be."""
-        return pack_error(self._broken) if self._broken is not None else {}
+        """`in_flight`, as soon as the job is open: how many records it runs at once; `error` and `message`
+        where it can't be opened."""
+        if self._broken is not None:
+            return pack_error(self._broken)
+        return {"in_flight": str(self._worker.records_in_flight)}
 
     def run(self, shard: dict[str, Any]) -> dict[str, str]:
         """A shard, as JSON data -> `receipt` and `spans`, or `error` and `message`, or nothing where the run

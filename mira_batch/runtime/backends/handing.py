@@ -16,6 +16,7 @@ import ray
 from ray.exceptions import RayError
 
 from mira_batch.core.receipts import Receipt
+from mira_batch.runtime.admission import MOST
 from mira_batch.runtime.backends.actors import PackedJob, ShardActor
 from mira_batch.runtime.backends.errors import unpack_error
 from mira_batch.runtime.ledger import from_json
@@ -28,11 +29,14 @@ _ENDING = 6.0
 
 @dataclass(eq=False)
 class _Worker:
-    """An actor, and how many shards it has in hand."""
+    """An actor, and what it has in hand."""
 
     actor: Any
-    open: bool = False
+    in_flight: int = 0
+    """Records that it runs at once; 0: it is not open yet."""
     shards: int = 0
+    records: int = 0
+    """Of these shards, those included that have ended."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,10 @@ class ShardHands:
     The pool begins with `workers.min`. As soon as one of them has opened the job it asks for as many as there
     are shards for, up to `workers.max`, so that a model that can't be loaded is found before a cluster grows
     for it. A worker gets shards once it is open: none waits in the queue of an actor that no node has room
-    for. Where an actor's process dies Ray starts it again, and repeats the calls that it had in hand. A
-    worker with nothing in hand, when no shard is left, is let go, and its GPU with it.
+    for. It gets more than `count_shards_in_hand` where these hold too few records to keep it busy, as at the
+    end, when shards have a record each. Where an actor's process dies Ray starts it again, and repeats the
+    calls that it had in hand. A worker with nothing in hand, when no shard is left, is let go, and its GPU
+    with it.
     """
 
     def __init__(self, work: Assignment, board: Any, pool: Pool, explain: Callable[[Exception], Exception]):
@@ -117,10 +123,11 @@ class ShardHands:
             self._pool.answers.put(unpack_error(found))
             return
         if answer.shard is None:
-            worker.open = True
+            worker.in_flight = int(found["in_flight"])
             self._start_workers(self._most)
         else:
             worker.shards -= 1
+            worker.records -= answer.shard.records
             self._returned += 1
             self._deliver(found)
         self._hand_to(worker)
@@ -135,7 +142,7 @@ class ShardHands:
             num_cpus=workers.cpus,
             num_gpus=workers.gpus or None,
             runtime_env=workers.runtime_env or None,
-            max_concurrency=self._each,
+            max_concurrency=max(self._each, workers.records_in_flight or MOST),
             scheduling_strategy="SPREAD",
         )
         job = PackedJob.pack(work.job)  # no reference: Ray starts actors again long after this has returned
@@ -145,13 +152,14 @@ class ShardHands:
             self._await(worker, None, worker.actor.open.remote())
 
     def _hand_to(self, worker: _Worker) -> None:
-        while self._left and worker.shards < self._each:
+        while self._left and (worker.shards < self._each or worker.records < worker.in_flight):
             shard = self._left.popleft()
             worker.shards += 1
+            worker.records += shard.records
             self._await(worker, shard, worker.actor.run.remote(asdict(shard)))
         for worker in [] if self._left else [each for each in self._workers if not each.shards]:
             self._workers.remove(worker)  # Ray ends an actor that nobody knows any more
-            if not worker.open:  # its first call still knows it
+            if not worker.in_flight:  # its first call still knows it
                 ray.kill(worker.actor)
 
     def _await(self, worker: _Worker, shard: Shard | None, reference: Any) -> None:
