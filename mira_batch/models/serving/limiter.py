@@ -8,10 +8,12 @@ once; every ten answers let one more in, and after a round without a refusal eac
 where at most one call in ten is refused, and refusals that come by chance, fewer than that, cost nothing.
 An endpoint that refuses eight calls in a row is away: all calls stop, after a pause a single one is let in,
 and so on until one is taken. One that is out twice as long as any refusal took has been taken: from then on
-four more are let in every time that as much goes by again, until most of four are refused. So the window is
-open long before a model that takes half a minute has answered. The first answer opens half of it at once, and
-each further one lets one more in. One that goes away again before that has come back with less, so the next
-time it is tried with half as much. One that asks to be left alone is left alone.
+four more are let in every time that as much goes by again, until most of four are refused: it takes no more
+than are in flight then, and since these may hang, four more are tried after half a minute without an answer.
+So the window is open long before a model that takes half a minute has answered. The first answer opens half
+of it at once, and each further one lets one more in. One that is answered and goes away again before that has
+come back with less, so the next time it is tried with half as much. One that asks to be left alone is left
+alone.
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ FURTHER = AWAY // 2
 """So many calls more are let in at a time after one that was taken: were all refused, it wouldn't be away."""
 _SOONEST = 0.05
 """Seconds before a call counts as taken, where refusals come sooner than half of that."""
+_REST = 30.0
+"""Seconds until further calls are tried again after most were refused, should none of the others be answered:
+long enough not to pester an endpoint that is merely full."""
 
 
 def draw_backoff(first: float, nth: int, doublings: int = DOUBLINGS) -> float:
@@ -102,7 +107,7 @@ class ConcurrencyLimiter:
         self._last_pause = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._taken: asyncio.TimerHandle | None = None
-        """When those let in last count as taken."""
+        """When those let in last count as taken, or further ones are tried again."""
 
     @asynccontextmanager
     async def acquire(self, priority: tuple[int, ...]) -> AsyncIterator[float]:
@@ -170,12 +175,12 @@ class ConcurrencyLimiter:
             if asked is not None or self._refusals >= AWAY:
                 self._last_pause = now
                 self._pauses += 1
-                self._await_taken(False)
+                self._forget_trial()
                 if asked is not None:
                     wait, self._allowed, self._earlier = asked, max(1, self._inside // 2), 0
                     self._tries = self._opens = False
                 else:
-                    if self._opens:
+                    if self._opens and self._pauses == 1:  # what merely seemed taken proves nothing
                         self._before = max(1, self._before // 2)
                     wait, self._allowed = draw_backoff(self._first, self._pauses, BUSY_DOUBLINGS), 1
                     self._window, self._tries, self._opens = self._before, True, False
@@ -189,29 +194,46 @@ class ConcurrencyLimiter:
         """Give no slot any more."""
         if self._timer is not None:
             self._timer.cancel()
-        self._await_taken(False)
+        self._forget_trial()
         self._waiting.clear()
 
-    def _await_taken(self, again: bool) -> None:
-        """Come back when those let in last would have been refused by now; where not `again`, don't."""
+    def _limit(self) -> int:
+        """So many may be in flight now."""
+        one_more = self._earlier + 1  # a trial has room even where more were in flight than the window holds
+        return min(self._most, max(self._window, one_more), self._earlier + self._allowed)
+
+    def _come_back(self, wait: float, rested: bool = False) -> None:
+        """Let further calls in after so many seconds, instead of when that was to be before."""
+        self._forget_trial()
+        self._taken = asyncio.get_running_loop().call_later(wait, self._let_further_in, rested)
+
+    def _forget_trial(self) -> None:
         if self._taken is not None:
             self._taken.cancel()
-        wait = max(2.0 * self._slowest, _SOONEST)
-        self._taken = asyncio.get_running_loop().call_later(wait, self._let_further_in) if again else None
+            self._taken = None
 
-    def _let_further_in(self) -> None:
-        """Calls are out for longer than a refusal takes: the endpoint is there again, and may take more."""
+    def _let_further_in(self, rested: bool) -> None:
+        """Calls are out for longer than a refusal takes: the endpoint is there again, and may take more.
+
+        Args:
+            rested: whether that is tried once more, after most of those that were let in had been refused.
+        """
         self._taken = None
         if not self._tries:  # an answer has opened the window
             return
-        if self._opens and 4 * self._refusals >= 3 * FURTHER:
-            self._window = self._allowed  # it takes no more than these
+        if self._inside < self._limit():  # some broke or were cancelled; `_admit` comes back once it is full
+            return
+        if self._opens and not rested and 4 * self._refusals >= 3 * FURTHER:
+            # It takes no more than these. Should they hang, nobody would be answered, so it is tried again.
+            self._window = self._allowed = max(1, self._inside)
+            self._earlier = 0
+            self._come_back(_REST, rested=True)
             return
         self._opens, self._refusals = True, 0
-        if self._allowed < self._window:
-            self._allowed = min(self._window, self._allowed + FURTHER)
-            self._await_taken(True)
-            self._admit()
+        if rested:
+            self._window = max(self._window, self._before)
+        self._allowed = min(self._window, self._allowed + FURTHER)
+        self._admit()
 
     def _leave(self, given: float) -> None:
         self._inside -= 1
@@ -224,7 +246,7 @@ class ConcurrencyLimiter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting and self._inside < min(self._window, self._earlier + self._allowed):
+        while self._waiting and self._inside < self._limit():
             if self._waiting[0].slot.done():  # cancelled while it waited
                 heapq.heappop(self._waiting)
                 continue
@@ -235,6 +257,6 @@ class ConcurrencyLimiter:
                 return
             self._next = max(self._next, now) + self._every
             self._inside += 1
-            if self._tries and self._allowed == 1:
-                self._await_taken(True)
             heapq.heappop(self._waiting).slot.set_result(now)
+            if self._tries and self._inside >= self._limit():  # no sooner: the pace may hold some up
+                self._come_back(max(2.0 * self._slowest, _SOONEST))
