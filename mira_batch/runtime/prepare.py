@@ -182,7 +182,7 @@ class Surroundings:
 
 @contextmanager
 def look(
-    job: Job, run: Prepared, around: Surroundings, busy: Sequence[BusyRun], known: Known
+    job: Job, run: Prepared, around: Surroundings, works: pa.Array, known: Known
 ) -> Iterator[Comparison]:
     """What the job reads, compared with the catalogue. Nothing is written.
 
@@ -190,18 +190,31 @@ def look(
         job: the job.
         run: with splits.
         around: reads them, and is told how far it is.
-        busy: other runs at work, to which is left what they have in hand.
+        works: what other runs have in hand, as of `leave_to`.
         known: the catalogue.
 
     Raises:
         UserError: the manifest or the store can't be used.
     """
     watch, reader = around.watch, around.reader
-    for other in busy:
-        watch.note(f"{other} is at work on this catalogue; what it has in hand is left to it")
-    works = read_works(busy)
     with compare(job, run.spec, reader.scan(), known, watch.planning, reader.read_pixels, works) as found:
         yield found
+
+
+def leave_to(busy: Sequence[BusyRun], watch: Progress) -> pa.Array:
+    """The work that other runs have in hand. To be asked for before the catalogue is read: what they commit
+    in between is in both then, and the other way round in neither, so that it would be made twice.
+
+    Args:
+        busy: the other runs.
+        watch: told of them.
+
+    Raises:
+        StoreError: a plan is damaged.
+    """
+    for other in busy:
+        watch.note(f"{other} is at work on this catalogue; what it has in hand is left to it")
+    return read_works(busy)
 
 
 def begin(
@@ -268,8 +281,9 @@ def _begin(
         assert run.standing is not None
         _check_approved(approved, run.standing[1].digest)
         return around.hold(run.spec), run.standing[1]
+    works = leave_to(busy, around.watch)
     known = replace(read_catalogue(job, run.spec, around.watch), check_alone=check_alone)
-    with look(job, run, around, busy, known) as found:
+    with look(job, run, around, works, known) as found:
         if (shown := find_shown(job, run, found)) is not None:
             _check_approved(approved, found.left_out.digest, shown[1].digest)  # or it is carried out by now
             return around.hold(replace(run.spec, number=run.spec.number - 1)), shown[1]
