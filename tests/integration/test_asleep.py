@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from mira_batch.catalogue.current import read_catalogue
@@ -16,8 +17,10 @@ from mira_batch.core.errors import RunConflict
 from mira_batch.runtime import busy, forget, prepare
 from mira_batch.runtime.lease import Pace, lease, read_claim
 from mira_batch.storage import schema
+from mira_batch.storage.catalogue.bucketfiles import SnapshotWriter
 from mira_batch.storage.catalogue.check import check_catalogue
 from mira_batch.storage.catalogue.place import Catalogue, open_catalogue, take_number
+from mira_batch.storage.catalogue.snapshot import list_numbers, read_snapshot
 from mira_batch.storage.run.layout import LEASE, hash_form, read_run
 from mira_batch.storage.stores import open_store
 from tests.support.runs.disturbed import until
@@ -114,4 +117,37 @@ def test_who_slept_forgets_nothing_though_its_heartbeat_goes_on(
     assert read_claim(store) is None
     assert forget.forget(opened(nights), schema.RESULTS, forget.Retention(), lambda _: None).copied
     assert nights.current() == before
+    check_whole(nights)
+
+
+def test_a_snapshot_that_was_slept_over_is_folded_anew(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number is free: others have made that snapshot and the next one, and have forgotten it."""
+    nights.run()
+
+    def fold_and_forget() -> None:
+        opened(nights).output.delete([f"{nights.runs()[0]}/{LEASE}"])  # as of one that is taken for dead
+        for words in ("blur it", "mirror it"):
+            nights.rows["rec-0001"]["instruction"] = words
+            nights.run()
+        for store in map(opened(nights).output.locate, nights.runs()):
+            open_store(store, StorageConfig()).delete([LEASE])
+        forget.forget(opened(nights), schema.RESULTS, forget.Retention(), lambda _: None)
+
+    nights.rows["rec-0000"]["instruction"] = "mirror it"
+    write = SnapshotWriter.add
+    slept = list[bool]()
+
+    def write_and_sleep(writer: SnapshotWriter, rows: pa.Table) -> None:
+        write(writer, rows)
+        if not slept:
+            slept.append(True)
+            fold_and_forget()
+
+    monkeypatch.setattr(SnapshotWriter, "add", write_and_sleep)
+    assert nights.run().complete
+    store = opened(nights).store
+    for snapshot in (read_snapshot(store, number) for number in list_numbers(store)):
+        assert snapshot is None or all(store.exists(key) for key in snapshot.files), snapshot.number
     check_whole(nights)

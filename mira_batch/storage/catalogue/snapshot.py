@@ -196,6 +196,19 @@ def list_numbers(store: Store) -> list[int]:
     return sorted((int(name) for name in store.list_folders() if _NUMBER.fullmatch(name)), reverse=True)
 
 
+def is_behind(store: Store, number: int) -> bool:
+    """Whether there is a snapshot with a higher number than this one.
+
+    Args:
+        store: the directory of the catalogue.
+        number: of a snapshot.
+
+    Raises:
+        StoreError: the store can't be used.
+    """
+    return any(store.exists(locate_file(n, MARKER)) for n in list_numbers(store) if n > number)
+
+
 @dataclass(frozen=True, slots=True)
 class SnapshotEntry:
     """A snapshot in a list."""
