@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mira_batch.core.errors import RunConflict
-from mira_batch.runtime.lease import Claim, is_alive, lease, read_claim
+from mira_batch.runtime.lease import Claim, Hold, is_alive, lease, read_claim
 from mira_batch.storage.catalogue.place import Catalogue, has_run
 from mira_batch.storage.catalogue.snapshot import find_newest
 from mira_batch.storage.run.committed import find_committed_shards
@@ -90,22 +91,58 @@ def keep_idle(catalogue: Catalogue, note: Callable[[str], None]) -> Iterator[Cal
     def ignore(_: str) -> None:
         """It is asked when it matters."""
 
-    with lease(catalogue.store, ignore, note):
-        ours = read_claim(catalogue.store)
-
-        def check() -> None:
-            now = read_claim(catalogue.store)
-            if ours is None or now is None or now.holder != ours.holder:
-                raise RunConflict(
-                    f"{catalogue.output.uri}: this was taken for dead, and another driver is at work on the "
-                    f"catalogue, or was: {now or 'it has ended'}; call it again"
-                )
-
+    with lease(catalogue.store, ignore, note) as hold:
         if busy := find_busy(catalogue, "", note):
             raise RunConflict(
                 f"{catalogue.output.uri}: {busy[0]} is at work on this catalogue; let it finish"
             )
-        yield check
+        yield partial(_check_unbroken, catalogue, hold)
+
+
+@contextmanager
+def begin_alone(
+    catalogue: Catalogue, note: Callable[[str], None], look_up: Callable[[], None] | None
+) -> Iterator[Callable[[], None] | None]:
+    """Inside, no other run begins on a catalogue. Yields what raises RunConflict where that no longer holds,
+    as `keep_idle` does; None where one just begins, and is not to be waited for.
+
+    Args:
+        catalogue: which.
+        note: told what a wait is for.
+        look_up: raises what ends the wait; None: don't wait.
+
+    Raises:
+        StoreError: the store can't be used.
+    """
+    told = False
+
+    def await_turn() -> None:
+        nonlocal told
+        assert look_up is not None
+        look_up()
+        if not told:
+            note(f"another run is just being planned: {read_claim(catalogue.store)}; waiting")
+        told = True
+
+    def ignore(_: str) -> None:
+        """It is asked when it matters."""
+
+    with ExitStack() as stack:
+        try:
+            turn = None if look_up is None else await_turn
+            hold = stack.enter_context(lease(catalogue.store, ignore, ignore, await_turn=turn))
+        except RunConflict:
+            yield None
+            return
+        yield partial(_check_unbroken, catalogue, hold)
+
+
+def _check_unbroken(catalogue: Catalogue, hold: Hold) -> None:
+    if not hold.is_unbroken():
+        raise RunConflict(
+            f"{catalogue.output.uri}: another driver is at work on this catalogue, or was: it came at the "
+            "same moment, or this one was asleep or cut off until it counted as dead; call it again"
+        )
 
 
 def await_idle(catalogue: Catalogue, note: Callable[[str], None], look_up: Callable[[], None]) -> None:

@@ -5,6 +5,10 @@ second is told who runs, and stops. A claim is judged by what can be seen, never
 lives if its heartbeat moves while we watch, and is dead if it doesn't, or if it was made on this machine
 by a process that is gone. Only create and plain put are used, as every store has them; two drivers that
 take a dead claim over in the same moment find out at their next heartbeat which of them wrote last.
+
+A process that is stopped, suspended or cut off for long enough is taken for dead, and may wake. Its heartbeat
+goes on then, whether the other is still there or has ended in order: so what stands in the store says nothing
+of the time between. What must not be done twice asks the `Hold`.
 """
 
 from __future__ import annotations
@@ -57,6 +61,36 @@ class Pace:
     stale: float = 30.0
 
 
+class Hold:
+    """A claim of ours, since it was made."""
+
+    def __init__(self, store: Store, holder: str) -> None:
+        self._store = store
+        self._holder = holder
+        self._broken = threading.Event()
+
+    def is_unbroken(self) -> bool:
+        """Whether nobody else can have held it meanwhile, be it one who has ended by now. A claim that was
+        merely deleted can't be told from that.
+
+        Raises:
+            StoreError: the store can't be read.
+        """
+        self.look()
+        return not self._broken.is_set()
+
+    def look(self) -> Claim | None:
+        """The claim that stands; any other than ours breaks the hold."""
+        standing = read_claim(self._store)
+        if standing is None or standing.holder != self._holder:
+            self.doubt()
+        return standing
+
+    def doubt(self) -> None:
+        """Somebody else may have held it."""
+        self._broken.set()
+
+
 @contextmanager
 def lease(
     store: Store,
@@ -65,7 +99,7 @@ def lease(
     takeover: bool | None = None,
     pace: Pace | None = None,
     await_turn: Callable[[], None] | None = None,
-) -> Iterator[None]:
+) -> Iterator[Hold]:
     """Hold the claim on a run while the body runs.
 
     Args:
@@ -86,13 +120,13 @@ def lease(
     ours = Claim(secrets.token_hex(8), socket.gethostname(), os.getpid(), _find_place(), now, now)
     _held.add(ours.holder)
     _take(store, ours, note, takeover, pace, await_turn)
-    ended = threading.Event()
+    ended, hold = threading.Event(), Hold(store, ours.holder)
     beating = threading.Thread(
-        target=_beat, args=(store, ours, on_lost, pace.beat, ended), name="lease", daemon=True
+        target=_beat, args=(store, ours, hold, on_lost, pace, ended), name="lease", daemon=True
     )
     beating.start()
     try:
-        yield
+        yield hold
     except StoreError:
         store.hurry()  # it has been waited for
         raise
@@ -172,16 +206,19 @@ def _take(
 
 
 def _beat(
-    store: Store, ours: Claim, on_lost: Callable[[str], None], every: float, ended: threading.Event
+    store: Store, ours: Claim, hold: Hold, on_lost: Callable[[str], None], pace: Pace, ended: threading.Event
 ) -> None:
-    while not ended.wait(every):
+    while not ended.wait(pace.beat):
         try:
-            standing = read_claim(store)
+            looked = time.monotonic()
+            standing = hold.look()
             if standing is not None and standing.holder != ours.holder:
                 on_lost(str(standing))
                 return
             ours = replace(ours, heartbeat=_read_clock(), beats=ours.beats + 1)
             store.put(LEASE, _dump_claim(ours))
+            if time.monotonic() - looked > pace.stale:  # it may have replaced a claim that came in between
+                hold.doubt()
         except StoreError:  # a store that is gone ends the run by itself, where there is work to lose
             continue
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -68,7 +69,7 @@ class LiveWriter(Progress):
         self._summary: RunSummary | None = None
         self._workers: Sequence[WorkerStatus] = ()
         self._note = ""
-        self._began = datetime.now(UTC)
+        self._began = time.monotonic()  # the system's clock may be set meanwhile
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._write, name="live", daemon=True)
 
@@ -115,7 +116,7 @@ class LiveWriter(Progress):
         spent = summary.total.breakdown
         return {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": (datetime.now(UTC) - self._began).total_seconds(),
+            "seconds": time.monotonic() - self._began,
             "run_id": summary.run_id,
             "planned": summary.planned,
             "already": summary.already,

@@ -52,6 +52,8 @@ class Known:
 
     catalogue: Catalogue
     snapshot: Snapshot
+    check_alone: Callable[[], None] = lambda: None
+    """Raises where another plan may have been made since it was read."""
 
     def find_alike(self, spec: RunSpec) -> list[str]:
         """Names of the runs that make the same of a record as this one, in the same form."""
@@ -295,11 +297,10 @@ def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
     Returns the plan that stands: this one, or the one another driver finished first.
 
     Raises:
-        StoreError: the store can't be used.
+        StoreError: the store can't be used; or what `known.check_alone` raises.
     """
     steps = find_logged_steps(known.catalogue, known.snapshot)
-    workers = job.config.workers
-    writer = PlanWriter(store, workers.shard_size, workers.most, watched=steps)
+    writer = PlanWriter(store, job.config.workers.shard_size, job.config.workers.most, watched=steps)
     start = 0
     for table in found.rows.read():
         causes = found.causes[start : start + table.num_rows]
@@ -310,12 +311,11 @@ def write_plan(job: Job, found: Comparison, store: Store, known: Known) -> Plan:
         writer.point(pointers)
     writer.close()
     adopt_steps(known.catalogue, store.name, steps, writer.shards)
-    least = known.snapshot.newest_plan
-    number = partial(take_number, known.catalogue, store.name, found.form, least)
-    if not job.config.enters_catalogue:  # plans of the catalogue alone have one
-        number = int
     rejects = pa.concat_tables([schema.REJECTS.empty_table(), *found.find_rejects()])
-    plan = writer.finish(rejects, found.left_out, number)
+    known.check_alone()  # by its number it will be the newest, and has to know of all that came before
+    number = partial(take_number, known.catalogue, store.name, found.form, known.snapshot.newest_plan)
+    # Plans of the catalogue alone have one.
+    plan = writer.finish(rejects, found.left_out, number if job.config.enters_catalogue else int)
     drop_steps(known.catalogue, steps, writer.shards)
     return plan
 

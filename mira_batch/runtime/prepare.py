@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -14,12 +14,11 @@ from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import RunConflict, job_boundary
 from mira_batch.core.identity import content_hash, fingerprint
 from mira_batch.core.receipts import Progress
-from mira_batch.runtime.busy import BusyRun, IfRunning, await_idle, find_busy, read_works
+from mira_batch.runtime.busy import BusyRun, IfRunning, await_idle, begin_alone, find_busy, read_works
 from mira_batch.runtime.job import Job
 from mira_batch.runtime.known import count_gone, look_at, open_catalogue_of, read_catalogue
-from mira_batch.runtime.lease import lease, read_claim
 from mira_batch.runtime.plan import Comparison, Known, compare, write_plan
-from mira_batch.storage.catalogue.place import Catalogue, is_overtaken
+from mira_batch.storage.catalogue.place import is_overtaken
 from mira_batch.storage.catalogue.snapshot import find_leftovers, reuse_name
 from mira_batch.storage.run import layout
 from mira_batch.storage.run.committed import find_committed_shards
@@ -149,7 +148,8 @@ def prepare(job: Job) -> Prepared:
     committed = find_committed_shards(store).keys()
     gone = count_gone(spec, committed) if job.config.enters_catalogue else 0
     complete = committed >= set(range(len(plan.sizes)))
-    overtaken = not complete and is_overtaken(look_at(spec), plan.number, layout.hash_form(spec.settings))
+    form = layout.hash_form(spec.settings)
+    overtaken = not complete and is_overtaken(look_at(spec), spec.name, plan.number, form)
     if not follows or not (complete or overtaken):
         return Prepared(spec, source, [], (store, plan), gone=gone)
     further = _find_free(replace(spec, number=spec.number + 1), left)
@@ -182,7 +182,7 @@ class Surroundings:
 
 @contextmanager
 def look(
-    job: Job, run: Prepared, around: Surroundings, busy: Sequence[BusyRun], known: Known
+    job: Job, run: Prepared, around: Surroundings, works: pa.Array, known: Known
 ) -> Iterator[Comparison]:
     """What the job reads, compared with the catalogue. Nothing is written.
 
@@ -190,18 +190,31 @@ def look(
         job: the job.
         run: with splits.
         around: reads them, and is told how far it is.
-        busy: other runs at work, to which is left what they have in hand.
+        works: what other runs have in hand, as of `leave_to`.
         known: the catalogue.
 
     Raises:
         UserError: the manifest or the store can't be used.
     """
     watch, reader = around.watch, around.reader
-    for other in busy:
-        watch.note(f"{other} is at work on this catalogue; what it has in hand is left to it")
-    works = read_works(busy)
     with compare(job, run.spec, reader.scan(), known, watch.planning, reader.read_pixels, works) as found:
         yield found
+
+
+def leave_to(busy: Sequence[BusyRun], watch: Progress) -> pa.Array:
+    """The work that other runs have in hand. To be asked for before the catalogue is read: what they commit
+    in between is in both then, and the other way round in neither, so that it would be made twice.
+
+    Args:
+        busy: the other runs.
+        watch: told of them.
+
+    Raises:
+        StoreError: a plan is damaged.
+    """
+    for other in busy:
+        watch.note(f"{other} is at work on this catalogue; what it has in hand is left to it")
+    return read_works(busy)
 
 
 def begin(
@@ -223,14 +236,15 @@ def begin(
     Raises:
         UserError: the manifest or the store can't be used.
         RunConflict: it is another plan than was approved; or another run is at work, and `if_running` is
-            `fail`.
+            `fail`; or this process was taken for dead, and another has planned meanwhile.
     """
     catalogue, note = open_catalogue_of(run.spec), around.watch.note
     while True:
         if if_running is IfRunning.wait:
             await_idle(catalogue, note, around.look_up)
-        with _begin_alone(catalogue, around, if_running) as alone:
-            if not alone:
+        look_up = None if if_running is IfRunning.skip else around.look_up
+        with begin_alone(catalogue, note, look_up) as check_alone:
+            if check_alone is None:
                 return "a run is just being planned on this catalogue"
             # Who shares leaves its own run to its claim, which says who is at work on that.
             own = run.spec.name if if_running is IfRunning.share else ""
@@ -245,11 +259,17 @@ def begin(
                     "to do with --if-running"
                 )
             # Others may have planned since it was looked at.
-            return _begin(job, prepare(job) if run.standing else run, around, approved, busy)
+            now = prepare(job) if run.standing else run
+            return _begin(job, now, around, approved, busy, check_alone)
 
 
 def _begin(
-    job: Job, run: Prepared, around: Surroundings, approved: str, busy: Sequence[BusyRun]
+    job: Job,
+    run: Prepared,
+    around: Surroundings,
+    approved: str,
+    busy: Sequence[BusyRun],
+    check_alone: Callable[[], None],
 ) -> tuple[Store, Plan] | Comparison:
     if run.standing is not None and run.gone:  # what is made in their place may come out otherwise
         where, files = run.standing[0].uri, "1 result file" if run.gone == 1 else f"{run.gone:,} result files"
@@ -261,14 +281,16 @@ def _begin(
         assert run.standing is not None
         _check_approved(approved, run.standing[1].digest)
         return around.hold(run.spec), run.standing[1]
-    known = read_catalogue(job, run.spec, around.watch)
-    with look(job, run, around, busy, known) as found:
+    works = leave_to(busy, around.watch)
+    known = replace(read_catalogue(job, run.spec, around.watch), check_alone=check_alone)
+    with look(job, run, around, works, known) as found:
         if (shown := find_shown(job, run, found)) is not None:
             _check_approved(approved, found.left_out.digest, shown[1].digest)  # or it is carried out by now
             return around.hold(replace(run.spec, number=run.spec.number - 1)), shown[1]
         _check_approved(approved, found.left_out.digest)
         if not (found.has_news or found.count()):
             return found
+        check_alone()
         reuse_name(known.catalogue.store, run.spec.name)
         store = around.hold(run.spec)
         if (plan := find_plan(store)) is None:  # else another driver was faster
@@ -288,31 +310,6 @@ def find_shown(job: Job, run: Prepared, found: Comparison) -> tuple[Store, Plan]
     if found.has_news or run.overtaken or job.config.select is not None:
         return None
     return run.standing
-
-
-@contextmanager
-def _begin_alone(catalogue: Catalogue, around: Surroundings, if_running: IfRunning) -> Iterator[bool]:
-    """Inside, no other run begins on this catalogue. False: one just does, and it is not to be waited for."""
-    told = False
-
-    def await_turn() -> None:
-        nonlocal told
-        around.look_up()
-        if not told:
-            around.watch.note(f"another run is just being planned: {read_claim(catalogue.store)}; waiting")
-        told = True
-
-    def ignore(_: str) -> None:
-        """Nobody takes over a plan that is being made."""
-
-    turn = None if if_running is IfRunning.skip else await_turn
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(lease(catalogue.store, ignore, ignore, await_turn=turn))
-        except RunConflict:
-            yield False
-            return
-        yield True
 
 
 def _check_approved(approved: str, *digests: str) -> None:

@@ -31,6 +31,7 @@ from mira_batch.runtime.prepare import (
     Surroundings,
     begin,
     find_shown,
+    leave_to,
     look,
     open_existing,
     prepare,
@@ -225,9 +226,9 @@ def plan(
     with ExitStack() as stack:
         reader = Reader(job, prepared, backend, stop, stack)
         around = Surroundings(reader, watch, partial(check_end, stop, prepared.spec), _refuse)
-        others = find_busy(look_at(prepared.spec), prepared.spec.name, watch.note)
+        works = leave_to(find_busy(look_at(prepared.spec), prepared.spec.name, watch.note), watch)
         known = stack.enter_context(peek_catalogue(job, prepared.spec, watch, prepared.gone > 0))
-        with look(job, prepared, around, others, known) as found:
+        with look(job, prepared, around, works, known) as found:
             summary = describe_plan(job.config, found, begins=find_shown(job, prepared, found) is None)
             expected = estimate(job.config, prepared.spec, summary.planned, known, assumed or {})
             summary = replace(summary, estimate=expected)

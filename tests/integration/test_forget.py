@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from contextlib import suppress
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.runtime.forget import Forgetting, Retention, forget
 from mira_batch.runtime.lease import lease
 from mira_batch.storage import schema
+from mira_batch.storage.catalogue import snapshot
 from mira_batch.storage.catalogue.check import check_catalogue
 from mira_batch.storage.catalogue.decided import read_verdicts
 from mira_batch.storage.catalogue.place import Catalogue, open_catalogue
 from mira_batch.storage.catalogue.rollback import roll_back
-from mira_batch.storage.catalogue.snapshot import list_numbers
+from mira_batch.storage.catalogue.snapshot import list_numbers, list_snapshots
 from mira_batch.storage.run.decisions import keep_decisions
 from mira_batch.storage.run.results import read_outputs
 from mira_batch.storage.stores import Store, open_store
@@ -140,6 +142,24 @@ def test_results_of_other_settings_are_forgotten_too_but_not_what_a_plan_wants(n
     assert back.planned == 0
     drop(nights)
     assert look(nights).equals(before) and nights.plan().planned == 0
+    check_whole(nights)
+
+
+def test_snapshots_of_a_clock_that_stands_are_told_apart(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Stopped:
+            return cls(2026, 3, 1, 6, tzinfo=tz)
+
+    monkeypatch.setattr(snapshot, "datetime", Stopped)
+    for instruction in ("blur it", "make it sepia", "crop it square"):
+        nights.rows["rec-0000"]["instruction"] = instruction
+        nights.run()
+    roll_back(opened(nights), max(list_numbers(opened(nights).store)) - 1)
+    assert len(drop(nights, last=4).kept) == 4
+    assert len({entry.created for entry in list_snapshots(opened(nights).store)}) == 4
     check_whole(nights)
 
 

@@ -196,7 +196,7 @@ def test_who_was_taken_for_dead_deletes_nothing(nights: Nights) -> None:
             opened(nights).store.put("lease.json", json.dumps({**claim, "holder": "another"}).encode())
 
     before, runs = look_at_states(nights), nights.runs()
-    with pytest.raises(RunConflict, match="taken for dead"):
+    with pytest.raises(RunConflict, match="counted as dead"):
         forget(opened(nights), schema.RESULTS, Retention(), wake_up)
     assert look_at_states(nights) == before and set(runs) <= set(nights.runs())
 

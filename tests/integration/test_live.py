@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import urllib.request
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from mira_batch import load_config, run
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.receipts import Activity, Receipt, RunSummary, Tally, WorkerStatus
 from mira_batch.core.usage import Usage
+from mira_batch.runtime import live
 from mira_batch.runtime.backends.metrics import RayMetrics
 from mira_batch.runtime.live import LiveWriter, read_live
 from mira_batch.storage.stores import open_store
@@ -64,10 +66,10 @@ def test_a_state_has_what_workers_are_doing(tmp_path: Path) -> None:
         ended=Tally(records=5, ok=3, errors={"editor_failed": 2}), in_flight=flights, worker="w"
     )
     assert read_live(store) is None
-    with LiveWriter(store, every=0.05) as live:
-        live.executing(summary)
-        live.heartbeat([worker])
-        live.note("a word")
+    with LiveWriter(store, every=0.05) as writer:
+        writer.executing(summary)
+        writer.heartbeat([worker])
+        writer.note("a word")
         until(lambda: (state := read_live(store)) is not None and state.workers and state.note)
         state = read_live(store)
         assert state is not None
@@ -76,6 +78,22 @@ def test_a_state_has_what_workers_are_doing(tmp_path: Path) -> None:
         assert told["in_flight"] == 12 and [r["record_id"] for r in told["records"]][:2] == ["r11", "r10"]
         assert len(told["records"]) == 8 and state.rate > 0 and state.eta is not None
     assert read_live(store) is None
+
+
+def test_a_clock_that_is_set_back_changes_no_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class SetBack(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> SetBack:
+            return cls(2001, 1, 1, tzinfo=tz)
+
+    store = open_store(str(tmp_path), StorageConfig())
+    with LiveWriter(store, every=0.05) as writer:
+        monkeypatch.setattr(live, "datetime", SetBack)
+        writer.executing(RunSummary("out/night", "night", planned=100, committed=40))
+        until(lambda: read_live(store) is not None)
+        state = read_live(store)
+    assert state is not None and state.at.startswith("2001") and state.eta is not None
+    assert 0 < state.seconds < 90
 
 
 @pytest.mark.soak

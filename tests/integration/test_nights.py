@@ -15,9 +15,12 @@ from mira_batch.config.inspect import InspectConfig
 from mira_batch.core.errors import ConfigError, RunConflict, StoreError
 from mira_batch.edit.job import EditJob
 from mira_batch.launch import make_job
+from mira_batch.runtime import prepare
 from mira_batch.runtime import run as runner
 from mira_batch.runtime.busy import IfRunning, keep_idle
+from mira_batch.runtime.known import read_catalogue
 from mira_batch.runtime.lease import lease
+from mira_batch.runtime.plan import Known
 from mira_batch.storage.catalogue.place import open_catalogue
 from mira_batch.storage.stores import open_store
 from tests.support.models.counted import counted
@@ -143,6 +146,32 @@ def test_runs_that_overlap_share_the_work(nights: Nights, tmp_path: Path) -> Non
     assert first[0].complete and first[0].ok == 20
     assert (nights.edits, nights.again) == (25 * STEPS, 0)
     assert len(nights.current()) == 25
+
+
+def test_what_another_run_commits_while_one_is_planned_is_not_made_again(
+    nights: Nights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has committed nothing when the catalogue is read, and all before the manifest is."""
+    hold = tmp_path / "hold"
+    hold.mkdir()
+    for name in nights.rows:
+        (hold / name).touch()
+    editor = counted(nights.log, hold=hold)
+    thread, first = in_background(lambda: nights.run(more={"editor": editor}))
+    until(lambda: nights.edits > 1)
+
+    def read_and_lag(*args: Any) -> Known:
+        found = read_catalogue(*args)
+        for name in list(nights.rows)[:20]:
+            (hold / name).unlink()
+        thread.join(60)
+        return found
+
+    monkeypatch.setattr(prepare, "read_catalogue", read_and_lag)
+    nights.add(5)
+    second = nights.run(more={"editor": editor})
+    assert first[0].complete and (second.planned, count_causes(second)["running"]) == (5, 20)
+    assert (nights.edits, nights.again) == (25 * STEPS, 0) and len(nights.current()) == 25
 
 
 def test_a_run_that_waits_does_what_is_left(nights: Nights, tmp_path: Path) -> None:

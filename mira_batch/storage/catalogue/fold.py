@@ -18,7 +18,7 @@ from mira_batch.storage.catalogue.buckets import BucketSpool, count_buckets, dig
 from mira_batch.storage.catalogue.merge import UPDATES, merge
 from mira_batch.storage.catalogue.pending import Pending, Run, find_pending, look_at_run
 from mira_batch.storage.catalogue.place import Catalogue
-from mira_batch.storage.catalogue.snapshot import FoldedRun, Snapshot
+from mira_batch.storage.catalogue.snapshot import FoldedRun, Snapshot, is_behind, read_clock
 from mira_batch.storage.run.committed import find_ranges
 from mira_batch.storage.run.history import read_columns, shard_in
 from mira_batch.storage.run.planfile import PlanReader, read_pointers
@@ -67,8 +67,12 @@ def fold(
             if runs == base.runs and not pending.anew:
                 return base  # all that seemed to have come is damaged
             writer.add(table)
+        # A number below the newest may be free: others have made that snapshot and forgotten it again, and
+        # with it the buckets that were written here, while this process was asleep.
+        if into is None and is_behind(catalogue.store, base.number):
+            continue
         forgotten = base.forgotten & pending.names  # some may be gone for good by now
-        if (folded := writer.finish(runs, forgotten, pruned=base.pruned)) is not None:
+        if (folded := writer.finish(runs, forgotten, read_clock(base), base.pruned)) is not None:
             return folded  # else somebody was faster
 
 

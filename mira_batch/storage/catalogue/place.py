@@ -104,11 +104,12 @@ def has_run(catalogue: Catalogue, name: str) -> bool:
     return about is not None and job_of(about) == catalogue.job and not is_apart(about)
 
 
-def is_overtaken(catalogue: Catalogue, number: int, form: str) -> bool:
-    """Whether a plan has come after this one that may want the same work.
+def is_overtaken(catalogue: Catalogue, run: str, number: int, form: str) -> bool:
+    """Whether a plan of another run has come after this one that may want the same work.
 
     Args:
         catalogue: of both.
+        run: name of the plan's run: drivers that plan one at the same time take a number each.
         number: the plan's.
         form: hash of its run's settings, as of `layout.hash_form`; others never want the same work.
 
@@ -119,7 +120,7 @@ def is_overtaken(catalogue: Catalogue, number: int, form: str) -> bool:
         key = _PLAN_KEY.format(later)
         where = catalogue.store.locate(key)
         found = catalogue.store.read(key, lambda data, where=where: parse_document(data, where, "form")) or {}
-        if found.get("form") == form:
+        if found.get("form") == form and found.get("run") != run:
             return True
     return False
 

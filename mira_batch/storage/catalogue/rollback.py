@@ -50,7 +50,7 @@ def roll_back(catalogue: Catalogue, number: int) -> Snapshot:
             plan_left_out = before is None or before.plan_left_out
             runs[name] = replace(run, left_out=left_out, plan_left_out=plan_left_out)
         left = newest.forgotten - back
-        number_now, now = newest.number + 1, read_clock()
+        number_now, now = newest.number + 1, read_clock(newest)
         made = Snapshot(number_now, then.files, then.records, then.rows, runs, left, now, then.pruned)
         if create_snapshot(catalogue.store, made):
             return made  # else a run was folded meanwhile

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mira_batch.storage.catalogue.place import Catalogue
@@ -24,6 +24,8 @@ MARKER = "snapshot.json"
 _FORM = 2
 """Of the snapshots that are made: those of form 1 lack the facts of fidelity, which are then null."""
 _READABLE = (1, 2)
+_SET_BACK = timedelta(minutes=1)
+"""How far a clock is corrected, and a snapshot's time goes on nonetheless."""
 _NUMBER = re.compile(r"\d{5,}")
 ADVICE = "make the catalogue anew from its runs with `mira-batch catalogue rebuild`"
 """What to do about a damaged file of a snapshot."""
@@ -196,6 +198,19 @@ def list_numbers(store: Store) -> list[int]:
     return sorted((int(name) for name in store.list_folders() if _NUMBER.fullmatch(name)), reverse=True)
 
 
+def is_behind(store: Store, number: int) -> bool:
+    """Whether there is a snapshot with a higher number than this one.
+
+    Args:
+        store: the directory of the catalogue.
+        number: of a snapshot.
+
+    Raises:
+        StoreError: the store can't be used.
+    """
+    return any(store.exists(locate_file(n, MARKER)) for n in list_numbers(store) if n > number)
+
+
 @dataclass(frozen=True, slots=True)
 class SnapshotEntry:
     """A snapshot in a list."""
@@ -224,9 +239,19 @@ def list_snapshots(store: Store) -> list[SnapshotEntry]:
     return found
 
 
-def read_clock() -> str:
-    """Now, as `Snapshot.created` says it: so finely that no two states share it."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+def read_clock(before: Snapshot | None = None) -> str:
+    """Now, as `Snapshot.created` says it: so finely that no two states share it. Where the clock stands, or
+    has been set back a little, it is the moment after that of the snapshot before.
+
+    Args:
+        before: the snapshot that is followed, if any.
+    """
+    now = datetime.now(UTC)
+    if before is not None and before.created:
+        then = datetime.fromisoformat(before.created)
+        if timedelta(0) <= then - now < _SET_BACK:
+            now = then + timedelta(microseconds=1)
+    return now.isoformat(timespec="microseconds")
 
 
 def _read_marker(store: Store, number: int) -> dict[str, Any] | None:

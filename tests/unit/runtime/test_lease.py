@@ -186,6 +186,45 @@ def test_a_claim_that_was_deleted_is_written_again(store: Store) -> None:
     assert read_claim(store) is None
 
 
+def test_a_hold_is_unbroken_as_long_as_nobody_else_can_have_had_it(store: Store) -> None:
+    with lease(store, unexpected, unexpected, pace=PACE) as hold:
+        until(lambda: standing(store).beats >= 2)
+        assert hold.is_unbroken()
+        store.delete([LEASE])  # as somebody who took it over, and has ended in order
+        until(lambda: read_claim(store))
+        assert not hold.is_unbroken(), "whoever was there has read what is not known here, or written it"
+
+
+def test_who_is_replaced_asks_before_the_next_heartbeat(local: Store) -> None:
+    with lease(local, ignore, ignore, pace=Pace(beat=60.0, stale=60.0)) as hold:
+        assert hold.is_unbroken()
+        write(local, AWAY)
+        assert not hold.is_unbroken()
+
+
+def test_a_heartbeat_that_took_too_long_may_have_replaced_another_claim(
+    local: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store was gone for so long that another driver has come between its read and its write."""
+    put, beats = local.put, list[float]()
+
+    def late(key: str, data: bytes) -> None:
+        if not beats:
+            write_first(AWAY)
+            time.sleep(2 * quick.stale)
+        put(key, data)
+        beats.append(time.monotonic())
+
+    def write_first(claim: Claim) -> None:
+        put(LEASE, json.dumps(asdict(claim)).encode())
+
+    quick = Pace(beat=0.05, stale=0.5)
+    with lease(local, unexpected, unexpected, pace=quick) as hold:
+        monkeypatch.setattr(local, "put", late)
+        until(lambda: len(beats) > 2)
+        assert standing(local).pid == os.getpid() and not hold.is_unbroken()
+
+
 @pytest.mark.parametrize("junk", [b"", b"{", b"[1]", b'{"holder": "x"}', b"\xff\xfe"])
 def test_a_claim_that_cannot_be_read_counts_as_none(local: Store, junk: bytes) -> None:
     local.put(LEASE, junk)

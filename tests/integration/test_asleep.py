@@ -1,0 +1,153 @@
+"""Drivers that were asleep while others took them for dead, and came and went: what they know is old."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from mira_batch.catalogue.current import read_catalogue
+from mira_batch.config.shared import StorageConfig
+from mira_batch.core.errors import RunConflict
+from mira_batch.runtime import busy, forget, prepare
+from mira_batch.runtime.lease import Pace, lease, read_claim
+from mira_batch.storage import schema
+from mira_batch.storage.catalogue.bucketfiles import SnapshotWriter
+from mira_batch.storage.catalogue.check import check_catalogue
+from mira_batch.storage.catalogue.place import Catalogue, open_catalogue, take_number
+from mira_batch.storage.catalogue.snapshot import list_numbers, read_snapshot
+from mira_batch.storage.run.layout import LEASE, hash_form, read_run
+from mira_batch.storage.stores import open_store
+from tests.support.runs.disturbed import until
+from tests.support.runs.nights import STEPS, Nights
+
+BRISK = Pace(beat=0.05, stale=30.0)
+
+
+@pytest.fixture
+def nights(tmp_path: Path) -> Nights:
+    found = Nights(tmp_path)
+    found.add(6)
+    return found
+
+
+def opened(nights: Nights) -> Catalogue:
+    return open_catalogue(nights.output, "edit", StorageConfig())
+
+
+def check_whole(nights: Nights) -> None:
+    assert check_catalogue(opened(nights), schema.RESULTS).problems == []
+
+
+def sleep_before(
+    monkeypatch: pytest.MonkeyPatch, module: Any, name: str, meanwhile: Callable[[], object]
+) -> None:
+    """The next caller of this function is asleep first, and what others do `meanwhile` is done."""
+    awake, slept = getattr(module, name), list[bool]()
+
+    def asleep(*args: Any, **how: Any) -> Any:
+        if not slept:
+            slept.append(True)
+            meanwhile()
+        return awake(*args, **how)
+
+    monkeypatch.setattr(module, name, asleep)
+
+
+@pytest.mark.parametrize("moment", ["reuse_name", "write_plan"])
+def test_a_plan_that_was_slept_over_is_not_made(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Else it would be the newest, and what it wants stand for what is wanted now."""
+    nights.run()
+    nights.rows["rec-0000"]["instruction"] = "blur it"
+
+    def plan_anew() -> None:
+        opened(nights).store.delete([LEASE])  # as of one that is taken for dead
+        nights.rows["rec-0000"]["instruction"] = "mirror it"
+        assert nights.run().ok == 1
+
+    sleep_before(monkeypatch, prepare, moment, plan_anew)
+    with pytest.raises(RunConflict, match="counted as dead; call it again"):
+        nights.run()
+    rows = read_catalogue(nights.output, ["record_id", "instruction"])
+    assert dict(zip(*rows.to_pydict().values(), strict=True))["rec-0000"] == "mirror it"
+    assert nights.run().planned == 1 and nights.edits == 7 * STEPS, (
+        "the newest run stands, and nothing is new"
+    )
+    check_whole(nights)
+
+
+def test_a_run_is_not_overtaken_by_a_number_of_its_own(nights: Nights) -> None:
+    """Two drivers that plan a run at the same time take a number each, and one plan stands."""
+    cut = nights.run(stop_after=2)
+    form = hash_form(read_run(open_store(cut.run, StorageConfig()))["settings"])
+    take_number(opened(nights), cut.run_id, form, 0)
+    again = nights.run()
+    assert again.run_id == cut.run_id and again.complete and nights.edits == 6 * STEPS
+
+
+def test_who_slept_forgets_nothing_though_its_heartbeat_goes_on(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights.run()
+    for row in list(nights.rows.values())[:5]:
+        row["instruction"] = "mirror it"
+    nights.run()
+    before, runs, store = nights.current(), nights.runs(), opened(nights).store
+    monkeypatch.setattr(busy, "lease", partial(lease, pace=BRISK))
+
+    def come_and_go() -> None:
+        first = read_claim(store)
+        store.delete([LEASE])
+        until(lambda: read_claim(store) is not None)
+        now = read_claim(store)
+        assert first is not None and now is not None and now.holder == first.holder
+
+    sleep_before(monkeypatch, forget, "copy_rows", come_and_go)
+    with pytest.raises(RunConflict, match="call it again"):
+        forget.forget(opened(nights), schema.RESULTS, forget.Retention(), lambda _: None)
+    assert set(runs) <= set(nights.runs()) and nights.current() == before
+    time.sleep(2 * BRISK.beat)
+    assert read_claim(store) is None
+    assert forget.forget(opened(nights), schema.RESULTS, forget.Retention(), lambda _: None).copied
+    assert nights.current() == before
+    check_whole(nights)
+
+
+def test_a_snapshot_that_was_slept_over_is_folded_anew(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number is free: others have made that snapshot and the next one, and have forgotten it."""
+    nights.run()
+
+    def fold_and_forget() -> None:
+        opened(nights).output.delete([f"{nights.runs()[0]}/{LEASE}"])  # as of one that is taken for dead
+        for words in ("blur it", "mirror it"):
+            nights.rows["rec-0001"]["instruction"] = words
+            nights.run()
+        for store in map(opened(nights).output.locate, nights.runs()):
+            open_store(store, StorageConfig()).delete([LEASE])
+        forget.forget(opened(nights), schema.RESULTS, forget.Retention(), lambda _: None)
+
+    nights.rows["rec-0000"]["instruction"] = "mirror it"
+    write = SnapshotWriter.add
+    slept = list[bool]()
+
+    def write_and_sleep(writer: SnapshotWriter, rows: pa.Table) -> None:
+        write(writer, rows)
+        if not slept:
+            slept.append(True)
+            fold_and_forget()
+
+    monkeypatch.setattr(SnapshotWriter, "add", write_and_sleep)
+    assert nights.run().complete
+    store = opened(nights).store
+    for snapshot in (read_snapshot(store, number) for number in list_numbers(store)):
+        assert snapshot is None or all(store.exists(key) for key in snapshot.files), snapshot.number
+    check_whole(nights)
