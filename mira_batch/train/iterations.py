@@ -167,8 +167,9 @@ def train_by_iterations(
         raise ConfigError("a training needs the package peft: pip install 'mira-batch[train]'")
     store = open_store(config.output.uri, config.storage)
     check_create_only(store)
-    if (found := read_document(store, RESULT, "iterations", "ended", cure=REMADE)) is not None:
-        _claim(plan, store, config, {})
+    if store.exists(RESULT):
+        _claim(plan, store, config, {})  # before it is read: the result of something else is not damaged
+        found = read_document(store, RESULT, "iterations", "ended", cure=REMADE) or {}
         if config.iterations > found["iterations"] and found["ended"] == _tell_all(found["iterations"]):
             more = f", with {plan.goes_on_by}: {store.locate(plan.learned)}" if plan.goes_on_by else ""
             raise ConfigError(

@@ -92,9 +92,9 @@ def find_values(
     store = open_store(config.output.uri, config.storage)
     check_create_only(store)
     with lease(store, give_way, note):
-        found = read_document(store, RESULT_FILE, *_SHOWN, cure=REMADE)
-        if found is not None and store.exists(STEPS_FILE):  # else that is made again
-            _claim(store, config, base, {})
+        if store.exists(RESULT_FILE) and store.exists(STEPS_FILE):  # else what is gone is made again
+            _claim(store, config, base, {})  # before it is read: the result of something else is not damaged
+            found = read_document(store, RESULT_FILE, *_SHOWN, cure=REMADE) or {}
             note(f"complete already: {store.locate(STEPS_FILE)}")
             return found
         chosen = choose_trajectories(config)
