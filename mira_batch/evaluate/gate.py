@@ -48,6 +48,8 @@ class Gate:
                 )
         else:
             found = comparison.find_line(self.name)
+        if found is None and not comparison.scored:
+            raise ConfigError(f"--gate {self.text}: no record has a score in both evaluations")
         if found is None:
             known = ", ".join([*(line.name for line in (*comparison.scores, *comparison.effort)), PAIRWISE])
             raise ConfigError(f"--gate {self.text}: there is no figure {self.name!r}; there are {known}")

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import RunConflict, job_boundary
-from mira_batch.core.identity import content_hash, fingerprint
+from mira_batch.core.identity import fingerprint
 from mira_batch.core.receipts import Progress
 from mira_batch.runtime.busy import BusyRun, IfRunning, await_idle, begin_alone, find_busy, read_works
 from mira_batch.runtime.job import Job
@@ -24,7 +24,7 @@ from mira_batch.storage.run import layout
 from mira_batch.storage.run.committed import find_committed_shards
 from mira_batch.storage.run.layout import RunSpec
 from mira_batch.storage.run.planfile import Plan, find_plan
-from mira_batch.storage.source import Source
+from mira_batch.storage.source import Source, hash_contents
 from mira_batch.storage.stores import Store, check_create_only, open_store
 
 
@@ -82,7 +82,6 @@ def make_spec(job: Job, files: Sequence[tuple[str, str]], source: str) -> RunSpe
     """
     with job_boundary(f"job {job.config.job}: settings"):
         settings, pixels = job.settings(), fingerprint(job.fingerprint_fields())
-    contents = content_hash(*(part for file in files for part in file))
     name, dated = job.config.run_id, "{date}" in (job.config.run_id or "")
     day = name.replace("{date}", f"{datetime.now(UTC):%Y-%m-%d}") if name and dated else ""
     return RunSpec(
@@ -91,7 +90,7 @@ def make_spec(job: Job, files: Sequence[tuple[str, str]], source: str) -> RunSpe
         source=source,
         files=files,
         fingerprint=pixels,
-        settings={**settings, "manifest_content": contents} | _name_choice(job.config),
+        settings={**settings, "manifest_content": hash_contents(files)} | _name_choice(job.config),
         config=job.config.model_dump(mode="json"),
         storage=job.config.storage,
         run_id=None if dated else name,

@@ -19,6 +19,7 @@ FORM_KEY = b"mira_batch.counterfactual"
 STATES, LAID = "states", "laid"
 """Its two runs, `<uri>/<name>/run`: the policy goes on from each state; edits are laid down, and nobody is
 asked."""
+_FIX = "and run the same `mira-batch counterfactual` again, which makes it of what its runs gave"
 _COUNTS = pa.list_(pa.struct([("kind", pa.string()), ("count", pa.int32())]))
 _TRY = pa.struct(
     [
@@ -100,9 +101,9 @@ def read_counterfactual(uri: str, storage: StorageConfig | None = None) -> pa.Ta
     try:
         found = store.read(STEPS_FILE, lambda data: pq.read_table(pa.BufferReader(data)))
     except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{where}: is damaged: {shorten_error(error)}") from error
+        raise StoreError(f"{where}: is damaged: {shorten_error(error)}; delete it, {_FIX}") from error
     if found is None:
-        raise StoreError(f"{where}: is gone")
+        raise StoreError(f"{where}: is gone; restore it, or {_FIX.removeprefix('and ')}")
     form = (found.schema.metadata or {}).get(FORM_KEY, b"").decode("utf-8", "replace")
     if form != COUNTERFACTUAL_FORM:
         raise StoreError(f"{where}: has the form {form!r}, and this release reads {COUNTERFACTUAL_FORM}")

@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from mira_batch.config.base import is_remote
 from mira_batch.config.models.local import PromptConfig
 from mira_batch.config.shared import StorageConfig
@@ -135,9 +137,16 @@ def _parse(data: bytes, where: str, place: str, number: int) -> Promotion:
         return replace(Promotion(**{**found, "prompt": prompt}), number=number)
     except (ValueError, TypeError, RecursionError) as error:
         raise StoreError(
-            f"{where}: is damaged ({describe(error).splitlines()[0]}); restore it, or make an earlier one "
-            f"current: mira-batch promote {place} --to N"
+            f"{where}: is damaged ({_describe(error)}); restore it, or promote another: mira-batch promote "
+            f"{place} --to N, or with an ADAPTER"
         ) from None
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"prompt{''.join(f'.{part}' for part in first['loc'])}: {first['msg']}"
+    return describe(error).splitlines()[0]
 
 
 def put_promotion(store: Store, promotion: Promotion, after: int) -> Promotion:
@@ -226,7 +235,14 @@ def check_adapter(promotion: Promotion, storage: StorageConfig) -> None:
         ConfigError: they are gone, or others.
         StoreError: the store failed.
     """
-    if (found := fetch_weights(promotion.adapter, storage).identity) != promotion.digest:
+    try:
+        found = fetch_weights(promotion.adapter, storage).identity
+    except ConfigError as error:  # it speaks of a setting, which nobody has given
+        raise ConfigError(
+            f"{str(error).removeprefix('weights: ')}. It was promoted as number {promotion.number}; restore "
+            "it, or promote another: `mira-batch promote PLACE --to N`, or with an ADAPTER"
+        ) from None
+    if found != promotion.digest:
         raise ConfigError(
             f"{promotion.adapter}: is not what was promoted as number {promotion.number} (its files have the "
             f"digest {found}, then {promotion.digest}); restore them, or promote another adapter"

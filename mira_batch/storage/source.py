@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mira_batch.core.identity import content_hash
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -21,3 +23,12 @@ class Source:
     Raises ManifestError: it can't be used."""
     split_bytes: int
     """What is smaller than two splits of this size is scanned in the driver, in less time than Ray takes."""
+
+
+def hash_contents(files: Sequence[tuple[str, str]]) -> str:
+    """What tells that a job reads something else, as `run.json` notes it.
+
+    Args:
+        files: path and version of each file that it reads.
+    """
+    return content_hash(*(part for file in files for part in file))

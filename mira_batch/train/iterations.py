@@ -25,11 +25,12 @@ from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.lease import lease
 from mira_batch.runtime.standing import NotedProgress
 from mira_batch.storage.manifest import find_manifest
+from mira_batch.storage.run.layout import read_document
 from mira_batch.storage.stores import Store, check_create_only, open_store
 from mira_batch.storage.training import METRICS, RESULT
 from mira_batch.train.grpo.slices import RecordList, digest_files
 from mira_batch.train.guards import Best, choose_best, is_diverging, is_past_best
-from mira_batch.train.record import BASE, claim, claim_base, give_way, put_once
+from mira_batch.train.record import BASE, REMADE, claim, claim_base, give_way, put_once
 
 Config = TypeVar("Config", bound=IterationsConfig)
 Figures = dict[str, Any]
@@ -90,8 +91,7 @@ class IterationFiles:
 
     def read(self, name: str) -> Figures | None:
         """A JSON file of the iteration: rewards, update or iteration; None where it is not there yet."""
-        found = self.store.get(f"{self.folder}/{name}.json")
-        return None if found is None else json.loads(found)
+        return read_document(self.store, f"{self.folder}/{name}.json", cure=REMADE)
 
     def put(self, name: str, figures: Mapping[str, Any]) -> None:
         """Put such a file; one that is there stays."""
@@ -167,9 +167,9 @@ def train_by_iterations(
         raise ConfigError("a training needs the package peft: pip install 'mira-batch[train]'")
     store = open_store(config.output.uri, config.storage)
     check_create_only(store)
-    if (done := store.get(RESULT)) is not None:
-        _claim(plan, store, config, {})
-        found = json.loads(done)
+    if store.exists(RESULT):
+        _claim(plan, store, config, {})  # before it is read: the result of something else is not damaged
+        found = read_document(store, RESULT, "iterations", "ended", cure=REMADE) or {}
         if config.iterations > found["iterations"] and found["ended"] == _tell_all(found["iterations"]):
             more = f", with {plan.goes_on_by}: {store.locate(plan.learned)}" if plan.goes_on_by else ""
             raise ConfigError(

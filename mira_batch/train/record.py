@@ -19,10 +19,13 @@ from mira_batch.config.train import TrainingConfig
 from mira_batch.core.errors import RunConflict
 from mira_batch.core.types import Weights
 from mira_batch.core.version import __version__
+from mira_batch.storage.run.layout import read_document
 from mira_batch.storage.stores import Store
 from mira_batch.storage.training import METRICS, RESULT
 
 SETTINGS, BASE = "train.json", "base.json"
+REMADE = "delete it, and run the same command again"
+"""What to do where a result is damaged: it is made again of what it was made of."""
 
 
 def claim_output(store: Store, config: TrainingConfig, data: Mapping[str, str]) -> None:
@@ -72,6 +75,7 @@ def claim(
 
     Raises:
         RunConflict: they are others; names what differs. Or the result of something else is there.
+        StoreError: what is noted is damaged.
     """
     if store.exists(RESULT) and not store.exists(key):
         raise RunConflict(
@@ -82,7 +86,7 @@ def claim(
     noted = json.dumps(found, indent=2).encode()
     if store.create(key, noted):
         return
-    before = json.loads(store.get(key) or b"{}")
+    before = read_document(store, key, "learning", cure="restore it, or name another output.uri") or {}
     learning_before, data_before = before.get("learning", {}), before.get("data", {})
     learning, learning_before = keep_decisive(learning), keep_decisive(learning_before)
     names = sorted(learning.keys() | learning_before.keys())
@@ -142,9 +146,11 @@ def read_result(store: Store) -> dict[str, Any] | None:
 
     Args:
         store: of the training.
+
+    Raises:
+        StoreError: they are damaged.
     """
-    found = store.get(RESULT)
-    return None if found is None else json.loads(found)
+    return read_document(store, RESULT, cure=REMADE)
 
 
 def give_way(other: str) -> None:

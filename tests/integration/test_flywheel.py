@@ -27,10 +27,10 @@ from mira_batch.core.types import RunEnd
 from mira_batch.storage.promotions import read_promotion
 from mira_batch.storage.run.layout import read_run
 from mira_batch.storage.stores import open_store
+from mira_batch.train.flywheel.checks import check_apart
 from mira_batch.train.flywheel.lineage import trace
 from mira_batch.train.flywheel.promote import promote_adapter, promote_anew
 from mira_batch.train.flywheel.run import abandon, look, turn
-from mira_batch.train.flywheel.stages import check_apart
 from mira_batch.train.world.manifest import write_manifest
 from mira_batch.train.world.tasks import generate_tasks
 from tests.support.models import taught

@@ -147,7 +147,7 @@ def bootstrap_mean(
     sums = _bundle(whole, rng)
     count = len(sums.totals)
     tail = (1 - check_share(confidence, "The confidence")) / 2
-    if count < (needed := math.ceil(-math.log2(tail))):
+    if count < (needed := count_needed(confidence)):
         raise StatisticsError(
             f"All values come from {count} clusters: an interval of {100 * confidence:g} % takes {needed} at "
             "least, or it would promise more than it holds"
@@ -163,6 +163,15 @@ def bootstrap_mean(
         )
     low, high = np.nanquantile(means, [tail, 1 - tail])
     return Estimate(whole.value, Interval(float(low), float(high)), int(sums.counts.sum()), len(whole.totals))
+
+
+def count_needed(confidence: float = 0.95) -> int:
+    """How many clusters an interval of `bootstrap_mean` takes at least.
+
+    Args:
+        confidence: two-sided, 0 to 1.
+    """
+    return math.ceil(-math.log2((1 - check_share(confidence, "The confidence")) / 2))
 
 
 def _draw_means(sums: _Sums, draws: int, rng: np.random.Generator) -> Iterator[Floats]:

@@ -271,18 +271,19 @@ def read_edit_run(store: Store) -> dict[str, Any]:
     return about
 
 
-def read_document(store: Store, key: str, *keys: str) -> dict[str, Any] | None:
+def read_document(store: Store, key: str, *keys: str, cure: str | None = None) -> dict[str, Any] | None:
     """One of a run's JSON documents, which must hold these keys; None where there is none.
 
     Args:
         store: the run's directory.
         key: the document's.
         keys: what it must hold.
+        cure: what to do where it is damaged, in words; None: what one does of a run.
 
     Raises:
         StoreError: it is damaged; it names the place.
     """
-    return store.read(key, lambda data: parse_document(data, store.locate(key), *keys))
+    return store.read(key, lambda data: parse_document(data, store.locate(key), *keys, cure=cure))
 
 
 def parse_run(data: bytes, where: str) -> dict[str, Any]:
@@ -294,7 +295,7 @@ def parse_run(data: bytes, where: str) -> dict[str, Any]:
     return parse_document(data, where, "run_id", "fingerprint", "settings", "config")
 
 
-def parse_document(data: bytes, where: str, *keys: str) -> dict[str, Any]:
+def parse_document(data: bytes, where: str, *keys: str, cure: str | None = None) -> dict[str, Any]:
     """One of a run's JSON documents, which must hold these keys.
 
     Raises:
@@ -308,13 +309,13 @@ def parse_document(data: bytes, where: str, *keys: str) -> dict[str, Any]:
     if missing := [] if problem else [key for key in keys if key not in document]:
         problem = f"it lacks {', '.join(missing)}"
     if problem:
-        raise DamagedFile(describe_damage(where, problem))
+        raise DamagedFile(describe_damage(where, problem, cure))
     return document
 
 
-def describe_damage(where: str, problem: str) -> str:
+def describe_damage(where: str, problem: str, cure: str | None = None) -> str:
     """What to say of a run's document that is damaged, and what to do."""
-    cure = "restore it, or leave this run and choose another run_id or output.uri"
+    cure = cure or "restore it, or leave this run and choose another run_id or output.uri"
     return f"{where}: is damaged ({problem}); {cure}"
 
 

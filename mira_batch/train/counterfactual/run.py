@@ -28,7 +28,7 @@ from mira_batch.runtime.lease import lease
 from mira_batch.runtime.standing import NotedProgress
 from mira_batch.storage.counterfactual import LAID, RESULT_FILE, STATES, STEPS_FILE, VALUED_STEPS
 from mira_batch.storage.run.calls import read_last_config
-from mira_batch.storage.run.layout import read_edit_run
+from mira_batch.storage.run.layout import read_document, read_edit_run
 from mira_batch.storage.run.result_file import results_file
 from mira_batch.storage.stores import Store, check_create_only, open_store
 from mira_batch.train.counterfactual.plan import Plan, make_plan
@@ -45,9 +45,11 @@ from mira_batch.train.counterfactual.steps import (
 )
 from mira_batch.train.counterfactual.trajectories import Chosen, choose_trajectories
 from mira_batch.train.grpo.rollouts import read_scores
-from mira_batch.train.record import claim, give_way, put_once
+from mira_batch.train.record import REMADE, claim, give_way, put_once
 
 ABOUT = "counterfactual.json"
+_SHOWN = ("trajectories", "ruined", "none_named", "with_advantage", "continuations", "laid_down", "unusable")
+"""What `result.json` has at least, for whoever prints it."""
 _LISTED = 100
 """Names that `result.json` has of what could not be had."""
 
@@ -82,6 +84,7 @@ def find_values(
 
     Raises:
         RunConflict: another driver is at work here, or other settings or trajectories were.
+        StoreError: what is noted here is damaged.
         UserError: settings, the run or a model are wrong.
         RunStopped: `stop` was asked. The same call goes on.
     """
@@ -89,9 +92,9 @@ def find_values(
     store = open_store(config.output.uri, config.storage)
     check_create_only(store)
     with lease(store, give_way, note):
-        if (done := store.get(RESULT_FILE)) is not None:
-            found = json.loads(done)
-            _claim(store, config, base, {})
+        if store.exists(RESULT_FILE) and store.exists(STEPS_FILE):  # else what is gone is made again
+            _claim(store, config, base, {})  # before it is read: the result of something else is not damaged
+            found = read_document(store, RESULT_FILE, *_SHOWN, cure=REMADE) or {}
             note(f"complete already: {store.locate(STEPS_FILE)}")
             return found
         chosen = choose_trajectories(config)

@@ -47,7 +47,10 @@ def trace(place: str, storage: StorageConfig, number: int | None = None) -> dict
         training, result, settings = read_training(adapter, storage)
     except ConfigError as error:
         if promotion is not None:
-            raise
+            raise ConfigError(
+                f"{place}: promotion {promotion.number} is of {adapter}, where no training that is complete "
+                "lies (any more); restore it"
+            ) from None
         raise ConfigError(f"{error}, or a place of promotions that has one") from None
     model = settings["config"]["model"]
     began = model.get("adapter")

@@ -42,6 +42,12 @@ _HOLD: Mapping[str, tuple[str, ...]] = {
     RESULT: ("turn", "outcome", "promotion", "why"),
 }
 """What each note holds at least."""
+_CURES: Mapping[str, str] = {
+    BEGUN: "restore it, or end this turn with `mira-batch flywheel --abandon WHY`",
+    RESULT: "restore it: it says how the turn ended",
+}
+_REMADE = "restore it, or delete it: the same command notes it again, of an open turn"
+"""What to do where one is damaged."""
 NOTES = tuple(_HOLD)
 _TURN = re.compile(r"turns/(\d{6,})/turn\.json")
 
@@ -88,7 +94,8 @@ class Turn:
         Raises:
             StoreError: it is damaged.
         """
-        return read_document(self.store, f"{self.folder}/{name}.json", *_HOLD[name])
+        key = f"{self.folder}/{name}.json"
+        return read_document(self.store, key, *_HOLD[name], cure=_CURES.get(name, _REMADE))
 
     def note(self, name: str, found: Mapping[str, Any]) -> dict[str, Any]:
         """Note what came of a stage. What is there already stays.

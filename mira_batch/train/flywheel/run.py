@@ -11,9 +11,10 @@ from typing import Any
 from mira_batch.config.base import is_remote
 from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.models.local import QwenVLConfig
-from mira_batch.core.errors import ConfigError, RunConflict
+from mira_batch.core.errors import ConfigError, RunConflict, StoreError
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.evaluate.gate import parse_gate
+from mira_batch.evaluate.scores import OVERALL
 from mira_batch.runtime.lease import lease
 from mira_batch.storage.promotions import (
     Promotion,
@@ -26,6 +27,7 @@ from mira_batch.storage.promotions import (
 from mira_batch.storage.stores import Store, check_create_only, open_store
 from mira_batch.train.flywheel.record import (
     BEGUN,
+    CURRENT,
     DATA,
     NOTES,
     RESULT,
@@ -39,6 +41,7 @@ from mira_batch.train.flywheel.stages import (
     Course,
     gather_samples,
     hold_together,
+    read_manifest_content,
     teach,
     try_candidate,
     try_current,
@@ -95,7 +98,13 @@ def _parse(text: str) -> None:
         parse_gate(text)
     except ConfigError as error:
         raise ConfigError(str(error).replace("--gate ", "gate: ", 1)) from None
-    if parse_gate(text).name == "pairwise":
+    gate = parse_gate(text)
+    if gate.name == OVERALL and abs(gate.limit) > 1:
+        raise ConfigError(
+            f"gate: {text}: overall lies between 0 and 1, so that no difference is larger than 1; give a "
+            "limit within that"
+        )
+    if gate.name == "pairwise":
         raise ConfigError(f"gate: {text}: a turn compares scores, and no pairs; take overall or an axis")
 
 
@@ -115,8 +124,10 @@ def _go_on(course: Course, place: Store) -> dict[str, Any]:
     data = gather_samples(course)
     if data["train"] < config.min_samples:
         why = f"{data['train']:,} samples to train on, and min_samples is {config.min_samples:,}"
+        if left := [f"{kind} {count:,}" for kind, count in sorted(data.get("dropped", {}).items()) if count]:
+            why += f"; results that are in no sample: {', '.join(left)}"
         return close_turn(own, TOO_FEW, why)
-    if (earlier := _find_alike(own, data, current)) is not None:
+    if (earlier := _find_alike(course, data, current)) is not None:
         return close_turn(own, NOTHING_NEW, f"the samples and settings are those of turn {earlier}")
     try_current(course, current["adapter"], data["uri"])
     trained = teach(course)
@@ -143,8 +154,14 @@ def _promote(
 ) -> Promotion:
     """Promote the candidate, unless an earlier call of this turn did."""
     own, notes = course.turn, {name: course.turn.read(name) or {} for name in NOTES}
-    for number in (each for each in list_numbers(place) if each > current["promotion"]):
-        there = read_promotion(place, number)
+    later = [each for each in list_numbers(place) if each > current["promotion"]]
+    for number in later:
+        try:
+            there = read_promotion(place, number)
+        except StoreError:
+            if number == later[-1]:
+                raise
+            continue  # another has been made current instead, so this turn promotes nothing in any case
         if there is not None and there.turn == own.uri and there.again_of is None:
             return there
     tried = {
@@ -184,19 +201,22 @@ def close_turn(own: Turn, outcome: str, why: str, promotion: int | None = None) 
     return own.note(RESULT, result | {"ended": datetime.now(UTC).isoformat()})
 
 
-def _find_alike(own: Turn, data: Mapping[str, Any], current: Mapping[str, Any]) -> int | None:
-    """The last turn that had a candidate, where it was made of the same samples by the same settings, and
-    compared with what is current now, or made that current: another would end as it did. So what people have
-    rolled back does not come again by itself."""
-    settings = (own.read(BEGUN) or {})["settings"]
-    for earlier in reversed(list_turns(own.store)):
-        begun, result = earlier.read(BEGUN) or {}, earlier.read(RESULT) or {}
+def _find_alike(course: Course, data: Mapping[str, Any], current: Mapping[str, Any]) -> int | None:
+    """The last turn that had a candidate, where it was made of the same samples by the same settings, tried
+    on the same held-out records, and compared with what is current now, or made that current: another would
+    end as it did. So what people have rolled back does not come again by itself."""
+    settings = (course.turn.read(BEGUN) or {})["settings"]
+    for earlier in reversed(list_turns(course.turn.store)):
+        result = earlier.read(RESULT) or {}
         if result.get("outcome") not in (PROMOTED, KEPT):
             continue
+        begun, tried = earlier.read(BEGUN) or {}, earlier.read(CURRENT) or {}
         if begun["settings"] != settings or (earlier.read(DATA) or {}).get("snapshot") != data["snapshot"]:
             return None
+        if tried.get("manifest") != read_manifest_content(course.config):
+            return None
         known = [begun["current"]["adapter"]]
-        known += [(earlier.read(TRAINED) or {})["adapter"]] if result["outcome"] == PROMOTED else []
+        known += [(earlier.read(TRAINED) or {}).get("adapter")] if result["outcome"] == PROMOTED else []
         return earlier.number if current["adapter"] in known else None
     return None
 

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
-
 from mira_batch import launch
 from mira_batch.config.flywheel import FlywheelConfig
-from mira_batch.construct.run import construct, list_samples
-from mira_batch.core.errors import ConfigError, RunConflict, StoreError, UserError
+from mira_batch.construct.run import construct
+from mira_batch.core.errors import ConfigError, RunConflict, StoreError
 from mira_batch.core.stop_request import StopRequest
-from mira_batch.evaluate.compare import EFFORT, Comparison, compare
-from mira_batch.evaluate.gate import parse_gate
-from mira_batch.evaluate.scores import Scores, read_scores
+from mira_batch.evaluate.compare import compare
+from mira_batch.evaluate.scores import read_scores
+from mira_batch.runtime.prepare import find_source
 from mira_batch.runtime.standing import NotedProgress
-from mira_batch.storage import schema
-from mira_batch.storage.run.history import read_columns
 from mira_batch.storage.run.layout import read_run
-from mira_batch.storage.stores import open_arrow_filesystem, open_store
+from mira_batch.storage.source import hash_contents
+from mira_batch.storage.stores import open_store
 from mira_batch.storage.weights import fetch_weights
+from mira_batch.train.flywheel.checks import (
+    check_apart,
+    check_gate,
+    check_measurable,
+    check_names,
+    check_unscored,
+)
 from mira_batch.train.flywheel.record import CANDIDATE, COMPARISON, CURRENT, DATA, TRAINED, Turn
-
-_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def try_current(course: Course, adapter: str | None, samples: str) -> dict[str, 
         samples: directory of what construct made.
 
     Raises:
-        ConfigError: a held-out image is in the samples, or the gate names a figure that there isn't.
+        ConfigError: a held-out image is in the samples, or nothing could pass the gate.
         UserError, RunStopped: as of the jobs.
     """
 
@@ -98,10 +99,37 @@ def try_current(course: Course, adapter: str | None, samples: str) -> dict[str, 
         course.note(f"held-out records: the current policy, {adapter or 'the base model'}")
         found = _try(course, adapter)
         check_apart(course.config, found["run"], samples)
-        check_names(course.config, read_scores(found["evaluation"], course.config.storage))
+        scores = read_scores(found["evaluation"], course.config.storage)
+        check_names(course.config, scores)
+        check_measurable(course.config, scores)
         return found
 
     return course.take(CURRENT, make)
+
+
+def read_manifest_content(config: FlywheelConfig) -> str:
+    """What the manifest of held-out records holds now, as runs over it note it.
+
+    Args:
+        config: the flywheel's.
+
+    Raises:
+        UserError: it isn't there.
+    """
+    return hash_contents(find_source(launch.make_job(config.edit_job(None))).files)
+
+
+def _check_manifest(course: Course) -> None:
+    """Refuse to spend anything on a candidate that could not be compared.
+
+    Raises:
+        RunConflict: the held-out manifest has changed since the current policy was tried on it.
+    """
+    if read_manifest_content(course.config) != (course.turn.read(CURRENT) or {})["manifest"]:
+        raise RunConflict(
+            f"{course.config.edit.input.manifest}: has changed since the current policy was tried on it; "
+            "restore it, or end this turn with `mira-batch flywheel --abandon WHY`"
+        )
 
 
 def try_candidate(course: Course, adapter: str) -> dict[str, Any]:
@@ -114,12 +142,9 @@ def try_candidate(course: Course, adapter: str) -> dict[str, Any]:
 
     def make() -> dict[str, Any]:
         course.note(f"held-out records: the candidate, {adapter}")
-        found, current = _try(course, adapter), course.turn.read(CURRENT) or {}
-        if found["manifest"] != current["manifest"]:
-            raise RunConflict(
-                f"{course.config.edit.input.manifest}: has changed since the current policy was tried on it; "
-                "restore it, or end this turn with `mira-batch flywheel --abandon WHY`"
-            )
+        _check_manifest(course)
+        found = _try(course, adapter)
+        _check_manifest(course)
         return found
 
     return course.take(CANDIDATE, make)
@@ -127,6 +152,14 @@ def try_candidate(course: Course, adapter: str) -> dict[str, Any]:
 
 def _try(course: Course, adapter: str | None) -> dict[str, Any]:
     config = course.config
+    if adapter is not None:
+        try:
+            fetch_weights(adapter, config.storage)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{str(error).removeprefix('weights: ')}. This turn tries it: restore it, or end the turn "
+                "with `mira-batch flywheel --abandon WHY`"
+            ) from None
     run = launch.run(config.edit_job(adapter), NotedProgress(course.note), course.stop.nest())
     if run.unread:
         raise StoreError(f"{run.run}: results can't be read; `mira-batch verify {run.run}` names them")
@@ -143,83 +176,11 @@ def _try(course: Course, adapter: str | None) -> dict[str, Any]:
     }
 
 
-def check_apart(config: FlywheelConfig, run: str, samples: str) -> None:
-    """Refuse samples of images that the gate is measured on, as the pixels of originals tell.
-
-    Args:
-        config: the flywheel's.
-        run: on the held-out records.
-        samples: directory of what construct made.
-
-    Raises:
-        ConfigError: there are some; it counts and names them.
-        StoreError: a file can't be read.
-    """
-    held_out: dict[str, str] = {}
-    for _, table in read_columns(
-        run, ("record_id", "source_digest"), schema.RESULTS, config.storage, _raise_error
-    ):
-        for row in table.to_pylist():
-            if row["source_digest"]:
-                held_out.setdefault(row["source_digest"], row["record_id"])
-    found: dict[str, str] = {}
-    taken = 0
-    for row in read_lineage(samples, config, ("source_digest", "record_id")):
-        if row["source_digest"] in held_out:
-            taken += 1
-            found.setdefault(row["source_digest"], row["record_id"])
-    if found:
-        named = ", ".join(
-            f"{held_out[digest]!r} (as {record!r} in the samples)"
-            for digest, record in sorted(found.items())[:_MOST_NAMED]
-        )
-        raise ConfigError(
-            f"edit.input.manifest: {len(found):,} of its {len(held_out):,} images are in {taken:,} samples, "
-            f"{named} among them: what is learned by heart would pass the gate. Take them out of the "
-            "manifest, or out of the sources, and end this turn with `mira-batch flywheel --abandon WHY`"
-        )
-
-
-def read_lineage(samples: str, config: FlywheelConfig, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """Some columns of all samples.
-
-    Args:
-        samples: directory of what construct made.
-        config: the flywheel's.
-        columns: which.
-    """
-    store = open_store(samples, config.storage, make=False)
-    fs, root = open_arrow_filesystem(samples, config.storage)
-    for split in ("train", "val"):
-        for key in list_samples(store, split):
-            yield from pq.read_table(f"{root}/{key}", filesystem=fs, columns=[*columns]).to_pylist()
-
-
-def _raise_error(error: StoreError) -> None:
-    raise error
-
-
-def check_names(config: FlywheelConfig, scores: Scores) -> None:
-    """Refuse names that no comparison will have before a training, not after it.
-
-    Args:
-        config: the flywheel's.
-        scores: of the current policy.
-
-    Raises:
-        ConfigError: the gate names a figure that there isn't.
-    """
-    effort = [name for name, column in EFFORT.items() if not np.isnan(scores.results.numbers(column)).all()]
-    known = [*scores.scales, *effort]
-    for text in config.gate:
-        if (gate := parse_gate(text)).name not in known and scores.results.scored.any():
-            raise ConfigError(f"gate: {text}: there is no figure {gate.name!r}; there are {', '.join(known)}")
-
-
 def teach(course: Course) -> dict[str, Any]:
     """Train the candidate.
 
     Raises:
+        RunConflict: the held-out manifest has changed since the current policy was tried.
         UserError: as of the training.
     """
 
@@ -228,6 +189,7 @@ def teach(course: Course) -> dict[str, Any]:
 
         job = course.config.train_job(course.turn.uri)
         course.note("the candidate is trained")
+        _check_manifest(course)
         result = train(job, course.note, course.stop)
         adapter = f"{job.output.uri}/{result['learned']}"
         return {
@@ -269,45 +231,3 @@ def hold_together(course: Course) -> dict[str, Any]:
         }
 
     return course.take(COMPARISON, make)
-
-
-def check_gate(text: str, found: Comparison) -> dict[str, Any]:
-    """Whether a comparison passes a gate, as it is noted. Where nothing is shown, it doesn't.
-
-    Args:
-        text: the gate, such as `overall>=0`.
-        found: the comparison.
-    """
-    gate = parse_gate(text)
-    try:
-        passed, why = gate.check(found)
-    except UserError as error:  # no figure, or no interval for it: nothing is shown, so it doesn't pass
-        passed, why = False, f"gate {text}: not passed; {str(error).removeprefix(f'--gate {gate.text}: ')}"
-    return {"gate": text, "passed": passed, "why": why}
-
-
-def check_unscored(found: Comparison, most: float) -> dict[str, Any]:
-    """Whether the candidate leaves hardly more records without a score, as it is noted. A record that only
-    one of both evaluations has counts as one without a score in the other.
-
-    Args:
-        found: the comparison of the current policy with it.
-        most: largest share of the records that it may leave more.
-    """
-    records = found.paired + found.only_a + found.only_b
-    # What one evaluation lacks has no score there: `statuses` or `where` left the result out.
-    current, candidate = (
-        getattr(found.no_result, of) + getattr(found.judge_failed, of) + lacks
-        for of, lacks in (("a", found.only_b), ("b", found.only_a))
-    )
-    passed = (candidate - current) / records <= most
-    why = (
-        f"without a score: {current:,} of {records:,} by the current policy, {candidate:,} by the "
-        f"candidate: {'passed' if passed else 'not passed'}, {100 * most:.3g} % more of them are allowed"
-    )
-    if found.only_a or found.only_b:
-        why += (
-            f"; evaluate.input left {found.only_b:,} of these out of the judging of the current policy, and "
-            f"{found.only_a:,} of the candidate's"
-        )
-    return {"gate": "max_unscored", "passed": passed, "why": why}

@@ -119,6 +119,13 @@ def test_rolling_back_promotes_an_earlier_one_anew(place: Store, tmp_path: Path)
         ("[]", "it holds a list"),
         ('{"adapter": "x"}', "it lacks digest, base"),
         ('{"adapter": 7}', "it lacks adapter, digest"),
+        (
+            json.dumps(dict.fromkeys(("adapter", "digest", "base", "base_identity", "why", "at", "by"), ""))[
+                :-1
+            ]
+            + ', "prompt": {"form": "odd"}}',
+            "prompt.form: Input should be",
+        ),
     ],
 )
 def test_a_damaged_one_is_refused_and_rolled_back_from(

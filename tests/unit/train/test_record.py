@@ -8,9 +8,9 @@ import pytest
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.config.train import SftConfig
-from mira_batch.core.errors import RunConflict
+from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.storage.stores import open_store
-from mira_batch.train.record import claim, claim_base, claim_output, put_once
+from mira_batch.train.record import claim, claim_base, claim_output, put_once, read_result
 
 CONFIG = SftConfig.model_validate(
     {"model": {"weights": "/m"}, "data": {"uri": "/d"}, "output": {"uri": "/o"}, "epochs": 1}
@@ -71,3 +71,23 @@ def test_what_an_earlier_release_did_not_note_is_not_held_against_it(tmp_path: P
     claim(store, "nft.json", {"seed": 1, "input": {"max_pixels": 9}}, {}, {})
     with pytest.raises(RunConflict, match=r"\(learning\.input\)"):
         claim(store, "nft.json", {"seed": 1, "input": {"max_pixels": 8}}, {}, {})
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", ""])
+def test_settings_that_are_damaged_are_named_with_what_helps(tmp_path: Path, text: str) -> None:
+    store = open_store(str(tmp_path), StorageConfig())
+    (tmp_path / "train.json").write_text(text)
+    with pytest.raises(
+        StoreError, match=r"train.json: is damaged \(.*restore it, or name another output.uri"
+    ):
+        claim(store, "train.json", {"seed": 1}, {}, {})
+
+
+def test_a_result_that_is_damaged_is_named_with_what_helps(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path), StorageConfig())
+    assert read_result(store) is None
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(
+        StoreError, match=r"result.json: is damaged \(.*; delete it, and run the same command"
+    ):
+        read_result(store)
