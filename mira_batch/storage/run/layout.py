@@ -287,26 +287,26 @@ def read_document(store: Store, key: str, *keys: str, cure: str | None = None) -
 
 
 def parse_run(data: bytes, where: str) -> dict[str, Any]:
-    """The contents of a `run.json`.
-
-    Raises:
-        DamagedFile: they are damaged, or not a run's; it names `where`.
-    """
+    """The contents of a `run.json`; raises as `parse_document`."""
     return parse_document(data, where, "run_id", "fingerprint", "settings", "config")
 
 
 def parse_document(data: bytes, where: str, *keys: str, cure: str | None = None) -> dict[str, Any]:
-    """One of a run's JSON documents, which must hold these keys.
+    """One of a run's JSON documents.
+
+    Args:
+        data, where: it, and its place.
+        keys, cure: as of `read_document`.
 
     Raises:
-        DamagedFile: it does not; it names `where`.
+        DamagedFile: it lacks a key, or is no document.
     """
     try:
         document = json.loads(data)
         problem = "" if isinstance(document, dict) else f"it holds a {type(document).__name__}"
     except (ValueError, RecursionError) as error:
         document, problem = {}, describe(error)
-    if missing := [] if problem else [key for key in keys if key not in document]:
+    if not problem and (missing := [key for key in keys if key not in document]):
         problem = f"it lacks {', '.join(missing)}"
     if problem:
         raise DamagedFile(describe_damage(where, problem, cure))
@@ -314,7 +314,7 @@ def parse_document(data: bytes, where: str, *keys: str, cure: str | None = None)
 
 
 def describe_damage(where: str, problem: str, cure: str | None = None) -> str:
-    """What to say of a run's document that is damaged, and what to do."""
+    """That the document `where` is damaged by this `problem`, and the `cure`, or what helps a run."""
     cure = cure or "restore it, or leave this run and choose another run_id or output.uri"
     return f"{where}: is damaged ({problem}); {cure}"
 
