@@ -99,19 +99,19 @@ def run_trial(terminal: Terminal, folder: Path, lines: list[str]) -> dict[str, f
 
 
 FIGURES = {
-    "plan_1m_seconds": ("34 s", 1, 0),
-    "plan_1m_driver_mb": ("370 MB", 1, 0),
-    "resume_99_percent_seconds": ("11 s to the first edit", 1, 0),
-    "startup_seconds": ("4.7 s", 1, 1),
-    "store_requests_per_record": ("7.9 for a record", 1, 1),
+    "plan_1m_seconds": ("21 s", 1, 0),
+    "plan_1m_driver_mb": ("405 MB", 1, 0),
+    "resume_99_percent_seconds": ("4 s to the first edit", 1, 0),
+    "startup_seconds": ("3.5 s", 1, 1),
+    "store_requests_per_record": ("8.0 for a record", 1, 1),
     "scale_first_seconds_per_million": ("330 s", 10, 0),
     "scale_second_seconds_per_million": ("333 s", 10, 0),
     "scale_second_driver_mb": ("497 MB", 1, 0),
     "scale_second_worker_mb": ("348 MB", 1, 0),
     "scale_fold_seconds_per_million": ("170 s", 10, 0),
-    "plan_1m_after_1_driver_mb": ("448 MB", 1, 0),
-    "plan_1m_after_30_driver_mb": ("481 MB", 1, 0),
-    "fold_1m_seconds": ("25 s", 1, 0),
+    "plan_1m_after_1_driver_mb": ("452 MB", 1, 0),
+    "plan_1m_after_30_driver_mb": ("465 MB", 1, 0),
+    "fold_1m_seconds": ("9 s", 1, 0),
     "efficiency_steady": ("99.6 %", 100, 1),
     "efficiency_end_to_end": ("88 %", 100, 0),
 }
