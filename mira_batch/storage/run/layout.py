@@ -296,7 +296,7 @@ def parse_run(data: bytes, where: str) -> dict[str, Any]:
 
 
 def parse_document(data: bytes, where: str, *keys: str, cure: str | None = None) -> dict[str, Any]:
-    """One of a run's JSON documents, which must hold these keys.
+    """One of a run's JSON documents of `data`, which must hold these keys. `cure`: as of `read_document`.
 
     Raises:
         DamagedFile: it does not; it names `where`.
@@ -314,7 +314,7 @@ def parse_document(data: bytes, where: str, *keys: str, cure: str | None = None)
 
 
 def describe_damage(where: str, problem: str, cure: str | None = None) -> str:
-    """What to say of a run's document that is damaged, and what to do."""
+    """What to say of a document at `where` with a `problem`, and what to do: `cure`, or that of a run's."""
     cure = cure or "restore it, or leave this run and choose another run_id or output.uri"
     return f"{where}: is damaged ({problem}); {cure}"
 
