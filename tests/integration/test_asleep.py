@@ -19,7 +19,7 @@ from mira_batch.runtime.lease import Pace, lease, read_claim
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.bucketfiles import SnapshotWriter
 from mira_batch.storage.catalogue.check import check_catalogue
-from mira_batch.storage.catalogue.place import Catalogue, open_catalogue, take_number
+from mira_batch.storage.catalogue.place import take_number
 from mira_batch.storage.catalogue.snapshot import list_numbers, read_snapshot
 from mira_batch.storage.run.layout import LEASE, hash_form, read_run
 from mira_batch.storage.stores import open_store
@@ -36,12 +36,8 @@ def nights(tmp_path: Path) -> Nights:
     return found
 
 
-def opened(nights: Nights) -> Catalogue:
-    return open_catalogue(nights.output, "edit", StorageConfig())
-
-
 def check_whole(nights: Nights) -> None:
-    assert check_catalogue(opened(nights), schema.RESULTS).problems == []
+    assert check_catalogue(nights.open_catalogue(), schema.RESULTS).problems == []
 
 
 def sleep_before(
@@ -68,7 +64,7 @@ def test_a_plan_that_was_slept_over_is_not_made(
     nights.rows["rec-0000"]["instruction"] = "blur it"
 
     def plan_anew() -> None:
-        opened(nights).store.delete([LEASE])  # as of one that is taken for dead
+        nights.open_catalogue().store.delete([LEASE])  # as of one that is taken for dead
         nights.rows["rec-0000"]["instruction"] = "mirror it"
         assert nights.run().ok == 1
 
@@ -87,7 +83,7 @@ def test_a_run_is_not_overtaken_by_a_number_of_its_own(nights: Nights) -> None:
     """Two drivers that plan a run at the same time take a number each, and one plan stands."""
     cut = nights.run(stop_after=2)
     form = hash_form(read_run(open_store(cut.run, StorageConfig()))["settings"])
-    take_number(opened(nights), cut.run_id, form, 0)
+    take_number(nights.open_catalogue(), cut.run_id, form, 0)
     again = nights.run()
     assert again.run_id == cut.run_id and again.complete and nights.edits == 6 * STEPS
 
@@ -99,7 +95,7 @@ def test_who_slept_forgets_nothing_though_its_heartbeat_goes_on(
     for row in list(nights.rows.values())[:5]:
         row["instruction"] = "mirror it"
     nights.run()
-    before, runs, store = nights.current(), nights.runs(), opened(nights).store
+    before, runs, store = nights.current(), nights.runs(), nights.open_catalogue().store
     monkeypatch.setattr(busy, "lease", partial(lease, pace=BRISK))
 
     def come_and_go() -> None:
@@ -111,11 +107,11 @@ def test_who_slept_forgets_nothing_though_its_heartbeat_goes_on(
 
     sleep_before(monkeypatch, forget, "copy_rows", come_and_go)
     with pytest.raises(RunConflict, match="call it again"):
-        forget.forget(opened(nights), schema.RESULTS, forget.Retention(), lambda _: None)
+        forget.forget(nights.open_catalogue(), schema.RESULTS, forget.Retention(), lambda _: None)
     assert set(runs) <= set(nights.runs()) and nights.current() == before
     time.sleep(2 * BRISK.beat)
     assert read_claim(store) is None
-    assert forget.forget(opened(nights), schema.RESULTS, forget.Retention(), lambda _: None).copied
+    assert forget.forget(nights.open_catalogue(), schema.RESULTS, forget.Retention(), lambda _: None).copied
     assert nights.current() == before
     check_whole(nights)
 
@@ -127,13 +123,15 @@ def test_a_snapshot_that_was_slept_over_is_folded_anew(
     nights.run()
 
     def fold_and_forget() -> None:
-        opened(nights).output.delete([f"{nights.runs()[0]}/{LEASE}"])  # as of one that is taken for dead
+        nights.open_catalogue().output.delete(
+            [f"{nights.runs()[0]}/{LEASE}"]
+        )  # as of one that is taken for dead
         for words in ("blur it", "mirror it"):
             nights.rows["rec-0001"]["instruction"] = words
             nights.run()
-        for store in map(opened(nights).output.locate, nights.runs()):
+        for store in map(nights.open_catalogue().output.locate, nights.runs()):
             open_store(store, StorageConfig()).delete([LEASE])
-        forget.forget(opened(nights), schema.RESULTS, forget.Retention(), lambda _: None)
+        forget.forget(nights.open_catalogue(), schema.RESULTS, forget.Retention(), lambda _: None)
 
     nights.rows["rec-0000"]["instruction"] = "mirror it"
     write = SnapshotWriter.add
@@ -147,7 +145,7 @@ def test_a_snapshot_that_was_slept_over_is_folded_anew(
 
     monkeypatch.setattr(SnapshotWriter, "add", write_and_sleep)
     assert nights.run().complete
-    store = opened(nights).store
+    store = nights.open_catalogue().store
     for snapshot in (read_snapshot(store, number) for number in list_numbers(store)):
         assert snapshot is None or all(store.exists(key) for key in snapshot.files), snapshot.number
     check_whole(nights)

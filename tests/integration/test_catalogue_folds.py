@@ -17,7 +17,6 @@ from mira_batch.storage import schema
 from mira_batch.storage.catalogue import fold as folding
 from mira_batch.storage.catalogue.check import check_catalogue
 from mira_batch.storage.catalogue.fold import fold, read_run
-from mira_batch.storage.catalogue.place import Catalogue, open_catalogue
 from mira_batch.storage.catalogue.snapshot import list_numbers
 from mira_batch.storage.catalogue.trajectory import find_trajectory
 from mira_batch.storage.stores import open_store
@@ -33,12 +32,8 @@ def nights(tmp_path: Path) -> Nights:
     return found
 
 
-def opened(nights: Nights) -> Catalogue:
-    return open_catalogue(nights.output, "edit", StorageConfig())
-
-
 def find_problems(nights: Nights) -> Any:
-    return check_catalogue(opened(nights), schema.RESULTS).problems
+    return check_catalogue(nights.open_catalogue(), schema.RESULTS).problems
 
 
 @pytest.mark.parametrize("same_work", [True, False])
@@ -90,8 +85,8 @@ def test_a_damaged_file_is_no_news_each_time(nights: Nights) -> None:
     assert [nights.plan().planned for _ in range(3)] == [1] * 3
     told: list[StoreError] = []
     for _ in range(3):
-        fold(opened(nights), schema.RESULTS, told.append)
-    assert list_numbers(opened(nights).store) == [1] and told
+        fold(nights.open_catalogue(), schema.RESULTS, told.append)
+    assert list_numbers(nights.open_catalogue().store) == [1] and told
 
 
 def test_runs_of_earlier_releases_keep_their_order_when_one_is_forgotten(nights: Nights) -> None:
@@ -106,6 +101,6 @@ def test_runs_of_earlier_releases_keep_their_order_when_one_is_forgotten(nights:
     for marker in Path(nights.output).glob("*/plan/plan.json"):
         marker.write_text(json.dumps({**json.loads(marker.read_text()), "number": 0}))
     assert nights.plan().planned == 0
-    done = forget(opened(nights), schema.RESULTS, Retention(), lambda _: None)
+    done = forget(nights.open_catalogue(), schema.RESULTS, Retention(), lambda _: None)
     assert len(done.deleted) == 1, "the one in the middle"
     assert find_problems(nights) == []

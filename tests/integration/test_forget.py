@@ -22,7 +22,6 @@ from mira_batch.storage import schema
 from mira_batch.storage.catalogue import snapshot
 from mira_batch.storage.catalogue.check import check_catalogue
 from mira_batch.storage.catalogue.decided import read_verdicts
-from mira_batch.storage.catalogue.place import Catalogue, open_catalogue
 from mira_batch.storage.catalogue.rollback import roll_back
 from mira_batch.storage.catalogue.snapshot import list_numbers, list_snapshots
 from mira_batch.storage.run.decisions import keep_decisions
@@ -47,12 +46,8 @@ def nights(tmp_path: Path) -> Nights:
     return found
 
 
-def opened(nights: Nights) -> Catalogue:
-    return open_catalogue(str(nights.folder / "out"), "edit", StorageConfig())
-
-
 def drop(nights: Nights, dry: bool = False, **keep: int) -> Forgetting:
-    return forget(opened(nights), schema.RESULTS, Retention(**keep), lambda _: None, dry)
+    return forget(nights.open_catalogue(), schema.RESULTS, Retention(**keep), lambda _: None, dry)
 
 
 def look(nights: Nights) -> pa.Table:
@@ -61,7 +56,7 @@ def look(nights: Nights) -> pa.Table:
 
 
 def check_whole(nights: Nights) -> None:
-    assert check_catalogue(opened(nights), schema.RESULTS).problems == []
+    assert check_catalogue(nights.open_catalogue(), schema.RESULTS).problems == []
 
 
 def test_superseded_rows_go_and_the_catalogue_stays(nights: Nights) -> None:
@@ -75,7 +70,7 @@ def test_superseded_rows_go_and_the_catalogue_stays(nights: Nights) -> None:
     assert look(nights).equals(before)
     check_whole(nights)
     assert nights.plan().planned == 0 and nights.run().complete and nights.edits == 38 * STEPS
-    assert drop(nights) == Forgetting([], list_numbers(opened(nights).store), {}, {}, done.rows), (
+    assert drop(nights) == Forgetting([], list_numbers(nights.open_catalogue().store), {}, {}, done.rows), (
         "and once is enough"
     )
     kept = open_store(str(nights.folder / "out" / f"{first}.kept1"), StorageConfig())
@@ -123,14 +118,14 @@ def test_a_kept_snapshot_can_be_gone_back_to(nights: Nights) -> None:
     nights.run(more=OTHER)
     done = drop(nights, last=9)
     assert done.snapshots == [] and not done.deleted and not done.copied
-    numbers = list_numbers(opened(nights).store)
+    numbers = list_numbers(nights.open_catalogue().store)
     assert roll_back_and_look(nights, min(numbers)).equals(old)
 
 
 def roll_back_and_look(nights: Nights, number: int) -> pa.Table:
-    roll_back(opened(nights), number)
+    roll_back(nights.open_catalogue(), number)
     found = look(nights)
-    roll_back(opened(nights), list_numbers(opened(nights).store)[1])
+    roll_back(nights.open_catalogue(), list_numbers(nights.open_catalogue().store)[1])
     return found
 
 
@@ -157,9 +152,9 @@ def test_snapshots_of_a_clock_that_stands_are_told_apart(
     for instruction in ("blur it", "make it sepia", "crop it square"):
         nights.rows["rec-0000"]["instruction"] = instruction
         nights.run()
-    roll_back(opened(nights), max(list_numbers(opened(nights).store)) - 1)
+    roll_back(nights.open_catalogue(), max(list_numbers(nights.open_catalogue().store)) - 1)
     assert len(drop(nights, last=4).kept) == 4
-    assert len({entry.created for entry in list_snapshots(opened(nights).store)}) == 4
+    assert len({entry.created for entry in list_snapshots(nights.open_catalogue().store)}) == 4
     check_whole(nights)
 
 

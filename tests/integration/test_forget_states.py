@@ -21,7 +21,6 @@ from mira_batch.storage import schema
 from mira_batch.storage.catalogue.bucketfiles import SnapshotWriter, read_bucket
 from mira_batch.storage.catalogue.check import check_catalogue
 from mira_batch.storage.catalogue.fold import fold
-from mira_batch.storage.catalogue.place import Catalogue, open_catalogue
 from mira_batch.storage.catalogue.rollback import roll_back
 from mira_batch.storage.catalogue.snapshot import create_snapshot, find_newest, list_numbers, read_snapshot
 from mira_batch.storage.run.layout import result_key
@@ -46,17 +45,13 @@ def live_through(found: Nights) -> Nights:
     return found
 
 
-def opened(nights: Nights) -> Catalogue:
-    return open_catalogue(nights.output, "edit", nights.storage)
-
-
 def drop(nights: Nights, **keep: int) -> Forgetting:
-    return forget(opened(nights), schema.RESULTS, Retention(**keep), lambda _: None)
+    return forget(nights.open_catalogue(), schema.RESULTS, Retention(**keep), lambda _: None)
 
 
 def look_at_states(nights: Nights) -> list[dict[str, tuple[str, str]]]:
     """Instruction and status of each record in each state, as its results say; the newest state first."""
-    catalogue, found = opened(nights), list[dict[str, tuple[str, str]]]()
+    catalogue, found = nights.open_catalogue(), list[dict[str, tuple[str, str]]]()
     for number in list_numbers(catalogue.store):
         snapshot = read_snapshot(catalogue.store, number)
         if snapshot is None:
@@ -92,7 +87,9 @@ def test_a_state_that_is_kept_is_whole_wherever_it_is_cut_off(
         (out / "catalogue" / "lease.json").unlink(missing_ok=True)
         drop(nights, last=2 + len(told) // 2 % 2)
         assert look_at_states(nights)[:2] == kept, f"cut off after {told}"
-        assert check_catalogue(opened(nights), schema.RESULTS).problems == [], f"cut off after {told}"
+        assert check_catalogue(nights.open_catalogue(), schema.RESULTS).problems == [], (
+            f"cut off after {told}"
+        )
         shutil.rmtree(out)
         shutil.copytree(whole, out)
         after += 2
@@ -113,15 +110,15 @@ def test_cut_off_again_and_again_on_s3(s3: S3Server, tmp_path: Path, monkeypatch
         with suppress(Cut), cut_off(monkeypatch, after) as told:
             drop(nights, last=2)
             done = True
-        opened(nights).store.delete(["lease.json"])
+        nights.open_catalogue().store.delete(["lease.json"])
         assert look_at_states(nights)[0] == kept[0], f"cut off after {told}"
         if done:
             break
     assert look_at_states(nights) == kept
-    assert check_catalogue(opened(nights), schema.RESULTS).problems == []
+    assert check_catalogue(nights.open_catalogue(), schema.RESULTS).problems == []
     drop(nights)
     assert look_at_states(nights) == kept[:1]
-    assert not find_newest(opened(nights).store).forgotten & set(nights.runs())
+    assert not find_newest(nights.open_catalogue().store).forgotten & set(nights.runs())
 
 
 def cut_off_at(nights: Nights, monkeypatch: pytest.MonkeyPatch, step: str, **keep: int) -> None:
@@ -146,13 +143,13 @@ def test_a_state_can_be_gone_back_to_before_the_cut_off_call_is_made_good(
 ) -> None:
     then = look_at_states(nights)[1]
     cut_off_at(nights, monkeypatch, "00005/snapshot.json", last=2)
-    roll_back(opened(nights), 2)
+    roll_back(nights.open_catalogue(), 2)
     assert look_at_states(nights)[0] == then
-    fold(opened(nights), schema.RESULTS, refuse, anew=True)
+    fold(nights.open_catalogue(), schema.RESULTS, refuse, anew=True)
     assert look_at_states(nights)[0] == then
     drop(nights)
     assert look_at_states(nights) == [then] and len(nights.runs()) == 2
-    assert check_catalogue(opened(nights), schema.RESULTS).problems == []
+    assert check_catalogue(nights.open_catalogue(), schema.RESULTS).problems == []
 
 
 def test_a_night_after_a_cut_off_call_counts_nothing_twice(
@@ -172,14 +169,14 @@ def test_a_dry_run_deletes_nothing_that_an_earlier_call_left(
 ) -> None:
     cut_off_at(nights, monkeypatch, "delete")
     files = sorted(Path(nights.output).rglob("*"))
-    forget(opened(nights), schema.RESULTS, Retention(), lambda _: None, dry=True)
+    forget(nights.open_catalogue(), schema.RESULTS, Retention(), lambda _: None, dry=True)
     assert sorted(Path(nights.output).rglob("*")) == files
 
 
 def test_half_written_files_and_empty_folders_of_a_forgotten_run_go_too(nights: Nights) -> None:
     """Else its name would stay taken."""
     drop(nights)
-    name = min(find_newest(opened(nights).store).forgotten)
+    name = min(find_newest(nights.open_catalogue().store).forgotten)
     folder = Path(nights.output, name, "results")
     folder.mkdir(parents=True)
     (folder / f".part-00000.parquet.{'0' * 16}.tmp").touch()
@@ -192,12 +189,14 @@ def test_who_was_taken_for_dead_deletes_nothing(nights: Nights) -> None:
 
     def wake_up(words: str) -> None:
         if words.startswith("copying"):
-            claim = json.loads(opened(nights).store.get("lease.json") or b"")
-            opened(nights).store.put("lease.json", json.dumps({**claim, "holder": "another"}).encode())
+            claim = json.loads(nights.open_catalogue().store.get("lease.json") or b"")
+            nights.open_catalogue().store.put(
+                "lease.json", json.dumps({**claim, "holder": "another"}).encode()
+            )
 
     before, runs = look_at_states(nights), nights.runs()
     with pytest.raises(RunConflict, match="counted as dead"):
-        forget(opened(nights), schema.RESULTS, Retention(), wake_up)
+        forget(nights.open_catalogue(), schema.RESULTS, Retention(), wake_up)
     assert look_at_states(nights) == before and set(runs) <= set(nights.runs())
 
 
@@ -209,17 +208,19 @@ def test_numbers_of_plans_that_superseded_rows_have_stay_known(tmp_path: Path) -
         nights.rows["rec-0000"]["instruction"] = instruction
         nights.run()
     assert len(drop(nights).deleted) == 1, "the second night's run"
-    assert check_catalogue(opened(nights), schema.RESULTS).problems == []
+    assert check_catalogue(nights.open_catalogue(), schema.RESULTS).problems == []
 
 
 def test_a_run_that_a_state_knows_in_part_is_not_copied(nights: Nights) -> None:
     """Of a copy the state would have more than it had of the run."""
-    newest = find_newest(opened(nights).store)
+    newest = find_newest(nights.open_catalogue().store)
     first = min(newest.runs, key=lambda name: newest.runs[name].plan)
     part = replace(newest.runs[first], folded=((0, 1),))
     shutil.rmtree(Path(nights.output, "catalogue", "00002"))
     runs = {**newest.runs, first: part}
-    assert create_snapshot(opened(nights).store, replace(newest, number=2, runs=runs, created="2026-01-01"))
+    assert create_snapshot(
+        nights.open_catalogue().store, replace(newest, number=2, runs=runs, created="2026-01-01")
+    )
     assert first not in drop(nights, last=2).copied
     assert first in drop(nights).copied
 
@@ -251,22 +252,22 @@ def test_what_an_earlier_run_made_of_forgotten_work_is_not_missed(tmp_path: Path
     nights.rows["rec-0000"]["image"] = "rec-0000.png"
     last = nights.run()
     assert len(drop(nights).deleted) == 1, "of the second try"
-    assert check_catalogue(opened(nights), schema.RESULTS).problems == []
+    assert check_catalogue(nights.open_catalogue(), schema.RESULTS).problems == []
     nights.rows["rec-0001"]["instruction"] = "mirror it"
     nights.run()
-    assert check_catalogue(opened(nights), schema.RESULTS).problems == []
-    newest = find_newest(opened(nights).store)
-    table = read_bucket(opened(nights).store, newest, 0)
-    writer = SnapshotWriter(opened(nights).store, newest.number + 1)
+    assert check_catalogue(nights.open_catalogue(), schema.RESULTS).problems == []
+    newest = find_newest(nights.open_catalogue().store)
+    table = read_bucket(nights.open_catalogue().store, newest, 0)
+    writer = SnapshotWriter(nights.open_catalogue().store, newest.number + 1)
     writer.add(table.filter(pc.field("run") != last.run_id))
     assert writer.finish(newest.runs, pruned=newest.pruned)
-    (problem,) = check_catalogue(opened(nights), schema.RESULTS).problems
+    (problem,) = check_catalogue(nights.open_catalogue(), schema.RESULTS).problems
     assert "lacks work that its run has" in problem, "what stands for a record is missed"
 
 
 def test_a_plan_that_is_gone_is_named_and_nothing_is_deleted(nights: Nights) -> None:
     before, runs = look_at_states(nights), nights.runs()
-    first = min(find_newest(opened(nights).store).runs.items(), key=lambda run: run[1].plan)[0]
+    first = min(find_newest(nights.open_catalogue().store).runs.items(), key=lambda run: run[1].plan)[0]
     Path(nights.output, first, "plan", "plan.json").unlink()
     with pytest.raises(StoreError, match=r"plan/plan\.json: is gone, and the catalogue needs it"):
         drop(nights)
@@ -275,7 +276,7 @@ def test_a_plan_that_is_gone_is_named_and_nothing_is_deleted(nights: Nights) -> 
 
 def test_who_reads_a_state_while_it_is_deleted_is_told_to_call_again(nights: Nights) -> None:
     """And not that the catalogue is damaged."""
-    store = opened(nights).store
+    store = nights.open_catalogue().store
     old = find_newest(store)
     drop(nights)
     with pytest.raises(StoreError, match="deleted by `mira-batch forget` meanwhile; call again"):

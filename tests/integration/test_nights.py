@@ -21,7 +21,6 @@ from mira_batch.runtime.busy import IfRunning, keep_idle
 from mira_batch.runtime.known import read_catalogue
 from mira_batch.runtime.lease import lease
 from mira_batch.runtime.plan import Known
-from mira_batch.storage.catalogue.place import open_catalogue
 from mira_batch.storage.stores import open_store
 from tests.support.models.counted import counted
 from tests.support.runs.disturbed import CLI, until
@@ -299,7 +298,7 @@ def test_a_run_of_another_job_is_not_at_work_on_the_catalogue(nights: Nights) ->
     with lease(open_store(looked.run, nights.storage), lambda _: None, lambda _: None):
         night = nights.run(if_running=IfRunning.skip)
         assert (night.busy, night.planned) == ("", 1)
-        with keep_idle(open_catalogue(nights.output, "edit", nights.storage), lambda _: None):
+        with keep_idle(nights.open_catalogue(), lambda _: None):
             pass
 
 

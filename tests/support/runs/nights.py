@@ -23,7 +23,7 @@ from mira_batch.core.types import RunEnd
 from mira_batch.launch import make_job
 from mira_batch.runtime import run as runner
 from mira_batch.storage.catalogue.bucketfiles import read_bucket
-from mira_batch.storage.catalogue.place import open_catalogue
+from mira_batch.storage.catalogue.place import Catalogue, open_catalogue
 from mira_batch.storage.catalogue.snapshot import find_newest
 from mira_batch.storage.stores import Store, open_store
 from tests.support.models.counted import counted, read_edits
@@ -69,6 +69,10 @@ class Nights:
     @property
     def output(self) -> str:
         return f"{self.place or self.folder}/out"
+
+    def open_catalogue(self) -> Catalogue:
+        """What its runs have made together."""
+        return open_catalogue(self.output, "edit", self.storage)
 
     def paint(self, name: str, shade: int, **how: Any) -> None:
         """Another image under the name; the same one in another file, if the shade is what it was."""
@@ -136,7 +140,7 @@ class Nights:
 
     def owners(self) -> set[str]:
         """The runs that have made what is in the catalogue now."""
-        catalogue = open_catalogue(self.output, "edit", self.storage)
+        catalogue = self.open_catalogue()
         snapshot = find_newest(catalogue.store)
         tables = [read_bucket(catalogue.store, snapshot, bucket) for bucket in range(len(snapshot.files))]
         return {row["run"] for table in tables for row in table.to_pylist() if row["current"]}
