@@ -26,6 +26,7 @@ import pyarrow as pa
 from mira_batch.config.base import is_remote
 from mira_batch.config.shared import JobConfig
 from mira_batch.core.errors import EngineDead, JobError, StoreError, UserError, describe, job_boundary
+from mira_batch.core.memory import give_back_memory
 from mira_batch.core.receipts import Receipt, Tally, WorkerStatus
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.core.types import RunEnd
@@ -46,8 +47,8 @@ from mira_batch.storage.stores import Store
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-_HEARTBEAT = 1.0
-"""Seconds between heartbeats."""
+_HEARTBEAT, _TIDYING = 1.0, 60.0
+"""Seconds between heartbeats, and between those after which free memory is given back."""
 _REFUSAL = 0.5
 """Seconds before a shard is handed back by a worker that was told to end, so that a pool with many shards
 left doesn't run through all of them while other workers finish their steps."""
@@ -210,10 +211,14 @@ class ShardWorker:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _beat(self, on_heartbeat: Callable[[WorkerStatus], bool]) -> None:
+        tidied = time.monotonic()
         while not self._closed.wait(_HEARTBEAT / 10 if self._context.stop.asked else _HEARTBEAT):
             try:
                 if on_heartbeat(self._ask_status()):
                     self.stop()
+                if time.monotonic() - tidied >= _TIDYING:
+                    give_back_memory()
+                    tidied = time.monotonic()
             except Exception:  # the thread's boundary: a worker whose heartbeat ends is taken for hung
                 if not self._closed.is_set():
                     _log.exception("a heartbeat failed")

@@ -64,11 +64,19 @@ def read_local(path: str, most: int) -> bytes:
     Raises:
         OSError: it is no regular file, or can't be read.
     """
-    if kind := _KINDS.get(stat.S_IFMT(os.stat(path).st_mode)):
+    found = os.stat(path)
+    if kind := _KINDS.get(stat.S_IFMT(found.st_mode)):
         raise OSError(f"is {kind}, not a file")
     # Were it a pipe by now, opening it would wait for a writer.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        return file.read(most + 1)
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:  # a buffer of `most` bytes, as `file.read` makes it, would be mapped and unmapped for each image
+        parts, left = list[bytes](), most + 1
+        while left and (part := os.read(file, min(left, max(found.st_size + 1, _CHUNK)))):
+            parts.append(part)
+            left -= len(part)
+    finally:
+        os.close(file)
+    return b"".join(parts)
 
 
 def fetch_remote(

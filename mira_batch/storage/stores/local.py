@@ -20,7 +20,7 @@ _TEMPORARY = re.compile(r"(^|/)\.[^/]+\.[0-9a-f]{16}\.tmp$")
 
 
 def write_file(
-    path: Path, data: bytes | memoryview, publish: Callable[[str, str], None], durable: bool = True
+    path: str, data: bytes | memoryview, publish: Callable[[str, str], None], durable: bool = True
 ) -> bool:
     """Write a file that appears under its name only when it is whole.
 
@@ -45,7 +45,7 @@ def write_file(
         try:
             _write_whole(temporary, folder, data, durable)
             try:
-                publish(temporary, str(path))
+                publish(temporary, path)
             except FileExistsError:
                 return False
             break
@@ -96,7 +96,7 @@ def _open_new(path: str, folder: str) -> int:
     raise AssertionError("unreachable")
 
 
-def delete_files(root: Path, keys: Iterable[str]) -> None:
+def delete_files(root: str, keys: Iterable[str]) -> None:
     """Delete the files `keys` below `root`, and the directories that this leaves empty.
 
     Files that don't exist count as deleted.
@@ -107,17 +107,19 @@ def delete_files(root: Path, keys: Iterable[str]) -> None:
     folders: set[str] = set()
     for key in keys:
         with suppress(FileNotFoundError):
-            os.unlink(root / key)
+            os.unlink(f"{root}/{key}")
         folders.add(os.path.dirname(key))
-    for folder in folders:
-        while folder:
+    while folders := folders - {""}:  # and then those that they were in
+        gone = set[str]()
+        for folder in folders:
             try:
-                os.rmdir(root / folder)
+                os.rmdir(f"{root}/{folder}")
             except FileNotFoundError:
                 pass
             except OSError:  # not empty
-                break
-            folder = os.path.dirname(folder)
+                continue
+            gone.add(os.path.dirname(folder))
+        folders = gone
 
 
 def is_temporary(path: str) -> bool:
@@ -125,7 +127,7 @@ def is_temporary(path: str) -> bool:
     return _TEMPORARY.search(path) is not None
 
 
-def delete_temporaries(root: Path, prefix: str = "", folders: bool = True) -> dict[str, int]:
+def delete_temporaries(root: str, prefix: str = "", folders: bool = True) -> dict[str, int]:
     """Delete the half-written files below a folder, and the directories in it that hold no file.
 
     Args:
@@ -139,7 +141,7 @@ def delete_temporaries(root: Path, prefix: str = "", folders: bool = True) -> di
     Raises:
         OSError: one can't be deleted.
     """
-    folder = root / prefix
+    folder = Path(root, prefix)
     found = [path for path in folder.rglob(".*.tmp") if is_temporary(path.as_posix())]
     sizes: dict[str, int] = {}
     for file in found:
@@ -147,7 +149,7 @@ def delete_temporaries(root: Path, prefix: str = "", folders: bool = True) -> di
             sizes[str(file.relative_to(root))] = file.stat().st_size
             file.unlink()
     for path, _, _ in os.walk(folder, topdown=False) if folders else ():
-        if path != str(root):
+        if path != root:
             with suppress(OSError):  # it isn't empty, or is gone
                 os.rmdir(path)
     return sizes

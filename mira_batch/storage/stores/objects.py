@@ -73,7 +73,7 @@ class Store:
         self.uri = uri
         """The root, for messages and for `location`."""
         self._store = store
-        self._local = local
+        self._local = None if local is None else str(local)
         self._patience = Patience(retry_seconds)
 
     @property
@@ -105,7 +105,7 @@ class Store:
         """
         with self._explain_errors(key):
             if self._local is not None:
-                return write_file(self._local / key, data, os.link, durable)
+                return write_file(f"{self._local}/{key}", data, os.link, durable)
             for pause in _PAUSES:
                 try:
                     self._patience.call(
@@ -128,7 +128,7 @@ class Store:
         """
         with self._explain_errors(key):
             if self._local is not None:
-                write_file(self._local / key, data, os.replace)
+                write_file(f"{self._local}/{key}", data, os.replace)
             else:
                 self._patience.call(lambda: obstore.put(self._store, key, data, use_multipart=False))
 
@@ -147,7 +147,7 @@ class Store:
         with self._explain_errors(key):
             try:
                 if self._local is not None:
-                    return (self._local / key).read_bytes()
+                    return Path(self._local, key).read_bytes()
                 return self._patience.call(lambda: obstore.get(self._store, key).bytes().to_bytes())
             except (oe.NotFoundError, FileNotFoundError):
                 return None
@@ -207,7 +207,7 @@ class Store:
         with self._explain_errors(key):
             if self._local is None:
                 return self._patience.call(lambda: self._fetch_tail(key, length))
-            with open(self._local / key, "rb") as file:
+            with open(f"{self._local}/{key}", "rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - length))
                 return file.read(), size
@@ -225,7 +225,7 @@ class Store:
         with self._explain_errors(key):
             try:
                 if self._local is not None:
-                    (self._local / key).stat()
+                    os.stat(f"{self._local}/{key}")
                 else:
                     self._patience.call(lambda: obstore.head(self._store, key))
             except (oe.NotFoundError, FileNotFoundError):

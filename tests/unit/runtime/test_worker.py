@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +23,7 @@ from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ConfigError
 from mira_batch.core.receipts import Receipt, RunSummary, Tally, WorkerStatus
 from mira_batch.core.usage import Usage
+from mira_batch.runtime import worker as worker_module
 from mira_batch.runtime.ledger import from_json, to_json
 from mira_batch.runtime.pool import count_shards_in_hand
 from mira_batch.storage.run.committed import find_committed_shards
@@ -204,6 +206,19 @@ def test_run_json_says_what_ran(tmp_path: Path) -> None:
     assert about["config"]["input"]["manifest"] == config.input.manifest
     assert {"python", "ray", "pyarrow", "pillow"} <= about["versions"].keys()
     assert about["manifest"][0]["path"] == config.input.manifest
+
+
+def test_it_gives_back_free_memory_while_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = threading.Event()
+    monkeypatch.setattr(worker_module, "_HEARTBEAT", 0.01)
+    monkeypatch.setattr(worker_module, "_TIDYING", 0.02)
+    monkeypatch.setattr(worker_module, "give_back_memory", given.set)
+    config, where, _ = planned(tmp_path, records=1, **SIMULATED)
+    worker = open_worker(config, where, "a1", on_heartbeat=lambda status: False)
+    try:
+        assert given.wait(30)
+    finally:
+        worker.close()
 
 
 def test_a_heartbeat_that_nobody_answers_does_not_keep_the_process(tmp_path: Path) -> None:
