@@ -75,7 +75,7 @@ def _contest(bench: Bench) -> dict[str, dict[str, Any]]:
     listed = manifest(folder, SIDE, names)
     images = sorted((folder / "images").iterdir())
     turns: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
-    for turn in range(bench.size(2, 1)):
+    for turn in range(bench.size(3, 1)):
         job = _job(listed, folder / f"out-{turn}", weights)
         ours = in_child("call", variables=_ONE_THREAD, function=f"{__name__}:run_ours", job=job)
         results = read_results(Path(ours["run"]))

@@ -13,6 +13,9 @@ from mira_batch.runtime.admission import FEWEST, MOST
 from mira_batch.runtime.job import Job
 from mira_batch.storage.run.planfile import Shard
 
+FEWEST_SHARDS = 4
+"""That a worker has in hand, while some are left."""
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -92,4 +95,6 @@ def count_shards_in_hand(workers: WorkersConfig, shards: Sequence[Shard]) -> int
     alone = workers.most == 1
     in_flight = workers.records_in_flight or (MOST if alone else FEWEST)
     largest = max(shard.records for shard in shards)
-    return max(8 if alone else 4, in_flight // 2 if alone else 0, math.ceil(2 * in_flight / largest))
+    return max(
+        8 if alone else FEWEST_SHARDS, in_flight // 2 if alone else 0, math.ceil(2 * in_flight / largest)
+    )

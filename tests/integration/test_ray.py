@@ -39,12 +39,15 @@ class Watch(Progress):
     def __init__(self, kill: bool = False) -> None:
         self.workers: list[int] = []
         self.shards = 0
+        self.busy = set[str]()
+        """Workers that had records in hand."""
         self.killed = 0
         self._kill = kill
 
     def heartbeat(self, statuses: Sequence[WorkerStatus]) -> None:
         self.workers.append(len(statuses))
         self.shards = max(self.shards, *(status.shards for status in statuses), 0)
+        self.busy |= {status.worker for status in statuses if status.in_flight}
 
     def committed(self, summary: RunSummary) -> None:
         if self._kill and not self.killed:
@@ -80,6 +83,21 @@ def test_the_last_shards_still_fill_the_batches(tmp_path: Path) -> None:
     summary = run(load_config(settings(manifest, tmp_path / "out", workers=workers, **SLOW | slow)), watch)
     assert summary.complete
     assert watch.shards > 4
+
+
+def test_the_first_to_be_open_leaves_the_others_their_share(tmp_path: Path) -> None:
+    """Each could run all of these records at once."""
+    workers = {"min": 2, "records_in_flight": 64, "cpus": 0.5}
+    models = {
+        "policy": {"type": "simulated", "steps": {"exact": {"*": 2}}},
+        "editor": {"type": "simulated", "service": {"seconds": 0.5}, "max_batch": 1},
+    }
+    manifest = make_catalogue(tmp_path / "catalogue", 16)
+    watch = Watch()
+    assert run(
+        load_config(settings(manifest, tmp_path / "out", workers=workers, **SLOW | models)), watch
+    ).complete
+    assert len(watch.busy) == 2
 
 
 @pytest.mark.soak

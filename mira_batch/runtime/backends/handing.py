@@ -20,7 +20,7 @@ from mira_batch.runtime.admission import MOST
 from mira_batch.runtime.backends.actors import PackedJob, ShardActor
 from mira_batch.runtime.backends.errors import unpack_error
 from mira_batch.runtime.ledger import from_json
-from mira_batch.runtime.pool import Assignment, Pool, count_shards_in_hand
+from mira_batch.runtime.pool import FEWEST_SHARDS, Assignment, Pool, count_shards_in_hand
 from mira_batch.storage.run.planfile import Shard
 
 _ENDING = 6.0
@@ -56,9 +56,10 @@ class ShardHands:
     are shards for, up to `workers.max`, so that a model that can't be loaded is found before a cluster grows
     for it. A worker gets shards once it is open: none waits in the queue of an actor that no node has room
     for. It gets more than `count_shards_in_hand` where these hold too few records to keep it busy, as at the
-    end, when shards have a record each. Where an actor's process dies Ray starts it again, and repeats the
-    calls that it had in hand. A worker with nothing in hand, when no shard is left, is let go, and its GPU
-    with it.
+    end, when shards have a record each; but, beyond the fewest, no more than its share of the records that
+    haven't returned, so that the first to be open leave something to the others. Where an actor's process
+    dies Ray starts it again, and repeats the calls that it had in hand. A worker with nothing in hand, when
+    no shard is left, is let go, and its GPU with it.
     """
 
     def __init__(self, work: Assignment, board: Any, pool: Pool, explain: Callable[[Exception], Exception]):
@@ -74,6 +75,8 @@ class ShardHands:
         self._pool = pool
         self._explain = explain
         self._left = deque(work.shards)
+        self._records = sum(shard.records for shard in work.shards)
+        """Of shards that haven't returned."""
         self._each = count_shards_in_hand(work.job.config.workers, work.shards)
         workers = work.job.config.workers
         wanted = max(workers.min, math.ceil(len(work.shards) / self._each))
@@ -128,6 +131,7 @@ class ShardHands:
         else:
             worker.shards -= 1
             worker.records -= answer.shard.records
+            self._records -= answer.shard.records
             self._returned += 1
             self._deliver(found)
         self._hand_to(worker)
@@ -152,7 +156,11 @@ class ShardHands:
             self._await(worker, None, worker.actor.open.remote())
 
     def _hand_to(self, worker: _Worker) -> None:
-        while self._left and (worker.shards < self._each or worker.records < worker.in_flight):
+        share = self._records / len(self._workers)
+        while self._left and (
+            worker.shards < FEWEST_SHARDS
+            or (worker.records < share and (worker.shards < self._each or worker.records < worker.in_flight))
+        ):
             shard = self._left.popleft()
             worker.shards += 1
             worker.records += shard.records
