@@ -326,4 +326,4 @@ def _count_writers(config: JobConfig) -> int:
     more threads than CPUs only contend for the interpreter's lock."""
     in_flight = config.workers.records_in_flight or MOST
     near = not is_remote(config.output.uri)
-    return min(in_flight, max(4, os.cpu_count() or 1)) if near else max(8, in_flight)
+    return min(in_flight, max(2, os.cpu_count() or 1)) if near else max(8, in_flight)
