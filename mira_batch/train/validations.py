@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mira_batch.core.errors import RunConflict
+from mira_batch.storage.run.layout import read_document
 from mira_batch.train.iterations import Course, Figures
+from mira_batch.train.record import REMADE
 
 
 def read_validation(course: Course[Any], done: int) -> Figures | None:
@@ -20,12 +22,14 @@ def read_validation(course: Course[Any], done: int) -> Figures | None:
     Raises:
         RunConflict: it is of other records or another judge than the next ones will be, and the scores of
             both mean different things.
+        StoreError: it is damaged.
     """
-    data = course.store.get(key := f"{name_validation(done)}/validation.json")
-    if data is None:
+    key = f"{name_validation(done)}/validation.json"
+    found = read_document(course.store, key, "iteration", "score", cure=REMADE)
+    if found is None:
         _ = course.held_out  # as it is before the records run
         return None
-    found, settings = json.loads(data), course.config.identify_validation()
+    settings = course.config.identify_validation()
     # Earlier releases put neither.
     if found.get("settings", settings) != settings or (
         "manifest" in found and found["manifest"] != course.held_out

@@ -126,6 +126,9 @@ def test_scores_that_mean_different_things_are_not_held_against_each_other(tmp_p
             read_validation(course_of(other), 5)
     store.create("validation/000010/validation.json", b'{"iteration": 10, "score": 0.5}')  # of before
     assert read_validation(course_of(watched), 10) == {"iteration": 10, "score": 0.5}
+    store.create("validation/000020/validation.json", b'{"iteration": 20}')
+    with pytest.raises(StoreError, match=r"000020/validation.json: .*delete"):
+        read_validation(course_of(config), 20)
     held_out = Path(config.validation.input.manifest)
     held_out.write_text(held_out.read_text().replace('"record_id"', ' "record_id"', 1))
     with pytest.raises(RunConflict, match=r"was made by other records"):
