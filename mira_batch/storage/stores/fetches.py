@@ -70,10 +70,10 @@ def read_local(path: str, most: int) -> bytes:
     # Were it a pipe by now, opening it would wait for a writer.
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:  # a buffer of `most` bytes, as `file.read` makes it, would be mapped and unmapped for each image
-        parts, left = list[bytes](), most + 1
-        while left and (part := os.read(file, min(left, max(found.st_size + 1, _CHUNK)))):
+        parts, left, size = list[bytes](), most + 1, found.st_size + 1
+        while left and (part := os.read(file, min(left, size))):
             parts.append(part)
-            left -= len(part)
+            left, size = left - len(part), _CHUNK  # whatever it grew by meanwhile
     finally:
         os.close(file)
     return b"".join(parts)

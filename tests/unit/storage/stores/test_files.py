@@ -51,6 +51,19 @@ def test_one_byte_more_than_asked_tells_that_a_file_is_too_large(tmp_path: Path)
     assert read_bytes(location, LOCAL, 5) == b"012345"
 
 
+def test_a_file_is_read_whole_whatever_size_it_says(tmp_path: Path) -> None:
+    """Those of /proc say none."""
+    (tmp_path / "empty").touch()
+    assert read_bytes(str(tmp_path / "empty"), LOCAL, 10) == b""
+    large = os.urandom(3_000_000)
+    (tmp_path / "large").write_bytes(large)
+    assert read_bytes(str(tmp_path / "large"), LOCAL, len(large)) == large
+    mounts = Path("/proc/self/mountinfo")
+    if mounts.exists():
+        assert mounts.stat().st_size == 0
+        assert read_bytes(str(mounts), LOCAL, 1_000_000) == mounts.read_bytes()
+
+
 def test_a_location_stands_for_a_file_a_directory_or_a_glob(tmp_path: Path) -> None:
     for name in ("b", "a", "sub/c", "_b", ".b", "_sub/d", "sub/.e"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
