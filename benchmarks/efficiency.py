@@ -82,11 +82,12 @@ def _matrix(bench: Bench) -> dict[tuple[int, float], Timeline]:
 def _work(workers: int, seconds: float) -> float:
     """Seconds of bare editor time in a cell: enough records for a steady state, 24 being in flight at once.
 
-    Sixteen workers with quick edits want more than two CPUs have, and take several times that.
+    Sixteen workers with quick edits want more than two CPUs have, and take several times that; the last of them
+    starts when others would have done less work than this.
     """
     if workers == 1 or seconds >= 1:
         return 30
-    return 2.5 if workers >= 16 else 5
+    return 10 if workers >= 16 else 5
 
 
 def _name(workers: int, seconds: float) -> str:
