@@ -82,8 +82,8 @@ def _matrix(bench: Bench) -> dict[tuple[int, float], Timeline]:
 def _work(workers: int, seconds: float) -> float:
     """Seconds of bare editor time in a cell: enough records for a steady state, 24 being in flight at once.
 
-    Sixteen workers with quick edits want more than two CPUs have, and take several times that; the last of them
-    starts when others would have done less work than this.
+    Sixteen workers with quick edits want more than two CPUs have, and take several times that. With less work
+    the last of them would start when all of it is done.
     """
     if workers == 1 or seconds >= 1:
         return 30
