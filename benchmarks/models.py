@@ -23,7 +23,7 @@ from mira_batch.config.models.simulated import (
 )
 from mira_batch.core.ports import EditRequest, Judgement, JudgeRequest, PolicyRequest
 from mira_batch.core.types import EditTask, LoggedStep
-from mira_batch.imaging import encode_png
+from mira_batch.imaging import encode_frame
 from mira_batch.models.simulated import SimulatedEditor, SimulatedJudge, SimulatedPolicy, step_count
 from mira_batch.storage.run.steplog import ShardLog
 
@@ -142,7 +142,7 @@ class NoLog(ShardLog):
         return []
 
     async def append(self, task: EditTask, logged: LoggedStep) -> LoggedStep:
-        self._png[logged.step.after] = await asyncio.to_thread(encode_png, logged.frame.pixels)
+        await asyncio.to_thread(encode_frame, logged.frame)
         return logged
 
     def delete(self) -> None: ...

@@ -109,6 +109,8 @@ class Frame:
     """The image itself: a `PIL.Image.Image` in mode RGB or RGBA. Never changed in place."""
     digest: str
     """Content hash of mode, size and pixels; see `identity.frame_of`."""
+    png: bytes | None = field(default=None, compare=False, repr=False)
+    """The same as a PNG of our own writing, once somebody needed it; see `imaging.encode_frame`."""
 
     @property
     def size(self) -> tuple[int, int]:

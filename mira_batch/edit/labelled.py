@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from mira_batch.config.output import ImageOutput
 from mira_batch.core.source_type import find_result_type
 from mira_batch.core.types import Frame
+from mira_batch.imaging import encode_frame
 from mira_batch.marks import Labels, Marks, make_labels
 from mira_batch.storage.encoding import encode
 
@@ -21,7 +20,6 @@ class LabelledImages:
         original: str,
         marks: Marks,
         editor: str,
-        find_png: Callable[[str], bytes | None],
     ) -> None:
         """
         Args:
@@ -29,13 +27,11 @@ class LabelledImages:
             original: digest of the source's pixels; empty where it can't be had.
             marks: what the source says beside them.
             editor: the digital source type of what the editor changed; empty where that is not marked.
-            find_png: the step log's PNG of the pixels of a digest, where it has one.
         """
         self._output = output
         self._original = original
         self._marks = marks
         self._editor = editor
-        self._find_png = find_png
         self._labels: dict[str, Labels] = {}
         self._encoded: dict[str, bytes] = {}
 
@@ -55,6 +51,6 @@ class LabelledImages:
             said = self.name_type(frame)
             if said not in self._labels:
                 self._labels[said] = make_labels(self._marks, self._output.metadata, said)
-            png = self._find_png(frame.digest) if self._output.format == "png" else None
+            png = encode_frame(frame) if self._output.format == "png" else None
             self._encoded[frame.digest] = encode(frame.pixels, self._output, self._labels[said], png)
         return self._encoded[frame.digest]

@@ -109,7 +109,7 @@ class EditRunner(RecordRunner):
             except RecordError as error:
                 usage = Usage.of(io=time.perf_counter() - started, retries=retries)
                 begun = Trajectory((), original, None, error.failure, usage)
-                return await asyncio.to_thread(self._finish, record, begun, original, marks, steps)
+                return await asyncio.to_thread(self._finish, record, begun, original, marks)
             opened = Usage.of(io=time.perf_counter() - started, retries=retries)
             loop = _Loop(self._context, self._models, row, steps, taken)
             task = self._make_task(record)
@@ -118,7 +118,7 @@ class EditRunner(RecordRunner):
             trajectory = await run_record(task, original, loop.models, loop, limits, self._keep)
             trajectory = replace(trajectory, usage=trajectory.usage + opened)
             self._context.activity.move(record.name, "writing", len(trajectory.steps))
-            return await asyncio.to_thread(self._finish, record, trajectory, original, marks, steps)
+            return await asyncio.to_thread(self._finish, record, trajectory, original, marks)
 
     async def fail(self, row: PlanRow, steps: ShardLog, failure: Failure) -> RecordResult:
         """The row of a record that is not run again: its logged steps, and its best image so far, at worst
@@ -134,7 +134,7 @@ class EditRunner(RecordRunner):
         paid = (replace(logged.step.usage, seconds={}) for logged in history)
         usage = sum(paid, Usage(retries=retries))
         trajectory = Trajectory(history, best or original, None, failure, usage, resumed_steps=len(history))
-        return await asyncio.to_thread(self._finish, record, trajectory, original, marks, steps)
+        return await asyncio.to_thread(self._finish, record, trajectory, original, marks)
 
     async def close(self) -> None:
         """End the models, and close the file of embedded images."""
@@ -172,13 +172,12 @@ class EditRunner(RecordRunner):
         trajectory: Trajectory,
         original: Frame,
         marks: Marks | None,
-        steps: ShardLog,
     ) -> RecordResult:
         """Encode what a record gave. An image that the output format can't hold fails the record."""
         started = time.perf_counter()
         trajectory = self._restore(trajectory, original)
         written = LabelledImages(
-            self._config.output, original.digest, marks or Marks(), self._models.source_type, steps.find_png
+            self._config.output, original.digest, marks or Marks(), self._models.source_type
         )
         try:
             pictures = [
@@ -197,8 +196,6 @@ class EditRunner(RecordRunner):
         fidelity = self._measure(trajectory, original)
         encoding = Usage.of(io=time.perf_counter() - started)
         trajectory = replace(trajectory, usage=trajectory.usage + encoding)
-        frames = (frame for step in trajectory.steps for frame in (step.frame, *step.rejected))
-        steps.forget([frame.digest for frame in frames])
         source = trajectory.steps[0].step.before if trajectory.steps else original.digest or None
         said = None if image is None else written.name_type(trajectory.result) or None
         logged = self._describe_learning(record, trajectory, judged)

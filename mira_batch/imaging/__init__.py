@@ -7,7 +7,7 @@ against its source. Leaves where bytes come from, and how many there may be, to 
 
 from mira_batch.imaging.convert import UnfitImage, find_orientation, refuse_frames, to_srgb
 from mira_batch.imaging.fidelity import Fidelity, measure_fidelity
-from mira_batch.imaging.png import encode_png
+from mira_batch.imaging.png import encode_frame, encode_png
 from mira_batch.imaging.srgb import SRGB
 from mira_batch.imaging.whole import load_whole
 
@@ -15,6 +15,7 @@ __all__ = [
     "SRGB",
     "Fidelity",
     "UnfitImage",
+    "encode_frame",
     "encode_png",
     "find_orientation",
     "load_whole",

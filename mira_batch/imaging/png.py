@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from mira_batch.core.types import Frame
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {"RGB": (2, 3), "RGBA": (6, 4)}
 """By mode: the colour type of the header, and bytes of a pixel."""
@@ -42,6 +44,15 @@ def encode_png(image: Any) -> bytes:
     deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
     pixels = deflate.compress(filtered.data) + deflate.flush()
     return b"".join([_SIGNATURE, *_chunk(b"IHDR", header), *_chunk(b"IDAT", pixels), *_chunk(b"IEND", b"")])
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """A frame as PNG. The step log, the results and the endpoints that are shown it want the same bytes, so
+    the frame holds them from the first time on. May be called from any thread."""
+    if frame.png is None:
+        object.__setattr__(frame, "png", encode_png(frame.pixels))  # of pixels that never change
+    assert frame.png is not None
+    return frame.png
 
 
 def _chunk(kind: bytes, data: bytes) -> tuple[bytes, ...]:

@@ -26,7 +26,7 @@ from mira_batch.core.identity import content_hash, frame_of
 from mira_batch.core.pixels import read_only_view
 from mira_batch.core.types import EditTask, LoggedStep, Step
 from mira_batch.core.usage import Usage
-from mira_batch.imaging import encode_png
+from mira_batch.imaging import encode_frame
 from mira_batch.storage import schema
 from mira_batch.storage.run.layout import state_prefix
 from mira_batch.storage.run.steprows import dump_candidate, dump_fields, read_answer, read_candidate
@@ -42,7 +42,6 @@ class ShardLog:
         self._store = store
         self._prefix = state_prefix(shard)
         self._found: dict[str, set[int]] = defaultdict(set)
-        self._png: dict[str, bytes] = {}
 
     def open(self) -> list[str]:
         """Find the steps that earlier attempts left. Returns the names of what else is there."""
@@ -88,7 +87,7 @@ class ShardLog:
         return await asyncio.to_thread(self._append, task, logged)
 
     def _append(self, task: EditTask, logged: LoggedStep) -> LoggedStep:
-        pngs = [encode_png(frame.pixels) for frame in (logged.frame, *logged.rejected)]
+        pngs = [encode_frame(frame) for frame in (logged.frame, *logged.rejected)]
         key = self._name_key(task, logged.step.index)
         data = pack(task.work_id, logged.step, pngs[0], pngs[1:])
         # Not synced to the disk: a torn file is found out by its checksum and the step made again.
@@ -98,21 +97,7 @@ class ShardLog:
                 return standing
             # A torn or foreign file stands where this step belongs, and no reader will ever trust it.
             self._store.put(key, data)
-        self._keep(logged, pngs)
         return logged
-
-    def _keep(self, logged: LoggedStep, pngs: Sequence[bytes]) -> None:
-        for frame, png in zip((logged.frame, *logged.rejected), pngs, strict=True):
-            self._png[frame.digest] = png
-
-    def find_png(self, digest: str) -> bytes | None:
-        """The encoded image of a step that this log wrote or read, so that nobody encodes it again."""
-        return self._png.get(digest)
-
-    def forget(self, digests: list[str]) -> None:
-        """Let go of encoded images that are no longer needed."""
-        for digest in digests:
-            self._png.pop(digest, None)
 
     def delete(self) -> None:
         """Delete the shard's state, once it is committed."""
@@ -124,35 +109,31 @@ class ShardLog:
     def _read(self, task: EditTask, index: int, before: str | None) -> LoggedStep | None:
         """One step, or None when it can't be trusted. `before` None accepts any image to start from."""
         try:
-            found = self._store.read(self._name_key(task, index), partial(_parse_step, work=task.work_id))
+            logged = self._store.read(self._name_key(task, index), partial(_parse_step, work=task.work_id))
         except _Untrusted:
             return None
-        if found is None:
+        if logged is None or logged.step.index != index:
             return None
-        logged, pngs = found
-        if logged.step.index != index or (before is not None and logged.step.before != before):
-            return None
-        self._keep(logged, pngs)
-        return logged
+        return logged if before is None or logged.step.before == before else None
 
 
 class _Untrusted(Exception):
     """A step file is not whole, of another form, or of another record."""
 
 
-def _parse_step(data: bytes, work: str) -> tuple[LoggedStep, list[bytes]]:
-    """A step file's step, its images decoded, and the images as they stand there, the step's own first."""
+def _parse_step(data: bytes, work: str) -> LoggedStep:
+    """A step file's step, its images decoded."""
     unpacked = unpack(data, work)
     if unpacked is None:
         raise _Untrusted
     step, *pngs = unpacked
     try:
-        frame, *rejected = (frame_of(_decode_own(png)) for png in pngs)
+        frame, *rejected = (replace(frame_of(_decode_own(png)), png=png) for png in pngs)
     except (OSError, ValueError, SyntaxError) as error:
         raise _Untrusted from error
     if frame.digest != step.after or {f.digest for f in rejected} - {c.after for c in step.candidates}:
         raise _Untrusted
-    return LoggedStep(step, frame, tuple(rejected)), pngs
+    return LoggedStep(step, frame, tuple(rejected))
 
 
 def pack(work: str, step: Step, png: bytes, rejected: Sequence[bytes] = ()) -> bytes:
