@@ -13,8 +13,6 @@ from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.models.local import QwenVLConfig
 from mira_batch.core.errors import ConfigError, RunConflict, StoreError
 from mira_batch.core.stop_request import StopRequest
-from mira_batch.evaluate.gate import parse_gate
-from mira_batch.evaluate.scores import OVERALL
 from mira_batch.runtime.lease import lease
 from mira_batch.storage.promotions import (
     Promotion,
@@ -25,6 +23,7 @@ from mira_batch.storage.promotions import (
     read_promotion,
 )
 from mira_batch.storage.stores import Store, check_create_only, open_store
+from mira_batch.train.flywheel.checks import parse_own_gate
 from mira_batch.train.flywheel.record import (
     BEGUN,
     CURRENT,
@@ -73,7 +72,7 @@ def turn(
         RunStopped: `stop` was asked. The same call goes on.
     """
     for text in config.gate:
-        _parse(text)
+        parse_own_gate(text)
     store, place = (open_store(uri, config.storage) for uri in (config.output.uri, config.place))
     for each in (store, place):
         check_create_only(each)
@@ -91,21 +90,6 @@ def turn(
         begun = begin_turn(store, config.settings(), current or {}, open_turn)
         note(f"turn {begun.number}" + ("" if open_turn is None else ", which goes on"))
         return _go_on(Course(config, begun, stop or StopRequest(), note), place)
-
-
-def _parse(text: str) -> None:
-    try:
-        parse_gate(text)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("--gate ", "gate: ", 1)) from None
-    gate = parse_gate(text)
-    if gate.name == OVERALL and abs(gate.limit) > 1:
-        raise ConfigError(
-            f"gate: {text}: overall lies between 0 and 1, so that no difference is larger than 1; give a "
-            "limit within that"
-        )
-    if gate.name == "pairwise":
-        raise ConfigError(f"gate: {text}: a turn compares scores, and no pairs; take overall or an axis")
 
 
 def _find_current(config: FlywheelConfig, place: Store) -> dict[str, Any]:
