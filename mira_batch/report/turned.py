@@ -73,6 +73,21 @@ def describe_promotions(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"  {each['at']} by {each['by']}: {each['why']}"
 
 
+def describe_damage(found: Sequence[Mapping[str, Any]], place: str) -> str:
+    """What it means that the current promotion is damaged, and what helps.
+
+    Args:
+        found: as of `describe_promotions`.
+        place: of promotions.
+    """
+    whole = next((each["number"] for each in found if "problem" not in each), None)
+    back = "ADAPTER" if whole is None else f"--to {whole}, or with an ADAPTER"
+    return (
+        f"promotion {found[0]['number']} can't be read and is current, so runs and turns that take what is "
+        f"promoted here are refused. Restore its file, or promote another: mira-batch promote {place} {back}"
+    )
+
+
 def describe_lineage(found: Mapping[str, Any]) -> Iterator[str]:
     """What a model was made from.
 
