@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 import secrets
 import socket
@@ -91,7 +92,7 @@ def open_place(place: str, storage: StorageConfig) -> Store:
         storage: how it is reached.
 
     Raises:
-        ConfigError: there is no such directory, or it has no promotion.
+        ConfigError: there is no such directory, it is a file, or it has no promotion.
         StoreError: the store can't be used.
     """
     try:
@@ -99,7 +100,8 @@ def open_place(place: str, storage: StorageConfig) -> Store:
     except StoreError:
         if is_remote(place):
             raise
-        raise ConfigError(f"{place}: there is no such directory; {_FIX_EMPTY}") from None
+        what = "is a file, not a directory" if os.path.exists(place) else "there is no such directory"
+        raise ConfigError(f"{place}: {what}; {_FIX_EMPTY}") from None
     if not list_numbers(store):
         raise ConfigError(f"{place}: has no promotion yet; {_FIX_EMPTY}")
     return store

@@ -312,13 +312,13 @@ def open_store(uri: str, config: StorageConfig, make: bool = True) -> Store:
         make: make a local directory that isn't there; with False it is refused.
 
     Raises:
-        StoreError: the scheme is unknown or the settings don't fit it; a local directory is missing or can't
-            be made.
+        StoreError: scheme or settings don't fit; a local directory is missing, a file, or can't be made.
     """
     if not is_remote(uri):
         path = Path(uri)
-        if not make and not path.is_dir():
-            raise StoreError(f"{uri}: no such directory")
+        if not path.is_dir() and (path.exists() or not make):
+            what = "is a file, not a directory; correct the path" if path.exists() else "no such directory"
+            raise StoreError(f"{uri}: {what}")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

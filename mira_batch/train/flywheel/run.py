@@ -239,13 +239,13 @@ def look(config: FlywheelConfig) -> dict[str, Any]:
         notes = {name: own.read(name) for name in NOTES}
         done = [name for name in NOTES if notes[name] is not None]
         turns.append({"number": own.number, "uri": own.uri, "done": done, **notes})
-    there = is_remote(config.place) or os.path.isdir(config.place)
+    there = is_remote(config.place) or os.path.exists(config.place)
     current = read_promotion(open_store(config.place, config.storage, make=False)) if there else None
     return {"turns": turns, "place": config.place, "current": None if current is None else asdict(current)}
 
 
 def _open_output(config: FlywheelConfig) -> Store:
     uri = config.output.uri
-    if not is_remote(uri) and not os.path.isdir(uri):
+    if not is_remote(uri) and not os.path.exists(uri):
         raise ConfigError(f"output.uri: {uri}: there is no such directory, so no turn was begun there")
     return open_store(uri, config.storage, make=False)

@@ -187,6 +187,16 @@ def test_an_empty_place_says_what_to_do(tmp_path: Path) -> None:
         open_place(str(tmp_path / "empty"), STORAGE)
 
 
+@pytest.mark.parametrize("more", [[], ["--to", "1"]])
+def test_a_place_that_is_a_file_is_called_one(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    (tmp_path / "file").write_text("{}")
+    assert main(["promote", str(tmp_path / "file"), *more, "--json"]) == 2
+    error = json.loads(capfd.readouterr().out)["error"]
+    assert f"{tmp_path}/file: is a file, not a directory; check the name" in error
+
+
 def test_another_model_or_prompt_is_refused(tmp_path: Path) -> None:
     promotion, asked = make_promotion(tmp_path), PromptConfig(form="short")
     check_base(promotion, promotion.base, asked, STORAGE)

@@ -59,3 +59,13 @@ def test_a_note_that_lacks_what_it_should_hold_is_named(
     (own / "data.json").write_text('{"snapshot": "x"}')
     assert main(["flywheel", "--config", write_config(tmp_path), "--status", "--json"]) == 2
     assert f"{own}/data.json: is damaged (it lacks" in json.loads(capfd.readouterr().out)["error"]
+
+
+@pytest.mark.parametrize("place", ["wheel", "wheel/promoted"])
+def test_a_place_that_is_a_file_is_called_one(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], place: str
+) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("")
+    assert main(["flywheel", "--config", write_config(tmp_path), "--status", "--json"]) == 2
+    assert f"{place}: is a file, not a directory" in json.loads(capfd.readouterr().out)["error"]
