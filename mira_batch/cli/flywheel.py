@@ -66,9 +66,12 @@ def flywheel(
         found = turns.look(settings)
         if as_json:
             print_json(found)
-            return
-        for line in describe_turns(found):
+        for line in () if as_json else describe_turns(found):
             print_text(line)
+        for problem in found["problems"]:
+            complain("[red]damaged:[/]", problem)
+        if found["problems"]:
+            raise typer.Exit(2)
         return
     if abandon is not None:
         result = turns.abandon(settings, abandon)

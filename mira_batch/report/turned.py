@@ -37,11 +37,15 @@ def describe_turns(found: Mapping[str, Any]) -> Iterator[str]:
         found: of `train.flywheel.run.look`.
     """
     for own in found["turns"]:
-        result = own["result"]
+        result, damaged = own["result"], own["damaged"]
         if result is not None:
             yield f"turn {own['number']}: {result['outcome']}: {result['why']}"
+        elif "result" in damaged:
+            yield f"turn {own['number']}: has ended, and how can't be read"
         else:
-            yield f"turn {own['number']}: open; {_STAGES[own['done'][-1]]}"
+            last = max((*own["done"], *damaged), key=[*_STAGES].index)
+            yield f"turn {own['number']}: open; {_STAGES[last]}"
+        yield from (f"  {name}.json is damaged" for name in damaged)
         if (data := own["data"]) is not None:
             counts = f"{data['train']:,} to train on, {data['val']:,} to validate"
             yield f"  samples: {counts}, snapshot {data['snapshot']}"
@@ -51,7 +55,9 @@ def describe_turns(found: Mapping[str, Any]) -> Iterator[str]:
                 yield f"  {name}: {counts}; scores {tried['evaluation']}"
         yield from (f"  {check['why']}" for check in (own["comparison"] or {}).get("checks", ()))
     current = found["current"]
-    if current is None:
+    if current is None and found["current_damaged"]:
+        yield f"the current promotion in {found['place']} is damaged"
+    elif current is None:
         yield f"nothing is promoted yet in {found['place']}: the base model is current"
     else:
         yield f"current: promotion {current['number']} of {current['at']}, {current['adapter']}"
