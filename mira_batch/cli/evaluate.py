@@ -17,7 +17,7 @@ from mira_batch.core.errors import ConfigError
 from mira_batch.evaluate.calibrate import calibrate as calibrate_scores
 from mira_batch.evaluate.compare import compare as compare_scores
 from mira_batch.evaluate.gate import parse_gate
-from mira_batch.evaluate.scores import read_scores
+from mira_batch.evaluate.scores import join_scales, read_scores
 from mira_batch.report.comparison import find_links, write_comparison
 from mira_batch.report.comparison_contents import Checked
 from mira_batch.report.judged import describe_calibration, describe_comparison
@@ -113,6 +113,8 @@ def compare(
     storage = read_storage(set_ or ())
     runs = (make_absolute(run).rstrip("/") for run in (a, b, pairs) if run is not None)
     of_a, of_b, *of_pairs = (read_scores(run, storage) for run in runs)
+    for each in gates:
+        each.check_limit(join_scales(of_a, of_b))
     found = compare_scores(of_a, of_b, *of_pairs)
     checks = [Checked(each, *each.check(found)) for each in gates]
     page = None

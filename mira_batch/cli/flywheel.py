@@ -7,13 +7,30 @@ from typing import Annotated
 
 import typer
 
-from mira_batch.cli.app import Command, Config, Json, Sets, app, get_interrupts, print_json, print_text, tell
+from mira_batch.cli.app import (
+    Command,
+    Config,
+    Json,
+    Sets,
+    app,
+    complain,
+    get_interrupts,
+    print_json,
+    print_text,
+    tell,
+)
 from mira_batch.cli.settings import read_storage
 from mira_batch.config.base import make_absolute
 from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.load import load_own_config
 from mira_batch.core.errors import ConfigError
-from mira_batch.report.turned import describe_lineage, describe_promotions, describe_turn, describe_turns
+from mira_batch.report.turned import (
+    describe_damage,
+    describe_lineage,
+    describe_promotions,
+    describe_turn,
+    describe_turns,
+)
 
 Place = Annotated[str, typer.Argument(metavar="PLACE", help="The directory of promotions.")]
 
@@ -49,9 +66,12 @@ def flywheel(
         found = turns.look(settings)
         if as_json:
             print_json(found)
-            return
-        for line in describe_turns(found):
+        for line in () if as_json else describe_turns(found):
             print_text(line)
+        for problem in found["problems"]:
+            complain("[red]damaged:[/]", problem)
+        if found["problems"]:
+            raise typer.Exit(2)
         return
     if abandon is not None:
         result = turns.abandon(settings, abandon)
@@ -82,7 +102,8 @@ def promote(
 ) -> None:
     """Promote an adapter, or roll back to an earlier promotion; with neither list what was promoted.
 
-    Runs whose `policy.adapter.promoted` names the place take it from their next plan on.
+    Runs whose `policy.adapter.promoted` names the place take it from their next plan on. Exit code 2 of the
+    list: what is current there is damaged.
     """
     from mira_batch.train.flywheel.promote import list_promotions, promote_adapter, promote_anew
 
@@ -95,9 +116,11 @@ def promote(
         found = list_promotions(place, storage)
         if as_json:
             print_json(found)
-            return
-        for line in describe_promotions(found):
+        for line in () if as_json else describe_promotions(found):
             print_text(line)
+        if "problem" in found[0]:
+            complain("[red]damaged:[/]", describe_damage(found, place))
+            raise typer.Exit(2)
         return
     if to is not None:
         made = promote_anew(place, to, why, storage)

@@ -159,6 +159,15 @@ class Scores:
         return rows, own
 
 
+def join_scales(a: Scores, b: Scores) -> dict[str, tuple[float, float]]:
+    """The least and the greatest value that each score can have in either evaluation, by name."""
+    return {
+        name: (min(low, b.scales[name][0]), max(high, b.scales[name][1]))
+        for name, (low, high) in a.scales.items()
+        if name in b.scales
+    }
+
+
 def refuse_pairs(scores: Scores, fix: str) -> None:
     """Refuse an evaluation of pairs where one of scores is wanted.
 

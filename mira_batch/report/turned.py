@@ -37,11 +37,15 @@ def describe_turns(found: Mapping[str, Any]) -> Iterator[str]:
         found: of `train.flywheel.run.look`.
     """
     for own in found["turns"]:
-        result = own["result"]
+        result, damaged = own["result"], own["damaged"]
         if result is not None:
             yield f"turn {own['number']}: {result['outcome']}: {result['why']}"
+        elif "result" in damaged:
+            yield f"turn {own['number']}: has ended, and how can't be read"
         else:
-            yield f"turn {own['number']}: open; {_STAGES[own['done'][-1]]}"
+            last = max((*own["done"], *damaged), key=[*_STAGES].index)
+            yield f"turn {own['number']}: open; {_STAGES[last]}"
+        yield from (f"  {name}.json is damaged" for name in damaged)
         if (data := own["data"]) is not None:
             counts = f"{data['train']:,} to train on, {data['val']:,} to validate"
             yield f"  samples: {counts}, snapshot {data['snapshot']}"
@@ -51,7 +55,9 @@ def describe_turns(found: Mapping[str, Any]) -> Iterator[str]:
                 yield f"  {name}: {counts}; scores {tried['evaluation']}"
         yield from (f"  {check['why']}" for check in (own["comparison"] or {}).get("checks", ()))
     current = found["current"]
-    if current is None:
+    if current is None and found["current_damaged"]:
+        yield f"the current promotion in {found['place']} is damaged"
+    elif current is None:
         yield f"nothing is promoted yet in {found['place']}: the base model is current"
     else:
         yield f"current: promotion {current['number']} of {current['at']}, {current['adapter']}"
@@ -71,6 +77,21 @@ def describe_promotions(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         again = "" if each["again_of"] is None else f", anew {each['again_of']}"
         yield f"{each['number']} ({mark}{again}): {each['adapter']}"
         yield f"  {each['at']} by {each['by']}: {each['why']}"
+
+
+def describe_damage(found: Sequence[Mapping[str, Any]], place: str) -> str:
+    """What it means that the current promotion is damaged, and what helps.
+
+    Args:
+        found: as of `describe_promotions`.
+        place: of promotions.
+    """
+    whole = next((each["number"] for each in found if "problem" not in each), None)
+    back = "ADAPTER" if whole is None else f"--to {whole}, or with an ADAPTER"
+    return (
+        f"promotion {found[0]['number']} can't be read and is current, so runs and turns that take what is "
+        f"promoted here are refused. Restore its file, or promote another: mira-batch promote {place} {back}"
+    )
 
 
 def describe_lineage(found: Mapping[str, Any]) -> Iterator[str]:

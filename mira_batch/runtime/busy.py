@@ -23,6 +23,7 @@ from mira_batch.storage.stores import Store, open_store
 
 _LOOK = 5.0
 """Seconds between looks at those that are waited for."""
+_PLANNING = "the planning of this catalogue"
 
 
 class IfRunning(StrEnum):
@@ -91,7 +92,7 @@ def keep_idle(catalogue: Catalogue, note: Callable[[str], None]) -> Iterator[Cal
     def ignore(_: str) -> None:
         """It is asked when it matters."""
 
-    with lease(catalogue.store, ignore, note) as hold:
+    with lease(catalogue.store, ignore, note, what=_PLANNING) as hold:
         if busy := find_busy(catalogue, "", note):
             raise RunConflict(
                 f"{catalogue.output.uri}: {busy[0]} is at work on this catalogue; let it finish"
@@ -130,7 +131,7 @@ def begin_alone(
     with ExitStack() as stack:
         try:
             turn = None if look_up is None else await_turn
-            hold = stack.enter_context(lease(catalogue.store, ignore, ignore, await_turn=turn))
+            hold = stack.enter_context(lease(catalogue.store, ignore, note, await_turn=turn, what=_PLANNING))
         except RunConflict:
             yield None
             return
@@ -153,7 +154,9 @@ def await_idle(catalogue: Catalogue, note: Callable[[str], None], look_up: Calla
         look_up: raises what ends the wait.
     """
     told: list[str] = []
-    while busy := find_busy(catalogue, "", lambda _: None):
+    hear = note
+    while busy := find_busy(catalogue, "", hear):
+        hear = _ignore  # what each look waits for has been said once
         names = [run.store.name for run in busy]
         if names != told:
             note(f"waiting for {', '.join(map(str, busy))}")
@@ -161,6 +164,10 @@ def await_idle(catalogue: Catalogue, note: Callable[[str], None], look_up: Calla
         for _ in range(int(_LOOK * 10)):
             look_up()
             time.sleep(0.1)
+
+
+def _ignore(_: str) -> None:
+    """It needs no word, or has had one."""
 
 
 def read_works(busy: Sequence[BusyRun]) -> pa.Array:

@@ -29,6 +29,8 @@ from mira_batch.core.errors import RunConflict, StoreError
 from mira_batch.storage.run.layout import LEASE
 from mira_batch.storage.stores import Store
 
+RUN = "the run"
+"""What a claim is on, in words, unless it is said."""
 _held: set[str] = set()
 """Holders of this process that live; any other claim of this process outlived its driver."""
 
@@ -99,6 +101,7 @@ def lease(
     takeover: bool | None = None,
     pace: Pace | None = None,
     await_turn: Callable[[], None] | None = None,
+    what: str = RUN,
 ) -> Iterator[Hold]:
     """Hold the claim on a run while the body runs.
 
@@ -110,6 +113,7 @@ def lease(
         pace: how often to renew the claim.
         await_turn: called between looks at a claim that lives, until it has ended; it raises what ends the
             wait. None refuses to wait.
+        what: is claimed, in words.
 
     Raises:
         RunConflict: another driver holds it, and lives.
@@ -119,7 +123,7 @@ def lease(
     now = _read_clock()
     ours = Claim(secrets.token_hex(8), socket.gethostname(), os.getpid(), _find_place(), now, now)
     _held.add(ours.holder)
-    _take(store, ours, note, takeover, pace, await_turn)
+    _take(store, ours, note, takeover, pace, await_turn, what)
     ended, hold = threading.Event(), Hold(store, ours.holder)
     beating = threading.Thread(
         target=_beat, args=(store, ours, hold, on_lost, pace, ended), name="lease", daemon=True
@@ -148,7 +152,9 @@ def read_claim(store: Store) -> Claim | None:
         return None
 
 
-def is_alive(store: Store, claim: Claim, note: Callable[[str], None], pace: Pace | None = None) -> bool:
+def is_alive(
+    store: Store, claim: Claim, note: Callable[[str], None], pace: Pace | None = None, what: str = RUN
+) -> bool:
     """Whether a claim's holder lives. Takes up to `pace.stale` seconds where it can't be asked.
 
     Args:
@@ -156,12 +162,16 @@ def is_alive(store: Store, claim: Claim, note: Callable[[str], None], pace: Pace
         claim: the claim that stands.
         note: told what a wait is for.
         pace: how long without a heartbeat is dead.
+        what: is claimed, in words.
     """
     pace = pace or Pace()
     left_behind = claim.pid == os.getpid() and claim.holder not in _held
     if claim.place == _find_place() and (left_behind or not _is_running(claim.pid)):
         return False
-    note(f"another driver is at work on this run, or was: {claim}; waiting for its heartbeat")
+    note(
+        f"another driver is at work on {what}, or was: {claim}; "
+        f"waiting for its heartbeat, {pace.stale:g} s at most"
+    )
     until = time.monotonic() + pace.stale
     while time.monotonic() < until:
         time.sleep(min(1.0, pace.beat / 2))
@@ -180,10 +190,12 @@ def _take(
     takeover: bool | None,
     pace: Pace,
     await_turn: Callable[[], None] | None,
+    what: str,
 ) -> None:
+    waits = note
     while not store.create(LEASE, _dump_claim(ours)):
         standing = read_claim(store)
-        if standing is not None and not takeover and is_alive(store, standing, note, pace):
+        if standing is not None and not takeover and is_alive(store, standing, waits, pace, what):
             if await_turn is None:
                 fix = "Let it work, or stop it"
                 if takeover is not None:
@@ -195,14 +207,19 @@ def _take(
                     f"{store.uri}: another driver runs this: {read_claim(store) or standing}. {fix}"
                 )
             await_turn()
+            waits = _ignore  # it has been said
             time.sleep(min(1.0, pace.beat / 2))
             continue
         if standing is not None:
             if read_claim(store) is None:  # it has ended in order
                 continue
-            note(f"taking the run over from {standing}")
+            note(f"taking {what} over from {standing}")
         store.put(LEASE, _dump_claim(ours))
         return
+
+
+def _ignore(_: str) -> None:
+    """A wait of which has been told."""
 
 
 def _beat(

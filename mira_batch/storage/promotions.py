@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 import secrets
 import socket
@@ -25,6 +26,7 @@ from mira_batch.config.base import is_remote
 from mira_batch.config.models.local import PromptConfig
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, RunConflict, StoreError, describe
+from mira_batch.storage.run.layout import DamagedFile
 from mira_batch.storage.stores import Store, open_store
 from mira_batch.storage.weights import fetch_weights, name_weights
 
@@ -91,7 +93,7 @@ def open_place(place: str, storage: StorageConfig) -> Store:
         storage: how it is reached.
 
     Raises:
-        ConfigError: there is no such directory, or it has no promotion.
+        ConfigError: there is no such directory, it is a file, or it has no promotion.
         StoreError: the store can't be used.
     """
     try:
@@ -99,7 +101,8 @@ def open_place(place: str, storage: StorageConfig) -> Store:
     except StoreError:
         if is_remote(place):
             raise
-        raise ConfigError(f"{place}: there is no such directory; {_FIX_EMPTY}") from None
+        what = "is a file, not a directory" if os.path.exists(place) else "there is no such directory"
+        raise ConfigError(f"{place}: {what}; {_FIX_EMPTY}") from None
     if not list_numbers(store):
         raise ConfigError(f"{place}: has no promotion yet; {_FIX_EMPTY}")
     return store
@@ -113,7 +116,8 @@ def read_promotion(store: Store, number: int | None = None) -> Promotion | None:
         number: which; None: the current one.
 
     Raises:
-        StoreError: it is damaged, which names the fix.
+        DamagedFile: it is not what it should be; it names the fix.
+        StoreError: the store can't be used.
     """
     if number is None:
         numbers = list_numbers(store)
@@ -136,7 +140,7 @@ def _parse(data: bytes, where: str, place: str, number: int) -> Promotion:
         found = {name: document[name] for name in known if name in document}
         return replace(Promotion(**{**found, "prompt": prompt}), number=number)
     except (ValueError, TypeError, RecursionError) as error:
-        raise StoreError(
+        raise DamagedFile(
             f"{where}: is damaged ({_describe(error)}); restore it, or promote another: mira-batch promote "
             f"{place} --to N, or with an ADAPTER"
         ) from None

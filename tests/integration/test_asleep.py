@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from mira_batch.catalogue.current import read_catalogue
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import RunConflict
 from mira_batch.runtime import busy, forget, prepare
-from mira_batch.runtime.lease import Pace, lease, read_claim
+from mira_batch.runtime.lease import Claim, Pace, lease, read_claim
 from mira_batch.storage import schema
 from mira_batch.storage.catalogue.bucketfiles import SnapshotWriter
 from mira_batch.storage.catalogue.check import check_catalogue
@@ -77,6 +80,45 @@ def test_a_plan_that_was_slept_over_is_not_made(
         "the newest run stands, and nothing is new"
     )
     check_whole(nights)
+
+
+def test_who_waits_for_a_planner_that_has_stopped_says_for_what_and_how_long(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights.run()
+    catalogue, notes = nights.open_catalogue(), list[str]()
+    monkeypatch.setattr(busy, "lease", partial(lease, pace=Pace(beat=0.05, stale=0.5)))
+    claim = Claim("beef", "far-away", 4242, "another machine", "2026-01-01T06:00:00", "2026-01-01T07:00:00")
+    catalogue.store.put(LEASE, json.dumps(asdict(claim)).encode())
+    with busy.begin_alone(catalogue, notes.append, lambda: None) as check_alone:
+        assert check_alone is not None
+    assert notes == [
+        f"another driver is at work on the planning of this catalogue, or was: {claim}; waiting for its "
+        "heartbeat, 0.5 s at most",
+        f"taking the planning of this catalogue over from {claim}",
+    ]
+
+
+def test_who_waits_for_a_planner_at_work_says_so_once(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights.run()
+    catalogue, notes = nights.open_catalogue(), list[str]()
+    monkeypatch.setattr(busy, "lease", partial(lease, pace=BRISK))
+    left = ExitStack()
+    left.enter_context(lease(catalogue.store, notes.append, notes.append, pace=BRISK))
+    looks = iter(range(10))
+
+    def look_up() -> None:
+        if next(looks) == 5:
+            left.close()
+
+    with busy.begin_alone(catalogue, notes.append, look_up):
+        pass
+    assert [text.partition(":")[0] for text in notes] == [
+        "another driver is at work on the planning of this catalogue, or was",
+        "another run is just being planned",
+    ]
 
 
 def test_a_run_is_not_overtaken_by_a_number_of_its_own(nights: Nights) -> None:

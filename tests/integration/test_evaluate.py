@@ -250,7 +250,11 @@ def test_scores_that_do_not_compare_are_refused(cli: Commands, tmp_path: Path) -
     assert "settings of the judge" in cli.json("compare", other, strict, code=2)["error"]
     error = cli.json("compare", done.run, rules, code=2)["error"]
     assert "is a run of the job edit; give one of `mira-batch evaluate`" in error
-    for gate, words in (("overall", "give a name"), ("joy>=1", "there is no figure 'joy'")):
+    for gate, words in (
+        ("overall", "give a name"),
+        ("joy>=1", "there is no figure 'joy'"),
+        ("edits>=-200", "--gate edits>=-200: edits lies between 0 and "),
+    ):
         assert words in cli.json("compare", rules, rules, "--gate", gate, code=2)["error"]
 
 

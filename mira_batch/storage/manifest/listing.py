@@ -31,7 +31,14 @@ from mira_batch.storage.manifest.parquet import (
 from mira_batch.storage.manifest.partitions import Partition, find_partition
 from mira_batch.storage.manifest.splits import Split, number_lines, read_raw_rows
 from mira_batch.storage.source import Source
-from mira_batch.storage.stores import FileInfo, find_files, read_errors, read_range, shorten_error
+from mira_batch.storage.stores import (
+    FileInfo,
+    explain_refusal,
+    find_files,
+    read_errors,
+    read_range,
+    shorten_error,
+)
 
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 _FORMATS |= {".csv": "csv"}
@@ -75,9 +82,9 @@ def list_files(source: ManifestConfig, storage: StorageConfig, output: str = "")
     try:
         found = leave_out_made(find_files(location, storage), location, output, storage)
     except read_errors() as error:
+        why = explain_refusal(error) or "check the path and the credentials"
         raise ManifestError(
-            f"{location}: the manifest can't be listed; check the path and the credentials "
-            f"({shorten_error(error)})"
+            f"{location}: the manifest can't be listed; {why} ({shorten_error(error)})"
         ) from error
     files = [
         _make_file(location, file, form)

@@ -9,6 +9,7 @@ Leaves to others what the bytes mean: manifests to `storage.manifest`, a run's l
 """
 
 from mira_batch.storage.stores.check import CHECK_PREFIX, check_create_only
+from mira_batch.storage.stores.credentials import explain_refusal
 from mira_batch.storage.stores.faults import (
     describe_read_error,
     explain_disk_error,
@@ -52,6 +53,7 @@ __all__ = [
     "describe_read_error",
     "download",
     "explain_disk_error",
+    "explain_refusal",
     "file_exists",
     "find_endpoint",
     "find_files",

@@ -14,32 +14,17 @@ from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
 from mira_batch.config.base import is_remote
 from mira_batch.core.errors import StoreError, describe
+from mira_batch.storage.stores.credentials import (
+    CREDENTIALS,
+    REFUSED,
+    Identity,
+    explain_identity,
+    explain_refusal,
+)
 
 T = TypeVar("T")
 
-CREDENTIALS = {
-    "ExpiredToken",
-    "InvalidAccessKeyId",
-    "InvalidSecurity",
-    "InvalidToken",
-    "RequestTimeTooSkewed",
-    "SignatureDoesNotMatch",
-    "TokenRefreshRequired",
-}
-"""S3's codes for credentials that are invalid or expired, whatever is asked for."""
 _FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"}
-_REFUSED = (
-    "the store refused the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where there is "
-    "one, AWS_SESSION_TOKEN, or the profile, and their rights on this bucket, then run the same command again"
-)
-_IDENTITY = re.compile(r"/latest/(?:api/token|meta-data/)|/computeMetadata/|/metadata/identity/")
-"""Where clients that were given no credentials ask for the identity of the machine."""
-_VARIABLES = {
-    "S3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
-    "GCS": "GOOGLE_APPLICATION_CREDENTIALS",
-    "MicrosoftAzure": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-}
-"""What holds the credentials, by the names that obstore has for stores."""
 _BUSY = {408, 429, 500, 502, 503, 504}
 _STATUS = re.compile(r"status code: (\d{3})")
 _BACK_OFF = wait_random_exponential(multiplier=0.2, max=5)
@@ -65,12 +50,6 @@ _PATH = {
 }
 """What is wrong with a local path that can't be read."""
 _LATER = "try again when the server is well: a run with another run_id makes failed records again"
-_NO_CREDENTIALS = (
-    be.NoCredentialsError,
-    be.PartialCredentialsError,
-    be.CredentialRetrievalError,
-    be.SSOError,
-)
 
 
 def read_errors() -> tuple[type[Exception], ...]:
@@ -91,13 +70,20 @@ class Patience:
     share by threads.
     """
 
-    def __init__(self, seconds: float, stopped: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        stopped: Callable[[], bool] = lambda: False,
+        identity: Identity | None = None,
+    ) -> None:
         """
         Args:
             seconds: no try begins later than this after the first one that failed; the last begins just then.
                 0: there is one try.
             stopped: whether to wait no longer; asked while waiting.
+            identity: of obstore's clients: where there are no credentials there is one try, too.
         """
+        self._identity = identity
         self.seconds = seconds
         self._stopped = stopped
         self._since: float | None = None
@@ -131,10 +117,12 @@ class Patience:
                 self._note(error, began)
                 raise
             self._since = None
+            if self._identity is not None:
+                self._identity.note()
             return found
 
         return Retrying(
-            retry=retry_if_exception(is_passing),
+            retry=retry_if_exception(self._is_passing),
             wait=lambda state: min(_BACK_OFF(state), max(0.0, self._count_left(began))),
             stop=lambda _: self._count_left(began) <= 0,
             sleep=self._sleep,
@@ -144,14 +132,19 @@ class Patience:
 
     def _note(self, error: BaseException, began: float) -> None:
         now = time.monotonic()
-        if not is_passing(error):  # it answers
+        if not self._is_passing(error):  # it answers
             self._since = None
+            if self._identity is not None:
+                self._identity.note(error)
             return
         if self._since is None or now - self._failed > self.seconds:
             self._since = began
         self._failed = now
         if self._hurried:
             self._gone = error
+
+    def _is_passing(self, error: BaseException) -> bool:
+        return is_passing(error) and not (self._identity and self._identity.is_missing(error))
 
     def _count_left(self, began: float) -> float:
         """Seconds in which a call that began then may be tried again."""
@@ -223,20 +216,11 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _PASSING
 
 
-def explain_refusal(error: BaseException) -> str | None:
-    """What to do about an s3fs error that concerns the credentials, so every file; None for any other."""
-    answer = getattr(error.__cause__, "response", {})
-    if isinstance(error, _NO_CREDENTIALS) or answer.get("Error", {}).get("Code") in CREDENTIALS:
-        return _REFUSED
-    return None
-
-
 def explain_store_error(error: Exception) -> str:
     """What to do about an error of obstore's or of a local disk, followed by the error's own words."""
     text, words = str(error), shorten_store_error(error)
-    if _IDENTITY.search(text):
-        variables = next((names for store, names in _VARIABLES.items() if store in words), "its variables")
-        return f"no credentials are set, and this machine's identity gives none; set {variables} ({words})"
+    if why := explain_identity(error):
+        return f"{why} ({words})"
     found = re.search(r"<Code>(\w+)</Code>", text)
     code = found[1] if found else ""
     if code == "NoSuchBucket":
@@ -247,7 +231,7 @@ def explain_store_error(error: Exception) -> str:
     # The answer to a HEAD has no body to name a code. AWS answers 400 to expired credentials.
     nameless = "performing HEAD" in text and "status code: 400" in text
     if denied or code == "AccessDenied" or code in CREDENTIALS or nameless:
-        return f"{_REFUSED} ({words})"
+        return f"{REFUSED} ({words})"
     if region := re.search(r"<Region>([\w-]+)</Region>|incorrectly configured region", text):
         right = region[1] or "its own"
         return f"the bucket is in another region; set AWS_REGION or storage.region to {right} ({words})"

@@ -7,8 +7,7 @@ its answer lost.
 
 Every call may be repeated, so every call is tried again after a passing fault (`faults.Patience`).
 
-obstore (Rust object_store) does the work on s3, gcs, azure and memory. Local files are written by
-`local`, because a commit must also survive a power cut.
+obstore does the work on s3, gcs, azure and memory; `local` writes local files, which survive a power cut.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from mira_batch.config.base import is_remote
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.stores.clients import open_client
+from mira_batch.storage.stores.credentials import IDENTITY
 from mira_batch.storage.stores.faults import Patience, explain_disk_error, explain_store_error
 from mira_batch.storage.stores.local import delete_files, delete_temporaries, is_temporary, write_file
 from mira_batch.storage.stores.rereads import read_surely
@@ -74,7 +74,7 @@ class Store:
         """The root, for messages and for `location`."""
         self._store = store
         self._local = None if local is None else str(local)
-        self._patience = Patience(retry_seconds)
+        self._patience = Patience(retry_seconds, identity=None if local else IDENTITY)
 
     @property
     def name(self) -> str:
@@ -312,13 +312,13 @@ def open_store(uri: str, config: StorageConfig, make: bool = True) -> Store:
         make: make a local directory that isn't there; with False it is refused.
 
     Raises:
-        StoreError: the scheme is unknown or the settings don't fit it; a local directory is missing or can't
-            be made.
+        StoreError: scheme or settings don't fit; a local directory is missing, a file, or can't be made.
     """
     if not is_remote(uri):
         path = Path(uri)
-        if not make and not path.is_dir():
-            raise StoreError(f"{uri}: no such directory")
+        if not path.is_dir() and (path.exists() or not make):
+            what = "is a file, not a directory; correct the path" if path.exists() else "no such directory"
+            raise StoreError(f"{uri}: {what}")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -12,6 +12,7 @@ from obstore.store import ObjectStore
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
 from mira_batch.storage.stores.clients import open_client
+from mira_batch.storage.stores.credentials import IDENTITY
 from mira_batch.storage.stores.faults import Patience
 
 _LEAST = 20
@@ -77,6 +78,6 @@ def _list_from(
     """Pages of (key, ETag) of a folder, from this key on."""
     before = f"{key[:-1]}{chr(ord(key[-1]) - 1)}" if ord(key[-1]) not in (0, 0xE000) else key[:-1]
     stream = obstore.list(store, prefix, offset=before, chunk_size=_PAGE)
-    patience = Patience(config.retry_seconds)
+    patience = Patience(config.retry_seconds, identity=IDENTITY)
     while (page := patience.call(lambda: next(stream, None))) is not None:
         yield [(meta["path"], (meta["e_tag"] or "").strip('"')) for meta in page]

@@ -26,7 +26,14 @@ from mira_batch.core.identity import content_hash
 from mira_batch.core.stop_request import StopRequest
 from mira_batch.runtime.lease import lease
 from mira_batch.runtime.standing import NotedProgress
-from mira_batch.storage.counterfactual import LAID, RESULT_FILE, STATES, STEPS_FILE, VALUED_STEPS
+from mira_batch.storage.counterfactual import (
+    LAID,
+    RESULT_FILE,
+    STATES,
+    STEPS_FILE,
+    VALUED_STEPS,
+    read_counterfactual,
+)
 from mira_batch.storage.run.calls import read_last_config
 from mira_batch.storage.run.layout import read_document, read_edit_run
 from mira_batch.storage.run.result_file import results_file
@@ -95,6 +102,7 @@ def find_values(
         if store.exists(RESULT_FILE) and store.exists(STEPS_FILE):  # else what is gone is made again
             _claim(store, config, base, {})  # before it is read: the result of something else is not damaged
             found = read_document(store, RESULT_FILE, *_SHOWN, cure=REMADE) or {}
+            read_counterfactual(store.uri, config.storage)  # nobody can check figures of damaged rows
             note(f"complete already: {store.locate(STEPS_FILE)}")
             return found
         chosen = choose_trajectories(config)

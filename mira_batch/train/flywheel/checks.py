@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.construct.run import list_samples
 from mira_batch.core.errors import ConfigError, StoreError, UserError
 from mira_batch.evaluate.compare import EFFORT, Comparison
-from mira_batch.evaluate.gate import parse_gate
+from mira_batch.evaluate.gate import PAIRWISE, Gate, parse_gate
 from mira_batch.evaluate.scores import Scores, read_details
 from mira_batch.evaluate.statistics import count_needed
 from mira_batch.storage import schema
@@ -93,14 +94,36 @@ def check_names(config: FlywheelConfig, scores: Scores) -> None:
     effort = [name for name, column in EFFORT.items() if not np.isnan(scores.results.numbers(column)).all()]
     known = [*scores.scales, *effort]
     for text in config.gate:
-        if (gate := parse_gate(text)).name not in known and scores.results.scored.any():
+        gate = parse_own_gate(text)
+        if gate.name not in known and scores.results.scored.any():
             raise ConfigError(f"gate: {text}: there is no figure {gate.name!r}; there are {', '.join(known)}")
-        low, high = scores.scales.get(gate.name, (-np.inf, np.inf))
-        if abs(gate.limit) > high - low:
-            raise ConfigError(
-                f"gate: {text}: {gate.name} lies between {low:g} and {high:g}, so that no difference is "
-                f"larger than {high - low:g}; give a limit within that"
-            )
+        with _as_setting():
+            gate.check_limit(scores.scales)
+
+
+def parse_own_gate(text: str) -> Gate:
+    """A condition of the setting `gate`.
+
+    Args:
+        text: as it is written there.
+
+    Raises:
+        ConfigError: it is none, is beyond the range of a figure, or is about pairs.
+    """
+    with _as_setting():
+        gate = parse_gate(text)
+    if gate.name == PAIRWISE:
+        raise ConfigError(f"gate: {text}: a turn compares scores, and no pairs; take overall or an axis")
+    return gate
+
+
+@contextmanager
+def _as_setting() -> Iterator[None]:
+    """Name the setting where the option of `mira-batch compare` would be named."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("--gate ", "gate: ", 1)) from None
 
 
 def check_measurable(config: FlywheelConfig, scores: Scores) -> None:

@@ -6,15 +6,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from mira_batch.config.base import is_remote
 from mira_batch.config.flywheel import FlywheelConfig
 from mira_batch.config.models.local import QwenVLConfig
 from mira_batch.core.errors import ConfigError, RunConflict, StoreError
 from mira_batch.core.stop_request import StopRequest
-from mira_batch.evaluate.gate import parse_gate
-from mira_batch.evaluate.scores import OVERALL
 from mira_batch.runtime.lease import lease
 from mira_batch.storage.promotions import (
     Promotion,
@@ -24,7 +23,9 @@ from mira_batch.storage.promotions import (
     put_promotion,
     read_promotion,
 )
+from mira_batch.storage.run.layout import DamagedFile
 from mira_batch.storage.stores import Store, check_create_only, open_store
+from mira_batch.train.flywheel.checks import parse_own_gate
 from mira_batch.train.flywheel.record import (
     BEGUN,
     CURRENT,
@@ -47,6 +48,8 @@ from mira_batch.train.flywheel.stages import (
     try_current,
 )
 from mira_batch.train.record import give_way
+
+T = TypeVar("T")
 
 PROMOTED, KEPT, NOTHING_NEW, TOO_FEW, ABANDONED = (
     "promoted", "not promoted", "nothing new", "too few samples", "abandoned",
@@ -73,7 +76,7 @@ def turn(
         RunStopped: `stop` was asked. The same call goes on.
     """
     for text in config.gate:
-        _parse(text)
+        parse_own_gate(text)
     store, place = (open_store(uri, config.storage) for uri in (config.output.uri, config.place))
     for each in (store, place):
         check_create_only(each)
@@ -91,21 +94,6 @@ def turn(
         begun = begin_turn(store, config.settings(), current or {}, open_turn)
         note(f"turn {begun.number}" + ("" if open_turn is None else ", which goes on"))
         return _go_on(Course(config, begun, stop or StopRequest(), note), place)
-
-
-def _parse(text: str) -> None:
-    try:
-        parse_gate(text)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("--gate ", "gate: ", 1)) from None
-    gate = parse_gate(text)
-    if gate.name == OVERALL and abs(gate.limit) > 1:
-        raise ConfigError(
-            f"gate: {text}: overall lies between 0 and 1, so that no difference is larger than 1; give a "
-            "limit within that"
-        )
-    if gate.name == "pairwise":
-        raise ConfigError(f"gate: {text}: a turn compares scores, and no pairs; take overall or an axis")
 
 
 def _find_current(config: FlywheelConfig, place: Store) -> dict[str, Any]:
@@ -240,28 +228,47 @@ def abandon(config: FlywheelConfig, why: str) -> dict[str, Any]:
 
 
 def look(config: FlywheelConfig) -> dict[str, Any]:
-    """How all turns stand, and which promotion is current; nothing is written.
+    """How all turns stand, and which promotion is current; nothing is written. What is damaged is None, and
+    named in `problems`.
 
     Args:
         config: of the flywheel.
 
     Raises:
         ConfigError: there is no such output.
-        StoreError: a document is damaged, or the store can't be used.
+        StoreError: the store can't be used.
     """
     store = _open_output(config)
-    turns = []
+    turns: list[dict[str, Any]] = []
     for own in list_turns(store):
-        notes = {name: own.read(name) for name in NOTES}
+        damaged: dict[str, str] = {}
+        notes = {name: _look_at(partial(own.read, name), name, damaged) for name in NOTES}
         done = [name for name in NOTES if notes[name] is not None]
-        turns.append({"number": own.number, "uri": own.uri, "done": done, **notes})
-    there = is_remote(config.place) or os.path.isdir(config.place)
-    current = read_promotion(open_store(config.place, config.storage, make=False)) if there else None
-    return {"turns": turns, "place": config.place, "current": None if current is None else asdict(current)}
+        turns.append({"number": own.number, "uri": own.uri, "done": done, "damaged": damaged, **notes})
+    promoted: dict[str, str] = {}
+    there = is_remote(config.place) or os.path.exists(config.place)
+    place = open_store(config.place, config.storage, make=False) if there else None
+    current = None if place is None else _look_at(partial(read_promotion, place), "current", promoted)
+    return {
+        "turns": turns,
+        "place": config.place,
+        "current": None if current is None else asdict(current),
+        "current_damaged": bool(promoted),
+        "problems": [text for each in turns for text in each["damaged"].values()] + [*promoted.values()],
+    }
+
+
+def _look_at(read: Callable[[], T | None], name: str, damaged: dict[str, str]) -> T | None:
+    """What is noted, where it can be read; else what is wrong with it is put among the `damaged` ones."""
+    try:
+        return read()
+    except DamagedFile as error:
+        damaged[name] = str(error)
+        return None
 
 
 def _open_output(config: FlywheelConfig) -> Store:
     uri = config.output.uri
-    if not is_remote(uri) and not os.path.isdir(uri):
+    if not is_remote(uri) and not os.path.exists(uri):
         raise ConfigError(f"output.uri: {uri}: there is no such directory, so no turn was begun there")
     return open_store(uri, config.storage, make=False)

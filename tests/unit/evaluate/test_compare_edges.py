@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from rich.table import Table
 
+from mira_batch.cli import main
 from mira_batch.core.errors import ConfigError
 from mira_batch.evaluate.compare import compare
 from mira_batch.evaluate.gate import parse_gate
-from mira_batch.evaluate.scores import Scores
+from mira_batch.evaluate.scores import Scores, join_scales
 from mira_batch.report.judged import describe_comparison
 from mira_batch.report.plots import lay_effort
 from tests.unit.evaluate.rows import make_row, make_scores
@@ -90,3 +94,34 @@ def test_what_costs_nothing_has_a_cost_that_can_be_gated_and_no_line() -> None:
     ]  # fmt: skip
     with pytest.raises(ConfigError, match="there is no figure 'cost'"):
         parse_gate("cost<=0").check(compare(free, unknown))
+
+
+@pytest.mark.parametrize(
+    ("gate", "problem"),
+    [
+        ("overall>=7", "--gate overall>=7: overall lies between 0 and 1, .* give a limit from -1 to 1"),
+        ("overall<=-1.5", "--gate overall<=-1.5: .* no difference is larger than 1; give a limit from -1 to"),
+        ("pairwise>=7", "--gate pairwise>=7: pairwise is a share of pairs; give a limit from 0 to 1"),
+        ("pairwise>=-0.1", "--gate pairwise>=-0.1: .* give a limit from 0 to 1"),
+        ("overall>=nan", "--gate 'overall>=nan': give a name, >= or <=, and a number"),
+        (f"steps<={'9' * 400}", "--gate steps<=…: the limit has too many digits"),
+    ],
+)
+def test_a_limit_that_is_out_of_range_is_refused_before_anything_is_read(
+    capfd: pytest.CaptureFixture[str], gate: str, problem: str
+) -> None:
+    assert main(["compare", "nowhere", "nowhere", "--gate", gate, "--json"]) == 2
+    assert re.search(problem, json.loads(capfd.readouterr().out)["error"])
+
+
+def test_a_limit_beyond_the_scale_of_an_axis_is_refused() -> None:
+    """Of both signs: the one would never be passed, the other always."""
+    a, b = (
+        make_scores("x", [make_row(f"r{i}", 0.5, axes={"edit": value}) for i in range(8)]) for value in (1, 2)
+    )
+    for limit in ("10", "-10"):
+        parse_gate(f"edit>={limit}").check_limit(join_scales(a, b))
+    for limit in ("10.5", "-200"):
+        with pytest.raises(ConfigError, match=f"--gate edit>={limit}: .* give a limit from -10 to 10"):
+            parse_gate(f"edit>={limit}").check_limit(join_scales(a, b))
+    parse_gate("seconds<=-200").check_limit(join_scales(a, b))  # it has no scale

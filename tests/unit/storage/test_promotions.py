@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mira_batch.cli import app, main
 from mira_batch.config.models.local import PromptConfig
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import ConfigError, RunConflict, StoreError
@@ -31,6 +33,14 @@ STORAGE = StorageConfig()
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Store]:
     yield open_store(str(tmp_path / "promoted"), STORAGE)
+
+
+@pytest.fixture
+def murmur(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What commands say on standard error, which is theirs since they were imported."""
+    said = io.StringIO()
+    monkeypatch.setattr(app.err, "file", said)
+    return said
 
 
 def make_model(folder: Path, text: str = "{}") -> Path:
@@ -143,12 +153,48 @@ def test_a_damaged_one_is_refused_and_rolled_back_from(
     assert current is not None and current.again_of == 1
 
 
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_who_lists_a_place_whose_current_one_is_damaged_is_told(
+    place: Store,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    murmur: io.StringIO,
+    as_json: list[str],
+) -> None:
+    put_promotion(place, make_promotion(tmp_path), after=0)
+    place.create("000002.json", b'{"adapter": "x"')
+    assert main(["promote", place.uri, *as_json]) == 2
+    listed, said = capfd.readouterr().out, murmur.getvalue()
+    assert "000002.json: is damaged" in listed and "a is better" in listed
+    assert "damaged: promotion 2 can't be read and is current" in said
+    assert f"Restore its file, or promote another: mira-batch promote {place.uri} --to 1, or" in said
+    promote_anew(place.uri, 1, "", STORAGE)
+    assert main(["promote", place.uri, *as_json]) == 0  # an earlier one is in nobody's way
+    assert "000002.json: is damaged" in capfd.readouterr().out and murmur.getvalue() == said
+
+
+def test_a_place_of_nothing_but_a_damaged_one_says_what_helps(place: Store, murmur: io.StringIO) -> None:
+    place.create("000001.json", b"")
+    assert main(["promote", place.uri]) == 2
+    assert f"or promote another: mira-batch promote {place.uri} ADAPTER" in murmur.getvalue()
+
+
 def test_an_empty_place_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no such directory; check the name, or promote"):
         open_place(str(tmp_path / "nowhere"), STORAGE)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="has no promotion yet; .* leave policy.adapter out"):
         open_place(str(tmp_path / "empty"), STORAGE)
+
+
+@pytest.mark.parametrize("more", [[], ["--to", "1"]])
+def test_a_place_that_is_a_file_is_called_one(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    (tmp_path / "file").write_text("{}")
+    assert main(["promote", str(tmp_path / "file"), *more, "--json"]) == 2
+    error = json.loads(capfd.readouterr().out)["error"]
+    assert f"{tmp_path}/file: is a file, not a directory; check the name" in error
 
 
 def test_another_model_or_prompt_is_refused(tmp_path: Path) -> None:

@@ -190,6 +190,18 @@ def test_a_dead_endpoint_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "can't be listed; check the path and the credentials (EndpointConnectionError" in text
 
 
+def test_whoever_set_no_credentials_is_told_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    storage = StorageConfig(endpoint_url=f"http://127.0.0.1:{free_port()}", retry_seconds=60)
+    text = refusal(config("s3://bucket/m.jsonl"), storage)
+    assert "can't be listed; no credentials are set; set AWS_ACCESS_KEY_ID and AWS_SECRET" in text
+
+
 @pytest.mark.s3
 def test_s3_refusals(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in s3.environment.items():

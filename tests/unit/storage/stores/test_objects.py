@@ -160,6 +160,13 @@ def test_a_local_root_is_made_or_asked_for(tmp_path: Path) -> None:
     assert store.locate("x/y") == str(tmp_path / "a" / "b" / "x" / "y")
 
 
+@pytest.mark.parametrize("make", [True, False])
+def test_a_root_that_is_a_file_is_told_from_none(tmp_path: Path, make: bool) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match=r"/file: is a file, not a directory; correct the path"):
+        open_store(str(tmp_path / "file"), StorageConfig(), make=make)
+
+
 def test_a_root_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="can't make this directory: Not a directory"):

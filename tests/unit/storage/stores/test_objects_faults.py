@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
+from mira_batch.storage.stores import objects
 from mira_batch.storage.stores.check import check_create_only
+from mira_batch.storage.stores.credentials import Identity
 from mira_batch.storage.stores.objects import Store, open_store
 from tests.support.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.support.servers.odd_s3 import OddS3, odd_s3
@@ -187,6 +190,19 @@ def test_whoever_set_no_credentials_is_told_so(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(StoreError, match="no credentials are set, .*; set AWS_ACCESS_KEY_ID") as error:
             action()
         assert_one_line(error.value, "s3://bucket/x/")
+
+
+@pytest.mark.s3
+def test_whoever_set_no_credentials_waits_for_none(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setattr(objects, "IDENTITY", Identity())  # as of a process that has just begun
+    config = StorageConfig(endpoint_url=s3.endpoint, retry_seconds=30)
+    began = time.monotonic()
+    with pytest.raises(StoreError, match="no credentials are set, .*; set AWS_ACCESS_KEY_ID"):
+        list(open_store(f"s3://{s3.bucket}/none", config).list(""))
+    assert time.monotonic() - began < 10
 
 
 @pytest.mark.s3

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from obstore import exceptions as oe
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
+from mira_batch.storage.stores.credentials import Identity
 from mira_batch.storage.stores.faults import Patience
 from mira_batch.storage.stores.objects import open_store
 from tests.support.servers.fault_proxy import fault_proxy
@@ -68,6 +71,27 @@ def test_an_old_failure_counts_no_longer() -> None:
         patience.call(Service().ask)
     time.sleep(0.35)
     assert patience.call(Service(back=0.2).ask) == "here"
+
+
+def no_identity() -> Exception:
+    """What obstore raises where no credentials are set, and the machine gives none."""
+    address = "http://169.254.169.254/latest/api/token"
+    return oe.GenericError(f"Generic S3 error: Error performing PUT {address} in 1ms - HTTP error: error")
+
+
+def test_credentials_that_nobody_gives_are_waited_for_once_a_store_has_let_anyone_in() -> None:
+    identity = Identity()
+    for _ in range(2):
+        away = Service(error=no_identity)
+        with pytest.raises(oe.GenericError):
+            Patience(500, identity=identity).call(away.ask)
+        assert away.calls == 1
+    for error in (None, FileNotFoundError):  # that a file is gone is an answer, too
+        identity = Identity()
+        patience = Patience(5, identity=identity)
+        with suppress(FileNotFoundError):
+            patience.call(Service(back=float(error is not None) * 5, error=error or ValueError).ask)
+        assert Patience(5, identity=identity).call(Service(back=0.3, error=no_identity).ask) == "here"
 
 
 def test_what_ends_does_not_wait() -> None:

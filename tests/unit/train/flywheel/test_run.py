@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mira_batch.cli import main
+from mira_batch.cli import app, main
 
 
 def write_config(folder: Path) -> str:
@@ -50,12 +51,54 @@ def test_a_place_that_is_not_there_has_nothing_promoted(
     assert capfd.readouterr().out.startswith("nothing is promoted yet in ")
 
 
-def test_a_note_that_lacks_what_it_should_hold_is_named(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    own = tmp_path / "wheel/turns/000001"
+BEGUN = '{"settings": {}, "current": {}}'
+DATA = '{"uri": "d", "snapshot": "x", "samples": 5, "train": 4, "val": 1}'
+ENDED = '{"turn": 1, "outcome": "not promoted", "promotion": null, "why": "no better"}'
+
+
+def note(folder: Path, number: int, **notes: str) -> Path:
+    own = folder / f"wheel/turns/{number:06d}"
     own.mkdir(parents=True)
-    (own / "turn.json").write_text('{"settings": {}, "current": {}}')
-    (own / "data.json").write_text('{"snapshot": "x"}')
+    for name, text in notes.items():
+        (own / f"{name}.json").write_text(text)
+    return own
+
+
+@pytest.mark.parametrize("text", ['{"snapshot": "x"}', "", "[]"])
+def test_notes_that_are_damaged_are_named_beside_what_is_readable(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(app.err, "file", murmur := io.StringIO())
+    note(tmp_path, 1, turn=BEGUN, data=DATA, result=text)
+    own = note(tmp_path, 2, turn=BEGUN, data=DATA, result=ENDED, comparison=text)
+    note(tmp_path, 3, turn=text)
+    promoted = note(tmp_path, 4, turn=BEGUN, data=text).parents[1] / "promoted"
+    promoted.mkdir()
+    (promoted / "000001.json").write_text(text)
+    asked = ["flywheel", "--config", write_config(tmp_path), "--status"]
+    assert main([*asked, "--json"]) == 2
+    found = json.loads(capfd.readouterr().out)
+    assert [[*each["damaged"]] for each in found["turns"]] == [["result"], ["comparison"], ["turn"], ["data"]]
+    assert found["turns"][1]["data"]["samples"] == 5 and found["turns"][1]["comparison"] is None
+    assert found["current"] is None and found["current_damaged"] and len(found["problems"]) == 5
+    assert f"{own}/comparison.json: is damaged (" in found["problems"][1]
+    assert "restore it, or delete it: the same command notes it again" in found["problems"][1]
+    assert "restore it, or promote another: mira-batch promote" in found["problems"][4]
+    assert main(asked) == 2
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[:3] == ["turn 1: has ended, and how can't be read", "  result.json is damaged", lines[2]]
+    assert "turn 2: not promoted: no better" in lines and "  comparison.json is damaged" in lines
+    assert "turn 3: open; samples are to be made" in lines
+    assert "turn 4: open; the current policy is to be tried" in lines
+    assert lines[-1] == f"the current promotion in {promoted} is damaged"
+    assert murmur.getvalue().count(f"damaged: {own}/comparison.json: is damaged (") == 2
+
+
+@pytest.mark.parametrize("place", ["wheel", "wheel/promoted"])
+def test_a_place_that_is_a_file_is_called_one(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], place: str
+) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("")
     assert main(["flywheel", "--config", write_config(tmp_path), "--status", "--json"]) == 2
-    assert f"{own}/data.json: is damaged (it lacks" in json.loads(capfd.readouterr().out)["error"]
+    assert f"{place}: is a file, not a directory" in json.loads(capfd.readouterr().out)["error"]
