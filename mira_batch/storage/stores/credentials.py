@@ -57,8 +57,8 @@ def explain_identity(error: BaseException) -> str | None:
 class Identity:
     """Whether stores let this process in: with the credentials of the machine's identity, where none are set.
 
-    Until one has, an identity that gives none has none to give, and to wait for it is in vain. Later it is
-    away for a moment, as any server may be. Safe to share by threads.
+    Until one has, an identity that gives none most likely has none to give. Later it is away for a moment, as
+    any server may be. Safe to share by threads.
     """
 
     def __init__(self) -> None:

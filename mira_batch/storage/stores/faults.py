@@ -27,6 +27,8 @@ T = TypeVar("T")
 _FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"}
 _BUSY = {408, 429, 500, 502, 503, 504}
 _STATUS = re.compile(r"status code: (\d{3})")
+_UNPROVEN = 5.0
+"""Seconds after which credentials that nobody has set are not waited for, where none ever came."""
 _BACK_OFF = wait_random_exponential(multiplier=0.2, max=5)
 _PASSING = {errno.EBUSY, errno.EIO, getattr(errno, "EREMOTEIO", errno.EIO), errno.ETIMEDOUT}
 """What s3fs makes of 500, 503, SlowDown and the like."""
@@ -81,10 +83,12 @@ class Patience:
             seconds: no try begins later than this after the first one that failed; the last begins just then.
                 0: there is one try.
             stopped: whether to wait no longer; asked while waiting.
-            identity: of obstore's clients: where there are no credentials there is one try, too.
+            identity: of obstore's clients: where it never gave credentials it is soon given up.
         """
         self._identity = identity
         self.seconds = seconds
+        self._most = seconds
+        """For the fault that came last."""
         self._stopped = stopped
         self._since: float | None = None
         """When the failing began that no answer has ended yet."""
@@ -122,7 +126,7 @@ class Patience:
             return found
 
         return Retrying(
-            retry=retry_if_exception(self._is_passing),
+            retry=retry_if_exception(is_passing),
             wait=lambda state: min(_BACK_OFF(state), max(0.0, self._count_left(began))),
             stop=lambda _: self._count_left(began) <= 0,
             sleep=self._sleep,
@@ -132,7 +136,7 @@ class Patience:
 
     def _note(self, error: BaseException, began: float) -> None:
         now = time.monotonic()
-        if not self._is_passing(error):  # it answers
+        if not is_passing(error):  # it answers
             self._since = None
             if self._identity is not None:
                 self._identity.note(error)
@@ -140,18 +144,17 @@ class Patience:
         if self._since is None or now - self._failed > self.seconds:
             self._since = began
         self._failed = now
+        missing = self._identity is not None and self._identity.is_missing(error)
+        self._most = min(self.seconds, _UNPROVEN) if missing else self.seconds
         if self._hurried:
             self._gone = error
-
-    def _is_passing(self, error: BaseException) -> bool:
-        return is_passing(error) and not (self._identity and self._identity.is_missing(error))
 
     def _count_left(self, began: float) -> float:
         """Seconds in which a call that began then may be tried again."""
         if self._hurried or self._stopped():
             return 0.0
         since = began if self._since is None else min(began, self._since)
-        return since + self.seconds - time.monotonic()
+        return since + self._most - time.monotonic()
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds

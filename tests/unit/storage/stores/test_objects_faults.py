@@ -11,7 +11,7 @@ import pytest
 
 from mira_batch.config.shared import StorageConfig
 from mira_batch.core.errors import StoreError
-from mira_batch.storage.stores import objects
+from mira_batch.storage.stores import faults, objects
 from mira_batch.storage.stores.check import check_create_only
 from mira_batch.storage.stores.credentials import Identity
 from mira_batch.storage.stores.objects import Store, open_store
@@ -198,6 +198,7 @@ def test_whoever_set_no_credentials_waits_for_none(s3: S3Server, monkeypatch: py
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setattr(objects, "IDENTITY", Identity())  # as of a process that has just begun
+    monkeypatch.setattr(faults, "_UNPROVEN", 1.0)
     config = StorageConfig(endpoint_url=s3.endpoint, retry_seconds=30)
     began = time.monotonic()
     with pytest.raises(StoreError, match="no credentials are set, .*; set AWS_ACCESS_KEY_ID"):
