@@ -40,7 +40,7 @@ bench: .venv/.installed-dev .venv/peers/.installed  ## Measure speed and memory 
 
 # Each by itself, so that one that can't run does not hold up the others.
 bench-more: .venv/.installed-dev .venv/peers/.installed  ## Measure all else: judging, endpoints, served peers, a catalogue of a million
-	@failed=; for topic in workers judging endpoints peers-served peers-torch proposals fidelity driver catalogue; do \
+	@failed=; for topic in workers judging endpoints peers-served peers-torch peers-pillow proposals fidelity driver catalogue; do \
 		QUICK=$(QUICK) $(BIN)/python -m benchmarks $$topic || failed="$$failed $$topic"; done; \
 		test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 

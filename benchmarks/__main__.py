@@ -39,7 +39,7 @@ from benchmarks import (
 )
 from benchmarks.acceptance_chart import draw
 from benchmarks.figure import Bench, Figure
-from benchmarks.peers import contest, served, torch_contest
+from benchmarks.peers import contest, pillow_contest, served, torch_contest
 from mira_batch.core.errors import UserError
 
 MAIN: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
@@ -59,6 +59,7 @@ ALONE: dict[str, tuple[Callable[[Bench], Figure | list[Figure]], ...]] = {
     "endpoints": endpoints.FIGURES,
     "peers-served": served.FIGURES,
     "peers-torch": torch_contest.FIGURES,
+    "peers-pillow": pillow_contest.FIGURES,
     "proposals": proposals.FIGURES,
     "fidelity": fidelity.FIGURES,
     "driver": driver.FIGURES,

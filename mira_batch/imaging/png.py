@@ -1,17 +1,17 @@
 """PNG as this package writes it: lossless, and quick.
 
 Of each row the difference from the row above is deflated (filter type 2, "up", of the PNG specification,
-section 9.2), with runs alone (Z_RLE). Pillow tries all five filters on each row, which alone takes about as
-long as this does as a whole, for files that are hardly smaller (docs/adr/0025).
+section 9.2), with runs alone (Z_RLE). Pillow tries all five filters on each row, which alone takes longer
+than this does as a whole, for files that are hardly smaller (docs/adr/0025).
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import Any
 
 import numpy as np
+from zlib_ng import zlib_ng
 
 from mira_batch.core.types import Frame
 
@@ -41,7 +41,9 @@ def encode_png(image: Any) -> bytes:
     filtered[0, 1:] = rows[0]  # above the first row is nothing, which counts as zeros
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
-    deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    deflate = zlib_ng.compressobj(
+        _LEVEL, zlib_ng.DEFLATED, zlib_ng.MAX_WBITS, zlib_ng.DEF_MEM_LEVEL, zlib_ng.Z_RLE
+    )
     pixels = deflate.compress(filtered.data) + deflate.flush()
     return b"".join([_SIGNATURE, *_chunk(b"IHDR", header), *_chunk(b"IDAT", pixels), *_chunk(b"IEND", b"")])
 
@@ -57,4 +59,9 @@ def encode_frame(frame: Frame) -> bytes:
 
 def _chunk(kind: bytes, data: bytes) -> tuple[bytes, ...]:
     """Length, type, data and checksum (section 5.3)."""
-    return struct.pack(">I", len(data)), kind, data, struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+    return (
+        struct.pack(">I", len(data)),
+        kind,
+        data,
+        struct.pack(">I", zlib_ng.crc32(data, zlib_ng.crc32(kind))),
+    )
