@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from mira_batch.core.errors import RecordError, UserError
-from mira_batch.models.serving.faults import EndpointFault
-from tests.contract.served_models import Served, a_request, every_model, once, opened, patiently, run
+from tests.contract.served_models import Served, a_request, every_model, opened, patiently, run
 from tests.support.servers.models import Answer, Asked, ModelServer, failing, obliging
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -47,30 +45,6 @@ def test_closing_lets_go_of_the_connections(served: Served, server: ModelServer)
     assert [type(one) for one in run(main())] == [asyncio.CancelledError] * 4
     server.until(lambda: server.dropped == 2)
     assert len(server.asked) == 2
-
-
-@every_model
-def test_who_asks_for_a_rest_while_it_is_out_is_asked_by_one_call_after_it(
-    served: Served, server: ModelServer
-) -> None:
-    """The others wait for what becomes of that, and go on when it is answered."""
-    out = failing(503, "the circuit is open", Retry_After="0.5")
-    server.script = lambda asked: out if asked.number < 19 else obliging(asked)
-    found, retries = patiently(served, server, times=24, concurrency=16)
-    assert not [one for one in found if isinstance(one, BaseException)] and retries == 19
-    at = sorted(asked.at for asked in server.asked)
-    assert all(later - before > 0.45 for before, later in pairwise(at[15:20])), "after the first burst"
-
-
-@every_model
-@pytest.mark.parametrize("status", [429, 503])
-def test_who_is_called_too_often_is_told_from_who_is_out(
-    served: Served, server: ModelServer, status: int
-) -> None:
-    server.script = lambda asked: failing(status, "later", Retry_After="2")
-    with pytest.raises(EndpointFault) as found:
-        once(served, server)
-    assert (found.value.too_many, found.value.retry_after) == (status == 429, 2.0)
 
 
 @every_model

@@ -159,4 +159,4 @@ def _read_fault(error: Any, key: str | None) -> EndpointFault:
     after = parse_retry_after(asked[1] if asked else headers.get("Retry-After"))
     redirect = describe_redirect(error.code, headers.get("Location"))
     words = redirect or error.message or error.status or details
-    return EndpointFault(meaning, f"HTTP {error.code}: {quote(str(words), key)}", after, error.code)
+    return EndpointFault(meaning, f"HTTP {error.code}: {quote(str(words), key)}", after)

@@ -135,7 +135,7 @@ def turn_openai_faults(key: str | None, unsupported: str = "") -> Iterator[None]
         if unsupported and not UNSUPPORTED.isdisjoint((error.code, error.type)):
             words = f"{words} ({unsupported})"
         after = parse_retry_after(headers.get("retry-after"))
-        raise EndpointFault(meaning, f"HTTP {error.status_code}: {words}", after, error.status_code) from None
+        raise EndpointFault(meaning, f"HTTP {error.status_code}: {words}", after) from None
     except openai.APIConnectionError as error:
         cause = error.__cause__ or error
         refused = type(cause).__name__ in ("ConnectError", "ConnectTimeout")

@@ -170,7 +170,7 @@ class Endpoint(Generic[Q, R]):
                 patience.note_fault(fault, self.calls)
                 self._refusals += fault.meaning is Meaning.settings
                 if fault.meaning in _BUSY:
-                    patience.pause = self._limiter.record_busy(began, fault.retry_after, fault.too_many)
+                    patience.pause = self._limiter.record_busy(began, fault.retry_after)
                 raise
             except RecordError as error:
                 if error.kind is not ErrorKind.step_timeout:

@@ -61,21 +61,16 @@ _SETTINGS_CODES = {"model_not_found", "unknown_parameter", *UNSUPPORTED}
 class EndpointFault(Exception):
     """A call of an endpoint gave no answer that is of use."""
 
-    def __init__(
-        self, meaning: Meaning, words: str, retry_after: float | None = None, status: int | None = None
-    ) -> None:
+    def __init__(self, meaning: Meaning, words: str, retry_after: float | None = None) -> None:
         """
         Args:
             meaning: what it says.
             words: what the endpoint or the connection said; see `quote`.
             retry_after: seconds after which the endpoint asks to be called again.
-            status: HTTP's, where there was an answer.
         """
         super().__init__(words)
         self.meaning = meaning
         self.retry_after = retry_after
-        self.too_many = status == 429
-        """It is there, and calls come too often."""
         self.cost = 0.0
         """US dollars that the call was charged all the same; see `charge_errors`."""
 

@@ -13,8 +13,7 @@ than are in flight then, and since these may hang, four more are tried after hal
 So the window is open long before a model that takes half a minute has answered. The first answer opens half
 of it at once, and each further one lets one more in. One that is answered and goes away again before that has
 come back with less, so the next time it is tried with half as much. One that asks to be left alone is left
-alone, and when that is over tried by a single call as well; where it says that calls come too often (429), by
-half as many as were in flight.
+alone.
 """
 
 from __future__ import annotations
@@ -152,7 +151,7 @@ class ConcurrencyLimiter:
                 self._window = self._allowed = min(self._most, self._window + 1)
         self._admit()
 
-    def record_busy(self, began: float, asked: float | None, too_many: bool = True) -> float:
+    def record_busy(self, began: float, asked: float | None) -> float:
         """A call was refused since the endpoint is busy: let fewer in, or none for a while.
 
         Calls that were in flight together when a pause began count no more.
@@ -160,13 +159,11 @@ class ConcurrencyLimiter:
         Args:
             began: when that call began (`time.monotonic()`).
             asked: the seconds that the endpoint wants to be left alone; None where it doesn't say.
-            too_many: it says that calls come too often. Then what it asks for is a pace, and after it so many
-                may come again; else it is out.
 
         Returns:
             The seconds until calls are let in again; 0 where none was stopped.
         """
-        now, is_pace = time.monotonic(), asked is not None and too_many
+        now = time.monotonic()
         if began > self._last_pause:
             self._refusals += 1
             self._slowest = max(self._slowest, now - began)
@@ -176,34 +173,22 @@ class ConcurrencyLimiter:
             self._window = max(1, self._window - 1)
             self._allowed = max(1, self._allowed - 1)
             if asked is not None or self._refusals >= AWAY:
+                self._last_pause = now
                 self._pauses += 1
-                if self._refusals >= AWAY and not is_pace:
+                self._forget_trial()
+                if asked is not None:
+                    wait, self._allowed, self._earlier = asked, max(1, self._inside // 2), 0
+                    self._tries = self._opens = False
+                else:
                     if self._opens and self._pauses == 1:  # what merely seemed taken proves nothing
                         self._before = max(1, self._before // 2)
-                    self._window = self._before
-                    self._await_trial(now)
-                else:
-                    self._last_pause = now
-                    self._forget_trial()
-                    self._allowed, self._earlier = max(1, self._inside // 2), 0
-                    self._tries = self._opens = False
-                wait = draw_backoff(self._first, self._pauses, BUSY_DOUBLINGS) if asked is None else asked
+                    wait, self._allowed = draw_backoff(self._first, self._pauses, BUSY_DOUBLINGS), 1
+                    self._window, self._tries, self._opens = self._before, True, False
+                    self._earlier = self._inside
                 self._paused_until = max(self._paused_until, now + wait)
         elif asked is not None:
             self._paused_until = max(self._paused_until, now + asked)
-            if not (self._tries or is_pace):
-                self._refusals += 1
-                self._slowest = max(self._slowest, now - began)
-                if self._refusals >= AWAY:  # it isn't merely this call that came too soon
-                    self._await_trial(now)
         return max(0.0, self._paused_until - now)
-
-    def _await_trial(self, now: float) -> None:
-        """The endpoint is away: after the pause a single call finds out whether it still is."""
-        self._last_pause = now
-        self._forget_trial()
-        self._allowed, self._earlier = 1, self._inside
-        self._tries, self._opens = True, False
 
     def close(self) -> None:
         """Give no slot any more."""
