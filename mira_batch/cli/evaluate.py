@@ -113,9 +113,10 @@ def compare(
     storage = read_storage(set_ or ())
     runs = (make_absolute(run).rstrip("/") for run in (a, b, pairs) if run is not None)
     of_a, of_b, *of_pairs = (read_scores(run, storage) for run in runs)
-    for each in gates:
-        each.check_limit(join_scales(of_a, of_b))
     found = compare_scores(of_a, of_b, *of_pairs)
+    scales = join_scales(of_a, of_b)
+    for each in gates:
+        each.check_limit(scales)
     checks = [Checked(each, *each.check(found)) for each in gates]
     page = None
     if report is not None:

@@ -229,7 +229,9 @@ class EditRunner(RecordRunner):
                 result = check_frame(restored, self._config.limits.max_result_pixels)
         except RecordError as error:
             return replace(trajectory, failure=error.failure, stop_reason=None)
-        return replace(trajectory, result=result, restored=result.digest != trajectory.result.digest)
+        if result.digest == trajectory.result.digest:
+            return trajectory
+        return replace(trajectory, result=result, restored=True)
 
     def _measure(self, trajectory: Trajectory, original: Frame) -> Fidelity | None:
         """What the result changed beyond what was asked. Nothing is said of a failed record."""

@@ -70,7 +70,9 @@ def find_busy(catalogue: Catalogue, own: str, note: Callable[[str], None]) -> li
     if not found:
         return []
     with ThreadPoolExecutor(len(found)) as pool:
-        alive = list(pool.map(lambda run: is_alive(run.store, run.claim, note), found))
+        alive = list(
+            pool.map(lambda run: is_alive(run.store, run.claim, note, what=f"run {run.store.name}"), found)
+        )
     return [run for run, lives in zip(found, alive, strict=True) if lives]
 
 
@@ -154,9 +156,15 @@ def await_idle(catalogue: Catalogue, note: Callable[[str], None], look_up: Calla
         look_up: raises what ends the wait.
     """
     told: list[str] = []
-    hear = note
+    said: set[str] = set()
+
+    def hear(line: str) -> None:
+        """What each look waits for is said once."""
+        if line not in said:
+            said.add(line)
+            note(line)
+
     while busy := find_busy(catalogue, "", hear):
-        hear = _ignore  # what each look waits for has been said once
         names = [run.store.name for run in busy]
         if names != told:
             note(f"waiting for {', '.join(map(str, busy))}")
@@ -164,10 +172,6 @@ def await_idle(catalogue: Catalogue, note: Callable[[str], None], look_up: Calla
         for _ in range(int(_LOOK * 10)):
             look_up()
             time.sleep(0.1)
-
-
-def _ignore(_: str) -> None:
-    """It needs no word, or has had one."""
 
 
 def read_works(busy: Sequence[BusyRun]) -> pa.Array:

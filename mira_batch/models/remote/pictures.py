@@ -25,9 +25,9 @@ _SAME_ASPECT = 0.02
 
 
 class Wire:
-    """Images as they go over the wire, encoded once: a policy is shown the original at every step, and what
-    an editor gets is what the policy has just seen. Kept are those that are changed for the wire; one that
-    goes as it is, its frame holds. Calls may come from any thread."""
+    """Images as they go over the wire, encoded once: a policy is shown the original at every step, what an
+    editor gets is what the policy has just seen, and what goes as it is, the step log has written. Calls may
+    come from any thread."""
 
     def __init__(self, most_bytes: int = _KEPT_BYTES) -> None:
         """
@@ -52,14 +52,15 @@ class Wire:
         width, height = frame.size
         most = max_pixels if max_pixels is not None and width * height > max_pixels else None
         flat = opaque and frame.pixels.mode == "RGBA"
-        if most is None and not flat:
-            return encode_frame(frame)
         key = frame.digest, flat, most
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        data = _write_png(lay_on_white(frame.pixels) if flat else frame.pixels, most)
+        if most is None and not flat:
+            data = encode_frame(frame)
+        else:
+            data = _write_png(lay_on_white(frame.pixels) if flat else frame.pixels, most)
         with self._lock:
             if key not in self._kept and len(data) <= self._most:
                 self._kept[key] = data

@@ -25,6 +25,8 @@ REFUSED = (
 )
 _IDENTITY = re.compile(r"/latest/(?:api/token|meta-data/)|/computeMetadata/|/metadata/identity/")
 """Where obstore's clients ask for the identity of the machine."""
+STATUS = re.compile(r"status code: (\d{3})")
+"""HTTP's, in the words of obstore's errors; they have none where nobody answered."""
 _VARIABLES = {
     "S3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     "GCS": "GOOGLE_APPLICATION_CREDENTIALS",
@@ -57,20 +59,22 @@ def explain_identity(error: BaseException) -> str | None:
 class Identity:
     """Whether stores let this process in: with the credentials of the machine's identity, where none are set.
 
-    Until one has, an identity that gives none most likely has none to give. Later it is away for a moment, as
-    any server may be. Safe to share by threads.
+    Until one has, an identity that gives none most likely has none to give; later it is away for a moment, as
+    any server may be. A call that a store refused had credentials, too. Safe to share by threads, and by all
+    stores of a process.
     """
 
     def __init__(self) -> None:
         self._serves = False
 
     def note(self, error: BaseException | None = None) -> None:
-        """A store answered, be it by an `error` which is not a passing one."""
+        """A call was answered, or failed with an error."""
         self._serves = self._serves or error is None or explain_identity(error) is None
 
     def is_missing(self, error: BaseException) -> bool:
-        """Whether an error says that there are no credentials, where none can be expected either."""
-        return not self._serves and explain_identity(error) is not None
+        """Whether an error says that there are no credentials, where none can be expected either: there is
+        no service that gives them, rather than one that is busy."""
+        return not self._serves and explain_identity(error) is not None and not STATUS.search(str(error))
 
 
 IDENTITY = Identity()

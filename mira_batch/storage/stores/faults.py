@@ -17,6 +17,7 @@ from mira_batch.core.errors import StoreError, describe
 from mira_batch.storage.stores.credentials import (
     CREDENTIALS,
     REFUSED,
+    STATUS,
     Identity,
     explain_identity,
     explain_refusal,
@@ -26,8 +27,7 @@ T = TypeVar("T")
 
 _FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "XMinioStorageFull"}
 _BUSY = {408, 429, 500, 502, 503, 504}
-_STATUS = re.compile(r"status code: (\d{3})")
-_UNPROVEN = 5.0
+_UNPROVEN = 10.0
 """Seconds after which credentials that nobody has set are not waited for, where none ever came."""
 _BACK_OFF = wait_random_exponential(multiplier=0.2, max=5)
 _PASSING = {errno.EBUSY, errno.EIO, getattr(errno, "EREMOTEIO", errno.EIO), errno.ETIMEDOUT}
@@ -136,10 +136,10 @@ class Patience:
 
     def _note(self, error: BaseException, began: float) -> None:
         now = time.monotonic()
+        if self._identity is not None:
+            self._identity.note(error)
         if not is_passing(error):  # it answers
             self._since = None
-            if self._identity is not None:
-                self._identity.note(error)
             return
         if self._since is None or now - self._failed > self.seconds:
             self._since = began
@@ -204,7 +204,7 @@ def is_passing(error: BaseException) -> bool:
     obstore tells all of them by one type, and the rest in words.
     """
     if isinstance(error, oe.BaseError):
-        status = _STATUS.search(str(error))
+        status = STATUS.search(str(error))
         broken = "HTTP error" in str(error) if status is None else int(status[1]) in _BUSY
         return isinstance(error, oe.GenericError) and broken
     if isinstance(error, FileNotFoundError | PermissionError):

@@ -316,8 +316,8 @@ def open_store(uri: str, config: StorageConfig, make: bool = True) -> Store:
     """
     if not is_remote(uri):
         path = Path(uri)
-        if not path.is_dir() and (path.exists() or not make):
-            what = "is a file, not a directory; correct the path" if path.exists() else "no such directory"
+        if not os.path.isdir(path) and ((there := os.path.exists(path)) or not make):  # these never raise
+            what = "is a file, not a directory; correct the path" if there else "no such directory"
             raise StoreError(f"{uri}: {what}")
         try:
             path.mkdir(parents=True, exist_ok=True)

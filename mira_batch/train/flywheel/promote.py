@@ -16,7 +16,7 @@ from mira_batch.storage.promotions import (
     put_promotion,
     read_promotion,
 )
-from mira_batch.storage.run.layout import read_document
+from mira_batch.storage.run.layout import DamagedFile, read_document
 from mira_batch.storage.stores import Store, check_create_only, open_store
 from mira_batch.storage.weights import fetch_weights
 
@@ -104,7 +104,7 @@ def list_promotions(place: str, storage: StorageConfig) -> list[dict[str, Any]]:
     for number in reversed(list_numbers(store)):
         try:
             promotion = read_promotion(store, number)
-        except StoreError as error:
+        except DamagedFile as error:
             found.append({"number": number, "problem": str(error)})
             continue
         if promotion is not None:

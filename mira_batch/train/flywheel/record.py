@@ -24,26 +24,34 @@ from typing import Any
 from mira_batch.construct.stages import ABOUT
 from mira_batch.core.errors import RunConflict
 from mira_batch.core.version import __version__
-from mira_batch.storage.run.layout import find_changed_settings, read_document
+from mira_batch.storage.run.layout import (
+    DamagedFile,
+    describe_damage,
+    find_changed_settings,
+    read_document,
+)
 from mira_batch.storage.stores import Store
 
 BEGUN, DATA, CURRENT, TRAINED, CANDIDATE, COMPARISON, RESULT = (
     "turn", "data", "current", "trained", "candidate", "comparison", "result",
 )  # fmt: skip
 """What is noted of a turn, in this order."""
-_TRIED = ("run", "evaluation", "manifest", "ok", "unfinished", "failed")
-_HOLD: Mapping[str, tuple[str, ...]] = {
-    BEGUN: ("settings", "current"),
-    DATA: ("uri", "snapshot", "samples", "train", "val"),
+_Held = Mapping[str, type]
+_TRIED: _Held = {"run": str, "evaluation": str, "manifest": object} | dict.fromkeys(
+    ("ok", "unfinished", "failed"), int
+)
+_HOLD: Mapping[str, _Held] = {
+    BEGUN: {"settings": dict, "current": dict},
+    DATA: {"uri": str, "snapshot": object, "samples": int, "train": int, "val": int},
     CURRENT: _TRIED,
-    TRAINED: ("training", "adapter", "digest", "base", "base_identity", "prompt"),
+    TRAINED: dict.fromkeys(("training", "adapter", "digest", "base", "base_identity", "prompt"), object),
     CANDIDATE: _TRIED,
-    COMPARISON: ("verdict", "passed", "checks", "figures"),
-    RESULT: ("turn", "outcome", "promotion", "why"),
+    COMPARISON: {"verdict": object, "passed": object, "checks": list, "figures": object},
+    RESULT: {"turn": int, "outcome": str, "promotion": object, "why": str},
 }
-"""What each note holds at least."""
+"""What each note holds at least, and of which type where something is done with it."""
 _CURES: Mapping[str, str] = {
-    BEGUN: "restore it, or end this turn with `mira-batch flywheel --abandon WHY`",
+    BEGUN: "restore it, or where this turn is open end it with `mira-batch flywheel --abandon WHY`",
     RESULT: "restore it: it says how the turn ended",
 }
 _REMADE = "restore it, or delete it: the same command notes it again, of an open turn"
@@ -92,10 +100,14 @@ class Turn:
             name: one of `NOTES`.
 
         Raises:
-            StoreError: it is damaged.
+            DamagedFile: it is not what it should be.
         """
-        key = f"{self.folder}/{name}.json"
-        return read_document(self.store, key, *_HOLD[name], cure=_CURES.get(name, _REMADE))
+        key, hold, cure = f"{self.folder}/{name}.json", _HOLD[name], _CURES.get(name, _REMADE)
+        document = read_document(self.store, key, *hold, cure=cure)
+        if odd := [each for each in hold if document and not isinstance(document[each], hold[each])]:
+            problem = f"of another type: {', '.join(odd)}"
+            raise DamagedFile(describe_damage(self.store.locate(key), problem, cure))
+        return document
 
     def note(self, name: str, found: Mapping[str, Any]) -> dict[str, Any]:
         """Note what came of a stage. What is there already stays.

@@ -229,7 +229,7 @@ def abandon(config: FlywheelConfig, why: str) -> dict[str, Any]:
 
 def look(config: FlywheelConfig) -> dict[str, Any]:
     """How all turns stand, and which promotion is current; nothing is written. What is damaged is None, and
-    named in `problems`.
+    named in `problems`, but for turns that were abandoned.
 
     Args:
         config: of the flywheel.
@@ -254,8 +254,14 @@ def look(config: FlywheelConfig) -> dict[str, Any]:
         "place": config.place,
         "current": None if current is None else asdict(current),
         "current_damaged": bool(promoted),
-        "problems": [text for each in turns for text in each["damaged"].values()] + [*promoted.values()],
+        "problems": [text for each in turns if not _is_given_up(each) for text in each["damaged"].values()]
+        + [*promoted.values()],
     }
+
+
+def _is_given_up(turn: Mapping[str, Any]) -> bool:
+    """Whether it was ended by hand, as one whose notes are damaged may be: then nothing is left to do."""
+    return turn[RESULT] is not None and turn[RESULT]["outcome"] == ABANDONED
 
 
 def _look_at(read: Callable[[], T | None], name: str, damaged: dict[str, str]) -> T | None:

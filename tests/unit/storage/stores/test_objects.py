@@ -165,6 +165,8 @@ def test_a_root_that_is_a_file_is_told_from_none(tmp_path: Path, make: bool) -> 
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match=r"/file: is a file, not a directory; correct the path"):
         open_store(str(tmp_path / "file"), StorageConfig(), make=make)
+    with pytest.raises(StoreError, match=r"can't make this directory|no such directory"):
+        open_store(str(tmp_path / ("a" * 300)), StorageConfig(), make=make)
 
 
 def test_a_root_below_a_file_is_refused(tmp_path: Path) -> None:

@@ -89,11 +89,13 @@ def test_credentials_that_nobody_gives_are_waited_for_once_a_store_has_let_anyon
         with pytest.raises(oe.GenericError):
             Patience(500, identity=identity).call(Service(error=no_identity).ask)
     assert Patience(500, identity=identity).call(Service(back=0.1, error=no_identity).ask) == "here"
-    for error in (None, FileNotFoundError):  # that a file is gone is an answer, too
+    busy = oe.GenericError(f"{no_identity()} status code: 429 Too Many Requests")
+    assert Patience(5, identity=identity).call(Service(back=0.5, error=lambda: busy).ask) == "here"
+    for error, back in ((ValueError, 0.0), (FileNotFoundError, 5.0), (ConnectionError, 0.3)):
         identity = Identity()
         patience = Patience(5, identity=identity)
-        with suppress(FileNotFoundError):
-            patience.call(Service(back=float(error is not None) * 5, error=error or ValueError).ask)
+        with suppress(FileNotFoundError):  # a call that fails so had credentials, too
+            patience.call(Service(back=back, error=error).ask)
         assert Patience(5, identity=identity).call(Service(back=0.5, error=no_identity).ask) == "here"
 
 

@@ -54,6 +54,21 @@ def test_a_place_that_is_not_there_has_nothing_promoted(
 BEGUN = '{"settings": {}, "current": {}}'
 DATA = '{"uri": "d", "snapshot": "x", "samples": 5, "train": 4, "val": 1}'
 ENDED = '{"turn": 1, "outcome": "not promoted", "promotion": null, "why": "no better"}'
+ODD = json.dumps(
+    json.loads(BEGUN)
+    | json.loads(DATA)
+    | json.loads(ENDED)
+    | {
+        "settings": [],
+        "train": "4",
+        "why": None,
+        "verdict": "",
+        "passed": True,
+        "figures": {},
+        "checks": None,
+    }
+)
+"""All keys of all notes, with values of other types."""
 
 
 def note(folder: Path, number: int, **notes: str) -> Path:
@@ -64,7 +79,11 @@ def note(folder: Path, number: int, **notes: str) -> Path:
     return own
 
 
-@pytest.mark.parametrize("text", ['{"snapshot": "x"}', "", "[]"])
+@pytest.mark.parametrize(
+    "text",
+    ['{"snapshot": "x"}', "", "[]", ODD],
+    ids=["keys", "empty", "list", "types"],
+)
 def test_notes_that_are_damaged_are_named_beside_what_is_readable(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
@@ -92,6 +111,14 @@ def test_notes_that_are_damaged_are_named_beside_what_is_readable(
     assert "turn 4: open; the current policy is to be tried" in lines
     assert lines[-1] == f"the current promotion in {promoted} is damaged"
     assert murmur.getvalue().count(f"damaged: {own}/comparison.json: is damaged (") == 2
+
+
+def test_an_abandoned_turn_is_no_problem_whatever_became_of_its_notes(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    note(tmp_path, 1, turn="", data=ODD, result=ENDED.replace("not promoted", "abandoned"))
+    assert main(["flywheel", "--config", write_config(tmp_path), "--status"]) == 0
+    assert "  turn.json is damaged" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("place", ["wheel", "wheel/promoted"])
