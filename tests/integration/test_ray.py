@@ -16,6 +16,7 @@ from mira_batch import load_config, run
 from mira_batch.config.shared import WorkersConfig
 from mira_batch.core.errors import ConfigError, UserError
 from mira_batch.core.receipts import Progress, RunSummary, WorkerStatus
+from mira_batch.runtime.backends import handing
 from mira_batch.runtime.backends.cluster import ray_session
 from mira_batch.storage.stores.objects import open_store
 from tests.support.models.counted import counted, read_edits
@@ -98,6 +99,44 @@ def test_the_first_to_be_open_leaves_the_others_their_share(tmp_path: Path) -> N
         load_config(settings(manifest, tmp_path / "out", workers=workers, **SLOW | models)), watch
     ).complete
     assert len(watch.busy) == 2
+
+
+class WatchEnd(Watch):
+    """Notes the most records that a worker had in hand when no more than so many were left."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self._left = left
+        self._committed = 0
+        self.most = 0
+
+    def heartbeat(self, statuses: Sequence[WorkerStatus]) -> None:
+        super().heartbeat(statuses)
+        for status in statuses:
+            ended = self._committed + status.ended.records
+            if ended >= self._left:
+                self.most = max(self.most, len(status.in_flight))
+
+    def committed(self, summary: RunSummary) -> None:
+        self._committed = summary.committed
+
+
+def test_nothing_is_left_to_workers_that_the_cluster_has_no_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the last records of the workers that there are fill no batch."""
+    monkeypatch.setattr(handing, "_SOON", 0.0)
+    workers = {"min": 1, "max": 8, "records_in_flight": 16, "shard_size": 8}
+    models = {
+        "policy": {"type": "simulated", "steps": {"exact": {"*": 2}}},
+        "editor": {"type": "simulated", "service": {"seconds": 0.5}, "max_batch": 8},
+    }
+    manifest = make_catalogue(tmp_path / "catalogue", 96)
+    watch = WatchEnd(left=64)
+    with ray_session(WorkersConfig(min=1)):
+        given = settings(manifest, tmp_path / "out", workers=workers, **SLOW | models)
+        assert run(load_config(given), watch).complete
+    assert len(watch.busy) == 1 and watch.most > 8
 
 
 @pytest.mark.soak

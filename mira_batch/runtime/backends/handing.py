@@ -6,6 +6,7 @@ import json
 import math
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +26,8 @@ from mira_batch.storage.run.planfile import Shard
 
 _ENDING = 6.0
 """Most seconds to wait for the thread when the pool is closed."""
+_SOON = 60.0
+"""Seconds within which a worker that was asked for is taken to be coming, where the first took no longer."""
 
 
 @dataclass(eq=False)
@@ -55,11 +58,11 @@ class ShardHands:
     The pool begins with `workers.min`. As soon as one of them has opened the job it asks for as many as there
     are shards for, up to `workers.max`, so that a model that can't be loaded is found before a cluster grows
     for it. A worker gets shards once it is open: none waits in the queue of an actor that no node has room
-    for. It gets more than `count_shards_in_hand` where these hold too few records to keep it busy, as at the
-    end, when shards have a record each; but, beyond the fewest, no more than its share of the records that
-    haven't returned, so that the first to be open leave something to the others. Where an actor's process
-    dies Ray starts it again, and repeats the calls that it had in hand. A worker with nothing in hand, when
-    no shard is left, is let go, and its GPU with it.
+    for, and nothing is left to one that doesn't come. It gets more than `count_shards_in_hand` where these
+    hold too few records to keep it busy, as at the end, when shards have a record each; but, beyond the
+    fewest, no more than its share of the records that haven't returned, so that the first to be open leave
+    something to the others. Where an actor's process dies Ray starts it again, and repeats the calls that it
+    had in hand. A worker with nothing in hand, when no shard is left, is let go, and its GPU with it.
     """
 
     def __init__(self, work: Assignment, board: Any, pool: Pool, explain: Callable[[Exception], Exception]):
@@ -84,6 +87,9 @@ class ShardHands:
         self._workers: set[_Worker] = set()
         self._answers: queue.SimpleQueue[_Answer | None] = queue.SimpleQueue()
         self._returned = 0
+        self._began = time.monotonic()
+        self._coming_until = math.inf
+        """Until when those that were asked for and aren't open are taken to be coming."""
         self._closed = False
         self._thread = threading.Thread(target=self._feed, name="shards", daemon=True)
 
@@ -127,6 +133,8 @@ class ShardHands:
             return
         if answer.shard is None:
             worker.in_flight = int(found["in_flight"])
+            now = time.monotonic()
+            self._coming_until = min(self._coming_until, now + max(_SOON, 2 * (now - self._began)))
             self._start_workers(self._most)
         else:
             worker.shards -= 1
@@ -156,7 +164,8 @@ class ShardHands:
             self._await(worker, None, worker.actor.open.remote())
 
     def _hand_to(self, worker: _Worker) -> None:
-        share = self._records / len(self._workers)
+        are_coming = time.monotonic() < self._coming_until
+        share = self._records / sum(1 for each in self._workers if each.in_flight or are_coming)
         while self._left and (
             worker.shards < FEWEST_SHARDS
             or (worker.records < share and (worker.shards < self._each or worker.records < worker.in_flight))
