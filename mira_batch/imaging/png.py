@@ -49,8 +49,8 @@ def encode_png(image: Any) -> bytes:
 
 
 def encode_frame(frame: Frame) -> bytes:
-    """A frame as PNG. The step log, the results and the endpoints that are shown it want the same bytes, so
-    the frame holds them from the first time on. May be called from any thread."""
+    """A frame as PNG. The step log, the results and the endpoints that are shown it next want the same bytes,
+    so the frame holds them from now on. May be called from any thread."""
     if (png := frame.png) is None:
         object.__setattr__(frame, "png", png := encode_png(frame.pixels))  # of pixels that never change
     return png

@@ -47,8 +47,6 @@ class Wire:
             max_pixels: one that has more is scaled down to that many.
             opaque: lay it on white where it is transparent.
         """
-        from mira_batch.imaging import encode_frame
-
         width, height = frame.size
         most = max_pixels if max_pixels is not None and width * height > max_pixels else None
         flat = opaque and frame.pixels.mode == "RGBA"
@@ -57,10 +55,9 @@ class Wire:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        if most is None and not flat:
-            data = encode_frame(frame)
-        else:
-            data = _write_png(lay_on_white(frame.pixels) if flat else frame.pixels, most)
+        # The frame of an original would hold it as long as its record is in flight: a large one for one call.
+        logged = frame.png if most is None and not flat else None
+        data = logged or _write_png(lay_on_white(frame.pixels) if flat else frame.pixels, most)
         with self._lock:
             if key not in self._kept and len(data) <= self._most:
                 self._kept[key] = data
