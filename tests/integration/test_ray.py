@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
 
 from mira_batch import load_config, run
 from mira_batch.config.shared import WorkersConfig
@@ -133,9 +134,12 @@ def test_nothing_is_left_to_workers_that_the_cluster_has_no_room_for(
     }
     manifest = make_catalogue(tmp_path / "catalogue", 96)
     watch = WatchEnd(left=64)
-    with ray_session(WorkersConfig(min=1)):
-        given = settings(manifest, tmp_path / "out", workers=workers, **SLOW | models)
+    given = settings(manifest, tmp_path / "out", workers=workers, **SLOW | models)
+    ray.init(address="local", num_cpus=1, include_dashboard=False)
+    try:
         assert run(load_config(given), watch).complete
+    finally:
+        ray.shutdown()
     assert len(watch.busy) == 1 and watch.most > 8
 
 
