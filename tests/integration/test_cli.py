@@ -165,7 +165,9 @@ def test_wrong_credentials_are_one_clear_message(tmp_path: Path, s3: S3Server) -
     assert good.returncode == 0, good.stderr
     wrong = s3.environment | {"AWS_SECRET_ACCESS_KEY": "wrong"}
     bad = start_anew("run", "--config", config, *to_s3, **wrong)
-    assert bad.returncode == 2 and "check the path and the credentials" in bad.stderr, bad.stderr
+    assert (
+        bad.returncode == 2 and "the store refused the credentials; check AWS_ACCESS_KEY_ID" in bad.stderr
+    ), bad.stderr
     local_manifest = ("--set", f"input.manifest={tmp_path / 'catalogue' / 'manifest.jsonl'}")
     bad_output = start_anew("run", "--config", config, *to_s3, *local_manifest, **wrong)
     assert bad_output.returncode == 2 and "check AWS_ACCESS_KEY_ID" in bad_output.stderr, bad_output.stderr

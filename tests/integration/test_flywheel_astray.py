@@ -173,7 +173,8 @@ def test_notes_that_are_lost_or_damaged_are_told_and_cured(world: Path, tmp_path
     cut_at(configure(world, tmp_path, min_samples=2), "samples are made")
     begun.write_text("{")
     with pytest.raises(
-        StoreError, match="turn.json: is damaged .*end this turn with `mira-batch flywheel --ab"
+        StoreError,
+        match="turn.json: is damaged .*where this turn is open end it with `mira-batch flywheel --ab",
     ):
         turn(config, print)
     assert abandon(config, "its note is damaged")["turn"] == 3

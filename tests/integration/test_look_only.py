@@ -65,5 +65,5 @@ def test_a_plan_begins_no_run_in_a_directory_that_has_none(nights: Nights) -> No
 
 def test_an_output_that_is_a_file_is_refused(nights: Nights) -> None:
     Path(nights.output).write_text("no directory")
-    with pytest.raises(Exception, match="no such directory"):
+    with pytest.raises(Exception, match="is a file, not a directory"):
         nights.plan()

@@ -5,9 +5,8 @@ not exist yet, whole or not at all, and says whether it did. Of any number of ra
 one gets True. Nothing here ever deletes after a failed create: the object that exists may be our own,
 its answer lost.
 
-Every call may be repeated, so every call is tried again after a passing fault (`faults.Patience`).
-
-obstore does the work on s3, gcs, azure and memory; `local` writes local files, which survive a power cut.
+Every call may be repeated, so every call is tried again after a passing fault (`faults.Patience`). obstore
+does the work on s3, gcs, azure and memory; `local` writes local files, which survive a power cut.
 """
 
 from __future__ import annotations
@@ -309,16 +308,17 @@ def open_store(uri: str, config: StorageConfig, make: bool = True) -> Store:
     Args:
         uri: a local directory, or the URI of a bucket or of a prefix in one.
         config: how an object store is reached.
-        make: make a local directory that isn't there; with False it is refused.
+        make: make a local directory that isn't there, instead of refusing it.
 
     Raises:
         StoreError: scheme or settings don't fit; a local directory is missing, a file, or can't be made.
     """
     if not is_remote(uri):
         path = Path(uri)
-        if not os.path.isdir(path) and ((there := os.path.exists(path)) or not make):  # these never raise
-            what = "is a file, not a directory; correct the path" if there else "no such directory"
-            raise StoreError(f"{uri}: {what}")
+        if os.path.exists(path) and not os.path.isdir(path):  # in this order: somebody may just be making it
+            raise StoreError(f"{uri}: is a file, not a directory; correct the path")
+        if not (make or os.path.isdir(path)):
+            raise StoreError(f"{uri}: no such directory")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
