@@ -66,8 +66,9 @@ def flywheel(
         found = turns.look(settings)
         if as_json:
             print_json(found)
-        for line in () if as_json else describe_turns(found):
-            print_text(line)
+        else:
+            for line in describe_turns(found):
+                print_text(line)
         for problem in found["problems"]:
             complain("[red]damaged:[/]", problem)
         if found["problems"]:
@@ -116,8 +117,9 @@ def promote(
         found = list_promotions(place, storage)
         if as_json:
             print_json(found)
-        for line in () if as_json else describe_promotions(found):
-            print_text(line)
+        else:
+            for line in describe_promotions(found):
+                print_text(line)
         if "problem" in found[0]:
             complain("[red]damaged:[/]", describe_damage(found, place))
             raise typer.Exit(2)

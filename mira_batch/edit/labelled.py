@@ -14,13 +14,7 @@ class LabelledImages:
     """Encodes the images of a record. The same pixels give the same bytes, labels and all: by these the
     report finds the step that gave the result, and nothing is encoded twice."""
 
-    def __init__(
-        self,
-        output: ImageOutput,
-        original: str,
-        marks: Marks,
-        editor: str,
-    ) -> None:
+    def __init__(self, output: ImageOutput, original: str, marks: Marks, editor: str) -> None:
         """
         Args:
             output: the form of images.

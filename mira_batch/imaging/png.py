@@ -58,9 +58,5 @@ def encode_frame(frame: Frame) -> bytes:
 
 def _chunk(kind: bytes, data: bytes) -> tuple[bytes, ...]:
     """Length, type, data and checksum (section 5.3)."""
-    return (
-        struct.pack(">I", len(data)),
-        kind,
-        data,
-        struct.pack(">I", zlib_ng.crc32(data, zlib_ng.crc32(kind))),
-    )
+    checksum = zlib_ng.crc32(data, zlib_ng.crc32(kind))
+    return struct.pack(">I", len(data)), kind, data, struct.pack(">I", checksum)
